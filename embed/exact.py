@@ -1,0 +1,107 @@
+"""What makes a batch equal to its clips: no frame of a clip may see another clip's length.
+
+Three places of the wav2vec2 family let padding leak into the frames that count:
+
+- attention, which an attention mask closes (`Backbone` always passes one when lengths differ);
+- the first GroupNorm of models with `feat_extract_norm="group"`: its mean and variance run over time, so
+  padding shifts every frame of a clip. Here they are taken over each clip's own frames;
+- data2vec's stacked positional convolutions: LayerNorm between them turns zero padding into something else,
+  which the next convolution draws back in. Here padding is zeroed before each of them.
+
+The convolutional front end itself has no padding, so a frame that counts only ever sees its own clip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+
+class LengthAwareGroupNorm(nn.Module):
+    """GroupNorm with one group a channel, over each clip's own frames only.
+
+    Reads its clips' frame counts from `frames` (B,), set by `ExactBatch`; None means nothing is padded.
+    """
+
+    def __init__(self, norm: nn.GroupNorm) -> None:
+        super().__init__()
+        self.weight, self.bias, self.eps = norm.weight, norm.bias, norm.eps
+        self.frames: torch.Tensor | None = None
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """hidden (B, C, F) → (B, C, F); frames beyond a clip's own are scaled like it and mean nothing."""
+        states = hidden.float()
+        mean, variance = self._moments(states)
+        scale = torch.rsqrt(variance + self.eps) * self.weight.float()
+        shift = self.bias.float() - mean * scale
+        return torch.addcmul(shift[:, :, None], states, scale[:, :, None]).to(hidden.dtype)
+
+    def _moments(self, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and population variance (B, C) over each clip's frames."""
+        if self.frames is None:
+            variance, mean = torch.var_mean(states, dim=-1, correction=0)
+            return mean, variance
+        if states.device.type == "cpu":  # slices cost nothing here, and match a clip alone to the last bit
+            moments = [
+                torch.var_mean(clip[:, :count], dim=-1, correction=0)
+                for clip, count in zip(states, self.frames.tolist(), strict=True)
+            ]
+            return torch.stack([mean for _, mean in moments]), torch.stack(
+                [variance for variance, _ in moments]
+            )
+        counts = self.frames[:, None].to(states.dtype)
+        mask = (torch.arange(states.shape[-1], device=states.device) < self.frames[:, None])[:, None]
+        mean = torch.where(mask, states, 0.0).sum(-1) / counts
+        variance = torch.where(mask, states - mean[:, :, None], 0.0).square_().sum(-1) / counts
+        return mean, variance
+
+
+class ExactBatch:
+    """A model of the wav2vec2 family made to treat a padded batch as its clips.
+
+    model: transformers' base model (`Wav2Vec2Model`, `HubertModel`, `WavLMModel`, `Data2VecAudioModel`); its
+    modules are changed in place.
+    """
+
+    def __init__(self, model: Any) -> None:
+        first = model.feature_extractor.conv_layers[0]
+        self._norm: LengthAwareGroupNorm | None = None
+        if isinstance(first.layer_norm, nn.GroupNorm):
+            self._norm = LengthAwareGroupNorm(first.layer_norm)
+            first.layer_norm = self._norm
+        self._conv = first.conv
+        self._frames: torch.Tensor | None = None
+        stacked = getattr(model.encoder.pos_conv_embed, "layers", None)
+        for layer in stacked if stacked is not None else ():
+            layer.register_forward_pre_hook(self._zero_padding)
+
+    @contextmanager
+    def clips(self, lengths: torch.Tensor | None, frames: torch.Tensor | None) -> Iterator[None]:
+        """Within: forward passes treat the batch as clips of `lengths` (B,) samples and `frames` (B,) frames.
+
+        None for both: nothing is padded.
+        """
+        if self._norm is not None and lengths is not None:
+            kernel, stride = self._conv.kernel_size[0], self._conv.stride[0]
+            self._norm.frames = (lengths - kernel) // stride + 1
+        self._frames = frames
+        try:
+            yield
+        finally:
+            self._frames = None
+            if self._norm is not None:
+                self._norm.frames = None
+
+    def _zero_padding(
+        self, _layer: nn.Module, inputs: tuple[torch.Tensor, ...]
+    ) -> tuple[torch.Tensor, ...] | None:
+        """hidden (B, D, F): padded frames set to zero, as the convolution's own padding is."""
+        if self._frames is None:
+            return None
+        hidden, *rest = inputs
+        beyond = torch.arange(hidden.shape[-1], device=hidden.device) >= self._frames[:, None]
+        return (hidden.masked_fill(beyond[:, None], 0.0), *rest)

@@ -1,0 +1,79 @@
+"""What a model's configuration says of its layers and frames, known without loading a weight.
+
+Layers are named once, whatever the version of transformers (`cache.identity.LAYER_CONVENTION`):
+
+- `0` is what enters the first transformer block;
+- `k` (1…N) is what block k gives, before any final norm;
+- `final` is the output of the final LayerNorm, only where one follows block N (large, XLS-R);
+- `cnn`, on request, is the output of the convolutional front end, before its projection.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cache.errors import InputError
+
+CNN, FINAL = "cnn", "final"
+
+
+def layer_names(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The layers of `--layers all`: every one but `cnn`."""
+    names = tuple(str(k) for k in range(config["num_hidden_layers"] + 1))
+    return (*names, FINAL) if config.get("do_stable_layer_norm", False) else names
+
+
+def layer_width(config: Mapping[str, Any], layer: str) -> int:
+    """D: numbers a frame has in this layer."""
+    return int(config["conv_dim"][-1] if layer == CNN else config["hidden_size"])
+
+
+def parse_layers(text: str, available: Sequence[str], *, also: Sequence[str] = ()) -> tuple[str, ...]:
+    """`all`, or names and ranges as in `0-6,9,final`; in the order of `available`, each once.
+
+    `also` are names that may be asked for but are not part of `all`. Raises InputError.
+    """
+    known = [*also, *available]
+    wanted: set[str] = set()
+    for part in (p.strip() for p in text.split(",")):
+        span = re.fullmatch(r"(\d+)-(\d+)", part)
+        if part == "all":
+            wanted.update(available)
+        elif span:
+            wanted.update(str(k) for k in range(int(span[1]), int(span[2]) + 1))
+            if int(span[1]) > int(span[2]):
+                raise InputError(f"--layers {part}: a range goes from low to high")
+        else:
+            wanted.add(part)
+    unknown = sorted(wanted - set(known))
+    if unknown:
+        raise InputError(
+            f"--layers {text}: no layer {', '.join(unknown)}", do=f"there are {', '.join(known)}"
+        )
+    return tuple(name for name in known if name in wanted)
+
+
+def frame_count(config: Mapping[str, Any], samples: int) -> int:
+    """Frames that the convolutional front end makes of so many samples."""
+    for kernel, stride in zip(config["conv_kernel"], config["conv_stride"], strict=True):
+        samples = (samples - kernel) // stride + 1
+    return max(samples, 0)
+
+
+def hop(config: Mapping[str, Any]) -> int:
+    """Samples from one frame to the next."""
+    product = 1
+    for stride in config["conv_stride"]:
+        product *= stride
+    return product
+
+
+def receptive_field(config: Mapping[str, Any]) -> int:
+    """Samples of sound that one frame of the front end sees."""
+    field, step = 1, 1
+    for kernel, stride in zip(config["conv_kernel"], config["conv_stride"], strict=True):
+        field += (kernel - 1) * step
+        step *= stride
+    return field

@@ -1,0 +1,184 @@
+"""A model's name → where its weights are and what it is: presets, hub ids, local folders, `random:NAME`.
+
+Nothing here loads a weight or imports torch, so that `classify` and `--dry-run` can ask cheaply.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cache.errors import ModelError
+from embed.hub import WEIGHT_FILES, fetch_snapshot
+
+ARCHITECTURES = Path(__file__).with_name("architectures.json")
+FAMILIES = ("wav2vec2", "hubert", "wavlm", "data2vec-audio")
+RANDOM = "random:"
+ACOUSTIC = ("mfcc", "fbank")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """A checkpoint known by a short name; `architecture` is its entry in architectures.json."""
+
+    hub_id: str | None  # None: an architecture for random weights only
+    architecture: str
+    normalise: bool = True
+
+
+_XLSR = "wav2vec2-large-layer-norm"
+PRESETS: dict[str, Preset] = {
+    "wav2vec2-base": Preset(hub_id="facebook/wav2vec2-base", architecture="wav2vec2-base"),
+    "wav2vec2-large": Preset(hub_id="facebook/wav2vec2-large", architecture="wav2vec2-large"),
+    "wav2vec2-large-xlsr-53": Preset(hub_id="facebook/wav2vec2-large-xlsr-53", architecture=_XLSR),
+    "xls-r-300m": Preset(hub_id="facebook/wav2vec2-xls-r-300m", architecture=_XLSR),
+    "hubert-base": Preset(hub_id="facebook/hubert-base-ls960", architecture="hubert-base"),
+    "hubert-large": Preset(hub_id="facebook/hubert-large-ll60k", architecture="hubert-large"),
+    "wavlm-base": Preset(hub_id="microsoft/wavlm-base", architecture="wavlm-base", normalise=False),
+    "wavlm-base-plus": Preset(hub_id="microsoft/wavlm-base-plus", architecture="wavlm-base", normalise=False),
+    "wavlm-large": Preset(hub_id="microsoft/wavlm-large", architecture="wavlm-large"),
+    "distilhubert": Preset(hub_id="ntu-spml/distilhubert", architecture="distilhubert"),
+    "data2vec-audio-base": Preset(hub_id="facebook/data2vec-audio-base", architecture="data2vec-audio-base"),
+    "xlsr-53-arabic-elgeish": Preset(hub_id="elgeish/wav2vec2-large-xlsr-53-arabic", architecture=_XLSR),
+    "xlsr-arabic-othrif": Preset(hub_id="othrif/wav2vec2-large-xlsr-arabic", architecture=_XLSR),
+    "xlsr-53-egyptian-zaid": Preset(hub_id="Zaid/wav2vec2-large-xlsr-53-arabic-egyptian", architecture=_XLSR),
+    "hubert-tiny": Preset(hub_id=None, architecture="hubert-tiny"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSource:
+    """A model that was found.
+
+    name: as the person typed it. hub_id: None unless it came from the hub. revision: the hub commit, or "".
+    folder: where config and weights lie; None for random weights.
+    config: transformers' configuration as a dict. normalise: whether the model expects unit-variance clips.
+    """
+
+    name: str
+    hub_id: str | None
+    revision: str
+    folder: Path | None
+    config: Mapping[str, Any]
+    normalise: bool
+
+    @property
+    def slug(self) -> str:
+        """The model's folder name in a cache."""
+        return model_slug(self.name)
+
+    def architecture(self) -> str:
+        """SHA-256 over the configuration's settings that decide a state."""
+        kept = {k: self.config[k] for k in sorted(self.config) if k not in _NOT_ARCHITECTURE}
+        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+    def weight_files(self) -> list[Path]:
+        """Files with the tensors, safetensors first; empty for random weights. Raises ModelError."""
+        if self.folder is None:
+            return []
+        for name in WEIGHT_FILES:
+            index = self.folder / f"{name}.index.json"
+            if index.is_file():
+                shards = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+                return [self.folder / shard for shard in shards]
+            if (self.folder / name).is_file():
+                return [self.folder / name]
+        raise ModelError(
+            f"no weights in {self.folder}", do=f"expected {' or '.join(WEIGHT_FILES)} beside config.json"
+        )
+
+
+# What transformers writes into a config beside the architecture: provenance and training-time settings.
+_NOT_ARCHITECTURE = frozenset(
+    {"_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype", "id2label", "label2id"}
+    | {"vocab_size", "apply_spec_augment", "gradient_checkpointing", "use_weighted_layer_sum", "model_name"}
+)
+
+
+def model_slug(name: str) -> str:
+    """A folder name for a model's name: preset and hub id of one checkpoint share it."""
+    if name.startswith(RANDOM):
+        return "random--" + model_slug(name.removeprefix(RANDOM))
+    if is_folder(name):
+        return Path(name).resolve().name
+    preset = PRESETS.get(name)
+    return (preset.hub_id or name if preset else name).replace("/", "--")
+
+
+def is_folder(name: str) -> bool:
+    """Whether a model's name means a local folder: it exists, or it can mean nothing else."""
+    return Path(name).is_dir() or name.startswith((".", "/", "~")) or name.count("/") > 1
+
+
+def find_model(name: str, *, revision: str | None = None, offline: bool = False) -> ModelSource:
+    """Find a model's configuration and weights; those of the hub are downloaded unless `offline`.
+
+    Raises ModelError if there is no such model or its architecture is not supported.
+    """
+    if name.startswith(RANDOM):
+        return _random(name, revision=revision, offline=offline)
+    if is_folder(name):
+        if revision is not None:
+            raise ModelError(
+                f"--revision {revision} means nothing for the local folder {name}", do="leave it out"
+            )
+        return _from_folder(name, Path(name).expanduser(), hub_id=None, revision="")
+    preset = PRESETS.get(name)
+    hub_id = preset.hub_id if preset else name if name.count("/") == 1 else None
+    if preset and hub_id is None:
+        raise ModelError(f"{name} has no published weights", do=f"use {RANDOM}{name}")
+    if hub_id is None:
+        known = f"known names: {', '.join([*PRESETS, *ACOUSTIC])}"
+        raise ModelError(f"no model named {name}", do=f"{known}; or OWNER/NAME, a local folder, {RANDOM}NAME")
+    folder, commit = fetch_snapshot(hub_id, revision=revision, offline=offline)
+    return _from_folder(name, folder, hub_id=hub_id, revision=commit)
+
+
+def _random(name: str, *, revision: str | None, offline: bool) -> ModelSource:
+    """The architecture of NAME: known here for a preset, else read from its config.json."""
+    twin = name.removeprefix(RANDOM)
+    preset = PRESETS.get(twin)
+    if preset is not None:
+        config = json.loads(ARCHITECTURES.read_text())[preset.architecture]
+        return ModelSource(
+            name=name, hub_id=None, revision="", folder=None, config=config, normalise=preset.normalise
+        )
+    if is_folder(twin):
+        folder = Path(twin).expanduser()
+    elif twin.count("/") == 1:
+        folder, _ = fetch_snapshot(twin, revision=revision, offline=offline, weights=False)
+    else:
+        raise ModelError(f"no architecture named {twin}", do=f"known names: {', '.join(PRESETS)}")
+    found = _from_folder(name, folder, hub_id=None, revision="")
+    return ModelSource(
+        name=name, hub_id=None, revision="", folder=None, config=found.config, normalise=found.normalise
+    )
+
+
+def _from_folder(name: str, folder: Path, *, hub_id: str | None, revision: str) -> ModelSource:
+    config_file, processor_file = folder / "config.json", folder / "preprocessor_config.json"
+    if not folder.is_dir():
+        raise ModelError(
+            f"no folder {folder}", do="give a folder that save_pretrained wrote, a preset or a hub id"
+        )
+    try:
+        config = json.loads(config_file.read_text())
+        processor = json.loads(processor_file.read_text()) if processor_file.is_file() else {}
+    except FileNotFoundError as error:
+        raise ModelError(
+            f"no config.json in {folder}", do="give a folder that save_pretrained wrote"
+        ) from error
+    except (ValueError, OSError) as error:
+        raise ModelError(f"unreadable configuration ({error})", where=str(folder)) from error
+    family = config.get("model_type")
+    if family not in FAMILIES:
+        raise ModelError(f"{name} is of type {family}", do=f"supported are {', '.join(FAMILIES)}")
+    # Wav2Vec2FeatureExtractor's own default where a checkpoint ships none.
+    normalise = bool(processor.get("do_normalize", True))
+    return ModelSource(
+        name=name, hub_id=hub_id, revision=revision, folder=folder, config=config, normalise=normalise
+    )
