@@ -69,6 +69,11 @@ class ManifestError(InputError):
 class ClipError(InputError):
     """One clip that cannot be used: the run lists it, counts it, and goes on."""
 
+    @property
+    def reason(self) -> str:
+        """What is wrong and what to do, without the place: what a list of failures says beside the clip."""
+        return f"{self.what}; {self.do}" if self.do else self.what
+
 
 class ModelError(InputError):
     """A model that cannot be found, read or supported."""

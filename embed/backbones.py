@@ -13,11 +13,11 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from cache.errors import ModelError
+from embed.audio import RATE
 from embed.exact import ExactBatch
 from embed.layers import CNN, FINAL, frame_count, hop, layer_width, receptive_field
 from embed.models import ModelSource
 
-RATE = 16_000  # samples a second; every supported checkpoint was trained on it
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 # (layer, states (B, F, D), frames (B,)); states of frames beyond a clip's own are undefined
@@ -71,8 +71,10 @@ class TransformerBackbone:
         self.receptive_field = receptive_field(config) / RATE
         self.device, self.precision = device, precision
         self.frames = partial(frame_count, config)
-        self._model = _load(source, seed=seed).to(device)
-        self._exact = ExactBatch(self._model)
+        self.model = _load(source, seed=seed)
+        self.weights = weights_hash(self.model) if source.folder is None else None
+        self.model.to(device)
+        self._exact = ExactBatch(self.model)
         self._visit: Callable[[str, torch.Tensor], None] | None = None
         self._place_hooks()
 
@@ -90,7 +92,7 @@ class TransformerBackbone:
         exact = self._exact.clips(lengths, frames) if padded else self._exact.clips(None, None)
         try:
             with torch.inference_mode(), self._autocast(), exact:
-                self._model(waves, attention_mask=mask)
+                self.model(waves, attention_mask=mask)
         except _Enough:
             pass
         finally:
@@ -103,14 +105,14 @@ class TransformerBackbone:
 
     def _place_hooks(self) -> None:
         """Hooks rather than `output_hidden_states`: its last entry moved between transformers 4 and 5."""
-        blocks = self._model.encoder.layers
+        blocks = self.model.encoder.layers
         deepest = max((int(name) for name in self.layers if name.isdigit()), default=0)
         if FINAL in self.layers:
-            self._model.encoder.layer_norm.register_forward_hook(self._after(FINAL))
+            self.model.encoder.layer_norm.register_forward_hook(self._after(FINAL))
         else:
             del blocks[max(deepest, 1) :]  # never computed, so not held either
         if CNN in self.layers:
-            self._model.feature_extractor.register_forward_hook(self._after(CNN))
+            self.model.feature_extractor.register_forward_hook(self._after(CNN))
         if "0" in self.layers:
             blocks[0].register_forward_pre_hook(self._before_first, with_kwargs=True)
         for k, block in enumerate(blocks, start=1):

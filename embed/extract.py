@@ -1,0 +1,244 @@
+"""The run: which clips are missing → plan → decode ahead → forward → pool → shards.
+
+Whatever stops a run, the clips that are done stay done, and the next run takes up the rest.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from cache.digests import Digests
+from cache.failures import FailureId, Failures
+from cache.store import FeatureStore
+
+from cache.errors import ClipError, InputError
+from cache.identity import Extraction, clip_key
+from embed import audio
+from embed.backbones import Backbone
+from embed.batching import Window, padding_share, plan_batches
+from embed.collect import Collector
+from embed.config import EmbedConfig
+from embed.forward import Forward
+from embed.manifest import Clip
+from embed.opening import open_backbone
+from embed.prefetch import Prefetcher
+from embed.stopping import Stop
+from embed.windows import windows as cut_windows
+
+BATCH_SECONDS = {"cpu": 16.0, "cuda": 320.0}  # padded sound in one batch; memory halves it where it must
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a run is: clips and seconds of sound, of those that had to be computed."""
+
+    done: int
+    failed: int
+    total: int
+    seconds: float
+    total_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What a run did. `seconds` of sound were computed in `elapsed` seconds of wall time.
+
+    copies: clips whose sound another clip of the table has too. failures: FailureId → reason.
+    padding: share of the computed samples that was padding.
+    """
+
+    store: Path
+    fingerprint: str
+    clips: int
+    embedded: int
+    cached: int
+    copies: int
+    failures: Mapping[FailureId, str]
+    seconds: float
+    elapsed: float
+    padding: float
+    stopped: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Todo:
+    """Clips to compute, with their keys and sounds; what failed before any sound was decoded."""
+
+    clips: list[Clip]
+    keys: list[str]
+    sounds: list[audio.Sound]
+    cached: int
+    copies: int
+    failures: dict[FailureId, str]
+    succeeded: list[FailureId]
+
+    @property
+    def seconds(self) -> float:
+        return sum(sound.seconds for sound in self.sounds)
+
+
+Report = Callable[[Progress], None]
+
+
+def embed(clips: Sequence[Clip], config: EmbedConfig, *, report: Report | None = None) -> Summary:
+    """Fill the store with every clip's states that it does not hold yet.
+
+    Raises InputError before anything is computed where the settings cannot be met; with `on_error="stop"` the
+    ClipError of the first clip that cannot be used.
+    """
+    backbone, extraction = open_backbone(config)
+    store = FeatureStore.create(config.cache, extraction)
+    todo = find_missing(clips, store, config)
+    return run(todo, backbone, extraction, store, config, report=report)
+
+
+def failure_id(clip: Clip) -> FailureId:
+    """How a clip is named in failures.csv."""
+    return str(clip.path.resolve()), clip.start, clip.end
+
+
+def find_missing(
+    clips: Sequence[Clip], store: FeatureStore, *, cache: Path, stop_on_error: bool = False
+) -> Todo:
+    """Hash the files, ask the store, and read the headers of those it lacks. Raises ClipError if asked to."""
+    failures: dict[FailureId, str] = {}
+
+    def fail(clip: Clip, error: ClipError) -> None:
+        if config.on_error == "stop":
+            raise error
+        failures[failure_id(clip)] = error.reason
+
+    with Digests(config.cache) as digests:
+        known = digests.of(sorted({clip.path for clip in clips}))
+    first: dict[str, Clip] = {}
+    copies = 0
+    for clip in clips:
+        digest = known[clip.path]
+        if isinstance(digest, OSError):
+            fail(clip, ClipError(f"cannot be read ({digest.strerror or digest})", where=str(clip.path)))
+            continue
+        key = clip_key(digest, start=clip.start, end=clip.end)
+        copies += key in first
+        first.setdefault(key, clip)
+    missing = store.missing(first)
+    held = set(first) - set(missing)
+
+    def probe(key: str) -> audio.Sound | ClipError:
+        try:
+            return audio.probe(first[key])
+        except ClipError as error:
+            return error
+
+    keys, sounds = [], []
+    with ThreadPoolExecutor(8) as pool:
+        for key, sound in zip(missing, pool.map(probe, missing), strict=True):
+            if isinstance(sound, ClipError):
+                fail(first[key], sound)
+            else:
+                keys.append(key)
+                sounds.append(sound)
+    return Todo(
+        clips=[first[key] for key in keys],
+        keys=keys,
+        sounds=sounds,
+        cached=len(held),
+        copies=copies,
+        failures=failures,
+        succeeded=[failure_id(first[key]) for key in held],
+    )
+
+
+def plan(todo: Todo, *, window: float, budget: float) -> list[list[Window]]:
+    """The run's batches; `window` and `budget` in seconds."""
+    windows = []
+    for index, sound in enumerate(todo.sounds):
+        pieces = cut_windows(sound.samples, window=window, rate=audio.RATE)
+        for number, (begin, stop) in enumerate(pieces):
+            windows.append(Window(clip=index, begin=begin, stop=stop, number=number, count=len(pieces)))
+    return plan_batches(windows, budget=int(budget * audio.RATE))
+
+
+def batch_seconds(config: EmbedConfig, device: torch.device) -> float:
+    """The budget of padded seconds: as asked for, else what suits the device."""
+    return config.batch_seconds or BATCH_SECONDS.get(device.type, BATCH_SECONDS["cpu"])
+
+
+def run(
+    todo: Todo,
+    backbone: Backbone,
+    extraction: Extraction,
+    store: FeatureStore,
+    config: EmbedConfig,
+    *,
+    report: Report | None = None,
+) -> Summary:
+    """Compute what `todo` lists and write it to the store."""
+    started = time.perf_counter()
+    budget = batch_seconds(config, backbone.device)
+    batches = plan(todo, window=config.window, budget=budget)
+    prefetched = Prefetcher(
+        batches,
+        clips=todo.clips,
+        sounds=todo.sounds,
+        normalise=backbone.normalise,
+        pin=backbone.device.type == "cuda",
+        workers=2 if backbone.device.type == "cpu" else 8,
+    )
+    forward = Forward(backbone, extraction, budget=int(budget * audio.RATE))
+    failures = dict(todo.failures)
+    with Stop() as stop, store.writer() as writer:
+        collector = Collector(writer, extraction, clips=todo.clips, keys=todo.keys, sounds=todo.sounds)
+
+        def tell(errors: Iterable[tuple[int, ClipError]]) -> None:
+            for index, error in errors:
+                collector.drop(index)
+                failures[failure_id(todo.clips[index])] = error.reason
+                if config.on_error == "stop":
+                    raise error
+            if report:
+                report(
+                    Progress(
+                        done=len(collector.done),
+                        failed=len(failures),
+                        total=len(todo.clips) + len(todo.failures),
+                        seconds=collector.seconds,
+                        total_seconds=todo.seconds,
+                    )
+                )
+
+        try:
+            # One batch stays in flight on the device while the one before it is collected.
+            for given in forward.results(prefetched):
+                tell(collector.collect(given))
+                if stop.asked:
+                    break
+        finally:
+            succeeded = [failure_id(todo.clips[index]) for index in collector.done]
+            Failures.update(store.folder, failed=failures, succeeded=[*todo.succeeded, *succeeded])
+    elapsed = time.perf_counter() - started
+    nothing = not collector.done and not todo.cached
+    if nothing and failures and not stop.asked:
+        path, reason = next((identity[0], reason) for identity, reason in failures.items())
+        raise InputError(
+            f"none of {len(failures)} clips could be embedded; the first: {reason}",
+            where=path,
+            do=f"all are listed in {store.folder / 'failures.csv'}",
+        )
+    return Summary(
+        store=store.folder,
+        fingerprint=extraction.fingerprint(),
+        clips=len(todo.clips) + todo.cached + todo.copies + len(todo.failures),
+        embedded=len(collector.done),
+        cached=todo.cached,
+        copies=todo.copies,
+        failures=failures,
+        seconds=collector.seconds,
+        elapsed=elapsed,
+        padding=padding_share(batches),
+        stopped=stop.asked,
+    )

@@ -1,0 +1,160 @@
+"""Settings of a run → its backbone on its device, and the `Extraction` that names what comes out."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from cache.digests import Digests
+
+from cache.errors import InputError
+from cache.identity import FRAME, Extraction
+from embed.acoustic import ACOUSTIC, AcousticBackbone
+from embed.audio import RATE
+from embed.backbones import Backbone, TransformerBackbone
+from embed.config import EmbedConfig
+from embed.layers import CNN, layer_names, parse_layers
+from embed.models import ModelSource, find_model
+from embed.pooling import STATS
+
+
+def open_backbone(config: EmbedConfig) -> tuple[Backbone, Extraction]:
+    """The model that a run asks for, ready on its device. Raises InputError for what cannot be done."""
+    if not config.frames:
+        check_stats(config.stats)
+    device = find_device(config.device)
+    precision = find_precision(config.precision, device)
+    if config.model in ACOUSTIC:
+        return _open_acoustic(config)
+    source = find_model(config.model, revision=config.revision)
+    layers = parse_layers(config.layers, layer_names(source.config), also=(CNN,))
+    backbone = TransformerBackbone(
+        source, layers=layers, device=device, precision=precision, seed=config.seed
+    )
+    weights = backbone.weights or files_hash(source, config.cache)
+    extraction = _extraction(
+        config,
+        backbone,
+        revision=source.revision,
+        weights=weights,
+        architecture=source.architecture(),
+        precision=precision,
+    )
+    return backbone, extraction
+
+
+def _open_acoustic(config: EmbedConfig) -> tuple[Backbone, Extraction]:
+    """Acoustic features run on the CPU in fp32 whatever the model settings say."""
+    settings = ACOUSTIC[config.model]
+    backbone = AcousticBackbone(settings)
+    parse_layers(config.layers, backbone.layers)
+    extraction = _extraction(
+        config,
+        backbone,
+        revision="",
+        weights="none",
+        architecture=settings.architecture(),
+        precision="fp32",
+    )
+    return backbone, extraction
+
+
+def _extraction(
+    config: EmbedConfig,
+    backbone: Backbone,
+    *,
+    revision: str,
+    weights: str,
+    architecture: str,
+    precision: str,
+) -> Extraction:
+    notes = {"seed": config.seed, "device": describe_device(backbone.device), "versions": versions()}
+    return Extraction(
+        model=config.model,
+        revision=revision,
+        weights=weights,
+        architecture=architecture,
+        normalise=backbone.normalise,
+        layers=backbone.layers,
+        widths=backbone.widths,
+        stats=(FRAME,) if config.frames else config.stats,
+        dtype=config.dtype,
+        precision=precision,
+        window=config.window,
+        rate=RATE,
+        frame_rate=backbone.frame_rate,
+        receptive_field=backbone.receptive_field,
+        notes=notes,
+    )
+
+
+def files_hash(source: ModelSource, cache: Path) -> str:
+    """SHA-256 over the hashes of the files that hold a model's tensors, whatever their folder is called."""
+    files = source.weight_files()
+    with Digests(cache) as digests:
+        known = digests.of(files)
+    total = hashlib.sha256()
+    for path in files:
+        digest = known[path]
+        if isinstance(digest, OSError):
+            raise InputError(f"cannot read the weights ({digest.strerror})", where=str(path))
+        total.update(digest.encode())
+    return total.hexdigest()
+
+
+def check_stats(stats: tuple[str, ...]) -> None:
+    """Raises InputError unless these are statistics that `embed.pooling` knows, each once."""
+    unknown = [name for name in stats if name not in STATS]
+    if unknown or not stats or len(set(stats)) != len(stats):
+        raise InputError(f"--stats {','.join(stats)}", do=f"choose from {','.join(STATS)}, each at most once")
+
+
+def find_device(name: str) -> torch.device:
+    """`auto` is the first GPU, else the CPU. Raises InputError for a device that is not there."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch asserts when it was built without a backend
+        why = str(error).strip().splitlines()[0][:120]
+        raise InputError(f"--device {name} cannot be used ({why})", do="try --device auto or cpu") from error
+    return device
+
+
+def find_precision(name: str, device: torch.device) -> str:
+    """`auto` is fp32 on a CPU, bf16 on a GPU that computes in it."""
+    if name != "auto":
+        return name
+    return (
+        "bf16"
+        if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        else "fp32"
+    )
+
+
+def describe_device(device: torch.device) -> str:
+    """What a person would call the machine."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{cpu_name()}, {torch.get_num_threads()} threads"
+
+
+def cpu_name() -> str:
+    """The processor's name where the system tells it."""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def versions() -> Mapping[str, str]:
+    """Versions of what computes: recorded with the states, no part of their fingerprint."""
+    names = ("torch", "torchaudio", "transformers", "h5py", "numpy")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
