@@ -60,8 +60,9 @@ class AcousticBackbone:
 
     def __init__(self, settings: AcousticSettings, *, device: torch.device | str = "cpu") -> None:
         self.settings = settings
-        self.layers = (settings.name,)
-        self.widths = (settings.width,)
+        self.layers: tuple[str, ...] = (settings.name,)
+        self.widths: tuple[int, ...] = (settings.width,)
+        self.device = torch.device(device)
         self.frame_rate = RATE / settings.hop
         # Differences of differences reach two half-spans further on either side.
         reach = 2 * 2 * (settings.delta // 2) * settings.hop

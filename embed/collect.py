@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from cache.store import StoreWriter
 
 from cache.errors import ClipError, NotFiniteError
 from cache.identity import FRAME, Extraction
+from cache.store import StoreWriter
 from embed.audio import Sound
 from embed.batching import Window
 from embed.forward import Given, merging_stats
@@ -65,8 +65,7 @@ class Collector:
 
     def drop(self, index: int) -> None:
         """Forget a clip that failed; none of its states reaches a shard."""
-        if self._open.pop(index, None) is not None and self._keep_frames:
-            self._writer.abandon()
+        self._open.pop(index, None)  # frames already handed over go when the writer begins its next clip
         self._dropped.add(index)
 
     def _take(self, window: Window, rows: dict[str, np.ndarray], frames: int) -> None:

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from cache.digests import Digests
-from cache.failures import FailureId, Failures
-from cache.store import FeatureStore
 
+from cache import failures as failure_list
+from cache.digests import Digests
 from cache.errors import ClipError, InputError
+from cache.failures import FailureId
 from cache.identity import Extraction, clip_key
+from cache.store import FeatureStore
 from embed import audio
 from embed.backbones import Backbone
 from embed.batching import Window, padding_share, plan_batches
@@ -102,10 +103,8 @@ def failure_id(clip: Clip) -> FailureId:
     return str(clip.path.resolve()), clip.start, clip.end
 
 
-def find_missing(
-    clips: Sequence[Clip], store: FeatureStore, *, cache: Path, stop_on_error: bool = False
-) -> Todo:
-    """Hash the files, ask the store, and read the headers of those it lacks. Raises ClipError if asked to."""
+def find_missing(clips: Sequence[Clip], store: FeatureStore, config: EmbedConfig) -> Todo:
+    """Hash the files, ask the store, and read the headers of those it lacks; ClipError if asked to stop."""
     failures: dict[FailureId, str] = {}
 
     def fail(clip: Clip, error: ClipError) -> None:
@@ -219,7 +218,7 @@ def run(
                     break
         finally:
             succeeded = [failure_id(todo.clips[index]) for index in collector.done]
-            Failures.update(store.folder, failed=failures, succeeded=[*todo.succeeded, *succeeded])
+            failure_list.update(store.folder, failed=failures, succeeded=[*todo.succeeded, *succeeded])
     elapsed = time.perf_counter() - started
     nothing = not collector.done and not todo.cached
     if nothing and failures and not stop.asked:

@@ -66,11 +66,6 @@ class ModelSource:
     config: Mapping[str, Any]
     normalise: bool
 
-    @property
-    def slug(self) -> str:
-        """The model's folder name in a cache."""
-        return model_slug(self.name)
-
     def architecture(self) -> str:
         """SHA-256 over the configuration's settings that decide a state."""
         kept = {k: self.config[k] for k in sorted(self.config) if k not in _NOT_ARCHITECTURE}
@@ -97,16 +92,6 @@ _NOT_ARCHITECTURE = frozenset(
     {"_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype", "id2label", "label2id"}
     | {"vocab_size", "apply_spec_augment", "gradient_checkpointing", "use_weighted_layer_sum", "model_name"}
 )
-
-
-def model_slug(name: str) -> str:
-    """A folder name for a model's name: preset and hub id of one checkpoint share it."""
-    if name.startswith(RANDOM):
-        return "random--" + model_slug(name.removeprefix(RANDOM))
-    if is_folder(name):
-        return Path(name).resolve().name
-    preset = PRESETS.get(name)
-    return (preset.hub_id or name if preset else name).replace("/", "--")
 
 
 def is_folder(name: str) -> bool:

@@ -9,8 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from cache.digests import Digests
 
+from cache.digests import Digests
 from cache.errors import InputError
 from cache.identity import FRAME, Extraction
 from embed.acoustic import ACOUSTIC, AcousticBackbone
@@ -130,11 +130,8 @@ def find_precision(name: str, device: torch.device) -> str:
     """`auto` is fp32 on a CPU, bf16 on a GPU that computes in it."""
     if name != "auto":
         return name
-    return (
-        "bf16"
-        if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        else "fp32"
-    )
+    has_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bf16" if has_bf16 else "fp32"
 
 
 def describe_device(device: torch.device) -> str:

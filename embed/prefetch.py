@@ -54,7 +54,7 @@ class Prefetcher:
         plan: Sequence[Sequence[Window]],
         *,
         clips: Sequence[Clip],
-        sounds: Sequence[audio.Sound | None],
+        sounds: Sequence[audio.Sound],
         normalise: bool,
         pin: bool,
         workers: int,
@@ -101,16 +101,13 @@ class Prefetcher:
     def _read(self, window: Window) -> np.ndarray:
         """The window's samples (T,), normalised over its whole clip. Raises ClipError."""
         clip, sound = self._clips[window.clip], self._sounds[window.clip]
-        if sound is None:
-            raise ClipError("was not probed", where=str(clip.path))
         if window.count == 1:
             wave = audio.read(clip, sound)
             audio.check(wave, clip)
             if not self._normalise:
                 return wave
-            return audio.normalise(
-                wave, float(wave.mean(dtype=np.float64)), float(wave.var(dtype=np.float64))
-            )
+            mean, variance = wave.mean(dtype=np.float64), wave.var(dtype=np.float64)
+            return audio.normalise(wave, float(mean), float(variance))
         moments = self._measure(window.clip, clip, sound)
         wave = audio.read(clip, sound, begin=window.begin, stop=window.stop)
         return audio.normalise(wave, moments.mean, moments.variance) if self._normalise else wave
@@ -120,7 +117,9 @@ class Prefetcher:
         with self._measuring:
             if index not in self._moments:
                 try:
-                    self._moments[index] = audio.moments(clip, sound)
+                    found = audio.moments(clip, sound)
+                    found.check(clip)
+                    self._moments[index] = found
                 except ClipError as error:
                     self._moments[index] = error
             known = self._moments[index]
