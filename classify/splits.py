@@ -1,0 +1,202 @@
+"""Outer folds that score and inner folds that choose; speaker-disjoint unless told otherwise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cache.errors import InputError
+from classify.balance import balanced_groups
+from classify.dataset import Dataset
+
+PARTS = {
+    "train": "train",
+    "validation": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "test": "test",
+}
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Row numbers: `train` is fitted on, `test` is predicted; they share no row."""
+
+    train: np.ndarray
+    test: np.ndarray
+
+
+@dataclass(frozen=True)
+class OuterFold:
+    """One outer fold and the inner folds of its training part (row numbers of the whole data set)."""
+
+    outer: Fold
+    inner: tuple[Fold, ...]
+
+
+def outer_folds(data: Dataset, *, split: str, folds: int, inner_folds: int, seed: int) -> list[OuterFold]:
+    """The nested folds of a study; the same arguments give the same folds on every machine.
+
+    Inner folds are speaker-disjoint wherever the outer ones are meant to be: `random` alone lets both leak.
+    Raises InputError, naming class or speaker, for data that cannot be split so.
+    """
+    if split == "column":
+        return [_column(data, inner_folds=inner_folds, seed=seed)]
+    if split == "random":
+        outer = _partition(data, np.arange(len(data)), folds, grouped=False, seed=seed, what="--folds")
+    elif split == "loso":
+        speakers = _speakers(data)
+        outer = [np.flatnonzero(speakers == s) for s in range(len(data.speaker_names))]
+    else:
+        outer = _partition(data, np.arange(len(data)), folds, grouped=True, seed=seed, what="--folds")
+        _every_class_tested(data, outer)
+    nested = []
+    for number, test in enumerate(outer):
+        train = np.setdiff1d(np.arange(len(data)), test)
+        where = f"outer fold {number}"
+        _every_class_trained(data, train, where=where)
+        grouped = split != "random"
+        inner = _inner(data, train, inner_folds, grouped=grouped, seed=seed + 1 + number, where=where)
+        nested.append(OuterFold(Fold(train, test), inner))
+    return nested
+
+
+def stopping_part(y: np.ndarray, groups: np.ndarray | None, *, share: float, seed: int) -> np.ndarray:
+    """A mask (N,) of about `share` of the rows to stop early on, disjoint in speakers from the rest.
+
+    Where speakers cannot be parted so that the rest keeps every class, or are not known, rows are drawn class by
+    class instead.
+    """
+    folds = max(2, round(1 / share))
+    if groups is not None and len(np.unique(groups)) >= 2:
+        code = np.unique(groups, return_inverse=True)[1]
+        count = min(folds, int(code.max()) + 1)
+        fold_of = balanced_groups(y, code, folds=count, seed=seed)[code]
+        for fold in range(count):
+            mask = fold_of == fold
+            if len(np.unique(y[~mask])) == len(np.unique(y)) == len(np.unique(y[mask])):
+                return mask
+    return _stratified(y, folds, seed=seed) == 0
+
+
+def shared_speakers(data: Dataset, folds: list[OuterFold]) -> float | None:
+    """The share of test clips whose speaker is in that fold's training part; None without speakers."""
+    if data.speakers is None:
+        return None
+    known = [np.isin(data.speakers[f.outer.test], data.speakers[f.outer.train]) for f in folds]
+    return float(np.concatenate(known).mean())
+
+
+def _partition(
+    data: Dataset, rows: np.ndarray, folds: int, *, grouped: bool, seed: int, what: str
+) -> list[np.ndarray]:
+    """`folds` disjoint parts of `rows`, each with its share of every class."""
+    y = data.y[rows]
+    _enough_clips(data, y, folds, what=what)
+    if not grouped:
+        fold_of = _stratified(y, folds, seed=seed)
+    else:
+        names, code = np.unique(_speakers(data)[rows], return_inverse=True)
+        if len(names) < folds:
+            raise InputError(
+                f"{what} {folds}, but there {_are(len(names), 'speaker')} to part",
+                do=f"give {what} {len(names)} or fewer" if len(names) > 1 else "try --split random",
+            )
+        fold_of = balanced_groups(y, code, folds=folds, seed=seed)[code]
+    return [rows[fold_of == fold] for fold in range(folds)]
+
+
+def _inner(
+    data: Dataset, train: np.ndarray, folds: int, *, grouped: bool, seed: int, where: str
+) -> tuple[Fold, ...]:
+    grouped = grouped and data.speakers is not None
+    parts = _partition(data, train, folds, grouped=grouped, seed=seed, what="--inner-folds")
+    inner = tuple(Fold(np.setdiff1d(train, part), part) for part in parts)
+    for fold in inner:
+        _every_class_trained(data, fold.train, where=f"an inner fold of {where}")
+    return inner
+
+
+def _column(data: Dataset, *, inner_folds: int, seed: int) -> OuterFold:
+    odd = sorted({part for part in data.parts if part and part.lower() not in PARTS})
+    if odd:
+        raise InputError(f"split '{odd[0]}' is not known", do="write train, validation or test")
+    parts = np.array([PARTS.get(part.lower(), "") for part in data.parts])
+    rows = {name: np.flatnonzero(parts == name) for name in ("train", "validation", "test")}
+    for name in ("train", "test"):
+        if not len(rows[name]):
+            raise InputError(f"--split column, but no clip's split is '{name}'", do="fill the split column")
+    if np.any(parts == ""):
+        first = data.ids[int(np.flatnonzero(parts == "")[0])]
+        raise InputError(f"--split column, but {first} has no split", do="fill it, or drop the clip")
+    train = np.sort(np.concatenate([rows["train"], rows["validation"]]))
+    _every_class_trained(data, train, where="the training part")
+    if len(rows["validation"]):
+        _every_class_trained(data, rows["train"], where="the clips marked train")
+        inner: tuple[Fold, ...] = (Fold(rows["train"], rows["validation"]),)
+    else:
+        inner = _inner(data, train, inner_folds, grouped=True, seed=seed + 1, where="the training part")
+    return OuterFold(Fold(train, rows["test"]), inner)
+
+
+def _stratified(y: np.ndarray, folds: int, *, seed: int) -> np.ndarray:
+    """(N,) fold numbers: each class is dealt out in turn, each going on where the last one stopped."""
+    rng = np.random.default_rng(seed)
+    shuffled = rng.permutation(len(y))
+    dealt = shuffled[np.argsort(y[shuffled], kind="stable")]
+    fold_of = np.empty(len(y), np.int64)
+    fold_of[dealt] = np.arange(len(y)) % folds
+    return fold_of
+
+
+def _speakers(data: Dataset) -> np.ndarray:
+    if data.speakers is None:
+        raise InputError(
+            "the table names no speakers, so folds cannot be kept apart by speaker",
+            do="add a speaker column, or try --split random",
+        )
+    return data.speakers
+
+
+def _enough_clips(data: Dataset, y: np.ndarray, folds: int, *, what: str) -> None:
+    counts = np.bincount(y, minlength=len(data.classes))
+    rare = int(counts.argmin())
+    if counts[rare] < folds:
+        raise InputError(
+            f"class '{data.classes[rare]}' has {counts[rare]} clip{'s' * bool(counts[rare] != 1)} to part into {folds} folds",
+            do=f"leave the class out, label more of it, or give fewer {what}",
+        )
+
+
+def _every_class_trained(data: Dataset, rows: np.ndarray, *, where: str) -> None:
+    absent = np.setdiff1d(np.arange(len(data.classes)), data.y[rows])
+    if len(absent):
+        name = data.classes[int(absent[0])]
+        raise InputError(
+            f"class '{name}' is missing from the training clips ({_voices(data, int(absent[0]))})",
+            where=where,
+            do="leave the class out, add speakers of it, give other folds, or try --split random",
+        )
+
+
+def _every_class_tested(data: Dataset, outer: list[np.ndarray]) -> None:
+    for number, rows in enumerate(outer):
+        absent = np.setdiff1d(np.arange(len(data.classes)), data.y[rows])
+        if len(absent):
+            name = data.classes[int(absent[0])]
+            raise InputError(
+                f"class '{name}' is missing from the test clips ({_voices(data, int(absent[0]))})",
+                where=f"outer fold {number}",
+                do="leave the class out, add speakers of it, or give fewer --folds",
+            )
+
+
+def _voices(data: Dataset, label: int) -> str:
+    if data.speakers is None:
+        return f"{int((data.y == label).sum())} clips have it"
+    return f"{_are(len(np.unique(data.speakers[data.y == label])), 'speaker')[4:]} in all with that class"
+
+
+def _are(count: int, noun: str) -> str:
+    return f"is only 1 {noun}" if count == 1 else f"are {count} {noun}s"
