@@ -1,0 +1,116 @@
+"""SHA-256 of files, remembered by path, size and time of change."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+NAME = "digests.db"
+BATCH = 512  # files between two commits: what a kill can lose
+SETTLED = 2_000_000_000  # ns; a younger file may change again within one tick of its file system's clock
+TABLE = """CREATE TABLE IF NOT EXISTS digests
+    (path BLOB PRIMARY KEY, size INTEGER, mtime INTEGER, ctime INTEGER, digest TEXT) WITHOUT ROWID"""
+
+
+class Digests:
+    """The memory, in CACHE/digests.db; safe for many processes at once.
+
+    It saves time and nothing else: where it cannot be read or written every file is hashed again.
+    A file that was changed in place and had its old time put back is seen by its ctime.
+    """
+
+    def __init__(self, cache: Path) -> None:
+        self._memory = _connect(Path(cache) / NAME)
+
+    def __enter__(self) -> Digests:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._memory is not None:
+            self._memory.close()
+            self._memory = None
+
+    def of(self, paths: Sequence[Path], *, workers: int = 4) -> dict[Path, str | OSError]:
+        """Each path's SHA-256 as 64 hex digits, or why it could not be read."""
+        found: dict[Path, str | OSError] = {}
+        unique = list(dict.fromkeys(paths))
+        with ThreadPoolExecutor(workers) as pool:
+            for begin in range(0, len(unique), BATCH):
+                batch = unique[begin : begin + BATCH]
+                known = {path: self._recall(path) for path in batch}
+                unknown = [path for path, digest in known.items() if digest is None]
+                fresh = dict(zip(unknown, pool.map(_hash, unknown), strict=True))
+                self._remember(fresh)
+                for path in batch:
+                    found[path] = known[path] or fresh[path][0]
+        return found
+
+    def _recall(self, path: Path) -> str | None:
+        if self._memory is None:
+            return None
+        with suppress(OSError, sqlite3.Error):  # a lost memory costs time only
+            row = self._memory.execute(
+                "SELECT size, mtime, ctime, digest FROM digests WHERE path = ?", (_name(path),)
+            ).fetchone()
+            if row is not None and row[:3] == _stamp(path.stat()):
+                return str(row[3])
+        return None
+
+    def _remember(self, fresh: dict[Path, tuple[str | OSError, tuple[int, int, int] | None]]) -> None:
+        rows = [(_name(path), *stamp, digest) for path, (digest, stamp) in fresh.items() if stamp is not None]
+        if self._memory is None or not rows:
+            return
+        with suppress(sqlite3.Error), self._memory:
+            self._memory.executemany("INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?, ?)", rows)
+
+
+def _connect(path: Path) -> sqlite3.Connection | None:
+    """The database, made if there is none and made anew if it is damaged; None where it cannot be had."""
+    for _ in range(2):
+        memory = None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            memory = sqlite3.connect(path, timeout=30)
+            with memory:
+                memory.execute(TABLE)
+            return memory
+        except (sqlite3.OperationalError, OSError):
+            if memory is not None:
+                memory.close()
+            return None  # cannot be opened, written or locked
+        except sqlite3.DatabaseError:
+            if memory is not None:
+                memory.close()
+            path.unlink(missing_ok=True)
+    return None
+
+
+def _hash(path: Path) -> tuple[str | OSError, tuple[int, int, int] | None]:
+    """Digest, and the stamp to remember it by: None if the file is too young or changed while it was read."""
+    try:
+        with path.open("rb", buffering=0) as file:
+            before = os.fstat(file.fileno())
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            after = os.fstat(file.fileno())
+    except OSError as error:
+        return error, None
+    settled = time.time_ns() - max(after.st_mtime_ns, after.st_ctime_ns) > SETTLED
+    stamp = _stamp(after)
+    return digest, stamp if settled and stamp == _stamp(before) else None
+
+
+def _stamp(stat: os.stat_result) -> tuple[int, int, int]:
+    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+
+
+def _name(path: Path) -> bytes:
+    return os.fsencode(path.absolute())

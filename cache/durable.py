@@ -1,0 +1,97 @@
+"""Files that are there whole or not at all, whatever is killed and whenever.
+
+A file is written under a temporary name in its own folder, synced, renamed over its target, and the folder
+is synced. Its writer holds an advisory lock on it, which the kernel drops when the process dies: a temporary
+file that can be locked has no living writer.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import FileIO
+from pathlib import Path
+
+PREFIX = ".tmp-"
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make the folder's entries (new names, renames, removals) survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def open_temporary(folder: Path) -> tuple[FileIO, Path]:
+    """A new file for reading and writing, locked for as long as it is open; and its path."""
+    while True:
+        path = folder / f"{PREFIX}{secrets.token_hex(8)}"
+        file = FileIO(path, "x+")
+        with suppress(OSError):  # a file system without locks: then nobody else can take it for a dead one
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with suppress(FileNotFoundError):
+            if path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+                return file, path
+        file.close()  # cleaned away between its making and its locking
+
+
+def publish(file: FileIO, temporary: Path, target: Path) -> None:
+    """Give the finished temporary file its name, durably. It stays open."""
+    os.fsync(file.fileno())
+    temporary.replace(target)
+    fsync_folder(target.parent)
+
+
+def replace_text(target: Path, text: str) -> None:
+    """Write a small text file, whole or not at all. Raises OSError and then leaves the old file in place."""
+    file, temporary = open_temporary(target.parent)
+    try:
+        with file:
+            left = text.encode("utf-8", "surrogateescape")
+            while left:
+                left = left[file.write(left) :]
+            publish(file, temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def temporaries(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Temporary files of (dead, living) writers."""
+    dead, living = [], []
+    for path in sorted(folder.glob(f"{PREFIX}*")):
+        try:
+            handle = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            continue  # finished or cleaned meanwhile
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            dead.append(path)
+        except OSError:
+            living.append(path)
+        finally:
+            os.close(handle)
+    return dead, living
+
+
+def clean(folder: Path) -> list[Path]:
+    """Remove what dead writers left behind; a living writer's file is never touched. Returns what went."""
+    dead, _ = temporaries(folder)
+    for path in dead:
+        path.unlink(missing_ok=True)
+    return dead
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold an exclusive lock on a lock file. Raises BlockingIOError if it is held and `wait` is false."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(handle)

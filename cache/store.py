@@ -1,0 +1,226 @@
+"""A folder of shards as one lazy table."""
+
+from __future__ import annotations
+
+import re
+from binascii import Error as HexError
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from cache.durable import replace_text
+from cache.errors import MissingStatesError, StoreError
+from cache.identity import FRAME, Extraction
+from cache.index import Index, Place
+from cache.shard import damaged, list_shards, open_shard, read_digests, to_digests, to_keys
+from cache.writer import StoreWriter
+
+RECORD = "extraction.json"
+BLOCK_ROWS = 1024  # rows in memory at once beside the result
+
+
+class FeatureStore:
+    """The states of one extraction: an existing folder CACHE/MODEL-SLUG/FINGERPRINT.
+
+    Holds no open file, so it may be pickled, forked and shared between threads. Each call sees the shards
+    that other processes have finished by then. Raises StoreError where the folder is no store, and from every
+    method where a shard is damaged, or of another schema or fingerprint.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+        record = self.folder / RECORD
+        try:
+            text = record.read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise StoreError(
+                f"not a store ({error})", where=str(folder), do="name a folder that holds extraction.json"
+            ) from error
+        self.extraction = Extraction.from_json(text, where=str(record))
+        self._fingerprint = self.extraction.fingerprint()
+        self._index = Index({})
+
+    @classmethod
+    def create(cls, cache: Path, extraction: Extraction) -> FeatureStore:
+        """The store of that fingerprint, whatever its model was called then; made if there is none."""
+        fingerprint = extraction.fingerprint()
+        try:
+            for record in sorted(cache.glob(f"*/{fingerprint}/{RECORD}")):
+                return cls(record.parent)
+            folder = cache / slug(extraction.model) / fingerprint
+            folder.mkdir(parents=True, exist_ok=True)
+            replace_text(folder / RECORD, extraction.to_json())
+        except OSError as error:
+            raise StoreError(f"cannot be written ({error.strerror})", where=str(cache)) from error
+        return cls(folder)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_index": Index({})}
+
+    def writer(self) -> StoreWriter:
+        """A context manager that adds clips; see StoreWriter."""
+        return StoreWriter(self.folder, self.extraction)
+
+    def keys(self) -> list[str]:
+        """Every clip held, sorted."""
+        return to_keys(self._refresh().digests)
+
+    def missing(self, keys: Iterable[str]) -> list[str]:
+        """Those of the keys that are not held, in the given order."""
+        wanted = list(keys)
+        held = self._refresh().find(self._digests(wanted)) >= 0
+        return [key for key, there in zip(wanted, held, strict=True) if not there]
+
+    def layer(self, name: str, keys: Sequence[str], *, stats: Sequence[str] | None = None) -> np.ndarray:
+        """(N, S*D) float32: a layer's statistics side by side, a row for each key in the given order.
+
+        stats: which, in which order; by default all, in the store's order. Memory: the result and a few MiB.
+        Raises MissingStatesError where a clip, layer or statistic is not held.
+        """
+        columns = self._columns(name, stats)
+        width = self.extraction.width(name)
+        out = np.empty((len(keys), len(columns), width), np.float32)
+
+        def fill(file: h5py.File, place: Place) -> None:
+            for low, high, rows, wanted in _blocks(place):
+                block = file["states"][name][low:high]
+                out[wanted] = block[rows - low][:, columns]
+
+        self._visit(keys, fill)
+        return out.reshape(len(keys), len(columns) * width)
+
+    def layers(
+        self, names: Sequence[str], keys: Sequence[str], *, stats: Sequence[str] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Several layers, each as `layer` gives it."""
+        return {name: self.layer(name, keys, stats=stats) for name in names}
+
+    def iterate(
+        self,
+        name: str,
+        keys: Sequence[str] | None = None,
+        *,
+        stats: Sequence[str] | None = None,
+        rows: int = BLOCK_ROWS,
+    ) -> Iterator[tuple[list[str], np.ndarray]]:
+        """Batches (keys, (≤rows, S*D) float32) of the given clips, or of all, in bounded memory."""
+        wanted = self.keys() if keys is None else keys
+        for begin in range(0, len(wanted), rows):
+            batch = list(wanted[begin : begin + rows])
+            yield batch, self.layer(name, batch, stats=stats)
+
+    def frames(self, name: str, key: str) -> np.ndarray:
+        """(F, D) float32: every frame of a clip, in a store that keeps frames. Raises MissingStatesError."""
+        if self.extraction.stats != (FRAME,):
+            held = ", ".join(self.extraction.stats)
+            raise StoreError(f"holds {held}, not frames", where=str(self.folder), do="embed with --frames")
+        self._columns(name, None)
+        found: list[np.ndarray] = []
+
+        def fill(file: h5py.File, place: Place) -> None:
+            row = int(place.rows[0])
+            begin, end = file["offsets"][row : row + 2]
+            found.append(file["states"][name][begin:end, 0].astype(np.float32))
+
+        self._visit([key], fill)
+        return found[0]
+
+    def seconds(self, keys: Sequence[str]) -> np.ndarray:
+        """(N,) float32: each clip's length. Raises MissingStatesError."""
+        out = np.empty(len(keys), np.float32)
+
+        def fill(file: h5py.File, place: Place) -> None:
+            out[place.wanted] = file["seconds"][()][place.rows]
+
+        self._visit(keys, fill)
+        return out
+
+    def _columns(self, name: str, stats: Sequence[str] | None) -> list[int]:
+        held = self.extraction
+        if name not in held.layers:
+            raise MissingStatesError(
+                f"layer {name!r} is not held, only {', '.join(held.layers)}", keys=[], where=str(self.folder)
+            )
+        wanted = held.stats if stats is None else tuple(stats)
+        if not wanted or set(wanted) - set(held.stats):
+            told = ", ".join(wanted) or "none"
+            raise MissingStatesError(
+                f"statistics asked for: {told}; held: {', '.join(held.stats)}",
+                keys=[],
+                where=str(self.folder),
+            )
+        return [held.stats.index(s) for s in wanted]
+
+    def _digests(self, keys: Sequence[str]) -> np.ndarray:
+        try:
+            return to_digests(keys)
+        except HexError as error:
+            raise StoreError(f"not all are clips' keys ({error})", where=str(self.folder)) from error
+
+    def _refresh(self) -> Index:
+        """The index of what the folder holds now."""
+        names = list_shards(self.folder)
+        while names != self._index.shards.keys():
+            known = self._index.shards
+            shards = {}
+            for name in names:
+                try:
+                    shards[name] = known[name] if name in known else self._read_digests(name)
+                except FileNotFoundError:
+                    continue  # compacted away meanwhile: its clips are in another shard
+            self._index = Index(shards)
+            # A folder that changes while it is listed can hide both the old and the new: look until it rests.
+            names = list_shards(self.folder)
+        return self._index
+
+    def _read_digests(self, name: str) -> np.ndarray:
+        return read_digests(self.folder / name, self._fingerprint)
+
+    def _visit(self, keys: Sequence[str], fill: Callable[[h5py.File, Place], None]) -> None:
+        """Call `fill` with each shard that holds some of the keys. Raises MissingStatesError."""
+        digests = self._digests(keys)
+        left = np.arange(len(keys))
+        while len(left):
+            index = self._refresh()
+            positions = index.find(digests[left])
+            absent = left[positions < 0]
+            if len(absent):
+                raise self._missing([keys[i] for i in absent], len(keys))
+            again = []
+            for place in index.places(positions, left):
+                try:
+                    with open_shard(self.folder / place.shard, self._fingerprint) as file:
+                        self._fill(fill, file, place)
+                except FileNotFoundError:
+                    again.append(place.wanted)  # compacted away meanwhile
+            left = np.concatenate([np.empty(0, np.intp), *again])
+
+    def _fill(self, fill: Callable[[h5py.File, Place], None], file: h5py.File, place: Place) -> None:
+        try:
+            fill(file, place)
+        except (OSError, KeyError) as error:
+            raise damaged(self.folder / place.shard, error) from error
+
+    def _missing(self, absent: list[str], asked: int) -> MissingStatesError:
+        first = ", ".join(key[:12] for key in absent[:3]) + (" …" if len(absent) > 3 else "")
+        return MissingStatesError(
+            f"{len(absent)} of {asked} clips are not held ({first})",
+            keys=absent,
+            where=str(self.folder),
+            do=f"compute them: python cli.py embed CLIPS.csv --model {self.extraction.model}",
+        )
+
+
+def slug(model: str) -> str:
+    """A folder's name for whatever a person types as a model."""
+    return re.sub(r"[^A-Za-z0-9._]+", "-", model).strip("-.")[-80:] or "model"
+
+
+def _blocks(place: Place) -> Iterator[tuple[int, int, np.ndarray, np.ndarray]]:
+    """Cut a shard's rising rows into reads [low, high) of at most BLOCK_ROWS: low, high, rows, wanted."""
+    block = place.rows // BLOCK_ROWS
+    cuts = np.flatnonzero(np.diff(block)) + 1
+    for rows, wanted in zip(np.split(place.rows, cuts), np.split(place.wanted, cuts), strict=True):
+        yield int(rows[0]), int(rows[-1]) + 1, rows, wanted
