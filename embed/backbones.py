@@ -71,7 +71,8 @@ class TransformerBackbone:
         self.receptive_field = receptive_field(config) / RATE
         self.device, self.precision = device, precision
         self.frames = partial(frame_count, config)
-        self.model = _load(source, seed=seed)
+        self.model = load_model(source, seed=seed)
+        _fold_weight_norm(self.model)
         self.weights = weights_hash(self.model) if source.folder is None else None
         self.model.to(device)
         self._exact = ExactBatch(self.model)
@@ -156,8 +157,8 @@ def random_model(source: ModelSource, *, seed: int) -> Any:
         return AutoModel.from_config(config)
 
 
-def _load(source: ModelSource, *, seed: int) -> Any:
-    """transformers' base model in fp32 and evaluation mode, its positional weight norm folded in."""
+def load_model(source: ModelSource, *, seed: int) -> Any:
+    """transformers' base model in fp32 and evaluation mode. Raises ModelError where weights do not fit."""
     from transformers import AutoModel
     from transformers.utils import logging
 
@@ -182,7 +183,11 @@ def _load(source: ModelSource, *, seed: int) -> Any:
                 where=str(source.folder),
                 do="the file belongs to another configuration, or its download is incomplete",
             )
+    return model.eval().requires_grad_(False)
+
+
+def _fold_weight_norm(model: Any) -> None:
+    """Compute the positional convolution's normed weight once and not in every pass; it stays the same."""
     for module in model.encoder.pos_conv_embed.modules():
         if parametrize.is_parametrized(module, "weight"):
             parametrize.remove_parametrizations(module, "weight")
-    return model.eval().requires_grad_(False)

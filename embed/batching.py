@@ -59,8 +59,12 @@ def plan_batches(windows: Sequence[Window], *, budget: int) -> list[list[Window]
     return batches
 
 
+def padded_samples(batches: Sequence[Sequence[Window]]) -> int:
+    """Samples computed for these batches, padding included."""
+    return sum(len(batch) * padded_length(max(w.samples for w in batch)) for batch in batches)
+
+
 def padding_share(batches: Sequence[Sequence[Window]]) -> float:
     """The part of all computed samples that is padding."""
     real = sum(window.samples for batch in batches for window in batch)
-    padded = sum(len(batch) * padded_length(max(w.samples for w in batch)) for batch in batches)
-    return 1 - real / padded if padded else 0.0
+    return 1 - real / padded_samples(batches) if batches else 0.0

@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from cache.errors import InputError
+
 DEFAULT_CACHE = Path("features")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 DTYPES = ("float16", "float32")
 ON_ERROR = ("skip", "stop")
+STATS = ("mean", "std", "max", "min")
+SHORTEST_WINDOW = 2.0  # seconds: halves of it still last a second
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,3 +41,28 @@ class EmbedConfig:
     on_error: str = "skip"
     seed: int = 0
     batch_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        _one_of("--dtype", self.dtype, DTYPES)
+        _one_of("--precision", self.precision, PRECISIONS)
+        _one_of("--on-error", self.on_error, ON_ERROR)
+        check_window(self.window)
+        wrong = not self.stats or len(set(self.stats)) != len(self.stats) or set(self.stats) - set(STATS)
+        if wrong and not self.frames:
+            told = ",".join(self.stats)
+            raise InputError(f"--stats {told}", do=f"choose from {','.join(STATS)}, each at most once")
+        if self.batch_seconds is not None and not self.batch_seconds > 0:
+            raise InputError(
+                f"--batch-seconds {self.batch_seconds:g}", do="give a positive number of seconds"
+            )
+
+
+def check_window(window: float) -> None:
+    """Raises InputError for a window whose halves could be shorter than a second."""
+    if not window >= SHORTEST_WINDOW:
+        raise InputError(f"--window {window:g}", do=f"give at least {SHORTEST_WINDOW:g} seconds")
+
+
+def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise InputError(f"{option} {value}", do=f"choose from {', '.join(allowed)}")

@@ -36,13 +36,14 @@ BATCH_SECONDS = {"cpu": 16.0, "cuda": 320.0}  # padded sound in one batch; memor
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far a run is: clips and seconds of sound, of those that had to be computed."""
+    """How far a run is: clips and seconds of sound, of those that had to be computed; `elapsed` wall time."""
 
     done: int
     failed: int
     total: int
     seconds: float
     total_seconds: float
+    elapsed: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,8 +104,11 @@ def failure_id(clip: Clip) -> FailureId:
     return str(clip.path.resolve()), clip.start, clip.end
 
 
-def find_missing(clips: Sequence[Clip], store: FeatureStore, config: EmbedConfig) -> Todo:
-    """Hash the files, ask the store, and read the headers of those it lacks; ClipError if asked to stop."""
+def find_missing(clips: Sequence[Clip], store: FeatureStore | None, config: EmbedConfig) -> Todo:
+    """Hash the files, ask the store, and read the headers of those it lacks; ClipError if asked to stop.
+
+    No store holds nothing.
+    """
     failures: dict[FailureId, str] = {}
 
     def fail(clip: Clip, error: ClipError) -> None:
@@ -124,7 +128,7 @@ def find_missing(clips: Sequence[Clip], store: FeatureStore, config: EmbedConfig
         key = clip_key(digest, start=clip.start, end=clip.end)
         copies += key in first
         first.setdefault(key, clip)
-    missing = store.missing(first)
+    missing = store.missing(first) if store else list(first)
     held = set(first) - set(missing)
 
     def probe(key: str) -> audio.Sound | ClipError:
@@ -162,6 +166,19 @@ def plan(todo: Todo, *, window: float, budget: float) -> list[list[Window]]:
     return plan_batches(windows, budget=int(budget * audio.RATE))
 
 
+def prefetcher(batches: Sequence[Sequence[Window]], todo: Todo, backbone: Backbone) -> Prefetcher:
+    """What decodes the run's batches ahead of the model."""
+    on_gpu = backbone.device.type == "cuda"
+    return Prefetcher(
+        batches,
+        clips=todo.clips,
+        sounds=todo.sounds,
+        normalise=backbone.normalise,
+        pin=on_gpu,
+        workers=8 if on_gpu else 2,
+    )
+
+
 def batch_seconds(config: EmbedConfig, device: torch.device) -> float:
     """The budget of padded seconds: as asked for, else what suits the device."""
     return config.batch_seconds or BATCH_SECONDS.get(device.type, BATCH_SECONDS["cpu"])
@@ -180,14 +197,6 @@ def run(
     started = time.perf_counter()
     budget = batch_seconds(config, backbone.device)
     batches = plan(todo, window=config.window, budget=budget)
-    prefetched = Prefetcher(
-        batches,
-        clips=todo.clips,
-        sounds=todo.sounds,
-        normalise=backbone.normalise,
-        pin=backbone.device.type == "cuda",
-        workers=2 if backbone.device.type == "cpu" else 8,
-    )
     forward = Forward(backbone, extraction, budget=int(budget * audio.RATE))
     failures = dict(todo.failures)
     with Stop() as stop, store.writer() as writer:
@@ -207,12 +216,13 @@ def run(
                         total=len(todo.clips) + len(todo.failures),
                         seconds=collector.seconds,
                         total_seconds=todo.seconds,
+                        elapsed=time.perf_counter() - started,
                     )
                 )
 
         try:
             # One batch stays in flight on the device while the one before it is collected.
-            for given in forward.results(prefetched):
+            for given in forward.results(prefetcher(batches, todo, backbone)):
                 tell(collector.collect(given))
                 if stop.asked:
                     break

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import re
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -19,13 +20,10 @@ from embed.backbones import Backbone, TransformerBackbone
 from embed.config import EmbedConfig
 from embed.layers import CNN, layer_names, parse_layers
 from embed.models import ModelSource, find_model
-from embed.pooling import STATS
 
 
 def open_backbone(config: EmbedConfig) -> tuple[Backbone, Extraction]:
     """The model that a run asks for, ready on its device. Raises InputError for what cannot be done."""
-    if not config.frames:
-        check_stats(config.stats)
     device = find_device(config.device)
     precision = find_precision(config.precision, device)
     if config.model in ACOUSTIC:
@@ -106,13 +104,6 @@ def files_hash(source: ModelSource, cache: Path) -> str:
     return total.hexdigest()
 
 
-def check_stats(stats: tuple[str, ...]) -> None:
-    """Raises InputError unless these are statistics that `embed.pooling` knows, each once."""
-    unknown = [name for name in stats if name not in STATS]
-    if unknown or not stats or len(set(stats)) != len(stats):
-        raise InputError(f"--stats {','.join(stats)}", do=f"choose from {','.join(STATS)}, each at most once")
-
-
 def find_device(name: str) -> torch.device:
     """`auto` is the first GPU, else the CPU. Raises InputError for a device that is not there."""
     if name == "auto":
@@ -121,7 +112,7 @@ def find_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:  # torch asserts when it was built without a backend
-        why = str(error).strip().splitlines()[0][:120]
+        why = re.split(r"[.\n]", str(error).strip())[0]
         raise InputError(f"--device {name} cannot be used ({why})", do="try --device auto or cpu") from error
     return device
 
