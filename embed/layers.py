@@ -10,7 +10,6 @@ Layers are named once, whatever the version of transformers (`cache.identity.LAY
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -38,20 +37,16 @@ def parse_layers(text: str, available: Sequence[str], *, also: Sequence[str] = (
     known = [*also, *available]
     wanted: set[str] = set()
     for part in (p.strip() for p in text.split(",")):
-        span = re.fullmatch(r"(\d+)-(\d+)", part)
+        low, dash, high = part.partition("-")
         if part == "all":
             wanted.update(available)
-        elif span:
-            wanted.update(str(k) for k in range(int(span[1]), int(span[2]) + 1))
-            if int(span[1]) > int(span[2]):
-                raise InputError(f"--layers {part}: a range goes from low to high")
-        else:
+        elif part in known:
             wanted.add(part)
-    unknown = sorted(wanted - set(known))
-    if unknown:
-        raise InputError(
-            f"--layers {text}: no layer {', '.join(unknown)}", do=f"there are {', '.join(known)}"
-        )
+        elif dash and low in known and high in known and known.index(low) <= known.index(high):
+            wanted.update(known[known.index(low) : known.index(high) + 1])
+        else:
+            told = part or "without a name"
+            raise InputError(f"--layers {text}: no layer {told}", do=f"there are {', '.join(known)}")
     return tuple(name for name in known if name in wanted)
 
 
