@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,12 +143,12 @@ def _text(value: object) -> str:
 
 
 def _replace(out: Path, data: bytes) -> None:
-    handle, temporary = open_temporary(out.parent)
+    raw, temporary = open_temporary(out.parent)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with raw:
+            file = io.BufferedWriter(raw)
             file.write(data)
             file.flush()
-            publish(file.fileno(), temporary, out)
-    except BaseException:
+            publish(raw, temporary, out)
+    finally:
         temporary.unlink(missing_ok=True)
-        raise

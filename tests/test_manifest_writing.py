@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cache.errors import InputError
@@ -53,6 +53,7 @@ def test_reading_undoes_writing(suffix, tmp_path):
     root = tmp_path.resolve()
     out = root / "tables" / f"clips{suffix}"
 
+    @settings(deadline=None)
     @given(clips_below(root))
     def check(clips: list[Clip]) -> None:
         write_manifest(clips, out)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cache.errors import InputError, ManifestError
@@ -43,6 +43,7 @@ def test_parquet_with_sound_inside_names_the_column(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
+@settings(deadline=None)
 @given(data=st.data())
 def test_any_text_comes_back(tmp_path_factory, suffix, data):
     names = data.draw(st.lists(st.text(min_size=1, max_size=5), min_size=2, max_size=4, unique=True))
