@@ -1,0 +1,102 @@
+"""Any sample rate → 16 kHz, window by window: torchaudio's windowed sinc, its kernels cached per rate.
+
+The filter is `torchaudio.transforms.Resample` with a Kaiser window of 64 zero crossings (the settings that
+torchaudio's documentation gives as equal to resampy's "kaiser_best"). Only its evaluation is arranged anew,
+so that any stretch of the output can be had from the stretch of input it depends on, on the whole's grid.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Protocol
+
+import numpy as np
+import torch
+from torchaudio.transforms import Resample
+
+ZEROS = 64  # zero crossings of the sinc on either side
+ROLLOFF = 0.9475937167399596  # cut-off as a share of the lower Nyquist frequency
+BETA = 14.769656459379492  # of the Kaiser window
+
+_DENSE = 1 << 22  # weights above which a kernel is kept by its taps alone
+_BLOCK_OUT = 64  # outputs of one matrix row: enough for the product to run at full rate
+_BLOCK_TAPS = 4_096  # outputs gathered at a time
+
+
+class Resampler(Protocol):
+    """Outputs `begin` to `stop` depend on inputs `span(begin, stop)`; those outside the clip are zero."""
+
+    def span(self, begin: int, stop: int) -> tuple[int, int]: ...
+
+    def apply(self, inputs: np.ndarray, begin: int, stop: int) -> np.ndarray: ...
+
+
+@lru_cache(maxsize=16)
+def resampler(source: int, target: int) -> Resampler:
+    """The resampler between two rates in Hz. Safe to call and to use from several threads."""
+    common = math.gcd(source, target)
+    old, new = source // common, target // common
+    width = math.ceil(ZEROS * old / (min(old, new) * ROLLOFF))
+    dense = new * (old + 2 * width) <= _DENSE
+    return _Dense(source, target, old, new) if dense else _Taps(old, new, width)
+
+
+class _Dense:
+    """Rates in a short ratio: each step of `old` inputs gives `new` outputs by one matrix product.
+
+    torchaudio convolves with a stride instead, which for a ratio as short as 3:1 has one output channel and
+    leaves the processor idle; here a step spans several such ratios.
+    """
+
+    def __init__(self, source: int, target: int, old: int, new: int) -> None:
+        transform = Resample(
+            source,
+            target,
+            resampling_method="sinc_interp_kaiser",
+            lowpass_filter_width=ZEROS,
+            rolloff=ROLLOFF,
+            beta=BETA,
+        )
+        kernel = transform.kernel[:, 0]  # (new, old + 2 * width)
+        repeat = -(-_BLOCK_OUT // new)
+        self.old, self.new, self.width = old * repeat, new * repeat, transform.width
+        self.kernel = torch.zeros(self.old + 2 * self.width, self.new)
+        for i in range(repeat):
+            self.kernel[i * old : i * old + kernel.shape[1], i * new : (i + 1) * new] = kernel.T
+
+    def span(self, begin: int, stop: int) -> tuple[int, int]:
+        first, last = begin // self.new, -(-stop // self.new)
+        return first * self.old - self.width, last * self.old + self.width
+
+    def apply(self, inputs: np.ndarray, begin: int, stop: int) -> np.ndarray:
+        steps = torch.from_numpy(inputs).unfold(0, len(self.kernel), self.old) @ self.kernel
+        skip = begin % self.new
+        return steps.reshape(-1)[skip : skip + stop - begin].numpy()
+
+
+class _Taps:
+    """Rates in a long ratio (44,101 : 16,000), whose dense kernel would fill gigabytes: taps by phase."""
+
+    def __init__(self, old: int, new: int, width: int) -> None:
+        self.old, self.new, self.width = old, new, width
+        cutoff = min(old, new) * ROLLOFF / old  # cycles per two input samples
+        phase = np.arange(new)[:, None] * old % new / new
+        time = (np.arange(-width, width + 2) - phase) * cutoff
+        inside = np.clip(time / ZEROS, -1, 1)
+        window = np.i0(BETA * np.sqrt(1 - inside**2)) / np.i0(BETA)
+        weights = np.where(np.abs(time) < ZEROS, np.sinc(time) * window * cutoff, 0)
+        self.weights = weights.astype(np.float32)  # (new, 2 * width + 2)
+
+    def span(self, begin: int, stop: int) -> tuple[int, int]:
+        return begin * self.old // self.new - self.width, (stop - 1) * self.old // self.new + self.width + 2
+
+    def apply(self, inputs: np.ndarray, begin: int, stop: int) -> np.ndarray:
+        windows = np.lib.stride_tricks.sliding_window_view(inputs, self.weights.shape[1])
+        first = begin * self.old // self.new
+        wave = np.empty(stop - begin, np.float32)
+        for at in range(begin, stop, _BLOCK_TAPS):
+            output = np.arange(at, min(at + _BLOCK_TAPS, stop))
+            taps = windows[output * self.old // self.new - first]
+            wave[output - begin] = np.einsum("ot,ot->o", taps, self.weights[output % self.new])
+        return wave
