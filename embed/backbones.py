@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from pickle import UnpicklingError
 from typing import Any, Protocol
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from torch.nn.utils import parametrize
 
@@ -164,6 +167,8 @@ def load_model(source: ModelSource, *, seed: int) -> Any:
 
     logging.set_verbosity_error()  # a CTC checkpoint's unused head is not news
     logging.disable_progress_bar()
+    # WavLM hands torch a boolean padding mask beside its additive position bias; torch treats them rightly.
+    warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask")
     if source.folder is None:
         model = random_model(source, seed=seed)
     else:
@@ -172,7 +177,7 @@ def load_model(source: ModelSource, *, seed: int) -> Any:
             model, told = AutoModel.from_pretrained(
                 source.folder, dtype=torch.float32, use_safetensors=safe, output_loading_info=True
             )
-        except (OSError, RuntimeError, ValueError, KeyError) as error:
+        except (OSError, RuntimeError, ValueError, KeyError, SafetensorError, UnpicklingError) as error:
             why = str(error).strip().splitlines()[0][:200]
             raise ModelError(f"cannot load the weights ({why})", where=str(source.folder)) from error
         # masked_spec_embed only serves SpecAugment in training, and many checkpoints leave it out.

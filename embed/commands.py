@@ -175,7 +175,7 @@ def doctor(
 
     found = examine(EmbedConfig(model=model, device=device, revision=revision, precision="fp32"))
     if as_json:
-        print_json(found)
+        print_json({**vars(found), "largest": found.largest, "exact": found.exact})
     else:
         rows = [
             {

@@ -52,9 +52,7 @@ class EmbedConfig:
             told = ",".join(self.stats)
             raise InputError(f"--stats {told}", do=f"choose from {','.join(STATS)}, each at most once")
         if self.batch_seconds is not None and not self.batch_seconds > 0:
-            raise InputError(
-                f"--batch-seconds {self.batch_seconds:g}", do="give a positive number of seconds"
-            )
+            raise InputError(f"--batch-seconds {self.batch_seconds:g}", do="give a positive number")
 
 
 def check_window(window: float) -> None:

@@ -12,7 +12,7 @@ from embed.audio import MIN_SAMPLES
 from embed.backbones import Backbone, load_model
 from embed.batching import padded_length
 from embed.config import EmbedConfig
-from embed.layers import FINAL
+from embed.layers import layer_names
 from embed.models import find_model
 from embed.opening import describe_device, open_backbone
 
@@ -103,9 +103,7 @@ class _Reference:
     def __init__(self, config: EmbedConfig, device: torch.device) -> None:
         source = find_model(config.model, revision=config.revision)
         self._model: Any = load_model(source, seed=config.seed).to(device)
-        self._last = (
-            FINAL if source.config.get("do_stable_layer_norm") else str(source.config["num_hidden_layers"])
-        )
+        self._last = layer_names(source.config)[-1]
 
     def states(self, wave: torch.Tensor) -> dict[str, torch.Tensor]:
         """Layers that every version of transformers gives alike: all before the last block, and the last."""
