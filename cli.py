@@ -10,6 +10,7 @@ import typer
 from cache.console import say
 from cache.errors import InputError
 from embed import commands as embed_commands
+from embed import manifest_commands
 
 app = typer.Typer(
     add_completion=False,
@@ -18,6 +19,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Probe the layers of frozen speech models with classical heads, and get numbers you can trust.",
 )
+app.add_typer(manifest_commands.app, name="manifest")
 app.command()(embed_commands.embed)
 app.command()(embed_commands.doctor)
 
