@@ -13,10 +13,10 @@ def balanced_groups(y: np.ndarray, groups: np.ndarray, *, folds: int, seed: int)
     y, groups: (N,) class and group numbers from 0; G ≥ folds.
 
     The cost is first the number of (fold, class) pairs without a clip, then the squared distance of every
-    fold's class counts from an even share, relative to that share, with the fold's size as one more "class".
-    Groups are placed greedily, largest first, then single groups are moved and pairs swapped while that lowers
-    the cost. scikit-learn's StratifiedGroupKFold stops after the greedy pass, which leaves folds uneven where a
-    few speakers hold half of the clips.
+    fold's class counts from an even share, relative to that share, with the fold's size as one more class.
+    Groups are placed greedily, largest first, then single groups are moved and pairs swapped while that
+    lowers the cost. scikit-learn's StratifiedGroupKFold stops after the greedy pass, which leaves folds
+    uneven where a few speakers hold half of the clips.
     """
     counts = np.zeros((int(groups.max()) + 1, int(y.max()) + 2))
     np.add.at(counts, (groups, y), 1)
@@ -42,7 +42,7 @@ def balanced_groups(y: np.ndarray, groups: np.ndarray, *, folds: int, seed: int)
 
 
 def _cost(load: np.ndarray) -> np.ndarray:
-    """Cost of folds (…, classes + 1), summed over the last axis; a class without a clip outweighs all else."""
+    """Cost of folds (…, classes + 1), summed over the last axis; a class without clips outweighs the rest."""
     return ((load - 1) ** 2).sum(-1) + 1e6 * (load == 0).sum(-1)
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import get_args
 
 from cache.errors import InputError
-from classify.sharing import Scaling
 from classify.metrics import Metric
+from classify.scaling import Scaling
 
 SPLITS = ("speaker", "random", "column", "loso")
 SAMPLERS = ("tpe", "random", "gp")
@@ -25,8 +25,8 @@ class StudyConfig:
     heads: names of `classify.heads.HEADS`.
     layers: names of the store's layers; empty for every layer it holds. `mix` may be among them.
     stats: statistics that may be used; empty for all in the store. Each alone and all together are searched.
-    scalings: ways of scaling that are searched. `speaker` standardises by each speaker's own unlabelled clips,
-        the test speakers' too, and is only fair where these are at hand before the first decision.
+    scalings: ways of scaling that are searched. `speaker` standardises by each speaker's own unlabelled
+        clips, the test speakers' too, and is only fair where these are at hand before the first decision.
     split: `speaker` (speaker-disjoint, stratified), `random` (stratified, leaks speakers), `column` (the
         table's own train/validation/test), `loso` (leave one speaker out).
     folds, inner_folds: outer folds score, inner folds choose.

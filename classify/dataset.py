@@ -23,8 +23,8 @@ SHOWN = 5
 class Dataset:
     """The N clips of a study, in the table's order.
 
-    keys: the store's keys. y: (N,) class numbers into `classes`, which are sorted. speakers: (N,) numbers into
-    `speaker_names`, or None where the table has no speaker. parts: (N,) the table's own split, "" where none.
+    keys: the store's keys. y: (N,) class numbers into `classes`, which are sorted. speakers: (N,) numbers
+    into `speaker_names`, or None where the table has no speaker. parts: (N,) the table's own split, or "".
     excluded: clip id → why that clip is in neither training nor test.
     """
 
@@ -48,8 +48,8 @@ def join(
 
     excluded: clip id → reason, for clips that are already known to be unusable.
 
-    A clip without a label, or that could not be embedded, is kept out and listed. Raises MissingStatesError for
-    clips that were never embedded, InputError where the target column is missing or holds fewer than two
+    A clip without a label, or that could not be embedded, is kept out and listed. Raises MissingStatesError
+    for clips that were never embedded, InputError where the target column is missing or holds fewer than two
     classes, or where only some clips have a speaker.
     """
     out = dict(excluded or {})
@@ -114,7 +114,7 @@ def _keys(clips: Sequence[Clip], store: FeatureStore) -> list[str]:
             f"{len(without)} of {len(clips)} clips have no states of {store.extraction.model}: {first}{more}",
             keys=[keys[clip.id] for clip in without if clip.id in keys],
             where=str(store.folder),
-            do=f"embed them first: python cli.py embed TABLE --model {store.extraction.model} --cache {cache}",
+            do=f"run: python cli.py embed TABLE --model {store.extraction.model} --cache {cache}",
         )
     return [keys[clip.id] for clip in clips]
 

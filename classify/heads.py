@@ -1,44 +1,55 @@
-"""The classifiers: for each its search space and its fit on shared work, in one dict."""
+"""The classifiers a study may use, by name. A new one is a class like these and an entry in `HEADS`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 import optuna
-import xgboost
-from scipy.special import softmax
-from sklearn.linear_model import LogisticRegression
-from sklearn.svm import SVC
 
-from classify.sharing import MOST_AXES, Prep, Shared
-from classify.splits import stopping_part
-
-Params = dict[str, Any]
-Notes = dict[str, float]  # what the inner folds told about the refit
+from classify.fitted import Fitted, Notes, Params
+from classify.logreg import LogReg
+from classify.majority import Majority
+from classify.scaling import Scaling
+from classify.sharing import Prep, Shared
+from classify.svm import Svm
+from classify.trees import XGBoost
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """What a fit says of the test rows: (m, K) scores whose largest is the prediction, and notes."""
+class Head(Protocol):
+    """One kind of classifier.
 
-    scores: np.ndarray
-    notes: Notes
-
-
-@dataclass(frozen=True)
-class Head:
-    """One classifier.
-
-    space: draws the parameters of a trial. start: the parameters of the first trial.
-    fit: fits on the training rows of a fold and scores its test rows; with `notes` it is the refit.
-    probability: (m, K) scores and notes → (m, K) probabilities with the same largest class.
+    pca: sizes of PCA that are searched; 0 is every column. scalings: those that make a difference to it.
+    start: the parameters of the first trial.
     """
 
-    space: Callable[[optuna.Trial], Params]
-    start: Params
-    fit: Callable[[Shared, Params, Prep, int, Notes | None], Fitted]
-    summarise: Callable[[Sequence[Fitted], Sequence[np.ndarray]], Notes]
-    probability: Callable[[np.ndarray, Notes], np.ndarray]
+    @property
+    def pca(self) -> tuple[int, ...]: ...
+    @property
+    def scalings(self) -> frozenset[Scaling]: ...
+    @property
+    def start(self) -> Params: ...
+
+    def space(self, trial: optuna.Trial) -> Params:
+        """Draw the parameters of a trial."""
+
+    def fit(self, shared: Shared, prep: Prep, params: Params, *, seed: int, notes: Notes | None) -> Fitted:
+        """Fit on a fold's training rows and score its test rows.
+
+        notes: None for an inner fold; what the inner folds told for the fit on the whole training part.
+        """
+
+    def summarise(self, fits: Sequence[Fitted], y: Sequence[np.ndarray]) -> Notes:
+        """What the inner folds' fits and their test labels tell the last fit."""
+
+    def probability(self, scores: np.ndarray, notes: Notes) -> np.ndarray:
+        """(m, K) probabilities whose largest is the largest score."""
+
+
+HEADS: dict[str, Head] = {
+    "logreg": LogReg(),
+    "svm": Svm(),
+    "xgboost": XGBoost(),
+    "majority": Majority(),
+}

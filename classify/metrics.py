@@ -55,7 +55,7 @@ def log_loss(y: np.ndarray, probability: np.ndarray) -> float:
 
 
 def calibration_error(y: np.ndarray, probability: np.ndarray, *, bins: int = 10) -> float:
-    """Expected calibration error (Guo et al. 2017): |confidence − accuracy| over equal-width confidence bins."""
+    """Expected calibration error (Guo et al. 2017): |confidence − accuracy| in bins of confidence."""
     confidence = probability.max(1)
     right = probability.argmax(1) == y
     bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
@@ -93,9 +93,7 @@ def interval(
     return Interval(value, float(low), float(high))
 
 
-def cluster_counts(
-    y: np.ndarray, predicted: np.ndarray, clusters: np.ndarray, *, classes: int
-) -> np.ndarray:
+def cluster_counts(y: np.ndarray, predicted: np.ndarray, clusters: np.ndarray, *, classes: int) -> np.ndarray:
     """(clusters, K, K) confusion counts of each cluster."""
     _, code = np.unique(clusters, return_inverse=True)
     flat = (code * classes + y) * classes + predicted

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-import scipy.linalg
 
-from cache.errors import InputError
+from classify.scaling import Scaling, by_speaker, principal_axes, standardise, unit
 
-Scaling = Literal["none", "standard", "speaker", "l2"]
 BOTH = "+"  # joins the names of statistics used side by side
 
 
@@ -21,7 +19,8 @@ class Prep:
     """How a clip's numbers become a head's input.
 
     stats: statistics, joined by `+` where several are used. scaling: `none`, `standard` (zero mean and unit
-    variance over the training clips), `speaker` (the same over each speaker's own clips) or `l2` (unit length).
+    variance over the training clips), `speaker` (the same over each speaker's clips first) or `l2` (unit
+    length).
     pca: number of leading principal components of the training clips; 0 for all columns.
     """
 
@@ -38,52 +37,85 @@ class States:
     stats: tuple[str, ...]
     speakers: np.ndarray | None
 
+    @property
+    def width(self) -> int:
+        """Columns of one statistic."""
+        return int(self.X.shape[1]) // len(self.stats)
+
     def columns(self, stats: str) -> np.ndarray:
-        """(N, s*D) view or copy of the given statistics."""
-        width = self.X.shape[1] // len(self.stats)
-        blocks = [self.stats.index(name) for name in stats.split(BOTH)]
-        if blocks == list(range(blocks[0], blocks[-1] + 1)):
-            return self.X[:, blocks[0] * width : (blocks[-1] + 1) * width]
-        return np.hstack([self.X[:, b * width : (b + 1) * width] for b in blocks])
+        """(N, s*D): the given statistics."""
+        picked = [self.stats.index(name) for name in stats.split(BOTH)]
+        if picked == list(range(picked[0], picked[-1] + 1)):
+            return self.X[:, picked[0] * self.width : (picked[-1] + 1) * self.width]
+        return np.hstack([self.X[:, i * self.width : (i + 1) * self.width] for i in picked])
 
 
 class Shared:
-    """What the trials of one fold share; `train` and `test` are row numbers of `states`.
+    """What the trials of one fold share.
 
-    Arrays are centred on the training clips' mean, which changes no head's solution (each has a free intercept)
-    and spares rounding. `budget` bytes are kept; the array that was not used for longest goes first.
+    train, test: row numbers of `states`. y: classes of the training rows.
+
+    Inputs are centred on the training clips' mean, which changes no head's solution (each has a free
+    intercept) and spares rounding. `budget` bytes are kept; what was not used for longest goes first.
     """
 
     def __init__(
-        self, states: States, y: np.ndarray, *, train: np.ndarray, test: np.ndarray, classes: int, budget: int
+        self,
+        states: States,
+        y: np.ndarray,
+        *,
+        train: np.ndarray,
+        test: np.ndarray,
+        classes: int,
+        budget: int,
     ) -> None:
         self.states, self.train, self.test, self.classes = states, train, test, classes
         self.y = y[train]
         self.groups = None if states.speakers is None else states.speakers[train]
-        self._budget, self._kept = budget, OrderedDict[Any, tuple[Any, int]]()
+        self._budget = budget
+        self._kept: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
 
     def arrays(self, prep: Prep) -> tuple[np.ndarray, np.ndarray]:
         """(n, d) and (m, d) float32: the training and test clips' inputs."""
         if prep.pca == 0:
             return self.keep(("arrays", prep), lambda: self._scaled(prep))
-        train, test = self.arrays(Prep(prep.stats, prep.scaling))
-        axes = self._axes(prep)[:, : prep.pca]
-        return self.keep(("arrays", prep), lambda: (train @ axes, test @ axes))
+        train, test = self.basis(replace(prep, pca=0))
+        return train[:, : prep.pca], test[:, : prep.pca]
+
+    def basis(self, prep: Prep) -> tuple[np.ndarray, np.ndarray]:
+        """(n, r) and (m, r) float32: the inputs along the training clips' principal axes, largest first.
+
+        A rotation: lengths, distances and inner products with training clips are those of `arrays`. Signs are
+        scikit-learn's, so that the first columns are what its PCA gives.
+        """
+        if prep.pca:
+            return self.arrays(prep)
+
+        def make() -> tuple[np.ndarray, np.ndarray]:
+            train, test = self.arrays(prep)
+            axes = principal_axes(train)
+            return train @ axes, test @ axes
+
+        return self.keep(("basis", prep), make)
 
     def power(self, prep: Prep) -> float:
-        """The training clips' mean squared length: the sum of the columns' variances.
+        """The training clips' mean squared length: the sum of the inputs' variances.
 
         Penalties and kernel widths are given relative to it, so that one range suits every layer and scaling.
         """
-        train, _ = self.arrays(prep)
-        return self.keep(("power", prep), lambda: float(np.einsum("ij,ij->", train, train) / len(train)))
+
+        def make() -> float:
+            train, _ = self.arrays(prep)
+            return float(np.einsum("ij,ij->", train, train, dtype=np.float64) / len(train))
+
+        return self.keep(("power", prep), make)
 
     def gram(self, prep: Prep) -> tuple[np.ndarray, np.ndarray]:
         """(n, n) and (m, n) float32: inner products with the training clips, divided by `power`."""
 
         def make() -> tuple[np.ndarray, np.ndarray]:
             train, test = self.arrays(prep)
-            scaled = train.T / np.float32(self.power(prep))
+            scaled = (train / np.float32(self.power(prep))).T
             return train @ scaled, test @ scaled
 
         return self.keep(("gram", prep), make)
@@ -106,14 +138,11 @@ class Shared:
         """What `make` gave for `key` before, or gives now."""
         if key in self._kept:
             self._kept.move_to_end(key)
-            return self._kept[key][0]
-        value = make()
-        size = _size(value)
-        self._kept[key] = value, size
-        total = sum(held for _, held in self._kept.values())
+            return self._kept[key]
+        value = self._kept[key] = make()
+        total = sum(_size(held) for held in self._kept.values())
         while total > self._budget and len(self._kept) > 1:
-            _, (_, freed) = self._kept.popitem(last=False)
-            total -= freed
+            total -= _size(self._kept.popitem(last=False)[1])
         return value
 
     def _scaled(self, prep: Prep) -> tuple[np.ndarray, np.ndarray]:
@@ -122,70 +151,8 @@ class Shared:
             columns = self.keep(("speaker", prep.stats), lambda: by_speaker(columns, self.states.speakers))
         train, test = columns[self.train], columns[self.test]
         if prep.scaling == "l2":
-            train, test = _unit(train), _unit(test)
-        mean = train.mean(0, dtype=np.float64)
-        train, test = (train - mean).astype(np.float32), (test - mean).astype(np.float32)
-        if prep.scaling in ("standard", "speaker"):
-            scale = deviation(train)
-            train, test = train / scale, test / scale
-        if not train.any():
-            raise InputError(
-                f"every training clip has the same {prep.stats}", do="nothing can be learnt from these states"
-            )
-        return train, test
-
-    def _axes(self, prep: Prep) -> np.ndarray:
-        """(D, k) the leading principal axes, k enough for `prep.pca`; the largest loading is positive."""
-
-        def make() -> np.ndarray:
-            train, _ = self.arrays(Prep(prep.stats, prep.scaling))
-            return principal_axes(train, MOST_AXES)
-
-        axes = self.keep(("axes", prep.stats, prep.scaling), make)
-        return axes
-
-
-MOST_AXES = 64  # of PCA; a larger basis costs more than it was seen to give
-
-
-def principal_axes(train: np.ndarray, most: int) -> np.ndarray:
-    """(D, min(most, D, n - 1)) leading principal axes of centred rows, float32, signs as in scikit-learn."""
-    n, width = train.shape
-    count = min(most, width, n - 1)
-    wide = width > n
-    inner = (train @ train.T if wide else train.T @ train).astype(np.float64)
-    size = len(inner)
-    values, vectors = scipy.linalg.eigh(
-        inner, subset_by_index=(size - count, size - 1), check_finite=False, overwrite_a=True
-    )
-    values, vectors = values[::-1], vectors[:, ::-1]
-    if wide:
-        vectors = (train.T.astype(np.float64) @ vectors) / np.sqrt(np.maximum(values, 1e-12))
-    largest = vectors[np.abs(vectors).argmax(0), np.arange(count)]
-    return (vectors * np.where(largest < 0, -1, 1)).astype(np.float32)
-
-
-def deviation(train: np.ndarray) -> np.ndarray:
-    """(D,) standard deviations of centred columns; 1 for columns that are constant but for rounding."""
-    scale = np.sqrt(np.einsum("ij,ij->j", train, train, dtype=np.float64) / len(train))
-    return np.where(scale > 1e-6 * scale.max(initial=0), scale, 1).astype(np.float32)
-
-
-def by_speaker(X: np.ndarray, speakers: np.ndarray | None) -> np.ndarray:
-    """(N, D) each speaker's clips brought to zero mean and unit variance; raises InputError without speakers."""
-    if speakers is None:
-        raise InputError("the table names no speakers to scale by", do="leave 'speaker' out of the scalings")
-    out = np.empty_like(X)
-    for speaker in np.unique(speakers):
-        rows = speakers == speaker
-        centred = X[rows] - X[rows].mean(0, dtype=np.float64)
-        out[rows] = centred / deviation(centred)
-    return out
-
-
-def _unit(X: np.ndarray) -> np.ndarray:
-    length = np.linalg.norm(X, axis=1, keepdims=True)
-    return X / np.where(length > 0, length, 1)
+            train, test = unit(train), unit(test)
+        return standardise(train, test, variance=prep.scaling in ("standard", "speaker"))
 
 
 def _size(value: Any) -> int:

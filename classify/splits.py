@@ -65,8 +65,8 @@ def outer_folds(data: Dataset, *, split: str, folds: int, inner_folds: int, seed
 def stopping_part(y: np.ndarray, groups: np.ndarray | None, *, share: float, seed: int) -> np.ndarray:
     """A mask (N,) of about `share` of the rows to stop early on, disjoint in speakers from the rest.
 
-    Where speakers cannot be parted so that the rest keeps every class, or are not known, rows are drawn class by
-    class instead.
+    Where speakers cannot be parted so that the rest keeps every class, or are not known, rows are drawn class
+    by class instead.
     """
     folds = max(2, round(1 / share))
     if groups is not None and len(np.unique(groups)) >= 2:
@@ -164,7 +164,7 @@ def _enough_clips(data: Dataset, y: np.ndarray, folds: int, *, what: str) -> Non
     rare = int(counts.argmin())
     if counts[rare] < folds:
         raise InputError(
-            f"class '{data.classes[rare]}' has {counts[rare]} clip{'s' * bool(counts[rare] != 1)} to part into {folds} folds",
+            f"class '{data.classes[rare]}' has too few clips ({counts[rare]}) for {folds} folds",
             do=f"leave the class out, label more of it, or give fewer {what}",
         )
 

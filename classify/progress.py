@@ -1,0 +1,59 @@
+"""How far a search has come: what a live table shows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from classify.search import StudyId
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """Trials done and the best inner scores so far; changed in place as trials end.
+
+    best: (layer, head) → each outer fold's best inner score so far.
+    """
+
+    studies: int
+    trials_each: int
+    done: int = 0
+    resumed: int = 0
+    best: dict[tuple[str, str], dict[int, float]] = field(default_factory=dict)
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def total(self) -> int:
+        return self.studies * self.trials_each
+
+    @property
+    def rate(self) -> float:
+        """Trials a second since this process began."""
+        return (self.done - self.resumed) / max(time.monotonic() - self.began, 1e-9)
+
+    @property
+    def eta(self) -> float | None:
+        """Seconds to go at this rate; None before the first trial."""
+        return (self.total - self.done) / self.rate if self.done > self.resumed else None
+
+    def mean_best(self) -> dict[tuple[str, str], float]:
+        """(layer, head) → mean over the outer folds begun of their best inner score."""
+        return {key: sum(folds.values()) / len(folds) for key, folds in self.best.items()}
+
+    def add(self, id: StudyId, score: float | None) -> None:
+        """Count a trial; its score is None if it was pruned."""
+        self.done += 1
+        if score is not None:
+            folds = self.best.setdefault((id.layer, id.head), {})
+            folds[id.fold] = max(score, folds.get(id.fold, score))
+
+    def resume(self, id: StudyId, scores: Sequence[float], *, trials: int) -> None:
+        """Count what an earlier run did."""
+        self.done += trials
+        self.resumed += trials
+        if scores:
+            self.best.setdefault((id.layer, id.head), {})[id.fold] = max(scores)
+
+
+Report = Callable[[Progress], None]
