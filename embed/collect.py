@@ -121,7 +121,7 @@ class Collector:
     def _check(self, index: int, rows: dict[str, np.ndarray]) -> None:
         """Raises NotFiniteError where a state is not a number or too large for the storage type."""
         where = str(self._clips[index].path)
-        largest = np.finfo(self._extraction.dtype).max
+        largest = float(np.finfo(self._extraction.dtype).max)
         for layer, values in rows.items():
             # One pass: a NaN makes the maximum NaN, which is not within any bound.
             peak = float(np.abs(values).max())
