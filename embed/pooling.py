@@ -10,25 +10,29 @@ STATS = ("mean", "std", "max", "min")
 
 
 def pool(states: torch.Tensor, frames: torch.Tensor, stats: Sequence[str]) -> torch.Tensor:
-    """Statistics of each clip over its own frames.
+    """Statistics of each clip over its own frames, computed in float32.
 
-    states: (B, F, D) of any floating type; what lies beyond a clip's frames is never looked at, NaN included.
+    states: (B, F, D) of any floating type, left as they are; what lies beyond a clip's frames has no part in
+        the result, be it NaN.
     frames: (B,) integer, at least 1 and at most F.
-    stats: names out of STATS; "std" is the population's (divided by the count), taken about the mean in a
+    stats: names out of STATS. "std" is the population's (divided by the count), taken about the mean in a
         second pass, so that a large mean costs no precision.
 
     Returns (B, len(stats), D) float32 on the states' device.
     """
+    frames = frames.to(states.device)
+    inside = torch.arange(states.shape[1], device=states.device) < frames[:, None]
+    inside, outside = inside[:, :, None].float(), ~inside[:, :, None]
+    count = frames[:, None].float()
     states = states.float()
-    outside = torch.arange(states.shape[1], device=states.device) >= frames.to(states.device)[:, None]
-    outside = outside[:, :, None]
-    count = frames.to(states.device, torch.float32)[:, None]
     pooled: dict[str, torch.Tensor] = {}
+    # Sums, not products with a row of weights: those would follow autocast and TF32 into lower precision.
     if "mean" in stats or "std" in stats:
-        pooled["mean"] = states.masked_fill(outside, 0).sum(1) / count
-    if "std" in stats:
-        centred = (states - pooled["mean"][:, None]).masked_fill(outside, 0)
-        pooled["std"] = (centred.square().sum(1) / count).sqrt()
+        own = states.masked_fill(outside, 0)
+        pooled["mean"] = own.sum(1) / count
+        if "std" in stats:
+            own.addcmul_(inside, pooled["mean"][:, None], value=-1).square_()
+            pooled["std"] = (own.sum(1) / count).sqrt()
     if "max" in stats:
         pooled["max"] = states.masked_fill(outside, -torch.inf).amax(1)
     if "min" in stats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -17,10 +18,10 @@ def windows(samples: int, *, window: float, rate: int) -> list[tuple[int, int]]:
 
     The windows are contiguous, cover every sample once and differ in length by at most one sample, so that
     none is a scrap: of a clip that is cut at all, none is shorter than `window / 2`, hence than a second.
-    Returns (begin, stop) pairs in samples. Raises InputError where `window` is under two seconds.
+    Returns (begin, stop) pairs in samples. Raises InputError where `window` is under two seconds or infinite.
     """
-    if not window >= SHORTEST_WINDOW:
-        raise InputError(f"a window of {window:g} s is too short", do="give at least 2 seconds")
+    if not SHORTEST_WINDOW <= window < math.inf:
+        raise InputError(f"a window of {window:g} s", do=f"give at least {SHORTEST_WINDOW:g} seconds")
     longest = int(window * rate)
     count = max(1, -(-samples // longest))
     cuts = [samples * i // count for i in range(count + 1)]
