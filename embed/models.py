@@ -94,6 +94,13 @@ _NOT_ARCHITECTURE = frozenset(
 )
 
 
+def canonical_name(name: str) -> str:
+    """One name for one model, by which its states are filed: the preset's where there is one."""
+    if name.startswith(RANDOM):
+        return RANDOM + canonical_name(name.removeprefix(RANDOM))
+    return next((known for known, preset in PRESETS.items() if preset.hub_id == name), name)
+
+
 def is_folder(name: str) -> bool:
     """Whether a model's name means a local folder: it exists, or it can mean nothing else."""
     return Path(name).is_dir() or name.startswith((".", "/", "~")) or name.count("/") > 1

@@ -19,7 +19,7 @@ from embed.audio import RATE
 from embed.backbones import Backbone, TransformerBackbone
 from embed.config import EmbedConfig
 from embed.layers import CNN, layer_names, parse_layers
-from embed.models import ModelSource, find_model
+from embed.models import ModelSource, canonical_name, find_model
 
 
 def open_backbone(config: EmbedConfig) -> tuple[Backbone, Extraction]:
@@ -72,7 +72,7 @@ def _extraction(
 ) -> Extraction:
     notes = {"seed": config.seed, "device": describe_device(backbone.device), "versions": versions()}
     return Extraction(
-        model=config.model,
+        model=canonical_name(config.model),
         revision=revision,
         weights=weights,
         architecture=architecture,
