@@ -29,7 +29,7 @@ class AcousticSettings:
     fft: int = 512
     low: float = 20.0  # Hz
     high: float = 8_000.0
-    floor: float = 1e-10  # mel energies below it count as it
+    floor: float = 1e-6  # mel energies below it count as it
     delta: int = 5  # frames one difference spans
 
     @property
@@ -56,7 +56,7 @@ class AcousticBackbone:
     last frame is held before differences are taken.
     """
 
-    normalise = False  # loudness is part of what acoustic features tell
+    normalise = True  # as for most pretrained models; and the recording's level is no feature of the speech
 
     def __init__(self, settings: AcousticSettings, *, device: torch.device | str = "cpu") -> None:
         self.settings = settings
@@ -93,7 +93,8 @@ class AcousticBackbone:
         settings = self.settings
         frames = (lengths - settings.window).div(settings.hop, rounding_mode="floor") + 1
         windows = waves.unfold(1, settings.window, settings.hop) * self._taper
-        power = torch.fft.rfft(windows, n=settings.fft).abs().square()
+        spectrum = torch.fft.rfft(windows, n=settings.fft)
+        power = spectrum.real.square() + spectrum.imag.square()
         features = (power @ self._mel).clamp_min(settings.floor).log()
         if settings.cepstra:
             features = features @ self._dct
