@@ -9,6 +9,7 @@ import typer
 
 from cache.console import say
 from cache.errors import InputError
+from classify import commands as classify_commands
 from embed import commands as embed_commands
 from embed import manifest_commands
 
@@ -21,6 +22,7 @@ app = typer.Typer(
 )
 app.add_typer(manifest_commands.app, name="manifest")
 app.command()(embed_commands.embed)
+app.command()(classify_commands.classify)
 app.command()(embed_commands.doctor)
 
 

@@ -1,0 +1,200 @@
+"""The command `classify`: parse, search, print."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
+
+import typer
+
+from cache.console import print_json, print_table, progress, say, told_seconds
+from cache.errors import InputError
+from classify.config import PRUNERS, SAMPLERS, SPLITS, StudyConfig
+from classify.metrics import Metric
+from classify.scaling import Scaling
+from embed.config import DEFAULT_CACHE
+
+if TYPE_CHECKING:
+    from cache.store import FeatureStore
+    from classify.progress import Progress
+    from embed.manifest import Clip
+
+METRICS, SCALINGS = get_args(Metric), get_args(Scaling)
+
+UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+SHOWN = 12  # rows of the table at the end; all are in results.csv and summary.json
+
+
+def parse_bytes(text: str) -> int:
+    """`8GB`, `512MiB` or plain bytes. Raises InputError."""
+    digits = text.strip().rstrip("KMGIBkmgib ")
+    unit = text.strip()[len(digits) :].strip().upper()
+    try:
+        count = float(digits) * UNITS[unit]
+    except (ValueError, KeyError):
+        raise InputError(f"--memory {text}", do="write it like 8GB or 512MiB") from None
+    return int(count)
+
+
+def tell_progress(now: Progress) -> str:
+    """One line: trials, rate, time left, and the best (layer, head) so far by its inner score."""
+    left = told_seconds(now.eta) if now.eta is not None else "?"
+    best = max(now.mean_best().items(), key=lambda item: item[1], default=None)
+    so_far = f", best so far {best[0][1]} on layer {best[0][0]} ({best[1]:.3f} inner)" if best else ""
+    return f"{now.done}/{now.total} trials, {now.rate:.1f} trials/s, {left} left{so_far}"
+
+
+def tell_summary(out: Path, summary: Mapping[str, Any], *, as_json: bool) -> None:
+    """The study's result: layers × heads by UAR, the selected system, what its split leaks."""
+    if as_json:
+        print_json({"out": out, **summary})
+        return
+    rows = sorted(summary["layers"], key=lambda row: -row["uar"]["value"])
+    print_table(
+        [
+            {
+                "layer": row["layer"],
+                "head": row["head"],
+                "UAR": row["uar"]["value"],
+                "95 % interval": _interval(row["uar"]),
+            }
+            for row in rows[:SHOWN]
+        ]
+    )
+    if len(rows) > SHOWN:
+        print(f"… and {len(rows) - SHOWN} more in {out / 'results.csv'}")
+    chosen = summary["selected"]
+    print()
+    uar, accuracy = chosen["uar"], chosen["accuracy"]["value"]
+    print(f"selected on inner folds: {chosen['head']} on layer {chosen['layer']}, split: {chosen['split']}")
+    print(f"UAR {uar['value']:.3f} {_interval(uar)}, accuracy {accuracy:.3f}, chance {summary['chance']:.3f}")
+    for line in remarks(summary):
+        say(f"note: {line}")
+    print(f"run folder {out}, figure {out / 'figures' / 'layers.svg'}")
+
+
+def remarks(summary: Mapping[str, Any]) -> list[str]:
+    """What a reader of the score must know: what the split leaks, which clips are not in it."""
+    told = []
+    leaked = summary["audit"]["test_clips_of_training_speakers"]
+    if leaked:
+        told.append(
+            f"{leaked:.1%} of the test clips are of speakers seen in training; the score says how well known "
+            "voices are recognised, not new ones (--split speaker tells that)"
+        )
+    excluded = summary["data"]["excluded"]
+    if excluded["count"]:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in excluded["reasons"].items())
+        told.append(f"{excluded['count']} clips are in neither training nor test: {reasons}")
+    return told
+
+
+def _interval(score: Mapping[str, Any]) -> str:
+    if score.get("low") is None:
+        return ""
+    return f"[{score['low']:.3f}, {score['high']:.3f}]"
+
+
+def classify(
+    table: Annotated[Path, typer.Argument(help="Table of clips: CSV, TSV or Parquet.", show_default=False)],
+    model: Annotated[str, typer.Option(help="Model whose cached states are probed, as for embed.")],
+    out: Annotated[Path, typer.Option(help="Run folder to write; an interrupted run goes on in it.")],
+    cache: Annotated[Path, typer.Option(help="Folder of the stores.")] = DEFAULT_CACHE,
+    target: Annotated[str, typer.Option(help="Column with the label.")] = StudyConfig.target,
+    heads: Annotated[str, typer.Option(help="Heads, comma-separated.")] = ",".join(StudyConfig.heads),
+    layers: Annotated[str, typer.Option(help="all, or names and ranges: 0-6,9,final.")] = "all",
+    stats: Annotated[str, typer.Option(help="Statistics that may be used; all that are cached.")] = "",
+    scalings: Annotated[
+        str, typer.Option(help=f"Ways of scaling that are searched, of {','.join(SCALINGS)}.")
+    ] = ",".join(StudyConfig.scalings),
+    split: Annotated[str, typer.Option(help=f"Outer folds: {', '.join(SPLITS)}.")] = StudyConfig.split,
+    folds: Annotated[int, typer.Option(help="Outer folds, which score.")] = StudyConfig.folds,
+    inner_folds: Annotated[int, typer.Option(help="Inner folds, which choose.")] = StudyConfig.inner_folds,
+    trials: Annotated[
+        int, typer.Option(help="Trials for each outer fold, layer and head.")
+    ] = StudyConfig.trials,
+    timeout: Annotated[
+        float | None, typer.Option(help="Seconds for the whole search.")
+    ] = StudyConfig.timeout,
+    metric: Annotated[
+        str, typer.Option(help=f"What inner folds maximise: {', '.join(METRICS)}.")
+    ] = StudyConfig.metric,
+    sampler: Annotated[str, typer.Option(help=f"Optuna's: {', '.join(SAMPLERS)}.")] = StudyConfig.sampler,
+    pruner: Annotated[str, typer.Option(help=f"Optuna's: {', '.join(PRUNERS)}.")] = StudyConfig.pruner,
+    jobs: Annotated[int, typer.Option(help="Processes; -1 for one per core.")] = StudyConfig.jobs,
+    storage: Annotated[
+        str | None, typer.Option(help="URL of the Optuna storage; search.db in the run folder by default.")
+    ] = StudyConfig.storage,
+    memory: Annotated[
+        str, typer.Option(help="What all processes may keep of shared work, as in 8GB.")
+    ] = f"{StudyConfig.memory >> 30}GiB",
+    seed: Annotated[int, typer.Option(help="Decides folds, trials and fits.")] = StudyConfig.seed,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub model.")] = None,
+    fingerprint: Annotated[
+        str | None, typer.Option(help="Which extraction, where a model was cached in several ways.")
+    ] = None,
+    path_column: Annotated[str | None, typer.Option(help="Column with the audio files.")] = None,
+    speaker_column: Annotated[str | None, typer.Option(help="Column with the speakers.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print summary.json instead of a table.")] = False,
+) -> None:
+    """Tune heads on every cached layer by nested cross-validation and score them on unseen speakers.
+
+    Outer folds score, inner folds choose layer, head and parameters; no choice ever sees the test part.
+    """
+    config = StudyConfig(
+        target=target,
+        heads=_names(heads),
+        stats=_names(stats),
+        scalings=cast("tuple[Scaling, ...]", _names(scalings)),
+        split=split,
+        folds=folds,
+        inner_folds=inner_folds,
+        trials=trials,
+        timeout=timeout,
+        metric=cast("Metric", metric),
+        sampler=sampler,
+        pruner=pruner,
+        jobs=jobs,
+        storage=storage,
+        seed=seed,
+        memory=parse_bytes(memory),
+    )
+    from cache.locate import find_store
+    from embed.layers import parse_layers
+    from embed.lookup import wanted_fields
+    from embed.manifest import read_manifest
+
+    clips = read_manifest(table, path_column=path_column, speaker_column=speaker_column, must_exist=False)
+    store = find_store(
+        cache,
+        model=model,
+        match=wanted_fields(model, revision=revision, cache=cache),
+        stats=config.stats,
+        fingerprint=fingerprint,
+    )
+    if layers != "all":
+        config = replace(config, layers=parse_layers(layers, store.extraction.layers))
+    run(clips, store, out, config, as_json=as_json)
+
+
+def run(
+    clips: Sequence[Clip], store: FeatureStore, out: Path, config: StudyConfig, *, as_json: bool = False
+) -> Path:
+    """Search with a progress line, print the result, and return the run folder."""
+    from classify.runfolder import SUMMARY, read_json
+    from classify.study import run_study
+
+    with progress(f"classify {store.extraction.model}") as line:
+
+        def report(now: Progress) -> None:
+            line.update(now.done / now.total, tell_progress(now))
+
+        run_study(clips, store, out, config, report=report)
+    tell_summary(out, read_json(out / SUMMARY), as_json=as_json)
+    return out
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
