@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -24,6 +26,45 @@ app.add_typer(manifest_commands.app, name="manifest")
 app.command()(embed_commands.embed)
 app.command()(classify_commands.classify)
 app.command()(embed_commands.doctor)
+
+DEMO_MODELS = ("mfcc", "random:hubert-tiny")
+
+
+@app.command()
+def demo(
+    baved: Annotated[
+        Path | None, typer.Option(help="Folder of the real BAVED corpus, instead of synthetic voices.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the corpus, the cache and the runs.")] = Path("demo"),
+    trials: Annotated[int, typer.Option(help="Trials for each outer fold, layer and head.")] = 6,
+) -> None:
+    """The main job end to end: a corpus, its states in a cache, heads tuned on every layer, a figure."""
+    from cache.locate import find_store
+    from classify.config import StudyConfig
+    from embed.config import EmbedConfig
+    from embed.corpora import CORPORA
+    from embed.lookup import wanted_fields
+    from embed.manifest import read_manifest, write_manifest
+    from embed.synthetic import make_corpus
+
+    if baved is None:
+        say(
+            "The voices are synthetic: a source-filter model speaks 5 words at 3 levels of arousal as 12 people."
+        )
+        folder = make_corpus(out / "corpus")
+    else:
+        folder = baved
+    say("hubert-tiny has random weights: what it scores is what an untrained network gives away.")
+    table, cache = out / "clips.csv", out / "features"
+    write_manifest(CORPORA["baved"](folder).clips, table)
+    clips = read_manifest(table)
+    for model in DEMO_MODELS:
+        print(f"\n{model}")
+        embed_commands.run(clips, EmbedConfig(model=model, cache=cache))
+        store = find_store(cache, model=model, match=wanted_fields(model, revision=None, cache=cache))
+        run = out / "runs" / model.replace(":", "-")
+        classify_commands.run(clips, store, run, StudyConfig(trials=trials))
+    print("\nThe same steps on speech of your own: see the README's first study.")
 
 
 def main() -> None:

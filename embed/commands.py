@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ from embed.config import DEFAULT_CACHE, DEVICES, DTYPES, PRECISIONS, STATS, Embe
 
 if TYPE_CHECKING:
     from embed.extract import Progress, Summary
+    from embed.manifest import Clip
 
 Table = Annotated[Path, typer.Argument(help="Table of clips: CSV, TSV or Parquet.", show_default=False)]
 Model = Annotated[
@@ -108,9 +110,14 @@ def embed(
             ]
         )
         return
-    from embed.extract import embed as run
+    run(clips, config, as_json=as_json)
 
-    with progress(f"embed {model}") as line:
+
+def run(clips: Sequence[Clip], config: EmbedConfig, *, as_json: bool = False) -> None:
+    """Extract with a progress line and print what was done; a run that was stopped exits with 130."""
+    from embed.extract import embed as extract
+
+    with progress(f"embed {config.model}") as line:
 
         def report(now: Progress) -> None:
             share = now.seconds / now.total_seconds if now.total_seconds else 1.0
@@ -119,7 +126,7 @@ def embed(
             failed = f", {now.failed} failed" if now.failed else ""
             line.update(share, f"{now.done}/{now.total} clips{failed}, {speed}, {left} left")
 
-        summary = run(clips, config, report=report)
+        summary = extract(clips, config, report=report)
     tell_summary(summary, as_json=as_json)
     if summary.stopped:
         say(f"stopped: {summary.embedded} clips are kept; the same command takes up the rest")
