@@ -7,6 +7,7 @@ file that can be locked has no living writer.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
@@ -16,6 +17,7 @@ from io import FileIO
 from pathlib import Path
 
 PREFIX = ".tmp-"
+LOCKLESS = {errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK}  # a file system without locks: we go on without
 
 
 def fsync_folder(folder: Path) -> None:
@@ -32,12 +34,11 @@ def open_temporary(folder: Path) -> tuple[FileIO, Path]:
     while True:
         path = folder / f"{PREFIX}{secrets.token_hex(8)}"
         file = FileIO(path, "x+")
-        with suppress(OSError):  # a file system without locks: then nobody else can take it for a dead one
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        with suppress(FileNotFoundError):
+        with suppress(BlockingIOError, FileNotFoundError):
+            _lock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
             if path.stat().st_ino == os.fstat(file.fileno()).st_ino:
                 return file, path
-        file.close()  # cleaned away between its making and its locking
+        file.close()  # taken for a dead one and cleaned away, between its making and its locking
 
 
 def publish(file: FileIO, temporary: Path, target: Path) -> None:
@@ -87,11 +88,34 @@ def clean(folder: Path) -> list[Path]:
 
 
 @contextmanager
-def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
-    """Hold an exclusive lock on a lock file. Raises BlockingIOError if it is held and `wait` is false."""
+def locked(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[None]:
+    """Hold a lock file, alone or shared. Raises BlockingIOError if it is held and `wait` is false."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        _lock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
         yield
     finally:
         os.close(handle)
+
+
+def is_locked(path: Path) -> bool:
+    """Whether somebody holds a lock file, shared or not."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        _lock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def _lock(handle: int, how: int) -> None:
+    try:
+        fcntl.flock(handle, how)
+    except OSError as error:
+        if error.errno not in LOCKLESS:
+            raise

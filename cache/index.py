@@ -27,7 +27,6 @@ class Index:
         self.shards = dict(sorted(shards.items()))
         self._names = list(self.shards)
         counts = [len(d) for d in self.shards.values()]
-        self.rows = sum(counts)  # duplicates counted
         digests = np.concatenate([np.empty(0, "S32"), *self.shards.values()])
         order = np.argsort(digests, kind="stable")  # stable: of duplicates the first shard's is taken
         digests = digests[order]
@@ -37,6 +36,13 @@ class Index:
         starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         self._shard = (np.searchsorted(starts, order, side="right") - 1).astype(np.int32)
         self._row = (order - starts[self._shard]).astype(np.int32)
+
+    def kept(self) -> dict[str, np.ndarray]:
+        """Shard → (clips,) bool: the copies that are read. The others are duplicates."""
+        masks = {name: np.zeros(len(d), bool) for name, d in self.shards.items()}
+        for place in self.places(np.arange(len(self.digests)), np.arange(len(self.digests))):
+            masks[place.shard][place.rows] = True
+        return masks
 
     def find(self, digests: np.ndarray) -> np.ndarray:
         """(N,) positions among the sorted digests, -1 where one is not held."""

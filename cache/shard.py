@@ -7,7 +7,8 @@ import os
 import re
 from binascii import Error as HexError
 from binascii import unhexlify
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -22,7 +23,7 @@ from cache.spool import Spool
 
 SCHEMA = 1
 NAME = re.compile(r"shard-([0-9a-f]{32})\.h5")
-CHUNK_ROWS = 256
+CHUNK_ROWS = 128
 REPAIR = "run `python cli.py cache verify --repair`, then embed again"
 
 
@@ -61,6 +62,10 @@ class ShardFile:
             )
         self._file.attrs["schema"] = SCHEMA
         self._file.attrs["fingerprint"] = extraction.fingerprint()
+        # For somebody who has the file alone:
+        self._file.attrs["stats"] = list(extraction.stats)
+        self._file.attrs["frame_rate"] = extraction.frame_rate
+        self._file.attrs["receptive_field"] = extraction.receptive_field
 
     def append(self, layer: str, states: np.ndarray) -> None:
         """Rows (R, S, D) of one layer. Raises OSError where the disk refuses them."""
@@ -123,34 +128,54 @@ def list_shards(folder: Path) -> frozenset[str]:
 def open_shard(path: Path, fingerprint: str) -> h5py.File:
     """Open for reading. Raises FileNotFoundError, or StoreError where it is damaged or not of this store."""
     try:
-        # No file lock: a shard never changes, and some network file systems have no locks.
-        file = h5py.File(path, "r", locking=False)
+        # No file lock: a shard never changes, and some network file systems have no locks. No chunk cache:
+        # nothing is read twice from one opening.
+        file = h5py.File(path, "r", locking=False, rdcc_nbytes=0)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise damaged(path, error) from error
     try:
-        schema, owner = file.attrs.get("schema"), file.attrs.get("fingerprint")
-    except OSError as error:
+        with reading(path):
+            schema, owner = file.attrs["schema"], file.attrs["fingerprint"]
+        if schema != SCHEMA:
+            raise StoreError(f"schema {schema}; this version reads {SCHEMA}", where=str(path), do=REPAIR)
+        if owner != fingerprint:
+            what = f"a shard of fingerprint {owner} in the store of {fingerprint}"
+            raise StoreError(what, where=str(path), do=REPAIR)
+    except StoreError:
         file.close()
-        raise damaged(path, error) from error
-    if schema == SCHEMA and owner == fingerprint:
-        return file
-    file.close()
-    if schema != SCHEMA:
-        raise StoreError(f"shard of schema {schema}; this version reads {SCHEMA}", where=str(path), do=REPAIR)
-    raise StoreError(
-        f"shard of fingerprint {owner} in the store of {fingerprint}", where=str(path), do=REPAIR
-    )
+        raise
+    return file
 
 
 def read_digests(path: Path, fingerprint: str) -> np.ndarray:
     """A shard's keys as (clips,) S32, 32 bytes each. Raises as `open_shard` does."""
-    with open_shard(path, fingerprint) as file:
-        try:
-            return to_digests(file["keys"][()])
-        except (OSError, KeyError, HexError) as error:
-            raise damaged(path, error) from error
+    with open_shard(path, fingerprint) as file, reading(path):
+        return to_digests(file["keys"][()])
+
+
+def read_entries(file: h5py.File, path: Path) -> list[Entry]:
+    """The table of clips of an open shard. Raises StoreError where it is damaged."""
+    with reading(path):
+        columns = zip(
+            to_keys(to_digests(file["keys"][()])),
+            np.diff(file["offsets"][()]).tolist(),
+            file["frames"][()].tolist(),
+            file["seconds"][()].tolist(),
+            map(os.fsdecode, file["paths"][()]),
+            strict=True,
+        )
+        return [Entry(*row) for row in columns]
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """What goes wrong while a shard's content is read, as a StoreError that names the shard."""
+    try:
+        yield
+    except (OSError, KeyError, ValueError) as error:  # a malformed key is a ValueError
+        raise damaged(path, error) from error
 
 
 def to_digests(keys: Sequence[str] | np.ndarray) -> np.ndarray:

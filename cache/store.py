@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import re
 from binascii import Error as HexError
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
 from cache.durable import replace_text
 from cache.errors import MissingStatesError, StoreError
+from cache.gather import Gather
 from cache.identity import FRAME, Extraction
 from cache.index import Index, Place
-from cache.shard import damaged, list_shards, open_shard, read_digests, to_digests, to_keys
+from cache.shard import list_shards, open_shard, read_digests, reading, to_digests, to_keys
 from cache.writer import StoreWriter
 
 RECORD = "extraction.json"
-BLOCK_ROWS = 1024  # rows in memory at once beside the result
 
 
 class FeatureStore:
@@ -43,13 +45,20 @@ class FeatureStore:
         self._index = Index({})
 
     @classmethod
+    def existing(cls, cache: Path, extraction: Extraction) -> FeatureStore | None:
+        """The store of that fingerprint, whatever its model was called then; None if there is none."""
+        for record in sorted(cache.glob(f"*/{extraction.fingerprint()}/{RECORD}")):
+            return cls(record.parent)
+        return None
+
+    @classmethod
     def create(cls, cache: Path, extraction: Extraction) -> FeatureStore:
-        """The store of that fingerprint, whatever its model was called then; made if there is none."""
-        fingerprint = extraction.fingerprint()
+        """The store of that fingerprint, as `existing` finds it; made if there is none."""
+        there = cls.existing(cache, extraction)
+        if there is not None:
+            return there
         try:
-            for record in sorted(cache.glob(f"*/{fingerprint}/{RECORD}")):
-                return cls(record.parent)
-            folder = cache / slug(extraction.model) / fingerprint
+            folder = cache / slug(extraction.model) / extraction.fingerprint()
             folder.mkdir(parents=True, exist_ok=True)
             replace_text(folder / RECORD, extraction.to_json())
         except OSError as error:
@@ -65,12 +74,12 @@ class FeatureStore:
 
     def keys(self) -> list[str]:
         """Every clip held, sorted."""
-        return to_keys(self._refresh().digests)
+        return to_keys(self.index().digests)
 
     def missing(self, keys: Iterable[str]) -> list[str]:
         """Those of the keys that are not held, in the given order."""
         wanted = list(keys)
-        held = self._refresh().find(self._digests(wanted)) >= 0
+        held = self.index().find(self._digests(wanted)) >= 0
         return [key for key, there in zip(wanted, held, strict=True) if not there]
 
     def layer(self, name: str, keys: Sequence[str], *, stats: Sequence[str] | None = None) -> np.ndarray:
@@ -82,13 +91,8 @@ class FeatureStore:
         columns = self._columns(name, stats)
         width = self.extraction.width(name)
         out = np.empty((len(keys), len(columns), width), np.float32)
-
-        def fill(file: h5py.File, place: Place) -> None:
-            for low, high, rows, wanted in _blocks(place):
-                block = file["states"][name][low:high]
-                out[wanted] = block[rows - low][:, columns]
-
-        self._visit(keys, fill)
+        with Gather(out, columns) as gather:
+            self._visit(keys, lambda file, p: gather.read(file["states"][name], p.rows, p.wanted))
         return out.reshape(len(keys), len(columns) * width)
 
     def layers(
@@ -103,7 +107,7 @@ class FeatureStore:
         keys: Sequence[str] | None = None,
         *,
         stats: Sequence[str] | None = None,
-        rows: int = BLOCK_ROWS,
+        rows: int = 4096,
     ) -> Iterator[tuple[list[str], np.ndarray]]:
         """Batches (keys, (≤rows, S*D) float32) of the given clips, or of all, in bounded memory."""
         wanted = self.keys() if keys is None else keys
@@ -129,10 +133,19 @@ class FeatureStore:
 
     def seconds(self, keys: Sequence[str]) -> np.ndarray:
         """(N,) float32: each clip's length. Raises MissingStatesError."""
-        out = np.empty(len(keys), np.float32)
+        return np.array(self._column("seconds", keys), np.float32)
+
+    def paths(self, keys: Sequence[str]) -> list[str]:
+        """Where each clip was first seen; empty if that was not told. Raises MissingStatesError."""
+        return [os.fsdecode(path) for path in self._column("paths", keys)]
+
+    def _column(self, name: str, keys: Sequence[str]) -> list[Any]:
+        """A column of the shards' tables, for each key."""
+        out: list[Any] = [None] * len(keys)
 
         def fill(file: h5py.File, place: Place) -> None:
-            out[place.wanted] = file["seconds"][()][place.rows]
+            for at, value in zip(place.wanted, file[name][()][place.rows].tolist(), strict=True):
+                out[at] = value
 
         self._visit(keys, fill)
         return out
@@ -159,8 +172,8 @@ class FeatureStore:
         except HexError as error:
             raise StoreError(f"not all are clips' keys ({error})", where=str(self.folder)) from error
 
-    def _refresh(self) -> Index:
-        """The index of what the folder holds now."""
+    def index(self) -> Index:
+        """Where each clip lies that the folder holds now."""
         names = list_shards(self.folder)
         while names != self._index.shards.keys():
             known = self._index.shards
@@ -183,7 +196,7 @@ class FeatureStore:
         digests = self._digests(keys)
         left = np.arange(len(keys))
         while len(left):
-            index = self._refresh()
+            index = self.index()
             positions = index.find(digests[left])
             absent = left[positions < 0]
             if len(absent):
@@ -191,17 +204,12 @@ class FeatureStore:
             again = []
             for place in index.places(positions, left):
                 try:
-                    with open_shard(self.folder / place.shard, self._fingerprint) as file:
-                        self._fill(fill, file, place)
+                    path = self.folder / place.shard
+                    with open_shard(path, self._fingerprint) as file, reading(path):
+                        fill(file, place)
                 except FileNotFoundError:
                     again.append(place.wanted)  # compacted away meanwhile
             left = np.concatenate([np.empty(0, np.intp), *again])
-
-    def _fill(self, fill: Callable[[h5py.File, Place], None], file: h5py.File, place: Place) -> None:
-        try:
-            fill(file, place)
-        except (OSError, KeyError) as error:
-            raise damaged(self.folder / place.shard, error) from error
 
     def _missing(self, absent: list[str], asked: int) -> MissingStatesError:
         first = ", ".join(key[:12] for key in absent[:3]) + (" …" if len(absent) > 3 else "")
@@ -216,11 +224,3 @@ class FeatureStore:
 def slug(model: str) -> str:
     """A folder's name for whatever a person types as a model."""
     return re.sub(r"[^A-Za-z0-9._]+", "-", model).strip("-.")[-80:] or "model"
-
-
-def _blocks(place: Place) -> Iterator[tuple[int, int, np.ndarray, np.ndarray]]:
-    """Cut a shard's rising rows into reads [low, high) of at most BLOCK_ROWS: low, high, rows, wanted."""
-    block = place.rows // BLOCK_ROWS
-    cuts = np.flatnonzero(np.diff(block)) + 1
-    for rows, wanted in zip(np.split(place.rows, cuts), np.split(place.wanted, cuts), strict=True):
-        yield int(rows[0]), int(rows[-1]) + 1, rows, wanted

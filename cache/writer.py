@@ -8,18 +8,20 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from cache.durable import clean
+from cache.durable import clean, locked
 from cache.errors import StoreError
 from cache.identity import FRAME, Extraction
 from cache.shard import Entry, ShardFile
 
 SHARD_BYTES = 32 << 20  # one shard being filled and one being written: 64 MiB in flight at most
 SHARD_SECONDS = 60.0
+WRITERS = ".writers.lock"  # shared by all that write the store
 KEY = re.compile(r"[0-9a-f]{64}")
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -59,6 +61,7 @@ class StoreWriter:
             layer: (len(extraction.stats), width)
             for layer, width in zip(extraction.layers, extraction.widths, strict=True)
         }
+        self._presence = ExitStack()
         self._thread = threading.Thread(target=self._run, name="store-writer")
         self._state = threading.Condition()  # guards what follows
         self._open: _Clip | None = None
@@ -72,6 +75,8 @@ class StoreWriter:
 
     def __enter__(self) -> StoreWriter:
         try:
+            # Held while we write, so that nobody removes the store under us.
+            self._presence.enter_context(locked(self._folder / WRITERS, shared=True))
             clean(self._folder)
             self._thread.start()
         except OSError as error:
@@ -84,6 +89,7 @@ class StoreWriter:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._close()
         self._thread.join()
+        self._presence.close()
         if self._error is not None and self._error is not error:
             raise self._error
 

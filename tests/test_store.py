@@ -22,7 +22,7 @@ def store(tmp_path: Path) -> FeatureStore:
 def test_what_was_written_is_read_in_the_order_asked_for(store):
     held = clips(store.extraction, 20, seed=1)
     fill(store, held)
-    keys = [*reversed(held)] + [next(iter(held))]
+    keys = [*reversed(held), next(iter(held))]
     for layer in store.extraction.layers:
         expected = np.stack([held[k][layer].reshape(-1) for k in keys]).astype(np.float32)
         np.testing.assert_array_equal(store.layer(layer, keys), expected)

@@ -1,0 +1,96 @@
+"""Scattered rows of many datasets → one float32 array, read and converted side by side."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import h5py
+import numpy as np
+
+READ_BYTES = 4 << 20  # one read; two of them are in memory beside the result
+CAST_ROWS = 64  # converted at once, so that what is between two steps stays in the processor's cache
+EXPONENT = np.uint16(0x7C00)  # of a float16; all ones means infinity or NaN
+KEPT_BITS = np.int32(-0x70002000)  # 0x8FFFE000: sign, exponent and mantissa once they are shifted
+REBIAS = np.float32(2.0**112)  # between a float16's exponent bias (15) and a float32's (127)
+
+
+class Gather:
+    """Fills `out` (N, S, D) with rows of datasets (rows, stats, D); a context manager.
+
+    While HDF5 reads one block, a thread converts the one before and puts its rows where they belong. On
+    leaving, all is in place.
+    """
+
+    def __init__(self, out: np.ndarray, columns: Sequence[int]) -> None:
+        self._out, self._columns = out, list(columns)
+        self._pool = ThreadPoolExecutor(1)
+        self._pending: Future[None] | None = None
+        self._blocks = [np.empty(0), np.empty(0)]
+
+    def __enter__(self) -> Gather:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._settle()
+        finally:
+            self._pool.shutdown()
+
+    def read(self, dataset: h5py.Dataset, rows: np.ndarray, wanted: np.ndarray) -> None:
+        """Row `rows[i]` (rising) of the dataset → `out[wanted[i]]`. Raises OSError where it is damaged."""
+        for low, high, picked in _reads(rows, dataset):
+            block = self._block(high - low, dataset)
+            dataset.read_direct(block, np.s_[low:high])
+            self._settle()
+            self._pending = self._pool.submit(self._place, block, rows[picked] - low, wanted[picked])
+            self._blocks.reverse()
+
+    def _block(self, rows: int, dataset: h5py.Dataset) -> np.ndarray:
+        """Memory for one read: the block that is not being converted, made anew if it is too small."""
+        shape, block = dataset.shape[1:], self._blocks[0]
+        if block.shape[1:] != shape or block.dtype != dataset.dtype or len(block) < rows:
+            block = self._blocks[0] = np.empty((rows, *shape), dataset.dtype)
+        return block[:rows]
+
+    def _settle(self) -> None:
+        if self._pending is not None:
+            self._pending.result()
+            self._pending = None
+
+    def _place(self, block: np.ndarray, rows: np.ndarray, wanted: np.ndarray) -> None:
+        every = self._columns == list(range(block.shape[1]))
+        for begin in range(0, len(rows), CAST_ROWS):
+            some = slice(begin, begin + CAST_ROWS)
+            states = block[rows[some]] if every else block[rows[some]][:, self._columns]
+            self._out[wanted[some]] = to_float32(states)
+
+
+def to_float32(states: np.ndarray) -> np.ndarray:
+    """The same numbers as float32, exactly; three times as fast as numpy's own cast for finite float16.
+
+    A float16's bits, shifted to a float32's fields, are the number divided by 2 to the 112th, subnormals too.
+    """
+    if states.dtype != np.float16:
+        return states.astype(np.float32, copy=False)
+    if not states.size or (states.view(np.uint16) & EXPONENT).max() == EXPONENT:
+        return states.astype(np.float32)
+    bits = states.view(np.int16).astype(np.int32)
+    np.left_shift(bits, 13, out=bits)
+    np.bitwise_and(bits, KEPT_BITS, out=bits)
+    out = bits.view(np.float32)
+    np.multiply(out, REBIAS, out=out)
+    return out
+
+
+def _reads(rows: np.ndarray, dataset: h5py.Dataset) -> Iterator[tuple[int, int, slice]]:
+    """Cut rising rows into reads [low, high) of neighbouring chunks; the slice says which rows they serve."""
+    chunk = dataset.chunks[0]
+    row_bytes = dataset.dtype.itemsize * int(np.prod(dataset.shape[1:]))
+    most = max(1, READ_BYTES // (chunk * row_bytes))
+    chunks = rows // chunk
+    cuts = np.flatnonzero((np.diff(chunks) > 1) | (np.diff(chunks // most) > 0)) + 1
+    bounds = [0, *cuts.tolist(), len(rows)]
+    for begin, end in itertools.pairwise(bounds):
+        yield int(rows[begin]), int(rows[end - 1]) + 1, slice(begin, end)

@@ -1,0 +1,87 @@
+"""What a cache holds, at a glance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cache import failures
+from cache.durable import is_locked
+from cache.errors import StoreError
+from cache.store import RECORD, FeatureStore
+from cache.writer import WRITERS
+
+
+@dataclass(frozen=True)
+class StoreInfo:
+    """One store. `failed` clips are those that the last runs over them could not embed."""
+
+    model: str
+    fingerprint: str
+    folder: Path
+    layers: tuple[str, ...]
+    stats: tuple[str, ...]
+    dtype: str
+    clips: int
+    duplicates: int  # rows that `compact` would remove
+    hours: float
+    failed: int
+    shards: int
+    nbytes: int
+    last_write: datetime
+    being_written: bool  # a process has it open for writing now
+
+
+@dataclass(frozen=True)
+class CacheInfo:
+    """Every store of a cache, and a line for each folder that cannot be read as one."""
+
+    cache: Path
+    stores: list[StoreInfo]
+    faults: list[str]
+
+
+def open_stores(cache: Path, *, model: str | None = None) -> tuple[list[FeatureStore], list[StoreError]]:
+    """Every store of a cache, or those of one model as it was typed; and the faults of unreadable ones."""
+    stores, faults = [], []
+    for record in sorted(cache.glob(f"*/*/{RECORD}")):
+        try:
+            stores.append(FeatureStore(record.parent))
+        except StoreError as error:
+            faults.append(error)
+    return [s for s in stores if model in (None, s.extraction.model)], faults
+
+
+def describe(cache: Path, *, model: str | None = None) -> CacheInfo:
+    """Look at every store of a cache, or at those of one model. A damaged one is told, not raised."""
+    stores, errors = open_stores(cache, model=model)
+    told = []
+    for store in stores:
+        try:
+            told.append(_describe(store))
+        except StoreError as error:
+            errors.append(error)
+    return CacheInfo(cache, told, [error.line() for error in errors])
+
+
+def _describe(store: FeatureStore) -> StoreInfo:
+    keys, index, extraction = store.keys(), store.index(), store.extraction
+    names = list(index.shards)
+    stats = [(store.folder / name).stat() for name in [RECORD, *names]]
+    return StoreInfo(
+        model=extraction.model,
+        fingerprint=extraction.fingerprint(),
+        folder=store.folder,
+        layers=extraction.layers,
+        stats=extraction.stats,
+        dtype=extraction.dtype,
+        clips=len(keys),
+        duplicates=sum(map(len, index.shards.values())) - len(index.digests),
+        hours=float(store.seconds(keys).sum(dtype="f8")) / 3600,
+        failed=len(failures.read(store.folder)),
+        shards=len(names),
+        nbytes=sum(s.st_size for s in stats),
+        last_write=datetime.fromtimestamp(max(s.st_mtime for s in stats), tz=UTC),
+        being_written=is_locked(store.folder / WRITERS),
+    )
