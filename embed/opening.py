@@ -15,6 +15,7 @@ from cache.digests import Digests
 from cache.errors import InputError
 from cache.identity import FRAME, Extraction
 from embed.acoustic import ACOUSTIC, AcousticBackbone
+from embed.allocator import keep_freed_memory
 from embed.audio import RATE
 from embed.backbones import Backbone, TransformerBackbone
 from embed.config import EmbedConfig
@@ -25,6 +26,8 @@ from embed.models import ModelSource, canonical_name, find_model
 def open_backbone(config: EmbedConfig) -> tuple[Backbone, Extraction]:
     """The model that a run asks for, ready on its device. Raises InputError for what cannot be done."""
     device = find_device(config.device)
+    if device.type == "cpu":
+        keep_freed_memory()
     precision = find_precision(config.precision, device)
     if config.model in ACOUSTIC:
         return _open_acoustic(config)

@@ -1,0 +1,24 @@
+"""Keep freed memory in the process: on a CPU, giving it back to the system costs a fifth of an extraction.
+
+A batch's tensors are tens of megabytes. glibc takes each from the system and gives it back when it is freed,
+and the kernel clears every page anew. Told otherwise, it hands out the same pages again and again.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+
+# Parameters of mallopt(3).
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
+_NEVER = 2**31 - 1  # bytes; the largest that mallopt takes
+_AT_A_TIME = 64 * 2**20
+
+
+def keep_freed_memory() -> bool:
+    """Ask the C library to reuse what is freed; whether it can. Holds for the rest of the process."""
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    settings = ((_MMAP_THRESHOLD, _NEVER), (_TRIM_THRESHOLD, _NEVER), (_TOP_PAD, _AT_A_TIME))
+    return all(mallopt(parameter, value) for parameter, value in settings)
