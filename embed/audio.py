@@ -94,7 +94,7 @@ def probe(clip: Clip) -> Sound:
 
 
 def read(clip: Clip, sound: Sound, *, begin: int = 0, stop: int | None = None) -> np.ndarray:
-    """Decode `begin` to `stop` (samples at RATE, counted from the segment's start): (stop - begin,) float32.
+    """Decode `begin` to `stop` > `begin` (samples at RATE from the segment's start): (stop - begin,) float32.
 
     A window of a long clip is the same slice of the whole clip's samples to float rounding. What lies before
     and after the segment in its file is not heard, as if the segment had been cut out into a file of its own.

@@ -21,11 +21,14 @@ BETA = 14.769656459379492  # of the Kaiser window
 
 _DENSE = 1 << 22  # weights above which a kernel is kept by its taps alone
 _BLOCK_OUT = 64  # outputs of one matrix row: enough for the product to run at full rate
-_BLOCK_TAPS = 4_096  # outputs gathered at a time
+_BLOCK_TAPS = 1_024  # outputs whose taps are worked on at a time
 
 
 class Resampler(Protocol):
-    """Outputs `begin` to `stop` depend on inputs `span(begin, stop)`; those outside the clip are zero."""
+    """Outputs `begin` to `stop` depend on inputs `span(begin, stop)`; those outside the clip are zero.
+
+    `stop` is more than `begin`; `inputs` are the whole span.
+    """
 
     def span(self, begin: int, stop: int) -> tuple[int, int]: ...
 
@@ -80,13 +83,14 @@ class _Taps:
 
     def __init__(self, old: int, new: int, width: int) -> None:
         self.old, self.new, self.width = old, new, width
-        cutoff = min(old, new) * ROLLOFF / old  # cycles per two input samples
-        phase = np.arange(new)[:, None] * old % new / new
-        time = (np.arange(-width, width + 2) - phase) * cutoff
-        inside = np.clip(time / ZEROS, -1, 1)
-        window = np.i0(BETA * np.sqrt(1 - inside**2)) / np.i0(BETA)
-        weights = np.where(np.abs(time) < ZEROS, np.sinc(time) * window * cutoff, 0)
-        self.weights = weights.astype(np.float32)  # (new, 2 * width + 2)
+        self.weights = np.empty((new, 2 * width + 2), np.float32)
+        cutoff = min(old, new) * ROLLOFF / old  # as a share of the source's Nyquist frequency
+        for at in range(0, new, _BLOCK_TAPS):
+            output = np.arange(at, min(at + _BLOCK_TAPS, new))[:, None]
+            time = (np.arange(-width, width + 2) - output * old % new / new) * cutoff
+            window = np.i0(BETA * np.sqrt(1 - np.clip(time / ZEROS, -1, 1) ** 2)) / np.i0(BETA)
+            taps = np.where(np.abs(time) < ZEROS, np.sinc(time) * window * cutoff, 0)
+            self.weights[at : at + _BLOCK_TAPS] = taps
 
     def span(self, begin: int, stop: int) -> tuple[int, int]:
         return begin * self.old // self.new - self.width, (stop - 1) * self.old // self.new + self.width + 2

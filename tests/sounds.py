@@ -1,0 +1,69 @@
+"""Makers of sound files for tests: any format, whole or broken."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from embed.manifest import Clip
+
+FORMATS = ("wav", "flac", "ogg", "opus", "mp3")
+
+
+def noise(samples: int, *, seed: int = 0, channels: int = 1, level: float = 0.1) -> np.ndarray:
+    """(samples,) or (samples, channels) float32 of a loudness that swells and falls, as speech does."""
+    rng = np.random.default_rng(seed)
+    swell = np.abs(np.sin(np.arange(samples) * 0.0007)) ** 3 + 0.001
+    wave = (rng.standard_normal((samples, channels)) * swell[:, None] * level).astype(np.float32)
+    return wave[:, 0] if channels == 1 else wave
+
+
+def sound_file(
+    path: Path,
+    wave: np.ndarray,
+    rate: int = 16_000,
+    *,
+    subtype: str | None = None,
+    mode: str | None = None,
+    start: float | None = None,
+    end: float | None = None,
+) -> Clip:
+    """Write `wave` in the format of the path's ending; `mode` is CONSTANT or VARIABLE, an MP3's bit rate."""
+    kinds = {".opus": ("OGG", "OPUS"), ".ogg": ("OGG", "VORBIS"), ".mp3": ("MP3", "MPEG_LAYER_III")}
+    kind, usual = kinds.get(path.suffix, (path.suffix[1:].upper(), None))
+    channels = 1 if wave.ndim == 1 else wave.shape[1]
+    with soundfile.SoundFile(
+        path,
+        "w",
+        rate,
+        channels,
+        subtype or usual,
+        format=kind,
+        bitrate_mode=mode,
+        compression_level=None if mode is None else 0.5,
+    ) as file:
+        # libsndfile's Vorbis encoder overflows its stack on long single writes.
+        for at in range(0, len(wave), 8_000):
+            file.write(wave[at : at + 8_000])
+    return clip_of(path, start=start, end=end)
+
+
+def clip_of(path: Path, *, start: float | None = None, end: float | None = None) -> Clip:
+    return Clip(id=path.name, path=path, start=start, end=end)
+
+
+def cut_off(path: Path, *, keep: float) -> Path:
+    """Leave only the first part of a file, as a copy that was interrupted does."""
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * keep)])
+    return path
+
+
+def without_first_mp3_frame(path: Path) -> Path:
+    """Drop the frame in which an encoder wrote down how many follow."""
+    data = path.read_bytes()
+    second = data.index(data[:2], 4)
+    path.write_bytes(data[second:])
+    return path
