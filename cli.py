@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from cache import commands as cache_commands
 from cache.console import say
 from cache.errors import InputError
 from classify import commands as classify_commands
@@ -25,6 +26,7 @@ app = typer.Typer(
 app.add_typer(manifest_commands.app, name="manifest")
 app.command()(embed_commands.embed)
 app.command()(classify_commands.classify)
+app.add_typer(cache_commands.app, name="cache")
 app.command()(embed_commands.doctor)
 
 DEMO_MODELS = ("mfcc", "random:hubert-tiny")
@@ -48,9 +50,7 @@ def demo(
     from embed.synthetic import make_corpus
 
     if baved is None:
-        say(
-            "The voices are synthetic: a source-filter model speaks 5 words at 3 levels of arousal as 12 people."
-        )
+        say("The voices are synthetic: 12 made-up speakers say 5 words at 3 levels of arousal.")
         folder = make_corpus(out / "corpus")
     else:
         folder = baved

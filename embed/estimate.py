@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cache.identity import FRAME
+from cache.space import estimate_bytes
 from cache.store import FeatureStore
 from embed import audio
 from embed.batching import padded_samples
@@ -54,16 +54,13 @@ def estimate(clips: Sequence[Clip], config: EmbedConfig) -> Estimate:
                 given.wait()
             took = time.perf_counter() - started
         seconds = took * padded_samples(batches) / padded_samples([middle])
-    rows = len(todo.keys)
-    if extraction.stats == (FRAME,):
-        rows = sum(backbone.frames(sound.samples) for sound in todo.sounds)
     return Estimate(
         clips=len(clips),
         cached=todo.cached,
         missing=len(todo.keys),
         failed=len(todo.failures),
         hours=todo.seconds / 3600,
-        bytes=rows * extraction.bytes_per_row(),
+        bytes=estimate_bytes(extraction, clips=len(todo.keys), seconds=todo.seconds),
         seconds=seconds,
         real_time=todo.seconds / seconds if seconds else 0.0,
     )

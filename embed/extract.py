@@ -14,10 +14,11 @@ from pathlib import Path
 import torch
 
 from cache import failures as failure_list
-from cache.digests import Digests
 from cache.errors import ClipError, InputError
 from cache.failures import FailureId
-from cache.identity import Extraction, clip_key
+from cache.identity import Extraction
+from cache.keys import clip_keys
+from cache.space import estimate_bytes, require_space
 from cache.store import FeatureStore
 from embed import audio
 from embed.backbones import Backbone
@@ -90,12 +91,13 @@ Report = Callable[[Progress], None]
 def embed(clips: Sequence[Clip], config: EmbedConfig, *, report: Report | None = None) -> Summary:
     """Fill the store with every clip's states that it does not hold yet.
 
-    Raises InputError before anything is computed where the settings cannot be met; with `on_error="stop"` the
+    Raises InputError before anything is computed where the settings cannot be met or the disk cannot hold it; with `on_error="stop"` the
     ClipError of the first clip that cannot be used.
     """
     backbone, extraction = open_backbone(config)
     store = FeatureStore.create(config.cache, extraction)
     todo = find_missing(clips, store, config)
+    require_space(store.folder, estimate_bytes(extraction, clips=len(todo.keys), seconds=todo.seconds))
     return run(todo, backbone, extraction, store, config, report=report)
 
 
@@ -116,16 +118,13 @@ def find_missing(clips: Sequence[Clip], store: FeatureStore | None, config: Embe
             raise error
         failures[failure_id(clip)] = error.reason
 
-    with Digests(config.cache) as digests:
-        known = digests.of(sorted({clip.path for clip in clips}))
     first: dict[str, Clip] = {}
     copies = 0
-    for clip in clips:
-        digest = known[clip.path]
-        if isinstance(digest, OSError):
-            fail(clip, ClipError(f"cannot be read ({digest.strerror or digest})", where=str(clip.path)))
+    for clip, key in zip(clips, clip_keys(clips, config.cache), strict=True):
+        if isinstance(key, OSError):
+            told = (key.strerror or str(key)).lower()
+            fail(clip, ClipError(f"cannot be read ({told})", where=str(clip.path)))
             continue
-        key = clip_key(digest, start=clip.start, end=clip.end)
         copies += key in first
         first.setdefault(key, clip)
     missing = store.missing(first) if store else list(first)

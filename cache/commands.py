@@ -1,0 +1,243 @@
+"""The commands `cache info|verify|compact|export|prune`: parse, call one function, print."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from cache.console import print_json, print_table, say, told_bytes
+from cache.errors import InputError, StoreError
+from embed.config import DEFAULT_CACHE
+
+if TYPE_CHECKING:
+    from cache.export import Format
+    from cache.store import FeatureStore
+
+app = typer.Typer(no_args_is_help=True, help="Look after the cached states.")
+
+Cache = Annotated[Path, typer.Option(help="Folder of the stores.")]
+OneModel = Annotated[str | None, typer.Option(help="Only this model's stores; all by default.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
+Fingerprint = Annotated[
+    str | None, typer.Option(help="Which extraction, where a model was cached in several ways.")
+]
+FORMATS = ("h5", "npz", "parquet")
+
+
+@app.command()
+def info(cache: Cache = DEFAULT_CACHE, model: OneModel = None, as_json: Json = False) -> None:
+    """What is cached: models, fingerprints, clips, hours, layers, bytes, last write."""
+    from cache.info import describe
+
+    found = describe(_existing(cache), model=_canonical(model))
+    if as_json:
+        print_json(
+            {
+                "cache": found.cache,
+                "stores": [{**vars(s), "last_write": s.last_write.isoformat()} for s in found.stores],
+                "faults": found.faults,
+            }
+        )
+    else:
+        print_table(
+            [
+                {
+                    "model": store.model,
+                    "fingerprint": store.fingerprint,
+                    "clips": store.clips,
+                    "hours": store.hours,
+                    "layers": len(store.layers),
+                    "stats": ",".join(store.stats),
+                    "dtype": store.dtype,
+                    "size": told_bytes(store.nbytes),
+                    "shards": store.shards,
+                    "failed": store.failed,
+                    "last write": f"{store.last_write:%Y-%m-%d %H:%M}",
+                }
+                for store in found.stores
+            ]
+        )
+    for fault in found.faults:
+        say(f"fault: {fault}")
+
+
+@app.command()
+def verify(
+    cache: Cache = DEFAULT_CACHE,
+    model: OneModel = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Set damaged shards aside; the next embed computes their clips.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Read every shard whole and find any flipped bit; status 1 if damage is found and not repaired."""
+    from cache.verify import verify as verify_store
+
+    found = [verify_store(store, repair=repair) for store in _stores(cache, model)]
+    if as_json:
+        print_json(found)
+    else:
+        print_table(
+            [
+                {
+                    "model": one.model,
+                    "fingerprint": one.fingerprint,
+                    "shards": one.shards,
+                    "clips": one.clips,
+                    "size": told_bytes(one.nbytes),
+                    "damaged": len(one.damaged),
+                    "set aside": len(one.set_aside),
+                }
+                for one in found
+            ]
+        )
+    for shard in (shard for one in found for shard in one.damaged):
+        say(f"damaged: {shard.path}: {shard.reason}")
+        clips = ", ".join(shard.clips[:5]) or "unknown, its own list is damaged"
+        more = f" and {len(shard.clips) - 5} more" if len(shard.clips) > 5 else ""
+        say(f"  clips: {clips}{more}")
+    for stranger in (path for one in found for path in one.strangers):
+        say(f"not ours, never read: {stranger}")
+    if any(one.damaged for one in found) and not repair:
+        say("run it again with --repair, then embed: only the clips of damaged shards are computed anew")
+        raise typer.Exit(1)
+
+
+@app.command()
+def compact(cache: Cache = DEFAULT_CACHE, model: OneModel = None, as_json: Json = False) -> None:
+    """Merge many small shards into few and drop duplicates, while readers and writers go on."""
+    from cache.compact import compact as compact_store
+
+    done = [compact_store(store) for store in _stores(cache, model)]
+    if as_json:
+        print_json(done)
+        return
+    print_table(
+        [
+            {
+                "model": one.model,
+                "fingerprint": one.fingerprint,
+                "clips": one.clips,
+                "duplicates removed": one.duplicates,
+                "shards": f"{one.shards_before} -> {one.shards_after}",
+                "size": f"{told_bytes(one.bytes_before)} -> {told_bytes(one.bytes_after)}",
+            }
+            for one in done
+        ]
+    )
+
+
+@app.command()
+def export(
+    model: Annotated[str, typer.Option(help="Model whose states are exported, as for embed.")],
+    layer: Annotated[str, typer.Option(help="The layer's name, such as 9 or final.")],
+    out: Annotated[Path, typer.Option(help="File to write.")],
+    table: Annotated[
+        Path | None, typer.Argument(help="Table of clips whose rows, in its order, are exported.")
+    ] = None,
+    cache: Cache = DEFAULT_CACHE,
+    stats: Annotated[str, typer.Option(help="Statistics, side by side; all that are cached.")] = "",
+    format: Annotated[
+        str | None, typer.Option(help=f"{', '.join(FORMATS)}; by default as the file's ending says.")
+    ] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub model.")] = None,
+    fingerprint: Fingerprint = None,
+    as_json: Json = False,
+) -> None:
+    """Write one layer as a plain file: `states` (N, W), `paths` and `keys` (N,)."""
+    from cache.export import export as export_layer
+    from cache.locate import find_store
+    from embed.lookup import wanted_fields
+
+    kind = format or out.suffix.removeprefix(".")
+    if kind not in FORMATS:
+        raise InputError(f"--format {kind or 'without a name'}", do=f"choose from {', '.join(FORMATS)}")
+    columns = tuple(part.strip() for part in stats.split(",") if part.strip())
+    match = wanted_fields(model, revision=revision, cache=cache)
+    store = find_store(
+        _existing(cache), model=model, match=match, layers=(layer,), stats=columns, fingerprint=fingerprint
+    )
+    rows = None if table is None else _rows(table, cache)
+    done = export_layer(
+        store, out, layer=layer, format=cast("Format", kind), stats=columns or None, clips=rows
+    )
+    if as_json:
+        print_json(done)
+        return
+    print(f"{done.clips} clips × {done.width} numbers of layer {done.layer} in {done.path}")
+
+
+@app.command()
+def prune(
+    cache: Cache = DEFAULT_CACHE,
+    model: OneModel = None,
+    keep: Annotated[
+        list[Path] | None,
+        typer.Option(help="Table whose clips stay; what no given table holds goes. Repeatable."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Remove a model's states, or those of clips that are in none of the given tables."""
+    from cache.prune import apply, plan
+
+    keys = None if keep is None else {key for table in keep for key, _ in _rows(table, cache)}
+    planned = plan(_existing(cache), model=_canonical(model), keep=keys)
+    rows = [
+        {
+            "model": one.model,
+            "fingerprint": one.fingerprint,
+            "clips that go": one.clips,
+            "clips that stay": one.clips_left,
+            "size": told_bytes(one.nbytes),
+        }
+        for one in planned.stores
+    ]
+    if not as_json:
+        print_table(rows)
+    removed = bool(rows) and (yes or typer.confirm("Remove them?", default=False, err=True))
+    if removed:
+        apply(planned)
+    if as_json:
+        print_json({"removed": removed, "stores": rows})
+    elif rows:
+        print("removed" if removed else "nothing was removed")
+
+
+def _rows(table: Path, cache: Path) -> list[tuple[str, str]]:
+    """(key, path) of every clip of a table. Raises InputError for a file that cannot be read."""
+    from cache.keys import clip_keys
+    from embed.manifest import read_manifest
+
+    clips = read_manifest(table)
+    rows = []
+    for clip, key in zip(clips, clip_keys(clips, cache), strict=True):
+        if isinstance(key, OSError):
+            raise InputError(f"cannot be read ({key.strerror})", where=str(clip.path))
+        rows.append((key, clip.id))
+    return rows
+
+
+def _stores(cache: Path, model: str | None) -> list[FeatureStore]:
+    from cache.info import open_stores
+
+    stores, faults = open_stores(_existing(cache), model=_canonical(model))
+    for fault in faults:
+        say(f"fault: {fault}")
+    if model is not None and not stores:
+        raise StoreError(f"holds no states of {model}", where=str(cache))
+    return stores
+
+
+def _existing(cache: Path) -> Path:
+    if not cache.is_dir():
+        raise StoreError("no such folder", where=str(cache), do="give the --cache that embed filled")
+    return cache
+
+
+def _canonical(model: str | None) -> str | None:
+    from embed.models import canonical_name
+
+    return None if model is None else canonical_name(model)

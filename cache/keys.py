@@ -1,0 +1,34 @@
+"""Clips of a table → the keys that a store knows them by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from cache.digests import Digests
+from cache.identity import clip_key
+
+
+class Located(Protocol):
+    """A stretch of a file: `start` and `end` in seconds, None for the file's own."""
+
+    @property
+    def path(self) -> Path: ...
+    @property
+    def start(self) -> float | None: ...
+    @property
+    def end(self) -> float | None: ...
+
+
+def clip_keys(clips: Sequence[Located], cache: Path) -> list[str | OSError]:
+    """Each clip's key, or why its file could not be read; hashes are remembered in the cache."""
+    with Digests(cache) as digests:
+        known = digests.of(sorted({clip.path for clip in clips}))
+    keys: list[str | OSError] = []
+    for clip in clips:
+        digest = known[clip.path]
+        if isinstance(digest, str):
+            digest = clip_key(digest, start=clip.start, end=clip.end)
+        keys.append(digest)
+    return keys
