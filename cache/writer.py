@@ -215,8 +215,10 @@ class StoreWriter:
     def _wait(self) -> bool:
         """Wait for something to write; False once there will be nothing more."""
         with self._state:
-            left = self._ready_since + SHARD_SECONDS - time.monotonic() if self._ready else None
-            self._state.wait_for(lambda: self._closing or self._long_due() or self._ready_due(), left)
+            while not (self._closing or self._long_due() or self._ready_due()):
+                self._state.wait(
+                    self._ready_since + SHARD_SECONDS - time.monotonic() if self._ready else None
+                )
             return bool(not self._closing or self._ready or self._long)
 
     def _long_due(self) -> bool:

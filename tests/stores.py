@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cache import FeatureStore
-from cache.identity import Extraction
+from cache.identity import FRAME, Extraction
 
 Clips = Mapping[str, Mapping[str, np.ndarray]]
 
@@ -47,7 +47,17 @@ def clips(of: Extraction, count: int, *, seed: int) -> dict[str, dict[str, np.nd
 
 
 def fill(store: FeatureStore, held: Clips) -> None:
-    """One shard, each clip a second long and 50 frames."""
+    """One writer adds the clips, each a second long; where frames are kept, of a single frame."""
+    frames = 1 if store.extraction.stats == (FRAME,) else 50
     with store.writer() as writer:
         for key, states in held.items():
-            writer.add(key, states, frames=50, seconds=1.0, path=f"{key[:8]}.wav")
+            writer.add(key, states, frames=frames, seconds=1.0, path=f"{key[:8]}.wav")
+
+
+def check(store: FeatureStore, held: Clips) -> None:
+    """The store has these clips and no others, bit for bit."""
+    assert store.keys() == sorted(held)
+    for layer in store.extraction.layers:
+        expected = [states[layer].reshape(-1) for states in held.values()]
+        if expected:
+            np.testing.assert_array_equal(store.layer(layer, list(held)), np.stack(expected).astype("f4"))
