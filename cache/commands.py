@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from cache.console import print_json, print_table, say, told_bytes
+from cache.console import print_json, print_table, say
 from cache.errors import InputError, StoreError
+from cache.space import human
 from embed.config import DEFAULT_CACHE
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def info(cache: Cache = DEFAULT_CACHE, model: OneModel = None, as_json: Json = F
                     "layers": len(store.layers),
                     "stats": ",".join(store.stats),
                     "dtype": store.dtype,
-                    "size": told_bytes(store.nbytes),
+                    "size": human(store.nbytes),
                     "shards": store.shards,
                     "failed": store.failed,
                     "last write": f"{store.last_write:%Y-%m-%d %H:%M}",
@@ -86,7 +87,7 @@ def verify(
                     "fingerprint": one.fingerprint,
                     "shards": one.shards,
                     "clips": one.clips,
-                    "size": told_bytes(one.nbytes),
+                    "size": human(one.nbytes),
                     "damaged": len(one.damaged),
                     "set aside": len(one.set_aside),
                 }
@@ -122,7 +123,7 @@ def compact(cache: Cache = DEFAULT_CACHE, model: OneModel = None, as_json: Json 
                 "clips": one.clips,
                 "duplicates removed": one.duplicates,
                 "shards": f"{one.shards_before} -> {one.shards_after}",
-                "size": f"{told_bytes(one.bytes_before)} -> {told_bytes(one.bytes_after)}",
+                "size": f"{human(one.bytes_before)} -> {human(one.bytes_after)}",
             }
             for one in done
         ]
@@ -191,7 +192,7 @@ def prune(
             "fingerprint": one.fingerprint,
             "clips that go": one.clips,
             "clips that stay": one.clips_left,
-            "size": told_bytes(one.nbytes),
+            "size": human(one.nbytes),
         }
         for one in planned.stores
     ]

@@ -61,15 +61,6 @@ def _cell(value: object) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
-def told_bytes(count: float) -> str:
-    """12_345_678 → `11.8 MiB`."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} TiB"
-
-
 def told_seconds(seconds: float) -> str:
     """3725 → `1:02:05`."""
     return str(timedelta(seconds=round(seconds)))

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cache.console import print_json, print_table, progress, say, told_bytes, told_seconds
+from cache.console import print_json, print_table, progress, say, told_seconds
 from cache.errors import InputError
+from cache.space import human
 from embed.config import DEFAULT_CACHE, DEVICES, DTYPES, PRECISIONS, STATS, EmbedConfig
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def embed(
                     "already cached": told.cached,
                     "to compute": told.missing,
                     "hours": told.hours,
-                    "bytes": told_bytes(told.bytes),
+                    "bytes": human(told.bytes),
                     "time": told_seconds(told.seconds),
                     "x real time": told.real_time,
                     "failed": told.failed,

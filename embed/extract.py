@@ -91,8 +91,8 @@ Report = Callable[[Progress], None]
 def embed(clips: Sequence[Clip], config: EmbedConfig, *, report: Report | None = None) -> Summary:
     """Fill the store with every clip's states that it does not hold yet.
 
-    Raises InputError before anything is computed where the settings cannot be met or the disk cannot hold it; with `on_error="stop"` the
-    ClipError of the first clip that cannot be used.
+    Raises InputError before anything is computed where the settings cannot be met or the disk cannot hold the
+    states; with `on_error="stop"` the ClipError of the first clip that cannot be used.
     """
     backbone, extraction = open_backbone(config)
     store = FeatureStore.create(config.cache, extraction)
