@@ -126,6 +126,12 @@ def test_start_or_end_may_be_given_alone(tmp_path):
     np.testing.assert_array_equal(heard(replace(clip, end=0.6)), wave[:9_600])
 
 
+def test_times_fall_on_the_nearest_sample(tmp_path):
+    clip = sound_file(tmp_path / "a.wav", noise(24_000), 24_000, start=0.009, end=0.072)
+    sound = audio.probe(clip)  # 0.009 × 24,000 is a hair under 216 in floats
+    assert (sound.begin, sound.stop) == (216, 1_728)
+
+
 @pytest.mark.parametrize("kind", FORMATS)
 def test_windows_read_in_turn_join_to_the_whole(tmp_path, kind):
     rate = 48_000
