@@ -25,8 +25,10 @@ class StudyConfig:
     heads: names of `classify.heads.HEADS`.
     layers: names of the store's layers; empty for every layer it holds. `mix` may be among them.
     stats: statistics that may be used; empty for all in the store. Each alone and all together are searched.
-    scalings: ways of scaling that are searched. `speaker` standardises by each speaker's own unlabelled
-        clips, the test speakers' too, and is only fair where these are at hand before the first decision.
+    scalings: ways of scaling that are searched. `none` is left out unless asked for: unscaled, the columns
+        with the largest variance decide, and they carry the microphone as much as the voice. `speaker`
+        standardises by each speaker's own unlabelled clips, the test speakers' too, and is only fair where
+        these are at hand before the first decision.
     split: `speaker` (speaker-disjoint, stratified), `random` (stratified, leaks speakers), `column` (the
         table's own train/validation/test), `loso` (leave one speaker out).
     folds, inner_folds: outer folds score, inner folds choose.
@@ -45,7 +47,7 @@ class StudyConfig:
     heads: tuple[str, ...] = ("logreg", "svm", "xgboost")
     layers: tuple[str, ...] = ()
     stats: tuple[str, ...] = ()
-    scalings: tuple[Scaling, ...] = ("standard", "none", "l2")
+    scalings: tuple[Scaling, ...] = ("standard", "l2")
     split: str = "speaker"
     folds: int = 5
     inner_folds: int = 3

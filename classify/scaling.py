@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import scipy.linalg
@@ -10,6 +10,7 @@ import scipy.linalg
 from cache.errors import InputError
 
 Scaling = Literal["none", "standard", "speaker", "l2"]
+ALL_SCALINGS: frozenset[Scaling] = frozenset(get_args(Scaling))
 CONSTANT = 1e-6  # a column this much narrower than the widest holds rounding, not speech
 
 

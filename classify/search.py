@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import optuna
@@ -14,14 +15,16 @@ from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
 from classify import metrics
+from classify.calibration import probabilities, temperature
 from classify.config import StudyConfig
-from classify.fitted import Fitted, Params
-from classify.heads import HEADS, Head
+from classify.head import Head
+from classify.heads import HEADS
 from classify.sharing import BOTH, Prep, Shared, States
 
-NOTE = "note:"  # prefix of a trial's user attributes that the last fit needs
-SECONDS = "seconds"
-RANDOM_TRIALS = 10  # before the sampler and the pruner have something to go by
+RANDOM_TRIALS = 10  # before the sampler has something to go by
+UNPRUNED_TRIALS = 5  # before the pruner has
+# A trial's user attributes beside its parameters.
+PATH_VALUE, TEMPERATURE, SECONDS = "path_value", "temperature", "seconds"
 
 
 @dataclass(frozen=True, order=True)
@@ -52,7 +55,7 @@ class Outcome:
     """
 
     id: StudyId
-    params: Params
+    params: dict[str, Any]
     inner_score: float
     predicted: np.ndarray
     probability: np.ndarray
@@ -82,34 +85,33 @@ def search(
     study = optuna.create_study(direction="maximize", pruner=_pruner(config))
     study.add_trials(done)
     if not done:
-        study.enqueue_trial(_start(head, outer.states, config))
+        study.enqueue_trial(_first(head, outer.states, config))
     for number in range(len(done), config.trials):
         if number and deadline is not None and time.monotonic() > deadline:
             break
         study.sampler = _sampler(config, seed=derive(config.seed, str(id), number))
         trial = study.ask()
-        began = time.perf_counter()
         value = _try(trial, head, inner, y, config)
-        trial.set_user_attr(SECONDS, time.perf_counter() - began)
         state = TrialState.PRUNED if value is None else TrialState.COMPLETE
         yield TrialDone(id, study.tell(trial, value, state))
     best = study.best_trial
-    notes = {k.removeprefix(NOTE): v for k, v in best.user_attrs.items() if k.startswith(NOTE)}
+    name, _ = head.path
+    value = best.user_attrs[PATH_VALUE]
     prep, params = split_params(best.params)
-    fitted = head.fit(outer, prep, params, seed=config.seed, notes=notes)
+    (scores,) = head.fit(outer, prep, params, [value], config.seed)
     states = [trial.state for trial in study.trials]
     yield Outcome(
         id=id,
-        params=best.params,
+        params={**best.params, **({name: value} if name else {})},
         inner_score=float(best.value),
-        predicted=fitted.scores.argmax(1),
-        probability=head.probability(fitted.scores, notes),
+        predicted=scores.argmax(1),
+        probability=probabilities(scores, best.user_attrs[TEMPERATURE]),
         trials=len(states),
         pruned=states.count(TrialState.PRUNED),
     )
 
 
-def split_params(params: Params) -> tuple[Prep, Params]:
+def split_params(params: dict[str, Any]) -> tuple[Prep, dict[str, Any]]:
     """A trial's parameters → how the input is made, and the head's own parameters."""
     own = dict(params)
     prep = Prep(own.pop("stats"), own.pop("scaling"), own.pop("pca"))
@@ -125,44 +127,53 @@ def derive(seed: int, *place: object) -> int:
 def _try(
     trial: optuna.Trial, head: Head, inner: Sequence[Shared], y: np.ndarray, config: StudyConfig
 ) -> float | None:
-    """The trial's score over the inner folds' pooled predictions; None if it was pruned on the way."""
+    """The best score on the path over the inner folds' pooled predictions; None if it was pruned."""
+    began = time.perf_counter()
     choices = _choices(head, inner[0].states, config)
     prep = Prep(**{name: trial.suggest_categorical(name, options) for name, options in choices.items()})
     params = head.space(trial)
-    fits: list[Fitted] = []
+    _, values = head.path
+    pooled: list[list[np.ndarray]] = [[] for _ in values]
+    true = np.empty(0, y.dtype)
+    kept = 0
     for step, shared in enumerate(inner):
-        fits.append(head.fit(shared, prep, params, seed=config.seed, notes=None))
-        true = np.concatenate([y[part.test] for part in inner[: step + 1]])
-        predicted = np.concatenate([fit.scores.argmax(1) for fit in fits])
-        value = metrics.score(true, predicted, classes=shared.classes, metric=config.metric)
-        trial.report(value, step)
+        fitted = head.fit(shared, prep, params, values, config.seed)
+        for scores, of_fold in zip(pooled, fitted, strict=True):
+            scores.append(of_fold)
+        true = np.concatenate([true, y[shared.test]])
+        predicted = [np.concatenate(scores).argmax(1) for scores in pooled]
+        reached = [
+            metrics.score(true, guess, classes=shared.classes, metric=config.metric) for guess in predicted
+        ]
+        kept = int(np.argmax(reached))
+        trial.report(reached[kept], step)
         if step + 1 < len(inner) and trial.should_prune():
-            return None
-    for name, note in head.summarise(fits, [y[shared.test] for shared in inner]).items():
-        trial.set_user_attr(NOTE + name, note)
-    return value
+            break
+    trial.set_user_attr(SECONDS, time.perf_counter() - began)
+    if len(true) < sum(len(shared.test) for shared in inner):
+        return None
+    trial.set_user_attr(PATH_VALUE, values[kept])
+    trial.set_user_attr(TEMPERATURE, temperature(np.concatenate(pooled[kept]), true))
+    return reached[kept]
 
 
-def _choices(head: Head, states: States, config: StudyConfig) -> dict[str, list]:
-    """The options of each part of `Prep` that this head, these states and this configuration leave open."""
-    stats = [name for name in states.stats if name in (config.stats or states.stats)]
-    sizes = [size for size in head.pca if size < states.width] or [0]
-    scalings = [s for s in config.scalings if s in head.scalings] or list(config.scalings)
+def _choices(head: Head, states: States, config: StudyConfig) -> dict[str, list[Any]]:
+    """What head, states and configuration leave open of each part of `Prep`."""
+    stats = list(states.stats)
+    wide = head.widest is not None and states.X.shape[1] > head.widest
+    sizes = [size for size in head.pca if size < states.width and not (wide and size == 0)] or [0]
+    scalings = [name for name in config.scalings if name in head.scalings] or list(config.scalings[:1])
     return {
-        "stats": [*stats, BOTH.join(stats)] if len(stats) > 1 else stats,
+        "stats": [BOTH.join(stats), *stats] if len(stats) > 1 else stats,
         "scaling": scalings,
         "pca": sizes,
     }
 
 
-def _start(head: Head, states: States, config: StudyConfig) -> Params:
-    return {
-        **{
-            name: options[-1 if name == "stats" else 0]
-            for name, options in _choices(head, states, config).items()
-        },
-        **head.start,
-    }
+def _first(head: Head, states: States, config: StudyConfig) -> dict[str, Any]:
+    """The first trial: every statistic, the first scaling, the head's own start."""
+    choices = _choices(head, states, config)
+    return {**{name: options[0] for name, options in choices.items()}, **head.start}
 
 
 def _sampler(config: StudyConfig, *, seed: int) -> BaseSampler:
@@ -174,4 +185,4 @@ def _sampler(config: StudyConfig, *, seed: int) -> BaseSampler:
 
 
 def _pruner(config: StudyConfig) -> BasePruner:
-    return MedianPruner(n_startup_trials=RANDOM_TRIALS // 2) if config.pruner == "median" else NopPruner()
+    return MedianPruner(n_startup_trials=UNPRUNED_TRIALS) if config.pruner == "median" else NopPruner()

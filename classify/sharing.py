@@ -19,8 +19,8 @@ class Prep:
     """How a clip's numbers become a head's input.
 
     stats: statistics, joined by `+` where several are used. scaling: `none`, `standard` (zero mean and unit
-    variance over the training clips), `speaker` (the same over each speaker's clips first) or `l2` (unit
-    length).
+    variance over the training clips), `speaker` (the same over each speaker's clips first) or `l2`
+    (standard, then each clip at unit length).
     pca: number of leading principal components of the training clips; 0 for all columns.
     """
 
@@ -71,9 +71,8 @@ class Shared:
     ) -> None:
         self.states, self.train, self.test, self.classes = states, train, test, classes
         self.y = y[train]
-        self.groups = None if states.speakers is None else states.speakers[train]
         self._budget = budget
-        self._kept: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
+        self._kept: OrderedDict[tuple[Any, ...], tuple[Any, int]] = OrderedDict()  # value, bytes
 
     def arrays(self, prep: Prep) -> tuple[np.ndarray, np.ndarray]:
         """(n, d) and (m, d) float32: the training and test clips' inputs."""
@@ -134,25 +133,32 @@ class Shared:
 
         return self.keep(("distances", prep), make)
 
-    def keep(self, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
-        """What `make` gave for `key` before, or gives now."""
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            return self._kept[key]
-        value = self._kept[key] = make()
-        total = sum(_size(held) for held in self._kept.values())
-        while total > self._budget and len(self._kept) > 1:
-            total -= _size(self._kept.popitem(last=False)[1])
-        return value
+    def weights(self, kind: str) -> np.ndarray:
+        """(n,) weights of the training rows: `none`, one each; `balanced`, as much for each class in all."""
+        if kind == "none":
+            return np.ones(len(self.y))
+        return (len(self.y) / (self.classes * np.bincount(self.y, minlength=self.classes)))[self.y]
+
+    def keep(self, key: tuple[Any, ...], make: Callable[[], Any], *, size: int | None = None) -> Any:
+        """What `make` gave for `key` before, or gives now; `size` in bytes of what is no array."""
+        if key not in self._kept:
+            value = make()
+            self._kept[key] = value, _size(value) if size is None else size
+            total = sum(held for _, held in self._kept.values())
+            while total > self._budget and len(self._kept) > 1:
+                total -= self._kept.popitem(last=False)[1][1]
+        self._kept.move_to_end(key)
+        return self._kept[key][0]
 
     def _scaled(self, prep: Prep) -> tuple[np.ndarray, np.ndarray]:
         columns = self.states.columns(prep.stats)
         if prep.scaling == "speaker":
             columns = self.keep(("speaker", prep.stats), lambda: by_speaker(columns, self.states.speakers))
         train, test = columns[self.train], columns[self.test]
+        train, test = standardise(train, test, variance=prep.scaling != "none")
         if prep.scaling == "l2":
-            train, test = unit(train), unit(test)
-        return standardise(train, test, variance=prep.scaling in ("standard", "speaker"))
+            train, test = standardise(unit(train), unit(test), variance=False)
+        return train, test
 
 
 def _size(value: Any) -> int:

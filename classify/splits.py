@@ -62,24 +62,6 @@ def outer_folds(data: Dataset, *, split: str, folds: int, inner_folds: int, seed
     return nested
 
 
-def stopping_part(y: np.ndarray, groups: np.ndarray | None, *, share: float, seed: int) -> np.ndarray:
-    """A mask (N,) of about `share` of the rows to stop early on, disjoint in speakers from the rest.
-
-    Where speakers cannot be parted so that the rest keeps every class, or are not known, rows are drawn class
-    by class instead.
-    """
-    folds = max(2, round(1 / share))
-    if groups is not None and len(np.unique(groups)) >= 2:
-        code = np.unique(groups, return_inverse=True)[1]
-        count = min(folds, int(code.max()) + 1)
-        fold_of = balanced_groups(y, code, folds=count, seed=seed)[code]
-        for fold in range(count):
-            mask = fold_of == fold
-            if len(np.unique(y[~mask])) == len(np.unique(y)) == len(np.unique(y[mask])):
-                return mask
-    return _stratified(y, folds, seed=seed) == 0
-
-
 def shared_speakers(data: Dataset, folds: list[OuterFold]) -> float | None:
     """The share of test clips whose speaker is in that fold's training part; None without speakers."""
     if data.speakers is None:
