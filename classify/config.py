@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import get_args
+from typing import Literal, get_args
 
 from cache.errors import InputError
-from classify.metrics import Metric
-from classify.scaling import Scaling
 
+Metric = Literal["uar", "accuracy", "macro_f1"]
+Scaling = Literal["none", "standard", "speaker", "l2"]
 SPLITS = ("speaker", "random", "column", "loso")
 SAMPLERS = ("tpe", "random", "gp")
 PRUNERS = ("median", "none")

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from classify.runfolder import replace_bytes
 
-NAME = "uar_over_layers"
+NAME = "layers"
 KINDS = ("svg", "pdf", "png")
 METADATA: dict[str, dict[str, Any]] = {
     "svg": {"Date": None},

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import optuna
 
-from classify.scaling import Scaling
+from classify.config import Scaling
 from classify.sharing import Prep, Shared
 
 Params = dict[str, Any]
@@ -22,9 +22,9 @@ class Head:
     """One kind of classifier.
 
     space: trial → its parameters, all but the path's.
-    fit: (shared, prep, params, values of the path, seed) → for each value the (m, K) scores of the fold's test
-        rows by a fit on its training rows. The largest score is the prediction; the softmax of scores divided
-        by some temperature are probabilities.
+    fit: (shared, prep, params, values of the path, seed) → for each value, the (m, K) scores of the fold's
+        test rows by a fit on its training rows. The largest score is the prediction; the softmax of scores
+        divided by some temperature are probabilities.
     start: the parameters of the first trial.
     path: a parameter that every trial covers at several values, for little more than the cost of one fit, and
         those values; the best one becomes the trial's. A head without such a parameter has one value.

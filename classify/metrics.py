@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
-Metric = Literal["uar", "accuracy", "macro_f1"]
+from classify.config import Metric
 
 
 def confusion(y: np.ndarray, predicted: np.ndarray, *, classes: int) -> np.ndarray:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import scipy.linalg
 
 from cache.errors import InputError
+from classify.config import Scaling
 
-Scaling = Literal["none", "standard", "speaker", "l2"]
 ALL_SCALINGS: frozenset[Scaling] = frozenset(get_args(Scaling))
 CONSTANT = 1e-6  # a column this much narrower than the widest holds rounding, not speech
 

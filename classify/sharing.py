@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from classify.scaling import Scaling, by_speaker, principal_axes, standardise, unit
+from classify.config import Scaling
+from classify.scaling import by_speaker, principal_axes, standardise, unit
 
 BOTH = "+"  # joins the names of statistics used side by side
 

@@ -1,8 +1,8 @@
 """Gradient-boosted trees on few columns that are quantised once.
 
 One fit is scored after each number of rounds on the path; the inner folds choose how many. Stopping on the
-log loss of held-out speakers would be cheaper, but stops where trees grow overconfident, well before recall is
-at its best, and takes training speakers away.
+log loss of held-out speakers would be cheaper, but stops where trees grow overconfident, well before recall
+is at its best, and takes training speakers away.
 """
 
 from __future__ import annotations
