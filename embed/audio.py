@@ -98,7 +98,7 @@ def read(clip: Clip, sound: Sound, *, begin: int = 0, stop: int | None = None) -
 
     A window of a long clip is the same slice of the whole clip's samples to float rounding. What lies before
     and after the segment in its file is not heard, as if the segment had been cut out into a file of its own.
-    Raises ClipError where the file cannot be decoded or, read whole, is not sound (see `check`).
+    Raises ClipError where the file cannot be decoded or, read whole, fails what `check` asks.
     """
     stop = sound.samples if stop is None else stop
     with opened(clip) as decoder:
