@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +10,9 @@ import numpy as np
 
 from cache.errors import StoreError
 from cache.maintenance import Piece, maintaining, remove, rewrite
-from cache.shard import list_shards
+from cache.shard import list_shards, stat_shards
 from cache.store import FeatureStore
-from cache.verify import DamagedShard, inspect
+from cache.verify import inspect
 
 SHARD_BYTES = 256 << 20  # of states in a compacted shard
 SHARD_CLIPS = 100_000
@@ -42,17 +42,17 @@ def compact(store: FeatureStore) -> Compaction:
     folder = store.folder
     with maintaining(folder):
         kept = store.index().kept()
-        before = {name: (folder / name).stat().st_size for name in kept}
+        before = _sizes(folder, kept)
         for name in kept:
-            report = inspect(folder / name, store.extraction)
-            if isinstance(report, DamagedShard):
+            reason = inspect(folder / name, store.extraction).reason
+            if reason:
                 do = "run `python cli.py cache verify --repair` first"
-                raise StoreError(f"damaged shard ({report.reason})", where=str(report.path), do=do)
+                raise StoreError(f"damaged shard ({reason})", where=str(folder / name), do=do)
         for group in _groups(kept, before):
             pieces = [Piece(folder / name, kept[name]) for name in group if kept[name].any()]
             new = [rewrite(folder, store.extraction, pieces)] if pieces else []
             remove([folder / name for name in group if folder / name not in new])
-        after = [(folder / name).stat().st_size for name in list_shards(folder)]
+        after = _sizes(folder, list_shards(folder))
     return Compaction(
         folder=folder,
         model=store.extraction.model,
@@ -62,8 +62,12 @@ def compact(store: FeatureStore) -> Compaction:
         shards_before=len(before),
         shards_after=len(after),
         bytes_before=sum(before.values()),
-        bytes_after=sum(after),
+        bytes_after=sum(after.values()),
     )
+
+
+def _sizes(folder: Path, names: Iterable[str]) -> dict[str, int]:
+    return {name: stat.st_size for name, stat in stat_shards(folder, names).items()}
 
 
 def _groups(kept: Mapping[str, np.ndarray], sizes: Mapping[str, int]) -> list[list[str]]:

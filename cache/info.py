@@ -9,6 +9,7 @@ from pathlib import Path
 from cache import failures
 from cache.durable import is_locked
 from cache.errors import StoreError
+from cache.shard import stat_shards
 from cache.store import RECORD, FeatureStore
 from cache.writer import WRITERS
 
@@ -67,8 +68,7 @@ def describe(cache: Path, *, model: str | None = None) -> CacheInfo:
 
 def _describe(store: FeatureStore) -> StoreInfo:
     keys, index, extraction = store.keys(), store.index(), store.extraction
-    names = list(index.shards)
-    stats = [(store.folder / name).stat() for name in [RECORD, *names]]
+    stats = [(store.folder / RECORD).stat(), *stat_shards(store.folder, index.shards).values()]
     return StoreInfo(
         model=extraction.model,
         fingerprint=extraction.fingerprint(),
@@ -80,7 +80,7 @@ def _describe(store: FeatureStore) -> StoreInfo:
         duplicates=sum(map(len, index.shards.values())) - len(index.digests),
         hours=float(store.seconds(keys).sum(dtype="f8")) / 3600,
         failed=len(failures.read(store.folder)),
-        shards=len(names),
+        shards=len(index.shards),
         nbytes=sum(s.st_size for s in stats),
         last_write=datetime.fromtimestamp(max(s.st_mtime for s in stats), tz=UTC),
         being_written=is_locked(store.folder / WRITERS),

@@ -14,7 +14,7 @@ from cache.durable import locked
 from cache.errors import StoreError
 from cache.info import open_stores
 from cache.maintenance import LOCK, Piece, maintaining, remove, rewrite
-from cache.shard import list_shards, to_digests
+from cache.shard import list_shards, stat_shards, to_digests
 from cache.store import RECORD, FeatureStore
 from cache.verify import ASIDE
 from cache.writer import WRITERS
@@ -85,14 +85,14 @@ def _plan_store(store: FeatureStore, keep: np.ndarray | None) -> StorePlan:
             going[name] = goes
     gone = [index.shards[name][goes] for name, goes in going.items()]
     clips = len(np.unique(np.concatenate([np.empty(0, "S32"), *gone])))
-    sizes = {name: (store.folder / name).stat().st_size for name in going}
+    stats = stat_shards(store.folder, going)
     return StorePlan(
         folder=store.folder,
         model=store.extraction.model,
         fingerprint=store.extraction.fingerprint(),
         clips=clips,
         clips_left=len(index.digests) - clips,
-        nbytes=int(sum(sizes[name] * goes.mean() for name, goes in going.items())),
+        nbytes=int(sum(stat.st_size * going[name].mean() for name, stat in stats.items())),
         whole=keep is None or 0 < clips == len(index.digests),
         shards=tuple(going),
     )

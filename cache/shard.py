@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
 from binascii import Error as HexError
 from binascii import unhexlify
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -125,15 +126,24 @@ def list_shards(folder: Path) -> frozenset[str]:
         raise StoreError(f"cannot be listed ({error.strerror})", where=str(folder)) from error
 
 
+def stat_shards(folder: Path, names: Iterable[str]) -> dict[str, os.stat_result]:
+    """Size and times of shards; those compacted away meanwhile are left out. Raises OSError."""
+    stats = {}
+    for name in names:
+        with suppress(FileNotFoundError):
+            stats[name] = (folder / name).stat()
+    return stats
+
+
 def open_shard(path: Path, fingerprint: str) -> h5py.File:
     """Open for reading. Raises FileNotFoundError, or StoreError where it is damaged or not of this store."""
     try:
         # No file lock: a shard never changes, and some network file systems have no locks. No chunk cache:
         # nothing is read twice from one opening.
         file = h5py.File(path, "r", locking=False, rdcc_nbytes=0)
-    except FileNotFoundError:
-        raise
     except OSError as error:
+        if not path.exists():  # HDF5 looks at it more than once, and tells only of the first that it is gone
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from error
         raise damaged(path, error) from error
     try:
         with reading(path):

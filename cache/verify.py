@@ -22,15 +22,18 @@ KNOWN = {RECORD, failures.NAME, failures.LOCK, LOCK, WRITERS, ASIDE}
 
 
 @dataclass(frozen=True)
-class DamagedShard:
-    """A shard that must not be read, and whose states it holds.
+class ShardReport:
+    """One shard that was read whole.
 
-    clips: their paths where these were told, else their keys; empty where the shard's own list is damaged.
+    reason: what is wrong with it; empty if it is sound.
+    clips: whose states it holds: their paths where these were told, else their keys; empty where the shard's
+    own list is damaged.
     """
 
     path: Path
     reason: str
     clips: list[str]
+    nbytes: int
 
 
 @dataclass(frozen=True)
@@ -41,9 +44,9 @@ class Verification:
     model: str
     fingerprint: str
     shards: int
-    clips: int
+    clips: int  # of sound shards, duplicates counted
     nbytes: int
-    damaged: list[DamagedShard]
+    damaged: list[ShardReport]
     set_aside: list[Path]
     unfinished: list[Path]  # left by dead processes; the next writer removes them
     strangers: list[Path]  # files that are no part of a store, which nothing reads
@@ -56,19 +59,26 @@ def verify(store: FeatureStore, *, repair: bool = False, workers: int = 4) -> Ve
     Raises StoreError where the folder cannot be read, or a repair cannot be made.
     """
     folder = store.folder
-    paths = sorted(folder / name for name in list_shards(folder))
+
+    def report(path: Path) -> ShardReport | None:
+        try:
+            return inspect(path, store.extraction)
+        except FileNotFoundError:
+            return None  # compacted away meanwhile
+
     with ThreadPoolExecutor(workers) as pool:
-        reports = list(pool.map(lambda path: inspect(path, store.extraction), paths))
-    damaged = [report for report in reports if isinstance(report, DamagedShard)]
+        found = list(pool.map(report, sorted(folder / name for name in list_shards(folder))))
+    reports = [report for report in found if report is not None]
+    damaged = [report for report in reports if report.reason]
     return Verification(
         folder=folder,
         model=store.extraction.model,
         fingerprint=store.extraction.fingerprint(),
-        shards=len(paths),
-        clips=sum(report for report in reports if isinstance(report, int)),
-        nbytes=sum(path.stat().st_size for path in paths),
+        shards=len(reports),
+        clips=sum(len(report.clips) for report in reports if not report.reason),
+        nbytes=sum(report.nbytes for report in reports),
         damaged=damaged,
-        set_aside=_set_aside(folder, [shard.path for shard in damaged]) if repair and damaged else [],
+        set_aside=_set_aside(folder, [report.path for report in damaged]) if repair and damaged else [],
         unfinished=temporaries(folder)[0],
         strangers=[
             path
@@ -78,21 +88,24 @@ def verify(store: FeatureStore, *, repair: bool = False, workers: int = 4) -> Ve
     )
 
 
-def inspect(path: Path, extraction: Extraction) -> int | DamagedShard:
-    """A shard's number of clips, or what is wrong with it."""
-    reason, entries = "", []
+def inspect(path: Path, extraction: Extraction) -> ShardReport:
+    """Read one shard whole. Raises FileNotFoundError."""
+    reason, entries, nbytes = "", [], 0
     try:
-        told, found = path.name.split("-")[1].split(".")[0], checksum(path)
+        nbytes = path.stat().st_size
+        told, found = path.name.removeprefix("shard-").removesuffix(".h5"), checksum(path)
         if told != found:
             reason = f"its bytes have the checksum {found}, its name says {told}"
         with open_shard(path, extraction.fingerprint()) as file:
             entries = read_entries(file, path)
             reason = reason or _misfit(file, entries, extraction)
+    except FileNotFoundError:
+        raise
     except StoreError as error:
         reason = reason or error.what
     except OSError as error:
         reason = f"cannot be read ({error.strerror or error})"
-    return DamagedShard(path, reason, [e.path or e.key for e in entries]) if reason else len(entries)
+    return ShardReport(path, reason, [entry.path or entry.key for entry in entries], nbytes)
 
 
 def _misfit(file: h5py.File, entries: list[Entry], extraction: Extraction) -> str:
