@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from cache import commands as cache_commands
-from cache.console import say
+from cache.console import print_json, say
 from cache.errors import InputError
 from classify import commands as classify_commands
 from embed import commands as embed_commands
@@ -27,6 +27,7 @@ app.add_typer(manifest_commands.app, name="manifest")
 app.command()(embed_commands.embed)
 app.command()(classify_commands.classify)
 app.add_typer(cache_commands.app, name="cache")
+app.command()(embed_commands.models)
 app.command()(embed_commands.doctor)
 
 DEMO_MODELS = ("mfcc", "random:hubert-tiny")
@@ -39,6 +40,9 @@ def demo(
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the corpus, the cache and the runs.")] = Path("demo"),
     trials: Annotated[int, typer.Option(help="Trials for each outer fold, layer and head.")] = 6,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the summaries as one JSON document.")
+    ] = False,
 ) -> None:
     """The main job end to end: a corpus, its states in a cache, heads tuned on every layer, a figure."""
     from cache.locate import find_store
@@ -58,12 +62,20 @@ def demo(
     table, cache = out / "clips.csv", out / "features"
     write_manifest(CORPORA["baved"](folder).clips, table)
     clips = read_manifest(table)
+    results = []
     for model in DEMO_MODELS:
-        print(f"\n{model}")
-        embed_commands.run(clips, EmbedConfig(model=model, cache=cache))
+        done = embed_commands.run(clips, EmbedConfig(model=model, cache=cache))
+        if done.stopped:
+            raise typer.Exit(130)
         store = find_store(cache, model=model, match=wanted_fields(model, revision=None, cache=cache))
         run = out / "runs" / model.replace(":", "-")
-        classify_commands.run(clips, store, run, StudyConfig(trials=trials))
+        results.append((run, classify_commands.run(clips, store, run, StudyConfig(trials=trials))))
+    if as_json:
+        print_json([{"out": run, **summary} for run, summary in results])
+        return
+    for run, summary in results:
+        print(f"\n{summary['model']}")
+        classify_commands.tell_summary(run, summary, as_json=False)
     print("\nThe same steps on speech of your own: see the README's first study.")
 
 

@@ -176,13 +176,11 @@ def classify(
     )
     if layers != "all":
         config = replace(config, layers=parse_layers(layers, store.extraction.layers))
-    run(clips, store, out, config, as_json=as_json)
+    tell_summary(out, run(clips, store, out, config), as_json=as_json)
 
 
-def run(
-    clips: Sequence[Clip], store: FeatureStore, out: Path, config: StudyConfig, *, as_json: bool = False
-) -> Path:
-    """Search with a progress line, print the result, and return the run folder."""
+def run(clips: Sequence[Clip], store: FeatureStore, out: Path, config: StudyConfig) -> dict[str, Any]:
+    """Search with a progress line; the run's summary."""
     from classify.runfolder import SUMMARY, read_json
     from classify.study import run_study
 
@@ -192,8 +190,7 @@ def run(
             line.update(now.done / now.total, tell_progress(now))
 
         run_study(clips, store, out, config, report=report)
-    tell_summary(out, read_json(out / SUMMARY), as_json=as_json)
-    return out
+    return read_json(out / SUMMARY)
 
 
 def _names(text: str) -> tuple[str, ...]:

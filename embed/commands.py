@@ -111,11 +111,15 @@ def embed(
             ]
         )
         return
-    run(clips, config, as_json=as_json)
+    summary = run(clips, config)
+    tell_summary(summary, as_json=as_json)
+    if summary.stopped:
+        say(f"stopped: {summary.embedded} clips are kept; the same command takes up the rest")
+        raise typer.Exit(130)
 
 
-def run(clips: Sequence[Clip], config: EmbedConfig, *, as_json: bool = False) -> None:
-    """Extract with a progress line and print what was done; a run that was stopped exits with 130."""
+def run(clips: Sequence[Clip], config: EmbedConfig) -> Summary:
+    """Extract with a progress line."""
     from embed.extract import embed as extract
 
     with progress(f"embed {config.model}") as line:
@@ -127,11 +131,7 @@ def run(clips: Sequence[Clip], config: EmbedConfig, *, as_json: bool = False) ->
             failed = f", {now.failed} failed" if now.failed else ""
             line.update(share, f"{now.done}/{now.total} clips{failed}, {speed}, {left} left")
 
-        summary = extract(clips, config, report=report)
-    tell_summary(summary, as_json=as_json)
-    if summary.stopped:
-        say(f"stopped: {summary.embedded} clips are kept; the same command takes up the rest")
-        raise typer.Exit(130)
+        return extract(clips, config, report=report)
 
 
 def tell_summary(summary: Summary, *, as_json: bool) -> None:
@@ -167,6 +167,36 @@ def tell_summary(summary: Summary, *, as_json: bool) -> None:
         say(
             f"{len(failed)} clips could not be used{more}; all are listed in {summary.store / 'failures.csv'}"
         )
+
+
+def models(as_json: Json = False) -> None:
+    """The models known by a short name: where their weights are, how many layers, how wide."""
+    import json
+
+    from embed.layers import FINAL, layer_names
+    from embed.models import ACOUSTIC, ARCHITECTURES, PRESETS
+
+    known = json.loads(ARCHITECTURES.read_text())
+    rows = []
+    for name, preset in PRESETS.items():
+        config = known[preset.architecture]
+        rows.append(
+            {
+                "name": name,
+                "weights": preset.hub_id or f"none: use random:{name}",
+                "type": config["model_type"],
+                "layers": f"0-{config['num_hidden_layers']}" + ",final" * (FINAL in layer_names(config)),
+                "width": config["hidden_size"],
+            }
+        )
+    for name in ACOUSTIC:
+        rows.append(
+            {"name": name, "weights": "none needed", "type": "acoustic", "layers": name, "width": None}
+        )
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(rows)
 
 
 def doctor(
