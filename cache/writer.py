@@ -7,14 +7,14 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from cache.durable import clean, locked
+from cache.durable import locked, unfinished
 from cache.errors import StoreError
 from cache.identity import FRAME, Extraction
 from cache.shard import Entry, ShardFile
@@ -70,6 +70,7 @@ class StoreWriter:
         self._ready_since = 0.0
         self._long: deque[_Clip] = deque()
         self._held = 0  # bytes in memory
+        self._together = False
         self._closing = False
         self._error: Exception | None = None
 
@@ -77,7 +78,7 @@ class StoreWriter:
         try:
             # Held while we write, so that nobody removes the store under us.
             self._presence.enter_context(locked(self._folder / WRITERS, shared=True))
-            clean(self._folder)
+            unfinished(self._folder, remove=True)
             self._thread.start()
         except OSError as error:
             raise self._refused(error) from error
@@ -104,6 +105,21 @@ class StoreWriter:
         self.begin(key, path=path)
         self.append(states)
         self.end(frames=frames, seconds=seconds)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Clips that are added within come into one shard, so that none of them is kept without the others.
+
+        Unless they are too many to wait for one another: past 128 MiB they go as they come.
+        """
+        with self._state:
+            self._together = True
+        try:
+            yield
+        finally:
+            with self._state:
+                self._together = False
+                self._state.notify_all()
 
     def begin(self, key: str, *, path: str = "") -> None:
         """Begin a clip that comes in parts; one that was begun before and never ended is dropped."""
@@ -216,16 +232,16 @@ class StoreWriter:
         """Wait for something to write; False once there will be nothing more."""
         with self._state:
             while not (self._closing or self._long_due() or self._ready_due()):
-                self._state.wait(
-                    self._ready_since + SHARD_SECONDS - time.monotonic() if self._ready else None
-                )
+                aging = self._ready and not self._together
+                self._state.wait(self._ready_since + SHARD_SECONDS - time.monotonic() if aging else None)
             return bool(not self._closing or self._ready or self._long)
 
     def _long_due(self) -> bool:
         return bool(self._long) and (self._long[0].over or self._long[0].nbytes >= SHARD_BYTES)
 
     def _ready_due(self) -> bool:
-        if not self._ready:
+        waits = self._together and self._held < 2 * SHARD_BYTES
+        if not self._ready or waits:
             return False
         aged = time.monotonic() - self._ready_since >= SHARD_SECONDS
         return aged or self._closing or self._ready_bytes >= SHARD_BYTES

@@ -39,23 +39,26 @@ def padded_length(samples: int) -> int:
 def plan_batches(windows: Sequence[Window], *, budget: int) -> list[list[Window]]:
     """Batches of windows whose padded size (windows × padded length, in samples) stays within the budget.
 
-    Windows of one clip stay in order and side by side, so that few clips are open at a time. A window longer
-    than the budget gets a batch of its own.
+    Windows of one clip stay in order and side by side, so that few clips are open at a time; a window longer
+    than the budget gets a batch of its own. No batch has a part of one clip and something of another. So what
+    is left of a plan after any number of its batches is the plan of the clips that are left: a run that was
+    cut short goes on with the very batches, and to the last bit the states, of one that was not.
     """
-    longest: dict[int, int] = {}
+    clips: dict[int, list[Window]] = {}
     for window in windows:
-        longest[window.clip] = max(longest.get(window.clip, 0), window.samples)
-    ordered = sorted(windows, key=lambda w: (-longest[w.clip], w.clip, w.number))
+        clips.setdefault(window.clip, []).append(window)
     batches: list[list[Window]] = []
-    width = 0
-    for window in ordered:
-        needed = max(width, padded_length(window.samples))
-        if batches and needed * (len(batches[-1]) + 1) <= budget:
-            batches[-1].append(window)
-            width = needed
-        else:
-            batches.append([window])
-            width = padded_length(window.samples)
+    width, room = 0, False
+    for whole in sorted(clips.values(), key=lambda clip: (-max(w.samples for w in clip), clip[0].clip)):
+        whole.sort(key=lambda w: w.number)
+        needed = max(padded_length(w.samples) for w in whole)
+        if room and max(width, needed) * (len(batches[-1]) + len(whole)) <= budget:
+            batches[-1] += whole
+            width = max(width, needed)
+            continue
+        fitting = max(1, budget // needed)
+        batches += [whole[i : i + fitting] for i in range(0, len(whole), fitting)]
+        width, room = needed, len(whole) <= fitting
     return batches
 
 

@@ -222,7 +222,8 @@ def run(
         try:
             # One batch stays in flight on the device while the one before it is collected.
             for given in forward.results(prefetcher(batches, todo, backbone)):
-                tell(collector.collect(given))
+                with writer.together():
+                    tell(collector.collect(given))
                 if stop.asked:
                     break
         finally:

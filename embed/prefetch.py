@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,7 +67,7 @@ class Prefetcher:
     def __iter__(self) -> Iterator[Batch]:
         waiting: deque[Future[Batch]] = deque()
         plan = iter(self._plan)
-        with ThreadPoolExecutor(self._workers, thread_name_prefix="decode") as pool:
+        with audio.decoders(self._workers) as pool:
             try:
                 for windows in plan:
                     waiting.append(pool.submit(self._load, windows))

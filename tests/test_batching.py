@@ -45,6 +45,27 @@ def test_windows_of_a_clip_stay_together_and_in_order(counts):
         assert [order[i].number for i in places] == list(range(counts[clip]))
 
 
+clip_lengths = st.lists(st.tuples(st.integers(1, 5), st.integers(2_000, 60_000)), min_size=1, max_size=15)
+
+
+@given(clip_lengths, st.integers(20_000, 200_000), st.data())
+def test_what_is_left_of_a_plan_is_the_plan_of_what_is_left(clips, budget, data):
+    windows = [
+        Window(clip=clip, begin=n * length, stop=(n + 1) * length, number=n, count=count)
+        for clip, (count, length) in enumerate(clips)
+        for n in range(count)
+    ]
+    batches = plan_batches(windows, budget=budget)
+    done = data.draw(st.integers(0, len(batches)))
+    left = {w.clip for batch in batches[done:] for w in batch}
+    begun = {w.clip for batch in batches[:done] for w in batch} & left
+    if begun:  # a clip that takes several batches: none of it is kept before its last
+        done = next(i for i, batch in enumerate(batches) if batch[0].clip in begun)
+        left |= begun
+    again = plan_batches([w for w in windows if w.clip in left], budget=budget)
+    assert again == batches[done:]
+
+
 @given(st.integers(1, 10**7))
 def test_padded_lengths_are_on_the_grid(samples):
     assert padded_length(samples) % GRID == 0
