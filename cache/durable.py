@@ -61,29 +61,21 @@ def replace_text(target: Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def temporaries(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Temporary files of (dead, living) writers."""
-    dead, living = [], []
+def unfinished(folder: Path, *, remove: bool = False) -> list[Path]:
+    """Temporary files that dead writers left behind; a living writer's file is never among them.
+
+    remove: take them away.
+    """
+    dead = []
     for path in sorted(folder.glob(f"{PREFIX}*")):
-        try:
-            handle = os.open(path, os.O_RDONLY)
-        except FileNotFoundError:
-            continue  # finished or cleaned meanwhile
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with suppress(FileNotFoundError), path.open("rb", buffering=0) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                continue  # its writer lives, or the file system has no locks to tell
+            if remove:
+                path.unlink()  # under the lock, so that a writer who comes to it now sees that it is gone
             dead.append(path)
-        except OSError:
-            living.append(path)
-        finally:
-            os.close(handle)
-    return dead, living
-
-
-def clean(folder: Path) -> list[Path]:
-    """Remove what dead writers left behind; a living writer's file is never touched. Returns what went."""
-    dead, _ = temporaries(folder)
-    for path in dead:
-        path.unlink(missing_ok=True)
     return dead
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from cache.durable import clean, fsync_folder, locked
+from cache.durable import fsync_folder, locked, unfinished
 from cache.errors import StoreError
 from cache.identity import Extraction
 from cache.shard import ShardFile, open_shard, read_digests, read_entries, reading, to_keys
@@ -38,7 +38,7 @@ def maintaining(folder: Path) -> Iterator[None]:
     and for every fault of the disk in the block: what is half done then is whole, and can be done again."""
     try:
         with locked(folder / LOCK, wait=False):
-            clean(folder)
+            unfinished(folder, remove=True)
             yield
     except BlockingIOError as error:
         raise StoreError(

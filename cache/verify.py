@@ -9,7 +9,7 @@ from pathlib import Path
 import h5py
 
 from cache import failures
-from cache.durable import PREFIX, fsync_folder, temporaries
+from cache.durable import PREFIX, fsync_folder, unfinished
 from cache.errors import StoreError
 from cache.identity import Extraction
 from cache.maintenance import LOCK, maintaining
@@ -79,7 +79,7 @@ def verify(store: FeatureStore, *, repair: bool = False, workers: int = 4) -> Ve
         nbytes=sum(report.nbytes for report in reports),
         damaged=damaged,
         set_aside=_set_aside(folder, [report.path for report in damaged]) if repair and damaged else [],
-        unfinished=temporaries(folder)[0],
+        unfinished=unfinished(folder),
         strangers=[
             path
             for path in sorted(folder.iterdir())

@@ -18,7 +18,7 @@ import pytest
 
 from cache import FeatureStore
 from cache.compact import compact
-from cache.durable import temporaries
+from cache.durable import PREFIX
 from cache.errors import StoreError
 from cache.shard import list_shards
 from cache.verify import verify
@@ -86,14 +86,14 @@ def test_what_a_process_leaves_behind_is_cleaned_when_it_is_dead_and_not_before(
     first = start(tmp_path, 0, 5, "--hold")
     assert first.stdout is not None
     assert [first.stdout.readline(), first.stdout.readline()] == ["5\n", "holding\n"]
-    ours = store.folder / ".tmp-0123456789abcdef"
-    ours.write_bytes(b"left by a process that died")
+    dead = store.folder / f"{PREFIX}0123456789abcdef"
+    dead.write_bytes(b"left by a process that died")
     with store.writer():
-        assert not ours.exists()
+        assert not dead.exists()
     first.send_signal(stop)
     first.communicate()
     assert check(store) == (5 if stop == signal.SIGINT else 0)
-    assert temporaries(store.folder) == ([], [])
+    assert list(store.folder.glob(f"{PREFIX}*")) == []
 
 
 def test_eight_writers_four_readers_and_a_compaction_at_once(tmp_path):
