@@ -1,0 +1,242 @@
+"""Real `embed` processes, killed, stopped and refused: what is in the store afterwards, and after a rerun."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cache.info import open_stores
+from cache.store import FeatureStore
+from cache.verify import verify
+from tests.run import ENVIRONMENT, ROOT, cli, refused, write_corpus
+
+MODEL = "random:hubert-tiny"
+CLIPS = 60
+# The real command line, with shards that come every tenth of a second instead of every minute, so that a kill
+# finds some that are finished and one in the making.
+QUICK_SHARDS = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+import cache.writer
+cache.writer.SHARD_SECONDS = 0.1
+import cli
+cli.main()
+"""
+
+
+def start(table: Path, cache: Path, **options: object) -> subprocess.Popen[str]:
+    """`embed` on small batches, as a process of its own."""
+    words = ["embed", str(table), "--model", MODEL, "--cache", str(cache), "--batch-seconds", "1.5"]
+    return subprocess.Popen(
+        [sys.executable, "-c", QUICK_SHARDS, *words],
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,  # type: ignore[call-overload]
+    )
+
+
+def the_store(cache: Path) -> FeatureStore | None:
+    stores, faults = open_stores(cache)
+    assert not faults
+    return stores[0] if stores else None
+
+
+def held(cache: Path) -> int:
+    store = the_store(cache)
+    return len(store.keys()) if store else 0
+
+
+def contents(cache: Path) -> dict[str, np.ndarray]:
+    store = the_store(cache)
+    assert store is not None
+    keys = store.keys()
+    return {layer: store.layer(layer, keys) for layer in store.extraction.layers}
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory) -> Path:
+    return write_corpus(tmp_path_factory.mktemp("speech"), clips=CLIPS)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(table, tmp_path_factory) -> dict[str, np.ndarray]:
+    cache = tmp_path_factory.mktemp("undisturbed")
+    process = start(table, cache)
+    _, told = process.communicate()
+    assert process.returncode == 0, told
+    return contents(cache)
+
+
+def kill_again_and_again(table: Path, cache: Path, *, kills: int, seed: int) -> int:
+    """SIGKILL `embed` at random moments of its work; how often a kill found it half done."""
+    rng = random.Random(seed)
+    halfway = 0
+    for _ in range(kills):
+        before = held(cache)
+        process = start(table, cache)
+        if rng.random() < 0.8:  # most often while it computes, sometimes while it starts
+            wait_for_more(process, cache, before)
+            time.sleep(rng.uniform(0, 0.4))
+        else:
+            time.sleep(rng.uniform(0, 3))
+        process.kill()
+        process.communicate()
+        now = held(cache)
+        assert now >= before, "a kill lost clips that were stored"
+        halfway += before < now < CLIPS
+        store = the_store(cache)
+        if store is not None:
+            assert not verify(store).damaged
+        if now == CLIPS:
+            for shard in (store.folder if store else cache).glob("shard-*.h5"):
+                shard.unlink()
+    return halfway
+
+
+def wait_for_more(process: subprocess.Popen[str], cache: Path, before: int) -> None:
+    while process.poll() is None and held(cache) <= before:
+        time.sleep(0.02)
+
+
+def finish(table: Path, cache: Path) -> dict[str, int]:
+    """Run to the end; what the summary says."""
+    done = cli("embed", table, "--model", MODEL, "--cache", cache, "--batch-seconds", "1.5", "--json")
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout))
+
+
+def assert_same(left: dict[str, np.ndarray], right: dict[str, np.ndarray]) -> None:
+    assert left.keys() == right.keys()
+    for layer in left:
+        np.testing.assert_array_equal(left[layer], right[layer])
+
+
+def test_a_killed_run_keeps_what_it_had_and_ends_with_the_same_bits(table, undisturbed, tmp_path):
+    assert kill_again_and_again(table, tmp_path, kills=4, seed=1) >= 1
+    kept = held(tmp_path)
+    summary = finish(table, tmp_path)
+    assert (summary["cached"], summary["embedded"]) == (kept, CLIPS - kept)
+    assert_same(contents(tmp_path), undisturbed)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(5))
+def test_many_kills(table, undisturbed, tmp_path, seed):
+    halfway = kill_again_and_again(table, tmp_path, kills=10, seed=seed)
+    print(f"{halfway} of 10 kills found the run half done")
+    assert halfway >= 1
+    finish(table, tmp_path)
+    assert_same(contents(tmp_path), undisturbed)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_run_finishes_its_shard_and_says_so(table, undisturbed, tmp_path, number):
+    process = start(table, tmp_path)
+    wait_for_more(process, tmp_path, 0)
+    process.send_signal(number)
+    _, told = process.communicate(timeout=60)
+    if held(tmp_path) < CLIPS:
+        assert process.returncode == 130
+        lines = [line for line in told.splitlines() if line.startswith("stopped: ")]
+        assert lines == [f"stopped: {held(tmp_path)} clips are kept; the same command takes up the rest"]
+    assert not list(tmp_path.glob("*/*/.tmp*"))
+    finish(table, tmp_path)
+    assert_same(contents(tmp_path), undisturbed)
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(table, undisturbed, tmp_path):
+    """A file-size limit stands for the full disk: every shard is refused in the middle of its bytes."""
+    import resource
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    process = start(table, tmp_path, preexec_fn=limit)
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == 2, told
+    assert "Traceback" not in told
+    assert "cannot be written" in told
+    store = the_store(tmp_path)
+    assert store is not None
+    assert not verify(store).damaged
+    finish(table, tmp_path)
+    assert_same(contents(tmp_path), undisturbed)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_cache_is_one_line(table, tmp_path):
+    tmp_path.chmod(0o500)
+    assert "cannot be written" in refused(cli("embed", table, "--model", MODEL, "--cache", tmp_path))
+    tmp_path.chmod(0o700)
+
+
+def test_a_cache_that_is_a_file_is_one_line(table, tmp_path):
+    blocked = tmp_path / "features"
+    blocked.write_text("")
+    assert "features" in refused(cli("embed", table, "--model", MODEL, "--cache", blocked))
+
+
+def test_a_store_that_vanishes_is_one_line(table, tmp_path):
+    import shutil
+
+    process = start(table, tmp_path / "features")
+    wait_for_more(process, tmp_path / "features", 0)
+    shutil.rmtree(tmp_path / "features", ignore_errors=True)
+    _, told = process.communicate(timeout=120)
+    assert "Traceback" not in told
+    if process.returncode != 0:  # it may just have been done
+        assert process.returncode == 2
+        assert "cannot be written" in told
+
+
+def test_many_processes_fill_one_store_and_readers_never_see_a_part(table, undisturbed, tmp_path):
+    """Eight writers of the same clips, four readers: duplicates are invisible, every read is whole."""
+    writers = [start(table, tmp_path) for _ in range(8)]
+    reader = f"""
+import sys, time
+sys.path.insert(0, {str(ROOT)!r})
+import numpy as np
+from pathlib import Path
+from cache.info import open_stores
+reads = 0
+while not (Path({str(tmp_path)!r}) / "stop").exists():
+    stores, faults = open_stores(Path({str(tmp_path)!r}))
+    assert not faults, faults
+    for store in stores:
+        keys = store.keys()
+        if keys:
+            states = store.layer("4", keys)
+            assert states.shape[0] == len(keys) and np.abs(states).sum(1).min() > 0
+            reads += 1
+    time.sleep(0.05)
+print(reads)
+"""
+    readers = [
+        subprocess.Popen([sys.executable, "-c", reader], env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    codes = [(w.communicate()[1], w.returncode) for w in writers]
+    (tmp_path / "stop").touch()
+    reads = [int(r.communicate()[0]) for r in readers]
+    assert [code for _, code in codes] == [0] * 8, codes
+    assert [r.returncode for r in readers] == [0] * 4
+    assert min(reads) > 0
+    store = the_store(tmp_path)
+    assert store is not None
+    assert len(store.keys()) == CLIPS
+    assert cli("cache", "compact", "--cache", tmp_path).returncode == 0
+    for layer, states in contents(tmp_path).items():
+        np.testing.assert_allclose(states, undisturbed[layer], atol=2e-3)
+    assert not verify(store).damaged
