@@ -23,7 +23,8 @@ class StudyConfig:
 
     target: the column of the table that holds the label.
     heads: names of `classify.heads.HEADS`.
-    layers: names of the store's layers; empty for every layer it holds. `mix` may be among them.
+    layers: names of the store's layers, and `mix`, the weighted sum of their kernels, for heads that see
+        kernels only. Empty for every layer the store holds, and their mix.
     stats: statistics that may be used; empty for all in the store. Each alone and all together are searched.
     scalings: ways of scaling that are searched. `none` is left out unless asked for: unscaled, the columns
         with the largest variance decide, and they carry the microphone as much as the voice. `speaker`

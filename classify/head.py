@@ -31,6 +31,7 @@ class Head:
     pca: sizes of PCA that are searched; 0 is every column.
     widest: columns above which the head gets principal components only; None for no limit.
     scalings: those that make a difference to it.
+    kernel: it sees its inputs through kernels only, and so can use a mix of layers.
     """
 
     space: Space
@@ -40,3 +41,4 @@ class Head:
     pca: tuple[int, ...] = (0,)
     widest: int | None = None
     scalings: frozenset[Scaling]
+    kernel: bool = False

@@ -84,7 +84,7 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
 
 
 def write_splits(out: Path, data: Dataset, folds: Sequence[OuterFold]) -> None:
-    """Outer folds, and the inner folds of each, by clip id."""
+    """Outer folds by clip id, and the test parts of their inner folds, which train on the rest of `train`."""
 
     def ids(rows: np.ndarray) -> list[str]:
         return [data.ids[row] for row in rows]
@@ -94,7 +94,7 @@ def write_splits(out: Path, data: Dataset, folds: Sequence[OuterFold]) -> None:
             "fold": number,
             "train": ids(fold.outer.train),
             "test": ids(fold.outer.test),
-            "inner": [{"train": ids(inner.train), "test": ids(inner.test)} for inner in fold.inner],
+            "inner": [{"test": ids(inner.test)} for inner in fold.inner],
         }
         for number, fold in enumerate(folds)
     ]

@@ -17,12 +17,13 @@ from optuna.trial import FrozenTrial, TrialState
 from classify import metrics
 from classify.calibration import probabilities, temperature
 from classify.config import StudyConfig
-from classify.head import Head
+from classify.head import Head, Params
 from classify.heads import HEADS
-from classify.sharing import BOTH, Prep, Shared, States
+from classify.sharing import BOTH, Prep, Shared
 
 RANDOM_TRIALS = 10  # before the sampler has something to go by
 UNPRUNED_TRIALS = 5  # before the pruner has
+MIX_CENTRE, MIX_WIDTH = "mix_centre", "mix_width"
 # A trial's user attributes beside its parameters.
 PATH_VALUE, TEMPERATURE, SECONDS = "path_value", "temperature", "seconds"
 
@@ -55,7 +56,7 @@ class Outcome:
     """
 
     id: StudyId
-    params: dict[str, Any]
+    params: Params
     inner_score: float
     predicted: np.ndarray
     probability: np.ndarray
@@ -85,7 +86,7 @@ def search(
     study = optuna.create_study(direction="maximize", pruner=_pruner(config))
     study.add_trials(done)
     if not done:
-        study.enqueue_trial(_first(head, outer.states, config))
+        study.enqueue_trial(_first(head, outer, config))
     for number in range(len(done), config.trials):
         if number and deadline is not None and time.monotonic() > deadline:
             break
@@ -97,7 +98,7 @@ def search(
     best = study.best_trial
     name, _ = head.path
     value = best.user_attrs[PATH_VALUE]
-    prep, params = split_params(best.params)
+    prep, params = split_params(best.params, layers=len(outer.layers))
     (scores,) = head.fit(outer, prep, params, [value], config.seed)
     states = [trial.state for trial in study.trials]
     yield Outcome(
@@ -111,11 +112,24 @@ def search(
     )
 
 
-def split_params(params: dict[str, Any]) -> tuple[Prep, dict[str, Any]]:
+def split_params(params: Params, *, layers: int = 1) -> tuple[Prep, Params]:
     """A trial's parameters → how the input is made, and the head's own parameters."""
     own = dict(params)
-    prep = Prep(own.pop("stats"), own.pop("scaling"), own.pop("pca"))
-    return prep, own
+    mix: tuple[float, ...] = ()
+    if MIX_CENTRE in own:
+        mix = mix_weights(layers, centre=own.pop(MIX_CENTRE), width=own.pop(MIX_WIDTH))
+    return Prep(own.pop("stats"), own.pop("scaling"), own.pop("pca"), mix=mix), own
+
+
+def mix_weights(layers: int, *, centre: float, width: float) -> tuple[float, ...]:
+    """Weights of the layers, summing to 1: a bell over depth, with centre and width as shares of the depth.
+
+    Two numbers can say "this layer", "the upper half" or "all alike"; a weight for each layer would be more
+    than some tens of trials can find.
+    """
+    depth = np.linspace(0, 1, layers)
+    bell = np.exp(-0.5 * ((depth - centre) / width) ** 2)
+    return tuple((bell / bell.sum()).tolist())
 
 
 def derive(seed: int, *place: object) -> int:
@@ -129,9 +143,13 @@ def _try(
 ) -> float | None:
     """The best score on the path over the inner folds' pooled predictions; None if it was pruned."""
     began = time.perf_counter()
-    choices = _choices(head, inner[0].states, config)
-    prep = Prep(**{name: trial.suggest_categorical(name, options) for name, options in choices.items()})
-    params = head.space(trial)
+    for name, options in _choices(head, inner[0], config).items():
+        trial.suggest_categorical(name, options)
+    if len(inner[0].layers) > 1:
+        trial.suggest_float(MIX_CENTRE, 0.0, 1.0)
+        trial.suggest_float(MIX_WIDTH, 0.03, 3.0, log=True)
+    head.space(trial)
+    prep, params = split_params(trial.params, layers=len(inner[0].layers))
     _, values = head.path
     pooled: list[list[np.ndarray]] = [[] for _ in values]
     true = np.empty(0, y.dtype)
@@ -157,11 +175,14 @@ def _try(
     return reached[kept]
 
 
-def _choices(head: Head, states: States, config: StudyConfig) -> dict[str, list[Any]]:
+def _choices(head: Head, shared: Shared, config: StudyConfig) -> dict[str, list[Any]]:
     """What head, states and configuration leave open of each part of `Prep`."""
+    states = shared.layers[0]
     stats = list(states.stats)
     wide = head.widest is not None and states.X.shape[1] > head.widest
     sizes = [size for size in head.pca if size < states.width and not (wide and size == 0)] or [0]
+    if len(shared.layers) > 1:
+        sizes = [0]
     scalings = [name for name in config.scalings if name in head.scalings] or list(config.scalings[:1])
     return {
         "stats": [BOTH.join(stats), *stats] if len(stats) > 1 else stats,
@@ -170,10 +191,11 @@ def _choices(head: Head, states: States, config: StudyConfig) -> dict[str, list[
     }
 
 
-def _first(head: Head, states: States, config: StudyConfig) -> dict[str, Any]:
-    """The first trial: every statistic, the first scaling, the head's own start."""
-    choices = _choices(head, states, config)
-    return {**{name: options[0] for name, options in choices.items()}, **head.start}
+def _first(head: Head, shared: Shared, config: StudyConfig) -> Params:
+    """The first trial: every statistic, the first scaling, all layers alike, the head's own start."""
+    choices = _choices(head, shared, config)
+    mix = {MIX_CENTRE: 0.5, MIX_WIDTH: 3.0} if len(shared.layers) > 1 else {}
+    return {**{name: options[0] for name, options in choices.items()}, **mix, **head.start}
 
 
 def _sampler(config: StudyConfig, *, seed: int) -> BaseSampler:

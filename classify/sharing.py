@@ -1,7 +1,8 @@
-"""Work that trials share: for one layer and one fold, every array is made once and kept under a budget."""
+"""Work that trials share: for one fold, every array is made once and kept under a budget."""
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,6 +16,10 @@ from classify.scaling import by_speaker, principal_axes, standardise, unit
 BOTH = "+"  # joins the names of statistics used side by side
 
 
+EXACT_CLIPS = 20_000  # training clips above which a whole kernel is too much for any machine we know
+ANCHORS = 1000
+
+
 @dataclass(frozen=True)
 class Prep:
     """How a clip's numbers become a head's input.
@@ -23,11 +28,14 @@ class Prep:
     variance over the training clips), `speaker` (the same over each speaker's clips first) or `l2`
     (standard, then each clip at unit length).
     pca: number of leading principal components of the training clips; 0 for all columns.
+    layer: which of the fold's layers. mix: instead, a weight for each of them, for kernels.
     """
 
     stats: str
     scaling: Scaling
     pca: int = 0
+    layer: int = 0
+    mix: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,8 @@ class States:
 class Shared:
     """What the trials of one fold share.
 
-    train, test: row numbers of `states`. y: classes of the training rows.
+    layers: one, or all of a mix. train, test: row numbers. y: classes of the training rows. anchors: places
+    among the training rows that kernels are taken with; None for all of them.
 
     Inputs are centred on the training clips' mean, which changes no head's solution (each has a free
     intercept) and spares rounding. `budget` bytes are kept; what was not used for longest goes first.
@@ -62,16 +71,17 @@ class Shared:
 
     def __init__(
         self,
-        states: States,
+        layers: tuple[States, ...],
         y: np.ndarray,
         *,
         train: np.ndarray,
         test: np.ndarray,
         classes: int,
         budget: int,
+        anchors: np.ndarray | None = None,
     ) -> None:
-        self.states, self.train, self.test, self.classes = states, train, test, classes
-        self.y = y[train]
+        self.layers, self.train, self.test, self.classes = layers, train, test, classes
+        self.y, self.anchors = y[train], anchors
         self._budget = budget
         self._kept: OrderedDict[tuple[Any, ...], tuple[Any, int]] = OrderedDict()  # value, bytes
 
@@ -111,28 +121,18 @@ class Shared:
         return self.keep(("power", prep), make)
 
     def gram(self, prep: Prep) -> tuple[np.ndarray, np.ndarray]:
-        """(n, n) and (m, n) float32: inner products with the training clips, divided by `power`."""
+        """(n, a) and (m, a) float32: inner products with the anchors, divided by `power`.
 
-        def make() -> tuple[np.ndarray, np.ndarray]:
-            train, test = self.arrays(prep)
-            scaled = (train / np.float32(self.power(prep))).T
-            return train @ scaled, test @ scaled
-
-        return self.keep(("gram", prep), make)
+        Of a mix, the layers' weighted sum.
+        """
+        return self._kernel("gram", prep, self._gram)
 
     def distances(self, prep: Prep) -> tuple[np.ndarray, np.ndarray]:
-        """(n, n) and (m, n) float32: squared distances to the training clips, divided by `power`."""
+        """(n, a) and (m, a) float32: squared distances to the anchors, divided by `power`.
 
-        def make() -> tuple[np.ndarray, np.ndarray]:
-            own, other = self.gram(prep)
-            _, test = self.arrays(prep)
-            lengths = np.diagonal(own).copy()
-            across = np.einsum("ij,ij->i", test, test) / np.float32(self.power(prep))
-            near = np.maximum(lengths[:, None] + lengths - 2 * own, 0)
-            np.fill_diagonal(near, 0)
-            return near, np.maximum(across[:, None] + lengths - 2 * other, 0)
-
-        return self.keep(("distances", prep), make)
+        Of a mix, the layers' weighted sum.
+        """
+        return self._kernel("distances", prep, self._distances)
 
     def weights(self, kind: str) -> np.ndarray:
         """(n,) weights of the training rows: `none`, one each; `balanced`, as much for each class in all."""
@@ -151,15 +151,67 @@ class Shared:
         self._kept.move_to_end(key)
         return self._kept[key][0]
 
+    def _kernel(
+        self, name: str, prep: Prep, make: Callable[[Prep], tuple[np.ndarray, np.ndarray]]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        if not prep.mix:
+            return self.keep((name, prep), lambda: make(prep))
+        sums: list[np.ndarray] = []
+        for layer, weight in enumerate(prep.mix):
+            single = replace(prep, layer=layer, mix=())
+            parts = [np.float32(weight) * part for part in self._kernel(name, single, make)]
+            sums = (
+                parts
+                if not sums
+                else [np.add(total, part, out=total) for total, part in zip(sums, parts, strict=True)]
+            )
+        return sums[0], sums[1]
+
+    def _gram(self, prep: Prep) -> tuple[np.ndarray, np.ndarray]:
+        train, test = self.arrays(prep)
+        anchors = (self._anchored(train) / np.float32(self.power(prep))).T
+        return train @ anchors, test @ anchors
+
+    def _distances(self, prep: Prep) -> tuple[np.ndarray, np.ndarray]:
+        train, test = self.arrays(prep)
+        power = np.float32(self.power(prep))
+        own, other = (np.einsum("ij,ij->i", rows, rows) / power for rows in (train, test))
+        at = self._anchored(own)
+        near, far = self.gram(prep)
+        near = np.maximum(own[:, None] + at - 2 * near, 0)
+        if self.anchors is None:
+            np.fill_diagonal(near, 0)
+        return near, np.maximum(other[:, None] + at - 2 * far, 0)
+
+    def _anchored(self, rows: np.ndarray) -> np.ndarray:
+        return rows if self.anchors is None else rows[self.anchors]
+
     def _scaled(self, prep: Prep) -> tuple[np.ndarray, np.ndarray]:
-        columns = self.states.columns(prep.stats)
+        states = self.layers[prep.layer]
+        columns = states.columns(prep.stats)
         if prep.scaling == "speaker":
-            columns = self.keep(("speaker", prep.stats), lambda: by_speaker(columns, self.states.speakers))
+            key = ("speaker", prep.stats, prep.layer)
+            columns = self.keep(key, lambda: by_speaker(columns, states.speakers))
         train, test = columns[self.train], columns[self.test]
         train, test = standardise(train, test, variance=prep.scaling != "none")
         if prep.scaling == "l2":
             train, test = standardise(unit(train), unit(test), variance=False)
         return train, test
+
+
+def kernel_bytes(rows: int) -> int:
+    """What a whole kernel of so many training clips takes: single precision, and double for the solver."""
+    return 16 * rows * rows
+
+
+def exact_limit(memory: int) -> int:
+    """The most training clips whose whole kernel is used, if `memory` bytes may be kept."""
+    return min(EXACT_CLIPS, math.isqrt(memory // kernel_bytes(1)))
+
+
+def anchors(rows: int, *, seed: int) -> np.ndarray:
+    """Places of the rows that kernels are taken with where a whole one is too large."""
+    return np.sort(np.random.default_rng(seed).choice(rows, min(rows, ANCHORS), replace=False))
 
 
 def _size(value: Any) -> int:

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from classify import metrics
-from classify.config import StudyConfig
 from classify.dataset import Dataset
+from classify.heads import HEADS
 from classify.runfolder import SELECTED, Row
 from classify.search import Outcome, StudyId
+from classify.sharing import ANCHORS, exact_limit
 from classify.splits import OuterFold, shared_speakers
+from classify.units import Plan
 
 Outcomes = Mapping[StudyId, Outcome]
 Chosen = list[Outcome]  # one for each outer fold, in order
@@ -65,10 +67,9 @@ def systems_of(outcomes: Outcomes) -> Iterator[tuple[str, int, Outcome]]:
                 yield f"{layer}/{head}", id.fold, outcome
 
 
-def summarise(
-    outcomes: Outcomes, data: Dataset, folds: Sequence[OuterFold], config: StudyConfig, model: str
-) -> dict[str, Any]:
+def summarise(plan: Plan, outcomes: Outcomes) -> dict[str, Any]:
     """summary.json: stable names that other programs may read."""
+    data, folds, config = plan.data, plan.folds, plan.config
     scorer = Scorer(data, folds, config.seed)
     chosen = select(outcomes)
     pairs = list(dict.fromkeys((id.layer, id.head) for id in outcomes))
@@ -104,8 +105,9 @@ def summarise(
         "data": _data(data),
         "chance": 1 / len(data.classes),
         "target": config.target,
-        "model": model,
+        "model": plan.store.extraction.model,
         "metric": config.metric,
+        "notes": _notes(plan),
     }
 
 
@@ -200,6 +202,17 @@ class Scorer:
 def _head_entry(scorer: Scorer, head: str, chosen: Chosen) -> dict[str, Any]:
     layer = _mode([o.id.layer for o in chosen])
     return {"head": head, "layer": layer, "layers": [o.id.layer for o in chosen], **scorer.pooled(chosen)}
+
+
+def _notes(plan: Plan) -> list[str]:
+    """What a reader of the scores should know of how they came about."""
+    if plan.exact or not any(HEADS[head].kernel for head in plan.config.heads):
+        return []
+    limit = exact_limit(plan.config.memory)
+    return [
+        f"{plan.largest} training clips are too many for whole kernels (limit {limit} with this memory): "
+        f"kernels are approximated with {ANCHORS} of them (Nyström)"
+    ]
 
 
 def _mode(values: Sequence[Any]) -> Any:

@@ -1,0 +1,95 @@
+"""run.json: what a run is, made on what, and whether a folder already holds it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import resource
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from cache.errors import InputError
+from classify import runfolder
+from classify.config import MANNER
+from classify.units import Plan
+
+PACKAGES = ("numpy", "scipy", "scikit-learn", "xgboost", "optuna", "h5py")
+
+
+def run_record(plan: Plan, command: Mapping[str, Any] | None) -> dict[str, Any]:
+    """run.json of a run that begins.
+
+    Its fingerprint covers what decides the results: clips, labels, states and configuration.
+    """
+    data, extraction = plan.data, plan.store.extraction
+    settings = asdict(plan.config)
+    deciding = {
+        "config": {name: value for name, value in settings.items() if name not in MANNER},
+        "exact": plan.exact,
+        "states": extraction.fingerprint(),
+        "clips": [data.ids, data.keys, data.y.tolist(), data.parts],
+        "speakers": None if data.speakers is None else data.speakers.tolist(),
+    }
+    text = json.dumps(deciding, sort_keys=True)
+    return {
+        "schema": 1,
+        "kind": "classify",
+        "fingerprint": hashlib.sha256(text.encode()).hexdigest()[:16],
+        "finished": False,
+        "command": dict(command or {}),
+        "config": settings,
+        "model": extraction.model,
+        "states": extraction.fingerprint(),
+        "store": str(plan.store.folder),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "hardware": {
+            "machine": platform.machine(),
+            "system": platform.system(),
+            "processor": _processor(),
+            "cores": len(os.sched_getaffinity(0)),
+        },
+    }
+
+
+def is_finished(out: Path, run: Mapping[str, Any]) -> bool:
+    """Whether `out` holds this very run, whole. Raises InputError where it holds another."""
+    if not (out / runfolder.RUN).exists():
+        return False
+    held = runfolder.read_json(out / runfolder.RUN)
+    if held.get("fingerprint") == run["fingerprint"]:
+        return bool(held.get("finished"))
+    before, now = held.get("config", {}), json.loads(json.dumps(run["config"]))
+    changed = [
+        f"{name} {before.get(name)} → {now[name]}"
+        for name in now
+        if name not in MANNER and before.get(name) != now[name]
+    ]
+    raise InputError(
+        f"holds another run ({', '.join(changed) or 'its clips, labels or states differ'})",
+        where=str(out),
+        do="choose another folder, or delete this one",
+    )
+
+
+def peak_memory() -> dict[str, int]:
+    """Bytes: the most this process held, and the most that any one worker held."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return {
+        "main": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit,
+        "worker": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit,
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()

@@ -1,0 +1,144 @@
+"""A study cut into units of work for processes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from optuna.trial import FrozenTrial
+
+from cache.errors import InputError
+from cache.store import FeatureStore
+from classify.config import MIX, StudyConfig
+from classify.dataset import Dataset
+from classify.heads import HEADS
+from classify.search import Outcome, StudyId, TrialDone, search
+from classify.sharing import Shared, States, anchors, exact_limit, kernel_bytes
+from classify.splits import Fold, OuterFold
+from classify.storage import quiet
+from classify.workers import job_count
+
+BALANCED = 4  # units for each process, from which on all are busy almost to the end
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a study is made of."""
+
+    store: FeatureStore
+    data: Dataset
+    folds: tuple[OuterFold, ...]
+    config: StudyConfig
+
+    @property
+    def largest(self) -> int:
+        """Training clips of the largest outer fold."""
+        return max(len(fold.outer.train) for fold in self.folds)
+
+    @property
+    def exact(self) -> bool:
+        """Whether kernels are taken with every training clip."""
+        return self.largest <= exact_limit(self.config.memory)
+
+    @property
+    def jobs(self) -> int:
+        """Processes, fewer where their kernels together would not fit into the memory."""
+        jobs = job_count(self.config.jobs)
+        if not self.exact or not any(HEADS[head].kernel for head in self.config.heads):
+            return jobs
+        return max(1, min(jobs, self.config.memory // kernel_bytes(self.largest)))
+
+    def layers_of(self, layer: str) -> tuple[str, ...]:
+        """The store's layers behind a study's layer: itself, or all of a mix."""
+        if layer != MIX:
+            return (layer,)
+        return tuple(name for name in self.config.layers if name != MIX) or self.store.extraction.layers
+
+    def studies(self) -> list[StudyId]:
+        """Layer by layer, so that processes read the same one at a time; the mix last."""
+        held = self.store.extraction.layers
+        heads = self.config.heads
+        layers = self.config.layers or ((*held, MIX) if len(held) > 1 else held)
+        check_names("layer", layers, (*held, MIX))
+        check_names("head", heads, tuple(HEADS))
+        kernels = tuple(head for head in heads if HEADS[head].kernel)
+        if layers == (MIX,) and not kernels:
+            raise InputError(f"layer '{MIX}' is for heads that see kernels", do="add svm to the heads")
+        return [
+            StudyId(fold, layer, head)
+            for layer in sorted(layers, key=lambda name: name == MIX)
+            for fold in range(len(self.folds))
+            for head in (kernels if layer == MIX else heads)
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    """What a process does in one go: the heads of one layer on one outer fold, which share arrays.
+
+    done: trials of an earlier run. seconds: for each study. memory: bytes to keep.
+    """
+
+    plan: Plan
+    studies: tuple[StudyId, ...]
+    done: dict[StudyId, list[FrozenTrial]]
+    seconds: float | None
+    memory: int
+
+
+def units_of(
+    plan: Plan, studies: Sequence[StudyId], done: Mapping[StudyId, list[FrozenTrial]], *, jobs: int
+) -> list[Unit]:
+    """Heads of a layer and fold go together, unless that would leave processes idle."""
+    together = len({(id.fold, id.layer) for id in studies}) >= BALANCED * jobs
+    groups: dict[tuple[object, ...], list[StudyId]] = {}
+    for id in studies:
+        groups.setdefault((id.fold, id.layer) if together else (id,), []).append(id)
+    timeout = plan.config.timeout
+    return [
+        Unit(
+            plan=plan,
+            studies=tuple(group),
+            done={id: done[id] for id in group},
+            seconds=None if timeout is None else timeout * jobs / len(studies),
+            memory=plan.config.memory // jobs,
+        )
+        for group in groups.values()
+    ]
+
+
+def run_unit(unit: Unit) -> Iterator[TrialDone | Outcome]:
+    """Yield each trial as it ends, and each study's outcome."""
+    quiet()
+    plan, data, config = unit.plan, unit.plan.data, unit.plan.config
+    first = unit.studies[0]
+    nested = plan.folds[first.fold]
+    stats = config.stats or plan.store.extraction.stats
+    layers = tuple(
+        States(plan.store.layer(name, data.keys, stats=stats), stats, data.speakers)
+        for name in plan.layers_of(first.layer)
+    )
+
+    def share(fold: Fold) -> Shared:
+        return Shared(
+            layers,
+            data.y,
+            train=fold.train,
+            test=fold.test,
+            classes=len(data.classes),
+            budget=unit.memory // (len(nested.inner) + 1),
+            anchors=None if plan.exact else anchors(len(fold.train), seed=config.seed),
+        )
+
+    inner, outer = [share(fold) for fold in nested.inner], share(nested.outer)
+    for id in unit.studies:
+        deadline = None if unit.seconds is None else time.monotonic() + unit.seconds
+        yield from search(id, inner, outer, data.y, config, done=unit.done[id], deadline=deadline)
+
+
+def check_names(what: str, asked: Sequence[str], held: Sequence[str]) -> None:
+    """Raises InputError for a name that is not held."""
+    for name in asked:
+        if name not in held:
+            raise InputError(f"{what} '{name}' is not there", do=f"choose from {', '.join(held)}")
