@@ -13,6 +13,7 @@ from pathlib import Path
 
 NAME = "digests.db"
 BATCH = 512  # files between two commits: what a kill can lose
+PATIENCE = 30.0  # seconds to wait for another process to commit
 SETTLED = 2_000_000_000  # ns; a younger file may change again within one tick of its file system's clock
 TABLE = """CREATE TABLE IF NOT EXISTS digests
     (path BLOB PRIMARY KEY, size INTEGER, mtime INTEGER, ctime INTEGER, digest TEXT) WITHOUT ROWID"""
@@ -79,7 +80,7 @@ def _connect(path: Path) -> sqlite3.Connection | None:
         memory = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            memory = sqlite3.connect(path, timeout=30)
+            memory = sqlite3.connect(path, timeout=PATIENCE)
             with memory:
                 memory.execute(TABLE)
             return memory

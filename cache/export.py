@@ -138,7 +138,7 @@ def _write_parquet(file: io.FileIO, content: _Content) -> None:
     schema = pa.schema(columns, metadata=content.about)
     whole = io.BufferedRandom(file)
     done = 0
-    with pq.ParquetWriter(pa.PythonFile(whole), schema) as writer:
+    with pq.ParquetWriter(pa.PythonFile(whole, mode="wb"), schema) as writer:
         for batch in content.states:
             some = slice(done, done + len(batch))
             states = pa.FixedSizeListArray.from_arrays(batch.reshape(-1), type=kind)

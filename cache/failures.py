@@ -21,15 +21,17 @@ def read(folder: Path) -> dict[FailureId, str]:
     """Each failed clip and the reason; empty where nothing has failed. StoreError for a damaged table."""
     table = folder / NAME
     try:
-        text = table.read_text(encoding="utf-8", errors="surrogateescape")
+        text = table.read_bytes().decode("utf-8", "surrogateescape")
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise StoreError(f"cannot be read ({error.strerror})", where=str(table)) from error
     try:
-        rows = list(csv.DictReader(io.StringIO(text), strict=True))
-        return {(row["path"], _seconds(row["start"]), _seconds(row["end"])): row["reason"] for row in rows}
-    except (csv.Error, KeyError, ValueError, TypeError) as error:
+        header, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+        if header != COLUMNS:
+            raise ValueError(f"its columns are {', '.join(header)}")
+        return {(path, _seconds(start), _seconds(end)): reason for path, start, end, reason in rows}
+    except (csv.Error, ValueError) as error:
         raise StoreError(f"not a table of failures ({error})", where=str(table), do="delete it") from error
 
 
@@ -51,15 +53,11 @@ def update(folder: Path, *, failed: Mapping[FailureId, str], succeeded: Iterable
 
 def _text(failures: Mapping[FailureId, str]) -> str:
     out = io.StringIO(newline="")
-    writer = csv.writer(out, lineterminator="\n")
+    writer = csv.writer(out)
     writer.writerow(COLUMNS)
-    # None sorts before any second: the file's own start.
-    for (path, start, end), reason in sorted(
-        failures.items(), key=lambda f: (f[0][0], f[0][1] or -1.0, f[0][2] or -1.0)
-    ):
-        writer.writerow(
-            [path, "" if start is None else repr(start), "" if end is None else repr(end), reason]
-        )
+    for path, start, end in sorted(failures, key=lambda clip: (clip[0], clip[1] or 0.0, clip[2] or 0.0)):
+        segment = ["" if second is None else repr(second) for second in (start, end)]
+        writer.writerow([path, *segment, failures[path, start, end]])
     return out.getvalue()
 
 

@@ -1,0 +1,78 @@
+"""The list of clips that could not be embedded."""
+
+from __future__ import annotations
+
+import csv
+import multiprocessing
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cache import failures
+from cache.errors import StoreError
+
+SECONDS = st.none() | st.floats(0, 1e6)
+PATHS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1) | st.just(
+    os.fsdecode(b"caf\xe9.wav")
+)
+
+
+@settings(max_examples=40)
+@given(st.dictionaries(st.tuples(PATHS, SECONDS, SECONDS), st.text(st.characters(codec="utf-8")), max_size=5))
+def test_any_failure_comes_back(tmp_path_factory, failed):
+    folder = tmp_path_factory.mktemp("store")
+    failures.update(folder, failed=failed, succeeded=[])
+    assert failures.read(folder) == failed
+
+
+def test_none_is_no_file(tmp_path):
+    assert failures.read(tmp_path) == {}
+    failures.update(tmp_path, failed={}, succeeded=[("/a.wav", None, None)])
+    assert not (tmp_path / "failures.csv").exists()
+
+
+def test_what_succeeds_later_is_forgotten_and_what_fails_again_has_the_new_reason(tmp_path):
+    whole, part = ("/a.wav", None, None), ("/a.wav", 0.0, 1.5)
+    failures.update(tmp_path, failed={whole: "cut short", part: "silent"}, succeeded=[])
+    failures.update(tmp_path, failed={part: "too short"}, succeeded=[whole, ("/b.wav", None, None)])
+    assert failures.read(tmp_path) == {part: "too short"}
+
+
+def test_it_is_a_plain_table(tmp_path):
+    failures.update(
+        tmp_path, failed={("/b,\n.wav", None, 2.5): 'no "sound"', ("/a.wav", None, None): "x"}, succeeded=[]
+    )
+    with (tmp_path / "failures.csv").open(newline="") as file:
+        assert list(csv.reader(file)) == [
+            ["path", "start", "end", "reason"],
+            ["/a.wav", "", "", "x"],
+            ["/b,\n.wav", "", "2.5", 'no "sound"'],
+        ]
+
+
+@pytest.mark.parametrize(
+    "text", ["path,reason\na,b\n", "path,start,end,reason\na,x,,b\n", "path,start,end,reason\na\n"]
+)
+def test_a_damaged_table_is_one_line(tmp_path, text):
+    (tmp_path / "failures.csv").write_text(text)
+    with pytest.raises(StoreError, match=r"failures.csv: not a table of failures .*delete it"):
+        failures.read(tmp_path)
+
+
+def test_a_folder_that_is_not_there_is_one_line(tmp_path):
+    with pytest.raises(StoreError, match="cannot be written"):
+        failures.update(tmp_path / "nowhere", failed={("/a.wav", None, None): "x"}, succeeded=[])
+
+
+def _add(folder: Path, process: int) -> None:
+    for number in range(10):
+        failures.update(folder, failed={(f"/{process}/{number}.wav", None, None): "x"}, succeeded=[])
+
+
+def test_eight_processes_lose_no_line(tmp_path):
+    with multiprocessing.get_context("spawn").Pool(8) as pool:
+        pool.starmap(_add, [(tmp_path, process) for process in range(8)])
+    assert len(failures.read(tmp_path)) == 80
