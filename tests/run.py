@@ -56,7 +56,7 @@ def write_corpus(
         name = f"clip{i:03}.wav"
         wave = tone(shortest + 0.17 * (i % 9), seed=seed * 1000 + i)
         soundfile.write(folder / name, wave, 16_000, subtype="PCM_16")
-        rows.append(f"{name},{'abc'[i % 3]},s{i % speakers}")
+        rows.append(f"{name},{'abc'[i // speakers % 3]},s{i % speakers}")
     table = folder / "clips.csv"
     table.write_text("\n".join(rows) + "\n")
     return table

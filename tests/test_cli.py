@@ -1,0 +1,241 @@
+"""What a person sees: results and refusals of the real command line."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.run import cli, refused, tone, write_corpus
+from tests.tiny import save_tiny
+
+TINY = "random:hubert-tiny"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a corpus, its table, and its states of two models."""
+    folder = tmp_path_factory.mktemp("cli")
+    write_corpus(folder, clips=24, speakers=6)
+    for model in (TINY, "mfcc"):
+        assert cli("embed", "clips.csv", "--model", model, cwd=folder).returncode == 0
+    return folder
+
+
+class TestEmbed:
+    def test_prints_one_row_and_plain_progress_when_piped(self, place):
+        done = cli("embed", "clips.csv", "--model", TINY, "--cache", "other", cwd=place)
+        assert done.returncode == 0
+        header, rule, row = done.stdout.splitlines()
+        assert header.split()[:3] == ["clips", "embedded", "cached"]
+        assert row.split()[:3] == ["24", "24", "0"]
+        assert set(rule) == {"-", " "}
+        assert f"embed {TINY}: 24/24 clips" in done.stderr
+        assert "\x1b" not in done.stdout + done.stderr
+
+    def test_json(self, place):
+        done = cli("embed", "clips.csv", "--model", TINY, "--json", cwd=place)
+        told = json.loads(done.stdout)
+        assert (told["clips"], told["cached"], told["failures"]) == (24, 24, [])
+
+    def test_dry_run_writes_no_store(self, place):
+        done = cli("embed", "clips.csv", "--model", TINY, "--cache", "dry", "--dry-run", "--json", cwd=place)
+        told = json.loads(done.stdout)
+        assert (told["clips"], told["cached"], told["missing"]) == (24, 0, 24)
+        assert told["bytes"] > 24 * 5 * 64 * 2 * 2
+        assert told["seconds"] > 0
+        assert not list((place / "dry").glob("*/*/extraction.json"))
+
+    def test_broken_clips_are_counted_and_told(self, place, tmp_path):
+        table = write_corpus(tmp_path, clips=3)
+        (tmp_path / "clip001.wav").write_text("not sound")
+        soundfile.write(tmp_path / "clip002.wav", np.zeros(8000), 16_000)
+        done = cli("embed", table, "--model", "mfcc", "--cache", tmp_path / "features")
+        assert done.returncode == 0
+        assert "2 clips could not be used" in done.stderr
+        with next(tmp_path.glob("features/*/*/failures.csv")).open() as file:
+            listed = list(csv.DictReader(file))
+        assert [row["path"].rsplit("/", 1)[1] for row in listed] == ["clip001.wav", "clip002.wav"]
+        stopped = cli("embed", table, "--model", "mfcc", "--cache", tmp_path / "other", "--on-error", "stop")
+        assert "clip001.wav" in refused(stopped)
+
+    @pytest.mark.parametrize(
+        ("arguments", "told"),
+        [
+            (["nosuch.csv", "--model", "mfcc"], "nosuch.csv: no such table"),
+            (["clips.csv", "--model", "nosuch"], "no model named nosuch"),
+            (["clips.csv", "--model", "./nosuch"], "no folder nosuch"),
+            (["clips.csv", "--model", "mfcc", "--layers", "3"], "no layer 3"),
+            (["clips.csv", "--model", TINY, "--dtype", "int8"], "--dtype int8"),
+            (["clips.csv", "--model", "mfcc", "--path-column", "nosuch"], "nosuch"),
+            (["clips.csv", "--model", TINY, "--device", "cuda:99"], "--device cuda:99 cannot be used"),
+        ],
+    )
+    def test_refuses_in_one_line(self, place, arguments, told):
+        assert told in refused(cli("embed", *arguments, cwd=place))
+
+    def test_all_faults_of_a_table_at_once(self, tmp_path):
+        table = tmp_path / "bad.csv"
+        table.write_text("path,start,end\na.wav,2,1\n,0,1\nb.wav,x,\n")
+        done = cli("embed", table, "--model", "mfcc")
+        assert done.returncode == 2
+        for row in ("row 1", "row 2", "row 3"):
+            assert row in done.stderr
+        assert "Traceback" not in done.stderr
+
+    def test_a_model_of_ones_own(self, place, tmp_path):
+        folder = save_tiny(tmp_path / "my-model", "wavlm-layer")
+        done = cli("embed", "clips.csv", "--model", folder, "--cache", tmp_path / "f", "--json", cwd=place)
+        assert json.loads(done.stdout)["embedded"] == 24
+        save_tiny(folder, "wavlm-layer", seed=1)  # trained on, saved over: other weights
+        study = ("classify", place / "clips.csv", "--model", folder, "--out", tmp_path / "r")
+        stale = cli(*study, "--cache", tmp_path / "f")
+        assert "holds no states of" in refused(stale)
+
+
+class TestClassify:
+    OPTIONS = ("--trials", "1", "--folds", "2", "--inner-folds", "2", "--heads", "logreg", "--jobs", "1")
+
+    def test_writes_the_run_folder_and_says_what_random_folds_leak(self, place, tmp_path):
+        done = cli(
+            "classify", "clips.csv", "--model", "mfcc", "--split", "random", "--out", tmp_path / "r",
+            *self.OPTIONS, cwd=place,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert "of the test clips are of speakers seen in training" in done.stderr
+        summary = json.loads((tmp_path / "r" / "summary.json").read_text())
+        assert set(summary["selected"]) >= {"uar", "accuracy", "layer", "head", "split"}
+        assert set(summary["selected"]["uar"]) >= {"value", "low", "high"}
+        assert summary["selected"]["split"] == "random"
+        with (tmp_path / "r" / "predictions.csv").open() as file:
+            assert {row["clip"] for row in csv.DictReader(file)} == {f"clip{i:03}.wav" for i in range(24)}
+
+    def test_broken_clips_are_in_no_part_and_counted(self, tmp_path):
+        table = write_corpus(tmp_path, clips=24, speakers=6)
+        (tmp_path / "clip007.wav").write_text("not sound")
+        cache = ("--cache", tmp_path / "features")
+        assert cli("embed", table, "--model", "mfcc", *cache).returncode == 0
+        done = cli("classify", table, "--model", "mfcc", *cache, "--out", tmp_path / "r", *self.OPTIONS)
+        assert done.returncode == 0, done.stderr
+        assert "1 clips are in neither training nor test" in done.stderr
+        assert "clip007.wav" not in (tmp_path / "r" / "splits.json").read_text()
+        assert "clip007.wav" in (tmp_path / "r" / "summary.json").read_text()
+
+    @pytest.mark.parametrize(
+        ("arguments", "told"),
+        [
+            (
+                ["--model", "hubert-base"],
+                "holds no states of hubert-base (it holds mfcc,",
+            ),
+            (["--model", "mfcc", "--target", "nosuch"], "no column 'nosuch'"),
+            (["--model", "mfcc", "--layers", "9"], "no layer 9"),
+            (["--model", "mfcc", "--heads", "tree"], "tree"),
+            (["--model", "mfcc", "--split", "nosuch"], "nosuch"),
+            (["--model", "mfcc", "--folds", "7"], "6 speakers"),
+            (["--model", "mfcc", "--memory", "much"], "--memory much"),
+            (["--model", "mfcc", "--fingerprint", "ffff"], "ffff"),
+        ],
+    )
+    def test_refuses_in_one_line(self, place, tmp_path, arguments, told):
+        done = cli("classify", "clips.csv", *arguments, "--out", tmp_path / "r", cwd=place)
+        assert told in refused(done)
+        assert not (tmp_path / "r" / "summary.json").exists()
+
+    def test_clips_that_were_never_embedded_are_named_with_the_command(self, place, tmp_path):
+        soundfile.write(place / "new.wav", tone(1.0, seed=77), 16_000)
+        table = place / "more.csv"
+        table.write_text((place / "clips.csv").read_text() + "new.wav,a,s1\n")
+        line = refused(cli("classify", table, "--model", "mfcc", "--out", tmp_path / "r", cwd=place))
+        assert "1 of 25 clips have no states of mfcc: new.wav" in line
+        assert "python cli.py embed" in line
+
+
+class TestManifest:
+    def test_a_folder_that_is_not_there(self, tmp_path):
+        line = refused(cli("manifest", "baved", tmp_path / "nosuch", "--out", tmp_path / "x.csv"))
+        assert "no such folder" in line
+        assert not (tmp_path / "x.csv").exists()
+
+    def test_a_folder_of_something_else_says_what_was_looked_for_and_found(self, tmp_path):
+        write_corpus(tmp_path, clips=2)
+        line = refused(cli("manifest", "baved", tmp_path, "--out", tmp_path / "x.csv"))
+        assert "clip000.wav" in line
+        assert "speaker-gender-age-word-level-record" in line
+
+
+class TestCache:
+    def test_info(self, place):
+        told = json.loads(cli("cache", "info", "--json", cwd=place).stdout)
+        assert {store["model"]: store["clips"] for store in told["stores"]} == {TINY: 24, "mfcc": 24}
+
+    def test_verify_finds_a_flipped_bit_and_repair_lets_embed_mend_it(self, place, tmp_path):
+        cache = ("--cache", tmp_path / "features")
+        embed = ("embed", place / "clips.csv", "--model", "mfcc", *cache, "--json")
+        assert cli(*embed).returncode == 0
+        shard = next(tmp_path.glob("features/*/*/shard-*.h5"))
+        data = bytearray(shard.read_bytes())
+        data[len(data) // 2] ^= 1
+        shard.chmod(0o644)
+        shard.write_bytes(data)
+        found = cli("cache", "verify", *cache)
+        assert found.returncode == 1
+        assert shard.name in found.stderr
+        assert "clip008.wav" in found.stderr  # the longest, and so the first of the shard
+        assert cli("cache", "verify", "--repair", *cache).returncode == 0
+        assert json.loads(cli(*embed).stdout)["embedded"] == 24
+        assert cli("cache", "verify", *cache).returncode == 0
+
+    def test_export_is_read_without_us(self, place, tmp_path):
+        out = tmp_path / "mfcc.npz"
+        export = ("cache", "export", "clips.csv", "--model", "mfcc", "--layer", "mfcc", "--stats", "mean")
+        assert cli(*export, "--out", out, cwd=place).returncode == 0
+        with np.load(out) as file:
+            assert file["states"].shape == (24, 120)
+            assert list(file["paths"])[:2] == ["clip000.wav", "clip001.wav"]
+        assert "--format" in refused(cli(*export, "--out", tmp_path / "x.txt", cwd=place))
+
+    def test_prune_asks_and_a_no_removes_nothing(self, place):
+        done = cli("cache", "prune", "--model", "mfcc", cwd=place)
+        assert done.returncode == 1  # no one answers
+        told = json.loads(cli("cache", "info", "--json", cwd=place).stdout)
+        assert {store["model"] for store in told["stores"]} == {TINY, "mfcc"}
+
+    @pytest.mark.parametrize("command", ["info", "verify", "compact", "prune"])
+    def test_a_cache_that_is_not_there(self, tmp_path, command):
+        assert "no such folder" in refused(cli("cache", command, "--cache", tmp_path / "nosuch"))
+
+
+class TestDoctor:
+    def test_shows_every_layer_and_the_largest_difference(self):
+        told = json.loads(cli("doctor", TINY, "--json").stdout)
+        assert [check["layer"] for check in told["layers"]] == ["0", "1", "2", "3", "4"]
+        assert told["exact"] is True
+        assert 0 < told["largest"] <= 1e-5
+
+    def test_acoustic_features_have_no_reference(self):
+        told = json.loads(cli("doctor", "mfcc", "--json").stdout)
+        assert told["layers"][0]["reference"] is None
+        assert told["exact"] is True
+
+
+def test_models_are_listed():
+    told = json.loads(cli("models", "--json").stdout)
+    by_name = {row["name"]: row for row in told}
+    assert by_name["hubert-large"]["layers"] == "0-24,final"
+    assert by_name["hubert-base"]["weights"] == "facebook/hubert-base-ls960"
+    assert "mfcc" in by_name
+
+
+def test_the_demo_shows_its_result(tmp_path):
+    done = cli("demo", "--out", tmp_path, "--trials", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    assert "synthetic" in done.stderr
+    assert "random weights" in done.stderr
+    summaries = json.loads(done.stdout)
+    assert [summary["model"] for summary in summaries] == ["mfcc", TINY]
+    assert summaries[0]["selected"]["uar"]["value"] > 0.5  # chance is 0.33
+    assert (tmp_path / "runs" / "mfcc" / "figures").is_dir()
