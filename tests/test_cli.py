@@ -135,7 +135,7 @@ class TestClassify:
             (["--model", "mfcc", "--layers", "9"], "no layer 9"),
             (["--model", "mfcc", "--heads", "tree"], "tree"),
             (["--model", "mfcc", "--split", "nosuch"], "nosuch"),
-            (["--model", "mfcc", "--folds", "7"], "6 speakers"),
+            (["--model", "mfcc", "--folds", "7"], "for 7 folds"),
             (["--model", "mfcc", "--memory", "much"], "--memory much"),
             (["--model", "mfcc", "--fingerprint", "ffff"], "ffff"),
         ],
