@@ -1,6 +1,7 @@
 """Multinomial logistic regression with an L2 penalty, solved along the principal axes for a path of C.
 
-`C` is relative to the inputs' power: scikit-learn's C is `C / power`.
+`C` is relative to the inputs' power: scikit-learn's C is `C / power`. For two classes it fits one vector, the
+difference of ours, whose penalty is twice that of the two.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ def space(trial: optuna.Trial) -> Params:
 
 def fit(shared: Shared, prep: Prep, params: Params, values: Sequence[float], seed: int) -> list[np.ndarray]:
     train, test = shared.basis(prep)
-    power = shared.power(prep)
+    penalty = shared.power(prep) * (2 if shared.classes == 2 else 1)
     solver = Solver(
         train,
         shared.y,
@@ -33,7 +34,7 @@ def fit(shared: Shared, prep: Prep, params: Params, values: Sequence[float], see
     )
     scores = {}
     for C in sorted(values):  # from the strongest penalty, each solution the next one's start
-        W, b = solver.solve(penalty=power / C)
+        W, b = solver.solve(penalty=penalty / C)
         scores[C] = test @ W + b
     return [scores[C] for C in values]
 

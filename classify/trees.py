@@ -38,18 +38,19 @@ def fit(shared: Shared, prep: Prep, params: Params, values: Sequence[float], see
     booster = xgboost.train(settings(params, classes=shared.classes, seed=seed), matrix, int(max(values)))
     _, test = shared.arrays(prep)
     test = np.ascontiguousarray(test)
-    return [
-        booster.inplace_predict(test, iteration_range=(0, int(rounds)), predict_type="margin")
-        for rounds in values
-    ]
+    scores = []
+    for rounds in values:
+        margin = booster.inplace_predict(test, iteration_range=(0, int(rounds)), predict_type="margin")
+        scores.append(np.column_stack([-margin, margin]) / 2 if shared.classes == 2 else margin)
+    return scores
 
 
 def settings(params: Params, *, classes: int, seed: int) -> Params:
     """XGBoost's own parameters for one thread."""
+    several = {"objective": "multi:softprob", "num_class": classes}
     return {
         **{name: value for name, value in params.items() if name != "class_weight"},
-        "objective": "multi:softprob",
-        "num_class": classes,
+        **(several if classes > 2 else {"objective": "binary:logistic"}),
         "tree_method": "hist",
         "max_bin": BINS,
         "nthread": 1,

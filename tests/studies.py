@@ -1,0 +1,101 @@
+"""Small made corpora for studies: labelled clips of several speakers, and a store with their states."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from cache.digests import Digests
+from cache.identity import clip_key
+from cache.store import FeatureStore
+from classify.dataset import Dataset
+from classify.sharing import Shared, States
+from embed.manifest import Clip
+from tests.stores import extraction
+
+
+def made_clips(folder: Path, *, speakers: int = 9, each: int = 8, classes: int = 3) -> list[Clip]:
+    """`each` clips of every speaker, classes in turn; each file has bytes of its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    clips = []
+    for speaker in range(speakers):
+        for number in range(each):
+            name = f"s{speaker}-{number}.wav"
+            (folder / name).write_bytes(f"{folder} {name}".encode())
+            label = "abcdefgh"[(number + speaker) % classes]
+            clips.append(Clip(id=name, path=folder / name, labels={"emotion": label}, speaker=f"s{speaker}"))
+    return clips
+
+
+def made_store(
+    cache: Path,
+    clips: list[Clip],
+    *,
+    layers: tuple[str, ...] = ("0", "1"),
+    width: int = 6,
+    signal: float = 1.0,
+    seed: int = 0,
+) -> FeatureStore:
+    """States that tell the classes apart, better in later layers; each speaker has an offset of its own."""
+    of = extraction(
+        layers=layers, widths=(width,) * len(layers), stats=("mean", "std"), dtype="float32", notes={}
+    )
+    store = FeatureStore.create(cache, of)
+    rng = np.random.default_rng(seed)
+    names = sorted({clip.speaker or "" for clip in clips})
+    offset = dict(zip(names, rng.standard_normal((len(names), 2, width)), strict=True))
+    labels = sorted({clip.labels["emotion"] for clip in clips})
+    centre = dict(zip(labels, rng.standard_normal((len(labels), 2, width)), strict=True))
+    with Digests(cache) as digests:
+        found = digests.of([clip.path for clip in clips])
+    with store.writer() as writer:
+        for clip in clips:
+            digest = found[clip.path]
+            assert isinstance(digest, str)
+            states = {}
+            for depth, layer in enumerate(layers, 1):
+                noise = rng.standard_normal((2, width)) + 0.5 * offset[clip.speaker or ""]
+                pull = signal * depth / len(layers)
+                states[layer] = (noise + pull * centre[clip.labels["emotion"]]).astype(np.float32)
+            key = clip_key(digest, start=clip.start, end=clip.end)
+            writer.add(key, states, frames=10, seconds=1.0, path=str(clip.path))
+    return store
+
+
+def made_data(
+    *, clips: int = 120, speakers: int = 8, classes: int = 3, seed: int = 0, shares: list[int] | None = None
+) -> Dataset:
+    """Labels and speakers without files; `shares` are the speakers' clip counts."""
+    rng = np.random.default_rng(seed)
+    counts = shares or [clips // speakers] * speakers
+    of = np.repeat(np.arange(len(counts)), counts)
+    y = rng.permutation(np.arange(len(of)) % classes)
+    return Dataset(
+        ids=tuple(f"c{i}" for i in range(len(of))),
+        keys=tuple(f"{i:064x}" for i in range(len(of))),
+        classes=tuple("abcdefgh"[:classes]),
+        y=y,
+        speaker_names=tuple(f"s{s}" for s in range(len(counts))),
+        speakers=of,
+        parts=("",) * len(of),
+        excluded={},
+    )
+
+
+def made_shared(
+    *, rows: int = 240, width: int = 12, classes: int = 3, signal: float = 0.8, seed: int = 0
+) -> tuple[Shared, np.ndarray, np.ndarray]:
+    """What trials share for two thirds of the rows as training part; and X (N, 2*width) and y (N,)."""
+    rng = np.random.default_rng(seed)
+    y = rng.permutation(np.arange(rows) % classes)
+    scale = np.exp(rng.uniform(-2, 2, 2 * width))
+    mixing = rng.standard_normal((2 * width, 2 * width)) / width**0.5
+    X = (
+        rng.standard_normal((rows, 2 * width)) + signal * rng.standard_normal((classes, 2 * width))[y]
+    ) @ mixing
+    X = (X * scale + 3 * scale).astype(np.float32)
+    train, test = np.arange(rows * 2 // 3), np.arange(rows * 2 // 3, rows)
+    states = States(X, ("mean", "std"), np.arange(rows) % 8)
+    shared = Shared((states,), y, train=train, test=test, classes=classes, budget=1 << 30)
+    return shared, X, y

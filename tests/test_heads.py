@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+
+from benchmarks.plain import classifier, fit_predict, power, preparation
+from classify.heads import HEADS
+from classify.sharing import Prep, Shared
+from tests.studies import made_shared
+
+LOGREG: list[dict[str, Any]] = [
+    {"C": C, "class_weight": weight} for C in (0.03, 1.0, 30.0) for weight in ("none", "balanced")
+]
+SVM: list[dict[str, Any]] = [
+    {"kernel": "rbf", "C": 3.0, "gamma": 1.0, "class_weight": "none"},
+    {"kernel": "rbf", "C": 50.0, "gamma": 0.2, "class_weight": "balanced"},
+    {"kernel": "linear", "C": 3.0, "class_weight": "balanced"},
+]
+XGBOOST: list[dict[str, Any]] = [
+    {"rounds": 30, "max_depth": 3, "learning_rate": 0.3, "subsample": 0.8, "class_weight": "none"},
+    {"rounds": 60, "max_depth": 2, "learning_rate": 0.1, "colsample_bytree": 0.5, "class_weight": "balanced"},
+]
+CASES = {"logreg": LOGREG, "svm": SVM, "xgboost": XGBOOST}
+PREPS = [
+    Prep("mean+std", "standard"),
+    Prep("std", "l2"),
+    Prep("mean", "none"),
+    Prep("mean+std", "standard", 5),
+]
+SHAPES = [
+    (900, 12, 3),
+    (600, 210, 4),
+    (900, 10, 2),
+]  # rows, columns of a statistic, classes; the second is wide
+
+
+def ours(shared: Shared, head: str, prep: Prep, params: dict[str, Any]) -> np.ndarray:
+    name, _ = HEADS[head].path
+    own = {key: value for key, value in params.items() if key != name}
+    (scores,) = HEADS[head].fit(shared, prep, own, [params.get(name, 1.0)], 0)
+    return scores.argmax(1)
+
+
+@pytest.mark.parametrize("head", CASES)
+def test_shared_work_predicts_what_a_plain_pipeline_predicts(head: str) -> None:
+    agree = []
+    for rows, width, classes in SHAPES:
+        shared, X, y = made_shared(rows=rows, width=width, classes=classes)
+        train, test = X[shared.train].astype(np.float64), X[shared.test].astype(np.float64)
+        for prep in PREPS:
+            steps = preparation(prep, stats=("mean", "std"), width=width)
+            length = power(steps, train)
+            for params in CASES[head]:
+                model = classifier(head, params, power=length, seed=0, tolerance=1e-7)
+                expected = fit_predict(steps, model, train, y[shared.train], test, params["class_weight"])
+                agree.append(ours(shared, head, prep, params) == expected)
+    assert np.concatenate(agree).mean() >= 0.999
+
+
+@pytest.mark.parametrize("head", ["logreg", "xgboost"])
+def test_a_path_gives_what_single_fits_give(head: str) -> None:
+    shared, _, _ = made_shared(rows=300)
+    (name, values), prep = HEADS[head].path, Prep("mean+std", "standard")
+    params = dict(HEADS[head].start)
+    together = HEADS[head].fit(shared, prep, params, values, 0)
+    for value, scores in zip(values, together, strict=True):
+        (alone,) = HEADS[head].fit(shared, prep, params, [value], 0)
+        assert (scores.argmax(1) == alone.argmax(1)).mean() >= 0.99, (name, value)
+
+
+def test_a_path_may_be_given_in_any_order() -> None:
+    shared, _, _ = made_shared()
+    prep, fit = Prep("mean", "standard"), HEADS["logreg"].fit
+    rising = fit(shared, prep, {"class_weight": "none"}, [0.1, 10.0], 0)
+    falling = fit(shared, prep, {"class_weight": "none"}, [10.0, 0.1], 0)
+    np.testing.assert_array_equal(rising[0], falling[1])
+
+
+@pytest.mark.parametrize("kernel", ["rbf", "linear"])
+def test_nystroem_comes_close_to_the_whole_kernel(kernel: str) -> None:
+    exact, _, y = made_shared(rows=900, signal=1.5)
+    near = Shared(
+        exact.layers,
+        y,
+        train=exact.train,
+        test=exact.test,
+        classes=3,
+        budget=1 << 30,
+        anchors=np.arange(0, len(exact.train), 2),
+    )
+    params = {"kernel": kernel, "C": 3.0, "gamma": 0.5, "class_weight": "balanced"}
+    prep = Prep("mean+std", "standard")
+    truth = y[exact.test]
+    whole, approximate = ((ours(s, "svm", prep, params) == truth).mean() for s in (exact, near))
+    assert whole > 0.6
+    assert abs(whole - approximate) < 0.03
+
+
+def test_majority_scores_by_frequency() -> None:
+    shared, _, _ = made_shared(rows=100, classes=2)
+    shared.y = np.array([0] * 50 + [1] * 16)
+    (scores,) = HEADS["majority"].fit(shared, Prep("mean", "none"), {}, [1.0], 0)
+    assert scores.shape == (len(shared.test), 2)
+    np.testing.assert_allclose(np.exp(scores[0]), [50 / 66, 16 / 66])
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_the_first_trial_lies_in_the_space(head: str) -> None:
+    drawn = optuna.trial.FixedTrial(dict(HEADS[head].start))
+    assert HEADS[head].space(drawn) == dict(HEADS[head].start)
