@@ -89,9 +89,6 @@ def main() -> None:
     except InputError as error:
         say(f"error: {error}")
         sys.exit(2)
-    except KeyboardInterrupt:
-        say("stopped")
-        sys.exit(130)
     except BrokenPipeError:
         # The reader of our output has gone; Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
-from cache.console import print_json, print_table, progress, say, told_seconds
+from cache.console import print_json, print_table, say
 from cache.errors import InputError
 from classify.config import PRUNERS, SAMPLERS, SPLITS, StudyConfig
 from classify.metrics import Metric
@@ -18,7 +18,6 @@ from embed.config import DEFAULT_CACHE
 
 if TYPE_CHECKING:
     from cache.store import FeatureStore
-    from classify.progress import Progress
     from embed.manifest import Clip
 
 METRICS, SCALINGS = get_args(Metric), get_args(Scaling)
@@ -36,14 +35,6 @@ def parse_bytes(text: str) -> int:
     except (ValueError, KeyError):
         raise InputError(f"--memory {text}", do="write it like 8GB or 512MiB") from None
     return int(count)
-
-
-def tell_progress(now: Progress) -> str:
-    """One line: trials, rate, time left, and the best (layer, head) so far by its inner score."""
-    left = told_seconds(now.eta) if now.eta is not None else "?"
-    best = max(now.mean_best().items(), key=lambda item: item[1], default=None)
-    so_far = f", best so far {best[0][1]} on layer {best[0][0]} ({best[1]:.3f} inner)" if best else ""
-    return f"{now.done}/{now.total} trials, {now.rate:.1f} trials/s, {left} left{so_far}"
 
 
 def tell_summary(out: Path, summary: Mapping[str, Any], *, as_json: bool) -> None:
@@ -72,7 +63,8 @@ def tell_summary(out: Path, summary: Mapping[str, Any], *, as_json: bool) -> Non
     print(f"UAR {uar['value']:.3f} {_interval(uar)}, accuracy {accuracy:.3f}, chance {summary['chance']:.3f}")
     for line in remarks(summary):
         say(f"note: {line}")
-    print(f"run folder {out}, figure {out / 'figures' / 'layers.svg'}")
+    figures = ", ".join(str(path) for path in sorted((out / "figures").glob("*.svg")))
+    print(f"run folder {out}, figure {figures}")
 
 
 def remarks(summary: Mapping[str, Any]) -> list[str]:
@@ -181,15 +173,16 @@ def classify(
 
 def run(clips: Sequence[Clip], store: FeatureStore, out: Path, config: StudyConfig) -> dict[str, Any]:
     """Search with a progress line; the run's summary."""
+    from classify.live import watching
     from classify.runfolder import SUMMARY, read_json
     from classify.study import run_study
 
-    with progress(f"classify {store.extraction.model}") as line:
-
-        def report(now: Progress) -> None:
-            line.update(now.done / now.total, tell_progress(now))
-
-        run_study(clips, store, out, config, report=report)
+    try:
+        with watching(f"classify {store.extraction.model}") as report:
+            run_study(clips, store, out, config, report=report)
+    except KeyboardInterrupt:
+        say(f"stopped: finished trials are kept in {out}; the same command goes on")
+        raise typer.Exit(130) from None
     return read_json(out / SUMMARY)
 
 

@@ -1,0 +1,61 @@
+"""What a person watches while a study runs: a live table on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from cache.console import progress, told_seconds
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from classify.progress import Progress, Report
+
+PER_SECOND = 4  # times the table is drawn
+
+
+@contextmanager
+def watching(label: str) -> Iterator[Report]:
+    """The function that a study reports to; shows what it is told until the block ends."""
+    if not sys.stderr.isatty():
+        with progress(label) as line:
+            yield lambda now: line.update(now.done / now.total, told(now))
+        return
+    from rich.console import Console, Group
+    from rich.live import Live
+
+    with Live(console=Console(stderr=True), refresh_per_second=PER_SECOND, transient=True) as live:
+        yield lambda now: live.update(Group(label, table(now), told(now)))
+
+
+def told(now: Progress) -> str:
+    """One line: trials, rate, time left, and the best (layer, head) so far by its inner score."""
+    left = told_seconds(now.eta) if now.eta is not None else "?"
+    best = max(now.mean_best().items(), key=lambda item: item[1], default=None)
+    so_far = f", best so far {best[0][1]} on layer {best[0][0]} ({best[1]:.3f} inner)" if best else ""
+    return f"{now.done}/{now.total} trials, {now.rate:.1f} trials/s, {left} left{so_far}"
+
+
+def table(now: Progress) -> Table:
+    """Layers down, heads across: the best inner score so far of each, the mean over the outer folds begun."""
+    from rich.table import Table
+
+    best = now.mean_best()
+    heads = sorted({head for _, head in best})
+    drawn = Table()
+    drawn.add_column("layer", justify="right")
+    for head in heads:
+        drawn.add_column(head, justify="right")
+    highest = max(best.values(), default=None)
+    layers = sorted({layer for layer, _ in best}, key=lambda name: (not name.isdigit(), name.zfill(3)))
+    for layer in layers:
+        cells = []
+        for head in heads:
+            score = best.get((layer, head))
+            text = "" if score is None else f"{score:.3f}"
+            cells.append(f"[bold green]{text}[/]" if text and score == highest else text)
+        drawn.add_row(layer, *cells)
+    return drawn
