@@ -15,7 +15,7 @@ from embed.opening import describe_device, versions
 
 
 def gemm_gflops(device: torch.device, dtype: torch.dtype = torch.float32, *, seconds: float = 3.0) -> float:
-    """The machine's rate at matrix products of a transformer block's shape, in GFLOP/s: the median of runs."""
+    """The machine's rate at matrix products of a block's shape, in GFLOP/s: the median of runs."""
     size = (2_000, 768, 3_072) if device.type == "cpu" else (16_384, 4_096, 4_096)
     rows, inner, columns = size
     a = torch.randn(rows, inner, device=device, dtype=dtype)
