@@ -42,11 +42,59 @@ class Batch:
         return parts[0], parts[1]
 
 
+class _LongClip:
+    """A clip of several windows, decoded once from front to back, whichever threads ask for its windows.
+
+    Batches are loaded in the plan's order, so whoever waits here waits for a window that is being read.
+    """
+
+    def __init__(self, clip: Clip, sound: audio.Sound, windows: Sequence[Window]) -> None:
+        self._clip, self._sound = clip, sound
+        self._spans = [(window.begin, window.stop) for window in windows]
+        self._turn = {window.number: place for place, window in enumerate(windows)}
+        self._state = threading.Condition()
+        self._read = 0
+        self._waves: Iterator[np.ndarray] | None = None
+        self._moments: audio.Moments | None = None
+        self._error: Exception | None = None
+
+    def window(self, number: int) -> tuple[np.ndarray, audio.Moments]:
+        """A window's samples and the whole clip's moments. Raises ClipError."""
+        with self._state:
+            self._state.wait_for(lambda: self._error is not None or self._read == self._turn[number])
+            if self._error is not None:
+                raise self._error
+            try:
+                return self._next()
+            except Exception as error:  # whoever waits for a later window must hear of it
+                self._error = error
+                raise
+            finally:
+                self._read += 1
+                self._state.notify_all()
+
+    def close(self) -> None:
+        """Nobody will ask for the rest: wake whoever waits for it."""
+        with self._state:
+            self._error = self._error or ClipError("was not read to its end", where=str(self._clip.path))
+            self._state.notify_all()
+
+    def _next(self) -> tuple[np.ndarray, audio.Moments]:
+        if self._moments is None or self._waves is None:
+            # A fault near the end must not leave the first windows in a shard: read it through first.
+            self._moments = audio.moments(self._clip, self._sound)
+            self._moments.check(self._clip)
+            self._waves = audio.read_windows(self._clip, self._sound, self._spans)
+        wave = next(self._waves)
+        if self._read + 1 == len(self._spans):
+            self._waves = iter(())  # closes the file
+        return wave, self._moments
+
+
 class Prefetcher:
     """Iterates over a plan's batches in order, a few of them decoded ahead.
 
-    Every clip passes `audio.check` first: a fault found in a clip's later part must not leave its first
-    windows in a shard, so a clip of several windows is read through once before any of them is given.
+    Every clip passes `audio.check` before any of its windows is given.
     """
 
     def __init__(
@@ -61,15 +109,16 @@ class Prefetcher:
     ) -> None:
         self._plan, self._clips, self._sounds = plan, clips, sounds
         self._normalise, self._pin, self._workers = normalise, pin, workers
-        self._moments: dict[int, audio.Moments | ClipError] = {}
-        self._measuring = threading.Lock()
+        long: dict[int, list[Window]] = {}
+        for window in (window for batch in plan for window in batch if window.count > 1):
+            long.setdefault(window.clip, []).append(window)
+        self._long = {clip: _LongClip(clips[clip], sounds[clip], windows) for clip, windows in long.items()}
 
     def __iter__(self) -> Iterator[Batch]:
         waiting: deque[Future[Batch]] = deque()
-        plan = iter(self._plan)
         with audio.decoders(self._workers) as pool:
             try:
-                for windows in plan:
+                for windows in self._plan:
                     waiting.append(pool.submit(self._load, windows))
                     if len(waiting) > 2 * self._workers:
                         yield waiting.popleft().result()
@@ -78,6 +127,8 @@ class Prefetcher:
             finally:
                 for future in waiting:
                     future.cancel()
+                for clip in self._long.values():
+                    clip.close()
 
     def _load(self, windows: Sequence[Window]) -> Batch:
         kept: list[Window] = []
@@ -100,29 +151,13 @@ class Prefetcher:
 
     def _read(self, window: Window) -> np.ndarray:
         """The window's samples (T,), normalised over its whole clip. Raises ClipError."""
-        clip, sound = self._clips[window.clip], self._sounds[window.clip]
-        if window.count == 1:
-            wave = audio.read(clip, sound)
-            audio.check(wave, clip)
-            if not self._normalise:
-                return wave
-            mean, variance = wave.mean(dtype=np.float64), wave.var(dtype=np.float64)
-            return audio.normalise(wave, float(mean), float(variance))
-        moments = self._measure(window.clip, clip, sound)
-        wave = audio.read(clip, sound, begin=window.begin, stop=window.stop)
-        return audio.normalise(wave, moments.mean, moments.variance) if self._normalise else wave
-
-    def _measure(self, index: int, clip: Clip, sound: audio.Sound) -> audio.Moments:
-        """Mean and variance of a long clip, read once however many of its windows ask."""
-        with self._measuring:
-            if index not in self._moments:
-                try:
-                    found = audio.moments(clip, sound)
-                    found.check(clip)
-                    self._moments[index] = found
-                except ClipError as error:
-                    self._moments[index] = error
-            known = self._moments[index]
-        if isinstance(known, ClipError):
-            raise known
-        return known
+        if window.count > 1:
+            wave, moments = self._long[window.clip].window(window.number)
+            return audio.normalise(wave, moments.mean, moments.variance) if self._normalise else wave
+        clip = self._clips[window.clip]
+        wave = audio.read(clip, self._sounds[window.clip])
+        audio.check(wave, clip)
+        if not self._normalise:
+            return wave
+        mean, variance = wave.mean(dtype=np.float64), wave.var(dtype=np.float64)
+        return audio.normalise(wave, float(mean), float(variance))

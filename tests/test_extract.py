@@ -22,7 +22,7 @@ from embed.doctor import layer_states
 from embed.extract import Summary, embed
 from embed.manifest import Clip, read_manifest
 from embed.opening import open_backbone
-from tests.run import tone, write_corpus
+from tests.run import ROOT, tone, write_corpus
 from tests.tiny import save_tiny
 
 
@@ -132,6 +132,37 @@ def test_windows_merge_to_the_statistics_over_all_frames(config, tmp_path):
     expected = np.concatenate([states.std(0), states.max(0), states.min(0)])
     stored = states_of(summary, clips[:1], "3")[0]
     np.testing.assert_allclose(stored, expected, rtol=0, atol=1e-5 * np.abs(states).max())
+
+
+def test_an_hour_takes_the_memory_of_a_minute(tmp_path):
+    """Decoded, normalised and merged window by window, in whatever format."""
+    import subprocess
+    import sys
+
+    program = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from embed.config import EmbedConfig
+from embed.extract import embed
+from embed.manifest import Clip
+import resource
+path = Path(sys.argv[1])
+embed([Clip(id="x", path=path)], EmbedConfig(model="mfcc", cache=path.parent / path.stem, device="cpu"))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+    minute = np.tile(tone(1.0, seed=4, rate=8_000), 60)
+    peaks = []
+    for name, times in (("minute", 1), ("hour", 60)):
+        path = tmp_path / f"{name}.ogg"
+        with soundfile.SoundFile(path, "w", 8_000, 1) as file:
+            for _ in range(times):
+                file.write(minute)
+        done = subprocess.run(
+            [sys.executable, "-c", program, str(path), str(ROOT)], capture_output=True, text=True, check=True
+        )
+        peaks.append(int(done.stdout))
+    assert peaks[1] - peaks[0] < 60_000  # kB; the hour at 16 kHz is 230 MB as float32
 
 
 def test_every_frame_is_kept_on_request(config, tmp_path):
