@@ -119,8 +119,8 @@ def _contradictions(table: Table, groups: np.ndarray) -> Finding:
     if voices:
         shared = [f"{names} ({count(n, 'recording')})" for names, n in voices.most_common()]
         told += (
-            f" Speakers that share recordings: {some(shared)}. One voice under two names is in training and "
-            "test at once even in speaker-disjoint folds: give it one name, or drop the copies."
+            f" Speakers that share recordings: {some(shared)}. One voice under two names may be in training "
+            "and test at once even in speaker-disjoint folds: give it one name, or drop the copies."
         )
     for column in filter(None, (table.target, table.text)):
         if columns[column]:
