@@ -11,9 +11,10 @@ from cache.store import FeatureStore
 from embed import audio
 from embed.batching import padded_samples
 from embed.config import EmbedConfig
-from embed.extract import batch_seconds, find_missing, plan, prefetcher
+from embed.extract import batch_seconds, plan, prefetcher
 from embed.forward import Forward
 from embed.manifest import Clip
+from embed.missing import find_missing
 from embed.opening import open_backbone
 
 

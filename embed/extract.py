@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from cache import failures as failure_list
 from cache.errors import ClipError, InputError
 from cache.failures import FailureId
 from cache.identity import Extraction
-from cache.keys import clip_keys
 from cache.space import estimate_bytes, require_space
 from cache.store import FeatureStore
 from embed import audio
@@ -27,6 +25,7 @@ from embed.collect import Collector
 from embed.config import EmbedConfig
 from embed.forward import Forward
 from embed.manifest import Clip
+from embed.missing import Todo, failure_id, find_missing
 from embed.opening import open_backbone
 from embed.prefetch import Prefetcher
 from embed.stopping import Stop
@@ -68,23 +67,6 @@ class Summary:
     stopped: bool
 
 
-@dataclass(frozen=True, kw_only=True)
-class Todo:
-    """Clips to compute, with their keys and sounds; what failed before any sound was decoded."""
-
-    clips: list[Clip]
-    keys: list[str]
-    sounds: list[audio.Sound]
-    cached: int
-    copies: int
-    failures: dict[FailureId, str]
-    succeeded: list[FailureId]
-
-    @property
-    def seconds(self) -> float:
-        return sum(sound.seconds for sound in self.sounds)
-
-
 Report = Callable[[Progress], None]
 
 
@@ -99,60 +81,6 @@ def embed(clips: Sequence[Clip], config: EmbedConfig, *, report: Report | None =
     todo = find_missing(clips, store, config)
     require_space(store.folder, estimate_bytes(extraction, clips=len(todo.keys), seconds=todo.seconds))
     return run(todo, backbone, extraction, store, config, report=report)
-
-
-def failure_id(clip: Clip) -> FailureId:
-    """How a clip is named in failures.csv."""
-    return str(clip.path.resolve()), clip.start, clip.end
-
-
-def find_missing(clips: Sequence[Clip], store: FeatureStore | None, config: EmbedConfig) -> Todo:
-    """Hash the files, ask the store, and read the headers of those it lacks; ClipError if asked to stop.
-
-    No store holds nothing.
-    """
-    failures: dict[FailureId, str] = {}
-
-    def fail(clip: Clip, error: ClipError) -> None:
-        if config.on_error == "stop":
-            raise error
-        failures[failure_id(clip)] = error.reason
-
-    first: dict[str, Clip] = {}
-    copies = 0
-    for clip, key in zip(clips, clip_keys(clips, config.cache), strict=True):
-        if isinstance(key, OSError):
-            told = (key.strerror or str(key)).lower()
-            fail(clip, ClipError(f"cannot be read ({told})", where=str(clip.path)))
-            continue
-        copies += key in first
-        first.setdefault(key, clip)
-    missing = store.missing(first) if store else list(first)
-    held = set(first) - set(missing)
-
-    def probe(key: str) -> audio.Sound | ClipError:
-        try:
-            return audio.probe(first[key])
-        except ClipError as error:
-            return error
-
-    keys, sounds = [], []
-    with ThreadPoolExecutor(8) as pool:
-        for key, sound in zip(missing, pool.map(probe, missing), strict=True):
-            if isinstance(sound, ClipError):
-                fail(first[key], sound)
-            else:
-                keys.append(key)
-                sounds.append(sound)
-    return Todo(
-        clips=[first[key] for key in keys],
-        keys=keys,
-        sounds=sounds,
-        cached=len(held),
-        copies=copies,
-        failures=failures,
-        succeeded=[failure_id(first[key]) for key in held],
-    )
 
 
 def plan(todo: Todo, *, window: float, budget: float) -> list[list[Window]]:
