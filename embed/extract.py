@@ -25,7 +25,7 @@ from embed.collect import Collector
 from embed.config import EmbedConfig
 from embed.forward import Forward
 from embed.manifest import Clip
-from embed.missing import Todo, failure_id, find_missing
+from embed.missing import Todo, find_missing
 from embed.opening import open_backbone
 from embed.prefetch import Prefetcher
 from embed.stopping import Stop
@@ -132,7 +132,7 @@ def run(
         def tell(errors: Iterable[tuple[int, ClipError]]) -> None:
             for index, error in errors:
                 collector.drop(index)
-                failures[failure_id(todo.clips[index])] = error.reason
+                failures.update(dict.fromkeys(todo.ids[index], error.reason))
                 if config.on_error == "stop":
                     raise error
             if report:
@@ -155,7 +155,7 @@ def run(
                 if stop.asked:
                     break
         finally:
-            succeeded = [failure_id(todo.clips[index]) for index in collector.done]
+            succeeded = [name for index in collector.done for name in todo.ids[index]]
             failure_list.update(store.folder, failed=failures, succeeded=[*todo.succeeded, *succeeded])
     elapsed = time.perf_counter() - started
     nothing = not collector.done and not todo.cached
@@ -169,7 +169,7 @@ def run(
     return Summary(
         store=store.folder,
         fingerprint=extraction.fingerprint(),
-        clips=len(todo.clips) + todo.cached + todo.copies + len(todo.failures),
+        clips=todo.clips_asked,
         embedded=len(collector.done),
         cached=todo.cached,
         copies=todo.copies,

@@ -14,14 +14,23 @@ from embed import audio
 from embed.config import EmbedConfig
 from embed.manifest import Clip
 
+PROBING = 8  # headers read at a time: what is waited for is the disk
+
 
 @dataclass(frozen=True, kw_only=True)
 class Todo:
-    """Clips to compute, with their keys and sounds; what failed before any sound was decoded."""
+    """Clips to compute, with their keys and sounds, one for each key.
+
+    ids: the names in failures.csv of all clips with that key: a copy of a clip shares its fate.
+    clips_asked: of the whole table. cached: keys that are held. copies: clips whose key an earlier one has.
+    failures: what failed before any sound was decoded. succeeded: names of the clips that are held.
+    """
 
     clips: list[Clip]
     keys: list[str]
     sounds: list[audio.Sound]
+    ids: list[list[FailureId]]
+    clips_asked: int
     cached: int
     copies: int
     failures: dict[FailureId, str]
@@ -38,40 +47,33 @@ def failure_id(clip: Clip) -> FailureId:
 
 
 def find_missing(clips: Sequence[Clip], store: FeatureStore | None, config: EmbedConfig) -> Todo:
-    """Hash the files, ask the store, and read the headers of those it lacks; ClipError if asked to stop.
+    """Hash the files, ask the store, and read the headers of those it lacks.
 
-    No store holds nothing.
+    No store holds nothing. Raises the ClipError of the first unusable clip with `on_error="stop"`.
     """
     failures: dict[FailureId, str] = {}
 
-    def fail(clip: Clip, error: ClipError) -> None:
+    def fail(ids: Sequence[FailureId], error: ClipError) -> None:
         if config.on_error == "stop":
             raise error
-        failures[failure_id(clip)] = error.reason
+        failures.update(dict.fromkeys(ids, error.reason))
 
     first: dict[str, Clip] = {}
-    copies = 0
+    ids: dict[str, list[FailureId]] = {}
     for clip, key in zip(clips, clip_keys(clips, config.cache), strict=True):
         if isinstance(key, OSError):
             told = (key.strerror or str(key)).lower()
-            fail(clip, ClipError(f"cannot be read ({told})", where=str(clip.path)))
+            fail([failure_id(clip)], ClipError(f"cannot be read ({told})", where=str(clip.path)))
             continue
-        copies += key in first
         first.setdefault(key, clip)
+        ids.setdefault(key, []).append(failure_id(clip))
     missing = store.missing(first) if store else list(first)
     held = set(first) - set(missing)
-
-    def probe(key: str) -> audio.Sound | ClipError:
-        try:
-            return audio.probe(first[key])
-        except ClipError as error:
-            return error
-
     keys, sounds = [], []
-    with ThreadPoolExecutor(8) as pool:
-        for key, sound in zip(missing, pool.map(probe, missing), strict=True):
+    with ThreadPoolExecutor(PROBING) as pool:
+        for key, sound in zip(missing, pool.map(_probe, (first[key] for key in missing)), strict=True):
             if isinstance(sound, ClipError):
-                fail(first[key], sound)
+                fail(ids[key], sound)
             else:
                 keys.append(key)
                 sounds.append(sound)
@@ -79,8 +81,17 @@ def find_missing(clips: Sequence[Clip], store: FeatureStore | None, config: Embe
         clips=[first[key] for key in keys],
         keys=keys,
         sounds=sounds,
+        ids=[ids[key] for key in keys],
+        clips_asked=len(clips),
         cached=len(held),
-        copies=copies,
+        copies=sum(map(len, ids.values())) - len(ids),
         failures=failures,
-        succeeded=[failure_id(first[key]) for key in held],
+        succeeded=[name for key in held for name in ids[key]],
     )
+
+
+def _probe(clip: Clip) -> audio.Sound | ClipError:
+    try:
+        return audio.probe(clip)
+    except ClipError as error:
+        return error

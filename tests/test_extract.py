@@ -243,6 +243,14 @@ class TestBrokenClips:
             assert word.lower() in listed[name].lower(), listed[name]
         assert len(FeatureStore(summary.store).keys()) == 4
 
+    def test_copies_of_a_broken_clip_are_listed_too(self, config, tmp_path):
+        clips = read_manifest(write_corpus(tmp_path, clips=2))
+        for name in ("one.wav", "other.wav"):
+            soundfile.write(tmp_path / name, np.zeros(16_000, np.float32), 16_000)
+        silent = [Clip(id=name, path=tmp_path / name) for name in ("one.wav", "other.wav")]
+        summary = embed([*silent, *clips], config)
+        assert (summary.clips, summary.embedded, len(summary.failures)) == (4, 2, 2)
+
     def test_are_taken_off_the_list_once_mended(self, config, tmp_path):
         clips = read_manifest(write_corpus(tmp_path, clips=3))
         good = clips[0].path.read_bytes()
