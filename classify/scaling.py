@@ -17,7 +17,8 @@ CONSTANT = 1e-6  # a column this much narrower than the widest holds rounding, n
 def standardise(train: np.ndarray, test: np.ndarray, *, variance: bool) -> tuple[np.ndarray, np.ndarray]:
     """Both centred on the training rows' mean, and divided by their deviation if `variance`; float32.
 
-    Raises InputError where all training rows are alike.
+    A column that is constant over the training rows becomes zero in both: nothing was learnt about it. Raises
+    InputError where all columns are.
     """
     mean = train.mean(0, dtype=np.float64)
     train, test = (train - mean).astype(np.float32), (test - mean).astype(np.float32)
@@ -26,10 +27,10 @@ def standardise(train: np.ndarray, test: np.ndarray, *, variance: bool) -> tuple
         raise InputError(
             "every training clip has the same features", do="nothing can be learnt from these states"
         )
+    factor = (scale > CONSTANT * scale.max()).astype(np.float32)
     if variance:
-        scale = np.where(scale > CONSTANT * scale.max(), scale, 1)
-        train, test = train / scale, test / scale
-    return train, test
+        np.divide(factor, scale, out=factor, where=factor > 0)
+    return train * factor, test * factor
 
 
 def deviation(centred: np.ndarray) -> np.ndarray:

@@ -47,6 +47,7 @@ def outer_folds(data: Dataset, *, split: str, folds: int, inner_folds: int, seed
         outer = _partition(data, np.arange(len(data)), folds, grouped=False, seed=seed, what="--folds")
     elif split == "loso":
         speakers = _speakers(data)
+        _enough_speakers(len(data.speaker_names), 2, what="--split loso")
         outer = [np.flatnonzero(speakers == s) for s in range(len(data.speaker_names))]
     else:
         outer = _partition(data, np.arange(len(data)), folds, grouped=True, seed=seed, what="--folds")
@@ -80,11 +81,7 @@ def _partition(
         fold_of = _stratified(y, folds, seed=seed)
     else:
         names, code = np.unique(_speakers(data)[rows], return_inverse=True)
-        if len(names) < folds:
-            raise InputError(
-                f"{what} {folds}, but there {_are(len(names), 'speaker')} to part",
-                do=f"give {what} {len(names)} or fewer" if len(names) > 1 else "try --split random",
-            )
+        _enough_speakers(len(names), folds, what=f"{what} {folds}")
         fold_of = balanced_groups(y, code, folds=folds, seed=seed)[code]
     return [rows[fold_of == fold] for fold in range(folds)]
 
@@ -141,6 +138,15 @@ def _speakers(data: Dataset) -> np.ndarray:
     return data.speakers
 
 
+def _enough_speakers(speakers: int, folds: int, *, what: str) -> None:
+    if speakers == 1:
+        raise InputError(f"{what}, but there is only 1 speaker to part", do="try --split random")
+    if speakers < folds:
+        raise InputError(
+            f"{what}, but there are {speakers} speakers to part", do=f"give {speakers} folds or fewer"
+        )
+
+
 def _enough_clips(data: Dataset, y: np.ndarray, folds: int, *, what: str) -> None:
     counts = np.bincount(y, minlength=len(data.classes))
     rare = int(counts.argmin())
@@ -175,10 +181,8 @@ def _every_class_tested(data: Dataset, outer: list[np.ndarray]) -> None:
 
 
 def _voices(data: Dataset, label: int) -> str:
+    clips = int((data.y == label).sum())
     if data.speakers is None:
-        return f"{int((data.y == label).sum())} clips have it"
-    return f"{_are(len(np.unique(data.speakers[data.y == label])), 'speaker')[4:]} in all with that class"
-
-
-def _are(count: int, noun: str) -> str:
-    return f"is only 1 {noun}" if count == 1 else f"are {count} {noun}s"
+        return f"{clips} in all"
+    speakers = len(np.unique(data.speakers[data.y == label]))
+    return f"{clips} in all, of {speakers} speaker{'s' * (speakers != 1)}"

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import StandardScaler
+
+from cache.errors import InputError
+from classify.scaling import by_speaker, principal_axes, standardise, unit
+
+
+def rows(n: int, width: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, width)) @ rng.standard_normal((width, width))
+    return (X * np.exp(rng.uniform(-3, 3, width)) + 5).astype(np.float32)
+
+
+@given(n=st.integers(3, 40), width=st.integers(1, 30), seed=st.integers(0, 20))
+def test_standardise_is_fitted_on_training_rows_alone(n: int, width: int, seed: int) -> None:
+    train, test = rows(n, width, seed), rows(7, width, seed + 1)
+    scaler = StandardScaler().fit(train.astype(np.float64))
+    ours, others = standardise(train, test, variance=True)
+    np.testing.assert_allclose(ours, scaler.transform(train.astype(np.float64)), atol=2e-4)
+    np.testing.assert_allclose(others, scaler.transform(test.astype(np.float64)), rtol=2e-3, atol=2e-3)
+    assert ours.dtype == others.dtype == np.float32
+
+
+def test_constant_columns_are_dropped_and_all_constant_is_refused() -> None:
+    train = rows(20, 3)
+    train[:, 1] = 0.1 + 3
+    ours, others = standardise(train, train + 1, variance=True)
+    assert not ours[:, 1].any()
+    assert not others[:, 1].any()
+    assert others[:, [0, 2]].all()
+    with pytest.raises(InputError, match="same features"):
+        standardise(np.full((5, 2), 3.0), rows(4, 2), variance=True)
+
+
+@pytest.mark.parametrize(("n", "width"), [(60, 20), (20, 60), (30, 30)])
+def test_principal_axes_are_scikit_learns_with_their_signs(n: int, width: int) -> None:
+    train, _ = standardise(rows(n, width), rows(3, width), variance=True)
+    axes = principal_axes(train)
+    assert axes.shape == (width, min(width, n - 1))
+    np.testing.assert_allclose(axes.T @ axes, np.eye(axes.shape[1]), atol=1e-5)
+    expected = PCA(10, svd_solver="full").fit(train.astype(np.float64))
+    np.testing.assert_allclose(axes[:, :10], expected.components_.T, atol=1e-4)
+
+
+def test_principal_axes_span_the_rows_so_that_products_are_kept() -> None:
+    train, _ = standardise(rows(20, 60), rows(3, 60), variance=True)
+    turned = train @ principal_axes(train)
+    np.testing.assert_allclose(turned @ turned.T, train @ train.T, rtol=1e-4, atol=1e-3)
+    variances = turned.var(0)
+    assert np.all(np.diff(variances) <= 1e-4)
+
+
+def test_rank_is_found_where_columns_repeat() -> None:
+    train = np.hstack([rows(50, 4), rows(50, 4)])
+    train -= train.mean(0)
+    assert principal_axes(train).shape == (8, 4)
+
+
+def test_unit_rows_and_rows_of_zeros() -> None:
+    X = np.vstack([rows(5, 3), np.zeros((1, 3), np.float32)])
+    lengths = np.linalg.norm(unit(X), axis=1)
+    np.testing.assert_allclose(lengths, [1, 1, 1, 1, 1, 0], rtol=1e-6)
+
+
+def test_by_speaker_takes_each_speakers_own_mean_and_deviation() -> None:
+    X, speakers = rows(30, 4), np.arange(30) % 3
+    scaled = by_speaker(X + 10 * speakers[:, None], speakers)
+    for speaker in range(3):
+        np.testing.assert_allclose(scaled[speakers == speaker].mean(0), 0, atol=1e-4)
+        np.testing.assert_allclose(scaled[speakers == speaker].std(0), 1, rtol=1e-3)
+    assert np.isfinite(by_speaker(X[:1], np.zeros(1, int))).all()  # a speaker with one clip
+    with pytest.raises(InputError, match="no speakers"):
+        by_speaker(X, None)
