@@ -19,6 +19,10 @@ from cache.space import require_space
 from cache.spool import Spool
 from cache.store import FeatureStore
 
+BATCH_BYTES = (
+    256 << 20
+)  # in memory at once: each batch reads the whole layer, if the rows are in another order
+
 Format = Literal["h5", "npz", "parquet"]
 
 
@@ -72,7 +76,10 @@ def export(
         # File names need not be UTF-8, what other programs read must be.
         paths=[os.fsencode(path).decode("utf-8", "replace") for _, path in clips],
         width=width,
-        states=(batch for _, batch in store.iterate(layer, keys, stats=chosen)),
+        states=(
+            batch
+            for _, batch in store.iterate(layer, keys, stats=chosen, rows=max(1, BATCH_BYTES // (4 * width)))
+        ),
         about={
             "model": store.extraction.model,
             "fingerprint": store.extraction.fingerprint(),

@@ -37,6 +37,10 @@ class Index:
         self._shard = (np.searchsorted(starts, order, side="right") - 1).astype(np.int32)
         self._row = (order - starts[self._shard]).astype(np.int32)
 
+    def stored(self) -> np.ndarray:
+        """(N,) S32: every digest once, in the order in which they lie on disk."""
+        return self.digests[np.lexsort((self._row, self._shard))]
+
     def kept(self) -> dict[str, np.ndarray]:
         """Shard → (clips,) bool: the copies that are read. The others are duplicates."""
         masks = {name: np.zeros(len(d), bool) for name, d in self.shards.items()}

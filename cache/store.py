@@ -109,8 +109,12 @@ class FeatureStore:
         stats: Sequence[str] | None = None,
         rows: int = 4096,
     ) -> Iterator[tuple[list[str], np.ndarray]]:
-        """Batches (keys, (≤rows, S*D) float32) of the given clips, or of all, in bounded memory."""
-        wanted = self.keys() if keys is None else keys
+        """Batches (keys, (≤rows, S*D) float32) in bounded memory, each as `layer` gives it.
+
+        keys: in this order; by default all, as they lie on disk, which reads each byte once. In any other
+        order each batch reads all chunks that hold one of its clips: the larger the batches, the faster.
+        """
+        wanted = to_keys(self.index().stored()) if keys is None else keys
         for begin in range(0, len(wanted), rows):
             batch = list(wanted[begin : begin + rows])
             yield batch, self.layer(name, batch, stats=stats)

@@ -81,6 +81,43 @@ def test_a_duplicate_is_invisible(store):
     assert store.seconds(list(held)).tolist() == [1.0, 1.0, 1.0]
 
 
+def test_several_layers_at_once(store):
+    held = clips(store.extraction, 4, seed=9)
+    fill(store, held)
+    both = store.layers(["cnn", "0"], list(held), stats=["std"])
+    assert list(both) == ["cnn", "0"]
+    for name, states in both.items():
+        np.testing.assert_array_equal(states, store.layer(name, list(held), stats=["std"]))
+
+
+@pytest.mark.parametrize("rows", [1, 7, 100])
+def test_batches_are_the_layer_in_pieces(store, rows):
+    held = clips(store.extraction, 20, seed=10)
+    fill(store, dict(list(held.items())[:12]))
+    fill(store, dict(list(held.items())[8:]))
+    batches = list(store.iterate("1", rows=rows, stats=["mean"]))
+    keys = [key for batch, _ in batches for key in batch]
+    assert sorted(keys) == sorted(held)
+    assert max(len(batch) for batch, _ in batches) <= rows
+    whole = store.layer("1", keys, stats=["mean"])
+    np.testing.assert_array_equal(np.concatenate([states for _, states in batches]), whole)
+    asked = list(held)[3:9]
+    batches = list(store.iterate("1", asked, rows=rows))
+    assert [key for batch, _ in batches for key in batch] == asked
+    np.testing.assert_array_equal(np.concatenate([s for _, s in batches]), store.layer("1", asked))
+
+
+def test_each_clip_has_its_seconds_and_the_path_where_it_was_first_seen(store):
+    first, second = clips(store.extraction, 2, seed=11).items()
+    with store.writer() as writer:
+        writer.add(first[0], first[1], frames=10, seconds=0.25, path="sub/a é.wav")
+        writer.add(second[0], second[1], frames=20, seconds=4.5)
+    assert store.seconds([second[0], first[0]]).tolist() == [4.5, 0.25]
+    assert store.paths([second[0], first[0]]) == ["", "sub/a é.wav"]
+    with pytest.raises(MissingStatesError):
+        store.seconds(["f" * 64])
+
+
 def test_every_frame_of_a_clip_that_came_in_parts(tmp_path, monkeypatch):
     monkeypatch.setattr("cache.writer.SHARD_BYTES", 20_000)  # so that the long clip streams to its own shard
     store = FeatureStore.create(tmp_path, extraction(stats=(FRAME,)))
