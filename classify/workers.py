@@ -5,13 +5,15 @@ from __future__ import annotations
 import multiprocessing
 import os
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 Run = Callable[[Any], Iterator[Any]]
 
@@ -43,13 +45,14 @@ def messages(run: Run, units: Sequence[Any], *, jobs: int) -> Iterator[Any]:
     pipes: dict[Connection, Any] = {}
     waiting = list(reversed(units))
     try:
-        for _ in range(min(jobs, len(units))):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_work, args=(run, theirs), daemon=True)
-            process.start()
-            theirs.close()
-            pipes[ours] = process
-            ours.send(waiting.pop())
+        with _environment(ONE_THREAD):
+            for _ in range(min(jobs, len(units))):
+                ours, theirs = context.Pipe()
+                process = context.Process(target=_work, args=(run, theirs), daemon=True)
+                process.start()
+                theirs.close()
+                pipes[ours] = process
+                ours.send(waiting.pop())
         busy = set(pipes)
         while busy:
             for pipe in [pipe for pipe in wait(list(busy)) if isinstance(pipe, Connection)]:
@@ -80,7 +83,7 @@ def messages(run: Run, units: Sequence[Any], *, jobs: int) -> Iterator[Any]:
 
 def _work(run: Run, pipe: Connection) -> None:
     """Run units until the pipe closes."""
-    with threadpool_limits(1), suppress(EOFError, BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
         while True:
             unit = pipe.recv()
             try:
@@ -92,6 +95,21 @@ def _work(run: Run, pipe: Connection) -> None:
                 pipe.send(_Failed(error, traceback.format_exc()))
                 return
             pipe.send(_Finished())
+
+
+@contextmanager
+def _environment(changes: Mapping[str, str]) -> Iterator[None]:
+    """Set variables for the processes started meanwhile: libraries read them once, when they are loaded."""
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def job_count(jobs: int) -> int:
