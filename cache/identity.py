@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from dataclasses import asdict, dataclass, field, fields
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from cache.errors import StoreError
@@ -55,6 +58,20 @@ class Extraction:
         """Bytes of one row (a clip, or with every frame kept a frame) over all layers."""
         size = 2 if self.dtype == "float16" else 4
         return sum(self.widths) * len(self.stats) * size
+
+    def embed_command(self, cache: Path) -> str:
+        """What a person would type to compute such states of more clips."""
+        numbers = [layer for layer in self.layers if layer.isdecimal()]
+        span = [f"{numbers[0]}-{numbers[-1]}"] if len(numbers) > 1 else numbers
+        steps = [int(b) - int(a) for a, b in pairwise(numbers)]
+        layers = [*(span if set(steps) <= {1} else numbers), *(x for x in self.layers if x not in numbers)]
+        words = ["python", "cli.py", "embed", "TABLE", "--model", self.model, "--cache", str(cache)]
+        words += ["--revision", self.revision] if self.revision else []
+        words += ["--seed", self.weights.removeprefix("seed:")] if self.weights.startswith("seed:") else []
+        words += ["--layers", ",".join(layers)]
+        words += ["--frames"] if self.stats == (FRAME,) else ["--stats", ",".join(self.stats)]
+        words += ["--dtype", self.dtype, "--precision", self.precision, "--window", f"{self.window:g}"]
+        return shlex.join(words)
 
     def to_json(self) -> str:
         return json.dumps({"fingerprint": self.fingerprint(), **asdict(self)}, indent=2) + "\n"

@@ -7,7 +7,6 @@ import re
 from binascii import Error as HexError
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -137,19 +136,18 @@ class FeatureStore:
 
     def seconds(self, keys: Sequence[str]) -> np.ndarray:
         """(N,) float32: each clip's length. Raises MissingStatesError."""
-        return np.array(self._column("seconds", keys), np.float32)
+        return self._column("seconds", keys, np.float32)
 
     def paths(self, keys: Sequence[str]) -> list[str]:
         """Where each clip was first seen; empty if that was not told. Raises MissingStatesError."""
-        return [os.fsdecode(path) for path in self._column("paths", keys)]
+        return [os.fsdecode(path) for path in self._column("paths", keys, object)]
 
-    def _column(self, name: str, keys: Sequence[str]) -> list[Any]:
+    def _column(self, name: str, keys: Sequence[str], dtype: type) -> np.ndarray:
         """A column of the shards' tables, for each key."""
-        out: list[Any] = [None] * len(keys)
+        out: np.ndarray = np.empty(len(keys), dtype)
 
         def fill(file: h5py.File, place: Place) -> None:
-            for at, value in zip(place.wanted, file[name][()][place.rows].tolist(), strict=True):
-                out[at] = value
+            out[place.wanted] = file[name][()][place.rows]
 
         self._visit(keys, fill)
         return out
@@ -221,7 +219,7 @@ class FeatureStore:
             f"{len(absent)} of {asked} clips are not held ({first})",
             keys=absent,
             where=str(self.folder),
-            do=f"compute them: python cli.py embed CLIPS.csv --model {self.extraction.model}",
+            do=f"run: {self.extraction.embed_command(self.folder.parent.parent)}",
         )
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -105,6 +108,48 @@ def test_only_one_process_may_do_it(tmp_path):
         compact(store)
     assert (store.folder / LOCK).exists()
     compact(store)
+
+
+STEPS = ["open", "pwrite", "ftruncate", "fsync", "replace", "unlink"]
+
+
+def test_no_order_of_failure_loses_a_clip(tmp_path, monkeypatch):
+    """The disk fails at the n-th call that changes it, for every n there is."""
+    calls, good = -(10**9), 0
+
+    def broken(real):
+        def call(*arguments, **options):
+            nonlocal calls
+            calls += 1
+            if calls > good:
+                raise OSError(errno.EIO, "Input/output error")
+            return real(*arguments, **options)
+
+        return call
+
+    for step in STEPS:
+        owner = Path if step in ("replace", "unlink") else os
+        monkeypatch.setattr(owner, step, broken(getattr(owner, step)))
+    while True:
+        store = FeatureStore.create(tmp_path / str(good), extraction())
+        held = clips(store.extraction, 4, seed=7)
+        for begin in (0, 1):
+            fill(store, {key: held[key] for key in list(held)[begin : begin + 3]})
+        calls = 0
+        try:
+            compact(store)
+            break
+        except StoreError as error:
+            assert "Input/output error" in str(error), error  # noqa: PT017 - the last round has no error
+        finally:
+            calls = -(10**9)
+        assert not verify(store).damaged
+        check(store, held)
+        assert compact(store).shards_after == 1
+        check(store, held)
+        assert verify(store).unfinished == []
+        good += 1
+    assert good > 3 * len(STEPS)
 
 
 KILLED_AT_STEP = """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -104,6 +105,27 @@ def test_bytes_and_widths():
     assert kind.bytes_per_row() == (8 + 8 + 4) * 2 * 2
     assert replace(kind, dtype="float32").bytes_per_row() == 2 * kind.bytes_per_row()
     assert [kind.width(layer) for layer in kind.layers] == [8, 8, 4]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({}, "--model tiny --cache features --seed 0 --layers 0-1,cnn --stats mean,std --dtype float16 "),
+        (
+            {"model": "my model", "weights": "ab", "revision": "c0ffee"},
+            "'my model' --cache features --revision c0ffee",
+        ),
+        ({"layers": ("0", "1", "2", "12", "final"), "widths": (1,) * 5}, "--layers 0,1,2,12,final "),
+        ({"layers": ("9",), "widths": (1,)}, "--layers 9 "),
+        ({"layers": ("mfcc",), "widths": (1,)}, "--layers mfcc "),
+        ({"stats": ("frame",)}, "--frames "),
+        ({"window": 7.5, "precision": "bf16"}, "--precision bf16 --window 7.5"),
+    ],
+)
+def test_the_command_that_computes_it_says_all_that_decides_it(change, told):
+    command = extraction(**change).embed_command(Path("features"))
+    assert command.startswith("python cli.py embed TABLE --model ")
+    assert told in f"{command} "
 
 
 def test_a_whole_file_is_known_by_its_content():
