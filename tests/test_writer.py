@@ -136,6 +136,7 @@ def test_no_order_of_failure_leaves_a_wrong_store(tmp_path, monkeypatch, frames)
 
         return call
 
+    monkeypatch.setattr(os, "fsync", lambda handle: None)  # only a power cut could tell, and it takes time
     for step in STEPS:
         owner = Path if step == "replace" else os
         monkeypatch.setattr(owner, step, broken(getattr(owner, step)))
