@@ -104,7 +104,9 @@ def _contradictions(table: Table, groups: np.ndarray) -> Finding:
         values = {"speaker": {clip.speaker or "" for clip in clips}}
         for column in filter(None, (table.target, table.text)):
             values[column] = {clip.labels.get(column, "") for clip in clips}
-        odd = {column: sorted(found) for column, found in values.items() if len(found) > 1}
+        # An empty cell says nothing, so it contradicts nothing.
+        told = {column: sorted(found - {""}) for column, found in values.items()}
+        odd = {column: found for column, found in told.items() if len(found) > 1}
         if odd:
             reason = "; ".join(f"{column} {' or '.join(found)}" for column, found in odd.items())
             evidence.append(f"{' = '.join(table.ids(rows))}: {reason}")
@@ -113,18 +115,18 @@ def _contradictions(table: Table, groups: np.ndarray) -> Finding:
     item = "copies that disagree"
     numbers = {"sets": float(len(evidence))} | {f"differing_{name}": float(n) for name, n in columns.items()}
     if not evidence:
-        told = "No copies differ in speaker, label or text."
-        return Finding(item=item, verdict="fine", told=told, numbers=numbers)
-    told = f"{count(len(evidence), 'set')} of copies disagree: a fault of the corpus."
+        text = "No copies differ in speaker, label or text."
+        return Finding(item=item, verdict="fine", told=text, numbers=numbers)
+    text = f"{count(len(evidence), 'set')} of copies disagree: a fault of the corpus."
     if voices:
         shared = [f"{names} ({count(n, 'recording')})" for names, n in voices.most_common()]
-        told += (
+        text += (
             f" Speakers that share recordings: {some(shared)}. One voice under two names may be in training "
             "and test at once even in speaker-disjoint folds: give it one name, or drop the copies."
         )
     for column in filter(None, (table.target, table.text)):
         if columns[column]:
-            told += (
+            text += (
                 f" {count(columns[column], 'set')} differ in {column}: at most one can be right, drop them."
             )
-    return Finding(item=item, verdict="look", told=told, numbers=numbers, evidence=tuple(evidence))
+    return Finding(item=item, verdict="look", told=text, numbers=numbers, evidence=tuple(evidence))

@@ -211,6 +211,14 @@ def test_identical_files_in_one_part_that_disagree_in_the_label(clips, cache, tm
     assert others(report) == {"identical audio", "copies that disagree"}
 
 
+def test_copies_of_which_one_says_nothing_do_not_disagree(clips, cache):
+    model = find(clips, speaker="s0", word="w1", emotion="calm")
+    silent = dataclasses.replace(model, id="copy", speaker=None, labels={"emotion": "calm"})
+    report = audit([*clips, silent], target="emotion", cache=cache)
+    assert report.of("identical audio").verdict == "look"
+    assert report.of("copies that disagree").verdict == "fine"
+
+
 def louder_and_later(path: Path, wave: np.ndarray) -> None:
     soundfile.write(path, np.concatenate([np.zeros(1234, np.float32), 0.3 * wave[800:]]), RATE)
 
