@@ -13,6 +13,7 @@ from cache import commands as cache_commands
 from cache.console import print_json, say
 from cache.errors import InputError
 from classify import commands as classify_commands
+from classify import trust_commands
 from embed import commands as embed_commands
 from embed import manifest_commands
 
@@ -26,6 +27,9 @@ app = typer.Typer(
 app.add_typer(manifest_commands.app, name="manifest")
 app.command()(embed_commands.embed)
 app.command()(classify_commands.classify)
+app.command()(trust_commands.audit)
+app.command()(trust_commands.compare)
+app.command()(trust_commands.protocols)
 app.add_typer(cache_commands.app, name="cache")
 app.command()(embed_commands.models)
 app.command()(embed_commands.doctor)

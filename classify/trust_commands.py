@@ -1,0 +1,160 @@
+"""The commands `audit`, `compare` and `protocols`: parse, call one function, print."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast, get_args
+
+import typer
+
+from cache.console import print_json, print_table, say
+from cache.errors import InputError
+from classify.config import StudyConfig
+from classify.metrics import Metric
+from embed.config import DEFAULT_CACHE
+
+if TYPE_CHECKING:
+    from classify.compare import Comparison, Entry
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
+SHOWN = 5  # pieces of evidence told for each finding; all are in --json
+
+
+def audit(
+    table: Annotated[Path, typer.Argument(help="Table of clips: CSV, TSV or Parquet.", show_default=False)],
+    target: Annotated[str, typer.Option(help="Column with the label.")] = StudyConfig.target,
+    splits: Annotated[
+        Path | None, typer.Option(help="splits.json of a run, to look for leaks between its parts.")
+    ] = None,
+    text: Annotated[str | None, typer.Option(help="Column with what is said, if not found.")] = None,
+    source: Annotated[
+        str | None, typer.Option(help="Column with the recording that a clip was cut from.")
+    ] = None,
+    cache: Annotated[Path, typer.Option(help="Folder where hashes are remembered.")] = DEFAULT_CACHE,
+    path_column: Annotated[str | None, typer.Option(help="Column with the audio files.")] = None,
+    speaker_column: Annotated[str | None, typer.Option(help="Column with the speakers.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Look through a table and its sound for leaks, faults and clues to the label that are not speech."""
+    from classify.audit import audit as run_audit
+    from embed.manifest import read_manifest
+
+    clips = read_manifest(table, path_column=path_column, speaker_column=speaker_column, must_exist=False)
+    found = run_audit(
+        clips,
+        target=target,
+        cache=cache,
+        assignment=None if splits is None else _assignment(splits),
+        text=text,
+        source=source,
+    )
+    if as_json:
+        print_json({**vars(found), "verdict": found.verdict})
+        return
+    print_table([vars(row) for row in found.classes])
+    print()
+    for finding in found.findings:
+        print(f"{finding.verdict:4}  {finding.item}: {finding.told}")
+        if finding.verdict != "fine":
+            for piece in finding.evidence[:SHOWN]:
+                print(f"        {piece}")
+            if len(finding.evidence) > SHOWN:
+                print(f"        … and {len(finding.evidence) - SHOWN} more")
+    for line in found.unchecked:
+        say(f"not looked at: {line}")
+    print(f"\nverdict: {found.verdict}")
+
+
+def _assignment(splits: Path) -> list[tuple[list[str], list[str]]]:
+    """The ids of training and test clips of each outer fold. Raises InputError."""
+    from classify.runfolder import read_json
+
+    try:
+        return [(fold["train"], fold["test"]) for fold in read_json(splits)["folds"]]
+    except (KeyError, TypeError) as error:
+        raise InputError("is no splits.json", where=str(splits), do="take one from a run folder") from error
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders; one alone has its own systems compared.")],
+    system: Annotated[
+        str, typer.Option(help="Which system of each run: selected, or LAYER/HEAD.")
+    ] = "selected",
+    metric: Annotated[str, typer.Option(help=f"Of {', '.join(get_args(Metric))}.")] = "uar",
+    seed: Annotated[int, typer.Option(help="Of the resampling.")] = StudyConfig.seed,
+    as_json: Json = False,
+) -> None:
+    """Set runs side by side on the same clips: paired intervals over speakers and corrected tests."""
+    from classify.compare import compare as compare_runs
+    from classify.compare import rank
+
+    chosen = cast("Metric", metric)
+    if len(runs) == 1:
+        entries = rank(runs[0], metric=chosen, seed=seed)
+        if as_json:
+            print_json(entries)
+        else:
+            print_table([_row(entry, chosen) for entry in entries])
+        return
+    found = compare_runs(runs, system=system, metric=chosen, seed=seed)
+    if as_json:
+        print_json(found)
+        return
+    print_table([_row(entry, chosen) for entry in found.entries])
+    print()
+    print_table(_pairs(found), title="pairs; p values in brackets are corrected for all pairs (Holm 1979)")
+    for note in found.notes:
+        say(f"note: {note}")
+
+
+def _row(entry: Entry, metric: Metric) -> dict[str, object]:
+    score = entry.scores[metric]
+    return {
+        "run": entry.run,
+        "system": entry.system,
+        "model": entry.model,
+        "split": entry.split,
+        metric: score.value,
+        "95 % interval": "" if score.low is None else f"[{score.low:.3f}, {score.high:.3f}]",
+        "stands": "best" if entry.best else "within noise of the best" if entry.within_noise else "",
+    }
+
+
+def _pairs(found: Comparison) -> list[dict[str, object]]:
+    rows = []
+    for pair in found.pairs:
+        first, second = found.entries[pair.first], found.entries[pair.second]
+        apart = pair.difference
+        corrected = "" if pair.corrected is None else f"{pair.corrected.p:.3g} ({pair.corrected_holm:.3g})"
+        rows.append(
+            {
+                "pair": f"{first.run} - {second.run}",
+                f"{found.metric} difference": apart.value,
+                "95 % interval": f"[{apart.low:.3f}, {apart.high:.3f}]",
+                "p over speakers": f"{apart.p:.3g} ({pair.difference_holm:.3g})",
+                "McNemar p": f"{pair.mcnemar.p:.3g} ({pair.mcnemar_holm:.3g})",
+                "corrected t p": ""
+                if corrected is None
+                else f"{corrected.p:.3g} ({pair.corrected_holm:.3g})",
+            }
+        )
+    return rows
+
+
+def protocols(as_json: Json = False) -> None:
+    """Fixed, published splits by name, and what each of them leaks."""
+    from classify.protocols import PROTOCOLS
+
+    rows = [
+        {
+            "name": one.name,
+            "corpus": one.published.corpus,
+            "clips": one.published.clips,
+            "leaks": one.leaks,
+        }
+        for one in PROTOCOLS.values()
+    ]
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(rows)
