@@ -133,9 +133,7 @@ def _pairs(found: Comparison) -> list[dict[str, object]]:
                 "95 % interval": f"[{apart.low:.3f}, {apart.high:.3f}]",
                 "p over speakers": f"{apart.p:.3g} ({pair.difference_holm:.3g})",
                 "McNemar p": f"{pair.mcnemar.p:.3g} ({pair.mcnemar_holm:.3g})",
-                "corrected t p": ""
-                if corrected is None
-                else f"{corrected.p:.3g} ({pair.corrected_holm:.3g})",
+                "corrected t p": corrected,
             }
         )
     return rows
