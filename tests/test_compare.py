@@ -287,5 +287,6 @@ def test_a_real_study_can_be_compared(tmp_path):
     assert (found.clips, found.speakers, found.folds) == (48, 8, 4)
     assert found.pairs[0].difference.high < 0
     summary = json.loads((runs[1] / "summary.json").read_text())
-    assert summary["selected"]["uar"]["value"] == pytest.approx(found.entries[1].scores["uar"].value)
+    ours = found.entries[1].scores["uar"]
+    assert summary["selected"]["uar"] == pytest.approx(vars(ours))
     assert [entry.system for entry in rank(runs[0])] == ["0/logreg"]
