@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast, get_args
 
@@ -15,6 +17,7 @@ from embed.config import DEFAULT_CACHE
 
 if TYPE_CHECKING:
     from classify.compare import Comparison, Entry
+    from embed.manifest import Clip
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 SHOWN = 5  # pieces of evidence told for each finding; all are in --json
@@ -29,6 +32,9 @@ def audit(
     text: Annotated[str | None, typer.Option(help="Column with what is said, if not found.")] = None,
     source: Annotated[
         str | None, typer.Option(help="Column with the recording that a clip was cut from.")
+    ] = None,
+    corpus: Annotated[
+        str | None, typer.Option(help="As in `manifest`: what its reader remarks on this copy is told too.")
     ] = None,
     cache: Annotated[Path, typer.Option(help="Folder where hashes are remembered.")] = DEFAULT_CACHE,
     path_column: Annotated[str | None, typer.Option(help="Column with the audio files.")] = None,
@@ -47,6 +53,7 @@ def audit(
         assignment=None if splits is None else _assignment(splits),
         text=text,
         source=source,
+        notes=() if corpus is None else _notes(corpus, clips),
     )
     if as_json:
         print_json({**vars(found), "verdict": found.verdict})
@@ -63,6 +70,16 @@ def audit(
     for line in found.unchecked:
         say(f"not looked at: {line}")
     print(f"\nverdict: {found.verdict}")
+
+
+def _notes(corpus: str, clips: Sequence[Clip]) -> list[str]:
+    """What a corpus's reader remarks on the folder that holds all clips. Raises InputError."""
+    from embed.corpora import CORPORA
+
+    if corpus not in CORPORA:
+        raise InputError(f"--corpus {corpus}", do=f"choose from {', '.join(CORPORA)}")
+    folder = Path(os.path.commonpath([clip.path.resolve().parent for clip in clips]))
+    return list(CORPORA[corpus](folder).notes)
 
 
 def _assignment(splits: Path) -> list[tuple[list[str], list[str]]]:

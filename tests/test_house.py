@@ -160,3 +160,11 @@ def test_an_unknown_command_is_one_clear_message():
     assert done.returncode == 2
     assert "clasify" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_file_has_its_line_in_the_architecture(room):
+    told = (ROOT / "ARCHITECTURE.md").read_text()
+    for path in (ROOT / room).glob("[!_]*.py"):
+        assert f"| `{path.name}` | " in told, path.name
+        assert ast.get_docstring(ast.parse(path.read_text())), path.name
