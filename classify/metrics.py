@@ -71,27 +71,6 @@ class Interval:
     high: float
 
 
-def interval(
-    counts: np.ndarray, *, metric: Metric, seed: int, resamples: int = 2000, level: float = 0.95
-) -> Interval:
-    """Percentile bootstrap over clusters (Efron & Tibshirani 1993).
-
-    counts: (clusters, K, K) confusion counts of each speaker, or of each clip where speakers are not known.
-    Clips of one speaker rise and fall together, so that resampling clips alone gives intervals that are too
-    narrow. With a single cluster there is nothing to resample, and low and high are NaN.
-    """
-    value = float(SCORES[metric](counts.sum(0)))
-    clusters, classes, _ = counts.shape
-    if clusters < 2:
-        return Interval(value, float("nan"), float("nan"))
-    rng = np.random.default_rng(seed)
-    weights = rng.multinomial(clusters, np.full(clusters, 1 / clusters), size=resamples)
-    drawn = (weights @ counts.reshape(clusters, -1).astype(np.float64)).reshape(resamples, classes, classes)
-    tail = (1 - level) / 2
-    low, high = np.nanquantile(SCORES[metric](drawn), (tail, 1 - tail))
-    return Interval(value, float(low), float(high))
-
-
 def cluster_counts(y: np.ndarray, predicted: np.ndarray, clusters: np.ndarray, *, classes: int) -> np.ndarray:
     """(clusters, K, K) confusion counts of each cluster."""
     _, code = np.unique(clusters, return_inverse=True)

@@ -107,9 +107,12 @@ def write_results(out: Path, rows: Sequence[Row]) -> None:
 
 
 def write_predictions(
-    out: Path, data: Dataset, folds: Sequence[OuterFold], systems: Iterable[tuple[str, int, Outcome]]
+    out: Path,
+    data: Dataset,
+    folds: Sequence[OuterFold],
+    systems: Iterable[tuple[str, Sequence[Outcome]]],
 ) -> None:
-    """systems: (name, fold, outcome); `selected` and `LAYER/HEAD`, each over all folds."""
+    """Out-of-fold predictions. systems: (name, its outcome on each fold)."""
     header = [
         "clip",
         "fold",
@@ -121,21 +124,14 @@ def write_predictions(
     ]
 
     def lines() -> Iterable[list[str]]:
-        for system, fold, outcome in systems:
-            for row, predicted, p in zip(
-                folds[fold].outer.test, outcome.predicted, outcome.probability, strict=True
-            ):
-                speaker = "" if data.speakers is None else data.speaker_names[data.speakers[row]]
-                label = data.classes[data.y[row]]
-                yield [
-                    data.ids[row],
-                    str(fold),
-                    speaker,
-                    system,
-                    label,
-                    data.classes[predicted],
-                    *map("{:.5f}".format, p),
-                ]
+        for system, outcomes in systems:
+            for outcome in outcomes:
+                fold = outcome.id.fold
+                known = zip(folds[fold].outer.test, outcome.predicted, outcome.probability, strict=True)
+                for row, predicted, p in known:
+                    speaker = "" if data.speakers is None else data.speaker_names[data.speakers[row]]
+                    labels = (data.classes[data.y[row]], data.classes[predicted])
+                    yield [data.ids[row], str(fold), speaker, system, *labels, *map("{:.5f}".format, p)]
 
     write_csv(out / PREDICTIONS, header, lines())
 

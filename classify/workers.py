@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -29,7 +29,7 @@ class _Finished:
     pass
 
 
-def messages(run: Run, units: Sequence[Any], *, jobs: int) -> Iterator[Any]:
+def messages(run: Run, units: Sequence[Any], *, jobs: int) -> Generator[Any, None, None]:
     """Whatever `run(unit)` yields, of all units, as it comes; each process uses one thread.
 
     run: a module-level function that yields messages; it and the units are pickled. With one job the work is

@@ -83,7 +83,11 @@ def test_arrays_are_made_once_and_given_up_beyond_the_budget() -> None:
     made: list[str] = []
 
     def make(name: str, size: int) -> None:
-        shared.keep((name,), lambda: made.append(name) or np.zeros(size, np.uint8))
+        def new() -> np.ndarray:
+            made.append(name)
+            return np.zeros(size, np.uint8)
+
+        shared.keep((name,), new)
 
     shared._budget = 100
     make("a", 60)

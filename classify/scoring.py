@@ -1,0 +1,92 @@
+"""Scores of what a study predicted, against the labels of the outer test clips."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, get_args
+
+import numpy as np
+
+from classify import metrics
+from classify.bootstrap import score_intervals
+from classify.config import Metric
+from classify.dataset import Dataset
+from classify.search import Outcome
+from classify.splits import OuterFold
+
+Chosen = Sequence[Outcome]  # one for each outer fold, in order: a system
+
+
+class Scorer:
+    """Scores systems on the outer test parts of a study."""
+
+    def __init__(self, data: Dataset, folds: Sequence[OuterFold], *, seed: int) -> None:
+        self._data, self._folds, self._seed = data, folds, seed
+        self._classes = len(data.classes)
+        rows = np.concatenate([fold.outer.test for fold in folds])
+        self._y = data.y[rows]
+        self._clusters = rows if data.speakers is None else data.speakers[rows]
+
+    def pooled(self, systems: Sequence[Chosen]) -> list[dict[str, Any]]:
+        """For each system each metric over all outer test clips together, with an interval over speakers."""
+        counts = np.stack([self._by_cluster(chosen) for chosen in systems], axis=1)
+        told: list[dict[str, Any]] = [{} for _ in systems]
+        for name in get_args(Metric):
+            found = score_intervals(counts, metric=name, seed=self._seed)
+            for entry, interval in zip(told, found, strict=True):
+                entry[name] = asdict(interval)
+        return told
+
+    def on_fold(self, outcome: Outcome) -> dict[str, float]:
+        """Each metric on one outer fold."""
+        y = self._data.y[self._folds[outcome.id.fold].outer.test]
+        return _scores(metrics.confusion(y, outcome.predicted, classes=self._classes))
+
+    def details(self, chosen: Chosen) -> dict[str, Any]:
+        """What stands behind a system's three headline scores."""
+        counts = self._by_cluster(chosen)
+        probability = np.concatenate([outcome.probability for outcome in chosen])
+        by_fold = [self.on_fold(outcome) for outcome in chosen]
+        known = self._data.speakers is not None
+        return {
+            "over_folds": {name: _mean_and_sd([scores[name] for scores in by_fold]) for name in by_fold[0]},
+            "over_speakers": _scores(counts) if known else None,
+            "log_loss": metrics.log_loss(self._y, probability),
+            "calibration_error": metrics.calibration_error(self._y, probability),
+            **self._by_class(counts.sum(0)),
+        }
+
+    def majority(self) -> dict[str, Any]:
+        """What always saying a fold's most frequent training class would score."""
+        predicted = [
+            np.full(len(fold.outer.test), np.bincount(self._data.y[fold.outer.train]).argmax())
+            for fold in self._folds
+        ]
+        scores = _scores(metrics.confusion(self._y, np.concatenate(predicted), classes=self._classes))
+        return {name: {"value": value} for name, value in scores.items()}
+
+    def _by_cluster(self, chosen: Chosen) -> np.ndarray:
+        """(clusters, K, K) confusion counts of each speaker, or of each clip where speakers are not known."""
+        predicted = np.concatenate([outcome.predicted for outcome in chosen])
+        return metrics.cluster_counts(self._y, predicted, self._clusters, classes=self._classes)
+
+    def _by_class(self, counts: np.ndarray) -> dict[str, Any]:
+        recall, precision = metrics.recall(counts), metrics.precision(counts)
+        return {
+            "classes": [
+                {"class": name, "clips": counts[k].sum(), "recall": recall[k], "precision": precision[k]}
+                for k, name in enumerate(self._data.classes)
+            ],
+            "confusion": {"counts": counts, "rates": counts / np.maximum(counts.sum(1, keepdims=True), 1)},
+        }
+
+
+def _scores(counts: np.ndarray) -> dict[str, float]:
+    """Each metric; of several tables the mean, so that a talkative speaker weighs no more than the others."""
+    return {name: float(np.mean(score(counts))) for name, score in metrics.SCORES.items()}
+
+
+def _mean_and_sd(values: Sequence[float]) -> dict[str, float]:
+    sd = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+    return {"mean": float(np.mean(values)), "sd": sd}
