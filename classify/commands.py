@@ -11,7 +11,7 @@ import typer
 
 from cache.console import print_json, print_table, say
 from cache.errors import InputError
-from classify.config import PRUNERS, SAMPLERS, SPLITS, StudyConfig
+from classify.config import MIX, PRUNERS, SAMPLERS, SPLITS, StudyConfig
 from classify.metrics import Metric
 from classify.scaling import Scaling
 from embed.config import DEFAULT_CACHE
@@ -90,13 +90,22 @@ def _interval(score: Mapping[str, Any]) -> str:
 
 
 def classify(
-    table: Annotated[Path, typer.Argument(help="Table of clips: CSV, TSV or Parquet.", show_default=False)],
-    model: Annotated[str, typer.Option(help="Model whose cached states are probed, as for embed.")],
     out: Annotated[Path, typer.Option(help="Run folder to write; an interrupted run goes on in it.")],
+    table: Annotated[Path | None, typer.Argument(help="Table of clips: CSV, TSV or Parquet.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Model whose cached states are probed, as for embed.")
+    ] = None,
+    repeat: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            help="run.json of a run to make again; only --out, --jobs, --storage and --memory are free.",
+        ),
+    ] = None,
     cache: Annotated[Path, typer.Option(help="Folder of the stores.")] = DEFAULT_CACHE,
     target: Annotated[str, typer.Option(help="Column with the label.")] = StudyConfig.target,
     heads: Annotated[str, typer.Option(help="Heads, comma-separated.")] = ",".join(StudyConfig.heads),
-    layers: Annotated[str, typer.Option(help="all, or names and ranges: 0-6,9,final.")] = "all",
+    layers: Annotated[str, typer.Option(help="all, or as in 0-6,9,final; mix weighs all.")] = "all",
     stats: Annotated[str, typer.Option(help="Statistics that may be used; all that are cached.")] = "",
     scalings: Annotated[
         str, typer.Option(help=f"Ways of scaling that are searched, of {','.join(SCALINGS)}.")
@@ -135,6 +144,16 @@ def classify(
 
     Outer folds score, inner folds choose layer, head and parameters; no choice ever sees the test part.
     """
+    manner: dict[str, Any] = {"jobs": jobs, "storage": storage, "memory": parse_bytes(memory)}
+    if repeat is not None:
+        if table is not None or model is not None:
+            raise InputError("--from brings its own table and model", do="leave TABLE and --model out")
+        _again(repeat, out, manner, as_json=as_json)
+        return
+    if table is None or model is None:
+        raise InputError(
+            "classify needs a table of clips and --model", do="or --from run.json of another run"
+        )
     config = StudyConfig(
         target=target,
         heads=_names(heads),
@@ -148,10 +167,8 @@ def classify(
         metric=cast("Metric", metric),
         sampler=sampler,
         pruner=pruner,
-        jobs=jobs,
-        storage=storage,
         seed=seed,
-        memory=parse_bytes(memory),
+        **manner,
     )
     from cache.locate import find_store
     from embed.layers import parse_layers
@@ -167,19 +184,45 @@ def classify(
         fingerprint=fingerprint,
     )
     if layers != "all":
-        config = replace(config, layers=parse_layers(layers, store.extraction.layers))
-    tell_summary(out, run(clips, store, out, config), as_json=as_json)
+        config = replace(config, layers=parse_layers(layers, store.extraction.layers, also=(MIX,)))
+    command = {"table": str(table.resolve()), "path_column": path_column, "speaker_column": speaker_column}
+    tell_summary(out, run(clips, store, out, config, command=command), as_json=as_json)
 
 
-def run(clips: Sequence[Clip], store: FeatureStore, out: Path, config: StudyConfig) -> dict[str, Any]:
-    """Search with a progress line; the run's summary."""
+def _again(record: Path, out: Path, manner: dict[str, Any], *, as_json: bool) -> None:
+    """Make the run of a run.json once more."""
+    from classify.repeating import read_recorded
+    from embed.manifest import read_manifest
+
+    told = read_recorded(record, manner=manner)
+    columns = {"path_column": told.path_column, "speaker_column": told.speaker_column}
+    command = {"table": str(told.table), **columns}
+    clips = read_manifest(
+        told.table,
+        path_column=told.path_column,
+        speaker_column=told.speaker_column,
+        must_exist=False,
+    )
+    summary = run(clips, told.store, out, told.config, command=command)
+    tell_summary(out, summary, as_json=as_json)
+
+
+def run(
+    clips: Sequence[Clip],
+    store: FeatureStore,
+    out: Path,
+    config: StudyConfig,
+    *,
+    command: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Search while a person watches; the run's summary. `command` is recorded, for `--from`."""
     from classify.live import watching
     from classify.runfolder import SUMMARY, read_json
     from classify.study import run_study
 
     try:
         with watching(f"classify {store.extraction.model}") as report:
-            run_study(clips, store, out, config, report=report)
+            run_study(clips, store, out, config, command=command, report=report)
     except KeyboardInterrupt:
         say(f"stopped: finished trials are kept in {out}; the same command goes on")
         raise typer.Exit(130) from None

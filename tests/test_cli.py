@@ -113,6 +113,16 @@ class TestClassify:
         with (tmp_path / "r" / "predictions.csv").open() as file:
             assert {row["clip"] for row in csv.DictReader(file)} == {f"clip{i:03}.wav" for i in range(24)}
 
+    def test_a_run_is_made_again_from_its_record(self, place, tmp_path):
+        first, again = tmp_path / "first", tmp_path / "again"
+        study = ("classify", "clips.csv", "--model", "mfcc", "--seed", "3")
+        assert cli(*study, "--out", first, *self.OPTIONS, cwd=place).returncode == 0
+        assert cli("classify", "--from", first / "run.json", "--out", again).returncode == 0
+        for name in ("summary.json", "predictions.csv", "splits.json"):  # results.csv holds seconds
+            assert (first / name).read_bytes() == (again / name).read_bytes(), name
+        both = cli("classify", "clips.csv", "--from", first, "--out", tmp_path / "x", cwd=place)
+        assert "--from brings its own table" in refused(both)
+
     def test_broken_clips_are_in_no_part_and_counted(self, tmp_path):
         table = write_corpus(tmp_path, clips=24, speakers=6)
         (tmp_path / "clip007.wav").write_text("not sound")
