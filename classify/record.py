@@ -46,7 +46,7 @@ def run_record(plan: Plan, command: Mapping[str, Any] | None) -> dict[str, Any]:
         "config": settings,
         "model": extraction.model,
         "states": extraction.fingerprint(),
-        "store": str(plan.store.folder),
+        "store": str(plan.store.folder.resolve()),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         "hardware": {
             "machine": platform.machine(),

@@ -33,7 +33,9 @@ def read_recorded(record: Path, *, manner: dict[str, Any]) -> Recorded:
     known = {field.name for field in fields(StudyConfig)}
     try:
         told, command = raw["config"], raw["command"]
-        settings = {k: tuple(v) if isinstance(v, list) else v for k, v in told.items() if k not in MANNER}
+        settings: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in told.items() if k not in MANNER
+        }
         table, folder, states = Path(command["table"]), Path(raw["store"]), raw["states"]
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"is no record of classify (no {error})", where=str(path)) from error
