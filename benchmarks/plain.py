@@ -5,6 +5,8 @@ The search shares work between trials instead; its speed and its predictions are
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,11 @@ from xgboost import XGBClassifier
 
 from classify.sharing import BOTH, Prep
 from classify.trees import BINS
+
+USUAL = 1e-4  # scikit-learn's own tolerance, which stops before the optimum where the penalty is weak
+EXACT = 1e-7
+
+PathOf = tuple[str, Sequence[float]]  # a parameter and values of it
 
 
 def preparation(prep: Prep, *, stats: tuple[str, ...], width: int) -> list[tuple[str, Any]]:
@@ -41,41 +48,59 @@ def power(steps: list[tuple[str, Any]], X: np.ndarray) -> float:
     return float((prepared.astype(np.float64) ** 2).sum() / len(X))
 
 
-def classifier(
-    head: str, params: dict[str, Any], *, power: float, seed: int, tolerance: float = 1e-4
-) -> LogisticRegression | SVC | XGBClassifier:
-    """scikit-learn's or XGBoost's own estimator for a trial's parameters, one thread.
+@dataclass(frozen=True, kw_only=True)
+class Plain:
+    """A trial the plain way, on one thread.
 
-    tolerance: of the logistic regression; 1e-4 is scikit-learn's default, which stops well before the optimum
-    where the penalty is weak.
+    power: what the trial's penalty or kernel width is relative to. tolerance: of the logistic regression.
     """
-    weighting = None if params["class_weight"] == "none" else params["class_weight"]
-    if head == "logreg":
-        return LogisticRegression(
-            C=params["C"] / power, class_weight=weighting, tol=tolerance, max_iter=100_000
-        )
-    if head == "svm":
+
+    head: str
+    steps: list[tuple[str, Any]]
+    params: dict[str, Any]
+    power: float
+    seed: int
+    tolerance: float = USUAL
+
+    def predict(self, path: PathOf, X: np.ndarray, y: np.ndarray, X_test: np.ndarray) -> list[np.ndarray]:
+        """Predicted classes at each value of a path: a whole fit for each, but one booster for all rounds."""
+        name, values = path
+        if self.head == "xgboost":
+            return self._boosted([int(rounds) for rounds in values], X, y, X_test)
+        pipelines = [Pipeline([*self.steps, ("head", self._classifier({name: value}))]) for value in values]
+        return [pipeline.fit(X, y).predict(X_test) for pipeline in pipelines]
+
+    def _classifier(self, chosen: dict[str, float]) -> LogisticRegression | SVC:
+        params = {**self.params, **chosen}
+        weighting = None if params["class_weight"] == "none" else params["class_weight"]
+        if self.head == "logreg":
+            return LogisticRegression(
+                C=params["C"] / self.power, class_weight=weighting, tol=self.tolerance, max_iter=100_000
+            )
         linear = params["kernel"] == "linear"
         return SVC(
             kernel=params["kernel"],
-            C=params["C"] / power if linear else params["C"],
-            gamma="scale" if linear else params["gamma"] / power,
+            C=params["C"] / self.power if linear else params["C"],
+            gamma="scale" if linear else params["gamma"] / self.power,
             class_weight=weighting,
             break_ties=True,
         )
-    own = {name: value for name, value in params.items() if name not in ("class_weight", "rounds")}
-    rounds = int(params["rounds"])
-    return XGBClassifier(
-        n_estimators=rounds, tree_method="hist", max_bin=BINS, n_jobs=1, random_state=seed, **own
-    )
 
-
-def fit_predict(
-    steps: list[tuple[str, Any]], model: Any, X: np.ndarray, y: np.ndarray, X_test: np.ndarray, weighting: str
-) -> np.ndarray:
-    """Fit the whole pipeline on (X, y) and predict classes of X_test."""
-    pipeline = Pipeline([*steps, ("head", model)])
-    fitting = {}
-    if isinstance(model, XGBClassifier) and weighting != "none":
-        fitting["head__sample_weight"] = compute_sample_weight(weighting, y)
-    return np.asarray(pipeline.fit(X, y, **fitting).predict(X_test))
+    def _boosted(
+        self, rounds: list[int], X: np.ndarray, y: np.ndarray, X_test: np.ndarray
+    ) -> list[np.ndarray]:
+        own = {name: value for name, value in self.params.items() if name != "class_weight"}
+        model = XGBClassifier(
+            n_estimators=max(rounds),
+            tree_method="hist",
+            max_bin=BINS,
+            n_jobs=1,
+            random_state=self.seed,
+            **own,
+        )
+        weighting = self.params["class_weight"]
+        weight = None if weighting == "none" else compute_sample_weight(weighting, y)
+        prepare = Pipeline(self.steps).fit(X)
+        model.fit(prepare.transform(X), y, sample_weight=weight)
+        prepared = prepare.transform(X_test)
+        return [model.predict(prepared, iteration_range=(0, count)) for count in rounds]

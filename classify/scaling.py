@@ -12,6 +12,7 @@ from classify.config import Scaling
 
 ALL_SCALINGS: frozenset[Scaling] = frozenset(get_args(Scaling))
 CONSTANT = 1e-6  # a column this much narrower than the widest holds rounding, not speech
+NULL = 1e-10  # a variance this much smaller than the largest is rounding in double precision
 
 
 def standardise(train: np.ndarray, test: np.ndarray, *, variance: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -20,8 +21,9 @@ def standardise(train: np.ndarray, test: np.ndarray, *, variance: bool) -> tuple
     A column that is constant over the training rows becomes zero in both: nothing was learnt about it. Raises
     InputError where all columns are.
     """
-    mean = train.mean(0, dtype=np.float64)
-    train, test = (train - mean).astype(np.float32), (test - mean).astype(np.float32)
+    for _ in range(2):  # the mean of float32 rows leaves a rest where it is far larger than the deviation
+        mean = train.mean(0, dtype=np.float64).astype(np.float32)
+        train, test = train - mean, test - mean
     scale = deviation(train)
     if not scale.any():
         raise InputError(
@@ -35,8 +37,7 @@ def standardise(train: np.ndarray, test: np.ndarray, *, variance: bool) -> tuple
 
 def deviation(centred: np.ndarray) -> np.ndarray:
     """(D,) float32 root mean squares of columns."""
-    mean_square = np.einsum("ij,ij->j", centred, centred, dtype=np.float64) / len(centred)
-    return np.sqrt(mean_square).astype(np.float32)
+    return np.sqrt(np.square(centred).mean(0, dtype=np.float64)).astype(np.float32)
 
 
 def unit(X: np.ndarray) -> np.ndarray:
@@ -58,21 +59,49 @@ def by_speaker(X: np.ndarray, speakers: np.ndarray | None) -> np.ndarray:
     return out
 
 
-def principal_axes(train: np.ndarray) -> np.ndarray:
-    """(D, r) float32: all principal axes of centred rows with any variance, the largest variance first.
+def principal_axes(train: np.ndarray, count: int) -> np.ndarray:
+    """(D, min(count, n - 1, D)) float32: the principal axes of centred rows, the largest variance first.
 
-    From the smaller of the two inner products, in double precision, so that weak axes stay orthogonal. Each
-    axis's largest loading is positive, as in scikit-learn's PCA.
+    In double precision, since trees see single columns and neighbouring axes mix easily. Each axis's largest
+    loading is positive, as in scikit-learn's PCA.
     """
     n, width = train.shape
     exact = train.astype(np.float64)
     wide = width > n
+    inner = exact @ exact.T if wide else exact.T @ exact
+    count = min(count, n - 1, width)
     values, vectors = scipy.linalg.eigh(
-        exact @ exact.T if wide else exact.T @ exact, driver="evd", check_finite=False, overwrite_a=True
+        inner, subset_by_index=(len(inner) - count, len(inner) - 1), check_finite=False, overwrite_a=True
     )
-    known = values > values[-1] * 1e-10
-    values, vectors = values[known][::-1], vectors[:, known][:, ::-1]
+    values, vectors = values[::-1], vectors[:, ::-1]
     if wide:
-        vectors = (exact.T @ vectors) / np.sqrt(values)
-    largest = vectors[np.abs(vectors).argmax(0), np.arange(len(values))]
+        vectors = (exact.T @ vectors) / np.sqrt(np.maximum(values, NULL * values[0]))
+    largest = vectors[np.abs(vectors).argmax(0), np.arange(count)]
     return (vectors * np.where(largest < 0, -1, 1)).astype(np.float32)
+
+
+def orthogonal_columns(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(n, r) and (m, r) float32, r = min(n, D): centred rows turned so that training columns are orthogonal.
+
+    Inner products with training rows stay as they were; the largest column comes first. Single precision is
+    enough to turn by: the turn is orthogonal however well it finds the axes.
+    """
+    if train.shape[1] > len(train):
+        train, test = _folded(train, test)
+    _, axes = scipy.linalg.eigh(train.T @ train, driver="evd", check_finite=False, overwrite_a=True)
+    axes = np.ascontiguousarray(axes[:, ::-1])
+    return train @ axes, test @ axes
+
+
+def _folded(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(n, n) and (m, n): rows with the same inner products with training rows, in fewer columns.
+
+    With L Lᵀ the training rows' products these are L and, for products k with the training rows, L⁻¹ k.
+    """
+    exact = train.astype(np.float64)
+    products = exact @ exact.T
+    products.flat[:: len(train) + 1] += NULL * np.trace(products)
+    L = scipy.linalg.cholesky(products, lower=True, check_finite=False, overwrite_a=True)
+    across = exact @ test.T.astype(np.float64)
+    turned = scipy.linalg.solve_triangular(L, across, lower=True, check_finite=False, overwrite_b=True)
+    return L.astype(np.float32), np.ascontiguousarray(turned.T, np.float32)

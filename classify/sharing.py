@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from classify.config import Scaling
-from classify.scaling import by_speaker, principal_axes, standardise, unit
+from classify.scaling import by_speaker, orthogonal_columns, principal_axes, standardise, unit
 
 BOTH = "+"  # joins the names of statistics used side by side
 
 
 EXACT_CLIPS = 20_000  # training clips above which a whole kernel is too much for any machine we know
 ANCHORS = 1000
+LEAST_AXES = 64  # principal axes that are found at once
 
 
 @dataclass(frozen=True)
@@ -89,24 +90,21 @@ class Shared:
         """(n, d) and (m, d) float32: the training and test clips' inputs."""
         if prep.pca == 0:
             return self.keep(("arrays", prep), lambda: self._scaled(prep))
-        train, test = self.basis(replace(prep, pca=0))
-        return train[:, : prep.pca], test[:, : prep.pca]
-
-    def basis(self, prep: Prep) -> tuple[np.ndarray, np.ndarray]:
-        """(n, r) and (m, r) float32: the inputs along the training clips' principal axes, largest first.
-
-        A rotation: lengths, distances and inner products with training clips are those of `arrays`. Signs are
-        scikit-learn's, so that the first columns are what its PCA gives.
-        """
-        if prep.pca:
-            return self.arrays(prep)
+        whole = replace(prep, pca=0)
 
         def make() -> tuple[np.ndarray, np.ndarray]:
-            train, test = self.arrays(prep)
-            axes = principal_axes(train)
+            train, test = self.arrays(whole)
+            count = max(prep.pca, LEAST_AXES)  # those of fewer are among those of more
+            axes = self.keep(("axes", whole, count), lambda: principal_axes(train, count))[:, : prep.pca]
             return train @ axes, test @ axes
 
-        return self.keep(("basis", prep), make)
+        return self.keep(("arrays", prep), make)
+
+    def basis(self, prep: Prep) -> tuple[np.ndarray, np.ndarray]:
+        """(n, r) and (m, r) float32, r ≤ n: the inputs turned so that the training columns are orthogonal."""
+        if prep.pca:
+            return self.arrays(prep)
+        return self.keep(("basis", prep), lambda: orthogonal_columns(*self.arrays(prep)))
 
     def power(self, prep: Prep) -> float:
         """The training clips' mean squared length: the sum of the inputs' variances.

@@ -22,7 +22,7 @@ BINS = 64
 
 def space(trial: optuna.Trial) -> Params:
     return {
-        "max_depth": trial.suggest_int("max_depth", 2, 5),
+        "max_depth": trial.suggest_int("max_depth", 2, 4),
         "learning_rate": trial.suggest_float("learning_rate", 0.05, 0.5, log=True),
         "subsample": trial.suggest_float("subsample", 0.5, 1.0),
         "colsample_bytree": trial.suggest_float("colsample_bytree", 0.1, 0.6),
@@ -83,7 +83,7 @@ XGBOOST = Head(
         "reg_alpha": 1e-3,
         "class_weight": "balanced",
     },
-    path=("rounds", (15, 30, 60, 120)),
+    path=("rounds", (12, 25, 50, 100)),
     pca=(0, 32, 64),
     widest=160,
     scalings=frozenset({"standard", "speaker"}),

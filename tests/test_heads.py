@@ -6,7 +6,7 @@ import numpy as np
 import optuna
 import pytest
 
-from benchmarks.plain import classifier, fit_predict, power, preparation
+from benchmarks.plain import EXACT, Plain, power, preparation
 from classify.heads import HEADS
 from classify.sharing import Prep, Shared
 from tests.studies import made_shared
@@ -37,16 +37,10 @@ SHAPES = [
 ]  # rows, columns of a statistic, classes; the second is wide
 
 
-def ours(shared: Shared, head: str, prep: Prep, params: dict[str, Any]) -> np.ndarray:
-    name, _ = HEADS[head].path
-    own = {key: value for key, value in params.items() if key != name}
-    (scores,) = HEADS[head].fit(shared, prep, own, [params.get(name, 1.0)], 0)
-    return scores.argmax(1)
-
-
 @pytest.mark.parametrize("head", CASES)
 def test_shared_work_predicts_what_a_plain_pipeline_predicts(head: str) -> None:
     agree = []
+    name, _ = HEADS[head].path
     for rows, width, classes in SHAPES:
         shared, X, y = made_shared(rows=rows, width=width, classes=classes)
         train, test = X[shared.train].astype(np.float64), X[shared.test].astype(np.float64)
@@ -54,9 +48,12 @@ def test_shared_work_predicts_what_a_plain_pipeline_predicts(head: str) -> None:
             steps = preparation(prep, stats=("mean", "std"), width=width)
             length = power(steps, train)
             for params in CASES[head]:
-                model = classifier(head, params, power=length, seed=0, tolerance=1e-7)
-                expected = fit_predict(steps, model, train, y[shared.train], test, params["class_weight"])
-                agree.append(ours(shared, head, prep, params) == expected)
+                own = {key: value for key, value in params.items() if key != name}
+                path = name, (params.get(name, 1.0),)
+                plain = Plain(head=head, steps=steps, params=own, power=length, seed=0, tolerance=EXACT)
+                (expected,) = plain.predict(path, train, y[shared.train], test)
+                (scores,) = HEADS[head].fit(shared, prep, own, path[1], 0)
+                agree.append(scores.argmax(1) == expected)
     assert np.concatenate(agree).mean() >= 0.999
 
 
@@ -94,7 +91,10 @@ def test_nystroem_comes_close_to_the_whole_kernel(kernel: str) -> None:
     params = {"kernel": kernel, "C": 3.0, "gamma": 0.5, "class_weight": "balanced"}
     prep = Prep("mean+std", "standard")
     truth = y[exact.test]
-    whole, approximate = ((ours(s, "svm", prep, params) == truth).mean() for s in (exact, near))
+    whole, approximate = (
+        (HEADS["svm"].fit(shared, prep, params, [1.0], 0)[0].argmax(1) == truth).mean()
+        for shared in (exact, near)
+    )
     assert whole > 0.6
     assert abs(whole - approximate) < 0.03
 

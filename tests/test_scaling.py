@@ -8,7 +8,7 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from cache.errors import InputError
-from classify.scaling import by_speaker, principal_axes, standardise, unit
+from classify.scaling import by_speaker, orthogonal_columns, principal_axes, standardise, unit
 
 
 def rows(n: int, width: int, seed: int = 0) -> np.ndarray:
@@ -41,25 +41,35 @@ def test_constant_columns_are_dropped_and_all_constant_is_refused() -> None:
 @pytest.mark.parametrize(("n", "width"), [(60, 20), (20, 60), (30, 30)])
 def test_principal_axes_are_scikit_learns_with_their_signs(n: int, width: int) -> None:
     train, _ = standardise(rows(n, width), rows(3, width), variance=True)
-    axes = principal_axes(train)
-    assert axes.shape == (width, min(width, n - 1))
-    np.testing.assert_allclose(axes.T @ axes, np.eye(axes.shape[1]), atol=1e-5)
+    axes = principal_axes(train, 10)
     expected = PCA(10, svd_solver="full").fit(train.astype(np.float64))
-    np.testing.assert_allclose(axes[:, :10], expected.components_.T, atol=1e-4)
+    np.testing.assert_allclose(axes, expected.components_.T, atol=1e-5)
+    assert principal_axes(train, 1000).shape == (width, min(width, n - 1))
 
 
-def test_principal_axes_span_the_rows_so_that_products_are_kept() -> None:
-    train, _ = standardise(rows(20, 60), rows(3, 60), variance=True)
-    turned = train @ principal_axes(train)
-    np.testing.assert_allclose(turned @ turned.T, train @ train.T, rtol=1e-4, atol=1e-3)
-    variances = turned.var(0)
-    assert np.all(np.diff(variances) <= 1e-4)
+def test_repeated_columns_have_axes_of_no_variance() -> None:
+    for n in (50, 6):
+        train = np.hstack([rows(n, 4), rows(n, 4)])
+        train -= train.mean(0)
+        axes = principal_axes(train, 7)
+        assert np.isfinite(axes).all()
+        np.testing.assert_allclose((train @ axes)[:, 4:], 0, atol=1e-2 * np.abs(train).max())
 
 
-def test_rank_is_found_where_columns_repeat() -> None:
-    train = np.hstack([rows(50, 4), rows(50, 4)])
-    train -= train.mean(0)
-    assert principal_axes(train).shape == (8, 4)
+@given(n=st.integers(3, 40), width=st.integers(1, 60), seed=st.integers(0, 20))
+def test_orthogonal_columns_keep_products_and_sort_by_size(n: int, width: int, seed: int) -> None:
+    train, test = standardise(rows(n, width, seed), rows(9, width, seed + 1), variance=True)
+    turned, other = orthogonal_columns(train, test)
+    assert turned.shape == (n, min(n, width))
+    size = np.abs(train @ train.T).max()
+    np.testing.assert_allclose(turned @ turned.T, train @ train.T, atol=1e-4 * size)
+    np.testing.assert_allclose(
+        other @ turned.T, test @ train.T, atol=1e-3 * max(size, np.abs(test @ train.T).max())
+    )
+    lengths = np.linalg.norm(turned, axis=0)
+    assert np.all(np.diff(lengths) <= 1e-3 * lengths[0])
+    products = turned.T @ turned
+    np.testing.assert_allclose(products, np.diag(np.diagonal(products)), atol=1e-4 * size)
 
 
 def test_unit_rows_and_rows_of_zeros() -> None:

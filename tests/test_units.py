@@ -76,10 +76,8 @@ def test_kernels_limit_the_processes_before_they_fill_the_memory(plan: Plan) -> 
 
 def test_a_unit_travels_to_another_process_and_tells_its_trials(plan: Plan) -> None:
     studies = (StudyId(1, "2", "logreg"), StudyId(1, "2", "majority"))
-    (unit,) = units_of(plan, studies, {id: [] for id in studies}, jobs=1)[:1]
-    messages = list(
-        run_unit(pickle.loads(pickle.dumps(replace(unit, studies=studies, done={i: [] for i in studies}))))
-    )
+    unit = Unit(plan=plan, studies=studies, done={id: [] for id in studies}, seconds=None, memory=1 << 28)
+    messages = list(run_unit(pickle.loads(pickle.dumps(unit))))
     assert [type(message) for message in messages] == [TrialDone, TrialDone, Outcome] * 2
     assert [message.id for message in messages] == [studies[0]] * 3 + [studies[1]] * 3
     trial = messages[0]

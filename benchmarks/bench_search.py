@@ -1,0 +1,194 @@
+"""The search against the usual way: a scikit-learn pipeline refitted from scratch for every trial and fold.
+
+    python benchmarks/bench_search.py clips.csv --model random:hubert-base --cache features [--trials 30]
+
+Draws trials at random for one outer fold and one layer, runs the same ones both ways on one core, and prints
+one JSON line per head: `plain_s`, `ours_s` (with everything that trials share being made on the way) and
+`ratio`. Nothing is pruned. A trial of `logreg` covers a path of C, which takes the plain way a fit for each;
+one of `xgboost` covers numbers of rounds, which the plain way, too, gets from one booster. `max_score_diff` is
+the largest difference of a trial's score from that of the plain pipeline, over `--check` trials, where the
+plain pipeline works in double precision and solves to its optimum.
+
+`--study` prints what a whole study costs the plain way, on every column and nothing pruned, reckoned from the
+time of `--trials` trials of each head on layers spread over the model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+import torch
+from optuna.trial import FrozenTrial
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from benchmarks.machine import report
+from benchmarks.plain import EXACT, USUAL, PathOf, Plain, power, preparation
+from cache.locate import find_store
+from cache.store import FeatureStore
+from classify import metrics
+from classify.config import StudyConfig
+from classify.dataset import Dataset, join
+from classify.heads import HEADS
+from classify.search import PATH_VALUE, StudyId, TrialDone, search, split_params
+from classify.sharing import Shared, States
+from classify.splits import Fold, OuterFold, outer_folds
+from classify.storage import quiet
+from embed.lookup import wanted_fields
+from embed.manifest import read_manifest
+
+
+def main() -> None:
+    """Measure each head both ways, or reckon a whole plain study."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("clips", type=Path, help="table of clips")
+    parser.add_argument("--model", default="random:hubert-base")
+    parser.add_argument("--cache", type=Path, default=Path("features"))
+    parser.add_argument("--target", default=StudyConfig.target)
+    parser.add_argument("--heads", default=",".join(StudyConfig.heads))
+    parser.add_argument("--layer", default="", help="the middle one if not given")
+    parser.add_argument("--trials", type=int, default=30)
+    parser.add_argument("--check", type=int, default=10, help="trials whose scores are compared")
+    parser.add_argument("--study", action="store_true", help="reckon the cost of a whole plain study")
+    arguments = parser.parse_args()
+    quiet()
+    match = wanted_fields(arguments.model, revision=None, cache=arguments.cache)
+    store = find_store(arguments.cache, model=arguments.model, match=match)
+    config = StudyConfig(target=arguments.target, trials=arguments.trials, sampler="random", pruner="none")
+    data = join(read_manifest(arguments.clips, must_exist=False), store, target=config.target)
+    folds = outer_folds(
+        data, split=config.split, folds=config.folds, inner_folds=config.inner_folds, seed=config.seed
+    )
+    bench = Bench(store, data, folds, config)
+    layers = store.extraction.layers
+    with threadpool_limits(1):
+        for head in arguments.heads.split(","):
+            if arguments.study:
+                told = bench.plain_study(head, layers)
+            else:
+                told = bench.both_ways(
+                    head, arguments.layer or layers[len(layers) // 2], check=arguments.check
+                )
+            libraries = {name: version(name) for name in ("scikit-learn", "xgboost", "optuna")}
+            facts = {"model": arguments.model, "clips": len(data), "libraries": libraries}
+            report("search", {"head": head, **facts, **told}, device=torch.device("cpu"))
+
+
+class Bench:
+    """The first outer fold of a study on one store."""
+
+    def __init__(
+        self, store: FeatureStore, data: Dataset, folds: Sequence[OuterFold], config: StudyConfig
+    ) -> None:
+        self._store, self._data, self._folds, self._config = store, data, folds, config
+        self._stats = store.extraction.stats
+
+    def both_ways(self, head: str, layer: str, *, check: int) -> dict[str, Any]:
+        """The same trials by shared work and by plain pipelines."""
+        X = self._store.layer(layer, self._data.keys)
+        started = time.perf_counter()
+        trials = list(self._ours(head, layer, X))
+        ours = time.perf_counter() - started
+        plain = sum(self._plain(head, trial.params, X, HEADS[head].path)[0] for trial in trials)
+        name, _ = HEADS[head].path
+        differences = []
+        for trial in trials[:check]:
+            path = name, (trial.user_attrs[PATH_VALUE],)
+            _, (score,) = self._plain(head, trial.params, X.astype(np.float64), path, tolerance=EXACT)
+            differences.append(abs(score - float(trial.value or 0)))
+        return {
+            "layer": layer,
+            "trials": len(trials),
+            "inner_folds": len(self._folds[0].inner),
+            "plain_s": plain,
+            "ours_s": ours,
+            "ratio": plain / ours,
+            "max_score_diff": max(differences),
+        }
+
+    def plain_study(self, head: str, layers: Sequence[str]) -> dict[str, Any]:
+        """The mean time of plain trials on every column, times the trials of a whole study."""
+        spread = [layers[i * len(layers) // self._config.trials] for i in range(self._config.trials)]
+        seconds = []
+        for number, layer in enumerate(spread):
+            X = self._store.layer(layer, self._data.keys)
+            (trial,) = self._ours(head, layer, X, config=replace(self._config, trials=1, seed=number))
+            took, _ = self._plain(head, {**trial.params, "pca": 0}, X, HEADS[head].path)
+            seconds.append(took)
+        count = len(layers) * len(self._folds) * StudyConfig.trials
+        return {
+            "trials_measured": len(seconds),
+            "seconds_per_trial": float(np.mean(seconds)),
+            "trials_of_a_study": count,
+            "plain_study_core_hours": float(np.mean(seconds)) * count / 3600,
+        }
+
+    def _ours(
+        self, head: str, layer: str, X: np.ndarray, *, config: StudyConfig | None = None
+    ) -> Iterator[FrozenTrial]:
+        """The trials of a study, without its last fit."""
+        config = config or self._config
+        states = States(X, self._stats, self._data.speakers)
+
+        def share(fold: Fold) -> Shared:
+            return Shared(
+                (states,),
+                self._data.y,
+                train=fold.train,
+                test=fold.test,
+                classes=len(self._data.classes),
+                budget=config.memory,
+            )
+
+        first = self._folds[0]
+        id = StudyId(0, layer, head)
+        inner = [share(fold) for fold in first.inner]
+        for message in search(id, inner, share(first.outer), self._data.y, config, done=[]):
+            if isinstance(message, TrialDone):
+                yield message.trial
+                if message.trial.number + 1 == config.trials:
+                    return
+
+    def _plain(
+        self, head: str, trial: dict[str, Any], X: np.ndarray, path: PathOf, *, tolerance: float = USUAL
+    ) -> tuple[float, list[float]]:
+        """Seconds, and the pooled inner score at each value of the path."""
+        data, inner = self._data, self._folds[0].inner
+        prep, params = split_params(trial)
+        steps = preparation(prep, stats=self._stats, width=X.shape[1] // len(self._stats))
+        pooled: list[list[np.ndarray]] = [[] for _ in path[1]]
+        seconds = 0.0
+        for fold in inner:
+            train, test, y = X[fold.train], X[fold.test], data.y[fold.train]
+            pipeline = Plain(
+                head=head,
+                steps=steps,
+                params=params,
+                power=power(steps, train),
+                seed=self._config.seed,
+                tolerance=tolerance,
+            )  # the power is known to ours, and no part of the plain way's time
+            started = time.perf_counter()
+            for guesses, predicted in zip(pooled, pipeline.predict(path, train, y, test), strict=True):
+                guesses.append(predicted)
+            seconds += time.perf_counter() - started
+        true, classes = np.concatenate([data.y[fold.test] for fold in inner]), len(data.classes)
+        return seconds, [
+            metrics.score(true, np.concatenate(guesses), classes=classes, metric=self._config.metric)
+            for guesses in pooled
+        ]
+
+
+if __name__ == "__main__":
+    main()
