@@ -61,10 +61,12 @@ class ShardFile:
                 dtype=extraction.dtype,
                 fletcher32=True,
             )
+        # No string of variable length anywhere: HDF5 keeps these in a heap without a checksum, and one
+        # flipped bit there can send it into an endless loop.
         self._file.attrs["schema"] = SCHEMA
-        self._file.attrs["fingerprint"] = extraction.fingerprint()
+        self._file.attrs["fingerprint"] = np.bytes_(extraction.fingerprint())
         # For somebody who has the file alone:
-        self._file.attrs["stats"] = list(extraction.stats)
+        self._file.attrs["stats"] = np.array(extraction.stats, "S")
         self._file.attrs["frame_rate"] = extraction.frame_rate
         self._file.attrs["receptive_field"] = extraction.receptive_field
 
@@ -147,7 +149,7 @@ def open_shard(path: Path, fingerprint: str) -> h5py.File:
         raise damaged(path, error) from error
     try:
         with reading(path):
-            schema, owner = file.attrs["schema"], file.attrs["fingerprint"]
+            schema, owner = file.attrs["schema"], bytes(file.attrs["fingerprint"]).decode()
         if schema != SCHEMA:
             raise StoreError(f"schema {schema}; this version reads {SCHEMA}", where=str(path), do=REPAIR)
         if owner != fingerprint:
@@ -184,7 +186,7 @@ def reading(path: Path) -> Iterator[None]:
     """What goes wrong while a shard's content is read, as a StoreError that names the shard."""
     try:
         yield
-    except (OSError, KeyError, ValueError) as error:  # a malformed key is a ValueError
+    except (OSError, KeyError, ValueError, RuntimeError) as error:  # of HDF5; a malformed key is a ValueError
         raise damaged(path, error) from error
 
 

@@ -32,7 +32,7 @@ def read_store(folder: Path) -> dict[str, dict[str, np.ndarray]]:
         assert hashlib.sha256(path.read_bytes()).hexdigest().startswith(name[1])
         with h5py.File(path) as file:
             assert file.attrs["schema"] == 1
-            assert file.attrs["fingerprint"] == told
+            assert file.attrs["fingerprint"].decode() == told
             offsets = file["offsets"][()]
             for number, key in enumerate(file["keys"][()]):
                 begin, end = offsets[number], offsets[number + 1]

@@ -42,7 +42,8 @@ def test_its_name_is_the_checksum_of_its_bytes_and_plain_h5py_reads_it(tmp_path)
             "receptive_field",
         }
         assert file.attrs["schema"] == 1
-        assert file.attrs["fingerprint"] == KIND.fingerprint()
+        assert file.attrs["fingerprint"].decode() == KIND.fingerprint()
+        assert file.attrs["stats"].tolist() == [b"mean", b"std"]
         assert list(file["states"]) == ["0", "1", "cnn"]
         for layer, width in (("0", 8), ("cnn", 4)):
             states = file["states"][layer]
