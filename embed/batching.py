@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-GRID = 4_000  # samples; a quarter of a second at 16 kHz
+GRID = 800  # samples; a twentieth of a second at 16 kHz
 
 
 @dataclass(frozen=True, kw_only=True)
