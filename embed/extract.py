@@ -31,7 +31,7 @@ from embed.prefetch import Prefetcher
 from embed.stopping import Stop
 from embed.windows import windows as cut_windows
 
-BATCH_SECONDS = {"cpu": 16.0, "cuda": 320.0}  # padded sound in one batch; memory halves it where it must
+BATCH_SECONDS = {"cpu": 8.0, "cuda": 320.0}  # padded sound in one batch; memory halves it where it must
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -384,4 +384,4 @@ def test_devices_and_layers_that_are_not_there(config, tmp_path):
         embed(clips, replace(config, device="nosuch"))
     with pytest.raises(InputError, match="no layer 17"):
         embed(clips, replace(config, layers="17"))
-    assert extract.batch_seconds(config, torch.device("cpu")) == 16.0
+    assert extract.batch_seconds(config, torch.device("cpu")) == extract.BATCH_SECONDS["cpu"]
