@@ -56,7 +56,7 @@ def test_every_command_of_the_readme_works(workplace):
         assert done.stdout.strip(), words
     for file in ("summary.json", "results.csv", "predictions.csv", "splits.json", "run.json"):
         assert (workplace / "runs" / "hubert" / file).is_file(), file
-    assert (workplace / "runs" / "hubert" / "figures" / "uar_over_layers.svg").is_file()
+    assert (workplace / "runs" / "hubert" / "figures" / "layers.svg").is_file()
 
 
 def test_the_python_of_the_readme_works(workplace):
