@@ -179,7 +179,7 @@ def _choices(head: Head, shared: Shared, config: StudyConfig) -> dict[str, list[
     """What head, states and configuration leave open of each part of `Prep`."""
     states = shared.layers[0]
     stats = list(states.stats)
-    wide = head.widest is not None and states.X.shape[1] > head.widest
+    wide = head.widest is not None and states.width * len(stats) > head.widest
     sizes = [size for size in head.pca if size < states.width and not (wide and size == 0)] or [0]
     if len(shared.layers) > 1:
         sizes = [0]

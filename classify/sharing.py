@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from classify.config import Scaling
+from classify.kept import Kept
 from classify.scaling import by_speaker, orthogonal_columns, principal_axes, standardise, unit
 
 BOTH = "+"  # joins the names of statistics used side by side
@@ -41,23 +41,23 @@ class Prep:
 
 @dataclass(frozen=True)
 class States:
-    """One layer: X (N, S*D) float32, statistics side by side, in the order of `stats`."""
+    """One layer of N clips.
 
-    X: np.ndarray
+    load: gives X (N, S*width) float32, statistics side by side in the order of `stats`.
+    """
+
+    load: Callable[[], np.ndarray]
     stats: tuple[str, ...]
+    width: int
     speakers: np.ndarray | None
 
-    @property
-    def width(self) -> int:
-        """Columns of one statistic."""
-        return int(self.X.shape[1]) // len(self.stats)
-
     def columns(self, stats: str) -> np.ndarray:
-        """(N, s*D): the given statistics."""
+        """(N, s*width): the given statistics."""
+        X = self.load()
         picked = [self.stats.index(name) for name in stats.split(BOTH)]
         if picked == list(range(picked[0], picked[-1] + 1)):
-            return self.X[:, picked[0] * self.width : (picked[-1] + 1) * self.width]
-        return np.hstack([self.X[:, i * self.width : (i + 1) * self.width] for i in picked])
+            return X[:, picked[0] * self.width : (picked[-1] + 1) * self.width]
+        return np.hstack([X[:, i * self.width : (i + 1) * self.width] for i in picked])
 
 
 class Shared:
@@ -67,7 +67,7 @@ class Shared:
     among the training rows that kernels are taken with; None for all of them.
 
     Inputs are centred on the training clips' mean, which changes no head's solution (each has a free
-    intercept) and spares rounding. `budget` bytes are kept; what was not used for longest goes first.
+    intercept) and spares rounding. At most `budget` bytes are kept.
     """
 
     def __init__(
@@ -83,8 +83,7 @@ class Shared:
     ) -> None:
         self.layers, self.train, self.test, self.classes = layers, train, test, classes
         self.y, self.anchors = y[train], anchors
-        self._budget = budget
-        self._kept: OrderedDict[tuple[Any, ...], tuple[Any, int]] = OrderedDict()  # value, bytes
+        self._kept = Kept(budget)
 
     def arrays(self, prep: Prep) -> tuple[np.ndarray, np.ndarray]:
         """(n, d) and (m, d) float32: the training and test clips' inputs."""
@@ -138,16 +137,9 @@ class Shared:
             return np.ones(len(self.y))
         return (len(self.y) / (self.classes * np.bincount(self.y, minlength=self.classes)))[self.y]
 
-    def keep(self, key: tuple[Any, ...], make: Callable[[], Any], *, size: int | None = None) -> Any:
-        """What `make` gave for `key` before, or gives now; `size` in bytes of what is no array."""
-        if key not in self._kept:
-            value = make()
-            self._kept[key] = value, _size(value) if size is None else size
-            total = sum(held for _, held in self._kept.values())
-            while total > self._budget and len(self._kept) > 1:
-                total -= self._kept.popitem(last=False)[1][1]
-        self._kept.move_to_end(key)
-        return self._kept[key][0]
+    def keep(self, key: Hashable, make: Callable[[], Any], *, size: int | None = None) -> Any:
+        """What `make` gave for `key` before, or gives now; see `Kept`."""
+        return self._kept.get(key, make, size=size)
 
     def _kernel(
         self, name: str, prep: Prep, make: Callable[[Prep], tuple[np.ndarray, np.ndarray]]
@@ -210,9 +202,3 @@ def exact_limit(memory: int) -> int:
 def anchors(rows: int, *, seed: int) -> np.ndarray:
     """Places of the rows that kernels are taken with where a whole one is too large."""
     return np.sort(np.random.default_rng(seed).choice(rows, min(rows, ANCHORS), replace=False))
-
-
-def _size(value: Any) -> int:
-    if isinstance(value, tuple):
-        return sum(_size(part) for part in value)
-    return int(getattr(value, "nbytes", 0))

@@ -27,25 +27,26 @@ class Trials:
         """url: any Optuna storage; None for SQLite in `out`. Raises InputError where it cannot be opened."""
         self._run = run
         self._storage = _open(url or f"sqlite:///{(out / FILE).resolve()}")
-        prefix = f"{run}/"
-        self._known = {
-            study.study_name.removeprefix(prefix): study._study_id
-            for study in self._storage.get_all_studies()
-            if study.study_name.startswith(prefix)
-        }
+        self._numbers: dict[str, int] = {}  # the storage's own, by study
 
     def of(self, id: StudyId) -> list[FrozenTrial]:
         """The finished trials of a study, in their order."""
-        study = self._known.get(str(id))
-        return [] if study is None else self._storage.get_all_trials(study, deepcopy=False)
+        try:
+            number = self._storage.get_study_id_from_name(self._name(id))
+        except KeyError:
+            return []
+        self._numbers[self._name(id)] = number
+        return self._storage.get_all_trials(number, deepcopy=False)
 
     def add(self, id: StudyId, trial: FrozenTrial) -> None:
-        name = str(id)
-        if name not in self._known:
-            self._known[name] = self._storage.create_new_study(
-                [StudyDirection.MAXIMIZE], f"{self._run}/{name}"
-            )
-        self._storage.create_new_trial(self._known[name], template_trial=trial)
+        """Add a finished trial; the study is made with its first, unless `of` has found it."""
+        name = self._name(id)
+        if name not in self._numbers:
+            self._numbers[name] = self._storage.create_new_study([StudyDirection.MAXIMIZE], name)
+        self._storage.create_new_trial(self._numbers[name], template_trial=trial)
+
+    def _name(self, id: StudyId) -> str:
+        return f"{self._run}/{id}"
 
 
 def _open(url: str) -> BaseStorage:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from optuna.trial import FrozenTrial
 
 from cache.errors import InputError
@@ -13,6 +14,7 @@ from cache.store import FeatureStore
 from classify.config import MIX, StudyConfig
 from classify.dataset import Dataset
 from classify.heads import HEADS
+from classify.kept import Kept
 from classify.search import Outcome, StudyId, TrialDone, search
 from classify.sharing import Shared, States, anchors, exact_limit, kernel_bytes
 from classify.splits import Fold, OuterFold
@@ -58,8 +60,8 @@ class Plan:
     def studies(self) -> list[StudyId]:
         """Layer by layer, so that processes read the same one at a time; the mix last."""
         held = self.store.extraction.layers
-        heads = self.config.heads
-        layers = self.config.layers or ((*held, MIX) if len(held) > 1 else held)
+        heads = tuple(dict.fromkeys(self.config.heads))
+        layers = tuple(dict.fromkeys(self.config.layers)) or ((*held, MIX) if len(held) > 1 else held)
         check_names("layer", layers, (*held, MIX))
         check_names("head", heads, tuple(HEADS))
         kernels = tuple(head for head in heads if HEADS[head].kernel)
@@ -114,11 +116,10 @@ def run_unit(unit: Unit) -> Iterator[TrialDone | Outcome]:
     plan, data, config = unit.plan, unit.plan.data, unit.plan.config
     first = unit.studies[0]
     nested = plan.folds[first.fold]
-    stats = config.stats or plan.store.extraction.stats
-    layers = tuple(
-        States(plan.store.layer(name, data.keys, stats=stats), stats, data.speakers)
-        for name in plan.layers_of(first.layer)
-    )
+    budget = unit.memory // (
+        len(nested.inner) + 2
+    )  # the inner folds, the outer one, and the states themselves
+    layers = _states(plan, plan.layers_of(first.layer), Kept(budget))
 
     def share(fold: Fold) -> Shared:
         return Shared(
@@ -127,7 +128,7 @@ def run_unit(unit: Unit) -> Iterator[TrialDone | Outcome]:
             train=fold.train,
             test=fold.test,
             classes=len(data.classes),
-            budget=unit.memory // (len(nested.inner) + 1),
+            budget=budget,
             anchors=None if plan.exact else anchors(len(fold.train), seed=config.seed),
         )
 
@@ -135,6 +136,19 @@ def run_unit(unit: Unit) -> Iterator[TrialDone | Outcome]:
     for id in unit.studies:
         deadline = None if unit.seconds is None else time.monotonic() + unit.seconds
         yield from search(id, inner, outer, data.y, config, done=unit.done[id], deadline=deadline)
+
+
+def _states(plan: Plan, names: Sequence[str], kept: Kept) -> tuple[States, ...]:
+    """Layers that are read when they are needed: those of a mix may be more than memory holds."""
+    store, keys = plan.store, plan.data.keys
+    stats = plan.config.stats or store.extraction.stats
+
+    def loader(name: str) -> Callable[[], np.ndarray]:
+        return lambda: kept.get(name, lambda: store.layer(name, keys, stats=stats))
+
+    return tuple(
+        States(loader(name), stats, store.extraction.width(name), plan.data.speakers) for name in names
+    )
 
 
 def check_names(what: str, asked: Sequence[str], held: Sequence[str]) -> None:

@@ -96,6 +96,6 @@ def made_shared(
     ) @ mixing
     X = (X * scale + 3 * scale).astype(np.float32)
     train, test = np.arange(rows * 2 // 3), np.arange(rows * 2 // 3, rows)
-    states = States(X, ("mean", "std"), np.arange(rows) % 8)
+    states = States(lambda: X, ("mean", "std"), width, np.arange(rows) % 8)
     shared = Shared((states,), y, train=train, test=test, classes=classes, budget=1 << 30)
     return shared, X, y

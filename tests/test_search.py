@@ -22,7 +22,8 @@ def folds(
 ) -> tuple[list[Shared], Shared, np.ndarray]:
     """Two inner folds of the training part, the outer fold, and all classes."""
     whole, made, y = made_shared(rows=150, width=width, signal=signal)
-    states = States(made if X is None else X, ("mean", "std"), np.arange(150) % 8)
+    held = made if X is None else X
+    states = States(lambda: held, ("mean", "std"), width, np.arange(150) % 8)
     halves = np.array_split(whole.train, 2)
 
     def share(train: np.ndarray, test: np.ndarray) -> Shared:

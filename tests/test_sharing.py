@@ -14,7 +14,7 @@ PREP = Prep("mean+std", "standard")
 
 def test_statistics_are_picked_by_name_in_any_order() -> None:
     X = np.arange(12, dtype=np.float32).reshape(2, 6)
-    states = States(X, ("mean", "std", "max"), None)
+    states = States(lambda: X, ("mean", "std", "max"), 2, None)
     np.testing.assert_array_equal(states.columns("std"), X[:, 2:4])
     np.testing.assert_array_equal(states.columns("mean+std"), X[:, :4])
     np.testing.assert_array_equal(states.columns("max+mean"), X[:, [4, 5, 0, 1]])
@@ -26,7 +26,7 @@ def test_the_test_rows_do_not_change_what_training_rows_become() -> None:
     other = X.copy()
     other[shared.test] = 1000
     again = Shared(
-        (States(other, ("mean", "std"), None),),
+        (States(lambda: other, ("mean", "std"), 12, None),),
         y,
         train=shared.train,
         test=shared.test,
@@ -84,30 +84,9 @@ def test_a_mix_is_the_weighted_sum_of_its_layers() -> None:
     assert np.diagonal(mixed.distances(prep)[0]).max() == 0
 
 
-def test_arrays_are_made_once_and_given_up_beyond_the_budget() -> None:
+def test_arrays_are_made_once() -> None:
     shared, _, _ = made_shared()
     assert shared.gram(PREP)[0] is shared.gram(PREP)[0]
-    made: list[str] = []
-
-    def make(name: str, size: int) -> None:
-        def new() -> np.ndarray:
-            made.append(name)
-            return np.zeros(size, np.uint8)
-
-        shared.keep((name,), new)
-
-    shared._budget = 100
-    make("a", 60)
-    make("b", 30)
-    make("a", 60)
-    make("c", 30)  # b has waited longest
-    make("a", 60)
-    make("b", 30)
-    assert made == ["a", "b", "c", "b"]
-    make("huge", 1000)  # larger than the budget, and kept for now all the same
-    make("huge", 1000)
-    assert made[-1] == "huge"
-    assert made.count("huge") == 1
 
 
 def test_balanced_weights_give_every_class_the_same_share() -> None:
