@@ -84,7 +84,7 @@ def test_another_column_may_be_the_target(tmp_path: Path) -> None:
     assert join(clips, store, target="word").classes == ("0", "1")
     with pytest.raises(InputError, match="holds only 'a'"):
         join(clips, store, target="emotion")
-    with pytest.raises(InputError, match="no column 'mood'.*emotion, word"):
+    with pytest.raises(InputError, match=r"no column 'mood'.*emotion, word"):
         join(clips, store, target="mood")
 
 

@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -121,7 +122,7 @@ def test_every_command_and_option_has_help():
     import cli
 
     for words in all_commands():
-        command = get_command(cli.app)
+        command: Any = get_command(cli.app)
         for word in words:
             command = command.commands[word]
         assert command.help, words
