@@ -2,13 +2,13 @@
 
     python benchmarks/bench_extract.py --model random:hubert-base --clips FILE_OR_FOLDER --limit 200
 
-Prints one JSON line. In seconds of sound per second: `ours` (from files to shards); `loop` (transformers, one
-clip at a time, every layer by `output_hidden_states`, mean and std kept); `padded` (transformers, padded
-batches in the order of the table, no mask: fast and wrong); `per_layer` (one pass of a truncated model for
-each layer, as tools do that save one layer a run; measured on `--per-layer-limit` clips). `gemm_gflops` is the
-machine's rate at matrix products, `ceiling` what that rate would give if a model were nothing else,
-`ceiling_fraction` the share of it that ours reaches. `peak_mb` is the resident memory of ours, measured in a
-process of its own.
+Prints one JSON line. In seconds of sound per second: `ours` (from files to shards); `loop` (transformers,
+one clip at a time, every layer by `output_hidden_states`, mean and std kept); `padded` (transformers,
+padded batches in the order of the table, no mask: fast and wrong); `per_layer` (one pass of a truncated
+model for each layer, as tools do that save one layer a run; measured on `--per-layer-limit` clips).
+`gemm_gflops` is the machine's rate at matrix products, `ceiling` what that rate would give if a model were
+nothing else, `ceiling_fraction` the share of it that ours reaches. `peak_mb` is the resident memory of
+ours, measured in a process of its own.
 """
 
 from __future__ import annotations

@@ -3,8 +3,9 @@
     python benchmarks/bench_scale.py --clips FILE_OR_FOLDER --model mfcc --sizes 1000,10000,100000
 
 Repeats the given clips under fresh names, one sample of each changed so that none is a copy of another, and
-embeds each size in a process of its own. Prints one JSON line a size: `clips_per_s` of the run, `ratio` to the first
-size, `prepare_s` (hashing files, reading headers, planning), `peak_mb`. Needs about 50 kB of disk a clip.
+embeds each size in a process of its own. Prints one JSON line a size: `clips_per_s` of the run, `ratio` to
+the first size, `prepare_s` (hashing files, reading headers, planning), `peak_mb`. Needs about 50 kB of disk
+a clip.
 """
 
 from __future__ import annotations

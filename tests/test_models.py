@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 import pytest
 
@@ -113,9 +114,12 @@ class TestIdentity:
 
     def test_architecture_changes_with_what_decides_a_state(self, tmp_path):
         plain = find_model(str(save_tiny(tmp_path / "a", "hubert-group"))).architecture()
-        for number, change in enumerate(
-            ({"hidden_act": "relu"}, {"layer_norm_eps": 1e-3}, {"conv_bias": True})
-        ):
+        changes: list[dict[str, Any]] = [
+            {"hidden_act": "relu"},
+            {"layer_norm_eps": 1e-3},
+            {"conv_bias": True},
+        ]
+        for number, change in enumerate(changes):
             other = save_tiny(tmp_path / f"b{number}", "hubert-group", **change)
             assert find_model(str(other)).architecture() != plain, change
 
