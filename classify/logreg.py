@@ -43,7 +43,7 @@ LOGREG = Head(
     space=space,
     fit=fit,
     start={"class_weight": "balanced"},
-    path=("C", (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)),
+    path=("C", (0.03, 0.15, 0.7, 3.0, 15.0, 70.0, 300.0)),
     pca=(0, 64),
     scalings=ALL_SCALINGS,
 )

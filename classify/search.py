@@ -25,7 +25,7 @@ RANDOM_TRIALS = 10  # before the sampler has something to go by
 UNPRUNED_TRIALS = 5  # before the pruner has
 MIX_CENTRE, MIX_WIDTH = "mix_centre", "mix_width"
 # A trial's user attributes beside its parameters.
-PATH_VALUE, TEMPERATURE, SECONDS = "path_value", "temperature", "seconds"
+PATH_VALUE, TEMPERATURE = "path_value", "temperature"
 
 
 @dataclass(frozen=True, order=True)
@@ -142,7 +142,6 @@ def _try(
     trial: optuna.Trial, head: Head, inner: Sequence[Shared], y: np.ndarray, config: StudyConfig
 ) -> float | None:
     """The best score on the path over the inner folds' pooled predictions; None if it was pruned."""
-    began = time.perf_counter()
     for name, options in _choices(head, inner[0], config).items():
         trial.suggest_categorical(name, options)
     if len(inner[0].layers) > 1:
@@ -167,7 +166,6 @@ def _try(
         trial.report(reached[kept], step)
         if step + 1 < len(inner) and trial.should_prune():
             break
-    trial.set_user_attr(SECONDS, time.perf_counter() - began)
     if len(true) < sum(len(shared.test) for shared in inner):
         return None
     trial.set_user_attr(PATH_VALUE, values[kept])

@@ -84,7 +84,7 @@ XGBOOST = Head(
         "class_weight": "balanced",
     },
     path=("rounds", (12, 25, 50, 100)),
-    pca=(0, 32, 64),
+    pca=(0, 16, 32, 64),
     widest=160,
     scalings=frozenset({"standard", "speaker"}),
 )
