@@ -221,6 +221,11 @@ def run(
     from classify.study import run_study
 
     try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        told = f"cannot be written ({error.strerror})"
+        raise InputError(told, where=str(out), do="choose another folder for --out") from error
+    try:
         with watching(f"classify {store.extraction.model}") as report:
             run_study(clips, store, out, config, command=command, report=report)
     except KeyboardInterrupt:

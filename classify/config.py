@@ -69,7 +69,7 @@ class StudyConfig:
         _one_of("metric", self.metric, get_args(Metric))
         for scaling in self.scalings:
             _one_of("scaling", scaling, get_args(Scaling))
-        for name, least in (("folds", 2), ("inner_folds", 2), ("trials", 1), ("memory", 1)):
+        for name, least in (("folds", 2), ("inner_folds", 2), ("trials", 1), ("seed", 0), ("memory", 1)):
             if getattr(self, name) < least:
                 raise InputError(f"{name} is {getattr(self, name)}", do=f"give {least} or more")
         if not self.heads:

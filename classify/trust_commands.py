@@ -50,7 +50,7 @@ def audit(
         clips,
         target=target,
         cache=cache,
-        assignment=None if splits is None else _assignment(splits),
+        assignment=None if splits is None else _assignment(splits, clips),
         text=text,
         source=source,
         notes=() if corpus is None else _notes(corpus, clips),
@@ -82,14 +82,19 @@ def _notes(corpus: str, clips: Sequence[Clip]) -> list[str]:
     return list(CORPORA[corpus](folder).notes)
 
 
-def _assignment(splits: Path) -> list[tuple[list[str], list[str]]]:
-    """The ids of training and test clips of each outer fold. Raises InputError."""
+def _assignment(splits: Path, clips: Sequence[Clip]) -> list[tuple[list[str], list[str]]]:
+    """The ids of training and test clips of each outer fold. Raises InputError, also for another table's."""
     from classify.runfolder import read_json
 
     try:
-        return [(fold["train"], fold["test"]) for fold in read_json(splits)["folds"]]
+        folds = [(list(fold["train"]), list(fold["test"])) for fold in read_json(splits)["folds"]]
     except (KeyError, TypeError) as error:
         raise InputError("is no splits.json", where=str(splits), do="take one from a run folder") from error
+    strangers = {name for fold in folds for part in fold for name in part} - {clip.id for clip in clips}
+    if strangers:
+        told = f"{len(strangers)} of its clips are not in the table, such as {min(strangers)}"
+        raise InputError(told, where=str(splits), do="give the splits of a run on this very table")
+    return folds
 
 
 def compare(

@@ -79,7 +79,7 @@ def _tell(
         {
             "emotion": label,
             "clips": count,
-            "speakers": len({c.speaker for c in clips if c.labels.get("emotion", "") == label}),
+            "speakers": len({c.speaker for c in clips if c.speaker and c.labels.get("emotion", "") == label}),
         }
         for label, count in sorted(counts.items())
     ]

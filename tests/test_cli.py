@@ -147,6 +147,7 @@ class TestClassify:
             (["--model", "mfcc", "--split", "nosuch"], "nosuch"),
             (["--model", "mfcc", "--folds", "7"], "for 7 folds"),
             (["--model", "mfcc", "--memory", "much"], "--memory much"),
+            (["--model", "mfcc", "--seed", "-1"], "seed is -1"),
             (["--model", "mfcc", "--fingerprint", "ffff"], "ffff"),
         ],
     )
@@ -162,6 +163,17 @@ class TestClassify:
         line = refused(cli("classify", table, "--model", "mfcc", "--out", tmp_path / "r", cwd=place))
         assert "1 of 25 clips have no states of mfcc: new.wav" in line
         assert "python cli.py embed" in line
+
+    def test_an_out_that_is_a_file_is_refused(self, place):
+        line = refused(cli("classify", "clips.csv", "--model", "mfcc", "--out", "clips.csv", cwd=place))
+        assert "clips.csv: cannot be written" in line
+        assert (place / "clips.csv").read_text().startswith("path,")
+
+    def test_an_audit_refuses_the_splits_of_another_table(self, place, tmp_path):
+        splits = tmp_path / "splits.json"
+        splits.write_text('{"folds": [{"train": ["a.wav"], "test": ["b.wav"]}]}')
+        line = refused(cli("audit", "clips.csv", "--splits", splits, cwd=place))
+        assert "2 of its clips are not in the table, such as a.wav" in line
 
 
 class TestManifest:
