@@ -160,7 +160,7 @@ def export(
     store = find_store(
         _existing(cache), model=model, match=match, layers=(layer,), stats=columns, fingerprint=fingerprint
     )
-    rows = None if table is None else _rows(table, cache)
+    rows = None if table is None else _held_rows(table, cache, store)
     done = export_layer(
         store, out, layer=layer, format=cast("Format", kind), stats=columns or None, clips=rows
     )
@@ -218,6 +218,28 @@ def _rows(table: Path, cache: Path) -> list[tuple[str, str]]:
         if isinstance(key, OSError):
             raise InputError(f"cannot be read ({key.strerror})", where=str(clip.path))
         rows.append((key, clip.id))
+    return rows
+
+
+def _held_rows(table: Path, cache: Path, store: FeatureStore) -> list[tuple[str, str]]:
+    """(key, path) of a table's clips but those that could not be embedded, which are told."""
+    from cache import failures
+    from cache.keys import clip_keys
+    from embed.manifest import read_manifest
+
+    failed = failures.read(store.folder)
+    rows, left_out = [], []
+    clips = read_manifest(table, must_exist=False)
+    for clip, key in zip(clips, clip_keys(clips, cache), strict=True):
+        if (str(clip.path.resolve()), clip.start, clip.end) in failed:
+            left_out.append(clip.id)
+        elif isinstance(key, OSError):
+            raise InputError(f"cannot be read ({key.strerror})", where=str(clip.path))
+        else:
+            rows.append((key, clip.id))
+    if left_out:
+        first = ", ".join(left_out[:5]) + (" …" if len(left_out) > 5 else "")
+        say(f"note: {len(left_out)} clips could not be embedded and are left out: {first}")
     return rows
 
 

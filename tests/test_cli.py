@@ -220,6 +220,18 @@ class TestCache:
             assert list(file["paths"])[:2] == ["clip000.wav", "clip001.wav"]
         assert "--format" in refused(cli(*export, "--out", tmp_path / "x.txt", cwd=place))
 
+    def test_export_leaves_out_what_could_not_be_embedded(self, tmp_path):
+        table = write_corpus(tmp_path, clips=3)
+        (tmp_path / "clip001.wav").write_text("not sound")
+        cache = ("--cache", tmp_path / "features")
+        assert cli("embed", table, "--model", "mfcc", *cache).returncode == 0
+        out = tmp_path / "mfcc.npz"
+        done = cli("cache", "export", table, "--model", "mfcc", "--layer", "mfcc", "--out", out, *cache)
+        assert done.returncode == 0, done.stderr
+        assert "1 clips could not be embedded and are left out: clip001.wav" in done.stderr
+        with np.load(out) as file:
+            assert list(file["paths"]) == ["clip000.wav", "clip002.wav"]
+
     def test_prune_asks_and_a_no_removes_nothing(self, place):
         done = cli("cache", "prune", "--model", "mfcc", cwd=place)
         assert done.returncode == 1  # no one answers
