@@ -196,6 +196,8 @@ def prune(
         }
         for one in planned.stores
     ]
+    for fault in planned.faults:
+        say(f"fault, left alone: {fault}")
     if not as_json:
         print_table(rows)
     removed = bool(rows) and (yes or typer.confirm("Remove them?", default=False, err=True))

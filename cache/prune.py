@@ -40,9 +40,8 @@ class PrunePlan:
 
     cache: Path
     stores: list[StorePlan]
-    keep: np.ndarray | None = field(
-        repr=False
-    )  # digests (N,) S32 of the clips that stay; None: whole stores go
+    keep: np.ndarray | None = field(repr=False)  # digests (N,) S32 of the clips that stay; None: none do
+    faults: list[str]  # of stores that cannot be read, and are left alone
 
 
 def plan(cache: Path, *, model: str | None = None, keep: Collection[str] | None = None) -> PrunePlan:
@@ -50,18 +49,18 @@ def plan(cache: Path, *, model: str | None = None, keep: Collection[str] | None 
 
     model: only the stores embedded under this name; all of them goes where `keep` is None.
     keep: keys of the clips that stay; all others go. A store left with none goes whole.
-    Raises StoreError where neither is given, or a store is damaged: what it holds is not known then.
+    Raises StoreError where neither is given, or a shard is damaged: what it holds is not known then.
     """
     if model is None and keep is None:
         raise StoreError(
             "nothing says what may go", where=str(cache), do="name a model, or the tables whose clips stay"
         )
     stores, faults = open_stores(cache, model=model)
-    if faults:
-        raise faults[0]
     digests = None if keep is None else to_digests(sorted(keep))
     plans = [_plan_store(store, digests) for store in stores]
-    return PrunePlan(cache, [p for p in plans if p.whole or p.clips], digests)
+    return PrunePlan(
+        cache, [p for p in plans if p.whole or p.clips], digests, [fault.line() for fault in faults]
+    )
 
 
 def apply(plan: PrunePlan) -> None:

@@ -85,7 +85,7 @@ class ShardFile:
         self.discard()
 
     def finish(self, entries: Sequence[Entry]) -> Path:
-        """Write the table of clips and publish the shard. Raises OSError; then nothing was published."""
+        """Write the table of clips and publish the shard, whole. Raises OSError where the disk refuses it."""
         rows = np.array([e.rows for e in entries], dtype=np.int64)
         table = {
             "offsets": np.concatenate([[0], np.cumsum(rows)]).astype(np.int64),
@@ -149,11 +149,12 @@ def open_shard(path: Path, fingerprint: str) -> h5py.File:
         raise damaged(path, error) from error
     try:
         with reading(path):
-            schema, owner = file.attrs["schema"], bytes(file.attrs["fingerprint"]).decode()
+            schema, owner = file.attrs["schema"], file.attrs["fingerprint"]
         if schema != SCHEMA:
             raise StoreError(f"schema {schema}; this version reads {SCHEMA}", where=str(path), do=REPAIR)
-        if owner != fingerprint:
-            what = f"a shard of fingerprint {owner} in the store of {fingerprint}"
+        if owner != np.bytes_(fingerprint):
+            told = owner.decode("ascii", "replace") if isinstance(owner, bytes) else owner
+            what = f"a shard of fingerprint {told} in the store of {fingerprint}"
             raise StoreError(what, where=str(path), do=REPAIR)
     except StoreError:
         file.close()

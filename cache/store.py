@@ -41,6 +41,7 @@ class FeatureStore:
             ) from error
         self.extraction = Extraction.from_json(text, where=str(record))
         self._fingerprint = self.extraction.fingerprint()
+        self._keeps_frames = self.extraction.stats == (FRAME,)
         self._index = Index({})
 
     @classmethod
@@ -85,8 +86,12 @@ class FeatureStore:
         """(N, S*D) float32: a layer's statistics side by side, a row for each key in the given order.
 
         stats: which, in which order; by default all, in the store's order. Memory: the result and a few MiB.
-        Raises MissingStatesError where a clip, layer or statistic is not held.
+        Raises MissingStatesError for what is not held, StoreError where the store keeps frames.
         """
+        if self._keeps_frames:
+            raise StoreError(
+                "keeps every frame, no statistics", where=str(self.folder), do="read it by `frames`"
+            )
         columns = self._columns(name, stats)
         width = self.extraction.width(name)
         out = np.empty((len(keys), len(columns), width), np.float32)
@@ -120,7 +125,7 @@ class FeatureStore:
 
     def frames(self, name: str, key: str) -> np.ndarray:
         """(F, D) float32: every frame of a clip, in a store that keeps frames. Raises MissingStatesError."""
-        if self.extraction.stats != (FRAME,):
+        if not self._keeps_frames:
             held = ", ".join(self.extraction.stats)
             raise StoreError(f"holds {held}, not frames", where=str(self.folder), do="embed with --frames")
         self._columns(name, None)

@@ -57,7 +57,11 @@ def fill(store: FeatureStore, held: Clips) -> None:
 def check(store: FeatureStore, held: Clips) -> None:
     """The store has these clips and no others, bit for bit."""
     assert store.keys() == sorted(held)
-    for layer in store.extraction.layers:
-        expected = [states[layer].reshape(-1) for states in held.values()]
-        if expected:
-            np.testing.assert_array_equal(store.layer(layer, list(held)), np.stack(expected).astype("f4"))
+    frames = store.extraction.stats == (FRAME,)
+    for layer in store.extraction.layers if held else ():
+        expected = np.stack([states[layer].reshape(-1) for states in held.values()]).astype("f4")
+        keys = list(held)
+        found = (
+            np.concatenate([store.frames(layer, key) for key in keys]) if frames else store.layer(layer, keys)
+        )
+        np.testing.assert_array_equal(found, expected)

@@ -112,6 +112,17 @@ def test_a_prune_that_was_cut_short_can_be_done_again(three, monkeypatch):
     assert not other.folder.exists()
 
 
+def test_a_store_that_cannot_be_read_is_told_and_left_alone(three):
+    cache, (first, _, other), _ = three
+    (first.folder / "extraction.json").write_text("{}")
+    plan = prune.plan(cache, model="other")
+    assert len(plan.faults) == 1
+    assert str(first.folder) in plan.faults[0]
+    prune.apply(plan)
+    assert not other.folder.exists()
+    assert len(list_shards(first.folder)) == 2
+
+
 def test_nothing_named_is_refused(three):
     with pytest.raises(StoreError, match="nothing says what may go"):
         prune.plan(three[0])

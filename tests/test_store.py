@@ -144,6 +144,13 @@ def test_every_frame_of_a_clip_that_came_in_parts(tmp_path, monkeypatch):
             np.testing.assert_array_equal(store.frames(layer, key), expected.astype("f4"))
     with pytest.raises(MissingStatesError):
         store.frames("0", "e" * 64)
+    with pytest.raises(MissingStatesError):
+        store.frames("9", "a" * 64)
+    with pytest.raises(StoreError, match="keeps every frame"):
+        store.layer("0", ["b" * 64])
+    pooled = FeatureStore.create(tmp_path, extraction())
+    with pytest.raises(StoreError, match=r"holds mean, std, not frames; embed with --frames"):
+        pooled.frames("0", "a" * 64)
 
 
 def test_a_folder_that_is_no_store_is_refused(tmp_path):
