@@ -35,10 +35,10 @@ def preparation(prep: Prep, *, stats: tuple[str, ...], width: int) -> list[tuple
         ("columns", FunctionTransformer(np.take, kw_args={"indices": columns, "axis": 1}))
     ]
     steps.append(("scale", StandardScaler(with_std=prep.scaling != "none")))
-    if prep.scaling == "l2":
-        steps += [("unit", Normalizer()), ("centre", StandardScaler(with_std=False))]
     if prep.pca:
         steps.append(("pca", PCA(prep.pca, svd_solver="full")))
+    if prep.scaling == "l2":
+        steps += [("unit", Normalizer()), ("centre", StandardScaler(with_std=False))]
     return steps
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp, softmax
+from scipy.special import softmax
 
 
 def temperature(scores: np.ndarray, y: np.ndarray) -> float:
@@ -15,11 +15,12 @@ def temperature(scores: np.ndarray, y: np.ndarray) -> float:
     Found on clips that the fits did not see, it mends an SVM's scores, which are no log probabilities, and
     overconfident trees. It moves no prediction.
     """
-    rows = np.arange(len(y))
+    below = scores - scores.max(1, keepdims=True)
+    true = below[np.arange(len(y)), y]
 
     def loss(log_t: float) -> float:
-        logits = scores / np.exp(log_t)
-        return float((logsumexp(logits, axis=1) - logits[rows, y]).mean())
+        sharpness = np.exp(-log_t)
+        return float(np.log(np.exp(below * sharpness).sum(1)).mean() - true.mean() * sharpness)
 
     found: Any = minimize_scalar(loss, bounds=(-5, 5), method="bounded")
     return float(np.exp(found.x))

@@ -68,8 +68,8 @@ def principal_axes(train: np.ndarray, count: int) -> np.ndarray:
     n, width = train.shape
     exact = train.astype(np.float64)
     wide = width > n
-    inner = exact @ exact.T if wide else exact.T @ exact
     count = min(count, n - 1, width)
+    inner = exact @ exact.T if wide else exact.T @ exact
     values, vectors = scipy.linalg.eigh(
         inner, subset_by_index=(len(inner) - count, len(inner) - 1), check_finite=False, overwrite_a=True
     )

@@ -27,8 +27,8 @@ class Prep:
 
     stats: statistics, joined by `+` where several are used. scaling: `none`, `standard` (zero mean and unit
     variance over the training clips), `speaker` (the same over each speaker's clips first) or `l2`
-    (standard, then each clip at unit length).
-    pca: number of leading principal components of the training clips; 0 for all columns.
+    (standard, and at the end each clip at unit length).
+    pca: number of leading principal components of the training clips, taken after scaling; 0 for all columns.
     layer: which of the fold's layers. mix: instead, a weight for each of them, for kernels.
     """
 
@@ -87,17 +87,7 @@ class Shared:
 
     def arrays(self, prep: Prep) -> tuple[np.ndarray, np.ndarray]:
         """(n, d) and (m, d) float32: the training and test clips' inputs."""
-        if prep.pca == 0:
-            return self.keep(("arrays", prep), lambda: self._scaled(prep))
-        whole = replace(prep, pca=0)
-
-        def make() -> tuple[np.ndarray, np.ndarray]:
-            train, test = self.arrays(whole)
-            count = max(prep.pca, LEAST_AXES)  # those of fewer are among those of more
-            axes = self.keep(("axes", whole, count), lambda: principal_axes(train, count))[:, : prep.pca]
-            return train @ axes, test @ axes
-
-        return self.keep(("arrays", prep), make)
+        return self.keep(("arrays", prep), lambda: self._arrays(prep))
 
     def basis(self, prep: Prep) -> tuple[np.ndarray, np.ndarray]:
         """(n, r) and (m, r) float32, r ≤ n: the inputs turned so that the training columns are orthogonal."""
@@ -113,7 +103,7 @@ class Shared:
 
         def make() -> float:
             train, _ = self.arrays(prep)
-            return float(np.einsum("ij,ij->", train, train, dtype=np.float64) / len(train))
+            return float(np.square(train).sum(dtype=np.float64) / len(train))
 
         return self.keep(("power", prep), make)
 
@@ -159,34 +149,45 @@ class Shared:
 
     def _gram(self, prep: Prep) -> tuple[np.ndarray, np.ndarray]:
         train, test = self.arrays(prep)
-        anchors = (self._anchored(train) / np.float32(self.power(prep))).T
-        return train @ anchors, test @ anchors
+        anchors = self._anchored(train)
+        products = train @ anchors.T, test @ anchors.T
+        for part in products:
+            part *= np.float32(1 / self.power(prep))
+        return products
 
     def _distances(self, prep: Prep) -> tuple[np.ndarray, np.ndarray]:
         train, test = self.arrays(prep)
         power = np.float32(self.power(prep))
         own, other = (np.einsum("ij,ij->i", rows, rows) / power for rows in (train, test))
         at = self._anchored(own)
-        near, far = self.gram(prep)
-        near = np.maximum(own[:, None] + at - 2 * near, 0)
+        near, far = (np.float32(-2) * products for products in self.gram(prep))
+        for lengths, distances in ((own, near), (other, far)):
+            distances += lengths[:, None]
+            distances += at
+            np.maximum(distances, 0, out=distances)
         if self.anchors is None:
             np.fill_diagonal(near, 0)
-        return near, np.maximum(other[:, None] + at - 2 * far, 0)
+        return near, far
 
     def _anchored(self, rows: np.ndarray) -> np.ndarray:
         return rows if self.anchors is None else rows[self.anchors]
 
-    def _scaled(self, prep: Prep) -> tuple[np.ndarray, np.ndarray]:
+    def _arrays(self, prep: Prep) -> tuple[np.ndarray, np.ndarray]:
+        if prep.scaling == "l2":
+            train, test = self.arrays(replace(prep, scaling="standard"))
+            return standardise(unit(train), unit(test), variance=False)
+        if prep.pca:
+            whole = replace(prep, pca=0)
+            train, test = self.arrays(whole)
+            count = max(prep.pca, LEAST_AXES)  # those of fewer are among those of more
+            axes = self.keep(("axes", whole, count), lambda: principal_axes(train, count))[:, : prep.pca]
+            return train @ axes, test @ axes
         states = self.layers[prep.layer]
         columns = states.columns(prep.stats)
         if prep.scaling == "speaker":
             key = ("speaker", prep.stats, prep.layer)
             columns = self.keep(key, lambda: by_speaker(columns, states.speakers))
-        train, test = columns[self.train], columns[self.test]
-        train, test = standardise(train, test, variance=prep.scaling != "none")
-        if prep.scaling == "l2":
-            train, test = standardise(unit(train), unit(test), variance=False)
-        return train, test
+        return standardise(columns[self.train], columns[self.test], variance=prep.scaling != "none")
 
 
 def kernel_bytes(rows: int) -> int:

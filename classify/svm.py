@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import optuna
 import scipy.linalg
+import sklearn
 from sklearn.svm import SVC
 
 from classify.head import Head, Params
@@ -18,7 +19,6 @@ from classify.scaling import ALL_SCALINGS
 from classify.sharing import Prep, Shared
 from classify.solver import Solver, squared_hinge
 
-SOLVER_MB = 500  # of libsvm's own cache of kernel rows
 LEAST = 1e-6  # of the largest eigenvalue of the anchors' kernel; below, directions are rounding
 
 
@@ -34,27 +34,35 @@ def space(trial: optuna.Trial) -> Params:
 
 
 def fit(shared: Shared, prep: Prep, params: Params, values: Sequence[float], seed: int) -> list[np.ndarray]:
-    train, test = kernel(shared, prep, params)
     if shared.anchors is not None:
-        return [_approximate(shared, train, test, params)]
+        return [_approximate(shared, *kernel(shared, prep, params), params)]
     weighting = params["class_weight"]
     svc = SVC(
         kernel="precomputed",
         C=params["C"],
         class_weight=None if weighting == "none" else weighting,
-        cache_size=SOLVER_MB,
-    ).fit(train.astype(np.float64), shared.y)
-    decision = svc.decision_function(test.astype(np.float64))
+    )
+    own, other = kernel(shared, prep, params)
+    with sklearn.config_context(assume_finite=True):  # kernels of states that were checked when stored
+        decision = svc.fit(own, shared.y).decision_function(other)
     return [np.column_stack([-decision, decision]) if shared.classes == 2 else decision]
 
 
 def kernel(shared: Shared, prep: Prep, params: Params) -> tuple[np.ndarray, np.ndarray]:
-    """(n, a) and (m, a) float32: linear, or exp(−gamma · squared distance / power)."""
-    if params["kernel"] == "linear":
-        return shared.gram(prep)
-    gamma = np.float32(-params["gamma"])
-    near, far = shared.distances(prep)
-    return np.exp(gamma * near), np.exp(gamma * far)
+    """(n, a) and (m, a): linear, or exp(−gamma · squared distance / power).
+
+    In double precision, as libsvm wants it, and in the same two arrays for every trial: the next call
+    overwrites them.
+    """
+    linear = params["kernel"] == "linear"
+    parts = shared.gram(prep) if linear else shared.distances(prep)
+    out = shared.keep(("kernels",), lambda: tuple(np.empty(part.shape) for part in parts))
+    for part, target in zip(parts, out, strict=True):
+        if linear:
+            target[...] = part
+        else:
+            np.exp(part * np.float32(-params["gamma"]), out=target, dtype=np.float32, casting="same_kind")
+    return out[0], out[1]
 
 
 def _approximate(shared: Shared, train: np.ndarray, test: np.ndarray, params: Params) -> np.ndarray:
@@ -62,12 +70,11 @@ def _approximate(shared: Shared, train: np.ndarray, test: np.ndarray, params: Pa
 
     With K the anchors' own kernel, rows of k(x, anchors) K^(−1/2) have inner products close to k(x, x').
     """
-    own = train[shared.anchors].astype(np.float64)
-    values, vectors = scipy.linalg.eigh(own, check_finite=False, overwrite_a=True)
+    values, vectors = scipy.linalg.eigh(train[shared.anchors], check_finite=False, overwrite_a=True)
     known = values > LEAST * values[-1]
     root = (vectors[:, known] / np.sqrt(values[known])).astype(np.float32)
     solver = Solver(
-        train @ root,
+        train.astype(np.float32) @ root,
         shared.y,
         shared.weights(params["class_weight"]),
         classes=shared.classes,

@@ -13,7 +13,14 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+# One thread each; and glibc keeps what is freed, as arrays of megabytes come and go in every fit.
+SETTINGS = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
+}
 
 Run = Callable[[Any], Iterator[Any]]
 
@@ -45,7 +52,7 @@ def messages(run: Run, units: Sequence[Any], *, jobs: int) -> Generator[Any, Non
     pipes: dict[Connection, Any] = {}
     waiting = list(reversed(units))
     try:
-        with _environment(ONE_THREAD):
+        with _environment(SETTINGS):
             for _ in range(min(jobs, len(units))):
                 ours, theirs = context.Pipe()
                 process = context.Process(target=_work, args=(run, theirs), daemon=True)

@@ -29,6 +29,7 @@ PREPS = [
     Prep("std", "l2"),
     Prep("mean", "none"),
     Prep("mean+std", "standard", 5),
+    Prep("mean", "l2", 4),
 ]
 SHAPES = [
     (900, 12, 3),
