@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,13 +52,29 @@ def join(
     for clips that were never embedded, InputError where the target column is missing or holds fewer than two
     classes, or where only some clips have a speaker.
     """
-    out = dict(excluded or {})
     if store.extraction.stats == (FRAME,):
         raise InputError(
             "holds every frame, not statistics over frames",
             where=str(store.folder),
             do="embed again without --frames",
         )
+    failed = {clip.id: f"not embedded: {reason}" for clip, reason in _failed(clips, store)}
+    known = {**failed, **(excluded or {})}
+    return labelled(clips, target=target, keys=lambda used: _keys(used, store), excluded=known)
+
+
+def labelled(
+    clips: Sequence[Clip],
+    *,
+    target: str,
+    keys: Callable[[Sequence[Clip]], Sequence[str]],
+    excluded: Mapping[str, str],
+) -> Dataset:
+    """The clips that have a label and are not `excluded` (id → reason); `keys` names the sound of each.
+
+    Raises InputError as `join` does, for what concerns labels and speakers.
+    """
+    out = dict(excluded)
     if not any(target in clip.labels for clip in clips):
         columns = sorted({column for clip in clips for column in clip.labels})
         raise InputError(
@@ -67,11 +83,8 @@ def join(
     for clip in clips:
         if clip.labels.get(target, "").strip().lower() in NOT_A_LABEL:
             out.setdefault(clip.id, f"no label in column '{target}'")
-    for clip, reason in _failed(clips, store):
-        out.setdefault(clip.id, f"not embedded: {reason}")
     used = [clip for clip in clips if clip.id not in out]
-    keys = _keys(used, store)
-
+    named = keys(used)
     labels = [clip.labels[target].strip() for clip in used]
     classes = tuple(sorted(set(labels)))
     if len(classes) < 2:
@@ -80,7 +93,7 @@ def join(
     names, speakers = _speakers(used)
     return Dataset(
         ids=tuple(clip.id for clip in used),
-        keys=tuple(keys),
+        keys=tuple(named),
         classes=classes,
         y=np.searchsorted(np.array(classes), np.array(labels)),
         speaker_names=names,

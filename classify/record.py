@@ -8,7 +8,7 @@ import os
 import platform
 import resource
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -36,18 +36,37 @@ def run_record(plan: Plan, command: Mapping[str, Any] | None) -> dict[str, Any]:
         "clips": [data.ids, data.keys, data.y.tolist(), data.parts],
         "speakers": None if data.speakers is None else data.speakers.tolist(),
     }
+    return begin(
+        "classify",
+        deciding=deciding,
+        settings=settings,
+        command=command,
+        model=extraction.model,
+        states=extraction.fingerprint(),
+        store=str(plan.store.folder.resolve()),
+    )
+
+
+def begin(
+    kind: str,
+    *,
+    deciding: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    command: Mapping[str, Any] | None,
+    packages: Sequence[str] = PACKAGES,
+    **more: Any,
+) -> dict[str, Any]:
+    """run.json of a run of some kind that begins; its fingerprint covers what is `deciding`."""
     text = json.dumps(deciding, sort_keys=True)
     return {
         "schema": 1,
-        "kind": "classify",
+        "kind": kind,
         "fingerprint": hashlib.sha256(text.encode()).hexdigest()[:16],
         "finished": False,
         "command": dict(command or {}),
-        "config": settings,
-        "model": extraction.model,
-        "states": extraction.fingerprint(),
-        "store": str(plan.store.folder.resolve()),
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "config": dict(settings),
+        **more,
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
         "hardware": {
             "machine": platform.machine(),
             "system": platform.system(),
@@ -57,7 +76,7 @@ def run_record(plan: Plan, command: Mapping[str, Any] | None) -> dict[str, Any]:
     }
 
 
-def is_finished(out: Path, run: Mapping[str, Any]) -> bool:
+def is_finished(out: Path, run: Mapping[str, Any], *, manner: Collection[str] = MANNER) -> bool:
     """Whether `out` holds this very run, whole. Raises InputError where it holds another."""
     if not (out / runfolder.RUN).exists():
         return False
@@ -68,7 +87,7 @@ def is_finished(out: Path, run: Mapping[str, Any]) -> bool:
     changed = [
         f"{name} {before.get(name)} → {now[name]}"
         for name in now
-        if name not in MANNER and before.get(name) != now[name]
+        if name not in manner and before.get(name) != now[name]
     ]
     raise InputError(
         f"holds another run ({', '.join(changed) or 'its clips, labels or states differ'})",

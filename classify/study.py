@@ -79,7 +79,7 @@ def _write(
     runfolder.write_splits(out, data, folds)
     outcomes = _search(plan, studies, out, run["fingerprint"], report)
     searched = time.monotonic() - began
-    runfolder.write_results(out, rows_of(plan, outcomes))
+    runfolder.write_results(out, rows_of(data, folds, outcomes, seed=plan.config.seed))
     runfolder.write_predictions(out, data, folds, systems_of(outcomes))
     summary = summarise(plan, outcomes)
     runfolder.write_json(out / runfolder.SUMMARY, summary)

@@ -5,25 +5,26 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
+from classify.config import Metric
 from classify.dataset import Dataset
 from classify.heads import HEADS
 from classify.runfolder import SELECTED, Row
 from classify.scoring import Chosen, Scorer
 from classify.search import Outcome, StudyId
 from classify.sharing import ANCHORS, exact_limit
-from classify.splits import shared_speakers
+from classify.splits import OuterFold, shared_speakers
 from classify.units import Plan
 
 Outcomes = Mapping[StudyId, Outcome]
 
 
-def rows_of(plan: Plan, outcomes: Outcomes) -> list[Row]:
+def rows_of(data: Dataset, folds: Sequence[OuterFold], outcomes: Outcomes, *, seed: int) -> list[Row]:
     """One row per outcome, in their order."""
-    scorer = Scorer(plan.data, plan.folds, seed=plan.config.seed)
+    scorer = Scorer(data, folds, seed=seed)
     return [
         Row(
             fold=id.fold,
@@ -58,9 +59,35 @@ def systems_of(outcomes: Outcomes) -> Iterator[tuple[str, Chosen]]:
 
 
 def summarise(plan: Plan, outcomes: Outcomes) -> dict[str, Any]:
-    """summary.json: stable names that other programs may read."""
-    data, config = plan.data, plan.config
-    scorer = Scorer(data, plan.folds, seed=config.seed)
+    """summary.json of a search."""
+    config, model = plan.config, plan.store.extraction.model
+    return describe(plan.data, plan.folds, outcomes, config=config, model=model, notes=_notes(plan))
+
+
+class Settings(Protocol):
+    """What a summary tells of a run's configuration."""
+
+    @property
+    def target(self) -> str: ...
+    @property
+    def split(self) -> str: ...
+    @property
+    def metric(self) -> Metric: ...
+    @property
+    def seed(self) -> int: ...
+
+
+def describe(
+    data: Dataset,
+    folds: Sequence[OuterFold],
+    outcomes: Outcomes,
+    *,
+    config: Settings,
+    model: str,
+    notes: Sequence[str] = (),
+) -> dict[str, Any]:
+    """summary.json: stable names that other programs may read, whatever made the outcomes."""
+    scorer = Scorer(data, folds, seed=config.seed)
     chosen, curve = select(outcomes), _curve(outcomes)
     heads = [(head, select(outcomes, head=head)) for head in dict.fromkeys(id.head for id in outcomes)]
     selected, *scores = scorer.pooled([chosen, *curve.values(), *(system for _, system in heads)])
@@ -84,13 +111,13 @@ def summarise(plan: Plan, outcomes: Outcomes) -> dict[str, Any]:
             for (head, system), told in zip(heads, scores[len(curve) :], strict=True)
         ],
         "controls": {"majority": scorer.majority()},
-        "audit": {"test_clips_of_training_speakers": shared_speakers(data, list(plan.folds))},
+        "audit": {"test_clips_of_training_speakers": shared_speakers(data, list(folds))},
         "data": _data(data),
         "chance": 1 / len(data.classes),
         "target": config.target,
-        "model": plan.store.extraction.model,
+        "model": model,
         "metric": config.metric,
-        "notes": _notes(plan),
+        "notes": list(notes),
     }
 
 

@@ -71,15 +71,25 @@ def test_embed_does_not_import_classify():
     assert not [path.name for path in modules("embed") if uses(path, "classify")]
 
 
+# Where models are fine-tuned: torch and transformers are at work, sound is read, weights are opened.
+FINETUNE = {
+    "finetune.py",
+    "finetune_data.py",
+    "finetune_folds.py",
+    "finetune_model.py",
+    "finetune_training.py",
+}
+
+
 def test_classify_imports_torch_only_where_models_are_trained_or_used():
-    may = {"finetune.py", "bundle.py"}
+    may = {*FINETUNE, "bundle.py"}
     for module in ("torch", "torchaudio", "transformers"):
         assert not [p.name for p in modules("classify") if p.name not in may and uses(p, module)]
 
 
 def test_classify_takes_from_embed_the_table_and_looks_at_sound_in_few_places():
-    table = {"embed.manifest", "embed.corpora"}
-    sound = {"audit.py", "measures.py", "likeness.py", "copies.py", "finetune.py", "bundle.py"}
+    table = {"embed.manifest", "embed.corpora", "embed.config"}
+    sound = {"audit.py", "measures.py", "likeness.py", "copies.py", "bundle.py", *FINETUNE}
     for path in modules("classify"):
         taken = {name for name in imports(path) if name.startswith("embed.")}
         others = {name for name in taken if not any(name == t or name.startswith(f"{t}.") for t in table)}
