@@ -105,7 +105,7 @@ def _fold_faults(first: Answers, second: Answers) -> list[str]:
         return []
     settings = [
         f"{name} {first.config.get(name)} and {second.config.get(name)}"
-        for name in ("protocol", "split", "folds", "seed")
+        for name in ("protocol", "split", "train_corpus", "test_corpus", "folds", "seed")
         if first.config.get(name) != second.config.get(name)
     ]
     why = f", {', '.join(settings)}" if settings else ""

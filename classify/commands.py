@@ -11,7 +11,7 @@ import typer
 
 from cache.console import print_json, print_table, say
 from cache.errors import InputError
-from classify.config import MIX, PRUNERS, SAMPLERS, SPLITS, StudyConfig
+from classify.config import CORPUS, MIX, PRUNERS, SAMPLERS, SPLITS, StudyConfig
 from classify.metrics import Metric
 from classify.scaling import Scaling
 from embed.config import DEFAULT_CACHE
@@ -111,6 +111,12 @@ def classify(
         str, typer.Option(help=f"Ways of scaling that are searched, of {','.join(SCALINGS)}.")
     ] = ",".join(StudyConfig.scalings),
     split: Annotated[str, typer.Option(help=f"Outer folds: {', '.join(SPLITS)}.")] = StudyConfig.split,
+    train_corpus: Annotated[
+        str, typer.Option(help="Train on these corpora, by the names in the column `corpus`.")
+    ] = ",".join(StudyConfig.train_corpus),
+    test_corpus: Annotated[str, typer.Option(help="Test on these; goes with --train-corpus.")] = ",".join(
+        StudyConfig.test_corpus
+    ),
     folds: Annotated[int, typer.Option(help="Outer folds, which score.")] = StudyConfig.folds,
     inner_folds: Annotated[int, typer.Option(help="Inner folds, which choose.")] = StudyConfig.inner_folds,
     trials: Annotated[
@@ -159,7 +165,9 @@ def classify(
         heads=_names(heads),
         stats=_names(stats),
         scalings=cast("tuple[Scaling, ...]", _names(scalings)),
-        split=split,
+        split=CORPUS if split == StudyConfig.split and (train_corpus or test_corpus) else split,
+        train_corpus=_names(train_corpus),
+        test_corpus=_names(test_corpus),
         folds=folds,
         inner_folds=inner_folds,
         trials=trials,

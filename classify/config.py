@@ -10,7 +10,8 @@ from cache.errors import InputError
 
 Metric = Literal["uar", "accuracy", "macro_f1"]
 Scaling = Literal["none", "standard", "speaker", "l2"]
-SPLITS = ("speaker", "random", "column", "loso")
+CORPUS = "corpus"
+SPLITS = ("speaker", "random", "column", "loso", CORPUS)
 SAMPLERS = ("tpe", "random", "gp")
 PRUNERS = ("median", "none")
 MANNER = ("jobs", "storage", "memory")  # how a study is made, not what comes out of it
@@ -31,7 +32,9 @@ class StudyConfig:
         standardises by each speaker's own unlabelled clips, the test speakers' too, and is only fair where
         these are at hand before the first decision.
     split: `speaker` (speaker-disjoint, stratified), `random` (stratified, leaks speakers), `column` (the
-        table's own train/validation/test), `loso` (leave one speaker out).
+        table's own train/validation/test), `loso` (leave one speaker out), `corpus` (train_corpus against
+        test_corpus).
+    train_corpus, test_corpus: names in the column `corpus`; given with the split `corpus` and only then.
     folds, inner_folds: outer folds score, inner folds choose.
     trials: trials per outer fold, layer and head.
     timeout: seconds for the whole search, shared evenly between the studies, each of which makes one trial at
@@ -50,6 +53,8 @@ class StudyConfig:
     stats: tuple[str, ...] = ()
     scalings: tuple[Scaling, ...] = ("standard", "l2")
     split: str = "speaker"
+    train_corpus: tuple[str, ...] = ()
+    test_corpus: tuple[str, ...] = ()
     folds: int = 5
     inner_folds: int = 3
     trials: int = 30
@@ -72,6 +77,12 @@ class StudyConfig:
         for name, least in (("folds", 2), ("inner_folds", 2), ("trials", 1), ("seed", 0), ("memory", 1)):
             if getattr(self, name) < least:
                 raise InputError(f"{name} is {getattr(self, name)}", do=f"give {least} or more")
+        given = bool(self.train_corpus), bool(self.test_corpus)
+        if given != (self.split == CORPUS,) * 2:
+            raise InputError(
+                "to train on one corpus and test on another takes --train-corpus and --test-corpus",
+                do=f"give both and no other --split than {CORPUS}",
+            )
         if not self.heads:
             raise InputError("no head is given", do="name at least one")
         if not self.scalings:

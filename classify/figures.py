@@ -29,6 +29,7 @@ SPLITS = {
     "random": "random folds, which leak speakers",
     "column": "the table's own split",
     "loso": "leave one speaker out",
+    "corpus": "trained on one corpus, tested on another",
 }
 
 Entries = Sequence[Mapping[str, Any]]

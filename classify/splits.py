@@ -8,6 +8,7 @@ import numpy as np
 
 from cache.errors import InputError
 from classify.balance import balanced_groups
+from classify.config import CORPUS
 from classify.dataset import Dataset
 
 PARTS = {
@@ -41,7 +42,7 @@ def outer_folds(data: Dataset, *, split: str, folds: int, inner_folds: int, seed
     Inner folds are speaker-disjoint wherever the outer ones are meant to be: `random` alone lets both leak.
     Raises InputError, naming class or speaker, for data that cannot be split so.
     """
-    if split == "column":
+    if split in ("column", CORPUS):  # `cross.by_corpus` marks the clips of a corpus as the column would
         return [_column(data, inner_folds=inner_folds, seed=seed)]
     if split == "random":
         outer = _partition(data, np.arange(len(data)), folds, grouped=False, seed=seed, what="--folds")

@@ -14,7 +14,8 @@ from cache.durable import locked, unfinished
 from cache.errors import InputError
 from cache.store import FeatureStore
 from classify import runfolder
-from classify.config import StudyConfig
+from classify.config import CORPUS, StudyConfig
+from classify.cross import by_corpus
 from classify.dataset import join
 from classify.figures import draw_layers
 from classify.progress import Progress, Report
@@ -51,6 +52,8 @@ def run_study(
     """
     quiet()
     check_names("statistic", config.stats, store.extraction.stats)
+    if config.split == CORPUS:
+        clips = by_corpus(clips, train=config.train_corpus, test=config.test_corpus, target=config.target)
     data = join(clips, store, target=config.target, excluded=excluded)
     folds = outer_folds(
         data, split=config.split, folds=config.folds, inner_folds=config.inner_folds, seed=config.seed

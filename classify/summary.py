@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from classify.config import Metric
+from classify.config import CORPUS, Metric
 from classify.dataset import Dataset
 from classify.heads import HEADS
 from classify.runfolder import SELECTED, Row
@@ -162,6 +162,29 @@ def _mode(values: Sequence[Any]) -> Any:
 
 def _notes(plan: Plan) -> list[str]:
     """What a reader of the scores should know of how they came about."""
+    return [*_cross(plan), *_untested(plan), *_approximated(plan)]
+
+
+def _cross(plan: Plan) -> list[str]:
+    """Which corpora stand on which side, where a study goes across corpora."""
+    if plan.config.split != CORPUS:
+        return []
+    (fold,) = plan.folds
+    trained, tested = ", ".join(plan.config.train_corpus), ", ".join(plan.config.test_corpus)
+    return [
+        f"trained on {trained} ({len(fold.outer.train)} clips), tested on {tested} "
+        f"({len(fold.outer.test)} clips)"
+    ]
+
+
+def _untested(plan: Plan) -> list[str]:
+    """Classes of the training parts that no test part holds: scores are over the others."""
+    tested = np.unique(np.concatenate([plan.data.y[fold.outer.test] for fold in plan.folds]))
+    names = [name for number, name in enumerate(plan.data.classes) if number not in tested]
+    return [f"in no test part, so the UAR is over the other classes: {', '.join(names)}"] if names else []
+
+
+def _approximated(plan: Plan) -> list[str]:
     if plan.exact or not any(HEADS[head].kernel for head in plan.config.heads):
         return []
     limit = exact_limit(plan.config.memory)
