@@ -39,7 +39,8 @@ from classify import metrics
 from classify.config import StudyConfig
 from classify.dataset import Dataset, join
 from classify.heads import HEADS
-from classify.search import PATH_VALUE, StudyId, TrialDone, search, split_params
+from classify.outcome import StudyId
+from classify.search import PATH_VALUE, TrialDone, search, split_params
 from classify.sharing import Shared, States
 from classify.splits import Fold, OuterFold, outer_folds
 from classify.storage import quiet

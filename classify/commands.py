@@ -11,9 +11,7 @@ import typer
 
 from cache.console import print_json, print_table, say
 from cache.errors import InputError
-from classify.config import CORPUS, MIX, PRUNERS, SAMPLERS, SPLITS, StudyConfig
-from classify.metrics import Metric
-from classify.scaling import Scaling
+from classify.config import CORPUS, MIX, PRUNERS, SAMPLERS, SPLITS, Metric, Scaling, StudyConfig
 from embed.config import DEFAULT_CACHE
 
 if TYPE_CHECKING:

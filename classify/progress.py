@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from classify.search import StudyId
+from classify.outcome import StudyId
 
 
 @dataclass(kw_only=True)

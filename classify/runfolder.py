@@ -9,15 +9,17 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cache.durable import open_temporary, publish, replace_text
 from cache.errors import InputError
-from classify.dataset import Dataset
-from classify.search import Outcome, StudyId
-from classify.splits import OuterFold
+from classify.outcome import Outcome, StudyId
+
+if TYPE_CHECKING:
+    from classify.dataset import Dataset
+    from classify.splits import OuterFold
 
 RUN, SPLITS, RESULTS, PREDICTIONS, SUMMARY = (
     "run.json",

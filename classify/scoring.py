@@ -12,7 +12,7 @@ from classify import metrics
 from classify.bootstrap import score_intervals
 from classify.config import Metric
 from classify.dataset import Dataset
-from classify.search import Outcome
+from classify.outcome import Outcome
 from classify.splits import OuterFold
 
 Chosen = Sequence[Outcome]  # one for each outer fold, in order: a system

@@ -19,6 +19,7 @@ from classify.calibration import probabilities, temperature
 from classify.config import StudyConfig
 from classify.head import Head, Params
 from classify.heads import HEADS
+from classify.outcome import Outcome, StudyId
 from classify.sharing import BOTH, Prep, Shared
 
 RANDOM_TRIALS = 10  # before the sampler has something to go by
@@ -28,40 +29,12 @@ MIX_CENTRE, MIX_WIDTH = "mix_centre", "mix_width"
 PATH_VALUE, TEMPERATURE = "path_value", "temperature"
 
 
-@dataclass(frozen=True, order=True)
-class StudyId:
-    """Which study: the outer fold's number, the layer and the head."""
-
-    fold: int
-    layer: str
-    head: str
-
-    def __str__(self) -> str:
-        return f"{self.fold}/{self.layer}/{self.head}"
-
-
 @dataclass(frozen=True)
 class TrialDone:
     """A trial that ended, complete or pruned."""
 
     id: StudyId
     trial: FrozenTrial
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What a study found: its best parameters and what they predict for the outer test rows.
-
-    inner_score: of the pooled inner predictions. predicted: (m,) classes; probability: (m, K).
-    """
-
-    id: StudyId
-    params: Params
-    inner_score: float
-    predicted: np.ndarray
-    probability: np.ndarray
-    trials: int
-    pruned: int
 
 
 def search(

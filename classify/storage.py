@@ -10,7 +10,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from cache.errors import InputError
-from classify.search import StudyId
+from classify.outcome import StudyId
 
 FILE = "search.db"
 BUSY_SECONDS = 60  # to wait for a SQLite file that another program reads

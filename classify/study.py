@@ -18,9 +18,10 @@ from classify.config import CORPUS, StudyConfig
 from classify.cross import by_corpus
 from classify.dataset import join
 from classify.figures import draw_layers
+from classify.outcome import Outcome, StudyId
 from classify.progress import Progress, Report
 from classify.record import is_finished, peak_memory, run_record
-from classify.search import Outcome, StudyId, TrialDone
+from classify.search import TrialDone
 from classify.splits import outer_folds
 from classify.storage import Trials, quiet
 from classify.summary import rows_of, summarise, systems_of

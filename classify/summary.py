@@ -12,9 +12,9 @@ import numpy as np
 from classify.config import CORPUS, Metric
 from classify.dataset import Dataset
 from classify.heads import HEADS
+from classify.outcome import Outcome, StudyId
 from classify.runfolder import SELECTED, Row
 from classify.scoring import Chosen, Scorer
-from classify.search import Outcome, StudyId
 from classify.sharing import ANCHORS, exact_limit
 from classify.splits import OuterFold, shared_speakers
 from classify.units import Plan

@@ -11,8 +11,7 @@ import typer
 
 from cache.console import print_json, print_table, say
 from cache.errors import InputError
-from classify.config import StudyConfig
-from classify.metrics import Metric
+from classify.config import Metric, StudyConfig
 from embed.config import DEFAULT_CACHE
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from classify.config import MIX, StudyConfig
 from classify.dataset import Dataset
 from classify.heads import HEADS
 from classify.kept import Kept
-from classify.search import Outcome, StudyId, TrialDone, search
+from classify.outcome import Outcome, StudyId
+from classify.search import TrialDone, search
 from classify.sharing import Shared, States, anchors, exact_limit, kernel_bytes
 from classify.splits import Fold, OuterFold
 from classify.storage import quiet

@@ -23,6 +23,8 @@ HEAVY = {
     "pandas",
     "matplotlib",
     "h5py",
+    "scipy",
+    "numpy",
 }
 
 
@@ -109,6 +111,12 @@ def test_help_imports_nothing_heavy(command):
     )
     loaded = set(done.stdout.split("MODULES", 1)[1].split())
     assert not loaded & HEAVY
+
+
+def test_a_run_folder_is_read_without_what_made_it():
+    told = "import classify.compare, sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", told], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert not set(done.stdout.split()) & {"torch", "optuna", "sklearn", "xgboost", "h5py"}
 
 
 def all_commands() -> list[tuple[list[str], Any]]:

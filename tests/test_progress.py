@@ -4,8 +4,8 @@ import time
 
 import pytest
 
+from classify.outcome import StudyId
 from classify.progress import Progress
-from classify.search import StudyId
 
 ONE, TWO = StudyId(0, "3", "svm"), StudyId(1, "3", "svm")
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from cache.errors import InputError
+from classify.outcome import Outcome, StudyId
 from classify.runfolder import (
     Row,
     load_outcome,
@@ -18,7 +19,6 @@ from classify.runfolder import (
     write_results,
     write_splits,
 )
-from classify.search import Outcome, StudyId
 from classify.splits import outer_folds
 from tests.studies import made_data
 

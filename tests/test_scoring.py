@@ -7,8 +7,8 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from classify.dataset import Dataset
+from classify.outcome import Outcome, StudyId
 from classify.scoring import Scorer
-from classify.search import Outcome, StudyId
 from classify.splits import OuterFold, outer_folds
 from tests.studies import made_data
 

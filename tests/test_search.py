@@ -10,7 +10,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from classify.config import StudyConfig
 from classify.heads import HEADS
-from classify.search import Outcome, StudyId, TrialDone, mix_weights, search, split_params
+from classify.outcome import Outcome, StudyId
+from classify.search import TrialDone, mix_weights, search, split_params
 from classify.sharing import Prep, Shared, States
 from tests.studies import made_shared
 

@@ -7,7 +7,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from cache.errors import InputError
-from classify.search import StudyId
+from classify.outcome import StudyId
 from classify.storage import FILE, Trials
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from classify.search import Outcome, StudyId
+from classify.outcome import Outcome, StudyId
 from classify.summary import select, systems_of
 
 

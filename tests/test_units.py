@@ -10,7 +10,8 @@ import pytest
 from cache.store import FeatureStore
 from classify.config import StudyConfig
 from classify.dataset import join
-from classify.search import Outcome, StudyId, TrialDone
+from classify.outcome import Outcome, StudyId
+from classify.search import TrialDone
 from classify.splits import outer_folds
 from classify.units import Plan, Unit, run_unit, units_of
 from tests.studies import made_clips, made_store
