@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cache import failures
+from cache import costs, failures
 from cache.durable import locked
 from cache.errors import StoreError
 from cache.info import open_stores
@@ -115,7 +115,7 @@ def _remove_store(planned: StorePlan) -> None:
                 raise StoreError("has got new clips since it was planned", where=str(folder), do="plan again")
             if (folder / ASIDE).exists():
                 shutil.rmtree(folder / ASIDE)
-            for name in (failures.NAME, failures.LOCK, RECORD, WRITERS, LOCK):
+            for name in (failures.NAME, failures.LOCK, costs.NAME, costs.LOCK, RECORD, WRITERS, LOCK):
                 (folder / name).unlink(missing_ok=True)
     except BlockingIOError as error:
         raise StoreError("a process writes to it now", where=str(folder), do="stop it, or wait") from error

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import h5py
 
-from cache import failures
+from cache import costs, failures
 from cache.durable import PREFIX, fsync_folder, unfinished
 from cache.errors import StoreError
 from cache.identity import Extraction
@@ -18,7 +18,7 @@ from cache.store import RECORD, FeatureStore
 from cache.writer import WRITERS
 
 ASIDE = "damaged"  # the folder into which damaged shards are moved; nothing reads it
-KNOWN = {RECORD, failures.NAME, failures.LOCK, LOCK, WRITERS, ASIDE}
+KNOWN = {RECORD, failures.NAME, failures.LOCK, costs.NAME, costs.LOCK, LOCK, WRITERS, ASIDE}
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ class Head:
     pca: sizes of PCA that are searched; 0 is every column.
     widest: columns above which the head gets principal components only; None for no limit.
     scalings: those that make a difference to it.
+    parameters: (columns, classes) → how many numbers a fit decides, where that number is fixed.
     kernel: it sees its inputs through kernels only, and so can use a mix of layers.
     """
 
@@ -41,4 +42,5 @@ class Head:
     pca: tuple[int, ...] = (0,)
     widest: int | None = None
     scalings: frozenset[Scaling]
+    parameters: Callable[[int, int], int] | None = None
     kernel: bool = False

@@ -39,6 +39,10 @@ def fit(shared: Shared, prep: Prep, params: Params, values: Sequence[float], see
     return [scores[C] for C in values]
 
 
+def parameters(columns: int, classes: int) -> int:
+    return (columns + 1) * classes
+
+
 LOGREG = Head(
     space=space,
     fit=fit,
@@ -46,4 +50,5 @@ LOGREG = Head(
     path=("C", (0.03, 0.15, 0.7, 3.0, 15.0, 70.0, 300.0)),
     pca=(0, 64),
     scalings=ALL_SCALINGS,
+    parameters=parameters,
 )

@@ -7,13 +7,13 @@ import json
 import os
 import platform
 import resource
-import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from cache import metering
 from cache.errors import InputError
 from classify import runfolder
 from classify.config import MANNER
@@ -98,10 +98,9 @@ def is_finished(out: Path, run: Mapping[str, Any], *, manner: Collection[str] = 
 
 def peak_memory() -> dict[str, int]:
     """Bytes: the most this process held, and the most that any one worker held."""
-    unit = 1 if sys.platform == "darwin" else 1024
     return {
-        "main": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit,
-        "worker": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit,
+        "main": metering.peak_memory(resource.RUSAGE_SELF),
+        "worker": metering.peak_memory(resource.RUSAGE_CHILDREN),
     }
 
 

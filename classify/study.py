@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from cache.errors import InputError
 from cache.store import FeatureStore
 from classify import runfolder
 from classify.config import CORPUS, StudyConfig
+from classify.cost import Watch, cost_of
 from classify.cross import by_corpus
 from classify.dataset import join
 from classify.figures import draw_layers
@@ -24,7 +24,7 @@ from classify.record import is_finished, peak_memory, run_record
 from classify.search import TrialDone
 from classify.splits import outer_folds
 from classify.storage import Trials, quiet
-from classify.summary import rows_of, summarise, systems_of
+from classify.summary import rows_of, select, summarise, systems_of
 from classify.units import Plan, check_names, run_unit, units_of
 from classify.workers import messages
 from embed.manifest import Clip
@@ -76,26 +76,32 @@ def run_study(
 def _write(
     out: Path, plan: Plan, studies: Sequence[StudyId], run: Mapping[str, Any], report: Report | None
 ) -> None:
-    began = time.monotonic()
+    watch = Watch(out)
     data, folds = plan.data, plan.folds
     unfinished(out, remove=True)
     runfolder.write_json(out / runfolder.RUN, run)
     runfolder.write_splits(out, data, folds)
-    outcomes = _search(plan, studies, out, run["fingerprint"], report)
-    searched = time.monotonic() - began
+    outcomes = _search(plan, studies, out, run["fingerprint"], report, watch)
+    searched = watch.seconds()
     runfolder.write_results(out, rows_of(data, folds, outcomes, seed=plan.config.seed))
     runfolder.write_predictions(out, data, folds, systems_of(outcomes))
     summary = summarise(plan, outcomes)
     runfolder.write_json(out / runfolder.SUMMARY, summary)
     draw_layers(summary, out / "figures")
-    seconds = {"search": searched, "write": time.monotonic() - began - searched}
+    seconds = {"search": searched, "write": watch.seconds() - searched}
     finished = {"finished": True, "jobs": plan.jobs, "seconds": seconds, "peak_memory": peak_memory()}
-    runfolder.write_json(out / runfolder.RUN, {**run, **finished})
+    cost = cost_of(plan, select(outcomes), seconds=searched)
+    runfolder.write_json(out / runfolder.RUN, {**run, **finished, "cost": cost})
     shutil.rmtree(out / runfolder.OUTCOMES, ignore_errors=True)
 
 
 def _search(
-    plan: Plan, studies: Sequence[StudyId], out: Path, fingerprint: str, report: Report | None
+    plan: Plan,
+    studies: Sequence[StudyId],
+    out: Path,
+    fingerprint: str,
+    report: Report | None,
+    watch: Watch,
 ) -> dict[StudyId, Outcome]:
     """Every study's outcome, in the order of `studies`; what an earlier run did is not done again."""
     trials = Trials(plan.config.storage, out=out, run=fingerprint)
@@ -114,6 +120,7 @@ def _search(
             progress.add(message.id, message.trial.value if complete else None)
         else:
             runfolder.save_outcome(out, message)
+            watch.save()
             outcomes[message.id] = message
         if report is not None:
             report(progress)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from cache import costs
 from cache import failures as failure_list
 from cache.errors import ClipError, InputError
 from cache.failures import FailureId
@@ -25,6 +26,7 @@ from embed.collect import Collector
 from embed.config import EmbedConfig
 from embed.forward import Forward
 from embed.manifest import Clip
+from embed.metered import DeviceMeter
 from embed.missing import Todo, find_missing
 from embed.opening import open_backbone
 from embed.prefetch import Prefetcher
@@ -76,11 +78,17 @@ def embed(clips: Sequence[Clip], config: EmbedConfig, *, report: Report | None =
     Raises InputError before anything is computed where the settings cannot be met or the disk cannot hold the
     states; with `on_error="stop"` the ClipError of the first clip that cannot be used.
     """
+    began = time.perf_counter()
     backbone, extraction = open_backbone(config)
+    meter = DeviceMeter(backbone.device, began=began)
     store = FeatureStore.create(config.cache, extraction)
     todo = find_missing(clips, store, config)
     require_space(store.folder, estimate_bytes(extraction, clips=len(todo.keys), seconds=todo.seconds))
-    return run(todo, backbone, extraction, store, config, report=report)
+    summary = run(todo, backbone, extraction, store, config, report=report)
+    if summary.embedded:
+        spent = costs.Spent(clips=summary.embedded, seconds=summary.seconds, cost=meter.read())
+        costs.append(store.folder, spent)
+    return summary
 
 
 def plan(todo: Todo, *, window: float, budget: float) -> list[list[Window]]:
