@@ -30,7 +30,7 @@ lint: setup
 	$(BIN)/mypy
 
 soak: setup
-	$(BIN)/python -m pytest -q -m soak
+	$(BIN)/python -m pytest -q -s -m soak
 
 # Needs uv; the lock holds exact versions and hashes, no addresses.
 lock:
