@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import os
 import sys
+
+if __name__ == "__main__":  # before the other imports: they take a moment, in which somebody may press Ctrl-C
+    from cache.interrupts import install
+
+    install()
+
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.main import get_command
 
 from cache import commands as cache_commands
 from cache.console import print_json, say
 from cache.errors import InputError
+from cache.interrupts import leave
 from classify import commands as classify_commands
 from classify import trust_commands
 from embed import commands as embed_commands
@@ -83,16 +91,37 @@ def demo(
     print("\nThe same steps on speech of your own: see the README's first study.")
 
 
+def tell_usage(error: typer.TyperException) -> None:
+    """An unknown option or a missing argument in one line; a command without its subcommand is helped."""
+    told = str(getattr(error, "format_message", error.__str__)())
+    if told.startswith("Usage:"):
+        say(told)
+        return
+    context = getattr(error, "ctx", None)
+    line = " ".join(told.split()).rstrip(".?")
+    where = context.command_path if context else "cli.py"
+    say(f"error: {line[:1].lower()}{line[1:]}; see python {where} --help")
+
+
 def main() -> None:
-    """Run a command; bad input is one line and status 2, never a traceback."""
+    """Run a command; bad input is one line and status 2, Ctrl-C one line and 130, never a traceback."""
     # Warnings of libraries about themselves are no news to a person who types a command.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    command = get_command(app)
     try:
-        app()
+        with command.make_context("cli.py", sys.argv[1:]) as context:
+            command.invoke(context)
+    except typer.Exit as told:
+        sys.exit(told.exit_code)
     except InputError as error:
         say(f"error: {error}")
         sys.exit(2)
+    except typer.TyperException as error:
+        tell_usage(error)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        leave()
     except BrokenPipeError:
         # The reader of our output has gone; Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

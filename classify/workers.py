@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import traceback
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -52,7 +54,7 @@ def messages(run: Run, units: Sequence[Any], *, jobs: int) -> Generator[Any, Non
     pipes: dict[Connection, Any] = {}
     waiting = list(reversed(units))
     try:
-        with _environment(SETTINGS):
+        with _environment(SETTINGS), _deaf_children():
             for _ in range(min(jobs, len(units))):
                 ours, theirs = context.Pipe()
                 process = context.Process(target=_work, args=(run, theirs), daemon=True)
@@ -102,6 +104,20 @@ def _work(run: Run, pipe: Connection) -> None:
                 pipe.send(_Failed(error, traceback.format_exc()))
                 return
             pipe.send(_Finished())
+
+
+@contextmanager
+def _deaf_children() -> Iterator[None]:
+    """Processes started meanwhile never hear Ctrl-C: whoever started them does, and ends them.
+
+    A terminal sends it to all, and one that is still importing would answer with a traceback.
+    """
+    resource_tracker.ensure_running()  # it unblocks the signal when it is started
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

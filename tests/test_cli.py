@@ -273,3 +273,29 @@ def test_the_demo_shows_its_result(tmp_path):
     assert [summary["model"] for summary in summaries] == ["mfcc", TINY]
     assert summaries[0]["selected"]["uar"]["value"] > 0.5  # chance is 0.33
     assert (tmp_path / "runs" / "mfcc" / "figures").is_dir()
+
+
+class TestUsage:
+    @pytest.mark.parametrize(
+        ("arguments", "told"),
+        [
+            (["embed", "--nosuch", "1"], "no such option: --nosuch; see python cli.py embed --help"),
+            (["embed", "x.csv", "--stat", "max"], "no such option: --stat"),
+            (["embed", "x.csv"], "missing option '--model'"),
+            (["compare"], "missing argument 'runs'"),
+            (["classify", "x.csv", "--folds", "many", "--out", "r"], "invalid value for '--folds'"),
+            (["manifest", "join", "a.csv"], "missing option '--out'; see python cli.py manifest join --help"),
+            (["clasify"], "no such command 'clasify'. Did you mean 'classify'; see python cli.py --help"),
+        ],
+    )
+    def test_is_refused_in_one_line(self, arguments, told):
+        done = cli(*arguments)
+        assert told in refused(done)
+        assert len(done.stderr.splitlines()) == 1
+
+    @pytest.mark.parametrize("words", [[], ["cache"], ["manifest"]])
+    def test_without_a_command_there_is_help(self, words):
+        done = cli(*words)
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"Usage: {' '.join(['cli.py', *words])}")
+        assert "error" not in done.stderr
