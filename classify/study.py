@@ -14,7 +14,6 @@ from cache.errors import InputError
 from cache.store import FeatureStore
 from classify import runfolder
 from classify.config import CORPUS, StudyConfig
-from classify.cost import Watch, cost_of
 from classify.cross import by_corpus
 from classify.dataset import join
 from classify.figures import draw_layers
@@ -22,6 +21,7 @@ from classify.outcome import Outcome, StudyId
 from classify.progress import Progress, Report
 from classify.record import is_finished, peak_memory, run_record
 from classify.search import TrialDone
+from classify.spent import Watch, cost_of
 from classify.splits import outer_folds
 from classify.storage import Trials, quiet
 from classify.summary import rows_of, select, summarise, systems_of
