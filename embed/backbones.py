@@ -75,8 +75,9 @@ class TransformerBackbone:
         self.device, self.precision = device, precision
         self.frames = partial(frame_count, config)
         self.model = load_model(source, seed=seed)
-        _fold_weight_norm(self.model)
+        # Before the folding, whose sums come out a last bit different with another number of threads.
         self.weights = weights_hash(self.model) if source.folder is None else None
+        _fold_weight_norm(self.model)
         self.model.to(device)
         self._exact = ExactBatch(self.model)
         self._visit: Callable[[str, torch.Tensor], None] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -184,6 +185,20 @@ def test_random_weights_depend_on_the_seed_alone():
     second = TransformerBackbone(source, layers=("0",), device=CPU)
     other = TransformerBackbone(source, layers=("0",), device=CPU, seed=1)
     assert first.weights == second.weights != other.weights
+
+
+def test_random_weights_are_the_same_whatever_the_number_of_threads():
+    """At the width of a real model: its sums are then cut up between threads."""
+    real, threads = find_model("random:hubert-base"), torch.get_num_threads()
+    source = replace(real, config={**real.config, "num_hidden_layers": 1})
+    found = set()
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            found.add(TransformerBackbone(source, layers=("0",), device=CPU).weights)
+    finally:
+        torch.set_num_threads(threads)
+    assert len(found) == 1
 
 
 def test_weights_of_another_configuration_are_refused(tmp_path):
