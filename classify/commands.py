@@ -12,6 +12,7 @@ import typer
 from cache.console import print_json, print_table, say
 from cache.errors import InputError
 from classify.config import CORPUS, MIX, PRUNERS, SAMPLERS, SPLITS, Metric, Scaling, StudyConfig
+from classify.trust_telling import tell_trust
 from embed.config import DEFAULT_CACHE
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def tell_summary(out: Path, summary: Mapping[str, Any], *, as_json: bool) -> Non
     print(f"UAR {uar['value']:.3f} {_interval(uar)}, accuracy {accuracy:.3f}, chance {summary['chance']:.3f}")
     for line in remarks(summary):
         say(f"note: {line}")
+    tell_trust(summary)
     figures = ", ".join(str(path) for path in sorted((out / "figures").glob("*.svg")))
     print(f"run folder {out}, figure {figures}")
 
@@ -108,14 +110,21 @@ def classify(
     scalings: Annotated[
         str, typer.Option(help=f"Ways of scaling that are searched, of {','.join(SCALINGS)}.")
     ] = ",".join(StudyConfig.scalings),
-    split: Annotated[str, typer.Option(help=f"Outer folds: {', '.join(SPLITS)}.")] = StudyConfig.split,
+    split: Annotated[
+        str | None, typer.Option(help=f"Outer folds: {', '.join(SPLITS)}.", show_default=StudyConfig.split)
+    ] = None,
+    protocol: Annotated[
+        str | None, typer.Option(help="Outer folds as published, instead of --split; see `protocols`.")
+    ] = None,
     train_corpus: Annotated[
         str, typer.Option(help="Train on these corpora, by the names in the column `corpus`.")
     ] = ",".join(StudyConfig.train_corpus),
     test_corpus: Annotated[str, typer.Option(help="Test on these; goes with --train-corpus.")] = ",".join(
         StudyConfig.test_corpus
     ),
-    folds: Annotated[int, typer.Option(help="Outer folds, which score.")] = StudyConfig.folds,
+    folds: Annotated[
+        int | None, typer.Option(help="Outer folds, which score.", show_default=str(StudyConfig.folds))
+    ] = None,
     inner_folds: Annotated[int, typer.Option(help="Inner folds, which choose.")] = StudyConfig.inner_folds,
     trials: Annotated[
         int, typer.Option(help="Trials for each outer fold, layer and head.")
@@ -158,15 +167,21 @@ def classify(
         raise InputError(
             "classify needs a table of clips and --model", do="or --from run.json of another run"
         )
+    corpora = train_corpus or test_corpus or None
+    folded = {"--split": split, "--folds": folds, "--train-corpus and --test-corpus": corpora}
+    too_much = [option for option, given in folded.items() if given is not None]
+    if protocol is not None and too_much:
+        raise InputError(f"--protocol {protocol} brings its own folds", do=f"leave {too_much[0]} out")
     config = StudyConfig(
         target=target,
         heads=_names(heads),
         stats=_names(stats),
         scalings=cast("tuple[Scaling, ...]", _names(scalings)),
-        split=CORPUS if split == StudyConfig.split and (train_corpus or test_corpus) else split,
+        split=split or (CORPUS if corpora else StudyConfig.split),
+        protocol=protocol,
         train_corpus=_names(train_corpus),
         test_corpus=_names(test_corpus),
-        folds=folds,
+        folds=StudyConfig.folds if folds is None else folds,
         inner_folds=inner_folds,
         trials=trials,
         timeout=timeout,

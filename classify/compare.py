@@ -27,6 +27,7 @@ from classify.paired import (
     mcnemar,
     near_best,
 )
+from classify.protocols import PROTOCOLS
 from classify.runfolder import SELECTED
 
 
@@ -174,7 +175,7 @@ def _entries(
             run=str(each.run),
             system=each.system,
             model=str(each.told.get("model", "")),
-            split=str(each.config.get("split", "")),
+            split=_split(each),
             scores={name: intervals[number] for name, intervals in scores.items()},
             best=number == best,
             within_noise=near[number],
@@ -215,9 +216,19 @@ def _notes(answers: Sequence[Answers]) -> list[str]:
     other = [str(each.run) for each in answers[1:] if _training(each) != _training(first)]
     if other:
         notes.append(f"not trained on the same clips as {first.run}: {', '.join(other)}")
-    if any(each.config.get("split") == "random" for each in answers):
+    if any(_heard(each) for each in answers):
         notes.append("the split is random: test speakers were heard in training, and the scores show it")
     return notes
+
+
+def _heard(answers: Answers) -> bool:
+    """Whether the split lets test speakers be heard in training."""
+    protocol = PROTOCOLS.get(_split(answers))
+    return _split(answers) == "random" if protocol is None else not protocol.rule.speaker_disjoint
+
+
+def _split(answers: Answers) -> str:
+    return str(answers.config.get("protocol") or answers.config.get("split", ""))
 
 
 def _training(answers: Answers) -> set[frozenset[str]]:

@@ -35,6 +35,7 @@ class StudyConfig:
         table's own train/validation/test), `loso` (leave one speaker out), `corpus` (train_corpus against
         test_corpus).
     train_corpus, test_corpus: names in the column `corpus`; given with the split `corpus` and only then.
+    protocol: instead of `split` and `folds`, a fixed split of `classify.protocols`.
     folds, inner_folds: outer folds score, inner folds choose.
     trials: trials per outer fold, layer and head.
     timeout: seconds for the whole search, shared evenly between the studies, each of which makes one trial at
@@ -55,6 +56,7 @@ class StudyConfig:
     split: str = "speaker"
     train_corpus: tuple[str, ...] = ()
     test_corpus: tuple[str, ...] = ()
+    protocol: str | None = None
     folds: int = 5
     inner_folds: int = 3
     trials: int = 30
@@ -66,6 +68,11 @@ class StudyConfig:
     storage: str | None = None
     seed: int = 0
     memory: int = 4 << 30
+
+    @property
+    def split_name(self) -> str:
+        """How the outer folds are made: the protocol's name, or the way of splitting."""
+        return self.protocol or self.split
 
     def __post_init__(self) -> None:
         _one_of("split", self.split, SPLITS)

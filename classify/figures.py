@@ -115,11 +115,15 @@ def _decorate(axes: Axes, summary: Mapping[str, Any], layers: list[str]) -> None
     bars = "speakers" if data["speakers"] else "clips"
     axes.set_title(
         f"{summary['model']}: {what}\n"
-        f"{SPLITS[summary['selected']['split']]}\n"
+        f"{_split(summary['selected']['split'])}\n"
         f"{data['clips']} clips{speakers}, {len(data['classes'])} classes; bars: 95 % over {bars}",
         fontsize=10,
         loc="left",
     )
+
+
+def _split(name: str) -> str:
+    return SPLITS.get(name, f"protocol {name}")
 
 
 def _save(figure: Figure, path: Path) -> Path:

@@ -9,7 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -25,6 +25,11 @@ class Rule(Protocol):
     @property
     def told(self) -> str: ...
 
+    @property
+    def speaker_disjoint(self) -> bool:
+        """Whether no speaker is in training and test at once."""
+        ...
+
     def tested(self, clips: Sequence[Clip], target: str) -> list[np.ndarray]:
         """Raises InputError for clips without what the rule goes by."""
         ...
@@ -36,6 +41,7 @@ class SpeakerGroups:
 
     folds: int
     one_voice: OneVoice = ()
+    speaker_disjoint: ClassVar[bool] = True
 
     @property
     def told(self) -> str:
@@ -62,6 +68,8 @@ class SpeakerGroups:
 class OneSpeakerOut:
     """Each speaker in turn is tested."""
 
+    speaker_disjoint: ClassVar[bool] = True
+
     @property
     def told(self) -> str:
         return "a fold for each speaker, in the order of their names"
@@ -80,6 +88,7 @@ class StratifiedHoldout:
 
     share: float
     seed: int
+    speaker_disjoint: ClassVar[bool] = False
 
     @property
     def told(self) -> str:

@@ -103,7 +103,7 @@ def assign(protocol: str, clips: Sequence[Clip]) -> list[tuple[list[str], list[s
             [clip.id for clip, tested in zip(clips, fold, strict=True) if not tested],
             [clip.id for clip, tested in zip(clips, fold, strict=True) if tested],
         )
-        for fold in _find(protocol).rule.tested(clips, TARGET)
+        for fold in find(protocol).rule.tested(clips, TARGET)
     ]
 
 
@@ -112,7 +112,7 @@ def check(protocol: str, clips: Sequence[Clip]) -> list[str]:
 
     Raises InputError as `assign` does.
     """
-    published = _find(protocol).published
+    published = find(protocol).published
     notes = [
         f"{here} in the table, {there} in {published.corpus} as published"
         for here, there in _sizes(published, clips)
@@ -127,13 +127,27 @@ def check(protocol: str, clips: Sequence[Clip]) -> list[str]:
     return notes
 
 
+def describe(protocol: str, clips: Sequence[Clip]) -> dict[str, object]:
+    """What a summary says of the protocol, and in `deviations` what `check` found on this table."""
+    split = find(protocol)
+    return {
+        "name": split.name,
+        "corpus": split.published.corpus,
+        "rule": split.rule.told,
+        "speaker_disjoint": split.rule.speaker_disjoint,
+        "leaks": split.leaks,
+        "deviations": check(protocol, clips),
+    }
+
+
 def names_digest(clips: Sequence[Clip]) -> str:
     """16 hex digits that change with a clip's folder, file name or label, and not with the table's order."""
     lines = sorted(f"{'/'.join(place(clip))} {clip.labels.get(TARGET, '')}" for clip in clips)
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
-def _find(name: str) -> FixedSplit:
+def find(name: str) -> FixedSplit:
+    """A protocol by its name. Raises InputError."""
     if name not in PROTOCOLS:
         raise InputError(f"protocol '{name}' is not known", do=f"choose from {', '.join(PROTOCOLS)}")
     return PROTOCOLS[name]

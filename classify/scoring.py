@@ -13,6 +13,7 @@ from classify.bootstrap import score_intervals
 from classify.config import Metric
 from classify.dataset import Dataset
 from classify.outcome import Outcome
+from classify.paired import near_best
 from classify.splits import OuterFold
 
 Chosen = Sequence[Outcome]  # one for each outer fold, in order: a system
@@ -37,6 +38,11 @@ class Scorer:
             for entry, interval in zip(told, found, strict=True):
                 entry[name] = asdict(interval)
         return told
+
+    def near_best(self, systems: Sequence[Chosen], *, metric: Metric) -> list[bool]:
+        """Which systems are within noise of the best; see `paired.near_best`."""
+        counts = np.stack([self._by_cluster(chosen) for chosen in systems], axis=1)
+        return near_best(counts, metric=metric, seed=self._seed)[1]
 
     def on_fold(self, outcome: Outcome) -> dict[str, float]:
         """Each metric on one outer fold."""

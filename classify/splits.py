@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,6 +60,32 @@ def outer_folds(data: Dataset, *, split: str, folds: int, inner_folds: int, seed
         where = f"outer fold {number}"
         _every_class_trained(data, train, where=where)
         grouped = split != "random"
+        inner = _inner(data, train, inner_folds, grouped=grouped, seed=seed + 1 + number, where=where)
+        nested.append(OuterFold(Fold(train, test), inner))
+    return nested
+
+
+def fixed_folds(
+    data: Dataset,
+    parts: Sequence[tuple[Sequence[str], Sequence[str]]],
+    *,
+    grouped: bool,
+    inner_folds: int,
+    seed: int,
+) -> list[OuterFold]:
+    """Outer folds that are given as ids of (training, test) clips, and inner folds of each training part.
+
+    Ids that are not in `data`, such as those of clips that cannot be used, are passed over. grouped: whether
+    inner folds keep speakers apart. Raises InputError as `outer_folds` does.
+    """
+    row_of = {id: row for row, id in enumerate(data.ids)}
+    nested = []
+    for number, part in enumerate(parts):
+        train, test = (np.array(sorted(row_of[id] for id in ids if id in row_of), np.int64) for ids in part)
+        where = f"outer fold {number}"
+        if not len(test):
+            raise InputError("no clip of the test part can be used", where=where, do="embed its clips again")
+        _every_class_trained(data, train, where=where)
         inner = _inner(data, train, inner_folds, grouped=grouped, seed=seed + 1 + number, where=where)
         nested.append(OuterFold(Fold(train, test), inner))
     return nested

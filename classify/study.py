@@ -15,14 +15,15 @@ from cache.store import FeatureStore
 from classify import runfolder
 from classify.config import CORPUS, StudyConfig
 from classify.cross import by_corpus
-from classify.dataset import join
+from classify.dataset import Dataset, join
 from classify.figures import draw_layers
 from classify.outcome import Outcome, StudyId
 from classify.progress import Progress, Report
+from classify.protocols import assign, describe, find
 from classify.record import is_finished, peak_memory, run_record
 from classify.search import TrialDone
 from classify.spent import Watch, cost_of
-from classify.splits import outer_folds
+from classify.splits import OuterFold, fixed_folds, outer_folds
 from classify.storage import Trials, quiet
 from classify.summary import rows_of, select, summarise, systems_of
 from classify.units import Plan, check_names, run_unit, units_of
@@ -56,25 +57,42 @@ def run_study(
     if config.split == CORPUS:
         clips = by_corpus(clips, train=config.train_corpus, test=config.test_corpus, target=config.target)
     data = join(clips, store, target=config.target, excluded=excluded)
-    folds = outer_folds(
-        data, split=config.split, folds=config.folds, inner_folds=config.inner_folds, seed=config.seed
-    )
+    folds = _folds(clips, data, config)
     plan = Plan(store=store, data=data, folds=tuple(folds), config=config)
     studies = plan.studies()
     run = run_record(plan, command)
+    told = describe(config.protocol, clips) if config.protocol else None
     if is_finished(out, run):
         return out
     out.mkdir(parents=True, exist_ok=True)
     try:
         with locked(out / LOCK, wait=False):
-            _write(out, plan, studies, run, report)
+            _write(out, plan, studies, run, told, report)
     except BlockingIOError:
         raise InputError("another process is at work on this run", where=str(out), do="wait for it") from None
     return out
 
 
+def _folds(clips: Sequence[Clip], data: Dataset, config: StudyConfig) -> list[OuterFold]:
+    """A protocol is asked about the whole table: without the clips that cannot be used it is another one."""
+    if config.protocol is None:
+        return outer_folds(
+            data, split=config.split, folds=config.folds, inner_folds=config.inner_folds, seed=config.seed
+        )
+    rule = find(config.protocol).rule
+    parts = assign(config.protocol, clips)
+    return fixed_folds(
+        data, parts, grouped=rule.speaker_disjoint, inner_folds=config.inner_folds, seed=config.seed
+    )
+
+
 def _write(
-    out: Path, plan: Plan, studies: Sequence[StudyId], run: Mapping[str, Any], report: Report | None
+    out: Path,
+    plan: Plan,
+    studies: Sequence[StudyId],
+    run: Mapping[str, Any],
+    protocol: Mapping[str, Any] | None,
+    report: Report | None,
 ) -> None:
     watch = Watch(out)
     data, folds = plan.data, plan.folds
@@ -85,7 +103,7 @@ def _write(
     searched = watch.seconds()
     runfolder.write_results(out, rows_of(data, folds, outcomes, seed=plan.config.seed))
     runfolder.write_predictions(out, data, folds, systems_of(outcomes))
-    summary = summarise(plan, outcomes)
+    summary = {**summarise(plan, outcomes), "protocol": protocol}
     runfolder.write_json(out / runfolder.SUMMARY, summary)
     draw_layers(summary, out / "figures")
     seconds = {"search": searched, "write": watch.seconds() - searched}

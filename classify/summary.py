@@ -61,7 +61,8 @@ def systems_of(outcomes: Outcomes) -> Iterator[tuple[str, Chosen]]:
 def summarise(plan: Plan, outcomes: Outcomes) -> dict[str, Any]:
     """summary.json of a search."""
     config, model = plan.config, plan.store.extraction.model
-    return describe(plan.data, plan.folds, outcomes, config=config, model=model, notes=_notes(plan))
+    split, notes = config.split_name, _notes(plan)
+    return describe(plan.data, plan.folds, outcomes, config=config, model=model, split=split, notes=notes)
 
 
 class Settings(Protocol):
@@ -84,20 +85,25 @@ def describe(
     *,
     config: Settings,
     model: str,
+    split: str | None = None,
     notes: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """summary.json: stable names that other programs may read, whatever made the outcomes."""
+    """summary.json: stable names that other programs may read, whatever made the outcomes.
+
+    split: how the outer folds are made, where the configuration does not say.
+    """
     scorer = Scorer(data, folds, seed=config.seed)
     chosen, curve = select(outcomes), _curve(outcomes)
     heads = [(head, select(outcomes, head=head)) for head in dict.fromkeys(id.head for id in outcomes)]
     selected, *scores = scorer.pooled([chosen, *curve.values(), *(system for _, system in heads)])
+    near = scorer.near_best(list(curve.values()), metric=config.metric)
     layer, head = _mode([(outcome.id.layer, outcome.id.head) for outcome in chosen])
     return {
         "selected": {
             **selected,
             "layer": layer,
             "head": head,
-            "split": config.split,
+            "split": split or config.split,
             "stability": _stability(chosen),
             "folds": [_fold_entry(scorer, outcome) for outcome in chosen],
             **scorer.details(chosen),
@@ -105,6 +111,9 @@ def describe(
         "layers": [
             {"layer": layer, "head": head, "uar": told["uar"]}
             for (layer, head), told in zip(curve, scores[: len(curve)], strict=True)
+        ],
+        "near_best": [
+            {"layer": layer, "head": head} for (layer, head), close in zip(curve, near, strict=True) if close
         ],
         "heads": [
             {"head": head, **_layers_entry(system), **told}

@@ -15,8 +15,10 @@ import pytest
 
 from cache.errors import InputError
 from cache.store import FeatureStore
+from classify.compare import rank
 from classify.config import StudyConfig
 from classify.progress import Progress
+from classify.protocols import assign
 from classify.study import run_study
 from embed.manifest import Clip
 from tests.studies import made_clips, made_store
@@ -250,3 +252,41 @@ def test_what_is_not_there_is_told_in_one_line(
     with pytest.raises(InputError, match=message) as told:
         run_study(clips, store, tmp_path / "run", replace(CONFIG, **changes))
     assert "\n" not in str(told.value)
+
+
+def test_a_protocol_s_folds_and_what_it_says(corpus: tuple[list[Clip], FeatureStore], tmp_path: Path) -> None:
+    clips, store = corpus
+    config = replace(CONFIG, protocol="ksu-speaker-5", trials=1, heads=("svm",), layers=("1",))
+    out = run_study(clips, store, tmp_path / "run", config, excluded={clips[0].id: "broken"})
+    folds = json.loads((out / "splits.json").read_text())["folds"]
+    # The rule is asked about the whole table; a clip that cannot be used is dropped from its answer.
+    for told, (train, test) in zip(folds, assign("ksu-speaker-5", clips), strict=True):
+        assert set(told["test"]) == set(test) - {clips[0].id}
+        assert set(told["train"]) == set(train) - {clips[0].id}
+        for inner in told["inner"]:
+            voices = {id.split("-")[0] for id in inner["test"]}
+            assert not voices & {id.split("-")[0] for id in set(told["train"]) - set(inner["test"])}
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["selected"]["split"] == "ksu-speaker-5"
+    assert summary["protocol"]["leaks"] == "the sentences: all speakers read the same ones"
+    assert summary["protocol"]["deviations"] == ["9 speakers in the table, 23 in KSUEmotions as published"]
+    assert summary["audit"]["test_clips_of_training_speakers"] == 0
+
+
+def test_a_random_protocol_is_one_fold_and_leaks(
+    corpus: tuple[list[Clip], FeatureStore], tmp_path: Path
+) -> None:
+    clips, store = corpus
+    config = replace(CONFIG, protocol="baved-random-2021", trials=1, heads=("svm",), layers=("1",))
+    summary = json.loads((run_study(clips, store, tmp_path / "run", config) / "summary.json").read_text())
+    assert len(summary["selected"]["folds"]) == 1
+    assert not summary["protocol"]["speaker_disjoint"]
+    assert summary["audit"]["test_clips_of_training_speakers"] == 1
+
+
+def test_near_best_names_the_best_and_what_noise_may_have_put_behind_it(whole: Path) -> None:
+    summary = json.loads((whole / "summary.json").read_text())
+    best = max(summary["layers"], key=lambda entry: entry["uar"]["value"])
+    assert {"layer": best["layer"], "head": best["head"]} in summary["near_best"]
+    ranked = {entry.system for entry in rank(whole) if entry.within_noise}
+    assert {f"{near['layer']}/{near['head']}" for near in summary["near_best"]} == ranked
