@@ -13,6 +13,7 @@ import numpy as np
 from cache.errors import InputError
 from classify import metrics
 from classify.answers import Answers, answers_of, check_same, read_answers
+from classify.bill import Bill, BreakEven, Prices, bill_of, break_even, remarks
 from classify.bootstrap import score_intervals
 from classify.config import Metric
 from classify.metrics import SCORES, Interval
@@ -66,7 +67,9 @@ class Pair:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """entries: in the order given. pairs: each two of them. notes: what to keep in mind when reading it."""
+    """entries and bills: in the order given. pairs: each two of them. break_even: each fine-tuning against
+    each run of heads. notes: what to keep in mind when reading it.
+    """
 
     metric: Metric
     clips: int
@@ -74,16 +77,23 @@ class Comparison:
     folds: int
     entries: tuple[Entry, ...]
     pairs: tuple[Pair, ...]
+    bills: tuple[Bill, ...]
+    break_even: tuple[BreakEven, ...]
     notes: tuple[str, ...]
 
 
 def compare(
-    runs: Sequence[Path], *, system: str = SELECTED, metric: Metric = "uar", seed: int = 0
+    runs: Sequence[Path],
+    *,
+    system: str = SELECTED,
+    metric: Metric = "uar",
+    seed: int = 0,
+    prices: Prices | None = None,
 ) -> Comparison:
     """Compare runs, pair by pair.
 
     system: which of each run's systems, `selected` or `LAYER/HEAD`. metric: of the differences and of the
-    folds; McNemar's test is on right answers. seed: of the resampling.
+    folds; McNemar's test is on right answers. seed: of the resampling. prices: for the bills.
 
     Reads run.json, splits.json and predictions.csv. Raises InputError, naming every difference, unless all
     runs were tested on the same clips with the same labels, speakers and folds.
@@ -102,6 +112,9 @@ def compare(
     best = int(np.argmax([_score(each, metric) for each in answers]))
     apart = [pair for pair in pairs if best in (pair.first, pair.second) and pair.difference_holm < NOISE]
     worse = {number for pair in apart for number in (pair.first, pair.second)} - {best}
+    prices = prices or Prices()
+    bills = [bill_of(each.told, prices) for each in answers]
+    billed = list(zip(answers, bills, strict=True))
     near = [number not in worse for number in range(len(answers))]
     return Comparison(
         metric=metric,
@@ -110,7 +123,12 @@ def compare(
         folds=len(set(answers[0].folds.tolist())),
         entries=tuple(_entries(answers, counts, best=best, near=near, seed=seed)),
         pairs=tuple(pairs),
-        notes=tuple(_notes(answers)),
+        bills=tuple(bills),
+        break_even=tuple(break_even([(each.run, bill) for each, bill in billed])),
+        notes=(
+            *_notes(answers),
+            *remarks([(each.run, each.told, bill) for each, bill in billed], prices),
+        ),
     )
 
 

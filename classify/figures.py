@@ -49,7 +49,7 @@ def draw_layers(summary: Mapping[str, Any], folder: Path) -> list[Path]:
             _draw_heads(axes, entries, heads)
         _decorate(axes, summary, layers)
         folder.mkdir(exist_ok=True)
-        return [_save(figure, folder / f"{NAME}.{kind}") for kind in KINDS]
+        return [save(figure, folder / f"{NAME}.{kind}") for kind in KINDS]
 
 
 def _draw_curves(axes: Axes, entries: Entries, layers: list[str], heads: list[str]) -> None:
@@ -126,7 +126,7 @@ def _split(name: str) -> str:
     return SPLITS.get(name, f"protocol {name}")
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def save(figure: Figure, path: Path) -> Path:
     drawn, kind = io.BytesIO(), path.suffix[1:]
     figure.savefig(drawn, format=kind, dpi=160, metadata=METADATA.get(kind))
     replace_bytes(path, drawn.getvalue())

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
-from cache.console import print_json, print_table, say
+from cache.console import print_json, print_table, say, told_seconds
 from cache.errors import InputError
+from cache.space import human
 from classify.config import Metric, StudyConfig
 from embed.config import DEFAULT_CACHE
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from embed.manifest import Clip
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
+MINUTE = 60.0
 SHOWN = 5  # pieces of evidence told for each finding; all are in --json
 
 
@@ -103,9 +105,17 @@ def compare(
     ] = "selected",
     metric: Annotated[str, typer.Option(help=f"Of {', '.join(get_args(Metric))}.")] = "uar",
     seed: Annotated[int, typer.Option(help="Of the resampling.")] = StudyConfig.seed,
+    euros_per_hour: Annotated[float | None, typer.Option(help="Price of an hour of the GPU.")] = None,
+    euros_per_cpu_hour: Annotated[
+        float | None, typer.Option(help="Price of an hour of work without a GPU.")
+    ] = None,
+    figure: Annotated[
+        Path | None, typer.Option(help="Draw score against cost into this .svg, .pdf or .png.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Set runs side by side on the same clips: paired intervals over speakers and corrected tests."""
+    """Set runs side by side on the same clips: paired intervals over speakers, corrected tests, the bill."""
+    from classify.bill import Prices
     from classify.compare import compare as compare_runs
     from classify.compare import rank
 
@@ -117,13 +127,26 @@ def compare(
         else:
             print_table([_row(entry, chosen) for entry in entries])
         return
-    found = compare_runs(runs, system=system, metric=chosen, seed=seed)
+    prices = Prices(gpu_hour=euros_per_hour, cpu_hour=euros_per_cpu_hour)
+    found = compare_runs(runs, system=system, metric=chosen, seed=seed, prices=prices)
+    if figure is not None:
+        from classify.bill_figure import draw_bill
+
+        draw_bill(found, figure)
     if as_json:
         print_json(found)
         return
     print_table([_row(entry, chosen) for entry in found.entries])
     print()
     print_table(_pairs(found), title="pairs; p values in brackets are corrected for all pairs (Holm 1979)")
+    print()
+    print_table(_bills(found), title="the bill; what is empty is not known or does not apply")
+    for even in found.break_even:
+        first = "the extraction and " if even.extraction_known else ""
+        print(
+            f"in the time of the fine-tuning {even.finetuned}: {first}{even.trials:,} trials of the heads of "
+            f"{even.heads}, which made {even.made:,} ({even.times:.1f} x as long)"
+        )
     for note in found.notes:
         say(f"note: {note}")
 
@@ -158,6 +181,41 @@ def _pairs(found: Comparison) -> list[dict[str, object]]:
             }
         )
     return rows
+
+
+def _bills(found: Comparison) -> list[dict[str, object]]:
+    rows = []
+    for entry, bill in zip(found.entries, found.bills, strict=True):
+        rows.append(
+            {
+                "run": entry.run,
+                "kind": bill.kind,
+                "device": bill.device,
+                "extraction": _time(bill.extraction_s),
+                "search or training": _time(bill.own_s),
+                "GPU time": "" if bill.device_s is None else _time(bill.device_s),
+                "peak memory": _bytes(bill.peak_memory_bytes),
+                "peak GPU memory": _bytes(bill.peak_device_bytes),
+                "parameters trained": (
+                    "" if bill.trained_parameters is None else f"{bill.trained_parameters:,}"
+                ),
+                "GPU energy": "" if bill.energy_j is None else f"{bill.energy_j / 3600:.1f} Wh",
+                "euros": "" if bill.euros is None else f"{bill.euros:.2f}",
+            }
+        )
+    # A column that says nothing of any run is left out.
+    said = [name for name in rows[0] if name in ("extraction", "euros") or any(row[name] for row in rows)]
+    return [{name: row[name] for name in said} for row in rows]
+
+
+def _time(seconds: float | None) -> str:
+    if seconds is None:
+        return "unknown"
+    return f"{seconds:.1f} s" if seconds < MINUTE else told_seconds(seconds)
+
+
+def _bytes(count: int | None) -> str:
+    return "" if count is None else human(count)
 
 
 def protocols(as_json: Json = False) -> None:
