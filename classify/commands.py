@@ -11,7 +11,7 @@ import typer
 
 from cache.console import print_json, print_table, say
 from cache.errors import InputError
-from classify.config import CORPUS, MIX, PRUNERS, SAMPLERS, SPLITS, Metric, Scaling, StudyConfig
+from classify.config import CORPUS, MIX, PRUNERS, SAMPLERS, SPLITS, Metric, Scaling, StudyConfig, TrustConfig
 from classify.trust_telling import tell_trust
 from embed.config import DEFAULT_CACHE
 
@@ -62,7 +62,7 @@ def tell_summary(out: Path, summary: Mapping[str, Any], *, as_json: bool) -> Non
     print(f"UAR {uar['value']:.3f} {_interval(uar)}, accuracy {accuracy:.3f}, chance {summary['chance']:.3f}")
     for line in remarks(summary):
         say(f"note: {line}")
-    tell_trust(summary)
+    tell_trust(out, summary)
     figures = ", ".join(str(path) for path in sorted((out / "figures").glob("*.svg")))
     print(f"run folder {out}, figure {figures}")
 
@@ -149,6 +149,14 @@ def classify(
     fingerprint: Annotated[
         str | None, typer.Option(help="Which extraction, where a model was cached in several ways.")
     ] = None,
+    audit: Annotated[
+        bool | None,
+        typer.Option(
+            "--audit/--no-audit",
+            help="Look through table and sound for leaks and faults.",
+            show_default="audit" if TrustConfig.audit else "no-audit",
+        ),
+    ] = None,
     path_column: Annotated[str | None, typer.Option(help="Column with the audio files.")] = None,
     speaker_column: Annotated[str | None, typer.Option(help="Column with the speakers.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print summary.json instead of a table.")] = False,
@@ -157,11 +165,12 @@ def classify(
 
     Outer folds score, inner folds choose layer, head and parameters; no choice ever sees the test part.
     """
+    beside: dict[str, Any] = {name: value for name, value in (("audit", audit),) if value is not None}
     manner: dict[str, Any] = {"jobs": jobs, "storage": storage, "memory": parse_bytes(memory)}
     if repeat is not None:
         if table is not None or model is not None:
             raise InputError("--from brings its own table and model", do="leave TABLE and --model out")
-        _again(repeat, out, manner, as_json=as_json)
+        _again(repeat, out, manner, beside, as_json=as_json)
         return
     if table is None or model is None:
         raise InputError(
@@ -207,11 +216,12 @@ def classify(
     if layers != "all":
         config = replace(config, layers=parse_layers(layers, store.extraction.layers, also=(MIX,)))
     command = {"table": str(table.resolve()), "path_column": path_column, "speaker_column": speaker_column}
-    tell_summary(out, run(clips, store, out, config, command=command), as_json=as_json)
+    summary = run(clips, store, out, config, command=command, trust=TrustConfig(**beside))
+    tell_summary(out, summary, as_json=as_json)
 
 
-def _again(record: Path, out: Path, manner: dict[str, Any], *, as_json: bool) -> None:
-    """Make the run of a run.json once more."""
+def _again(record: Path, out: Path, manner: dict[str, Any], beside: dict[str, Any], *, as_json: bool) -> None:
+    """Make the run of a run.json once more; `beside` is what to change of its audit and controls."""
     from classify.repeating import read_recorded
     from embed.manifest import read_manifest
 
@@ -224,7 +234,8 @@ def _again(record: Path, out: Path, manner: dict[str, Any], *, as_json: bool) ->
         speaker_column=told.speaker_column,
         must_exist=False,
     )
-    summary = run(clips, told.store, out, told.config, command=command)
+    trust = replace(told.trust, **beside)
+    summary = run(clips, told.store, out, told.config, command=command, trust=trust)
     tell_summary(out, summary, as_json=as_json)
 
 
@@ -235,11 +246,16 @@ def run(
     config: StudyConfig,
     *,
     command: Mapping[str, Any] | None = None,
+    trust: TrustConfig | None = None,
 ) -> dict[str, Any]:
-    """Search while a person watches; the run's summary. `command` is recorded, for `--from`."""
+    """Search while a person watches; the run's summary.
+
+    command: recorded, for `--from`. trust: what to put beside the score; None for nothing.
+    """
     from classify.live import watching
     from classify.runfolder import SUMMARY, read_json
-    from classify.study import run_study
+    from classify.study import plan_of, run_study
+    from classify.trust import put_beside
 
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -249,6 +265,8 @@ def run(
     try:
         with watching(f"classify {store.extraction.model}") as report:
             run_study(clips, store, out, config, command=command, report=report)
+        if trust is not None:
+            put_beside(out, plan_of(clips, store, config), clips, trust)
     except KeyboardInterrupt:
         say(f"stopped: finished trials are kept in {out}; the same command goes on")
         raise typer.Exit(130) from None

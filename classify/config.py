@@ -14,6 +14,7 @@ CORPUS = "corpus"
 SPLITS = ("speaker", "random", "column", "loso", CORPUS)
 SAMPLERS = ("tpe", "random", "gp")
 PRUNERS = ("median", "none")
+Controls = Literal["none", "cheap", "full"]
 MANNER = ("jobs", "storage", "memory")  # how a study is made, not what comes out of it
 MIX = "mix"  # the layer made of all layers: a kernel that is a weighted sum of theirs
 
@@ -98,6 +99,22 @@ class StudyConfig:
             raise InputError("jobs is 0", do="give a number of processes, or -1 for one per core")
         if self.timeout is not None and self.timeout <= 0:
             raise InputError(f"timeout is {self.timeout:g} s", do="give a positive number of seconds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrustConfig:
+    """What is put beside a study's score.
+
+    audit: look through the table and its sound for leaks and faults. controls: `cheap` is the selected system
+    on shuffled labels, and linear probes over layers for what should not matter; `full` adds the same study
+    on `mfcc` and on random weights, and the score for fewer training speakers.
+    """
+
+    audit: bool = True
+    controls: Controls = "cheap"
+
+    def __post_init__(self) -> None:
+        _one_of("controls", self.controls, get_args(Controls))
 
 
 def _one_of(option: str, value: str, allowed: Collection[str]) -> None:

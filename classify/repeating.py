@@ -8,7 +8,7 @@ from typing import Any
 
 from cache.errors import InputError
 from cache.store import FeatureStore
-from classify.config import MANNER, StudyConfig
+from classify.config import MANNER, StudyConfig, TrustConfig
 from classify.runfolder import read_json
 
 
@@ -21,6 +21,7 @@ class Recorded:
     speaker_column: str | None
     store: FeatureStore
     config: StudyConfig
+    trust: TrustConfig
 
 
 def read_recorded(record: Path, *, manner: dict[str, Any]) -> Recorded:
@@ -51,4 +52,6 @@ def read_recorded(record: Path, *, manner: dict[str, Any]) -> Recorded:
         speaker_column=command.get("speaker_column"),
         store=store,
         config=StudyConfig(**settings, **manner),
+        # A run made before there were controls is repeated without them.
+        trust=TrustConfig(audit=command.get("audit", False), controls=command.get("controls", "none")),
     )

@@ -53,12 +53,7 @@ def run_study(
     holds another run.
     """
     quiet()
-    check_names("statistic", config.stats, store.extraction.stats)
-    if config.split == CORPUS:
-        clips = by_corpus(clips, train=config.train_corpus, test=config.test_corpus, target=config.target)
-    data = join(clips, store, target=config.target, excluded=excluded)
-    folds = _folds(clips, data, config)
-    plan = Plan(store=store, data=data, folds=tuple(folds), config=config)
+    plan = plan_of(clips, store, config, excluded=excluded)
     studies = plan.studies()
     run = run_record(plan, command)
     told = describe(config.protocol, clips) if config.protocol else None
@@ -71,6 +66,21 @@ def run_study(
     except BlockingIOError:
         raise InputError("another process is at work on this run", where=str(out), do="wait for it") from None
     return out
+
+
+def plan_of(
+    clips: Sequence[Clip],
+    store: FeatureStore,
+    config: StudyConfig,
+    *,
+    excluded: Mapping[str, str] | None = None,
+) -> Plan:
+    """The clips, folds and settings of a study. Raises InputError for data that cannot be studied so."""
+    check_names("statistic", config.stats, store.extraction.stats)
+    if config.split == CORPUS:
+        clips = by_corpus(clips, train=config.train_corpus, test=config.test_corpus, target=config.target)
+    data = join(clips, store, target=config.target, excluded=excluded)
+    return Plan(store=store, data=data, folds=tuple(_folds(clips, data, config)), config=config)
 
 
 def _folds(clips: Sequence[Clip], data: Dataset, config: StudyConfig) -> list[OuterFold]:

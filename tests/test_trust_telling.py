@@ -54,3 +54,36 @@ class TestProtocol:
         assert told in refused(
             cli("classify", "clips.csv", *QUICK, *options, "--out", tmp_path / "r", cwd=place)
         )
+
+
+class TestAudit:
+    def test_a_leak_is_told_inside_classify(self, place):
+        done = cli(
+            "classify", "clips.csv", *QUICK, "--split", "random", "--folds", "2", "--out", "r", cwd=place
+        )
+        assert done.returncode == 0, done.stderr
+        (line,) = [line for line in done.stderr.splitlines() if line.startswith("audit: ")]
+        assert line.startswith("audit: leak: test speakers in training")
+        assert line.endswith("see r/audit.json")
+        told = json.loads((place / "r" / "summary.json").read_text())["audit"]
+        assert told["verdict"] == "leak"
+        assert told["test_clips_of_training_speakers"] == 1.0
+        found = {one["item"]: one for one in told["findings"]}
+        assert found["test speakers in training"]["told"].startswith("36 of 36 test clips")
+        full = json.loads((place / "r" / "audit.json").read_text())
+        assert {one["item"] for one in full["findings"]} == {*found, *told["fine"]}
+        assert [fold["shared_speakers"] for fold in full["folds"]] == [6, 6]
+
+    def test_it_can_be_left_out_and_come_later_and_from_repeats_it(self, place):
+        command = ("classify", "clips.csv", *QUICK, "--folds", "2", "--out", "later")
+        assert cli(*command, "--no-audit", cwd=place).returncode == 0
+        without = json.loads((place / "later" / "summary.json").read_text())
+        assert not (place / "later" / "audit.json").exists()
+        trials = (place / "later" / "search.db").read_bytes()
+        assert cli(*command, cwd=place).returncode == 0
+        summary = json.loads((place / "later" / "summary.json").read_text())
+        assert "test speakers in training" in summary["audit"]["fine"]
+        assert {**summary, "audit": without["audit"]} == without
+        assert (place / "later" / "search.db").read_bytes() == trials
+        assert cli("classify", "--from", "later", "--out", "twin", "--jobs", "1", cwd=place).returncode == 0
+        assert (place / "twin" / "audit.json").read_bytes() == (place / "later" / "audit.json").read_bytes()
