@@ -22,6 +22,7 @@ from cache.errors import InputError
 from cache.interrupts import leave
 from classify import commands as classify_commands
 from classify import trust_commands
+from classify.telling import tell_summary
 from embed import commands as embed_commands
 from embed import manifest_commands
 
@@ -87,7 +88,7 @@ def demo(
         return
     for run, summary in results:
         print(f"\n{summary['model']}")
-        classify_commands.tell_summary(run, summary, as_json=False)
+        tell_summary(run, summary, as_json=False)
     print("\nThe same steps on speech of your own: see the README's first study.")
 
 

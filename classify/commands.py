@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
-from cache.console import print_json, print_table, say
+from cache.console import say
 from cache.errors import InputError
 from classify.config import CORPUS, MIX, PRUNERS, SAMPLERS, SPLITS, Metric, Scaling, StudyConfig, TrustConfig
-from classify.trust_telling import tell_trust
+from classify.telling import tell_summary
 from embed.config import DEFAULT_CACHE
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 METRICS, SCALINGS = get_args(Metric), get_args(Scaling)
 
 UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
-SHOWN = 12  # rows of the table at the end; all are in results.csv and summary.json
 
 
 def parse_bytes(text: str) -> int:
@@ -34,59 +33,6 @@ def parse_bytes(text: str) -> int:
     except (ValueError, KeyError):
         raise InputError(f"--memory {text}", do="write it like 8GB or 512MiB") from None
     return int(count)
-
-
-def tell_summary(out: Path, summary: Mapping[str, Any], *, as_json: bool) -> None:
-    """The study's result: layers × heads by UAR, the selected system, what its split leaks."""
-    if as_json:
-        print_json({"out": out, **summary})
-        return
-    rows = sorted(summary["layers"], key=lambda row: -row["uar"]["value"])
-    print_table(
-        [
-            {
-                "layer": row["layer"],
-                "head": row["head"],
-                "UAR": row["uar"]["value"],
-                "95 % interval": _interval(row["uar"]),
-            }
-            for row in rows[:SHOWN]
-        ]
-    )
-    if len(rows) > SHOWN:
-        print(f"… and {len(rows) - SHOWN} more in {out / 'results.csv'}")
-    chosen = summary["selected"]
-    print()
-    uar, accuracy = chosen["uar"], chosen["accuracy"]["value"]
-    print(f"selected on inner folds: {chosen['head']} on layer {chosen['layer']}, split: {chosen['split']}")
-    print(f"UAR {uar['value']:.3f} {_interval(uar)}, accuracy {accuracy:.3f}, chance {summary['chance']:.3f}")
-    for line in remarks(summary):
-        say(f"note: {line}")
-    tell_trust(out, summary)
-    figures = ", ".join(str(path) for path in sorted((out / "figures").glob("*.svg")))
-    print(f"run folder {out}, figure {figures}")
-
-
-def remarks(summary: Mapping[str, Any]) -> list[str]:
-    """What a reader of the score must know: what the split leaks, which clips are not in it."""
-    told = []
-    leaked = summary["audit"]["test_clips_of_training_speakers"]
-    if leaked:
-        told.append(
-            f"{leaked:.1%} of the test clips are of speakers seen in training; the score says how well known "
-            "voices are recognised, not new ones (--split speaker tells that)"
-        )
-    excluded = summary["data"]["excluded"]
-    if excluded["count"]:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in excluded["reasons"].items())
-        told.append(f"{excluded['count']} clips are in neither training nor test: {reasons}")
-    return told
-
-
-def _interval(score: Mapping[str, Any]) -> str:
-    if score.get("low") is None:
-        return ""
-    return f"[{score['low']:.3f}, {score['high']:.3f}]"
 
 
 def classify(

@@ -130,7 +130,7 @@ class TestClassify:
         assert cli("embed", table, "--model", "mfcc", *cache).returncode == 0
         done = cli("classify", table, "--model", "mfcc", *cache, "--out", tmp_path / "r", *self.OPTIONS)
         assert done.returncode == 0, done.stderr
-        assert "1 clips are in neither training nor test" in done.stderr
+        assert "1 clip in neither training nor test" in done.stderr
         assert "clip007.wav" not in (tmp_path / "r" / "splits.json").read_text()
         assert "clip007.wav" in (tmp_path / "r" / "summary.json").read_text()
 

@@ -1,0 +1,138 @@
+"""What `classify` prints at the end of a study: the table, the selected system fold by fold, what to know."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cache.console import print_json, print_table, say
+from classify.findings import count
+from classify.trust_telling import tell_trust
+
+SHOWN = 12  # rows of the table; all are in results.csv and summary.json
+NAMES = {"uar": "UAR", "accuracy": "accuracy", "macro_f1": "macro F1"}
+PREPARATION = ("stats", "scaling", "pca")  # parameters of the input, told after the head's own
+
+
+def tell_summary(out: Path, summary: Mapping[str, Any], *, as_json: bool) -> None:
+    """The study's result: layers × heads by UAR, the selected system, what its reader must know."""
+    if as_json:
+        print_json({"out": out, **summary})
+        return
+    _tell_table(out, summary)
+    print()
+    _tell_selected(summary)
+    for line in remarks(summary):
+        say(f"note: {line}")
+    tell_trust(out, summary)
+    print()
+    print(f"run folder  {out}")
+    for path in sorted((out / "figures").glob("*.svg")):
+        print(f"figure      {path}")
+
+
+def remarks(summary: Mapping[str, Any]) -> list[str]:
+    """What a reader of the score must know: what the split leaks, which clips are not in it, the notes."""
+    told = []
+    leaked = summary["audit"]["test_clips_of_training_speakers"]
+    if leaked:
+        told.append(
+            f"{leaked:.1%} of the test clips are of speakers seen in training; the score says how well known "
+            "voices are recognised, not new ones (--split speaker tells that)"
+        )
+    excluded = summary["data"]["excluded"]
+    if excluded["count"]:
+        reasons = ", ".join(f"{clips} {reason}" for reason, clips in excluded["reasons"].items())
+        told.append(f"{count(excluded['count'], 'clip')} in neither training nor test: {reasons}")
+    return [*told, *summary["notes"]]
+
+
+def short(params: Mapping[str, Any]) -> str:
+    """Parameters in a few words, the head's own first: `rbf, C 3, gamma 1, balanced, mean+std`."""
+    own = {name: value for name, value in params.items() if name not in PREPARATION}
+    words = []
+    for name, value in {**own, **params}.items():
+        told = name.replace("_", " ")
+        if value is True:
+            words.append(told)
+        elif value and value != "none":
+            words.append(f"{told} {value:.3g}" if isinstance(value, float) else f"{told} {value}")
+            if isinstance(value, str):
+                words[-1] = value
+    return ", ".join(words)
+
+
+def _tell_table(out: Path, summary: Mapping[str, Any]) -> None:
+    metric = summary["metric"]
+    near = {(entry["layer"], entry["head"]) for entry in summary.get("near_best", ())}
+    within = "within noise of the best" + (f" ({NAMES[metric]})" if metric != "uar" else "")
+    rows = [
+        {
+            "layer": row["layer"],
+            "head": row["head"],
+            "UAR": row["uar"]["value"],
+            "95 % interval": _interval(row["uar"]),
+            "": within if (row["layer"], row["head"]) in near else "",
+        }
+        for row in sorted(summary["layers"], key=lambda row: -row["uar"]["value"])
+    ]
+    if metric == "uar":
+        rows[0][""] = "best"
+    print_table(rows[:SHOWN])
+    if len(rows) > SHOWN:
+        print(f"… and {len(rows) - SHOWN} more in {out / 'summary.json'}")
+    if near:
+        print(f"{len(near)} of {len(rows)} layers and heads are within noise of the best")
+
+
+def _tell_selected(summary: Mapping[str, Any]) -> None:
+    chosen = summary["selected"]
+    folds = chosen["folds"]
+    rows = [
+        {
+            "fold": fold["fold"],
+            "layer": fold["layer"],
+            "head": fold["head"],
+            f"inner {NAMES[summary['metric']]}": fold["inner_score"],
+            "UAR": fold["uar"],
+            "parameters": short(fold["params"]),
+        }
+        for fold in folds
+    ]
+    _fit(rows, "parameters", shutil.get_terminal_size().columns)
+    print("Chosen on inner folds, scored on the outer test part:")
+    print_table(rows)
+    print()
+    agreed = {name: round(share * len(folds)) for name, share in chosen["stability"].items()}
+    print(f"selected on inner folds, split: {chosen['split']}")
+    if len(folds) > 1:
+        print(
+            f"  most often {chosen['head']} on layer {chosen['layer']}: {agreed['system']} of {len(folds)} "
+            f"folds; same layer in {agreed['layer']}, same head in {agreed['head']}"
+        )
+    uar, accuracy = chosen["uar"], chosen["accuracy"]["value"]
+    print(
+        f"  UAR {uar['value']:.3f} {_interval(uar)}, accuracy {accuracy:.3f}, chance {summary['chance']:.3f}"
+    )
+
+
+def _fit(rows: list[dict[str, Any]], last: str, columns: int) -> None:
+    """Cut the cells of the last column so that no line is wider than the terminal."""
+    names = [name for name in rows[0] if name != last]
+    widest = [max(len(name), *(len(_cell(row[name])) for row in rows)) for name in names]
+    room = max(columns - sum(widest) - 2 * len(names), len(last))
+    for row in rows:
+        if len(row[last]) > room:
+            row[last] = f"{row[last][: room - 1]}…"
+
+
+def _cell(value: object) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _interval(score: Mapping[str, Any]) -> str:
+    if score.get("low") is None:
+        return ""
+    return f"[{score['low']:.3f}, {score['high']:.3f}]"

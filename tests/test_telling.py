@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from classify.telling import remarks, short, tell_summary
+
+
+def score(value: float) -> dict[str, float]:
+    return {"value": value, "low": value - 0.1, "high": value + 0.1}
+
+
+def made(*, layers: int = 2, metric: str = "uar") -> dict[str, Any]:
+    """A summary of two outer folds that chose differently."""
+    params = {"kernel": "rbf", "C": 3.0, "class_weight": "none", "stats": "mean", "scaling": "l2", "pca": 0}
+    folds = [
+        {"fold": fold, "layer": str(fold), "head": "svm", "inner_score": 0.61, "uar": 0.52, "params": params}
+        for fold in range(2)
+    ]
+    return {
+        "selected": {
+            "uar": score(0.5), "accuracy": score(0.55), "layer": "0", "head": "svm", "split": "speaker",
+            "stability": {"layer": 0.5, "head": 1.0, "system": 0.5}, "folds": folds,
+        },
+        "layers": [{"layer": str(i), "head": "svm", "uar": score(0.4 + i / 100)} for i in range(layers)],
+        "near_best": [{"layer": "0", "head": "svm"}, {"layer": str(layers - 1), "head": "svm"}],
+        "audit": {"test_clips_of_training_speakers": 0.0},
+        "data": {"excluded": {"count": 0, "reasons": {}}},
+        "chance": 1 / 3,
+        "metric": metric,
+        "notes": [],
+    }  # fmt: skip
+
+
+def told(summary: dict[str, Any], capsys: pytest.CaptureFixture[str], out: Path = Path("run")) -> list[str]:
+    tell_summary(out, summary, as_json=False)
+    return capsys.readouterr().out.splitlines()
+
+
+def test_the_table_is_sorted_and_marks_what_is_within_noise(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = told(made(layers=3), capsys)
+    assert [line.split()[0] for line in lines[2:5]] == ["2", "1", "0"]
+    assert lines[2].endswith("best")
+    assert lines[3].endswith("]")
+    assert lines[4].endswith("within noise of the best")
+    assert "2 of 3 layers and heads are within noise of the best" in lines
+
+
+def test_noise_in_another_metric_names_it(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = told(made(metric="macro_f1"), capsys)
+    assert lines[2].endswith("within noise of the best (macro F1)")
+    assert "inner macro F1" in "".join(lines)
+
+
+def test_the_choice_is_told_fold_by_fold_with_its_stability(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = told(made(), capsys)
+    folds = [line.split(maxsplit=5) for line in lines if "rbf" in line]
+    assert folds == [
+        ["0", "0", "svm", "0.610", "0.520", "rbf, C 3, mean, l2"],
+        ["1", "1", "svm", "0.610", "0.520", "rbf, C 3, mean, l2"],
+    ]
+    assert "  most often svm on layer 0: 1 of 2 folds; same layer in 1, same head in 2" in lines
+    assert "  UAR 0.500 [0.400, 0.600], accuracy 0.550, chance 0.333" in lines
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_no_line_of_a_table_is_wider_than_the_terminal(
+    columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    summary = made(layers=30)
+    for fold in summary["selected"]["folds"]:
+        fold["params"] = {f"a_long_name_{i}": 0.123456 for i in range(12)}
+    lines = told(summary, capsys)
+    assert max(map(len, lines)) <= columns
+    assert sum(line.endswith("…") for line in lines) == 2
+    assert "… and 18 more in run/summary.json" in lines
+
+
+def test_notes_leaks_and_excluded_clips_are_remarked() -> None:
+    summary = made()
+    assert remarks(summary) == []
+    summary["audit"]["test_clips_of_training_speakers"] = 0.998
+    summary["data"]["excluded"] = {"count": 1, "reasons": {"not embedded: silent": 1}}
+    summary["notes"] = ["kernels are approximated"]
+    leak, excluded, note = remarks(summary)
+    assert leak.startswith("99.8% of the test clips")
+    assert excluded == "1 clip in neither training nor test: 1 not embedded: silent"
+    assert note == "kernels are approximated"
+
+
+def test_figures_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "layers.svg").touch()
+    assert told(made(), capsys, tmp_path)[-1] == f"figure      {tmp_path}/figures/layers.svg"
+
+
+def test_parameters_are_told_short() -> None:
+    told = short({"stats": "mean+std", "pca": 32, "learning_rate": 0.123456, "rounds": 50.0, "lora": True})
+    assert told == "learning rate 0.123, rounds 50, lora, mean+std, pca 32"
