@@ -182,16 +182,21 @@ def prune(
     as_json: Json = False,
 ) -> None:
     """Remove a model's states, or those of clips that are in none of the given tables."""
-    from cache.prune import apply, plan
+    from cache import failures
+    from cache.prune import apply, kept, plan
+    from embed.manifest import read_manifest
 
-    keys = None if keep is None else {key for table in keep for key, _ in _rows(table, cache)}
-    planned = plan(_existing(cache), model=_canonical(model), keep=keys)
+    clips = [clip for table in keep or () for clip in read_manifest(table, must_exist=False)]
+    keys = None if keep is None else kept(_existing(cache), clips)
+    names = {failures.name(clip) for clip in clips}
+    planned = plan(_existing(cache), model=_canonical(model), keep=keys, names=names)
     rows = [
         {
             "model": one.model,
             "fingerprint": one.fingerprint,
             "clips that go": one.clips,
             "clips that stay": one.clips_left,
+            "failures forgotten": len(one.failures),
             "size": human(one.nbytes),
         }
         for one in planned.stores
@@ -209,31 +214,19 @@ def prune(
         print("removed" if removed else "nothing was removed")
 
 
-def _rows(table: Path, cache: Path) -> list[tuple[str, str]]:
-    """(key, path) of every clip of a table. Raises InputError for a file that cannot be read."""
-    from cache.keys import clip_keys
-    from embed.manifest import read_manifest
-
-    clips = read_manifest(table)
-    rows = []
-    for clip, key in zip(clips, clip_keys(clips, cache), strict=True):
-        if isinstance(key, OSError):
-            raise InputError(f"cannot be read ({key.strerror})", where=str(clip.path))
-        rows.append((key, clip.id))
-    return rows
-
-
 def _held_rows(table: Path, cache: Path, store: FeatureStore) -> list[tuple[str, str]]:
     """(key, path) of a table's clips but those that could not be embedded, which are told."""
     from cache import failures
     from cache.keys import clip_keys
     from embed.manifest import read_manifest
 
-    failed = failures.read(store.folder)
-    rows, left_out = [], []
     clips = read_manifest(table, must_exist=False)
-    for clip, key in zip(clips, clip_keys(clips, cache), strict=True):
-        if (str(clip.path.resolve()), clip.start, clip.end) in failed:
+    keys = clip_keys(clips, cache)
+    missing = set(store.missing([key for key in keys if isinstance(key, str)]))
+    why = failures.reasons(store.folder, clips, keys)
+    rows, left_out = [], []
+    for clip, key, reason in zip(clips, keys, why, strict=True):
+        if reason is not None and (isinstance(key, OSError) or key in missing):
             left_out.append(clip.id)
         elif isinstance(key, OSError):
             raise InputError(f"cannot be read ({key.strerror})", where=str(clip.path))

@@ -55,6 +55,15 @@ class Digests:
                     found[path] = known[path] or fresh[path][0]
         return found
 
+    def last(self, path: Path) -> str | None:
+        """The digest of a file when it was last hashed, if that is remembered; it may be gone by now."""
+        if self._memory is None:
+            return None
+        with suppress(sqlite3.Error):
+            row = self._memory.execute("SELECT digest FROM digests WHERE path = ?", (_name(path),)).fetchone()
+            return None if row is None else str(row[0])
+        return None
+
     def _recall(self, path: Path) -> str | None:
         if self._memory is None:
             return None

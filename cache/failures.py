@@ -4,21 +4,41 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from cache.durable import locked, replace_text
 from cache.errors import StoreError
+from cache.keys import Located
 
 NAME = "failures.csv"
 LOCK = ".failures.lock"
-COLUMNS = ["path", "start", "end", "reason"]
+COLUMNS = ["path", "start", "end", "reason", "key"]
+BEFORE_KEYS = COLUMNS[:4]  # as written by versions that did not know of keys yet
 
-FailureId = tuple[str, float | None, float | None]  # absolute path; start and end in seconds
+FailureId = tuple[str, float | None, float | None]  # absolute path, links as they are; start, end in seconds
 
 
-def read(folder: Path) -> dict[FailureId, str]:
-    """Each failed clip and the reason; empty where nothing has failed. StoreError for a damaged table."""
+@dataclass(frozen=True)
+class Failure:
+    """Why a clip failed.
+
+    key: the store's name for the clip as it was then; "" where its file could not be read.
+    """
+
+    reason: str
+    key: str = ""
+
+
+def name(clip: Located) -> FailureId:
+    """How a clip is listed: by its table's path, not by what a link leads to."""
+    return os.path.abspath(clip.path), clip.start, clip.end  # noqa: PTH100 (keeps symbolic links)
+
+
+def read(folder: Path) -> dict[FailureId, Failure]:
+    """Each failed clip and why; empty where nothing has failed. StoreError for a damaged table."""
     table = folder / NAME
     try:
         text = table.read_bytes().decode("utf-8", "surrogateescape")
@@ -28,14 +48,37 @@ def read(folder: Path) -> dict[FailureId, str]:
         raise StoreError(f"cannot be read ({error.strerror})", where=str(table)) from error
     try:
         header, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
-        if header != COLUMNS:
+        if header not in (COLUMNS, BEFORE_KEYS):
             raise ValueError(f"its columns are {', '.join(header)}")
-        return {(path, _seconds(start), _seconds(end)): reason for path, start, end, reason in rows}
+        if any(len(row) != len(header) for row in rows):
+            raise ValueError("a line has cells too many or too few")
+        return {
+            (path, _seconds(start), _seconds(end)): Failure(reason, *key)
+            for path, start, end, reason, *key in rows
+        }
     except (csv.Error, ValueError) as error:
         raise StoreError(f"not a table of failures ({error})", where=str(table), do="delete it") from error
 
 
-def update(folder: Path, *, failed: Mapping[FailureId, str], succeeded: Iterable[FailureId]) -> None:
+def reasons(folder: Path, clips: Sequence[Located], keys: Sequence[str | OSError]) -> list[str | None]:
+    """Why each of these clips, which the store does not hold, failed; None where that is not known.
+
+    keys: of the clips as they are now, as `cache.keys.clip_keys` gives them. A file that was changed since it
+    failed has not failed; one that cannot be read now is known by its name.
+    """
+    listed = read(folder)
+    by_key = {failure.key: failure.reason for failure in listed.values() if failure.key}
+    found: list[str | None] = []
+    for clip, key in zip(clips, keys, strict=True):
+        if isinstance(key, str):
+            found.append(by_key.get(key))
+        else:
+            named = listed.get(name(clip))
+            found.append(None if named is None else named.reason)
+    return found
+
+
+def update(folder: Path, *, failed: Mapping[FailureId, Failure], succeeded: Iterable[FailureId]) -> None:
     """Add and replace failures, and forget those that have succeeded since; atomic among many processes.
 
     Raises StoreError where the table cannot be written.
@@ -44,20 +87,27 @@ def update(folder: Path, *, failed: Mapping[FailureId, str], succeeded: Iterable
         with locked(folder / LOCK):
             before = read(folder)
             gone = set(succeeded) - failed.keys()
-            after = {i: reason for i, reason in {**before, **failed}.items() if i not in gone}
+            after = {i: failure for i, failure in {**before, **failed}.items() if i not in gone}
             if after != before:
                 replace_text(folder / NAME, _text(after))
     except OSError as error:
         raise StoreError(f"cannot be written ({error.strerror})", where=str(folder / NAME)) from error
 
 
-def _text(failures: Mapping[FailureId, str]) -> str:
+def strangers(folder: Path, *, keys: Collection[str], names: Collection[FailureId]) -> tuple[FailureId, ...]:
+    """The listed clips that are neither among `keys` nor among `names`."""
+    listed = read(folder).items()
+    return tuple(id for id, failure in listed if failure.key not in keys and id not in names)
+
+
+def _text(failures: Mapping[FailureId, Failure]) -> str:
     out = io.StringIO(newline="")
     writer = csv.writer(out)
     writer.writerow(COLUMNS)
     for path, start, end in sorted(failures, key=lambda clip: (clip[0], clip[1] or 0.0, clip[2] or 0.0)):
         segment = ["" if second is None else repr(second) for second in (start, end)]
-        writer.writerow([path, *segment, failures[path, start, end]])
+        failure = failures[path, start, end]
+        writer.writerow([path, *segment, failure.reason, failure.key])
     return out.getvalue()
 
 

@@ -68,6 +68,7 @@ def describe(cache: Path, *, model: str | None = None) -> CacheInfo:
 
 def _describe(store: FeatureStore) -> StoreInfo:
     keys, index, extraction = store.keys(), store.index(), store.extraction
+    held = set(keys)
     stats = [(store.folder / RECORD).stat(), *stat_shards(store.folder, index.shards).values()]
     return StoreInfo(
         model=extraction.model,
@@ -79,7 +80,7 @@ def _describe(store: FeatureStore) -> StoreInfo:
         clips=len(keys),
         duplicates=sum(map(len, index.shards.values())) - len(index.digests),
         hours=float(store.seconds(keys).sum(dtype="f8")) / 3600,
-        failed=len(failures.read(store.folder)),
+        failed=sum(failure.key not in held for failure in failures.read(store.folder).values()),
         shards=len(index.shards),
         nbytes=sum(s.st_size for s in stats),
         last_write=datetime.fromtimestamp(max(s.st_mtime for s in stats), tz=UTC),

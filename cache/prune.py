@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from cache import costs, failures
+from cache.digests import Digests
 from cache.durable import locked
 from cache.errors import StoreError
+from cache.failures import FailureId
+from cache.identity import clip_key
 from cache.info import open_stores
+from cache.keys import Located, clip_keys
 from cache.maintenance import LOCK, Piece, maintaining, remove, rewrite
 from cache.shard import list_shards, stat_shards, to_digests
 from cache.store import RECORD, FeatureStore
@@ -32,6 +37,7 @@ class StorePlan:
     nbytes: int
     whole: bool
     shards: tuple[str, ...] = field(repr=False)  # that are removed, or written anew without the clips that go
+    failures: tuple[FailureId, ...] = field(repr=False)  # that are forgotten
 
 
 @dataclass(frozen=True)
@@ -44,11 +50,18 @@ class PrunePlan:
     faults: list[str]  # of stores that cannot be read, and are left alone
 
 
-def plan(cache: Path, *, model: str | None = None, keep: Collection[str] | None = None) -> PrunePlan:
+def plan(
+    cache: Path,
+    *,
+    model: str | None = None,
+    keep: Collection[str] | None = None,
+    names: Collection[FailureId] = (),
+) -> PrunePlan:
     """Say what would go, and remove nothing.
 
     model: only the stores embedded under this name; all of them goes where `keep` is None.
     keep: keys of the clips that stay; all others go. A store left with none goes whole.
+    names: clips that stay in failures.csv, whatever their key, beside those of `keep`.
     Raises StoreError where neither is given, or a shard is damaged: what it holds is not known then.
     """
     if model is None and keep is None:
@@ -57,10 +70,55 @@ def plan(cache: Path, *, model: str | None = None, keep: Collection[str] | None 
         )
     stores, faults = open_stores(cache, model=model)
     digests = None if keep is None else to_digests(sorted(keep))
-    plans = [_plan_store(store, digests) for store in stores]
-    return PrunePlan(
-        cache, [p for p in plans if p.whole or p.clips], digests, [fault.line() for fault in faults]
-    )
+    plans = [
+        _plan_store(
+            store,
+            digests,
+            () if keep is None else failures.strangers(store.folder, keys=keep, names=names),
+        )
+        for store in stores
+    ]
+    some = [p for p in plans if p.whole or p.clips or p.failures]
+    return PrunePlan(cache, some, digests, [fault.line() for fault in faults])
+
+
+def kept(cache: Path, clips: Sequence[Located]) -> set[str]:
+    """The keys of clips that stay, also of those whose files are gone.
+
+    What a lost file held is told by its remembered hash, and by the path where a clip was first seen: all
+    that was cut from that file stays. One that is known by neither, and is listed as failed, holds nothing.
+    Raises StoreError where a file cannot be read and nothing of this is known: nothing must go then.
+    """
+    keys = clip_keys(clips, cache)
+    found = {key for key in keys if isinstance(key, str)}
+    gone = [clip for clip, key in zip(clips, keys, strict=True) if not isinstance(key, str)]
+    if not gone:
+        return found
+    stores, _ = open_stores(cache)
+    seen: dict[str, set[str]] = {}
+    failed: set[FailureId] = set()
+    for store in stores:
+        held = store.keys()
+        for key, path in zip(held, store.paths(held), strict=True):
+            seen.setdefault(os.path.abspath(path), set()).add(key)  # noqa: PTH100 (keeps symbolic links)
+        failed |= failures.read(store.folder).keys()
+    unknown = []
+    with Digests(cache) as digests:
+        for clip in gone:
+            digest, name = digests.last(clip.path), failures.name(clip)
+            if digest is not None:
+                found.add(clip_key(digest, start=clip.start, end=clip.end))
+            found |= seen.get(name[0], set())
+            if digest is None and name[0] not in seen and name not in failed:
+                unknown.append(str(clip.path))
+    if unknown:
+        more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+        raise StoreError(
+            f"cannot be read, and what is cached of it is not known ({len(unknown)} such files)",
+            where=f"{unknown[0]}{more}",
+            do="put it back, or take its row out of the table",
+        )
+    return found
 
 
 def apply(plan: PrunePlan) -> None:
@@ -73,9 +131,10 @@ def apply(plan: PrunePlan) -> None:
                 _remove_store(planned)
             else:
                 _remove_clips(store, planned, plan.keep)
+                failures.update(planned.folder, failed={}, succeeded=planned.failures)
 
 
-def _plan_store(store: FeatureStore, keep: np.ndarray | None) -> StorePlan:
+def _plan_store(store: FeatureStore, keep: np.ndarray | None, forgotten: tuple[FailureId, ...]) -> StorePlan:
     going = {}
     index = store.index()
     for name, digests in index.shards.items():
@@ -94,6 +153,7 @@ def _plan_store(store: FeatureStore, keep: np.ndarray | None) -> StorePlan:
         nbytes=int(sum(stat.st_size * going[name].mean() for name, stat in stats.items())),
         whole=keep is None or 0 < clips == len(index.digests),
         shards=tuple(going),
+        failures=forgotten,
     )
 
 

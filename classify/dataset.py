@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from cache import failures
-from cache.digests import Digests
 from cache.errors import InputError, MissingStatesError
-from cache.identity import FRAME, clip_key
+from cache.identity import FRAME
+from cache.keys import clip_keys
 from cache.store import FeatureStore
 from embed.manifest import Clip
 
@@ -58,9 +58,14 @@ def join(
             where=str(store.folder),
             do="embed again without --frames",
         )
-    failed = {clip.id: f"not embedded: {reason}" for clip, reason in _failed(clips, store)}
+    cache = store.folder.parent.parent
+    keys = dict(zip((clip.id for clip in clips), clip_keys(clips, cache), strict=True))
+    missing = set(store.missing([key for key in keys.values() if isinstance(key, str)]))
+    lacking = [clip for clip in clips if not isinstance(keys[clip.id], str) or keys[clip.id] in missing]
+    why = failures.reasons(store.folder, lacking, [keys[clip.id] for clip in lacking])
+    failed = {c.id: f"not embedded: {reason}" for c, reason in zip(lacking, why, strict=True) if reason}
     known = {**failed, **(excluded or {})}
-    return labelled(clips, target=target, keys=lambda used: _keys(used, store), excluded=known)
+    return labelled(clips, target=target, keys=lambda used: _held(used, keys, missing, store), excluded=known)
 
 
 def labelled(
@@ -103,33 +108,23 @@ def labelled(
     )
 
 
-def _failed(clips: Sequence[Clip], store: FeatureStore) -> list[tuple[Clip, str]]:
-    known = failures.read(store.folder)
-    found = ((clip, known.get((str(clip.path.resolve()), clip.start, clip.end))) for clip in clips)
-    return [(clip, reason) for clip, reason in found if reason is not None]
-
-
-def _keys(clips: Sequence[Clip], store: FeatureStore) -> list[str]:
-    cache = store.folder.parent.parent
-    with Digests(cache) as digests:
-        found = digests.of([clip.path for clip in clips])
-    keys: dict[str, str] = {}
-    for clip in clips:
-        digest = found[clip.path]
-        if isinstance(digest, str):
-            keys[clip.id] = clip_key(digest, start=clip.start, end=clip.end)
-    absent = set(store.missing(list(keys.values())))
-    without = [clip for clip in clips if keys.get(clip.id) is None or keys[clip.id] in absent]
+def _held(
+    clips: Sequence[Clip], keys: Mapping[str, str | OSError], missing: Collection[str], store: FeatureStore
+) -> list[str]:
+    """The clips' keys, of `keys` by clip id. Raises MissingStatesError."""
+    found = {clip.id: key for clip in clips if isinstance(key := keys[clip.id], str)}
+    without = [clip for clip in clips if found.get(clip.id) is None or found[clip.id] in missing]
     if without:
         first = ", ".join(clip.id for clip in without[:SHOWN])
         more = f" and {len(without) - SHOWN} more" if len(without) > SHOWN else ""
+        model, cache = store.extraction.model, store.folder.parent.parent
         raise MissingStatesError(
-            f"{len(without)} of {len(clips)} clips have no states of {store.extraction.model}: {first}{more}",
-            keys=[keys[clip.id] for clip in without if clip.id in keys],
+            f"{len(without)} of {len(clips)} clips have no states of {model}: {first}{more}",
+            keys=[found[clip.id] for clip in without if clip.id in found],
             where=str(store.folder),
-            do=f"run: python cli.py embed TABLE --model {store.extraction.model} --cache {cache}",
+            do=f"run: python cli.py embed TABLE --model {model} --cache {cache}",
         )
-    return [keys[clip.id] for clip in clips]
+    return [found[clip.id] for clip in clips]
 
 
 def _speakers(clips: Sequence[Clip]) -> tuple[tuple[str, ...], np.ndarray | None]:

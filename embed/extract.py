@@ -15,7 +15,7 @@ import torch
 from cache import costs
 from cache import failures as failure_list
 from cache.errors import ClipError, InputError
-from cache.failures import FailureId
+from cache.failures import Failure, FailureId
 from cache.identity import Extraction
 from cache.space import estimate_bytes, require_space
 from cache.store import FeatureStore
@@ -140,7 +140,7 @@ def run(
         def tell(errors: Iterable[tuple[int, ClipError]]) -> None:
             for index, error in errors:
                 collector.drop(index)
-                failures.update(dict.fromkeys(todo.ids[index], error.reason))
+                failures.update(dict.fromkeys(todo.ids[index], Failure(error.reason, todo.keys[index])))
                 if config.on_error == "stop":
                     raise error
             if report:
@@ -168,7 +168,7 @@ def run(
     elapsed = time.perf_counter() - started
     nothing = not collector.done and not todo.cached
     if nothing and failures and not stop.asked:
-        path, reason = next((identity[0], reason) for identity, reason in failures.items())
+        path, reason = next((identity[0], failure.reason) for identity, failure in failures.items())
         raise InputError(
             f"none of {len(failures)} clips could be embedded; the first: {reason}",
             where=path,
@@ -181,7 +181,7 @@ def run(
         embedded=len(collector.done),
         cached=todo.cached,
         copies=todo.copies,
-        failures=failures,
+        failures={identity: failure.reason for identity, failure in failures.items()},
         seconds=collector.seconds,
         elapsed=elapsed,
         padding=padding_share(batches),

@@ -60,7 +60,7 @@ def join(
     for name, table in zip(corpora, tables, strict=True):
         renamed = {(m.column, m.old): m for m in maps if m.corpus is None}
         renamed |= {(m.column, m.old): m for m in maps if m.corpus == name}
-        for clip in read_manifest(table):
+        for clip in read_manifest(table, must_exist=False):  # labels and paths only
             if COLUMN in clip.labels:
                 raise InputError(
                     f"has a column '{COLUMN}' already", where=str(table), do="join the single tables"

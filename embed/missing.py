@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from cache import failures as failure_list
 from cache.errors import ClipError
-from cache.failures import FailureId
+from cache.failures import Failure, FailureId
 from cache.keys import clip_keys
 from cache.store import FeatureStore
 from embed import audio
@@ -33,7 +34,7 @@ class Todo:
     clips_asked: int
     cached: int
     copies: int
-    failures: dict[FailureId, str]
+    failures: dict[FailureId, Failure]
     succeeded: list[FailureId]
 
     @property
@@ -41,39 +42,34 @@ class Todo:
         return sum(sound.seconds for sound in self.sounds)
 
 
-def failure_id(clip: Clip) -> FailureId:
-    """How a clip is named in failures.csv."""
-    return str(clip.path.resolve()), clip.start, clip.end
-
-
 def find_missing(clips: Sequence[Clip], store: FeatureStore | None, config: EmbedConfig) -> Todo:
     """Hash the files, ask the store, and read the headers of those it lacks.
 
     No store holds nothing. Raises the ClipError of the first unusable clip with `on_error="stop"`.
     """
-    failures: dict[FailureId, str] = {}
+    failures: dict[FailureId, Failure] = {}
 
-    def fail(ids: Sequence[FailureId], error: ClipError) -> None:
+    def fail(ids: Sequence[FailureId], error: ClipError, key: str = "") -> None:
         if config.on_error == "stop":
             raise error
-        failures.update(dict.fromkeys(ids, error.reason))
+        failures.update(dict.fromkeys(ids, Failure(error.reason, key)))
 
     first: dict[str, Clip] = {}
     ids: dict[str, list[FailureId]] = {}
     for clip, key in zip(clips, clip_keys(clips, config.cache), strict=True):
         if isinstance(key, OSError):
             told = (key.strerror or str(key)).lower()
-            fail([failure_id(clip)], ClipError(f"cannot be read ({told})", where=str(clip.path)))
+            fail([failure_list.name(clip)], ClipError(f"cannot be read ({told})", where=str(clip.path)))
             continue
         first.setdefault(key, clip)
-        ids.setdefault(key, []).append(failure_id(clip))
+        ids.setdefault(key, []).append(failure_list.name(clip))
     missing = store.missing(first) if store else list(first)
     held = set(first) - set(missing)
     keys, sounds = [], []
     with ThreadPoolExecutor(PROBING) as pool:
         for key, sound in zip(missing, pool.map(_probe, (first[key] for key in missing)), strict=True):
             if isinstance(sound, ClipError):
-                fail(ids[key], sound)
+                fail(ids[key], sound, key)
             else:
                 keys.append(key)
                 sounds.append(sound)

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cache import failures
+from cache import FeatureStore, failures
 from cache.errors import InputError, MissingStatesError
+from cache.failures import Failure
 from cache.identity import FRAME
-from cache.store import FeatureStore
+from cache.keys import clip_keys
 from classify.dataset import join
 from embed.manifest import Clip
 from tests.stores import extraction
@@ -29,19 +31,35 @@ def test_joins_labels_speakers_and_keys_in_the_tables_order(tmp_path: Path) -> N
     assert data.excluded == {}
 
 
+def list_failed(store: FeatureStore, clips: Sequence[Clip], reason: str) -> None:
+    keys = clip_keys(clips, store.folder.parent.parent)
+    failed = {failures.name(c): Failure(reason, str(k)) for c, k in zip(clips, keys, strict=True)}
+    failures.update(store.folder, failed=failed, succeeded=[])
+
+
 def test_clips_without_label_and_failed_clips_are_listed_and_left_out(tmp_path: Path) -> None:
     clips = made_clips(tmp_path / "corpus")
     store = made_store(tmp_path / "cache", clips[3:])
     clips[5] = replace(clips[5], labels={"emotion": "NaN"})
     clips[6] = replace(clips[6], labels={"emotion": " "})
-    gone = {(str(clip.path.resolve()), clip.start, clip.end): "too short" for clip in clips[:3]}
-    failures.update(store.folder, failed=gone, succeeded=[])
+    list_failed(store, clips[:3], "too short")
     data = join(clips, store, target="emotion", excluded={clips[7].id: "not wanted"})
     assert set(data.excluded) == {clip.id for clip in (*clips[:3], *clips[5:8])}
     assert data.excluded[clips[0].id] == "not embedded: too short"
     assert data.excluded[clips[5].id] == data.excluded[clips[6].id] == "no label in column 'emotion'"
     assert data.excluded[clips[7].id] == "not wanted"
     assert len(data) == len(clips) - 6
+
+
+def test_what_is_held_has_not_failed_and_what_was_changed_has_not_failed_yet(tmp_path: Path) -> None:
+    clips = made_clips(tmp_path / "corpus")
+    store = made_store(tmp_path / "cache", clips[1:])
+    list_failed(store, clips[:2], "silent")
+    assert set(join(clips, store, target="emotion").excluded) == {clips[0].id}
+    with clips[0].path.open("ab") as file:
+        file.write(b"changed")
+    with pytest.raises(MissingStatesError, match=clips[0].id):
+        join(clips, store, target="emotion")
 
 
 def test_clips_never_embedded_are_an_error_that_names_them_and_the_command(tmp_path: Path) -> None:

@@ -237,7 +237,7 @@ class TestBrokenClips:
         bad = [Clip(id=name, path=tmp_path / "sound" / name) for name in reasons]
         summary = embed([*bad, *clips], replace(config, window=2.0, frames=frames))
         assert (summary.clips, summary.embedded, len(summary.failures)) == (13, 4, 9)
-        listed = {Path(path).name: reason for (path, _, _), reason in failures.read(summary.store).items()}
+        listed = {Path(path).name: f.reason for (path, _, _), f in failures.read(summary.store).items()}
         assert listed.keys() == reasons.keys()
         for name, word in reasons.items():
             assert word.lower() in listed[name].lower(), listed[name]

@@ -14,10 +14,12 @@ def test_a_cache_at_a_glance(tmp_path):
     held = clips(store.extraction, 30, seed=1)
     fill(store, held)
     fill(store, dict(list(held.items())[:6]))
-    failures.update(store.folder, failed={("/x.wav", 1.0, None): "silent"}, succeeded=[])
+    failures.update(store.folder, failed={("/x.wav", 1.0, None): failures.Failure("silent")}, succeeded=[])
     with store.writer():
         (one,) = describe(tmp_path).stores
         assert one.being_written
+    done = failures.Failure("out of memory", next(iter(held)))
+    failures.update(store.folder, failed={("/y.wav", None, None): done}, succeeded=[])
     (one,) = describe(tmp_path).stores
     assert (one.model, one.fingerprint, one.folder) == ("tiny", store.extraction.fingerprint(), store.folder)
     assert (one.clips, one.duplicates, one.shards, one.failed) == (30, 6, 2, 1)

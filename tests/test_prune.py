@@ -27,7 +27,7 @@ def three(tmp_path):
 
 def test_a_model_goes_with_all_its_stores(three):
     cache, (first, second, other), held = three
-    failures.update(first.folder, failed={("/x.wav", None, None): "empty"}, succeeded=[])
+    failures.update(first.folder, failed={("/x.wav", None, None): failures.Failure("empty")}, succeeded=[])
     plan = prune.plan(cache, model="tiny")
     assert [(p.folder, p.clips, p.clips_left, p.whole) for p in plan.stores] == [
         (folder, 10, 0, True) for folder in sorted([first.folder, second.folder])
