@@ -150,15 +150,24 @@ def export(
     """Write one layer as a plain file: `states` (N, W), `paths` and `keys` (N,)."""
     from cache.export import export as export_layer
     from cache.locate import find_store
-    from embed.lookup import wanted_fields
+    from embed.layers import CNN, embed_options
+    from embed.lookup import check_names, wanted_fields
 
     kind = format or out.suffix.removeprefix(".")
     if kind not in FORMATS:
-        raise InputError(f"--format {kind or 'without a name'}", do=f"choose from {', '.join(FORMATS)}")
+        told = f"--out {out}: its ending names no format" if format is None else f"--format {format}"
+        raise InputError(told, do=f"choose --format from {', '.join(FORMATS)}")
     columns = tuple(part.strip() for part in stats.split(",") if part.strip())
     match = wanted_fields(model, revision=revision, cache=cache)
+    check_names(model, revision=revision, layers=layer, stats=columns, also=(CNN,))
     store = find_store(
-        _existing(cache), model=model, match=match, layers=(layer,), stats=columns, fingerprint=fingerprint
+        _existing(cache),
+        model=model,
+        match=match,
+        layers=(layer,),
+        stats=columns,
+        fingerprint=fingerprint,
+        options=embed_options(layers=(layer,), stats=columns),
     )
     rows = None if table is None else _held_rows(table, cache, store)
     done = export_layer(
@@ -205,13 +214,24 @@ def prune(
         say(f"fault, left alone: {fault}")
     if not as_json:
         print_table(rows)
-    removed = bool(rows) and (yes or typer.confirm("Remove them?", default=False, err=True))
+    removed = bool(rows) and (yes or _agreed("Remove them?"))
     if removed:
         apply(planned)
     if as_json:
         print_json({"removed": removed, "stores": rows})
     elif rows:
         print("removed" if removed else "nothing was removed")
+
+
+def _agreed(question: str) -> bool:
+    """What a person answers. Raises InputError where nobody does."""
+    try:
+        return typer.confirm(question, default=False, err=True)
+    except (typer.Abort, EOFError) as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        say("")
+        raise InputError("nobody answered, nothing was removed", do="give --yes to go on") from error
 
 
 def _held_rows(table: Path, cache: Path, store: FeatureStore) -> list[tuple[str, str]]:

@@ -87,7 +87,8 @@ def export(
             "stats": ",".join(chosen),
         },
     )
-    require_space(out.parent, len(keys) * (width * 4 + 128))
+    do = "choose another place for --out"
+    require_space(out.parent, len(keys) * (width * 4 + 128), do=do)
     try:
         file, temporary = open_temporary(out.parent)
         try:
@@ -103,7 +104,8 @@ def export(
             temporary.unlink(missing_ok=True)
         nbytes = out.stat().st_size
     except OSError as error:
-        raise StoreError(f"cannot be written ({error.strerror or error})", where=str(out)) from error
+        what = f"cannot be written ({error.strerror or error})"
+        raise StoreError(what, where=str(out), do=do) from error
     return Exported(out, format, layer, chosen, len(keys), width, nbytes)
 
 

@@ -38,12 +38,13 @@ def find_store(
     stats: Sequence[str] = (),
     frames: bool = False,
     fingerprint: str | None = None,
+    options: str = "",
 ) -> FeatureStore:
     """The one store that holds what is asked for.
 
     model: as the person typed it, for messages. match: fields of `Extraction` that must have these values.
     layers, stats: must be among those held. frames: whether every frame must be kept. fingerprint: how it
-    must begin, to choose between several.
+    must begin, to choose between several. options: what `embed` must be told to compute it, for messages.
 
     Raises StoreError where there is none, saying what is there and how to compute it, or more than one,
     saying in what they differ.
@@ -69,7 +70,7 @@ def find_store(
         asked = ", ".join(f"{name} {value}" for name, value in wanted.items() if value)
         held = "; ".join(_what(s.extraction) for s in of_model)
         what = f"holds {model}, but not with {asked} (there is {held})"
-        raise StoreError(what, where=where, do=run + (" --frames" if frames else ""))
+        raise StoreError(what, where=where, do=f"{run} {options}".rstrip())
     names = ", ".join(dict.fromkeys(s.extraction.model for s in stores)) or "nothing"
     raise StoreError(f"holds no states of {model} (it holds {names})", where=where, do=run)
 

@@ -30,14 +30,17 @@ def free_bytes(folder: Path) -> int:
         raise StoreError(f"its free space cannot be read ({error.strerror})", where=str(there)) from error
 
 
-def require_space(folder: Path, nbytes: int) -> None:
+ELSEWHERE = "free some space, choose fewer --layers or --stats, or another --cache"
+
+
+def require_space(folder: Path, nbytes: int, *, do: str = ELSEWHERE) -> None:
     """Raises StoreError where the disk cannot hold so many bytes more."""
     free = free_bytes(folder)
     if nbytes > free:
         raise StoreError(
             f"needs {human(nbytes)}, but {human(free)} are free",
             where=str(folder),
-            do="free some space, choose fewer --layers or --stats, or another --cache",
+            do=do,
         )
 
 

@@ -45,6 +45,9 @@ def read_answers(run: Path) -> dict[str, Answers]:
 
     Raises InputError for a folder that is no finished run or is damaged.
     """
+    if not (run / RUN).is_file():
+        what = f"is no run folder (there is no {RUN} in it)" if run.is_dir() else "no such run folder"
+        raise InputError(what, where=str(run), do="give a folder that --out of classify has written")
     told = read_json(run / RUN)
     if not told.get("finished"):
         raise InputError("this run is not finished", where=str(run), do="give its command again: it goes on")

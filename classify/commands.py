@@ -147,17 +147,22 @@ def classify(
         **manner,
     )
     from cache.locate import find_store
-    from embed.layers import parse_layers
-    from embed.lookup import wanted_fields
+    from embed.layers import CNN, embed_options, named_layers, parse_layers
+    from embed.lookup import check_names, wanted_fields
     from embed.manifest import read_manifest
 
     clips = read_manifest(table, path_column=path_column, speaker_column=speaker_column, must_exist=False)
+    match = wanted_fields(model, revision=revision, cache=cache)
+    check_names(model, revision=revision, layers=layers, stats=config.stats, also=(MIX, CNN))
+    asked = tuple(name for name in named_layers(layers) if name != MIX)
     store = find_store(
         cache,
         model=model,
-        match=wanted_fields(model, revision=revision, cache=cache),
+        match=match,
+        layers=asked,
         stats=config.stats,
         fingerprint=fingerprint,
+        options=embed_options(layers=asked, stats=config.stats),
     )
     if layers != "all":
         config = replace(config, layers=parse_layers(layers, store.extraction.layers, also=(MIX,)))

@@ -77,8 +77,12 @@ def begin(
 
 
 def is_finished(out: Path, run: Mapping[str, Any], *, manner: Collection[str] = MANNER) -> bool:
-    """Whether `out` holds this very run, whole. Raises InputError where it holds another."""
+    """Whether `out` holds this very run, whole. Raises InputError where it holds something else."""
     if not (out / runfolder.RUN).exists():
+        strangers = sorted(path.name for path in out.glob("[!.]*"))
+        if strangers:
+            what = f"is no run folder and is not empty (it holds {strangers[0]})"
+            raise InputError(what, where=str(out), do="choose another folder for --out")
         return False
     held = runfolder.read_json(out / runfolder.RUN)
     if held.get("fingerprint") == run["fingerprint"]:

@@ -51,6 +51,8 @@ class EmbedConfig:
         if wrong and not self.frames:
             told = ",".join(self.stats)
             raise InputError(f"--stats {told}", do=f"choose from {','.join(STATS)}, each at most once")
+        if self.seed < 0:
+            raise InputError(f"--seed {self.seed}", do="give 0 or more")
         if self.batch_seconds is not None and not self.batch_seconds > 0:
             raise InputError(f"--batch-seconds {self.batch_seconds:g}", do="give a positive number")
 

@@ -50,6 +50,18 @@ def parse_layers(text: str, available: Sequence[str], *, also: Sequence[str] = (
     return tuple(name for name in known if name in wanted)
 
 
+def named_layers(text: str) -> tuple[str, ...]:
+    """The names that stand in such a text: of `0-6,9` they are 0, 6 and 9; of `all` none."""
+    names = (name.strip() for part in text.split(",") for name in part.split("-"))
+    return tuple(dict.fromkeys(name for name in names if name not in ("", "all")))
+
+
+def embed_options(*, layers: Sequence[str], stats: Sequence[str]) -> str:
+    """What `embed` must be told to compute just these; nothing where nothing special is asked for."""
+    told = {"--layers": ",".join(layers), "--stats": ",".join(stats)}
+    return " ".join(f"{option} {names}" for option, names in told.items() if names)
+
+
 def frame_count(config: Mapping[str, Any], samples: int) -> int:
     """Frames that the convolutional front end makes of so many samples."""
     for kernel, stride in zip(config["conv_kernel"], config["conv_stride"], strict=True):

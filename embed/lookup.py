@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from cache.errors import ModelError
+from cache.errors import InputError, ModelError
 from embed.acoustic import ACOUSTIC
+from embed.config import STATS
+from embed.layers import CNN, layer_names, parse_layers
 from embed.models import PRESETS, RANDOM, canonical_name, find_model, is_folder
 from embed.opening import files_hash
 
@@ -34,3 +37,30 @@ def wanted_fields(model: str, *, revision: str | None, cache: Path) -> dict[str,
         if not on_hub:
             raise
         return {"model": name} if revision is None else {"model": name, "revision": revision}
+
+
+def check_names(
+    model: str,
+    *,
+    revision: str | None,
+    layers: str = "all",
+    stats: Sequence[str] = (),
+    also: Sequence[str] = (),
+) -> None:
+    """Raise InputError for statistics that no store holds and for layers that the model has not.
+
+    layers: as in `embed.layers.parse_layers`, with the names `also` allowed. Nothing is said of the layers of
+    a hub model that is not here.
+    """
+    unknown = [name for name in stats if name not in STATS]
+    if unknown:
+        raise InputError(f"--stats: no statistic '{unknown[0]}'", do=f"choose from {', '.join(STATS)}")
+    if model in ACOUSTIC:
+        available: tuple[str, ...] = (model,)
+        also = tuple(name for name in also if name != CNN)
+    else:
+        try:
+            available = layer_names(find_model(model, revision=revision, offline=True).config)
+        except ModelError:
+            return
+    parse_layers(layers, available, also=also)

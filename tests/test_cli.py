@@ -72,6 +72,7 @@ class TestEmbed:
             (["clips.csv", "--model", TINY, "--dtype", "int8"], "--dtype int8"),
             (["clips.csv", "--model", "mfcc", "--path-column", "nosuch"], "nosuch"),
             (["clips.csv", "--model", TINY, "--device", "cuda:99"], "--device cuda:99 cannot be used"),
+            (["clips.csv", "--model", TINY, "--seed", "-1"], "--seed -1; give 0 or more"),
         ],
     )
     def test_refuses_in_one_line(self, place, arguments, told):
@@ -142,7 +143,18 @@ class TestClassify:
                 "holds no states of hubert-base (it holds mfcc,",
             ),
             (["--model", "mfcc", "--target", "nosuch"], "no column 'nosuch'"),
-            (["--model", "mfcc", "--layers", "9"], "no layer 9"),
+            (["--model", "mfcc", "--layers", "9"], "--layers 9: no layer 9; there are mix, mfcc"),
+            (["--model", TINY, "--layers", "0,nosuch"], "no layer nosuch"),
+            (["--model", TINY, "--layers", "0-9"], "no layer 0-9; there are mix, cnn, 0, 1, 2, 3, 4"),
+            (
+                ["--model", TINY, "--layers", "2,cnn"],
+                f"embed TABLE --model {TINY} --cache features --layers 2,cnn",
+            ),
+            (
+                ["--model", "mfcc", "--stats", "median"],
+                "no statistic 'median'; choose from mean, std, max, min",
+            ),
+            (["--model", "mfcc", "--stats", "max"], "embed TABLE --model mfcc --cache features --stats max"),
             (["--model", "mfcc", "--heads", "tree"], "tree"),
             (["--model", "mfcc", "--split", "nosuch"], "nosuch"),
             (["--model", "mfcc", "--folds", "7"], "for 7 folds"),
@@ -168,6 +180,18 @@ class TestClassify:
         line = refused(cli("classify", "clips.csv", "--model", "mfcc", "--out", "clips.csv", cwd=place))
         assert "clips.csv: cannot be written" in line
         assert (place / "clips.csv").read_text().startswith("path,")
+
+    def test_a_folder_of_something_else_is_refused_and_left_as_it_is(self, place, tmp_path):
+        (tmp_path / "thesis.tex").write_text("mine")
+        line = refused(cli("classify", "clips.csv", "--model", "mfcc", "--out", tmp_path, cwd=place))
+        assert f"{tmp_path}: is no run folder and is not empty (it holds thesis.tex)" in line
+        assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+    def test_compare_says_which_folder_is_no_run(self, place, tmp_path):
+        assert f"{tmp_path}: is no run folder (there is no run.json in it)" in refused(
+            cli("compare", tmp_path, cwd=place)
+        )
+        assert "nosuch: no such run folder" in refused(cli("compare", "nosuch", tmp_path, cwd=place))
 
     def test_an_audit_refuses_the_splits_of_another_table(self, place, tmp_path):
         splits = tmp_path / "splits.json"
@@ -218,7 +242,32 @@ class TestCache:
         with np.load(out) as file:
             assert file["states"].shape == (24, 120)
             assert list(file["paths"])[:2] == ["clip000.wav", "clip001.wav"]
-        assert "--format" in refused(cli(*export, "--out", tmp_path / "x.txt", cwd=place))
+        assert "x.txt: its ending names no format; choose --format from h5, npz, parquet" in refused(
+            cli(*export, "--out", tmp_path / "x.txt", cwd=place)
+        )
+
+    @pytest.mark.parametrize(
+        ("options", "told"),
+        [
+            (["--layer", "mfcc", "--out", "x.h5", "--format", "foo"], "--format foo; choose"),
+            (["--layer", "9", "--out", "x.h5"], "no layer 9"),
+            (["--layer", "mfcc", "--stats", "median", "--out", "x.h5"], "no statistic 'median'"),
+            (
+                ["--layer", "mfcc", "--stats", "min", "--out", "x.h5"],
+                "embed TABLE --model mfcc --cache features --layers mfcc --stats min",
+            ),
+            (
+                ["--layer", "mfcc", "--out", "nowhere/x.h5"],
+                "nowhere/x.h5: cannot be written (No such file or directory); choose another place for --out",
+            ),
+            (["--layer", "mfcc", "--out", "/proc/x.h5"], "/proc/x.h5: cannot be written"),
+        ],
+    )
+    def test_export_refuses_in_one_line(self, place, options, told):
+        line = refused(cli("cache", "export", "--model", "mfcc", *options, cwd=place))
+        assert told in line
+        assert line.count("--cache") == told.count("--cache")
+        assert not (place / "x.h5").exists()
 
     def test_export_leaves_out_what_could_not_be_embedded(self, tmp_path):
         table = write_corpus(tmp_path, clips=3)
@@ -234,7 +283,7 @@ class TestCache:
 
     def test_prune_asks_and_a_no_removes_nothing(self, place):
         done = cli("cache", "prune", "--model", "mfcc", cwd=place)
-        assert done.returncode == 1  # no one answers
+        assert "nobody answered, nothing was removed; give --yes to go on" in refused(done)
         told = json.loads(cli("cache", "info", "--json", cwd=place).stdout)
         assert {store["model"] for store in told["stores"]} == {TINY, "mfcc"}
 

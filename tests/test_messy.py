@@ -1,0 +1,115 @@
+"""A messy folder, as the README tells it: mixed formats, rates and channels, and files that are no clips."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.run import ROOT, cli
+from tests.sounds import cut_off, noise, sound_file, without_first_mp3_frame
+
+README = (ROOT / "README.md").read_text()
+GOOD = [
+    # name, rate, channels, subtype
+    ("a.wav", 16_000, 1, "PCM_16"),
+    ("b.wav", 8_000, 1, "PCM_U8"),
+    ("c.wav", 44_100, 2, "PCM_24"),
+    ("d.wav", 48_000, 6, "FLOAT"),
+    ("deep/er/e.flac", 22_050, 2, None),
+    ("deep/er/f.ogg", 48_000, 1, None),
+    ("deep/g.mp3", 44_100, 2, None),
+    ("with a blank é.wav", 11_025, 1, "PCM_32"),
+]
+
+
+def followed(folder: str) -> list[list[str]]:
+    """The words of the README's commands on that folder and on the table made from it, in order."""
+    block = next(block for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) if folder in block)
+    return [shlex.split(line, comments=True)[2:] for line in block.splitlines() if line.startswith("python")]
+
+
+def told_reasons() -> dict[str, str]:
+    """What the README's table of broken files says: the kind of file → the words of failures.csv."""
+    rows = re.findall(r"^\| ([a-z][^|]+?) +\| `([^`]+)` \|$", README, re.MULTILINE)
+    return dict(rows)
+
+
+@pytest.fixture(scope="module")
+def messy(tmp_path_factory) -> tuple[Path, dict[str, str]]:
+    """A working folder that holds SPEECH, and its broken files → their kind, by the README's names."""
+    work = tmp_path_factory.mktemp("messy")
+    for number, label in enumerate(("calm", "lively")):
+        for seed, (name, rate, channels, subtype) in enumerate(GOOD):
+            path = work / "SPEECH" / label / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            wave = noise(rate, seed=seed + 100 * number, channels=channels, level=0.05 + 0.3 * number)
+            sound_file(path, wave, rate, subtype=subtype)
+    bad = work / "SPEECH" / "lively" / "old disk"
+    bad.mkdir()
+    good = noise(16_000, seed=7)
+    for name in ("half.wav", "header.wav", "half.flac"):
+        sound_file(bad / name, good)
+    cut_off(bad / "half.wav", keep=0.5)
+    cut_off(bad / "half.flac", keep=0.5)
+    (bad / "header.wav").write_bytes((bad / "header.wav").read_bytes()[:44])
+    (bad / "zero.wav").write_bytes(b"")
+    (bad / "page.wav").write_text("<html>not found</html>")
+    sound_file(bad / "flat.wav", np.full(16_000, 0.25, np.float32))
+    sound_file(bad / "short.wav", good[:300])
+    soundfile.write(bad / "nan.wav", np.where(np.arange(16_000) == 9, np.nan, good), 16_000, subtype="FLOAT")
+    sound_file(bad / "uncounted.mp3", noise(44_100, seed=3), 44_100, mode="VARIABLE")
+    without_first_mp3_frame(bad / "uncounted.mp3")
+    sound_file(bad / "gone.wav", good)
+    (work / "SPEECH" / "calm" / "phone.m4a").write_bytes(b"\0" * 100)
+    (work / "SPEECH" / "calm" / "notes.txt").write_text("no sound")
+    (work / "SPEECH" / "calm" / ".hidden.wav").write_bytes(b"")
+    kinds = {
+        "half.wav": "truncated",
+        "half.flac": "truncated FLAC, Ogg or MP3",
+        "header.wav": "a header without sound",
+        "zero.wav": "zero bytes",
+        "page.wav": "not sound at all",
+        "flat.wav": "one value throughout",
+        "short.wav": "shorter than 25 ms",
+        "nan.wav": "NaN or infinite samples",
+        "uncounted.mp3": "VBR MP3 without a frame count",
+        "gone.wav": "gone since the table was made",
+    }
+    return work, kinds
+
+
+def test_the_readme_names_every_kind_of_broken_file(messy):
+    assert set(told_reasons()) == set(messy[1].values())
+
+
+def test_the_readmes_commands_go_through_and_list_every_broken_clip_with_its_reason(messy):
+    work, kinds = messy
+    manifest, embed, classify = followed("SPEECH")
+    done = cli(*manifest, cwd=work)
+    assert done.returncode == 0, done.stderr
+    assert "calm/phone.m4a: cannot be decoded (.m4a); convert it to WAV or FLAC" in done.stderr
+    with (work / "mine.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 2 * len(GOOD) + len(kinds)
+    (work / "SPEECH" / "lively" / "old disk" / "gone.wav").unlink()
+    done = cli(*embed, "--json", cwd=work)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["embedded"], len(told["failures"])) == (2 * len(GOOD), len(kinds))
+    with (Path(work / told["store"]) / "failures.csv").open() as file:
+        listed = {Path(row["path"]).name: row["reason"] for row in csv.DictReader(file)}
+    assert listed.keys() == kinds.keys()
+    for name, kind in kinds.items():
+        assert told_reasons()[kind] in listed[name], (name, listed[name])
+    quick = ["--trials", "2", "--folds", "2", "--inner-folds", "2", "--jobs", "1", "--heads", "logreg"]
+    done = cli(*classify, *quick, cwd=work)
+    assert done.returncode == 0, done.stderr
+    assert f"{len(kinds)} clips are in neither training nor test" in done.stderr
+    summary = json.loads((work / "runs" / "mine" / "summary.json").read_text())
+    assert summary["data"]["excluded"]["count"] == len(kinds)
