@@ -1,7 +1,8 @@
 """`mfcc` and `fbank`: acoustic features as backbones, the baseline that needs no weights.
 
 Log mel spectrum (25 ms windows every 10 ms, only windows that lie wholly within the clip) with first and
-second differences, as the FBANK and MFCC baselines of SUPERB (Yang et al., 2021).
+second differences, as the FBANK and MFCC baselines of SUPERB (Yang et al., 2021). Each clip's sound is
+brought to mean 0 and variance 1 first, as for most pretrained models: how loud it was recorded is no feature.
 """
 
 from __future__ import annotations

@@ -119,6 +119,24 @@ def test_a_segment_is_as_if_cut_out_into_a_file(tmp_path, rate):
     np.testing.assert_allclose(heard(whole), heard(cut), rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["wav", "flac", "mp3"])
+def test_a_segment_is_read_without_decoding_the_whole_file(tmp_path, monkeypatch, kind):
+    whole = sound_file(tmp_path / f"a.{kind}", noise(60 * 16_000))
+    decoded = 0
+    read = soundfile.SoundFile.read
+
+    def counted(self, *arguments, **options):
+        nonlocal decoded
+        got = read(self, *arguments, **options)
+        decoded += len(got)
+        return got
+
+    monkeypatch.setattr(soundfile.SoundFile, "read", counted)
+    clip = clip_of(whole.path, start=40.0, end=41.0)
+    assert len(audio.read(clip, audio.probe(clip))) == 16_000
+    assert decoded < 4 * 16_000  # the second itself, and what an MP3 frame may reach back to
+
+
 def test_start_or_end_may_be_given_alone(tmp_path):
     wave = noise(16_000)
     clip = sound_file(tmp_path / "a.wav", wave, subtype="FLOAT")

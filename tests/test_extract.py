@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +13,7 @@ import soundfile
 import torch
 
 from cache import failures
-from cache.errors import ClipError, InputError
+from cache.errors import ClipError, InputError, StoreError
 from cache.identity import clip_key
 from cache.store import FeatureStore
 from embed import extract
@@ -94,6 +95,27 @@ def test_a_copied_file_is_embedded_once_and_a_changed_one_anew(config, tmp_path)
     assert (summary.embedded, summary.copies) == (3, 1)
     soundfile.write(clips[0].path, tone(0.5, seed=99), 16_000)
     assert embed(clips, config).embedded == 1
+
+
+def test_a_renamed_file_is_not_embedded_again(config, tmp_path):
+    folder = tmp_path / "before"
+    clips = read_manifest(write_corpus(folder, clips=3))
+    assert embed(clips, config).embedded == 3
+    folder.rename(tmp_path / "after")
+    moved = [replace(clip, path=tmp_path / "after" / f"new-{clip.path.name}") for clip in clips]
+    for before, after in zip(clips, moved, strict=True):
+        (tmp_path / "after" / before.path.name).rename(after.path)
+    again = embed(moved, config)
+    assert (again.embedded, again.cached) == (0, 3)
+
+
+def test_a_disk_without_room_is_refused_before_anything_is_computed(config, tmp_path, monkeypatch):
+    clips = read_manifest(write_corpus(tmp_path, clips=3))
+    full = shutil.disk_usage(tmp_path)._replace(free=100)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: full)
+    monkeypatch.setattr("embed.extract.run", lambda *arguments, **options: pytest.fail("it went on"))
+    with pytest.raises(StoreError, match=r"needs .* but 100 B are free"):
+        embed(clips, config)
 
 
 def test_segments_are_their_own_clips(config, tmp_path):

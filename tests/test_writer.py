@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import cache.writer
 from cache import FeatureStore
 from cache.errors import StoreError
 from cache.identity import FRAME
@@ -29,6 +30,11 @@ def wait_for(condition) -> None:
     """Until it holds; pytest's own timeout ends it otherwise."""
     while not condition():
         time.sleep(0.005)
+
+
+def test_at_most_a_minute_or_64_mib_can_be_lost():
+    assert cache.writer.SHARD_SECONDS <= 60
+    assert 2 * cache.writer.SHARD_BYTES <= 64 << 20  # one that is filled, one that is written
 
 
 def test_a_shard_is_finished_when_it_is_large_enough(store, monkeypatch):
