@@ -288,10 +288,10 @@ def test_many_processes_fill_one_store_and_readers_never_see_a_part(table, undis
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 def test_eight_writers_that_are_killed_and_four_readers(table, undisturbed, tmp_path):
-    """Four times: half of the writers are killed while they write, others take their place, all compacted."""
+    """Twice: half of the writers are killed while they write, others take their place, all compacted."""
     rng = random.Random(0)
     kills = half_filled = seen = 0
-    for number in range(4):
+    for number in range(2):
         cache = tmp_path / str(number)
         cache.mkdir()
         with readers(cache, count=4) as reads:
@@ -312,7 +312,7 @@ def test_eight_writers_that_are_killed_and_four_readers(table, undisturbed, tmp_
         seen += sum(reads)
         assert_whole_and_alike(cache, undisturbed)
     print(
-        f"\n8 writers, 4 readers, 4 times: {kills} kills, {half_filled} found the store half filled; "
+        f"\n8 writers, 4 readers, twice: {kills} kills, {half_filled} found the store half filled; "
         f"{seen} reads, all whole; nothing damaged"
     )
-    assert kills >= 8
+    assert kills >= 4

@@ -110,6 +110,6 @@ def test_the_readmes_commands_go_through_and_list_every_broken_clip_with_its_rea
     quick = ["--trials", "2", "--folds", "2", "--inner-folds", "2", "--jobs", "1", "--heads", "logreg"]
     done = cli(*classify, *quick, cwd=work)
     assert done.returncode == 0, done.stderr
-    assert f"{len(kinds)} clips are in neither training nor test" in done.stderr
+    assert f"{len(kinds)} clips in neither training nor test" in done.stderr
     summary = json.loads((work / "runs" / "mine" / "summary.json").read_text())
     assert summary["data"]["excluded"]["count"] == len(kinds)
