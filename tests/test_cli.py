@@ -260,7 +260,7 @@ class TestCache:
                 ["--layer", "mfcc", "--out", "nowhere/x.h5"],
                 "nowhere/x.h5: cannot be written (No such file or directory); choose another place for --out",
             ),
-            (["--layer", "mfcc", "--out", "/proc/x.h5"], "/proc/x.h5: cannot be written"),
+            (["--layer", "mfcc", "--out", "/proc/x.h5"], "0 B are free; choose another place for --out"),
         ],
     )
     def test_export_refuses_in_one_line(self, place, options, told):
