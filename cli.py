@@ -21,7 +21,7 @@ from cache.console import print_json, say
 from cache.errors import InputError
 from cache.interrupts import leave
 from classify import commands as classify_commands
-from classify import trust_commands
+from classify import reproduce_commands, trust_commands
 from classify.telling import tell_summary
 from embed import commands as embed_commands
 from embed import manifest_commands
@@ -39,6 +39,7 @@ app.command()(classify_commands.classify)
 app.command()(trust_commands.audit)
 app.command()(trust_commands.compare)
 app.command()(trust_commands.protocols)
+app.command()(reproduce_commands.reproduce)
 app.add_typer(cache_commands.app, name="cache")
 app.command()(embed_commands.models)
 app.command()(embed_commands.doctor)

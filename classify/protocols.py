@@ -75,6 +75,27 @@ PROTOCOLS: dict[str, FixedSplit] = {
             leaks="nothing known; with six speakers the interval is wide",
         ),
         FixedSplit(
+            name="eyase-random-2021",
+            # Which 499 of the 579 clips the publication used is not known.
+            published=Published(corpus="EYASE", clips=499, speakers=6),
+            rule=StratifiedHoldout(share=0.2, seed=101),
+            leaks="every test clip's speaker is in training: it scores how well known voices are read",
+        ),
+        FixedSplit(
+            name="baved-eyase-random-2021",
+            published=Published(corpus="BAVED + EYASE", clips=2434, speakers=66),
+            rule=StratifiedHoldout(share=0.2, seed=101),
+            leaks="as in the splits of both; and the corpora's classes differ, so that telling the corpora "
+            "apart already answers a part of the question",
+        ),
+        FixedSplit(
+            name="baved-eyase-speaker-5",
+            published=Published(corpus="BAVED + EYASE", clips=2514, speakers=66),
+            rule=SpeakerGroups(folds=5, one_voice=(("baved:46", "baved:53"),)),
+            leaks="no voice; but the corpora's classes differ, so that telling the corpora apart already "
+            "answers a part of the question",
+        ),
+        FixedSplit(
             name="ksu-speaker-5",
             published=Published(corpus="KSUEmotions", speakers=23),
             rule=SpeakerGroups(folds=5),

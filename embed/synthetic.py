@@ -13,6 +13,7 @@ another one a Fourier transform may round a sample differently.
 from __future__ import annotations
 
 import wave
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,7 @@ HIGH_FORMANTS = (3300, 3750)  # Klatt 1980
 BANDWIDTHS = (50, 70, 110, 250, 200)  # Hz, Klatt 1980
 WORDS = ("aei", "uoa", "iau", "oie", "eua", "iou", "aoi")  # at most the seven that BAVED's names allow
 LEVELS = 3
+EYASE_AROUSAL = {"ang": 1.3, "hap": 0.5, "neu": -0.2, "sad": -1.2}
 
 FRAME = 320  # samples a formant frame lasts: 20 ms
 HOP = 80
@@ -109,17 +111,44 @@ def make_corpus(
         for word, level, take in np.ndindex(words, levels, takes):
             name = f"{speaker}-{voice.gender}-{voice.age}-{word}-{level}-{len(files)}.wav"
             files[folder / str(word) / name] = (voice, (speaker, word, level, take))
-    strangers = sorted(set(folder.rglob("*.wav")) - set(files))
+    sounds = (
+        (
+            path,
+            utter(voice, WORDS[drawn[1]], arousal=drawn[2] - 1.0, rng=np.random.default_rng([seed, *drawn])),
+        )
+        for path, (voice, drawn) in files.items()
+    )
+    return _write_all(folder, set(files), sounds)
+
+
+def make_eyase(folder: Path, *, speakers: int = 4, takes: int = 3, seed: int = 0) -> Path:
+    """The same voices in EYASE's layout: speakers × four emotions × takes, `fm01_hap (3).wav`.
+
+    Emotions differ in arousal alone: it is a stand-in for the corpus's layout, not for its emotions. Raises
+    InputError for a folder that holds other sound.
+    """
+    files: dict[Path, tuple[int, int, int]] = {}
+    for speaker, number, take in np.ndindex(speakers, len(EYASE_AROUSAL), takes):
+        name = f"{('ml', 'fm')[speaker % 2]}{speaker // 2 + 1:02}"
+        files[folder / f"{name}_{list(EYASE_AROUSAL)[number]} ({take + 1}).wav"] = (speaker, number, take)
+
+    def sound(speaker: int, number: int, take: int) -> np.ndarray:
+        voice = Voice.draw(np.random.default_rng([seed, 1, speaker]), female=speaker % 2 == 1)
+        rng = np.random.default_rng([seed, 1, speaker, number, take])
+        return utter(voice, WORDS[take % len(WORDS)], arousal=list(EYASE_AROUSAL.values())[number], rng=rng)
+
+    return _write_all(folder, set(files), ((path, sound(*drawn)) for path, drawn in files.items()))
+
+
+def _write_all(folder: Path, ours: set[Path], sounds: Iterable[tuple[Path, np.ndarray]]) -> Path:
+    """Write every (path, samples) below `folder`, which may hold no other sound than `ours`."""
+    strangers = sorted(set(folder.rglob("*.wav")) - ours)
     if strangers:
         raise InputError(
             f"holds other sound ({strangers[0].name})", where=str(folder), do="give a new folder"
         )
     try:
-        for path, (voice, drawn) in files.items():
-            _, word, level, _ = drawn
-            samples = utter(
-                voice, WORDS[word], arousal=level - 1.0, rng=np.random.default_rng([seed, *drawn])
-            )
+        for path, samples in sounds:
             path.parent.mkdir(parents=True, exist_ok=True)
             _write_wav(path, samples)
     except OSError as error:

@@ -1,0 +1,50 @@
+"""Which corpora and which weights are on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cache.errors import InputError, ModelError
+from embed.corpora import CORPORA, Corpus
+from embed.models import find_model
+
+
+def present_corpus(name: str, folder: Path | None) -> Corpus:
+    """The clips of `folder/NAME`, whatever the case of its letters.
+
+    Raises InputError, saying what was looked for and what was found.
+    """
+    if folder is None:
+        raise InputError(
+            "no folder with corpora was given", do=f"give --corpora FOLDER, with FOLDER/{name} in it"
+        )
+    if not folder.is_dir():
+        raise InputError("no such folder", where=str(folder), do="give another --corpora")
+    found = sorted(path for path in folder.iterdir() if path.name.lower() == name and path.is_dir())
+    if not found:
+        raise InputError(f"looked for a folder '{name}' and found none", where=str(folder))
+    return CORPORA[name](found[0])
+
+
+def present_weights(hub_id: str, folder: Path | None) -> str:
+    """What to give as a model: `folder/OWNER/NAME` where it is, else the hub's id of what was downloaded.
+
+    Loads nothing and asks no network. Raises ModelError.
+    """
+    if folder is not None and (folder / hub_id).is_dir():
+        local = str((folder / hub_id).resolve())
+        _check(local)
+        return local
+    try:
+        _check(hub_id)
+    except ModelError as error:
+        beside = "" if folder is None else f"no {folder / hub_id}, and "
+        raise ModelError(f"{beside}none in the hub's cache") from error
+    return hub_id
+
+
+def _check(model: str) -> None:
+    source = find_model(model, offline=True)
+    gone = [path.name for path in source.weight_files() if not path.is_file()]
+    if gone:
+        raise ModelError(f"{gone[0]} is missing", where=str(source.folder))
