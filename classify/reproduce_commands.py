@@ -167,7 +167,7 @@ def _find(system: PublishedSystem, manner: Manner) -> Found:
                 here=str(error),
                 get=f"hf download {system.hub_id}, from the Hugging Face hub",
                 licence="on the model's page",
-                expected=f"in the hub's cache, or FOLDER/{system.hub_id} for --weights FOLDER, with config.json "
+                expected=f"the hub's cache, or FOLDER/{system.hub_id} for --weights FOLDER, with config.json "
                 "and model.safetensors",
             )
         )
