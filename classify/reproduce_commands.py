@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cache.console import print_json, print_table, say
+from cache.console import print_json, print_table, progress, say
 from cache.errors import InputError
 from classify.config import StudyConfig
 from embed.config import DEFAULT_CACHE, DEVICES, EmbedConfig
@@ -144,33 +144,15 @@ def _find(system: PublishedSystem, manner: Manner) -> Found:
     corpora: dict[str, Corpus] = {}
     missing = []
     for name in system.corpora:
-        source = CORPUS_SOURCES[name]
         try:
             corpora[name] = present_corpus(name, manner.corpora)
         except InputError as error:
-            missing.append(
-                Missing(
-                    what=f"corpus {name}: {source.title}, {source.clips:,} clips",
-                    here=str(error),
-                    get=source.where,
-                    licence=source.licence,
-                    expected=f"FOLDER/{name} for --corpora FOLDER; in it {source.layout}",
-                )
-            )
+            missing.append(Missing.corpus(CORPUS_SOURCES[name], here=str(error)))
     model = None
     try:
         model = present_weights(system.hub_id, manner.weights)
     except InputError as error:
-        missing.append(
-            Missing(
-                what=f"weights {system.hub_id}",
-                here=str(error),
-                get=f"hf download {system.hub_id}, from the Hugging Face hub",
-                licence="on the model's page",
-                expected=f"the hub's cache, or FOLDER/{system.hub_id} for --weights FOLDER, with config.json "
-                "and model.safetensors",
-            )
-        )
+        missing.append(Missing.weights(system.hub_id, here=str(error)))
     return Found(corpora=corpora, model=model, missing=tuple(missing))
 
 
@@ -238,14 +220,27 @@ def _heads(split: str, clips: Sequence[Clip], found: Found, manner: Manner, run:
 def _tuned(
     system: PublishedSystem, split: str, clips: Sequence[Clip], found: Found, manner: Manner, run: Path
 ) -> None:
-    from classify import finetune_commands
+    from classify.finetune import finetune
     from classify.protocols import assign
 
     config = system.recipe(split, device=manner.device)
     if manner.epochs is not None:
         config = replace(config, epochs=manner.epochs)
-    given: dict[str, Any] = {"model": str(found.model), "cache": manner.cache}
-    finetune_commands.run(clips, assign(split, clips), run, config, **given)
+    model = str(found.model)
+    try:
+        with progress(f"finetune {system.hub_id}") as line:
+            finetune(
+                clips,
+                assign(split, clips),
+                model=model,
+                out=run,
+                config=config,
+                cache=manner.cache,
+                report=lambda now: line.update(now.share, now.told),
+            )
+    except KeyboardInterrupt:
+        say(f"stopped: what is finished is kept in {run}; the same command goes on")
+        raise typer.Exit(130) from None
 
 
 def _report(

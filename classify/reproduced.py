@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from classify.metrics import Interval
-from classify.published import PublishedSystem
+from classify.published import CorpusSource, PublishedSystem
 from classify.runfolder import RUN, SUMMARY, read_json
 
 State = Literal["ready", "missing", "failed", "done"]
@@ -52,6 +52,27 @@ class Missing:
     get: str
     licence: str
     expected: str
+
+    @classmethod
+    def corpus(cls, source: CorpusSource, *, here: str) -> Missing:
+        return cls(
+            what=f"corpus {source.name}: {source.title}, {source.clips:,} clips",
+            here=here,
+            get=source.where,
+            licence=source.licence,
+            expected=f"FOLDER/{source.name} for --corpora FOLDER; in it {source.layout}",
+        )
+
+    @classmethod
+    def weights(cls, hub_id: str, *, here: str) -> Missing:
+        return cls(
+            what=f"weights {hub_id}",
+            here=here,
+            get=f"hf download {hub_id}, from the Hugging Face hub",
+            licence="on the model's page",
+            expected=f"the hub's cache; or FOLDER/{hub_id} for --weights FOLDER, with config.json and "
+            "model.safetensors",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,100 @@
+"""`reproduce`: all eight rows on stand-ins, what is missing, what is resumed, what fails."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from classify.published import PUBLISHED
+from classify.reproduced import RUNS, report_row, table_row
+from classify.runfolder import write_json
+from embed.stand_ins import make_corpora
+from tests.run import cli, refused
+
+ONE = PUBLISHED["eyase-hubert-base"]
+LEVEL = {"value": 0.5, "low": 0.4, "high": 0.6}
+
+
+def finished(run: Path, *, value: float = 0.5) -> None:
+    run.mkdir(parents=True)
+    write_json(run / "run.json", {"finished": True})
+    score = {**LEVEL, "value": value}
+    classes = [{"class": "a", "clips": 3}, {"class": "b", "clips": 4}]
+    write_json(run / "summary.json", {"selected": {"accuracy": score, "uar": score, "classes": classes}})
+
+
+def test_a_row_of_finished_runs(tmp_path):
+    for number, name in enumerate(RUNS):
+        finished(tmp_path / name, value=0.5 + number / 100)
+    report = report_row(ONE, tmp_path, stand_in=False)
+    assert report.state == "done"
+    assert report.stand_in is None
+    assert report.reproduced is not None
+    assert (report.reproduced.accuracy.value, report.reproduced.clips) == (0.5, 7)
+    assert table_row(report, stand_in=False) == {
+        "row": "eyase-hubert-base",
+        "published": "70",
+        "reproduced": "50 [40, 60]",
+        "heads, same split": "51 [40, 60]",
+        "honest: fine-tuned": "52 [40, 60]",
+        "honest: heads": "53 [40, 60]",
+        "state": "done",
+    }
+
+
+def test_a_stand_in_s_figures_have_columns_of_their_own(tmp_path):
+    for name in RUNS:
+        finished(tmp_path / name)
+    report = report_row(ONE, tmp_path, stand_in=True)
+    assert (report.reproduced, report.heads, report.honest) == (None, None, None)
+    row = table_row(report, stand_in=True)
+    assert (row["published"], row["reproduced"]) == ("70", "")
+    assert [name for name, told in row.items() if told == "50 [40, 60]"] == [
+        "stand-in: fine-tuned",
+        "stand-in: heads",
+        "stand-in, unseen: fine-tuned",
+        "stand-in, unseen: heads",
+    ]
+
+
+def test_a_row_that_is_half_done(tmp_path):
+    finished(tmp_path / RUNS[1])
+    (tmp_path / RUNS[0]).mkdir()
+    write_json(tmp_path / RUNS[0] / "run.json", {"finished": False})
+    report = report_row(ONE, tmp_path, stand_in=False)
+    assert (report.state, list(report.runs)) == ("ready", [RUNS[1]])
+    assert report.reproduced is None
+    assert report.heads is not None
+    failed = report_row(ONE, tmp_path, stand_in=False, failures=["fine-tuned: no"])
+    assert failed.state == "failed"
+
+
+def test_what_is_missing_is_told_with_how_to_get_it(tmp_path):
+    done = cli("reproduce", "--dry-run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("missing") == 8
+    for words in (
+        "corpus baved: Basic Arabic Vocal Emotions Dataset, 1,935 clips",
+        "fm01_hap (3).wav",
+        "speaker-gender-age-word-level-record",
+        "ask them",
+        "hf download facebook/hubert-large-ll60k",
+        "licence",
+    ):
+        assert words in done.stderr, words
+    assert done.stderr.count("weights elgeish") == 1
+    rows = json.loads(cli("reproduce", "--dry-run", "--json", cwd=tmp_path).stdout)
+    assert [row["row"] for row in rows] == list(PUBLISHED)
+    assert {row["state"] for row in rows} == {"missing"}
+    assert [len(row["missing"]) for row in rows] == [2, 2, 2, 2, 2, 2, 2, 3]
+    assert "no row could run" in refused(cli("reproduce", "eyase-zaid", cwd=tmp_path))
+    assert "no row 'zaid'" in refused(cli("reproduce", "zaid", cwd=tmp_path))
+
+
+def test_a_copy_of_another_size_is_noted(tmp_path):
+    make_corpora(tmp_path)
+    done = cli("reproduce", "--dry-run", "--corpora", tmp_path, "eyase-zaid", "baved-elgeish", cwd=tmp_path)
+    assert (
+        "published on 499 clips, and here are 24; which ones of EYASE were used is not known" in done.stderr
+    )
+    assert "published on 1,935 clips, and here are 30" in done.stderr
