@@ -70,9 +70,9 @@ def _clip_moments(clip: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """
     count = clip.shape[-1]
     mean = clip.sum(-1) / count
-    variance = torch.linalg.vector_norm(clip, dim=-1).square_() / count - mean.square()
+    variance = torch.linalg.vector_norm(clip, dim=-1).square() / count - mean.square()
     if bool((mean.square() > 4 * variance).any()):
-        variance = torch.linalg.vector_norm(clip - mean[:, None], dim=-1).square_() / count
+        variance = torch.linalg.vector_norm(clip - mean[:, None], dim=-1).square() / count
     return mean, variance
 
 
@@ -101,16 +101,18 @@ class ExactBatch:
 
         None for both: nothing is padded.
         """
-        if self._norm is not None and lengths is not None:
-            kernel, stride = self._conv.kernel_size[0], self._conv.stride[0]
-            self._norm.frames = (lengths - kernel) // stride + 1
-        self._frames = frames
+        self.set(lengths, frames)
         try:
             yield
         finally:
-            self._frames = None
-            if self._norm is not None:
-                self._norm.frames = None
+            self.set(None, None)
+
+    def set(self, lengths: torch.Tensor | None, frames: torch.Tensor | None) -> None:
+        """As `clips`, until the next call: a backward pass may compute parts of the forward pass again."""
+        self._frames = frames
+        if self._norm is not None:
+            kernel, stride = self._conv.kernel_size[0], self._conv.stride[0]
+            self._norm.frames = None if lengths is None else (lengths - kernel) // stride + 1
 
     def _zero_padding(
         self, _layer: nn.Module, inputs: tuple[torch.Tensor, ...]
