@@ -106,7 +106,7 @@ def _partition(
     y = data.y[rows]
     _enough_clips(data, y, folds, what=what)
     if not grouped:
-        fold_of = _stratified(y, folds, seed=seed)
+        fold_of = stratified(y, folds, seed=seed)
     else:
         names, code = np.unique(_speakers(data)[rows], return_inverse=True)
         _enough_speakers(len(names), folds, what=f"{what} {folds}")
@@ -147,7 +147,7 @@ def _column(data: Dataset, *, inner_folds: int, seed: int) -> OuterFold:
     return OuterFold(Fold(train, rows["test"]), inner)
 
 
-def _stratified(y: np.ndarray, folds: int, *, seed: int) -> np.ndarray:
+def stratified(y: np.ndarray, folds: int, *, seed: int) -> np.ndarray:
     """(N,) fold numbers: each class is dealt out in turn, each going on where the last one stopped."""
     rng = np.random.default_rng(seed)
     shuffled = rng.permutation(len(y))

@@ -44,6 +44,7 @@ def audit(
 ) -> None:
     """Look through a table and its sound for leaks, faults and clues to the label that are not speech."""
     from classify.audit import audit as run_audit
+    from classify.given_splits import read_assignment
     from embed.manifest import read_manifest
 
     clips = read_manifest(table, path_column=path_column, speaker_column=speaker_column, must_exist=False)
@@ -51,7 +52,7 @@ def audit(
         clips,
         target=target,
         cache=cache,
-        assignment=None if splits is None else _assignment(splits, clips),
+        assignment=None if splits is None else read_assignment(splits, clips),
         text=text,
         source=source,
         notes=() if corpus is None else _notes(corpus, clips),
@@ -81,21 +82,6 @@ def _notes(corpus: str, clips: Sequence[Clip]) -> list[str]:
         raise InputError(f"--corpus {corpus}", do=f"choose from {', '.join(CORPORA)}")
     folder = Path(os.path.commonpath([clip.path.resolve().parent for clip in clips]))
     return list(CORPORA[corpus](folder).notes)
-
-
-def _assignment(splits: Path, clips: Sequence[Clip]) -> list[tuple[list[str], list[str]]]:
-    """The ids of training and test clips of each outer fold. Raises InputError, also for another table's."""
-    from classify.runfolder import read_json
-
-    try:
-        folds = [(list(fold["train"]), list(fold["test"])) for fold in read_json(splits)["folds"]]
-    except (KeyError, TypeError) as error:
-        raise InputError("is no splits.json", where=str(splits), do="take one from a run folder") from error
-    strangers = {name for fold in folds for part in fold for name in part} - {clip.id for clip in clips}
-    if strangers:
-        told = f"{len(strangers)} of its clips are not in the table, such as {min(strangers)}"
-        raise InputError(told, where=str(splits), do="give the splits of a run on this very table")
-    return folds
 
 
 def compare(
