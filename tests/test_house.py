@@ -76,10 +76,12 @@ def test_embed_does_not_import_classify():
 # Where models are fine-tuned: torch and transformers are at work, sound is read, weights are opened.
 FINETUNE = {
     "finetune.py",
+    "finetune_cost.py",
     "finetune_data.py",
-    "finetune_folds.py",
+    "finetune_keeping.py",
     "finetune_model.py",
     "finetune_training.py",
+    "finetune_work.py",
 }
 
 
@@ -98,7 +100,9 @@ def test_classify_takes_from_embed_the_table_and_looks_at_sound_in_few_places():
         assert not others or path.name in sound, (path.name, others)
 
 
-@pytest.mark.parametrize("command", [[], ["embed"], ["classify"], ["manifest"], ["cache"]], ids=str)
+@pytest.mark.parametrize(
+    "command", [[], ["embed"], ["classify"], ["finetune"], ["manifest"], ["cache"]], ids=str
+)
 def test_help_imports_nothing_heavy(command):
     told = "import cli, sys\ntry: cli.app(sys.argv[1:])\nfinally: print('MODULES', *sys.modules)"
     done = subprocess.run(

@@ -16,6 +16,16 @@ from tests.run import CLI, ENVIRONMENT, ROOT, cli, write_corpus
 COMMANDS = {
     "embed": ["embed", "clips.csv", "--model", "random:hubert-tiny", "--cache", "other"],
     "classify": ["classify", "clips.csv", "--model", "mfcc", "--out", "run", "--jobs", "2"],
+    "finetune": [
+        "finetune",
+        "clips.csv",
+        "--model",
+        "random:hubert-tiny",
+        "--splits",
+        "splits.json",
+        "--out",
+        "ft",
+    ],
     "manifest": ["manifest", "folder", ".", "--out", "again.csv"],
     "join": ["manifest", "join", "clips.csv", "--out", "again.csv"],
     "audit": ["audit", "clips.csv"],

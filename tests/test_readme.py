@@ -15,7 +15,7 @@ from tests.run import CLI, ENVIRONMENT, ROOT
 README = (ROOT / "README.md").read_text()
 # What cannot be had in a test → what stands in for it. Nothing else is changed.
 STAND_INS = {"hubert-base": "random:hubert-tiny"}
-SMALLER = {"classify": ["--trials", "2", "--inner-folds", "2", "--jobs", "1"]}
+SMALLER = {"classify": ["--trials", "2", "--inner-folds", "2", "--jobs", "1"], "finetune": ["--epochs", "1"]}
 OWN_FOLDS = ("--protocol",)
 
 

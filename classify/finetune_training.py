@@ -1,0 +1,218 @@
+"""One training with transformers' Trainer: a fold's clips in, the weights of its best epoch out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_callback import PrinterCallback
+
+from cache.errors import InputError
+from classify.finetune_checkpoints import Checkpoints
+from classify.finetune_config import FinetuneConfig
+from classify.finetune_data import ByLength, Windows, collate
+from classify.finetune_keeping import Keeper, Kept, Step, entries_of, is_over, kept_of
+from classify.finetune_model import SpeechClassifier
+from classify.finetune_search import DivergedError
+from classify.metrics import score
+from embed.stopping import Stop
+
+SHOWN = 8  # clips named with a loss that is not finite
+
+
+def train(
+    model: SpeechClassifier,
+    training: Windows,
+    validation: Windows | None,
+    checkpoints: Checkpoints,
+    config: FinetuneConfig,
+    *,
+    device: torch.device,
+    precision: str,
+    stop: Stop,
+    saved: Callable[[], None],
+    on_step: Step,
+    name: str,
+) -> tuple[Kept, list[dict[str, float]]]:
+    """Train from the last checkpoint on; which one is to be kept, and the curve, an entry for each epoch.
+
+    saved: called after each checkpoint. name: of this training, for messages and reports.
+
+    Raises KeyboardInterrupt once `stop` asks for an end, after a last checkpoint; InputError where the loss
+    is not finite or memory runs out.
+    """
+    before = checkpoints.state()
+    if before and is_over(before, config):
+        return kept_of(before, config), entries_of(before)
+    keeper = Keeper(checkpoints, config, stop=stop, saved=saved, on_step=on_step)
+    trainer = _Trainer(
+        model,
+        _arguments(checkpoints, config, device=device, precision=precision, name=name, judged=validation),
+        training=training,
+        validation=validation,
+        metric=config.metric,
+        name=name,
+        callback=keeper,
+    )
+    last = checkpoints.last()
+    try:
+        trainer.train(resume_from_checkpoint=None if last is None else str(last))
+    except torch.OutOfMemoryError as error:
+        raise InputError(
+            f"the device's memory is full at --batch-size {config.batch_size}",
+            where=name,
+            do="give a smaller one and more --accumulation, --gradient-checkpointing, or a shorter --window",
+        ) from error
+    state = vars(trainer.state)
+    return kept_of(state, config), entries_of(state)
+
+
+def predict(
+    model: SpeechClassifier, windows: Windows, config: FinetuneConfig, *, device: torch.device, precision: str
+) -> np.ndarray:
+    """(N, K) logits of the clips of `windows`, the mean over each clip's windows."""
+    model.to(device).eval()
+    kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+    logits = []
+    with torch.inference_mode(), torch.autocast(device.type, dtype=kind, enabled=kind is not None):
+        for batch in _loader(windows, config, device=device):
+            given = model(batch["waves"].to(device), batch["lengths"].to(device))
+            logits.append(given["logits"].float().cpu().numpy())
+    return windows.merge(np.concatenate(logits))
+
+
+def worker_count(config: FinetuneConfig, device: torch.device) -> int:
+    """Processes that decode ahead; a CPU that trains has no core to spare for them."""
+    if config.workers >= 0:
+        return config.workers
+    return 0 if device.type == "cpu" else 4
+
+
+def _loader(windows: Windows, config: FinetuneConfig, *, device: torch.device) -> Any:
+    return torch.utils.data.DataLoader(
+        windows,
+        batch_size=config.batch_size,
+        collate_fn=collate,
+        num_workers=worker_count(config, device),
+    )
+
+
+def _arguments(
+    checkpoints: Checkpoints,
+    config: FinetuneConfig,
+    *,
+    device: torch.device,
+    precision: str,
+    name: str,
+    judged: Windows | None,
+) -> TrainingArguments:
+    arguments = TrainingArguments(
+        output_dir=str(checkpoints.folder),
+        per_device_train_batch_size=config.batch_size,
+        per_device_eval_batch_size=config.batch_size,
+        gradient_accumulation_steps=config.accumulation,
+        num_train_epochs=config.epochs,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type="linear",
+        warmup_steps=config.warmup,  # below 1, a share of all steps
+        weight_decay=config.weight_decay,
+        bf16=precision == "bf16",
+        fp16=precision == "fp16",
+        eval_strategy="no" if judged is None else "epoch",
+        save_strategy="epoch",
+        logging_strategy="epoch",
+        logging_nan_inf_filter=False,  # such a loss ends the training here
+        metric_for_best_model=None if judged is None else config.metric,
+        greater_is_better=True,
+        seed=config.seed,
+        use_cpu=device.type == "cpu",
+        dataloader_num_workers=worker_count(config, device),
+        dataloader_pin_memory=device.type == "cuda",
+        remove_unused_columns=False,
+        label_names=["labels"],
+        report_to=[] if config.report_to == "none" else [config.report_to],
+        run_name=name,
+        disable_tqdm=True,
+        log_level="error",
+    )
+    assert arguments.device.type == device.type
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # further GPUs would be used through DataParallel
+    return arguments
+
+
+class _Trainer(Trainer):
+    """Batches by length, weighted loss over all clips of a step, scores by clip."""
+
+    def __init__(
+        self,
+        model: SpeechClassifier,
+        arguments: TrainingArguments,
+        *,
+        training: Windows,
+        validation: Windows | None,
+        metric: Any,
+        name: str,
+        callback: TrainerCallback,
+    ) -> None:
+        self._training, self._validation, self._metric, self._name = training, validation, metric, name
+        super().__init__(
+            model=model,
+            args=arguments,
+            data_collator=collate,
+            train_dataset=training,
+            eval_dataset=validation,
+            compute_metrics=self._scores,
+            callbacks=[callback],
+        )
+        self.remove_callback(PrinterCallback)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> ByLength:
+        together = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        return ByLength(self._training.lengths, batch_size=together, seed=self.args.seed)
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        """Cross-entropy weighted by class, over the clips of the whole step; it must be finite."""
+        outputs = model(inputs["waves"], inputs["lengths"])
+        each = torch.nn.functional.cross_entropy(outputs["logits"], inputs["labels"], reduction="none")
+        count = len(each) if num_items_in_batch is None else num_items_in_batch
+        loss = (each * inputs["weights"]).sum() / count
+        if not torch.isfinite(loss):
+            data = self._training if model.training else self._validation
+            assert data is not None
+            self._stop_at(data.names(inputs["clips"].tolist()))
+        return (loss, outputs) if return_outputs else loss
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        if not all(bool(torch.isfinite(p).all()) for p in self.model.parameters() if p.requires_grad):
+            raise _not_finite("weights are", f"after step {self.state.global_step}", where=self._name)
+        super()._save_checkpoint(model, trial)
+
+    def _stop_at(self, ids: Sequence[str]) -> None:
+        named = ", ".join(ids[:SHOWN]) + (f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else "")
+        at = f"at step {self.state.global_step + 1} (clips {named})"
+        raise _not_finite("loss is", at, where=self._name)
+
+    def _scores(self, told: Any) -> dict[str, float]:
+        assert self._validation is not None
+        logits = self._validation.merge(told.predictions)
+        predicted = logits.argmax(1)
+        classes = logits.shape[1]
+        return {self._metric: score(self._validation.y, predicted, classes=classes, metric=self._metric)}
+
+
+def _not_finite(what: str, at: str, *, where: str) -> DivergedError:
+    return DivergedError(
+        f"the {what} not finite {at}",
+        where=where,
+        do="the last good checkpoint is kept; give a lower --learning-rate, more --warmup or --precision "
+        "fp32, and another --out",
+    )

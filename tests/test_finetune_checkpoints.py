@@ -1,0 +1,58 @@
+"""Checkpoints that can be trusted."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from cache.errors import InputError
+from classify.finetune_checkpoints import STATE, WEIGHTS, Checkpoints
+
+
+def save(kept: Checkpoints, step: int) -> None:
+    here = kept.folder / f"checkpoint-{step}"
+    here.mkdir(parents=True)
+    (here / WEIGHTS).write_text(str(step))
+    (here / STATE).write_text(json.dumps({"global_step": step}))
+
+
+def test_the_best_and_the_newest_stay(tmp_path):
+    kept = Checkpoints(tmp_path, run="r")
+    for step, best in ((1, 1), (2, 2), (3, 2), (10, 2)):
+        save(kept, step)
+        kept.mark(step, best=best)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-10", "checkpoint-2"]
+    assert kept.last() == tmp_path / "checkpoint-10"
+    assert kept.state() == {"global_step": 10}
+    assert kept.keep_weights(2).read_text() == "2"
+    assert kept.keep_weights(2).read_text() == "2"
+    kept.clear()
+    assert [path.name for path in tmp_path.iterdir()] == [WEIGHTS]
+
+
+def test_one_that_was_cut_short_is_removed(tmp_path):
+    kept = Checkpoints(tmp_path, run="r")
+    assert kept.last() is None
+    assert kept.state() == {}
+    save(kept, 1)
+    kept.mark(1, best=None)
+    save(kept, 2)
+    assert kept.last() == tmp_path / "checkpoint-1"
+    assert not (tmp_path / "checkpoint-2").exists()
+
+
+def test_one_of_another_run_is_refused(tmp_path):
+    other = Checkpoints(tmp_path, run="other")
+    save(other, 1)
+    other.mark(1, best=None)
+    with pytest.raises(InputError, match="checkpoint of another run"):
+        Checkpoints(tmp_path, run="r").last()
+
+
+def test_a_damaged_mark_is_told(tmp_path):
+    kept = Checkpoints(tmp_path, run="r")
+    save(kept, 1)
+    (tmp_path / "checkpoint-1" / "whole.json").write_text("{")
+    with pytest.raises(InputError, match="cannot be read"):
+        kept.last()
