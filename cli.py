@@ -21,7 +21,7 @@ from cache.console import print_json, say
 from cache.errors import InputError
 from cache.interrupts import leave
 from classify import commands as classify_commands
-from classify import finetune_commands, reproduce_commands, trust_commands
+from classify import control_commands, finetune_commands, reproduce_commands, trust_commands
 from classify.telling import tell_summary
 from embed import commands as embed_commands
 from embed import manifest_commands
@@ -37,6 +37,7 @@ app.add_typer(manifest_commands.app, name="manifest")
 app.command()(embed_commands.embed)
 app.command()(classify_commands.classify)
 app.command()(finetune_commands.finetune)
+app.command()(control_commands.probe)
 app.command()(trust_commands.audit)
 app.command()(trust_commands.compare)
 app.command()(trust_commands.protocols)

@@ -103,6 +103,14 @@ def classify(
             show_default="audit" if TrustConfig.audit else "no-audit",
         ),
     ] = None,
+    controls: Annotated[
+        str | None,
+        typer.Option(
+            help="What to put beside the score: none; cheap: shuffled labels, probes over layers for "
+            "speaker, gender, words, age, duration; full: mfcc, random weights and fewer speakers too.",
+            show_default=TrustConfig.controls,
+        ),
+    ] = None,
     path_column: Annotated[str | None, typer.Option(help="Column with the audio files.")] = None,
     speaker_column: Annotated[str | None, typer.Option(help="Column with the speakers.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print summary.json instead of a table.")] = False,
@@ -111,7 +119,8 @@ def classify(
 
     Outer folds score, inner folds choose layer, head and parameters; no choice ever sees the test part.
     """
-    beside: dict[str, Any] = {name: value for name, value in (("audit", audit),) if value is not None}
+    asked = {"audit": audit, "controls": controls}
+    beside: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     manner: dict[str, Any] = {"jobs": jobs, "storage": storage, "memory": parse_bytes(memory)}
     if repeat is not None:
         if table is not None or model is not None:
@@ -203,6 +212,7 @@ def run(
 
     command: recorded, for `--from`. trust: what to put beside the score; None for nothing.
     """
+    from classify.control_commands import make_rivals
     from classify.live import watching
     from classify.runfolder import SUMMARY, read_json
     from classify.study import plan_of, run_study
@@ -217,7 +227,10 @@ def run(
         with watching(f"classify {store.extraction.model}") as report:
             run_study(clips, store, out, config, command=command, report=report)
         if trust is not None:
-            put_beside(out, plan_of(clips, store, config), clips, trust)
+            plan = plan_of(clips, store, config)
+            if trust.controls == "full":
+                make_rivals(out, plan, clips)
+            put_beside(out, plan, clips, trust)
     except KeyboardInterrupt:
         say(f"stopped: finished trials are kept in {out}; the same command goes on")
         raise typer.Exit(130) from None

@@ -31,7 +31,9 @@ class Scorer:
 
     def pooled(self, systems: Sequence[Chosen]) -> list[dict[str, Any]]:
         """For each system each metric over all outer test clips together, with an interval over speakers."""
-        counts = np.stack([self._by_cluster(chosen) for chosen in systems], axis=1)
+        counts = np.stack(
+            [self.counts([outcome.predicted for outcome in chosen]) for chosen in systems], axis=1
+        )
         told: list[dict[str, Any]] = [{} for _ in systems]
         for name in get_args(Metric):
             found = score_intervals(counts, metric=name, seed=self._seed)
@@ -39,9 +41,19 @@ class Scorer:
                 entry[name] = asdict(interval)
         return told
 
+    def counts(self, predicted: Sequence[np.ndarray]) -> np.ndarray:
+        """(clusters, K, K) confusion counts of each speaker, or of each clip where speakers are not known.
+
+        predicted: for each fold the classes of its test rows.
+        """
+        whole = np.concatenate(predicted)
+        return metrics.cluster_counts(self._y, whole, self._clusters, classes=self._classes)
+
     def near_best(self, systems: Sequence[Chosen], *, metric: Metric) -> list[bool]:
         """Which systems are within noise of the best; see `paired.near_best`."""
-        counts = np.stack([self._by_cluster(chosen) for chosen in systems], axis=1)
+        counts = np.stack(
+            [self.counts([outcome.predicted for outcome in chosen]) for chosen in systems], axis=1
+        )
         return near_best(counts, metric=metric, seed=self._seed)[1]
 
     def on_fold(self, outcome: Outcome) -> dict[str, float]:
@@ -51,7 +63,7 @@ class Scorer:
 
     def details(self, chosen: Chosen) -> dict[str, Any]:
         """What stands behind a system's three headline scores."""
-        counts = self._by_cluster(chosen)
+        counts = self.counts([outcome.predicted for outcome in chosen])
         probability = np.concatenate([outcome.probability for outcome in chosen])
         by_fold = [self.on_fold(outcome) for outcome in chosen]
         known = self._data.speakers is not None
@@ -71,11 +83,6 @@ class Scorer:
         ]
         scores = _scores(metrics.confusion(self._y, np.concatenate(predicted), classes=self._classes))
         return {name: {"value": value} for name, value in scores.items()}
-
-    def _by_cluster(self, chosen: Chosen) -> np.ndarray:
-        """(clusters, K, K) confusion counts of each speaker, or of each clip where speakers are not known."""
-        predicted = np.concatenate([outcome.predicted for outcome in chosen])
-        return metrics.cluster_counts(self._y, predicted, self._clusters, classes=self._classes)
 
     def _by_class(self, counts: np.ndarray) -> dict[str, Any]:
         recall, precision = metrics.recall(counts), metrics.precision(counts)

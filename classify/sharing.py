@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Hashable
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -83,6 +85,7 @@ class Shared:
     ) -> None:
         self.layers, self.train, self.test, self.classes = layers, train, test, classes
         self.y, self.anchors = y[train], anchors
+        self.labels = ""  # tells classes apart in what is kept; see `relabelled`
         self._kept = Kept(budget)
 
     def arrays(self, prep: Prep) -> tuple[np.ndarray, np.ndarray]:
@@ -130,6 +133,13 @@ class Shared:
     def keep(self, key: Hashable, make: Callable[[], Any], *, size: int | None = None) -> Any:
         """What `make` gave for `key` before, or gives now; see `Kept`."""
         return self._kept.get(key, make, size=size)
+
+    def relabelled(self, y: np.ndarray) -> Shared:
+        """The same rows with other classes, y (N,); what does not hang on classes is made once for both."""
+        other = copy(self)
+        other.y = y[self.train]
+        other.labels = hashlib.sha256(other.y.tobytes()).hexdigest()
+        return other
 
     def _kernel(
         self, name: str, prep: Prep, make: Callable[[Prep], tuple[np.ndarray, np.ndarray]]

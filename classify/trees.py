@@ -67,7 +67,9 @@ def quantised(shared: Shared, prep: Prep, weighting: str) -> Any:
         dense = np.ascontiguousarray(train)
         return xgboost.QuantileDMatrix(dense, shared.y, weight=weight, max_bin=BINS, nthread=1)
 
-    return shared.keep(("quantised", prep, weighting), make, size=train.size)  # a byte for each bin number
+    return shared.keep(
+        ("quantised", prep, weighting, shared.labels), make, size=train.size
+    )  # a byte for each bin number
 
 
 XGBOOST = Head(

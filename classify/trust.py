@@ -11,6 +11,8 @@ from cache.errors import InputError
 from classify import runfolder
 from classify.audit import Audit, audit
 from classify.config import TrustConfig
+from classify.control_figures import draw_controls, draw_economy
+from classify.controls import controls_of
 from classify.study import LOCK
 from classify.units import Plan
 from embed.manifest import Clip
@@ -28,10 +30,13 @@ def put_beside(out: Path, plan: Plan, clips: Sequence[Clip], trust: TrustConfig)
     try:
         with locked(out / LOCK, wait=False):
             told = dict(runfolder.read_json(out / runfolder.SUMMARY))
+            before = dict(told)
             if trust.audit:
                 told["audit"] = {**told["audit"], **_audit(out, plan, clips)}
-            if told != runfolder.read_json(out / runfolder.SUMMARY):
+            told["controls"] = {**told["controls"], **controls_of(out, plan, clips, told, trust)}
+            if told != before:
                 runfolder.write_json(out / runfolder.SUMMARY, told)
+                _draw(told, out / "figures")
             _record(out, trust)
     except BlockingIOError:
         raise InputError("another process is at work on this run", where=str(out), do="wait for it") from None
@@ -62,6 +67,13 @@ def _audit(out: Path, plan: Plan, clips: Sequence[Clip]) -> dict[str, Any]:
         "fine": [found["item"] for found in full["findings"] if found["verdict"] == "fine"],
         "unchecked": full["unchecked"],
     }
+
+
+def _draw(summary: Mapping[str, Any], folder: Path) -> None:
+    if "probes" in summary["controls"]:
+        draw_controls(summary, folder)
+    if "economy" in summary["controls"]:
+        draw_economy(summary, folder)
 
 
 def _plain(found: Audit) -> dict[str, Any]:

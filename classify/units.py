@@ -120,27 +120,30 @@ def run_unit(unit: Unit) -> Iterator[TrialDone | Outcome]:
     budget = unit.memory // (
         len(nested.inner) + 2
     )  # the inner folds, the outer one, and the states themselves
-    layers = _states(plan, plan.layers_of(first.layer), Kept(budget))
-
-    def share(fold: Fold) -> Shared:
-        return Shared(
-            layers,
-            data.y,
-            train=fold.train,
-            test=fold.test,
-            classes=len(data.classes),
-            budget=budget,
-            anchors=None if plan.exact else anchors(len(fold.train), seed=config.seed),
-        )
-
-    inner, outer = [share(fold) for fold in nested.inner], share(nested.outer)
+    layers = states_of(plan, plan.layers_of(first.layer), budget=budget)
+    inner = [share(plan, layers, fold, budget=budget) for fold in nested.inner]
+    outer = share(plan, layers, nested.outer, budget=budget)
     for id in unit.studies:
         deadline = None if unit.seconds is None else time.monotonic() + unit.seconds
         yield from search(id, inner, outer, data.y, config, done=unit.done[id], deadline=deadline)
 
 
-def _states(plan: Plan, names: Sequence[str], kept: Kept) -> tuple[States, ...]:
+def share(plan: Plan, layers: tuple[States, ...], fold: Fold, *, budget: int) -> Shared:
+    """What all fits on one fold share; at most `budget` bytes are kept."""
+    return Shared(
+        layers,
+        plan.data.y,
+        train=fold.train,
+        test=fold.test,
+        classes=len(plan.data.classes),
+        budget=budget,
+        anchors=None if plan.exact else anchors(len(fold.train), seed=plan.config.seed),
+    )
+
+
+def states_of(plan: Plan, names: Sequence[str], *, budget: int) -> tuple[States, ...]:
     """Layers that are read when they are needed: those of a mix may be more than memory holds."""
+    kept = Kept(budget)
     store, keys = plan.store, plan.data.keys
     stats = plan.config.stats or store.extraction.stats
 

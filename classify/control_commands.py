@@ -1,0 +1,111 @@
+"""The runs beside a run, whose states are embedded first; and the command `probe`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cache.console import print_json, say
+from cache.errors import InputError
+from classify.config import StudyConfig
+from embed.config import DEFAULT_CACHE
+
+if TYPE_CHECKING:
+    from classify.units import Plan
+    from embed.manifest import Clip
+
+
+def make_rivals(out: Path, plan: Plan, clips: Sequence[Clip]) -> None:
+    """The study of `plan` on acoustic features and on random weights, as runs in `out/controls`.
+
+    What is not cached is embedded first, as the study's own states were. One that cannot be made is told and
+    left out: the run's own score stands without it.
+    """
+    from cache.store import FeatureStore
+    from classify.controls import FOLDER
+    from classify.live import watching
+    from classify.rivals import run_rival
+    from embed.commands import run as embed
+    from embed.config import EmbedConfig
+    from embed.models import ACOUSTIC, RANDOM
+
+    of, cache = plan.store.extraction, plan.store.folder.parent.parent
+    model = of.model
+    rivals = {} if model in ACOUSTIC else {"mfcc": EmbedConfig(model="mfcc", cache=cache, stats=of.stats)}
+    if model not in ACOUSTIC and not model.startswith(RANDOM):
+        rivals["random"] = EmbedConfig(
+            model=RANDOM + model,
+            cache=cache,
+            layers=",".join(of.layers),
+            stats=of.stats,
+            dtype=of.dtype,
+            window=of.window,
+        )
+    for name, config in rivals.items():
+        try:
+            done = embed(clips, config)
+            if done.stopped:
+                raise KeyboardInterrupt
+            store = FeatureStore(done.store)
+            folder = out / FOLDER / name
+            folder.mkdir(parents=True, exist_ok=True)
+            with watching(f"control {config.model}") as report:
+                run_rival(folder, plan, clips, store, command={"control_of": str(out)}, report=report)
+        except InputError as error:
+            say(f"note: no control {config.model}: {error}")
+
+
+def probe(
+    table: Annotated[Path, typer.Argument(help="Table of clips: CSV, TSV or Parquet.", show_default=False)],
+    model: Annotated[str, typer.Option(help="Model whose cached states are probed, as for embed.")],
+    targets: Annotated[
+        str, typer.Option(help="Columns to look for, comma-separated; speaker and duration are known too.")
+    ] = "",
+    figure: Annotated[
+        Path | None, typer.Option(help="Draw the curves over layers: a file .svg, .pdf or .png.")
+    ] = None,
+    target: Annotated[str, typer.Option(help="Column by which folds are balanced.")] = StudyConfig.target,
+    cache: Annotated[Path, typer.Option(help="Folder of the stores.")] = DEFAULT_CACHE,
+    jobs: Annotated[int, typer.Option(help="Processes; -1 for one per core.")] = StudyConfig.jobs,
+    seed: Annotated[int, typer.Option(help="Decides the folds.")] = StudyConfig.seed,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub model.")] = None,
+    fingerprint: Annotated[
+        str | None, typer.Option(help="Which extraction, where a model was cached in several ways.")
+    ] = None,
+    path_column: Annotated[str | None, typer.Option(help="Column with the audio files.")] = None,
+    speaker_column: Annotated[str | None, typer.Option(help="Column with the speakers.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """See what each layer gives away: a linear probe for one column after the other, without any tuning."""
+    from cache.locate import find_store
+    from classify.dataset import join
+    from classify.probe_targets import usual_columns
+    from classify.probes import probe_columns
+    from classify.trust_telling import tell_probes
+    from embed.lookup import wanted_fields
+    from embed.manifest import read_manifest
+
+    if figure is not None and figure.suffix not in (".svg", ".pdf", ".png"):
+        raise InputError(f"--figure {figure}", do="end it in .svg, .pdf or .png")
+    clips = read_manifest(table, path_column=path_column, speaker_column=speaker_column, must_exist=False)
+    match = wanted_fields(model, revision=revision, cache=cache)
+    store = find_store(cache, model=model, match=match, fingerprint=fingerprint)
+    data = join(clips, store, target=target)
+    names = [name.strip() for name in targets.split(",") if name.strip()] or usual_columns(clips, target)
+    columns = {column for clip in clips for column in clip.labels}
+    unknown = [name for name in names if name not in {*columns, "speaker", "duration"}]
+    if unknown:
+        known = ", ".join(sorted({*columns, "speaker", "duration"}))
+        raise InputError(f"no column '{unknown[0]}' in the table", do=f"choose --targets from {known}")
+    found = probe_columns(None, store, data, clips, names, jobs=jobs, seed=seed)
+    if figure is not None:
+        from classify.control_figures import draw_probes
+
+        draw_probes(found, f"{store.extraction.model}: what a linear probe reads", figure)
+    if as_json:
+        print_json({"model": store.extraction.model, **found})
+    else:
+        tell_probes(found)
