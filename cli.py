@@ -62,7 +62,7 @@ def demo(
 ) -> None:
     """The main job end to end: a corpus, its states in a cache, heads tuned on every layer, a figure."""
     from cache.locate import find_store
-    from classify.config import StudyConfig
+    from classify.config import StudyConfig, TrustConfig
     from embed.config import EmbedConfig
     from embed.corpora import CORPORA
     from embed.lookup import wanted_fields
@@ -85,7 +85,9 @@ def demo(
             raise typer.Exit(130)
         store = find_store(cache, model=model, match=wanted_fields(model, revision=None, cache=cache))
         run = out / "runs" / model.replace(":", "-")
-        results.append((run, classify_commands.run(clips, store, run, StudyConfig(trials=trials))))
+        results.append(
+            (run, classify_commands.run(clips, store, run, StudyConfig(trials=trials), trust=TrustConfig()))
+        )
     if as_json:
         print_json([{"out": run, **summary} for run, summary in results])
         return

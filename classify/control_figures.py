@@ -60,8 +60,8 @@ def draw_economy(summary: Mapping[str, Any], folder: Path) -> None:
         for point in points:
             counted = point[economy["of"]]
             axes.annotate(
-                f"{counted:.0f}", (point["share"], point["uar"]["value"]), (0, -16),
-                textcoords="offset points", ha="center", fontsize=8.5, color=GREY,
+                f"{counted:.0f}", (point["share"], point["uar"]["value"]), (6, 5),
+                textcoords="offset points", fontsize=8.5, color=GREY,
             )  # fmt: skip
         _chance(axes, summary["chance"])
         axes.xaxis.set_major_formatter(PercentFormatter(1.0))
@@ -150,7 +150,9 @@ def _draw_rows(axes: Axes, rows: Rows, chance: float) -> None:
     axes.set_yticks(range(len(rows)), [name for name, _, _ in rows])
     axes.set_ylim(len(rows) - 0.5, -0.6)
     axes.margins(x=0.1)
-    axes.set_xlabel("unweighted average recall (dashed: chance)\nbars: 95 % over speakers; of shuffled labels one s.d.")
+    axes.set_xlabel(
+        "unweighted average recall (dashed: chance)\nbars: 95 % over speakers; of shuffled labels one s.d."
+    )
     axes.spines[["top", "right"]].set_visible(False)
 
 

@@ -111,7 +111,7 @@ def _binned(numbers: np.ndarray, form: str) -> list[str | None]:
     known = numbers[~np.isnan(numbers)]
     if not len(known):
         return [None] * len(numbers)
-    edges = np.unique(np.quantile(known, np.arange(1, BINS) / BINS))
+    edges = np.unique(np.quantile(known, np.arange(1, BINS) / BINS, method="lower"))
     ends = [form.format(edge) for edge in edges]
     names = [
         f"up to {ends[0]}",
