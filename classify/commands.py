@@ -119,8 +119,8 @@ def classify(
 
     Outer folds score, inner folds choose layer, head and parameters; no choice ever sees the test part.
     """
-    asked = {"audit": audit, "controls": controls}
-    beside: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
+    wanted = {"audit": audit, "controls": controls}
+    beside: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}
     manner: dict[str, Any] = {"jobs": jobs, "storage": storage, "memory": parse_bytes(memory)}
     if repeat is not None:
         if table is not None or model is not None:
