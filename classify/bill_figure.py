@@ -7,7 +7,7 @@ from pathlib import Path
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from cache.errors import InputError
 from classify.bill import FINETUNE, Bill
@@ -45,7 +45,10 @@ def draw_bill(found: Comparison, path: Path) -> Path:
         costs = [cost for _, _, cost in points]
         if min(costs) > 0 and max(costs) > WIDE * min(costs):
             axes.set_xscale("log")
-        axes.margins(x=0.18, y=0.12)
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.margins(x=0.3, y=0.12)
         axes.yaxis.set_major_locator(MaxNLocator(nbins=7))
         axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
@@ -71,5 +74,5 @@ def _draw_point(axes: Axes, entry: Entry, cost: float, found: Comparison, *, tun
     if score.low is not None and score.low == score.low:
         axes.vlines(cost, score.low, score.high, color=colour, linewidth=1.2, alpha=0.5)
     axes.plot([cost], [score.value], "s" if tuned else "o", color=colour, markersize=7)
-    name = f"{Path(entry.run).name}\n{'fine-tuned' if tuned else 'frozen, heads'} {entry.model}"
+    name = f"{Path(entry.run).name}\n{'fine-tuned' if tuned else 'heads on frozen'} {entry.model}"
     axes.annotate(name, (cost, score.value), (8, 0), textcoords="offset points", fontsize=8, va="center")

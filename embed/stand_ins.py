@@ -14,11 +14,11 @@ from embed.models import ARCHITECTURES, PRESETS, canonical_name
 from embed.synthetic import make_corpus, make_eyase
 
 SMALL = {
-    "hidden_size": 32,
+    "hidden_size": 16,
     "num_hidden_layers": 2,
     "num_attention_heads": 2,
-    "intermediate_size": 64,
-    "conv_dim": [32] * 7,
+    "intermediate_size": 32,
+    "conv_dim": [8] * 7,
     "num_conv_pos_embeddings": 16,
     "num_conv_pos_embedding_groups": 4,
 }
@@ -26,7 +26,7 @@ SMALL = {
 
 def make_corpora(folder: Path) -> Path:
     """`folder/baved` and `folder/eyase`: a few synthetic voices in each corpus's layout. Returns `folder`."""
-    make_corpus(folder / "baved", speakers=5, words=2)
+    make_corpus(folder / "baved", speakers=5, words=1)
     make_eyase(folder / "eyase", speakers=3, takes=2)
     return folder
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from classify.published import PUBLISHED
 from classify.reproduced import RUNS, report_row, table_row
 from classify.runfolder import write_json
@@ -97,4 +99,57 @@ def test_a_copy_of_another_size_is_noted(tmp_path):
     assert (
         "published on 499 clips, and here are 24; which ones of EYASE were used is not known" in done.stderr
     )
-    assert "published on 1,935 clips, and here are 30" in done.stderr
+    assert "published on 1,935 clips, and here are 15" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def stand_ins(tmp_path_factory):
+    """All eight rows, end to end."""
+    folder = tmp_path_factory.mktemp("stand-in")
+    done = cli("reproduce", "--stand-in", "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder, json.loads(done.stdout)
+
+
+def test_all_eight_rows_run_on_stand_ins(stand_ins):
+    _, rows = stand_ins
+    assert [row["row"] for row in rows] == list(PUBLISHED)
+    for row in rows:
+        assert row["state"] == "done", row
+        assert (row["reproduced"], row["heads"], row["honest"]) == (None, None, None)
+        assert row["published"] == PUBLISHED[row["row"]].accuracy
+        tested = {name: score["clips"] for name, score in row["stand_in"].items()}
+        clips = {"eyase": 24, "baved": 15, "baved + eyase": 39}[row["corpus"]]
+        assert tested == {
+            "fine_tuned": -(-clips // 5),
+            "heads": -(-clips // 5),
+            "unseen_fine_tuned": clips,
+            "unseen_heads": clips,
+        }
+        assert set(row["runs"]) == set(RUNS)
+
+
+def test_the_four_runs_of_a_row_share_their_clips_classes_and_splits(stand_ins):
+    folder, rows = stand_ins
+    runs = {name: folder / run for name, run in rows[-1]["runs"].items()}
+    classes = json.loads((runs["heads"] / "summary.json").read_text())["data"]["classes"]
+    assert sorted(classes) == ["0", "1", "2", "ang", "hap", "neu", "sad"]
+    for tuned, heads in (("fine-tuned", "heads"), ("unseen-fine-tuned", "unseen-heads")):
+        done = cli("compare", runs[tuned], runs[heads])
+        assert done.returncode == 0, done.stderr
+        assert "trials of the heads" in done.stdout
+
+
+def test_finished_rows_are_not_repeated_and_a_failing_one_stops_no_other(stand_ins):
+    folder, _ = stand_ins
+    base = folder / "runs" / "published" / "stand-in"
+    whole = {path: path.stat().st_mtime_ns for path in base.glob("*/*/predictions.csv")}
+    assert len(whole) == 32
+    broken = base / "eyase-zaid" / "heads" / "run.json"
+    broken.write_text(json.dumps({**json.loads(broken.read_text()), "fingerprint": "another"}))
+    done = cli("reproduce", "--stand-in", "eyase-zaid", "eyase-othrif", "--json", cwd=folder)
+    assert done.returncode == 1
+    assert "eyase-zaid, heads" in done.stderr
+    assert "holds another run" in done.stderr
+    assert [row["state"] for row in json.loads(done.stdout)] == ["done", "failed"]
+    assert {path: path.stat().st_mtime_ns for path in base.glob("*/*/predictions.csv")} == whole
