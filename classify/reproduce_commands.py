@@ -150,7 +150,7 @@ def _find(system: PublishedSystem, manner: Manner) -> Found:
             missing.append(Missing.corpus(CORPUS_SOURCES[name], here=str(error)))
     model = None
     try:
-        model = present_weights(system.hub_id, manner.weights)
+        model = present_weights(system.hub_id, manner.weights, any_size=manner.stand_in)
     except InputError as error:
         missing.append(Missing.weights(system.hub_id, here=str(error)))
     return Found(corpora=corpora, model=model, missing=tuple(missing))

@@ -36,7 +36,9 @@ def test_what_was_looked_for_and_what_was_found(tmp_path):
 
 def test_weights_in_a_folder_come_before_the_hub_s(tmp_path):
     make_weights(tmp_path, [HUB_ID])
-    assert present_weights(HUB_ID, tmp_path) == str(tmp_path / HUB_ID)
+    assert present_weights(HUB_ID, tmp_path, any_size=True) == str(tmp_path / HUB_ID)
+    with pytest.raises(ModelError, match=f"has 2 layers of 16, and {HUB_ID} has 12 layers of 768"):
+        present_weights(HUB_ID, tmp_path)
     (tmp_path / HUB_ID / "model.safetensors").unlink()
     with pytest.raises(ModelError, match="no weights in"):
         present_weights(HUB_ID, tmp_path)
