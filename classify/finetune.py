@@ -69,36 +69,34 @@ def finetune(
         )
     source = find_model(model, revision=revision)
     weights = files_hash(source, cache) if source.folder is not None else f"seed:{config.seed}"
-    with Stop() as stop:
-        heard, data = _data(clips, assignment, config, cache)
-        folds = folds_of(data, assignment, config)
-        run = _record(data, folds, config, source, weights=weights, precision=precision, command=command)
-        if is_finished(out, run, manner=MANNER):
-            return runfolder.read_json(out / runfolder.SUMMARY)
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-            with locked(out / LOCK, wait=False):
-                work = Work(
-                    out=out,
-                    run=run,
-                    source=source,
-                    data=data,
-                    folds=folds,
-                    heard=heard,
-                    config=config,
-                    device=device,
-                    precision=precision,
-                    stop=stop,
-                    spending=Spending(out, device),
-                    report=report,
-                )
-                return _write(work)
-        except BlockingIOError:
-            do = "wait for it"
-            raise InputError("another process is at work on this run", where=str(out), do=do) from None
-        except OSError as error:
-            told = f"cannot be written ({error.strerror})"
-            raise InputError(told, where=str(out), do="choose another folder for --out") from error
+    heard, data = _data(clips, assignment, config, cache)
+    folds = folds_of(data, assignment, config)
+    run = _record(data, folds, config, source, weights=weights, precision=precision, command=command)
+    if is_finished(out, run, manner=MANNER):
+        return runfolder.read_json(out / runfolder.SUMMARY)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with Stop() as stop, locked(out / LOCK, wait=False):
+            work = Work(
+                out=out,
+                run=run,
+                source=source,
+                data=data,
+                folds=folds,
+                heard=heard,
+                config=config,
+                device=device,
+                precision=precision,
+                stop=stop,
+                spending=Spending(out, device),
+                report=report,
+            )
+            return _write(work)
+    except BlockingIOError:
+        raise InputError("another process is at work on this run", where=str(out), do="wait for it") from None
+    except OSError as error:
+        told = f"cannot be written ({error.strerror})"
+        raise InputError(told, where=str(out), do="choose another folder for --out") from error
 
 
 def _device(config: FinetuneConfig) -> tuple[torch.device, str]:

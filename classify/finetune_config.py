@@ -100,6 +100,8 @@ class FinetuneConfig:
                 raise InputError(
                     f"--{option.replace('_', '-')} {getattr(self, option):g}", do=f"give {least} or more"
                 )
+        if self.seed >= 2**32:
+            raise InputError(f"--seed {self.seed}", do="give less than 2**32: numpy takes no more")
         if not 0 < self.learning_rate < math.inf:
             raise InputError(f"--learning-rate {self.learning_rate:g}", do="give a positive number")
         for option in ("warmup", "dropout"):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +14,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
 from cache.errors import InputError
+from cache.space import free_bytes, human
 from classify.finetune_checkpoints import Checkpoints
 from classify.finetune_config import FinetuneConfig
 from classify.finetune_data import ByLength, Windows, collate
@@ -20,6 +24,7 @@ from classify.finetune_search import DivergedError
 from classify.metrics import score
 from embed.stopping import Stop
 
+BOARD = "TENSORBOARD_LOGGING_DIR"
 SHOWN = 8  # clips named with a loss that is not finite
 
 
@@ -33,13 +38,15 @@ def train(
     device: torch.device,
     precision: str,
     stop: Stop,
+    board: Path,
     saved: Callable[[], None],
     on_step: Step,
     name: str,
 ) -> tuple[Kept, list[dict[str, float]]]:
     """Train from the last checkpoint on; which one is to be kept, and the curve, an entry for each epoch.
 
-    saved: called after each checkpoint. name: of this training, for messages and reports.
+    board: folder for TensorBoard, unless its own variable names one. saved: called after each checkpoint.
+    name: of this training, for messages and reports.
 
     Raises KeyboardInterrupt once `stop` asks for an end, after a last checkpoint; InputError where the loss
     is not finite or memory runs out.
@@ -48,16 +55,18 @@ def train(
     if before and is_over(before, config):
         return kept_of(before, config), entries_of(before)
     keeper = Keeper(checkpoints, config, stop=stop, saved=saved, on_step=on_step)
-    trainer = _Trainer(
-        model,
-        _arguments(checkpoints, config, device=device, precision=precision, name=name, judged=validation),
-        training=training,
-        validation=validation,
-        metric=config.metric,
-        name=name,
-        callback=keeper,
-    )
+    with _boarding(board / name.replace(" ", "-")):
+        trainer = _Trainer(
+            model,
+            _arguments(checkpoints, config, device=device, precision=precision, name=name, judged=validation),
+            training=training,
+            validation=validation,
+            metric=config.metric,
+            name=name,
+            callback=keeper,
+        )
     last = checkpoints.last()
+    _check_space(model, checkpoints)
     try:
         trainer.train(resume_from_checkpoint=None if last is None else str(last))
     except torch.OutOfMemoryError as error:
@@ -82,6 +91,32 @@ def predict(
             given = model(batch["waves"].to(device), batch["lengths"].to(device))
             logits.append(given["logits"].float().cpu().numpy())
     return windows.merge(np.concatenate(logits))
+
+
+@contextmanager
+def _boarding(folder: Path) -> Iterator[None]:
+    """TensorBoard's own place is among the checkpoints, which are removed."""
+    if BOARD in os.environ:
+        yield
+        return
+    os.environ[BOARD] = str(folder)
+    try:
+        yield
+    finally:
+        del os.environ[BOARD]
+
+
+def _check_space(model: SpeechClassifier, checkpoints: Checkpoints) -> None:
+    """Two checkpoints stand side by side for a moment, and the best one: weights and AdamW's two moments."""
+    weights = sum(tensor.nbytes for tensor in model.state_dict().values())
+    needed = 3 * (weights + 8 * model.trained_parameters())
+    free = free_bytes(checkpoints.folder)
+    if needed > free:
+        raise InputError(
+            f"checkpoints need {human(needed)}, but {human(free)} are free",
+            where=str(checkpoints.folder),
+            do="free some space, or choose another --out",
+        )
 
 
 def worker_count(config: FinetuneConfig, device: torch.device) -> int:

@@ -32,7 +32,7 @@ from embed.stopping import Stop
 
 LAYER = "all"  # under which results.csv files what no single layer made
 SEARCHED = "searched"  # the head's name there where each fold chose its own
-WORK, MODELS = "work", "models"
+WORK, MODELS, BOARD = "work", "models", "tensorboard"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +117,7 @@ class Work:
             device=self.device,
             precision=self.precision,
             stop=self.stop,
+            board=self.out / BOARD,
             saved=self.spending.save,
             on_step=partial(self._tell, place, begun),
             name=place,

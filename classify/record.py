@@ -87,6 +87,9 @@ def is_finished(out: Path, run: Mapping[str, Any], *, manner: Collection[str] = 
     held = runfolder.read_json(out / runfolder.RUN)
     if held.get("fingerprint") == run["fingerprint"]:
         return bool(held.get("finished"))
+    if held.get("kind") != run["kind"]:
+        told = f"holds a run of {held.get('kind')}"
+        raise InputError(told, where=str(out), do="choose another folder, or delete this one")
     before, now = held.get("config", {}), json.loads(json.dumps(run["config"]))
     changed = [
         f"{name} {before.get(name)} → {now[name]}"

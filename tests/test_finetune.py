@@ -6,6 +6,8 @@ import csv
 import json
 import math
 import shutil
+import sys
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -277,3 +279,36 @@ def test_checkpoints_of_another_run_are_refused(voices, tmp_path):
     shutil.copytree(tmp_path / "other" / "work", tmp_path / "one" / "work")
     with pytest.raises(InputError, match="checkpoint of another run"):
         run(voices, tmp_path / "one")
+
+
+def test_reports_go_where_they_were_asked_to(voices, tmp_path, monkeypatch):
+    """TensorBoard is not among the dependencies: a writer that notes what it is given stands in for it."""
+    told = []
+
+    class Writer:
+        def __init__(self, log_dir):
+            self.log_dir = log_dir
+
+        def add_scalar(self, name, value, step):
+            told.append((self.log_dir, name))
+
+        def __getattr__(self, name):
+            return lambda *given, **named: None
+
+    integrations = pytest.importorskip("transformers.integrations.integration_utils")
+    monkeypatch.setattr(integrations, "is_tensorboard_available", lambda: True)
+    monkeypatch.setitem(sys.modules, "tensorboard", ModuleType("tensorboard"))
+    monkeypatch.setattr("classify.finetune.find_spec", lambda name: name)
+    board = ModuleType("torch.utils.tensorboard")
+    board.SummaryWriter = Writer  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", board)
+    assignment = by_speaker(voices / "clips.csv", folds=2)[:1]
+    run(voices, tmp_path / "run", quick(epochs=1, report_to="tensorboard"), assignment=assignment)
+    assert {"train/loss", "eval/uar"} <= {name for _, name in told}
+    assert {folder for folder, _ in told} == {str(tmp_path / "run" / "tensorboard" / "fold-1-of-1")}
+
+
+def test_a_disk_without_room_for_checkpoints_is_told_before_training(voices, tmp_path, monkeypatch):
+    monkeypatch.setattr(finetune_training, "free_bytes", lambda folder: 1000)
+    with pytest.raises(InputError, match=r"checkpoints need .* but 1 kB are free"):
+        run(voices, tmp_path / "run")

@@ -29,6 +29,7 @@ from tests.run import ENVIRONMENT, ROOT
         ("patience", -1),
         ("trials", -1),
         ("workers", -2),
+        ("seed", 2**32),
         ("weight_decay", float("nan")),
         ("learning_rate", 0.0),
         ("learning_rate", float("nan")),
