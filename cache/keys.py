@@ -32,3 +32,13 @@ def clip_keys(clips: Sequence[Located], cache: Path) -> list[str | OSError]:
             digest = clip_key(digest, start=clip.start, end=clip.end)
         keys.append(digest)
     return keys
+
+
+def remembered_keys(clips: Sequence[Located], cache: Path) -> list[str | OSError]:
+    """As `clip_keys`; a file that is gone by now is known by what it held when it was last seen."""
+    keys = clip_keys(clips, cache)
+    with Digests(cache) as digests:
+        for number, (clip, key) in enumerate(zip(clips, keys, strict=True)):
+            if isinstance(key, FileNotFoundError) and (digest := digests.last(clip.path)) is not None:
+                keys[number] = clip_key(digest, start=clip.start, end=clip.end)
+    return keys

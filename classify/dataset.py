@@ -11,7 +11,7 @@ import numpy as np
 from cache import failures
 from cache.errors import InputError, MissingStatesError
 from cache.identity import FRAME
-from cache.keys import clip_keys
+from cache.keys import remembered_keys
 from cache.store import FeatureStore
 from embed.manifest import Clip
 
@@ -59,7 +59,7 @@ def join(
             do="embed again without --frames",
         )
     cache = store.folder.parent.parent
-    keys = dict(zip((clip.id for clip in clips), clip_keys(clips, cache), strict=True))
+    keys = dict(zip((clip.id for clip in clips), remembered_keys(clips, cache), strict=True))
     missing = set(store.missing([key for key in keys.values() if isinstance(key, str)]))
     lacking = [clip for clip in clips if not isinstance(keys[clip.id], str) or keys[clip.id] in missing]
     why = failures.reasons(store.folder, lacking, [keys[clip.id] for clip in lacking])

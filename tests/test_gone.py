@@ -58,6 +58,16 @@ def test_tables_are_joined_without_the_sound(place):
     assert len((place / "both.csv").read_text().splitlines()) == 10
 
 
+def test_states_of_a_lost_file_are_still_probed(place):
+    clips = read_manifest(place / "clips.csv", must_exist=False)
+    (store,), _ = open_stores(place / "features")
+    before = join(clips, store, target="emotion")
+    (place / "clip001.wav").unlink()
+    after = join(clips, store, target="emotion")
+    assert after.keys == before.keys
+    assert after.excluded == before.excluded
+
+
 def test_prune_keeps_the_clips_of_files_that_are_gone(place):
     for name in ("clip001.wav", "clip002.wav"):
         (place / name).unlink()
