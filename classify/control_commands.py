@@ -85,6 +85,7 @@ def probe(
     from classify.probe_targets import usual_columns
     from classify.probes import probe_columns
     from classify.trust_telling import tell_probes
+    from classify.workers import job_count
     from embed.lookup import wanted_fields
     from embed.manifest import read_manifest
 
@@ -100,7 +101,7 @@ def probe(
     if unknown:
         known = ", ".join(sorted({*columns, "speaker", "duration"}))
         raise InputError(f"no column '{unknown[0]}' in the table", do=f"choose --targets from {known}")
-    found = probe_columns(None, store, data, clips, names, jobs=jobs, seed=seed)
+    found = probe_columns(None, store, data, clips, names, jobs=job_count(jobs), seed=seed)
     if figure is not None:
         from classify.control_figures import draw_probes
 

@@ -70,6 +70,7 @@ def _tell_controls(summary: Mapping[str, Any]) -> None:
             f"note: labels are shuffled within each speaker, and {1 - shuffled['movable']:.0%} of the "
             "training clips are of speakers with one class only, whose labels stay: the control is weak"
         )
+    print()
     tell_probes(controls["probes"])
     for point in controls.get("economy", {}).get("points", ()):
         of, score = controls["economy"]["of"], point["uar"]
@@ -94,7 +95,6 @@ def tell_probes(probes: Mapping[str, Any]) -> None:
                 "on layer": best["layer"],
             }
         )
-    print()
     print_table(rows)
     for name, reason in probes["left_out"].items():
         say(f"note: no probe for {name}: {reason}")

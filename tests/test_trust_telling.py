@@ -87,3 +87,48 @@ class TestAudit:
         assert (place / "later" / "search.db").read_bytes() == trials
         assert cli("classify", "--from", "later", "--out", "twin", "--jobs", "1", cwd=place).returncode == 0
         assert (place / "twin" / "audit.json").read_bytes() == (place / "later" / "audit.json").read_bytes()
+
+
+class TestControls:
+    def test_probe_shows_where_in_the_layers_each_thing_is(self, place):
+        options = ("--model", "mfcc", "--targets", "emotion,speaker,duration", "--figure", "probe.svg")
+        done = cli("probe", "clips.csv", *options, cwd=place)
+        assert done.returncode == 0, done.stderr
+        rows = {line.split()[0]: line.split() for line in done.stdout.splitlines()[2:]}
+        assert {name: row[1:3] for name, row in rows.items()} == {
+            "emotion": ["3", "0.333"],
+            "speaker": ["6", "0.167"],
+            "duration": ["3", "0.333"],
+        }
+        assert (place / "probe.svg").read_text().count("<svg") == 1
+
+    def test_they_stand_beside_the_score_and_from_repeats_them(self, place):
+        command = ("classify", "clips.csv", *QUICK, "--folds", "2", "--no-audit", "--out", "c")
+        done = cli(*command, "--controls", "full", cwd=place)
+        assert done.returncode == 0, done.stderr
+        for told in (
+            "selected minus it",
+            "shuffled labels",
+            "majority class",
+            "linear probe for",
+            "with 50%",
+        ):
+            assert told in done.stdout
+        controls = json.loads((place / "c" / "summary.json").read_text())["controls"]
+        assert {"majority", "shuffled", "probes", "economy", "runs"} <= set(controls)
+        again = cli("classify", "--from", "c", "--out", "c2", "--jobs", "1", "--json", cwd=place)
+        assert json.loads(again.stdout)["controls"] == controls
+
+    @pytest.mark.parametrize(
+        ("arguments", "told"),
+        [
+            (
+                ("classify", "clips.csv", *QUICK, "--controls", "some", "--out", "x"),
+                "choose from none, cheap, full",
+            ),
+            (("probe", "clips.csv", "--model", "mfcc", "--targets", "nose"), "no column 'nose' in the table"),
+            (("probe", "clips.csv", "--model", "mfcc", "--figure", "a.txt"), "end it in .svg, .pdf or .png"),
+        ],
+    )
+    def test_refuses_in_one_line(self, place, arguments, told):
+        assert told in refused(cli(*arguments, cwd=place))
