@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -26,7 +26,7 @@ STAND_IN = "stand-in"  # the folder below --out that holds all that stand-ins ne
 
 @dataclass(frozen=True, kw_only=True)
 class Manner:
-    """Where things lie and how large the runs are. epochs: None for as many as published."""
+    """Where things lie and how large the runs are. quick: what stand-ins change of the published recipe."""
 
     corpora: Path | None
     weights: Path | None
@@ -34,7 +34,7 @@ class Manner:
     cache: Path
     device: str
     heads: StudyConfig
-    epochs: int | None = None
+    quick: Mapping[str, Any] = field(default_factory=dict)
     stand_in: bool = False
 
 
@@ -131,7 +131,7 @@ def _stand_ins(chosen: Sequence[PublishedSystem], manner: Manner) -> Manner:
         out=out,
         cache=out / "features",
         heads=small,
-        epochs=1,
+        quick={"epochs": 1, "batch_size": 16, "accumulation": 1},
         stand_in=True,
     )
 
@@ -223,9 +223,7 @@ def _tuned(
     from classify.finetune import finetune
     from classify.protocols import assign
 
-    config = system.recipe(split, device=manner.device)
-    if manner.epochs is not None:
-        config = replace(config, epochs=manner.epochs)
+    config = replace(system.recipe(split, device=manner.device), **manner.quick)
     model = str(found.model)
     try:
         with progress(f"finetune {system.hub_id}") as line:
