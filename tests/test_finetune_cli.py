@@ -23,10 +23,10 @@ QUICK = ("--epochs", "3", "--learning-rate", "1e-3")
 def place(tmp_path_factory):
     folder = make_voices(tmp_path_factory.mktemp("voices")).parent
     assert cli("embed", "clips.csv", "--model", "mfcc", cwd=folder).returncode == 0
-    heads = ("--heads", "logreg", "--trials", "2", "--folds", "2", "--inner-folds", "2", "--jobs", "1")
-    assert (
-        cli("classify", "clips.csv", "--model", "mfcc", "--out", "heads", *heads, cwd=folder).returncode == 0
-    )
+    small = ["--heads", "logreg", "--trials", "2", "--folds", "2", "--inner-folds", "2", "--jobs", "1"]
+    small += ["--no-audit", "--controls", "none"]  # what stands beside a score is not looked at here
+    done = cli("classify", "clips.csv", "--model", "mfcc", "--out", "heads", *small, cwd=folder)
+    assert done.returncode == 0, done.stderr
     done = cli(*words("heads/splits.json", "whole"), cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder, done
