@@ -38,6 +38,7 @@ def info(cache: Cache = DEFAULT_CACHE, model: OneModel = None, as_json: Json = F
             {
                 "cache": found.cache,
                 "stores": [{**vars(s), "last_write": s.last_write.isoformat()} for s in found.stores],
+                "remembered": found.remembered,
                 "faults": found.faults,
             }
         )
@@ -60,6 +61,7 @@ def info(cache: Cache = DEFAULT_CACHE, model: OneModel = None, as_json: Json = F
                 for store in found.stores
             ]
         )
+        print(f"remembered of sound files, safe to delete: {human(found.remembered)}")
     for fault in found.faults:
         say(f"fault: {fault}")
 

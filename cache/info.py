@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cache import failures
+from cache import digests, failures
 from cache.durable import is_locked
 from cache.errors import StoreError
 from cache.shard import stat_shards
 from cache.store import RECORD, FeatureStore
 from cache.writer import WRITERS
+
+AUDIT = "audit"  # folder of a cache where an audit remembers what it measured
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,15 @@ class StoreInfo:
 
 @dataclass(frozen=True)
 class CacheInfo:
-    """Every store of a cache, and a line for each folder that cannot be read as one."""
+    """Every store of a cache, and a line for each folder that cannot be read as one.
+
+    remembered: bytes of what is known of sound files (hashes, an audit's measures); safe to delete.
+    """
 
     cache: Path
     stores: list[StoreInfo]
     faults: list[str]
+    remembered: int
 
 
 def open_stores(cache: Path, *, model: str | None = None) -> tuple[list[FeatureStore], list[StoreError]]:
@@ -63,7 +69,9 @@ def describe(cache: Path, *, model: str | None = None) -> CacheInfo:
             told.append(_describe(store))
         except StoreError as error:
             errors.append(error)
-    return CacheInfo(cache, told, [error.line() for error in errors])
+    beside = [cache / digests.NAME, *(cache / AUDIT).rglob("*")]
+    remembered = sum(path.stat().st_size for path in beside if path.is_file())
+    return CacheInfo(cache, told, [error.line() for error in errors], remembered)
 
 
 def _describe(store: FeatureStore) -> StoreInfo:

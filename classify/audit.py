@@ -128,8 +128,8 @@ def _broken(clips: Sequence[Clip], measures: Measures) -> Finding:
     return Finding(
         item="broken files",
         verdict="look",
-        told=f"{count(len(rows), 'clip')} of {len(clips):,} cannot be used and are in neither part: "
-        f"{some(evidence)}. Restore or convert them.",
+        told=f"{count(len(rows), 'clip')} of {len(clips):,} cannot be used; they are in neither part, "
+        f"but for those whose states are cached: {some(evidence)}. Restore or convert them.",
         numbers=numbers,
         evidence=evidence,
     )

@@ -16,6 +16,7 @@ import numpy as np
 
 from cache.durable import open_temporary, publish
 from cache.errors import ClipError
+from cache.info import AUDIT
 from classify.likeness import BANDS, MOMENTS, STEPS, band_energies, landmarks, near_copies
 from embed.manifest import Clip
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from embed.decoding import Decoder
 
 VERSION = 1  # raised whenever a measure comes to mean something else
-FOLDER = "audit"  # in the cache
 QUIET = -40.0  # dB below a clip's loudest frame: below it a frame counts as silent
 FRAME = 0.02  # seconds of the frames whose level is taken
 FULL_SCALE = 0.9999
@@ -79,7 +79,7 @@ def measure(clips: Sequence[Clip], keys: Sequence[str], *, cache: Path) -> Measu
     clip's length. A cache that cannot be written only loses the memory.
     """
     name = hashlib.sha256("\n".join([str(VERSION), *keys]).encode()).hexdigest()[:16]
-    held = cache / FOLDER / f"{name}.npz"
+    held = cache / AUDIT / f"{name}.npz"
     measures = _recall(held)
     if measures is None:
         measures = _measure_all(clips, keys)

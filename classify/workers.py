@@ -43,8 +43,10 @@ def messages(run: Run, units: Sequence[Any], *, jobs: int) -> Generator[Any, Non
 
     run: a module-level function that yields messages; it and the units are pickled. With one job the work is
     done in this process. An exception in a worker is raised here, and so is the death of one. Workers end
-    with this process, however it ends: the next message of an orphan finds its pipe closed.
+    with this process, however it ends: the next message of an orphan finds its pipe closed. jobs: 1 or more.
     """
+    if jobs < 1:
+        raise ValueError(f"{jobs} processes")
     if jobs == 1 or len(units) < 2:
         with threadpool_limits(1):
             for unit in units:

@@ -45,6 +45,14 @@ def test_a_damaged_store_is_told_beside_the_others(tmp_path):
     assert [s.extraction.model for s in open_stores(tmp_path, model="a")[0]] == ["a"]
 
 
+def test_what_is_remembered_of_files_counts_too(tmp_path):
+    (tmp_path / "digests.db").write_bytes(b"12345")
+    (tmp_path / "audit").mkdir()
+    (tmp_path / "audit" / "measures.npz").write_bytes(b"123")
+    info = describe(tmp_path)
+    assert (info.stores, info.faults, info.remembered) == ([], [], 8)
+
+
 def test_no_cache_is_an_empty_one(tmp_path):
     info = describe(tmp_path / "nowhere")
     assert (info.stores, info.faults) == ([], [])
