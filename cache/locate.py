@@ -57,6 +57,7 @@ def find_store(
     if len(found) == 1:
         return found[0]
     where, run = str(cache), f"run: python cli.py embed TABLE --model {model} --cache {cache}"
+    run += " --frames" if frames else ""
     if found:
         ways = "; ".join(f"{s.extraction.fingerprint()}: {_differences(s, found)}" for s in found)
         what = f"holds {model} in {len(found)} ways ({ways})"

@@ -125,19 +125,32 @@ class FeatureStore:
 
     def frames(self, name: str, key: str) -> np.ndarray:
         """(F, D) float32: every frame of a clip, in a store that keeps frames. Raises MissingStatesError."""
-        if not self._keeps_frames:
-            held = ", ".join(self.extraction.stats)
-            raise StoreError(f"holds {held}, not frames", where=str(self.folder), do="embed with --frames")
+        self._check_frames()
         self._columns(name, None)
-        found: list[np.ndarray] = []
+        out = np.empty((int(self.frame_counts([key])[0]), self.extraction.width(name)), np.float32)
+        self.frames_into(name, [key], out, np.zeros(1, np.int64))
+        return out
+
+    def frame_counts(self, keys: Sequence[str]) -> np.ndarray:
+        """(N,) int64: how many frames each clip has. Raises MissingStatesError."""
+        return self._column("frames", keys, np.int64)
+
+    def frames_into(self, name: str, keys: Sequence[str], out: np.ndarray, begins: np.ndarray) -> None:
+        """Write the frames of each clip to `out` (…, D) from row `begins[i]` on, each shard opened once.
+
+        Raises MissingStatesError, and StoreError where the store keeps no frames.
+        """
+        self._check_frames()
+        self._columns(name, None)
 
         def fill(file: h5py.File, place: Place) -> None:
-            row = int(place.rows[0])
-            begin, end = file["offsets"][row : row + 2]
-            found.append(file["states"][name][begin:end, 0].astype(np.float32))
+            offsets, states = file["offsets"][()], file["states"][name]
+            for i in np.argsort(place.rows):
+                begin, end = offsets[place.rows[i] : place.rows[i] + 2]
+                at = begins[place.wanted[i]]
+                out[at : at + end - begin] = states[begin:end, 0]
 
-        self._visit([key], fill)
-        return found[0]
+        self._visit(keys, fill)
 
     def seconds(self, keys: Sequence[str]) -> np.ndarray:
         """(N,) float32: each clip's length. Raises MissingStatesError."""
@@ -146,6 +159,11 @@ class FeatureStore:
     def paths(self, keys: Sequence[str]) -> list[str]:
         """Where each clip was first seen; empty if that was not told. Raises MissingStatesError."""
         return [os.fsdecode(path) for path in self._column("paths", keys, object)]
+
+    def _check_frames(self) -> None:
+        if not self._keeps_frames:
+            held = ", ".join(self.extraction.stats)
+            raise StoreError(f"holds {held}, not frames", where=str(self.folder), do="embed with --frames")
 
     def _column(self, name: str, keys: Sequence[str], dtype: type) -> np.ndarray:
         """A column of the shards' tables, for each key."""

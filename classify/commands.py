@@ -50,7 +50,9 @@ def classify(
     ] = None,
     cache: Annotated[Path, typer.Option(help="Folder of the stores.")] = DEFAULT_CACHE,
     target: Annotated[str, typer.Option(help="Column with the label.")] = StudyConfig.target,
-    heads: Annotated[str, typer.Option(help="Heads, comma-separated.")] = ",".join(StudyConfig.heads),
+    heads: Annotated[str, typer.Option(help="Heads, comma-separated, or bilstm for frames.")] = ",".join(
+        StudyConfig.heads
+    ),
     layers: Annotated[str, typer.Option(help="all, or as in 0-6,9,final; mix weighs all.")] = "all",
     stats: Annotated[str, typer.Option(help="Statistics that may be used; all that are cached.")] = "",
     scalings: Annotated[
@@ -156,6 +158,7 @@ def classify(
         **manner,
     )
     from cache.locate import find_store
+    from classify.heads import want_frames
     from embed.layers import CNN, embed_options, named_layers, parse_layers
     from embed.lookup import check_names, wanted_fields
     from embed.manifest import read_manifest
@@ -170,6 +173,7 @@ def classify(
         match=match,
         layers=asked,
         stats=config.stats,
+        frames=want_frames(config.heads),
         fingerprint=fingerprint,
         options=embed_options(layers=asked, stats=config.stats),
     )

@@ -10,7 +10,6 @@ import numpy as np
 
 from cache import failures
 from cache.errors import InputError, MissingStatesError
-from cache.identity import FRAME
 from cache.keys import remembered_keys
 from cache.store import FeatureStore
 from embed.manifest import Clip
@@ -52,12 +51,6 @@ def join(
     for clips that were never embedded, InputError where the target column is missing or holds fewer than two
     classes, or where only some clips have a speaker.
     """
-    if store.extraction.stats == (FRAME,):
-        raise InputError(
-            "holds every frame, not statistics over frames",
-            where=str(store.folder),
-            do="embed again without --frames",
-        )
     cache = store.folder.parent.parent
     keys = dict(zip((clip.id for clip in clips), remembered_keys(clips, cache), strict=True))
     missing = set(store.missing([key for key in keys.values() if isinstance(key, str)]))

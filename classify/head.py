@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import optuna
@@ -33,6 +33,7 @@ class Head:
     scalings: those that make a difference to it.
     parameters: (columns, classes) → how many numbers a fit decides, where that number is fixed.
     kernel: it sees its inputs through kernels only, and so can use a mix of layers.
+    reads: what of a clip it is given: statistics over frames, every frame, or nothing.
     """
 
     space: Space
@@ -44,3 +45,4 @@ class Head:
     scalings: frozenset[Scaling]
     parameters: Callable[[int, int], int] | None = None
     kernel: bool = False
+    reads: Literal["statistics", "frames", "nothing"] = "statistics"

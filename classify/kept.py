@@ -11,7 +11,7 @@ class Kept:
     """Values by key, together at most `budget` bytes, or a single one that is larger."""
 
     def __init__(self, budget: int) -> None:
-        self._budget = budget
+        self.budget = budget
         self._held: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()  # value, bytes
 
     def get(self, key: Hashable, make: Callable[[], Any], *, size: int | None = None) -> Any:
@@ -20,7 +20,7 @@ class Kept:
             value = make()
             self._held[key] = value, _size(value) if size is None else size
             total = sum(held for _, held in self._held.values())
-            while total > self._budget and len(self._held) > 1:
+            while total > self.budget and len(self._held) > 1:
                 total -= self._held.popitem(last=False)[1][1]
         self._held.move_to_end(key)
         return self._held[key][0]

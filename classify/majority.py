@@ -21,4 +21,4 @@ def fit(shared: Shared, prep: Prep, params: Params, values: Sequence[float], see
     return [np.tile(share, (len(shared.test), 1))]
 
 
-MAJORITY = Head(space=space, fit=fit, start={}, scalings=frozenset())
+MAJORITY = Head(space=space, fit=fit, start={}, scalings=frozenset(), reads="nothing")

@@ -19,7 +19,7 @@ from classify import runfolder
 from classify.config import MANNER
 from classify.units import Plan
 
-PACKAGES = ("numpy", "scipy", "scikit-learn", "xgboost", "optuna", "h5py")
+PACKAGES = ("numpy", "scipy", "scikit-learn", "xgboost", "optuna", "h5py", "torch")
 
 
 def run_record(plan: Plan, command: Mapping[str, Any] | None) -> dict[str, Any]:

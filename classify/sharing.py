@@ -7,13 +7,16 @@ import math
 from collections.abc import Callable, Hashable
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from classify.config import Scaling
 from classify.kept import Kept
 from classify.scaling import by_speaker, orthogonal_columns, principal_axes, standardise, unit
+
+if TYPE_CHECKING:
+    from classify.frames import Frames
 
 BOTH = "+"  # joins the names of statistics used side by side
 
@@ -41,17 +44,23 @@ class Prep:
     mix: tuple[float, ...] = ()
 
 
+def no_frames() -> Frames:
+    raise RuntimeError("these states are statistics over frames")
+
+
 @dataclass(frozen=True)
 class States:
     """One layer of N clips.
 
-    load: gives X (N, S*width) float32, statistics side by side in the order of `stats`.
+    load: gives X (N, S*width) float32, statistics side by side in the order of `stats`. frames: gives every
+    frame instead, where the store keeps these.
     """
 
     load: Callable[[], np.ndarray]
     stats: tuple[str, ...]
     width: int
     speakers: np.ndarray | None
+    frames: Callable[[], Frames] = no_frames
 
     def columns(self, stats: str) -> np.ndarray:
         """(N, s*width): the given statistics."""

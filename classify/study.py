@@ -11,12 +11,14 @@ from optuna.trial import TrialState
 
 from cache.durable import locked, unfinished
 from cache.errors import InputError
+from cache.identity import FRAME
 from cache.store import FeatureStore
 from classify import runfolder
 from classify.config import CORPUS, StudyConfig
 from classify.cross import by_corpus
 from classify.dataset import Dataset, join
 from classify.figures import draw_layers
+from classify.heads import HEADS, want_frames
 from classify.outcome import Outcome, StudyId
 from classify.progress import Progress, Report
 from classify.protocols import assign, describe, find
@@ -76,11 +78,28 @@ def plan_of(
     excluded: Mapping[str, str] | None = None,
 ) -> Plan:
     """The clips, folds and settings of a study. Raises InputError for data that cannot be studied so."""
+    check_names("head", config.heads, tuple(HEADS))
     check_names("statistic", config.stats, store.extraction.stats)
+    _check_store(store, config.heads)
     if config.split == CORPUS:
         clips = by_corpus(clips, train=config.train_corpus, test=config.test_corpus, target=config.target)
     data = join(clips, store, target=config.target, excluded=excluded)
     return Plan(store=store, data=data, folds=tuple(_folds(clips, data, config)), config=config)
+
+
+def _check_store(store: FeatureStore, heads: Sequence[str]) -> None:
+    """Raises InputError for heads that read what this store does not keep."""
+    kept, wanted = store.extraction.stats == (FRAME,), want_frames(heads)
+    cache = store.folder.parent.parent
+    embed = f"run: python cli.py embed TABLE --model {store.extraction.model} --cache {cache}"
+    if wanted and not kept:
+        told, do = "keeps statistics over frames, and bilstm reads every frame", f"{embed} --frames"
+    elif kept and not wanted and any(HEADS[head].reads == "statistics" for head in heads):
+        told = f"keeps every frame, and {', '.join(heads)} read statistics over frames"
+        do = f"{embed}, or give --heads bilstm"
+    else:
+        return
+    raise InputError(told, where=str(store.folder), do=do)
 
 
 def _folds(clips: Sequence[Clip], data: Dataset, config: StudyConfig) -> list[OuterFold]:

@@ -13,6 +13,7 @@ from cache.errors import InputError
 from cache.store import FeatureStore
 from classify.config import MIX, StudyConfig
 from classify.dataset import Dataset
+from classify.frames import Frames, read_frames
 from classify.heads import HEADS
 from classify.kept import Kept
 from classify.outcome import Outcome, StudyId
@@ -150,8 +151,12 @@ def states_of(plan: Plan, names: Sequence[str], *, budget: int) -> tuple[States,
     def loader(name: str) -> Callable[[], np.ndarray]:
         return lambda: kept.get(name, lambda: store.layer(name, keys, stats=stats))
 
+    def reader(name: str) -> Callable[[], Frames]:
+        return lambda: kept.get(name, lambda: read_frames(store, name, keys, budget=kept.budget))
+
     return tuple(
-        States(loader(name), stats, store.extraction.width(name), plan.data.speakers) for name in names
+        States(loader(name), stats, store.extraction.width(name), plan.data.speakers, reader(name))
+        for name in names
     )
 
 

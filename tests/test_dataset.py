@@ -10,11 +10,9 @@ import pytest
 from cache import FeatureStore, failures
 from cache.errors import InputError, MissingStatesError
 from cache.failures import Failure
-from cache.identity import FRAME
 from cache.keys import clip_keys
 from classify.dataset import join
 from embed.manifest import Clip
-from tests.stores import extraction
 from tests.studies import made_clips, made_store
 
 
@@ -113,12 +111,6 @@ def test_speakers_are_for_all_clips_or_none(tmp_path: Path) -> None:
     assert join(nameless, store, target="emotion").speakers is None
     with pytest.raises(InputError, match=r"1 of 72 clips have no speaker, first s0-2\.wav"):
         join([*clips[:2], nameless[2], *clips[3:]], store, target="emotion")
-
-
-def test_a_store_of_frames_is_refused(tmp_path: Path) -> None:
-    store = FeatureStore.create(tmp_path, extraction(stats=(FRAME,)))
-    with pytest.raises(InputError, match="--frames"):
-        join([Clip(id="a", path=tmp_path / "a.wav", labels={"emotion": "x"})], store, target="emotion")
 
 
 def test_copies_of_a_file_are_separate_clips_with_one_state(tmp_path: Path) -> None:

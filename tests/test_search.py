@@ -53,7 +53,7 @@ def same(one: Outcome, two: Outcome) -> None:
     np.testing.assert_array_equal(one.probability, two.probability)
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", [name for name, head in HEADS.items() if head.reads != "frames"])
 def test_the_best_trial_is_fitted_on_the_training_part_and_predicts_the_test_part(head: str) -> None:
     trials, outcome = run(head)
     assert len(trials) == outcome.trials == 8

@@ -238,7 +238,10 @@ def test_large_training_parts_are_told_to_be_approximated(
     ("changes", "message"),
     [
         ({"layers": ("7",)}, "layer '7' is not there; choose from 0, 1, mix"),
-        ({"heads": ("tree",)}, "head 'tree' is not there; choose from logreg, svm, xgboost, majority"),
+        (
+            {"heads": ("tree",)},
+            "head 'tree' is not there; choose from logreg, svm, xgboost",
+        ),
         ({"stats": ("max",)}, "statistic 'max' is not there; choose from mean, std"),
         ({"layers": ("mix",), "heads": ("logreg",)}, "add svm to the heads"),
         ({"folds": 10}, "--folds 10, but there are 9 speakers"),
