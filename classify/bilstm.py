@@ -14,12 +14,13 @@ from classify.scaling import ALL_SCALINGS
 from classify.sharing import Prep, Shared
 from classify.splits import stratified
 
+HIDDEN = [32, 64, 128]  # units in each direction
 HELD_OUT = 5  # one part of so many of the training part decides when to stop
 
 
 def space(trial: optuna.Trial) -> Params:
     return {
-        "hidden": trial.suggest_categorical("hidden", [32, 64, 128]),
+        "hidden": trial.suggest_categorical("hidden", HIDDEN),
         "rate": trial.suggest_float("rate", 3e-4, 1e-2, log=True),
         "dropout": trial.suggest_float("dropout", 0.0, 0.6),
         "pooling": trial.suggest_categorical("pooling", ["mean", "last"]),

@@ -24,6 +24,7 @@ def make_rivals(out: Path, plan: Plan, clips: Sequence[Clip]) -> None:
     What is not cached is embedded first, as the study's own states were. One that cannot be made is told and
     left out: the run's own score stands without it.
     """
+    from cache.identity import FRAME
     from cache.store import FeatureStore
     from classify.controls import FOLDER
     from classify.live import watching
@@ -33,14 +34,17 @@ def make_rivals(out: Path, plan: Plan, clips: Sequence[Clip]) -> None:
     from embed.models import ACOUSTIC, RANDOM
 
     of, cache = plan.store.extraction, plan.store.folder.parent.parent
-    model = of.model
-    rivals = {} if model in ACOUSTIC else {"mfcc": EmbedConfig(model="mfcc", cache=cache, stats=of.stats)}
+    model, frames = of.model, of.stats == (FRAME,)
+    rivals = {}
+    if model not in ACOUSTIC:
+        rivals["mfcc"] = EmbedConfig(model="mfcc", cache=cache, stats=of.stats, frames=frames)
     if model not in ACOUSTIC and not model.startswith(RANDOM):
         rivals["random"] = EmbedConfig(
             model=RANDOM + model,
             cache=cache,
             layers=",".join(of.layers),
             stats=of.stats,
+            frames=frames,
             dtype=of.dtype,
             window=of.window,
         )

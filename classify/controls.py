@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cache.identity import FRAME
 from classify import runfolder
 from classify.config import TrustConfig
 from classify.control_parts import clear
@@ -30,7 +29,7 @@ def controls_of(
     out: the run. The runs beside it, if any, lie in `out/controls`; see `classify.rivals`.
     """
     folder = out / FOLDER
-    if trust.controls == "none" or plan.store.extraction.stats == (FRAME,):
+    if trust.controls == "none":
         return {}
     chosen = chosen_of(summary)
     told: dict[str, Any] = {

@@ -13,6 +13,8 @@ from cache.store import FeatureStore
 from classify.config import Scaling
 
 CONSTANT = 1e-6  # of the largest deviation; a column that varies less than that is rounding
+AT_ONCE = 256  # clips whose frames are held for their means
+MEANS_BUDGET = 1 << 28  # bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,16 @@ def read_frames(store: FeatureStore, name: str, keys: Sequence[str], *, budget: 
         exact = states[begin : begin + count].astype(np.float64)
         sums[clip], squares[clip] = exact.sum(0), np.square(exact).sum(0)
     return Frames(states=states, begins=begins, counts=counts, sums=sums, squares=squares)
+
+
+def mean_states(store: FeatureStore, name: str, keys: Sequence[str]) -> np.ndarray:
+    """(N, D) float32: each clip's mean over its frames, read some clips at a time."""
+    out = np.empty((len(keys), store.extraction.width(name)), np.float32)
+    for begin in range(0, len(keys), AT_ONCE):
+        some = slice(begin, begin + AT_ONCE)
+        frames = read_frames(store, name, keys[some], budget=MEANS_BUDGET)
+        out[some] = frames.sums / frames.counts[:, None]
+    return out
 
 
 class Scaled:

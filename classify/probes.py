@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from cache.identity import FRAME
 from cache.store import FeatureStore
 from classify.bootstrap import RESAMPLES, interval_of, score_intervals
 from classify.control_parts import Part, results
 from classify.dataset import Dataset
+from classify.frames import mean_states
 from classify.metrics import Interval, cluster_counts
 from classify.probe_targets import FOLDS, Target, targets_of
 from classify.scaling import orthogonal_columns, standardise
@@ -46,7 +48,7 @@ def probe_columns(
     seconds = store.seconds(data.keys)
     targets, left_out = targets_of(names, data, {clip.id: clip for clip in clips}, seconds, seed=seed)
     layers, keys, speakers = store.extraction.layers, data.keys, data.speakers
-    stats = MEAN if MEAN in store.extraction.stats else store.extraction.stats[0]
+    stats = MEAN if {MEAN, FRAME} & set(store.extraction.stats) else store.extraction.stats[0]
     rows = np.arange(len(keys))
     if len(rows) > MOST_CLIPS:
         rows = np.sort(
@@ -118,7 +120,10 @@ def _layer(
     store: FeatureStore, layer: str, keys: Sequence[str], stats: str, targets: Sequence[Target]
 ) -> dict[str, Any]:
     """For each target the classes (N,) that are answered on one layer, -1 for clips that are not used."""
-    X = store.layer(layer, keys, stats=[stats])
+    if store.extraction.stats == (FRAME,):
+        X = mean_states(store, layer, keys)
+    else:
+        X = store.layer(layer, keys, stats=[stats])
     predicted = {target.name: np.full(len(X), -1) for target in targets}
     for within in (False, True):
         together = [target for target in targets if target.within == within]

@@ -13,7 +13,8 @@ from classify.outcome import StudyId
 class Progress:
     """Trials done and the best inner scores so far; changed in place as trials end.
 
-    best: (layer, head) → each outer fold's best inner score so far.
+    best: (layer, head) → each outer fold's best inner score so far. began: when this process ended its first
+    trial; until then processes start and arrays are made, which later trials do not wait for.
     """
 
     studies: int
@@ -21,7 +22,7 @@ class Progress:
     done: int = 0
     resumed: int = 0
     best: dict[tuple[str, str], dict[int, float]] = field(default_factory=dict)
-    began: float = field(default_factory=time.monotonic)
+    began: float | None = None
 
     @property
     def total(self) -> int:
@@ -29,13 +30,15 @@ class Progress:
 
     @property
     def rate(self) -> float:
-        """Trials a second since this process began."""
-        return (self.done - self.resumed) / max(time.monotonic() - self.began, 1e-9)
+        """Trials a second since the first trial of this process ended; 0 before the second one."""
+        counted = self.done - self.resumed - 1
+        return 0.0 if self.began is None else counted / max(time.monotonic() - self.began, 1e-9)
 
     @property
     def eta(self) -> float | None:
-        """Seconds to go at this rate; None before the first trial."""
-        return (self.total - self.done) / self.rate if self.done > self.resumed else None
+        """Seconds to go at this rate; None before the second trial."""
+        rate = self.rate
+        return (self.total - self.done) / rate if rate else None
 
     def mean_best(self) -> dict[tuple[str, str], float]:
         """(layer, head) → mean over the outer folds begun of their best inner score."""
@@ -44,6 +47,8 @@ class Progress:
     def add(self, id: StudyId, score: float | None) -> None:
         """Count a trial; its score is None if it was pruned."""
         self.done += 1
+        if self.began is None:
+            self.began = time.monotonic()
         if score is not None:
             folds = self.best.setdefault((id.layer, id.head), {})
             folds[id.fold] = max(score, folds.get(id.fold, score))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,10 +10,13 @@ import pytest
 
 from cache.errors import InputError
 from cache.store import FeatureStore
-from classify.bilstm import held_out
-from classify.config import StudyConfig
+from classify import bilstm, economy, recurrent, shuffled
+from classify.bilstm import BILSTM, held_out
+from classify.compare import compare
+from classify.config import StudyConfig, TrustConfig
 from classify.runfolder import SUMMARY, read_json
-from classify.study import run_study
+from classify.study import plan_of, run_study
+from classify.trust import put_beside
 from embed.manifest import Clip
 from tests.studies import made_clips, made_frames, made_store
 
@@ -19,10 +24,21 @@ CONFIG = StudyConfig(heads=("bilstm",), folds=2, inner_folds=2, trials=1, jobs=1
 SAME = ("splits.json", "results.csv", "predictions.csv", "summary.json", "figures/layers.svg")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def small() -> Iterator[None]:
+    """Few units and few rounds: enough for what is planted, in every process that is forked from here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recurrent, "ROUNDS", 12)
+        patch.setattr(bilstm, "HIDDEN", [8])
+        patch.setitem(BILSTM.start, "hidden", 8)
+        patch.setitem(BILSTM.start, "rate", 1e-2)
+        yield
+
+
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Clip], FeatureStore]:
     folder = tmp_path_factory.mktemp("bilstm")
-    clips = made_clips(folder / "corpus", speakers=8, each=8, classes=2)
+    clips = made_clips(folder / "corpus", speakers=8, each=6, classes=2)
     return clips, made_frames(folder / "cache", clips)
 
 
@@ -56,8 +72,29 @@ def test_a_study_finds_what_pooled_statistics_do_not_show(
     clips, _ = corpus
     pooled = made_store(tmp_path / "cache", clips, signal=0.0)  # as statistics of these frames would be
     config = replace(CONFIG, heads=("logreg",))
-    plain = read_json(run_study(clips, pooled, tmp_path / "run", config) / SUMMARY)
-    assert plain["selected"]["uar"]["value"] < 0.7
+    run = run_study(clips, pooled, tmp_path / "run", config)
+    assert read_json(run / SUMMARY)["selected"]["uar"]["value"] < 0.7
+    found = compare([whole, run])
+    assert [entry.system for entry in found.entries] == ["selected", "selected"]
+    (pair,) = found.pairs
+    assert pair.difference.low > 0  # the frames' run is better, on the same clips
+
+
+def test_every_control_is_made_on_frames(
+    whole: Path, corpus: tuple[list[Clip], FeatureStore], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Probes read means over frames, in which nothing was planted."""
+    monkeypatch.setattr(shuffled, "SHUFFLES", 2)
+    monkeypatch.setattr(economy, "SHARES", (1.0,))
+    out = shutil.copytree(whole, tmp_path / "run")
+    plan = plan_of(corpus[0], corpus[1], CONFIG)
+    put_beside(out, plan, corpus[0], TrustConfig(audit=False, controls="full"))
+    controls = read_json(out / SUMMARY)["controls"]
+    assert controls["shuffled"]["selectivity"]["value"] > 0.1
+    assert controls["probes"]["statistic"] == "mean"
+    label = next(target for target in controls["probes"]["targets"] if target["target"] == "emotion")
+    assert label["layers"][0]["uar"]["value"] < 0.75
+    assert controls["economy"]["points"][-1]["uar"]["value"] > 0.75
 
 
 def test_processes_do_not_change_the_files(

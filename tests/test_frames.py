@@ -3,11 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import classify.frames as frames_module
 from cache.errors import InputError, MissingStatesError
 from cache.store import FeatureStore
 from classify.config import Scaling
 from classify.dataset import Dataset, join
-from classify.frames import Frames, Scaled, read_frames
+from classify.frames import Frames, Scaled, mean_states, read_frames
 from tests.studies import made_clips, made_frames
 
 TRAIN = np.arange(12)
@@ -37,6 +38,16 @@ def test_every_clip_has_its_own_frames_wherever_they_are_kept(
         own = store.frames("0", key)
         np.testing.assert_array_equal(frames.of(clip), own)
         np.testing.assert_allclose(frames.sums[clip], own.sum(0), rtol=1e-4)
+
+
+def test_means_are_those_of_each_clips_frames_however_many_are_read_at_once(
+    held: tuple[FeatureStore, Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, data = held
+    expected = [store.frames("0", key).mean(0) for key in data.keys]
+    for at_once in (7, 1000):
+        monkeypatch.setattr(frames_module, "AT_ONCE", at_once)
+        np.testing.assert_allclose(mean_states(store, "0", data.keys), expected, atol=1e-5)
 
 
 def test_what_is_mapped_is_not_counted_as_memory(held: tuple[FeatureStore, Dataset]) -> None:

@@ -20,12 +20,15 @@ def test_trials_are_counted_and_the_best_is_kept_by_layer_and_head() -> None:
 
 
 def test_what_an_earlier_run_did_counts_as_done_but_not_towards_the_rate() -> None:
-    now = Progress(studies=2, trials_each=3, began=time.monotonic() - 10)
+    now = Progress(studies=2, trials_each=3)
     now.resume(ONE, [0.2, 0.6], trials=3)
     assert (now.done, now.rate, now.eta) == (3, 0, None)
     now.add(TWO, 0.4)
+    assert (now.rate, now.eta) == (0, None)  # what came before the first trial tells nothing of the next
+    now.began = time.monotonic() - 10
+    now.add(TWO, 0.3)
     assert now.rate == pytest.approx(0.1, rel=0.05)
-    assert now.eta == pytest.approx(20, rel=0.05)
+    assert now.eta == pytest.approx(10, rel=0.05)
     assert now.mean_best() == {("3", "svm"): pytest.approx(0.5)}
 
 

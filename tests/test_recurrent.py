@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from classify import recurrent
 from classify.dataset import join
 from classify.frames import Scaled, read_frames
 from classify.recurrent import BiLstm, best_device, predict, train
 from tests.studies import made_clips, made_frames
 
-PARAMS = {"hidden": 16, "rate": 1e-2, "dropout": 0.1, "pooling": "mean"}
+PARAMS = {"hidden": 8, "rate": 1e-2, "dropout": 0.1, "pooling": "mean"}
 HELD = np.arange(48) >= 36
 
 
@@ -21,6 +22,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Scaled, np.ndarray]:
     data = join(clips, store, target="emotion")
     frames = read_frames(store, "0", data.keys, budget=1 << 30)
     return Scaled(frames, train=np.arange(48), scaling="standard", speakers=None), data.y
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recurrent, "ROUNDS", 2)
 
 
 def fit(made: tuple[Scaled, np.ndarray], *, seed: int = 0, pooling: str = "mean") -> BiLstm:
@@ -65,7 +71,7 @@ def test_order_is_learned_where_pooled_means_see_nothing(
 
 
 def test_the_same_seed_gives_the_same_numbers_on_any_number_of_threads(
-    made: tuple[Scaled, np.ndarray],
+    made: tuple[Scaled, np.ndarray], short: None
 ) -> None:
     scaled, rows = made[0], np.arange(48, 64)
     first = predict(fit(made), scaled, rows, device="cpu")
@@ -81,7 +87,7 @@ def test_the_same_seed_gives_the_same_numbers_on_any_number_of_threads(
     assert np.abs(first - predict(fit(made, seed=1), scaled, rows, device="cpu")).max() > 1e-3
 
 
-def test_the_generators_of_whoever_calls_are_left_alone(made: tuple[Scaled, np.ndarray]) -> None:
+def test_the_generators_of_whoever_calls_are_left_alone(made: tuple[Scaled, np.ndarray], short: None) -> None:
     torch.manual_seed(5)
     before = torch.get_rng_state()
     fit(made)
