@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,13 +11,16 @@ import pytest
 
 from cache.errors import InputError
 from cache.store import FeatureStore
-from classify import bilstm, economy, recurrent, shuffled
+from classify import bilstm, economy, recurrent, shuffled, study
 from classify.bilstm import BILSTM, held_out
 from classify.compare import compare
 from classify.config import StudyConfig, TrustConfig
+from classify.outcome import Outcome
 from classify.runfolder import SUMMARY, read_json
+from classify.search import TrialDone
 from classify.study import plan_of, run_study
 from classify.trust import put_beside
+from classify.units import Unit, run_unit
 from embed.manifest import Clip
 from tests.studies import made_clips, made_frames, made_store
 
@@ -24,14 +28,26 @@ CONFIG = StudyConfig(heads=("bilstm",), folds=2, inner_folds=2, trials=1, jobs=1
 SAME = ("splits.json", "results.csv", "predictions.csv", "summary.json", "figures/layers.svg")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def small() -> Iterator[None]:
-    """Few units and few rounds: enough for what is planted, in every process that is forked from here."""
+@contextmanager
+def shrunk() -> Iterator[None]:
+    """Few units and few rounds: enough for what is planted."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recurrent, "ROUNDS", 12)
         patch.setattr(bilstm, "HIDDEN", [8])
         patch.setitem(BILSTM.start, "hidden", 8)
         patch.setitem(BILSTM.start, "rate", 1e-2)
+        yield
+
+
+def shrunk_unit(unit: Unit) -> Iterator[TrialDone | Outcome]:
+    """What a process runs that knows nothing of this one's patches."""
+    with shrunk():
+        yield from run_unit(unit)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small() -> Iterator[None]:
+    with shrunk():
         yield
 
 
@@ -98,8 +114,12 @@ def test_every_control_is_made_on_frames(
 
 
 def test_processes_do_not_change_the_files(
-    whole: Path, corpus: tuple[list[Clip], FeatureStore], tmp_path: Path
+    whole: Path,
+    corpus: tuple[list[Clip], FeatureStore],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(study, "run_unit", shrunk_unit)
     out = run_study(*corpus, tmp_path / "two", replace(CONFIG, jobs=2))
     for name in SAME:
         assert (out / name).read_bytes() == (whole / name).read_bytes(), name
