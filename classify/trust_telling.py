@@ -39,7 +39,7 @@ def _tell_audit(out: Path, audit: Mapping[str, Any]) -> None:
 
 
 def _tell_controls(summary: Mapping[str, Any]) -> None:
-    controls = summary["controls"]
+    controls = summary.get("controls", {})
     if "shuffled" not in controls:
         return
     shuffled, majority = controls["shuffled"], controls["majority"]["uar"]

@@ -122,8 +122,11 @@ def test_seconds_of_an_earlier_sitting_count(tmp_path):
     clips = made_clips(tmp_path / "a")
     store = made_store(tmp_path / "cache", clips)
     out = tmp_path / "run"
-    (out / "outcomes").mkdir(parents=True)
-    (out / "outcomes" / "spent.json").write_text('{"seconds": 1000}')
     config = StudyConfig(heads=("logreg",), folds=2, inner_folds=2, trials=1, jobs=1)
+    run_study(clips, store, out, config)
+    run = json.loads((out / "run.json").read_text())
+    (out / "run.json").write_text(json.dumps({**run, "finished": False}))
+    (out / "outcomes").mkdir()
+    (out / "outcomes" / "spent.json").write_text('{"seconds": 1000}')
     run_study(clips, store, out, config)
     assert json.loads((out / "run.json").read_text())["cost"]["wall_s"] >= 1000
