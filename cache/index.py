@@ -28,7 +28,7 @@ class Index:
         self._names = list(self.shards)
         counts = [len(d) for d in self.shards.values()]
         digests = np.concatenate([np.empty(0, "S32"), *self.shards.values()])
-        order = np.argsort(digests, kind="stable")  # stable: of duplicates the first shard's is taken
+        order = _sorted(digests)
         digests = digests[order]
         first = np.ones(len(digests), bool)
         first[1:] = digests[1:] != digests[:-1]
@@ -64,3 +64,14 @@ class Index:
         for part in np.split(np.arange(len(shard)), cuts):
             if len(part):
                 yield Place(self._names[shard[part[0]]], row[part], wanted[part])
+
+
+def _sorted(digests: np.ndarray) -> np.ndarray:
+    """(N,) the stable order of (N,) S32: of duplicates the first shard's comes first.
+
+    By the first eight bytes as numbers, which is several times as fast; digests that differ there no more are
+    so rare that all are then sorted whole.
+    """
+    order = np.argsort(digests.view(">u8").reshape(-1, 4)[:, 0].astype(np.uint64), kind="stable")
+    found = digests[order]
+    return np.argsort(digests, kind="stable") if (found[1:] < found[:-1]).any() else order
