@@ -21,23 +21,22 @@ class Gather:
     """Fills `out` (N, S, D) with rows of datasets (rows, stats, D); a context manager.
 
     While HDF5 reads one block, a thread converts the one before and puts its rows where they belong. On
-    leaving, all is in place.
+    leaving, all is in place. The last block, which may be the only one, needs no thread.
     """
 
     def __init__(self, out: np.ndarray, columns: Sequence[int]) -> None:
         self._out, self._columns = out, list(columns)
         self._pool = ThreadPoolExecutor(1)
-        self._pending: Future[None] | None = None
+        self._last: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None  # block, its rows, their places
         self._blocks = [np.empty(0), np.empty(0)]
 
     def __enter__(self) -> Gather:
         return self
 
     def __exit__(self, *_: object) -> None:
-        try:
-            self._settle()
-        finally:
-            self._pool.shutdown()
+        self._pool.shutdown()
+        if self._last is not None:
+            self._place(*self._last)
 
     def read(self, dataset: h5py.Dataset, rows: np.ndarray, wanted: np.ndarray) -> None:
         """Row `rows[i]` (rising) of the dataset → `out[wanted[i]]`. Raises OSError where it is damaged."""
@@ -46,9 +45,11 @@ class Gather:
             _announce(dataset, low, high)
         for low, high, picked in reads:
             block = self._block(high - low, dataset)
+            placing = self._start()
             dataset.read_direct(block, np.s_[low:high])
-            self._settle()
-            self._pending = self._pool.submit(self._place, block, rows[picked] - low, wanted[picked])
+            if placing is not None:
+                placing.result()
+            self._last = block, rows[picked] - low, wanted[picked]
             self._blocks.reverse()
 
     def _block(self, rows: int, dataset: h5py.Dataset) -> np.ndarray:
@@ -58,17 +59,20 @@ class Gather:
             block = self._blocks[0] = np.empty((rows, *shape), dataset.dtype)
         return block[:rows]
 
-    def _settle(self) -> None:
-        if self._pending is not None:
-            self._pending.result()
-            self._pending = None
+    def _start(self) -> Future[None] | None:
+        """Have a thread convert what was read last."""
+        if self._last is None:
+            return None
+        last, self._last = self._last, None
+        return self._pool.submit(self._place, *last)
 
     def _place(self, block: np.ndarray, rows: np.ndarray, wanted: np.ndarray) -> None:
         every = self._columns == list(range(block.shape[1]))
+        whole = len(rows) == len(block)  # then each row once, in order: a view will do
         for begin in range(0, len(rows), CAST_ROWS):
             some = slice(begin, begin + CAST_ROWS)
-            states = block[rows[some]] if every else block[rows[some]][:, self._columns]
-            self._out[wanted[some]] = to_float32(states)
+            states = block[some] if whole else block[rows[some]]
+            self._out[wanted[some]] = to_float32(states if every else states[:, self._columns])
 
 
 def to_float32(states: np.ndarray) -> np.ndarray:
