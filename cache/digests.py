@@ -18,6 +18,8 @@ SETTLED = 2_000_000_000  # ns; a younger file may change again within one tick o
 TABLE = """CREATE TABLE IF NOT EXISTS digests
     (path BLOB PRIMARY KEY, size INTEGER, mtime INTEGER, ctime INTEGER, digest TEXT) WITHOUT ROWID"""
 
+Stamp = tuple[int, int, int]  # size, mtime and ctime (ns): what a change of a file shows in
+
 
 class Digests:
     """The memory, in CACHE/digests.db; safe for many processes at once.
@@ -75,7 +77,7 @@ class Digests:
                 return str(row[3])
         return None
 
-    def _remember(self, fresh: dict[Path, tuple[str | OSError, tuple[int, int, int] | None]]) -> None:
+    def _remember(self, fresh: dict[Path, tuple[str | OSError, Stamp | None]]) -> None:
         rows = [(_name(path), *stamp, digest) for path, (digest, stamp) in fresh.items() if stamp is not None]
         if self._memory is None or not rows:
             return
@@ -104,7 +106,21 @@ def _connect(path: Path) -> sqlite3.Connection | None:
     return None
 
 
-def _hash(path: Path) -> tuple[str | OSError, tuple[int, int, int] | None]:
+def stamp(path: Path) -> Stamp | None:
+    """By which a later change of a file is seen; None if it cannot be read or is too young to show one."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return _stamp(stat) if _settled(stat) else None
+
+
+def file_digest(path: Path) -> str | OSError:
+    """A file's SHA-256 as it is now, asking no memory; or why it could not be read."""
+    return _hash(path)[0]
+
+
+def _hash(path: Path) -> tuple[str | OSError, Stamp | None]:
     """Digest, and the stamp to remember it by: None if the file is too young or changed while it was read."""
     try:
         with path.open("rb", buffering=0) as file:
@@ -113,12 +129,14 @@ def _hash(path: Path) -> tuple[str | OSError, tuple[int, int, int] | None]:
             after = os.fstat(file.fileno())
     except OSError as error:
         return error, None
-    settled = time.time_ns() - max(after.st_mtime_ns, after.st_ctime_ns) > SETTLED
-    stamp = _stamp(after)
-    return digest, stamp if settled and stamp == _stamp(before) else None
+    return digest, _stamp(after) if _settled(after) and _stamp(after) == _stamp(before) else None
 
 
-def _stamp(stat: os.stat_result) -> tuple[int, int, int]:
+def _settled(stat: os.stat_result) -> bool:
+    return time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns) > SETTLED
+
+
+def _stamp(stat: os.stat_result) -> Stamp:
     return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 

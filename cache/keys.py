@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from cache.digests import Digests
+from cache.digests import Digests, Stamp, file_digest, stamp
 from cache.identity import clip_key
 
 
@@ -32,6 +32,14 @@ def clip_keys(clips: Sequence[Located], cache: Path) -> list[str | OSError]:
             digest = clip_key(digest, start=clip.start, end=clip.end)
         keys.append(digest)
     return keys
+
+
+def still_holds(clip: Located, key: str, before: Stamp | None) -> bool:
+    """Whether a clip's file holds what its key says. Reads it only if its stamp is not that of `before`."""
+    if before is not None and stamp(clip.path) == before:
+        return True
+    digest = file_digest(clip.path)
+    return isinstance(digest, str) and clip_key(digest, start=clip.start, end=clip.end) == key
 
 
 def remembered_keys(clips: Sequence[Located], cache: Path) -> list[str | OSError]:

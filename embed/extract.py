@@ -108,6 +108,7 @@ def prefetcher(batches: Sequence[Sequence[Window]], todo: Todo, backbone: Backbo
         batches,
         clips=todo.clips,
         sounds=todo.sounds,
+        unchanged=todo.unchanged,
         normalise=backbone.normalise,
         pin=on_gpu,
         workers=8 if on_gpu else 2,

@@ -7,9 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from cache import failures as failure_list
+from cache.digests import Stamp, stamp
 from cache.errors import ClipError
 from cache.failures import Failure, FailureId
-from cache.keys import clip_keys
+from cache.keys import clip_keys, still_holds
 from cache.store import FeatureStore
 from embed import audio
 from embed.config import EmbedConfig
@@ -22,6 +23,7 @@ PROBING = 8  # headers read at a time: what is waited for is the disk
 class Todo:
     """Clips to compute, with their keys and sounds, one for each key.
 
+    stamps: of their files, from before these were hashed.
     ids: the names in failures.csv of all clips with that key: a copy of a clip shares its fate.
     clips_asked: of the whole table. cached: keys that are held. copies: clips whose key an earlier one has.
     failures: what failed before any sound was decoded. succeeded: names of the clips that are held.
@@ -30,6 +32,7 @@ class Todo:
     clips: list[Clip]
     keys: list[str]
     sounds: list[audio.Sound]
+    stamps: list[Stamp | None]
     ids: list[list[FailureId]]
     clips_asked: int
     cached: int
@@ -40,6 +43,10 @@ class Todo:
     @property
     def seconds(self) -> float:
         return sum(sound.seconds for sound in self.sounds)
+
+    def unchanged(self, index: int) -> bool:
+        """Whether a clip's file holds what it held when it was hashed: else its states are another key's."""
+        return still_holds(self.clips[index], self.keys[index], self.stamps[index])
 
 
 def find_missing(clips: Sequence[Clip], store: FeatureStore | None, config: EmbedConfig) -> Todo:
@@ -54,6 +61,7 @@ def find_missing(clips: Sequence[Clip], store: FeatureStore | None, config: Embe
             raise error
         failures.update(dict.fromkeys(ids, Failure(error.reason, key)))
 
+    stamps = {path: stamp(path) for path in {clip.path for clip in clips}}
     first: dict[str, Clip] = {}
     ids: dict[str, list[FailureId]] = {}
     for clip, key in zip(clips, clip_keys(clips, config.cache), strict=True):
@@ -77,6 +85,7 @@ def find_missing(clips: Sequence[Clip], store: FeatureStore | None, config: Embe
         clips=[first[key] for key in keys],
         keys=keys,
         sounds=sounds,
+        stamps=[stamps[first[key].path] for key in keys],
         ids=[ids[key] for key in keys],
         clips_asked=len(clips),
         cached=len(held),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -94,7 +94,8 @@ class _LongClip:
 class Prefetcher:
     """Iterates over a plan's batches in order, a few of them decoded ahead.
 
-    Every clip passes `audio.check` before any of its windows is given.
+    Every clip passes `audio.check` before any of its windows is given. One of whose file `unchanged` says no,
+    when all of it was read, fails with its last window: what was read is not what its key names.
     """
 
     def __init__(
@@ -103,12 +104,13 @@ class Prefetcher:
         *,
         clips: Sequence[Clip],
         sounds: Sequence[audio.Sound],
+        unchanged: Callable[[int], bool],
         normalise: bool,
         pin: bool,
         workers: int,
     ) -> None:
         self._plan, self._clips, self._sounds = plan, clips, sounds
-        self._normalise, self._pin, self._workers = normalise, pin, workers
+        self._unchanged, self._normalise, self._pin, self._workers = unchanged, normalise, pin, workers
         long: dict[int, list[Window]] = {}
         for window in (window for batch in plan for window in batch if window.count > 1):
             long.setdefault(window.clip, []).append(window)
@@ -151,13 +153,14 @@ class Prefetcher:
 
     def _read(self, window: Window) -> np.ndarray:
         """The window's samples (T,), normalised over its whole clip. Raises ClipError."""
+        clip = self._clips[window.clip]
         if window.count > 1:
             wave, moments = self._long[window.clip].window(window.number)
-            return audio.normalise(wave, moments.mean, moments.variance) if self._normalise else wave
-        clip = self._clips[window.clip]
-        wave = audio.read(clip, self._sounds[window.clip])
-        audio.check(wave, clip)
-        if not self._normalise:
-            return wave
-        mean, variance = wave.mean(dtype=np.float64), wave.var(dtype=np.float64)
-        return audio.normalise(wave, float(mean), float(variance))
+            mean, variance = moments.mean, moments.variance
+        else:
+            wave = audio.read(clip, self._sounds[window.clip])
+            audio.check(wave, clip)
+            mean, variance = float(wave.mean(dtype=np.float64)), float(wave.var(dtype=np.float64))
+        if window.number + 1 == window.count and not self._unchanged(window.clip):
+            raise ClipError("was changed during the run", where=str(clip.path), do="embed it again")
+        return audio.normalise(wave, mean, variance) if self._normalise else wave
