@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,20 +22,22 @@ def say(text: str) -> None:
 
 
 def print_json(value: object) -> None:
-    """One JSON document on stdout; dataclasses become objects, paths become text."""
-    print(json.dumps(value, default=_plain, indent=2, ensure_ascii=False))
+    """One JSON document on stdout; dataclasses become objects, paths text, numbers that are not finite null."""
+    print(json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, set | frozenset | tuple):
-        return list(value)
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {name: _plain(held) for name, held in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(held) for held in value]
     if hasattr(value, "tolist"):  # numpy's scalars and arrays
-        return value.tolist()
-    raise TypeError(f"{type(value).__name__} has no JSON form")
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return str(value) if isinstance(value, Path) else value
 
 
 def print_table(rows: Sequence[Mapping[str, object]], *, title: str = "") -> None:

@@ -83,6 +83,10 @@ class StoreError(InputError):
     """A store or shard that cannot be used as it is."""
 
 
+class ForeignStoreError(StoreError):
+    """A store that another version of layerprobe wrote: sound, but not to be read by this one."""
+
+
 class MissingStatesError(StoreError):
     """States were asked for that the store does not hold; `keys` are the missing clips' keys."""
 

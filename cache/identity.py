@@ -9,14 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from cache.errors import StoreError
+from cache.errors import ForeignStoreError, StoreError
 
 LAYER_CONVENTION = 1  # raised whenever a layer's name comes to mean another tensor
+REPAIR = "restore it, or run `python cli.py cache verify --repair` and embed again: no state is lost"
 FRAME = "frame"  # the one "statistic" of a store that keeps every frame
 
 
@@ -47,9 +49,7 @@ class Extraction:
 
     def fingerprint(self) -> str:
         """16 hex digits that change with whatever changes a state, and with nothing else."""
-        keyed = {k: v for k, v in asdict(self).items() if k not in {"model", "notes"}}
-        text = json.dumps(keyed, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return _fingerprint(asdict(self))
 
     def width(self, layer: str) -> int:
         return self.widths[self.layers.index(layer)]
@@ -59,13 +59,13 @@ class Extraction:
         size = 2 if self.dtype == "float16" else 4
         return sum(self.widths) * len(self.stats) * size
 
-    def embed_command(self, cache: Path) -> str:
-        """What a person would type to compute such states of more clips."""
+    def embed_command(self, cache: Path, *, table: Path | str = "TABLE") -> str:
+        """What a person would type to compute such states of a table's clips."""
         numbers = [layer for layer in self.layers if layer.isdecimal()]
         span = [f"{numbers[0]}-{numbers[-1]}"] if len(numbers) > 1 else numbers
         steps = [int(b) - int(a) for a, b in pairwise(numbers)]
         layers = [*(span if set(steps) <= {1} else numbers), *(x for x in self.layers if x not in numbers)]
-        words = ["python", "cli.py", "embed", "TABLE", "--model", self.model, "--cache", str(cache)]
+        words = ["python", "cli.py", "embed", str(table), "--model", self.model, "--cache", str(cache)]
         words += ["--revision", self.revision] if self.revision else []
         words += ["--seed", self.weights.removeprefix("seed:")] if self.weights.startswith("seed:") else []
         words += ["--layers", ",".join(layers)]
@@ -78,26 +78,31 @@ class Extraction:
 
     @classmethod
     def from_json(cls, text: str, *, where: str) -> Extraction:
-        """Read `extraction.json`. Raises StoreError where it is damaged or its fingerprint does not fit."""
+        """Read `extraction.json`. Raises StoreError where it is damaged or its fingerprint does not fit,
+        ForeignStoreError where it fits, but not the fields that this version knows."""
         try:
             raw = json.loads(text)
-            told = raw.pop("fingerprint")
+            told, found = raw.pop("fingerprint"), _fingerprint(raw)
+            if found != told:
+                raise StoreError(
+                    f"says fingerprint {told}, but its settings give {found}", where=where, do=REPAIR
+                )
             known = {f.name for f in fields(cls)}
             if set(raw) != known:
                 odd = ", ".join(sorted(set(raw) ^ known))
-                raise StoreError(f"written by another version of layerprobe (fields: {odd})", where=where)
+                what = f"written by another version of layerprobe (fields: {odd})"
+                raise ForeignStoreError(what, where=where, do="read it with that, or embed into a fresh cache")
             for name in ("layers", "widths", "stats"):
                 raw[name] = tuple(raw[name])
-            extraction = cls(**raw)
+            return cls(**raw)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise StoreError(f"not a readable extraction record ({error})", where=where) from error
-        if extraction.fingerprint() != told:
-            raise StoreError(
-                f"says fingerprint {told}, but its settings give {extraction.fingerprint()}",
-                where=where,
-                do="the record was edited; restore it or embed into a fresh cache",
-            )
-        return extraction
+            raise StoreError(f"not a readable extraction record ({error})", where=where, do=REPAIR) from error
+
+
+def _fingerprint(fields: Mapping[str, Any]) -> str:
+    keyed = {k: v for k, v in fields.items() if k not in {"model", "notes"}}
+    text = json.dumps(keyed, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def clip_key(digest: str, *, start: float | None, end: float | None) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from cache import digests, failures
 from cache.durable import is_locked
 from cache.errors import StoreError
-from cache.shard import stat_shards
+from cache.shard import list_shards, stat_shards
 from cache.store import RECORD, FeatureStore
 from cache.writer import WRITERS
 
@@ -52,9 +52,13 @@ class CacheInfo:
 def open_stores(cache: Path, *, model: str | None = None) -> tuple[list[FeatureStore], list[StoreError]]:
     """Every store of a cache, or those of one model as it was typed; and the faults of unreadable ones."""
     stores, faults = [], []
-    for record in sorted(cache.glob(f"*/*/{RECORD}")):
+    for folder in sorted(path for path in cache.glob("*/*") if path.is_dir()):
         try:
-            stores.append(FeatureStore(record.parent))
+            if (folder / RECORD).exists():
+                stores.append(FeatureStore(folder))
+            elif shards := len(list_shards(folder)):
+                do = "embed with the model and options that filled it, which writes it anew: no state is lost"
+                raise StoreError(f"holds {shards} shards, but no {RECORD}", where=str(folder), do=do)
         except StoreError as error:
             faults.append(error)
     return [s for s in stores if model in (None, s.extraction.model)], faults

@@ -53,12 +53,16 @@ class FeatureStore:
 
     @classmethod
     def create(cls, cache: Path, extraction: Extraction) -> FeatureStore:
-        """The store of that fingerprint, as `existing` finds it; made if there is none."""
+        """The store of that fingerprint, as `existing` finds it; made if there is none.
+
+        A folder of that fingerprint that has lost its record is given it again.
+        """
         there = cls.existing(cache, extraction)
         if there is not None:
             return there
         try:
-            folder = cache / slug(extraction.model) / extraction.fingerprint()
+            lost = sorted(cache.glob(f"*/{extraction.fingerprint()}"))
+            folder = lost[0] if lost else cache / slug(extraction.model) / extraction.fingerprint()
             folder.mkdir(parents=True, exist_ok=True)
             replace_text(folder / RECORD, extraction.to_json())
         except OSError as error:

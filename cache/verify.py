@@ -10,7 +10,7 @@ import h5py
 
 from cache import costs, failures
 from cache.durable import PREFIX, fsync_folder, unfinished
-from cache.errors import StoreError
+from cache.errors import ForeignStoreError, StoreError
 from cache.identity import Extraction
 from cache.maintenance import LOCK, maintaining
 from cache.shard import NAME, Entry, checksum, list_shards, open_shard, read_entries
@@ -86,6 +86,20 @@ def verify(store: FeatureStore, *, repair: bool = False, workers: int = 4) -> Ve
             if path.name not in KNOWN and not NAME.fullmatch(path.name) and not path.name.startswith(PREFIX)
         ],
     )
+
+
+def set_record_aside(folder: Path) -> bool:
+    """Move a store's damaged record to FOLDER/damaged: the next embed writes it anew and finds all shards.
+
+    Returns whether it did: a sound one stays, as does that of another version. Raises StoreError.
+    """
+    try:
+        FeatureStore(folder)
+    except ForeignStoreError:
+        return False
+    except StoreError:
+        return (folder / RECORD).exists() and bool(_set_aside(folder, [folder / RECORD]))
+    return False
 
 
 def inspect(path: Path, extraction: Extraction) -> ShardReport:

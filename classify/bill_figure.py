@@ -12,7 +12,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from cache.errors import InputError
 from classify.bill import FINETUNE, Bill
 from classify.compare import Comparison, Entry
-from classify.figures import COLOURS, KINDS, STYLE, save
+from classify.figures import COLOURS, STYLE, check_figure, save
 
 WIDE = 8.0  # the costliest over the cheapest, from which on the axis is logarithmic
 TITLES = {
@@ -25,10 +25,9 @@ TITLES = {
 def draw_bill(found: Comparison, path: Path) -> Path:
     """Draw euros where every run has a price, else minutes of wall time. Returns `path`.
 
-    Raises InputError for a suffix that is no kind of figure, and where fewer than two runs tell their time.
+    Raises InputError for a path that cannot be drawn to, and where fewer than two runs tell their time.
     """
-    if path.suffix[1:] not in KINDS:
-        raise InputError(f"--figure {path}", do=f"end the name in .{', .'.join(KINDS)}")
+    check_figure(path)
     priced = all(bill.euros is not None for bill in found.bills)
     points = [
         (entry, bill, cost)

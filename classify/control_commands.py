@@ -93,8 +93,10 @@ def probe(
     from embed.lookup import wanted_fields
     from embed.manifest import read_manifest
 
-    if figure is not None and figure.suffix not in (".svg", ".pdf", ".png"):
-        raise InputError(f"--figure {figure}", do="end it in .svg, .pdf or .png")
+    if figure is not None:
+        from classify.figures import check_figure
+
+        check_figure(figure)
     clips = read_manifest(table, path_column=path_column, speaker_column=speaker_column, must_exist=False)
     match = wanted_fields(model, revision=revision, cache=cache)
     store = find_store(cache, model=model, match=match, fingerprint=fingerprint)

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from cache.errors import InputError
 from classify.config import MIX
 from classify.runfolder import replace_bytes
 
@@ -126,8 +127,21 @@ def _split(name: str) -> str:
     return SPLITS.get(name, f"protocol {name}")
 
 
+def check_figure(path: Path) -> None:
+    """Raises InputError for a --figure that cannot be drawn, before anything is worked out for it."""
+    if path.suffix[1:] not in KINDS:
+        raise InputError(f"--figure {path}", do=f"end the name in .{', .'.join(KINDS)}")
+    if not path.parent.is_dir():
+        raise InputError(f"--figure {path}", do=f"there is no folder {path.parent}: make it, or name another")
+
+
 def save(figure: Figure, path: Path) -> Path:
+    """Raises InputError for a folder that cannot be written."""
     drawn, kind = io.BytesIO(), path.suffix[1:]
     figure.savefig(drawn, format=kind, dpi=160, metadata=METADATA.get(kind))
-    replace_bytes(path, drawn.getvalue())
+    try:
+        replace_bytes(path, drawn.getvalue())
+    except OSError as error:
+        told = f"cannot be written ({error.strerror})"
+        raise InputError(told, where=str(path), do="choose another folder") from error
     return path

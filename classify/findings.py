@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -26,6 +27,13 @@ class Finding:
     told: str
     numbers: dict[str, float] = field(default_factory=dict)
     evidence: tuple[str, ...] = ()
+
+
+def span(low: float | None, high: float | None) -> str:
+    """`[0.412, 0.538]`; empty where there is no interval."""
+    if low is None or high is None or math.isnan(low) or math.isnan(high):
+        return ""
+    return f"[{low:.3f}, {high:.3f}]"
 
 
 def percent(share: float) -> str:

@@ -13,6 +13,7 @@ from cache.console import print_json, print_table, say, told_seconds
 from cache.errors import InputError
 from cache.space import human
 from classify.config import Metric, StudyConfig
+from classify.findings import span
 from embed.config import DEFAULT_CACHE
 
 if TYPE_CHECKING:
@@ -87,8 +88,9 @@ def _notes(corpus: str, clips: Sequence[Clip]) -> list[str]:
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Run folders; one alone has its own systems compared.")],
     system: Annotated[
-        str, typer.Option(help="Which system of each run: selected, or LAYER/HEAD.")
-    ] = "selected",
+        str | None,
+        typer.Option(help="Which system of each run: selected, or LAYER/HEAD.", show_default="selected"),
+    ] = None,
     metric: Annotated[str, typer.Option(help=f"Of {', '.join(get_args(Metric))}.")] = "uar",
     seed: Annotated[int, typer.Option(help="Of the resampling.")] = StudyConfig.seed,
     euros_per_hour: Annotated[float | None, typer.Option(help="Price of an hour of the GPU.")] = None,
@@ -104,9 +106,15 @@ def compare(
     from classify.bill import Prices
     from classify.compare import compare as compare_runs
     from classify.compare import rank
+    from classify.runfolder import SELECTED
 
     chosen = cast("Metric", metric)
+    if figure is not None:
+        from classify.figures import check_figure
+
+        check_figure(figure)
     if len(runs) == 1:
+        _alone(system, figure, euros_per_hour, euros_per_cpu_hour)
         entries = rank(runs[0], metric=chosen, seed=seed)
         if as_json:
             print_json(entries)
@@ -114,7 +122,7 @@ def compare(
             print_table([_row(entry, chosen) for entry in entries])
         return
     prices = Prices(gpu_hour=euros_per_hour, cpu_hour=euros_per_cpu_hour)
-    found = compare_runs(runs, system=system, metric=chosen, seed=seed, prices=prices)
+    found = compare_runs(runs, system=system or SELECTED, metric=chosen, seed=seed, prices=prices)
     if figure is not None:
         from classify.bill_figure import draw_bill
 
@@ -137,6 +145,21 @@ def compare(
         say(f"note: {note}")
 
 
+def _alone(system: str | None, figure: Path | None, *prices: float | None) -> None:
+    """Raise InputError for options that say something of several runs only."""
+    given = {
+        "--system": system is not None,
+        "--figure": figure is not None,
+        "--euros-per-hour": prices[0] is not None,
+        "--euros-per-cpu-hour": prices[1] is not None,
+    }
+    useless = [name for name, there in given.items() if there]
+    if useless:
+        raise InputError(
+            f"{useless[0]} compares runs, and one is given", do=f"name another run, or leave {useless[0]} out"
+        )
+
+
 def _row(entry: Entry, metric: Metric) -> dict[str, object]:
     score = entry.scores[metric]
     return {
@@ -145,7 +168,7 @@ def _row(entry: Entry, metric: Metric) -> dict[str, object]:
         "model": entry.model,
         "split": entry.split,
         metric: score.value,
-        "95 % interval": "" if score.low is None else f"[{score.low:.3f}, {score.high:.3f}]",
+        "95 % interval": span(score.low, score.high),
         "stands": "best" if entry.best else "within noise of the best" if entry.within_noise else "",
     }
 
@@ -160,7 +183,7 @@ def _pairs(found: Comparison) -> list[dict[str, object]]:
             {
                 "pair": f"{first.run} - {second.run}",
                 f"{found.metric} difference": apart.value,
-                "95 % interval": f"[{apart.low:.3f}, {apart.high:.3f}]",
+                "95 % interval": span(apart.low, apart.high),
                 "p over speakers": f"{apart.p:.3g} ({pair.difference_holm:.3g})",
                 "McNemar p": f"{pair.mcnemar.p:.3g} ({pair.mcnemar_holm:.3g})",
                 "corrected t p": corrected,

@@ -127,7 +127,14 @@ class TestControls:
                 "choose from none, cheap, full",
             ),
             (("probe", "clips.csv", "--model", "mfcc", "--targets", "nose"), "no column 'nose' in the table"),
-            (("probe", "clips.csv", "--model", "mfcc", "--figure", "a.txt"), "end it in .svg, .pdf or .png"),
+            (
+                ("probe", "clips.csv", "--model", "mfcc", "--figure", "a.txt"),
+                "end the name in .svg, .pdf, .png",
+            ),
+            (
+                ("probe", "clips.csv", "--model", "mfcc", "--figure", "gone/a.svg"),
+                "--figure gone/a.svg; there is no folder gone",
+            ),
         ],
     )
     def test_refuses_in_one_line(self, place, arguments, told):
