@@ -22,7 +22,7 @@ def say(text: str) -> None:
 
 
 def print_json(value: object) -> None:
-    """One JSON document on stdout; dataclasses become objects, paths text, numbers that are not finite null."""
+    """One JSON document on stdout; dataclasses become objects, paths text, NaN and infinity null."""
     print(json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False))
 
 

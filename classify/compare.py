@@ -233,11 +233,6 @@ def _notes(answers: Sequence[Answers]) -> list[str]:
         notes.append("no speakers are named: clips are resampled instead, and the intervals are too narrow")
     elif len(np.unique(first.speakers)) == 1:
         notes.append("of a single speaker there are no intervals, and no p over speakers: nobody to resample")
-    elif len(first.clips) > len(np.unique(first.speakers)):
-        notes.append(
-            "McNemar's test takes clips as independent; those of one speaker are not, so that its p is too "
-            "small: go by the interval and the p over speakers"
-        )
     other = [str(each.run) for each in answers[1:] if _training(each) != _training(first)]
     if other:
         notes.append(f"not trained on the same clips as {first.run}: {', '.join(other)}")

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 MINUTE = 60.0
+PAIRS = (
+    "pairs; p values in brackets are corrected for all pairs (Holm 1979); McNemar's takes clips as\n"
+    "independent, which those of one speaker are not: go by the interval and the p over speakers"
+)
 SHOWN = 5  # pieces of evidence told for each finding; all are in --json
 
 
@@ -132,7 +136,7 @@ def compare(
         return
     print_table([_row(entry, chosen) for entry in found.entries])
     print()
-    print_table(_pairs(found), title="pairs; p values in brackets are corrected for all pairs (Holm 1979)")
+    print_table(_pairs(found), title=PAIRS)
     print()
     print_table(_bills(found), title="the bill; what is empty is not known or does not apply")
     for even in found.break_even:

@@ -16,6 +16,7 @@ from classify.config import StudyConfig
 from classify.runfolder import write_csv, write_json
 from classify.study import run_study
 from embed.manifest import Clip
+from tests.run import cli, refused
 from tests.stores import extraction
 
 CLASSES = ("a", "b", "c")
@@ -184,6 +185,33 @@ def test_without_speakers_clips_are_resampled_and_it_says_so(tmp_path):
     found = compare([a, b])
     assert found.speakers is None
     assert any("intervals are too narrow" in note for note in found.notes)
+
+
+def test_of_a_single_speaker_there_is_no_interval_and_the_command_says_so(tmp_path):
+    one = ["anna"] * 240
+    a, b = (write_run(tmp_path / name, guesses(0.8, seed=s), speakers=one) for s, name in enumerate("ab"))
+    assert any("single speaker" in note for note in compare([a, b]).notes)
+    done = cli("compare", a, b)
+    assert done.returncode == 0, done.stderr
+    assert "nan" not in done.stdout
+    assert "of a single speaker there are no intervals" in done.stderr
+    told = json.loads(cli("compare", a, b, "--json").stdout, parse_constant=pytest.fail)
+    assert told["entries"][0]["scores"]["uar"]["low"] is None
+    assert told["pairs"][0]["difference"]["high"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--system", "3/svm"), "--system compares runs, and one is given; name another run"),
+        (("--figure", "x.svg"), "--figure compares runs, and one is given"),
+        (("--euros-per-hour", "2"), "--euros-per-hour compares runs"),
+        (("--figure", "gone/x.svg"), "--figure gone/x.svg; there is no folder gone"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(tmp_path, options, told):
+    run = write_run(tmp_path / "run", guesses(0.8, seed=1), systems={"3/svm": guesses(0.6, seed=5)})
+    assert told in refused(cli("compare", run, *options, cwd=tmp_path))
 
 
 def test_other_clips_are_refused_by_name(tmp_path, runs):
