@@ -3,11 +3,11 @@
     python benchmarks/bench_growth.py [--clips 1000,5000,20000] [--layers 1,4] [--classes 3,7] [--trials 5]
 
 Made states (768 columns × mean and std, classes that differ by a little, 40 speakers) stand for a corpus of
-any size. For each head and each size, the others at their first value, one outer fold is searched on one core
-as a study does it: `--trials` random trials over three inner folds, nothing pruned, and the last fit. One
-JSON line each tells `seconds` of processor time, with all that trials share being made on the way; `to_first`, the
-ratio to the first size; `peak_mb`, each line being a process of its own. `exact`: whether kernels were taken
-with every training clip, or with Nyström's anchors.
+any size. For each head and each size, the others at their first value, one outer fold is searched on one
+core as a study does it: `--trials` random trials over three inner folds, nothing pruned, and the last fit.
+One JSON line each tells `seconds` of processor time, with all that trials share being made on the way;
+`to_first`, the ratio to the first size; `peak_mb`, each line being a process of its own; `exact`, whether
+kernels were taken with every training clip, or with Nyström's anchors.
 """
 
 from __future__ import annotations
