@@ -49,6 +49,24 @@ def score_intervals(counts: np.ndarray, *, metric: Metric, seed: int) -> list[In
     return [Interval(value, *interval_of(draws[:, k], sizes)) for k, value in enumerate(values)]
 
 
+def mean_intervals(values: np.ndarray, *, seed: int) -> list[Interval]:
+    """Each column's mean over clusters, of which each weighs the same, with its 95 % interval.
+
+    values: (clusters, R). low and high are NaN with a single cluster.
+    """
+    clusters, columns = values.shape
+    rng = np.random.default_rng(seed)
+    step = max(1, BLOCK // clusters)
+    draws = np.empty((RESAMPLES, columns))
+    for begin in range(0, RESAMPLES, step):
+        size = min(step, RESAMPLES - begin)
+        draws[begin : begin + size] = (
+            rng.multinomial(clusters, np.full(clusters, 1 / clusters), size) @ values
+        )
+    draws, sizes = draws / clusters, np.ones(clusters)
+    return [Interval(float(values[:, k].mean()), *interval_of(draws[:, k], sizes)) for k in range(columns)]
+
+
 def effective_number(sizes: np.ndarray) -> float:
     """As many equal clusters weigh as much as these (Kish 1965): (Σn)² / Σn²."""
     sizes = np.asarray(sizes, np.float64)

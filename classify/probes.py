@@ -11,7 +11,7 @@ import numpy as np
 
 from cache.identity import FRAME
 from cache.store import FeatureStore
-from classify.bootstrap import RESAMPLES, interval_of, score_intervals
+from classify.bootstrap import mean_intervals, score_intervals
 from classify.control_parts import Part, results
 from classify.dataset import Dataset
 from classify.frames import mean_states
@@ -106,14 +106,7 @@ def _intervals(
         return score_intervals(counts, metric="uar", seed=seed)
     sizes = np.bincount(y)
     recalls = np.stack([np.bincount(y, weights=row == y) / sizes for row in asked], axis=1)
-    drawn = np.random.default_rng(seed).multinomial(
-        len(sizes), np.full(len(sizes), 1 / len(sizes)), size=RESAMPLES
-    )
-    draws = drawn @ recalls / len(sizes)
-    return [
-        Interval(float(recalls[:, k].mean()), *interval_of(draws[:, k], np.ones(len(sizes))))
-        for k in range(len(asked))
-    ]
+    return mean_intervals(recalls, seed=seed)
 
 
 def _layer(

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import numpy as np
 
 from classify import metrics
-from classify.bootstrap import score_intervals
+from classify.bootstrap import mean_intervals, score_intervals
 from classify.config import Metric
 from classify.dataset import Dataset
 from classify.outcome import Outcome
@@ -62,16 +62,19 @@ class Scorer:
         return _scores(metrics.confusion(y, outcome.predicted, classes=self._classes))
 
     def details(self, chosen: Chosen) -> dict[str, Any]:
-        """What stands behind a system's three headline scores."""
+        """What stands behind a system's three headline scores.
+
+        over_folds: mean and standard deviation of the folds' scores. over_speakers: the mean of the speakers'
+        scores, a talkative one's weighing no more than the others', with its interval; None without speakers.
+        The rest is of all test clips together.
+        """
         counts = self.counts([outcome.predicted for outcome in chosen])
         probability = np.concatenate([outcome.probability for outcome in chosen])
-        by_fold = [self.on_fold(outcome) for outcome in chosen]
-        known = self._data.speakers is not None
+        by_fold = [{**self.on_fold(outcome), **self._probable(outcome)} for outcome in chosen]
         return {
             "over_folds": {name: _mean_and_sd([scores[name] for scores in by_fold]) for name in by_fold[0]},
-            "over_speakers": _scores(counts) if known else None,
-            "log_loss": metrics.log_loss(self._y, probability),
-            "calibration_error": metrics.calibration_error(self._y, probability),
+            "over_speakers": None if self._data.speakers is None else self._over_speakers(counts),
+            **_of_probabilities(self._y, probability),
             **self._by_class(counts.sum(0)),
         }
 
@@ -83,6 +86,15 @@ class Scorer:
         ]
         scores = _scores(metrics.confusion(self._y, np.concatenate(predicted), classes=self._classes))
         return {name: {"value": value} for name, value in scores.items()}
+
+    def _probable(self, outcome: Outcome) -> dict[str, float]:
+        y = self._data.y[self._folds[outcome.id.fold].outer.test]
+        return _of_probabilities(y, outcome.probability)
+
+    def _over_speakers(self, counts: np.ndarray) -> dict[str, Any]:
+        each = np.stack([score(counts) for score in metrics.SCORES.values()], axis=1)
+        found = mean_intervals(each, seed=self._seed)
+        return {name: asdict(interval) for name, interval in zip(metrics.SCORES, found, strict=True)}
 
     def _by_class(self, counts: np.ndarray) -> dict[str, Any]:
         recall, precision = metrics.recall(counts), metrics.precision(counts)
@@ -96,8 +108,14 @@ class Scorer:
 
 
 def _scores(counts: np.ndarray) -> dict[str, float]:
-    """Each metric; of several tables the mean, so that a talkative speaker weighs no more than the others."""
-    return {name: float(np.mean(score(counts))) for name, score in metrics.SCORES.items()}
+    return {name: float(score(counts)) for name, score in metrics.SCORES.items()}
+
+
+def _of_probabilities(y: np.ndarray, probability: np.ndarray) -> dict[str, float]:
+    return {
+        "log_loss": metrics.log_loss(y, probability),
+        "calibration_error": metrics.calibration_error(y, probability),
+    }
 
 
 def _mean_and_sd(values: Sequence[float]) -> dict[str, float]:

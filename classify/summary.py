@@ -126,7 +126,7 @@ def describe(
         "target": config.target,
         "model": model,
         "metric": config.metric,
-        "notes": list(notes),
+        "notes": [*_resampled(data), *notes],
     }
 
 
@@ -167,6 +167,17 @@ def _stability(chosen: Chosen) -> dict[str, float]:
 def _mode(values: Sequence[Any]) -> Any:
     """The most frequent; the first of equals."""
     return Counter(values).most_common(1)[0][0]
+
+
+def _resampled(data: Dataset) -> list[str]:
+    """Why intervals are not what they should be."""
+    if data.speakers is None:
+        return [
+            "no speakers are named: intervals resample clips, and are too narrow where clips share a voice"
+        ]
+    if len(data.speaker_names) == 1:
+        return [f"all clips are of speaker {data.speaker_names[0]}: with nobody to resample, no interval"]
+    return []
 
 
 def _notes(plan: Plan) -> list[str]:

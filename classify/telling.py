@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from cache.console import print_json, print_table, say
-from classify.findings import count
+from classify.findings import count, span
+from classify.score_telling import tell_scores
 from classify.trust_telling import tell_trust
 
 SHOWN = 12  # rows of the table; all are in results.csv and summary.json
@@ -24,6 +25,8 @@ def tell_summary(out: Path, summary: Mapping[str, Any], *, as_json: bool) -> Non
     _tell_table(out, summary)
     print()
     _tell_selected(summary)
+    print()
+    tell_scores(summary)
     for line in remarks(summary):
         say(f"note: {line}")
     tell_trust(out, summary)
@@ -113,9 +116,8 @@ def _tell_selected(summary: Mapping[str, Any]) -> None:
             f"folds; same layer in {agreed['layer']}, same head in {agreed['head']}"
         )
     uar, accuracy = chosen["uar"], chosen["accuracy"]["value"]
-    print(
-        f"  UAR {uar['value']:.3f} {_interval(uar)}, accuracy {accuracy:.3f}, chance {summary['chance']:.3f}"
-    )
+    around = f" {_interval(uar)}".rstrip()
+    print(f"  UAR {uar['value']:.3f}{around}, accuracy {accuracy:.3f}, chance {summary['chance']:.3f}")
 
 
 def _fit(rows: list[dict[str, Any]], last: str, columns: int) -> None:
@@ -133,6 +135,4 @@ def _cell(value: object) -> str:
 
 
 def _interval(score: Mapping[str, Any]) -> str:
-    if score.get("low") is None:
-        return ""
-    return f"[{score['low']:.3f}, {score['high']:.3f}]"
+    return span(score.get("low"), score.get("high"))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cache.console import print_table, say
+from classify.findings import span
 
 MOVABLE = 0.5  # share of training clips below which shuffling within speakers changes too little
 
@@ -74,7 +75,11 @@ def _tell_controls(summary: Mapping[str, Any]) -> None:
     tell_probes(controls["probes"])
     for point in controls.get("economy", {}).get("points", ()):
         of, score = controls["economy"]["of"], point["uar"]
-        print(f"with {point['share']:.0%} of the training {of} ({point[of]:.0f}): UAR {score['value']:.3f}")
+        spread = "" if score["sd"] is None else f" ± {score['sd']:.3f} over {point['draws']} draws"
+        print(
+            f"with {point['share']:.0%} of the training {of} ({point[of]:.0f}): "
+            f"UAR {score['value']:.3f}{spread}"
+        )
 
 
 def tell_probes(probes: Mapping[str, Any]) -> None:
@@ -102,4 +107,4 @@ def tell_probes(probes: Mapping[str, Any]) -> None:
 
 def interval(score: Mapping[str, Any]) -> str:
     """`[0.412, 0.538]`; empty where there is none."""
-    return "" if score.get("low") is None else f"[{score['low']:.3f}, {score['high']:.3f}]"
+    return span(score.get("low"), score.get("high"))

@@ -7,7 +7,15 @@ import pytest
 from confidence_intervals import evaluate_with_conf_int
 
 from classify import metrics
-from classify.bootstrap import MANY, draw_scores, effective_number, interval_of, p_of_zero, score_intervals
+from classify.bootstrap import (
+    MANY,
+    draw_scores,
+    effective_number,
+    interval_of,
+    mean_intervals,
+    p_of_zero,
+    score_intervals,
+)
 
 RECALL = np.array([0.7, 0.5, 0.6])  # of three classes, over all speakers there could be
 UNEVEN = np.array([351, 339, 306] + [60] * 5 + [21] * 20 + [15] * 16 + [3] * 16)  # much like BAVED's
@@ -129,6 +137,20 @@ def test_a_system_gets_the_same_draws_alone_and_beside_others():
     for system in range(3):
         alone = draw_scores(counts[:, system : system + 1], metric="macro_f1", seed=4, resamples=500)
         np.testing.assert_allclose(together[:, system], alone[:, 0])
+
+
+def test_95_of_100_intervals_of_the_mean_over_speakers_cover_it():
+    """However uneven the speakers: each has her own recall, with mean 0.6 over all there could be."""
+    counts = made(UNEVEN, replicates=200, seed=6)
+    found = mean_intervals(metrics.uar(counts), seed=0)
+    assert 0.91 <= np.mean([each.low <= 0.6 <= each.high for each in found]) <= 0.99
+    assert found[0].value == pytest.approx(np.mean([metrics.uar(c) for c in counts[:, 0]]))
+
+
+def test_the_mean_over_very_many_speakers_has_the_spread_of_a_mean():
+    values = np.random.default_rng(0).normal(0.5, 0.1, (3000, 1))
+    (found,) = mean_intervals(values, seed=0)
+    assert (found.high - found.low) / 2 == pytest.approx(1.96 * 0.1 / np.sqrt(3000), rel=0.06)
 
 
 def test_the_seed_decides():

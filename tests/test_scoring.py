@@ -67,7 +67,12 @@ def test_details_name_folds_speakers_and_classes() -> None:
             for fold, outcome in zip(folds_of(DATA), chosen, strict=True)
         ]
         by_speaker.append(np.concatenate(right).mean())
-    assert told["over_speakers"]["accuracy"] == pytest.approx(np.mean(by_speaker))
+    mean = told["over_speakers"]["accuracy"]
+    assert mean["value"] == pytest.approx(np.mean(by_speaker))
+    assert mean["low"] < mean["value"] < mean["high"]
+    for name in ("log_loss", "calibration_error"):
+        assert told["over_folds"][name]["mean"] == pytest.approx(told[name], abs=0.1)
+        assert told["over_folds"][name]["sd"] > 0
     assert [entry["class"] for entry in told["classes"]] == ["a", "b", "c"]
     assert sum(entry["clips"] for entry in told["classes"]) == len(DATA)
     assert told["confusion"]["counts"].sum() == len(DATA)

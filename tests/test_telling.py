@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,22 @@ def made(*, layers: int = 2, metric: str = "uar") -> dict[str, Any]:
         "selected": {
             "uar": score(0.5), "accuracy": score(0.55), "layer": "0", "head": "svm", "split": "speaker",
             "stability": {"layer": 0.5, "head": 1.0, "system": 0.5}, "folds": folds,
+            "macro_f1": score(0.51), "log_loss": 0.9, "calibration_error": 0.07,
+            "over_folds": {
+                name: {"mean": 0.52, "sd": 0.04}
+                for name in ("uar", "accuracy", "macro_f1", "log_loss", "calibration_error")
+            },
+            "over_speakers": {name: score(0.45) for name in ("uar", "accuracy", "macro_f1")},
+            "classes": [
+                {"class": name, "clips": 10, "recall": recall, "precision": precision}
+                for name, recall, precision in (("calm", 0.8, 0.667), ("cross", 0.6, None))
+            ],
+            "confusion": {"counts": [[8, 2], [4, 6]], "rates": [[0.8, 0.2], [0.4, 0.6]]},
         },
         "layers": [{"layer": str(i), "head": "svm", "uar": score(0.4 + i / 100)} for i in range(layers)],
         "near_best": [{"layer": "0", "head": "svm"}, {"layer": str(layers - 1), "head": "svm"}],
         "audit": {"test_clips_of_training_speakers": 0.0},
-        "data": {"excluded": {"count": 0, "reasons": {}}},
+        "data": {"excluded": {"count": 0, "reasons": {}}, "speakers": 12},
         "chance": 1 / 3,
         "metric": metric,
         "notes": [],
@@ -65,6 +77,28 @@ def test_the_choice_is_told_fold_by_fold_with_its_stability(capsys: pytest.Captu
     assert "  UAR 0.500 [0.400, 0.600], accuracy 0.550, chance 0.333" in lines
 
 
+def test_every_score_is_told_and_named(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [re.split(" {2,}", line) for line in told(made(), capsys)]
+    assert ["score", "folds pooled", "mean of folds", "mean of speakers"] in lines
+    assert ["UAR", "0.500 [0.400, 0.600]", "0.520 ± 0.040", "0.450 [0.350, 0.550]"] in lines
+    assert ["macro F1", "0.510 [0.410, 0.610]", "0.520 ± 0.040", "0.450 [0.350, 0.550]"] in lines
+    assert ["log loss", "0.900", "0.520 ± 0.040"] in lines
+    assert ["calibration error", "0.070", "0.520 ± 0.040"] in lines
+    assert ["class", "clips", "recall", "precision", "as calm", "as cross"] in lines
+    assert ["calm", "10", "0.800", "0.667", "8 (0.80)", "2 (0.20)"] in lines
+    assert ["cross", "10", "0.600", "4 (0.40)", "6 (0.60)"] in lines  # nothing was taken for it alone
+
+
+def test_a_single_fold_and_no_speakers_leave_their_columns_out(capsys: pytest.CaptureFixture[str]) -> None:
+    summary = made()
+    summary["data"]["speakers"] = summary["selected"]["over_speakers"] = None
+    for entry in summary["selected"]["over_folds"].values():
+        entry["sd"] = None
+    lines = told(summary, capsys)
+    assert "Scores of the selected system; [95 % over clips], ± s.d. of the folds:" in lines
+    assert "accuracy           0.550 [0.450, 0.650]" in lines
+
+
 @pytest.mark.parametrize("columns", [80, 120])
 def test_no_line_of_a_table_is_wider_than_the_terminal(
     columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -73,6 +107,8 @@ def test_no_line_of_a_table_is_wider_than_the_terminal(
     summary = made(layers=30)
     for fold in summary["selected"]["folds"]:
         fold["params"] = {f"a_long_name_{i}": 0.123456 for i in range(12)}
+    for entry in summary["selected"]["classes"]:
+        entry["class"] += " and many words more"
     lines = told(summary, capsys)
     assert max(map(len, lines)) <= columns
     assert sum(line.endswith("…") for line in lines) == 2
