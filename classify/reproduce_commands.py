@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cache.console import print_json, print_table, progress, say
+from cache.durable import replace_text
 from cache.errors import InputError
 from classify.config import StudyConfig
 from embed.config import DEFAULT_CACHE, DEVICES, EmbedConfig
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 DEFAULT_OUT = Path("runs/published")
 STAND_IN = "stand-in"  # the folder below --out that holds all that stand-ins need and make
+MARK = "stand-ins.txt"  # in it, so that it is not taken for a folder of real runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +88,8 @@ def reproduce(
     from classify.published import choose
 
     chosen = choose(rows or ())
+    if (out / MARK).is_file():
+        raise InputError("holds what stand-ins scored", where=str(out), do="choose another --out")
     manner = Manner(
         corpora=corpora,
         weights=weights,
@@ -120,7 +124,8 @@ def _stand_ins(chosen: Sequence[PublishedSystem], manner: Manner) -> Manner:
     from embed.stand_ins import make_corpora, make_weights
 
     say("stand-ins: tiny models with random weights and a few synthetic voices; their scores mean nothing")
-    out = manner.out / STAND_IN
+    out = _made(manner.out / STAND_IN)
+    replace_text(out / MARK, "Made of stand-ins: no figure in here says anything of a published system.\n")
     small = replace(
         manner.heads, heads=("logreg",), trials=min(manner.heads.trials, 2), inner_folds=2, jobs=1
     )
@@ -134,6 +139,16 @@ def _stand_ins(chosen: Sequence[PublishedSystem], manner: Manner) -> Manner:
         quick={"epochs": 1, "batch_size": 16, "accumulation": 1},
         stand_in=True,
     )
+
+
+def _made(folder: Path) -> Path:
+    """The folder, which is there then. Raises InputError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        told = f"cannot be made ({error.strerror})"
+        raise InputError(told, where=str(folder), do="choose another --out") from error
+    return folder
 
 
 def _find(system: PublishedSystem, manner: Manner) -> Found:
@@ -190,8 +205,7 @@ def _clips(system: PublishedSystem, found: Found, manner: Manner) -> list[Clip]:
     from embed.join import join
     from embed.manifest import read_manifest, write_manifest
 
-    folder = manner.out / "tables"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = _made(manner.out / "tables")
     tables = [folder / f"{name}.csv" for name in system.corpora]
     for table, corpus in zip(tables, found.corpora.values(), strict=True):
         write_manifest(corpus.clips, table)
@@ -222,8 +236,9 @@ def _tuned(
 ) -> None:
     from classify.finetune import finetune
     from classify.protocols import assign
+    from embed.opening import find_device
 
-    config = replace(system.recipe(split, device=manner.device), **manner.quick)
+    config = replace(system.recipe(split, device=str(find_device(manner.device))), **manner.quick)
     model = str(found.model)
     try:
         with progress(f"finetune {system.hub_id}") as line:

@@ -50,6 +50,11 @@ def test_the_recipe_is_the_published_one():
         )
         assert (config.validation, config.freeze, config.class_weight) == ("none", "cnn", "none")
         assert (config.lora, config.weighted_layers, config.trials) == (0, False, 0)
+        assert (config.seed, config.weight_decay, config.spec_augment) == (101, 0, True)
+    assert [PUBLISHED["eyase-zaid"].recipe("x", device=name).precision for name in ("cuda:0", "cpu")] == [
+        "fp16",
+        "auto",
+    ]
 
 
 def test_rows_by_name():

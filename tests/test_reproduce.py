@@ -102,6 +102,19 @@ def test_a_copy_of_another_size_is_noted(tmp_path):
     assert "published on 1,935 clips, and here are 15" in done.stderr
 
 
+def test_a_folder_of_stand_ins_is_not_taken_for_one_of_real_runs(tmp_path):
+    done = cli("reproduce", "--stand-in", "--dry-run", "eyase-zaid", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    told = refused(cli("reproduce", "--out", "runs/published/stand-in", "eyase-zaid", cwd=tmp_path))
+    assert told == "error: runs/published/stand-in: holds what stand-ins scored; choose another --out"
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "file").touch()
+    told = refused(cli("reproduce", "--stand-in", "eyase-zaid", "--out", "file", cwd=tmp_path))
+    assert told == "error: file/stand-in: cannot be made (Not a directory); choose another --out"
+
+
 @pytest.fixture(scope="module")
 def stand_ins(tmp_path_factory):
     """All eight rows, end to end."""
