@@ -199,6 +199,5 @@ def _notes(work: Work) -> list[str]:
         return ["all epochs were trained and the last one kept: nothing was set aside to choose it by"]
     sizes = [len(fold.inner[0].test) for fold in work.folds]
     apart = "" if work.data.speakers is None else ", of other speakers,"
-    return [
-        f"{min(sizes)} to {max(sizes)} clips of each training part{apart} were set aside to pick the epoch"
-    ]
+    count = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
+    return [f"{count} clips of each training part{apart} were set aside to pick the epoch"]

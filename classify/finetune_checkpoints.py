@@ -11,6 +11,7 @@ from typing import Any
 
 from cache.durable import replace_text
 from cache.errors import InputError
+from cache.space import free_bytes, human
 
 MARK = "whole.json"  # written last: a checkpoint without it was cut short by a kill
 WEIGHTS = "model.safetensors"
@@ -25,13 +26,27 @@ class Checkpoints:
     folder: Path
     run: str
 
+    def check_space(self, *, weights: int, trained: int) -> None:
+        """Raise InputError where the disk cannot hold the checkpoints of a training.
+
+        weights: bytes of the model's. trained: how many of its numbers AdamW keeps two moments of. Two
+        checkpoints stand side by side for a moment, and the best one.
+        """
+        needed, free = 3 * (weights + 8 * trained), free_bytes(self.folder)
+        if needed > free:
+            raise InputError(
+                f"checkpoints need {human(needed)}, but {human(free)} are free",
+                where=str(self.folder),
+                do="free some space, or choose another --out",
+            )
+
     def mark(self, step: int, *, best: int | None) -> None:
         """Declare the checkpoint of `step` whole; others go, except that of `best`."""
         here = self._at(step)
         replace_text(here / MARK, json.dumps({"run": self.run, "step": step}))
         for other, path in self._there().items():
             if other not in (step, best):
-                shutil.rmtree(path, ignore_errors=True)
+                _remove(path)
 
     def last(self) -> Path | None:
         """The newest whole checkpoint; ones that were cut short are removed.
@@ -41,7 +56,7 @@ class Checkpoints:
         whole = []
         for step, path in sorted(self._there().items()):
             if not (path / MARK).is_file():
-                shutil.rmtree(path)
+                _remove(path)
                 continue
             if self._told(path).get("run") != self.run:
                 raise InputError(
@@ -63,9 +78,9 @@ class Checkpoints:
         return kept
 
     def clear(self) -> None:
-        """Remove every checkpoint."""
-        for path in self._there().values():
-            shutil.rmtree(path)
+        """Remove every checkpoint, the newest last: while it is there, the training is known to be over."""
+        for _, path in sorted(self._there().items()):
+            _remove(path)
 
     def _at(self, step: int) -> Path:
         return self.folder / f"checkpoint-{step}"
@@ -79,3 +94,9 @@ class Checkpoints:
             return dict(json.loads((path / MARK).read_text(encoding="utf-8")))
         except (OSError, ValueError) as error:
             raise InputError(f"cannot be read ({error})", where=str(path / MARK), do="delete it") from error
+
+
+def _remove(path: Path) -> None:
+    """What a kill leaves half removed must not pass for whole."""
+    (path / MARK).unlink(missing_ok=True)
+    shutil.rmtree(path, ignore_errors=True)

@@ -14,7 +14,6 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
 from cache.errors import InputError
-from cache.space import free_bytes, human
 from classify.finetune_checkpoints import Checkpoints
 from classify.finetune_config import FinetuneConfig
 from classify.finetune_data import ByLength, Windows, collate
@@ -22,6 +21,7 @@ from classify.finetune_keeping import Keeper, Kept, Step, entries_of, is_over, k
 from classify.finetune_model import SpeechClassifier
 from classify.finetune_search import DivergedError
 from classify.metrics import score
+from embed.forward import out_of_memory
 from embed.stopping import Stop
 
 BOARD = "TENSORBOARD_LOGGING_DIR"
@@ -64,17 +64,15 @@ def train(
             metric=config.metric,
             name=name,
             callback=keeper,
+            checkpoints=checkpoints,
         )
     last = checkpoints.last()
-    _check_space(model, checkpoints)
-    try:
+    checkpoints.check_space(
+        weights=sum(tensor.nbytes for tensor in model.state_dict().values()),
+        trained=model.trained_parameters(),
+    )
+    with _memory_told(config, where=name):
         trainer.train(resume_from_checkpoint=None if last is None else str(last))
-    except torch.OutOfMemoryError as error:
-        raise InputError(
-            f"the device's memory is full at --batch-size {config.batch_size}",
-            where=name,
-            do="give a smaller one and more --accumulation, --gradient-checkpointing, or a shorter --window",
-        ) from error
     state = vars(trainer.state)
     return kept_of(state, config), entries_of(state)
 
@@ -82,11 +80,15 @@ def train(
 def predict(
     model: SpeechClassifier, windows: Windows, config: FinetuneConfig, *, device: torch.device, precision: str
 ) -> np.ndarray:
-    """(N, K) logits of the clips of `windows`, the mean over each clip's windows."""
+    """(N, K) logits of the clips of `windows`, the mean over each clip's windows.
+
+    Raises InputError where memory runs out.
+    """
     model.to(device).eval()
     kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
     logits = []
-    with torch.inference_mode(), torch.autocast(device.type, dtype=kind, enabled=kind is not None):
+    cast = torch.autocast(device.type, dtype=kind, enabled=kind is not None)
+    with _memory_told(config, where="test part"), torch.inference_mode(), cast:
         for batch in _loader(windows, config, device=device):
             given = model(batch["waves"].to(device), batch["lengths"].to(device))
             logits.append(given["logits"].float().cpu().numpy())
@@ -106,17 +108,18 @@ def _boarding(folder: Path) -> Iterator[None]:
         del os.environ[BOARD]
 
 
-def _check_space(model: SpeechClassifier, checkpoints: Checkpoints) -> None:
-    """Two checkpoints stand side by side for a moment, and the best one: weights and AdamW's two moments."""
-    weights = sum(tensor.nbytes for tensor in model.state_dict().values())
-    needed = 3 * (weights + 8 * model.trained_parameters())
-    free = free_bytes(checkpoints.folder)
-    if needed > free:
+@contextmanager
+def _memory_told(config: FinetuneConfig, *, where: str) -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
         raise InputError(
-            f"checkpoints need {human(needed)}, but {human(free)} are free",
-            where=str(checkpoints.folder),
-            do="free some space, or choose another --out",
-        )
+            f"memory is full at --batch-size {config.batch_size}",
+            where=where,
+            do="give a smaller one and more --accumulation, --gradient-checkpointing, or a shorter --window",
+        ) from error
 
 
 def worker_count(config: FinetuneConfig, device: torch.device) -> int:
@@ -191,8 +194,10 @@ class _Trainer(Trainer):
         metric: Any,
         name: str,
         callback: TrainerCallback,
+        checkpoints: Checkpoints,
     ) -> None:
         self._training, self._validation, self._metric, self._name = training, validation, metric, name
+        self._checkpoints = checkpoints
         super().__init__(
             model=model,
             args=arguments,
@@ -221,20 +226,31 @@ class _Trainer(Trainer):
         count = len(each) if num_items_in_batch is None else num_items_in_batch
         loss = (each * inputs["weights"]).sum() / count
         if not torch.isfinite(loss):
-            data = self._training if model.training else self._validation
-            assert data is not None
-            self._stop_at(data.names(inputs["clips"].tolist()))
+            self._stop_at(inputs["clips"].tolist(), in_training=model.training)
         return (loss, outputs) if return_outputs else loss
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         if not all(bool(torch.isfinite(p).all()) for p in self.model.parameters() if p.requires_grad):
-            raise _not_finite("weights are", f"after step {self.state.global_step}", where=self._name)
+            raise self._diverged(f"weights are not finite after step {self.state.global_step}")
         super()._save_checkpoint(model, trial)
 
-    def _stop_at(self, ids: Sequence[str]) -> None:
+    def _stop_at(self, clips: Sequence[int], *, in_training: bool) -> None:
+        data = self._training if in_training else self._validation
+        assert data is not None
+        ids = data.names(clips)
         named = ", ".join(ids[:SHOWN]) + (f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else "")
-        at = f"at step {self.state.global_step + 1} (clips {named})"
-        raise _not_finite("loss is", at, where=self._name)
+        step = self.state.global_step
+        at = f"at step {step + 1}" if in_training else f"on validation clips after step {step}"
+        raise self._diverged(f"loss is not finite {at} (clips {named})")
+
+    def _diverged(self, what: str) -> DivergedError:
+        last = self._checkpoints.last()
+        kept = "no checkpoint was made before" if last is None else f"the last good checkpoint is {last}"
+        return DivergedError(
+            f"the {what}; {kept}",
+            where=self._name,
+            do="give a lower --learning-rate, more --warmup or --precision fp32, and another --out",
+        )
 
     def _scores(self, told: Any) -> dict[str, float]:
         assert self._validation is not None
@@ -242,12 +258,3 @@ class _Trainer(Trainer):
         predicted = logits.argmax(1)
         classes = logits.shape[1]
         return {self._metric: score(self._validation.y, predicted, classes=classes, metric=self._metric)}
-
-
-def _not_finite(what: str, at: str, *, where: str) -> DivergedError:
-    return DivergedError(
-        f"the {what} not finite {at}",
-        where=where,
-        do="the last good checkpoint is kept; give a lower --learning-rate, more --warmup or --precision "
-        "fp32, and another --out",
-    )

@@ -75,7 +75,7 @@ class Forward:
             yield self._launch(batch)
             return
         except (RuntimeError, MemoryError) as error:
-            if not _out_of_memory(error):
+            if not out_of_memory(error):
                 raise
         if self._backbone.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -122,7 +122,8 @@ def _to_host(values: torch.Tensor) -> torch.Tensor:
     return host.copy_(values, non_blocking=True)
 
 
-def _out_of_memory(error: BaseException) -> bool:
+def out_of_memory(error: BaseException) -> bool:
+    """Whether a GPU or the machine had no memory left; torch has no error of its own for the latter."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return "can't allocate memory" in str(error) or "not enough memory" in str(error)

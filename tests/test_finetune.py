@@ -11,12 +11,14 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
 
 from cache.errors import InputError
-from classify import finetune_keeping, finetune_training
+from classify import finetune_checkpoints, finetune_keeping, finetune_training
 from classify.answers import read_answers
 from classify.compare import compare
 from classify.finetune import finetune
+from classify.finetune_model import SpeechClassifier
 from classify.given_splits import read_assignment
 from classify.runfolder import read_json
 from embed.manifest import read_manifest
@@ -261,10 +263,34 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
     assert "the loss is not finite at step" in told
     assert ".wav" in told
     assert "fold 1 of 2" in told
-    assert list(out.glob("work/fold-0/trial-0/checkpoint-*/whole.json"))
+    (kept,) = out.glob("work/fold-0/trial-0/checkpoint-*")
+    assert (kept / "whole.json").is_file()
+    assert f"the last good checkpoint is {kept}" in told
     assert not read_json(out / "run.json")["finished"]
     monkeypatch.undo()
     assert run(voices, out) == run(voices, tmp_path / "whole")
+
+
+def test_a_loss_that_is_not_finite_from_the_start_leaves_no_checkpoint_and_says_so(voices, tmp_path):
+    with pytest.raises(InputError, match=r"loss is not finite at step 2 .*; no checkpoint was made before"):
+        run(voices, tmp_path / "run", quick(learning_rate=1e30, warmup=0.0))
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("full"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_full_memory_is_told_with_what_takes_less(voices, tmp_path, monkeypatch, training, error):
+    sound = SpeechClassifier.forward
+
+    def full(self, *given):
+        if self.training == training and (training or torch.is_inference_mode_enabled()):
+            raise error
+        return sound(self, *given)
+
+    monkeypatch.setattr(SpeechClassifier, "forward", full)
+    with pytest.raises(InputError, match="memory is full at --batch-size 8; give a smaller one"):
+        run(voices, tmp_path / "run", quick(epochs=1))
 
 
 def test_checkpoints_of_another_run_are_refused(voices, tmp_path):
@@ -309,6 +335,6 @@ def test_reports_go_where_they_were_asked_to(voices, tmp_path, monkeypatch):
 
 
 def test_a_disk_without_room_for_checkpoints_is_told_before_training(voices, tmp_path, monkeypatch):
-    monkeypatch.setattr(finetune_training, "free_bytes", lambda folder: 1000)
+    monkeypatch.setattr(finetune_checkpoints, "free_bytes", lambda folder: 1000)
     with pytest.raises(InputError, match=r"checkpoints need .* but 1 kB are free"):
         run(voices, tmp_path / "run")

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from cache.errors import InputError
+from classify import finetune_checkpoints
 from classify.finetune_checkpoints import STATE, WEIGHTS, Checkpoints
 
 
@@ -40,6 +41,23 @@ def test_one_that_was_cut_short_is_removed(tmp_path):
     save(kept, 2)
     assert kept.last() == tmp_path / "checkpoint-1"
     assert not (tmp_path / "checkpoint-2").exists()
+
+
+def test_removal_that_is_cut_short_leaves_nothing_that_passes_for_whole(tmp_path, monkeypatch):
+    kept = Checkpoints(tmp_path, run="r")
+    for step in (2, 10):
+        save(kept, step)
+        kept.mark(step, best=2)
+
+    def killed(path, **_):
+        raise KeyboardInterrupt(path.name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(finetune_checkpoints.shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt, match=r"checkpoint-2$"):
+            kept.clear()
+    assert not (tmp_path / "checkpoint-2" / "whole.json").exists()
+    assert kept.last() == tmp_path / "checkpoint-10"
 
 
 def test_one_of_another_run_is_refused(tmp_path):
