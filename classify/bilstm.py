@@ -53,6 +53,12 @@ def fit(shared: Shared, prep: Prep, params: Params, values: Sequence[float], see
     return [predict(fitted, scaled, shared.test, device=device)]
 
 
+def parameters(columns: int, classes: int, params: Params) -> int:
+    """Of both directions' four gates, each with torch's two biases, and of the linear layer."""
+    hidden = int(params["hidden"])
+    return 2 * 4 * hidden * (columns + hidden + 2) + (2 * hidden + 1) * classes
+
+
 def held_out(y: np.ndarray, speakers: np.ndarray | None, *, seed: int) -> np.ndarray:
     """(n,) booleans: which training clips decide when to stop and are not fitted on.
 
@@ -78,5 +84,6 @@ BILSTM = Head(
     fit=fit,
     start={"hidden": 64, "rate": 2e-3, "dropout": 0.3, "pooling": "mean", "class_weight": "balanced"},
     scalings=ALL_SCALINGS,
+    parameters=parameters,
     reads="frames",
 )

@@ -31,7 +31,7 @@ class Head:
     pca: sizes of PCA that are searched; 0 is every column.
     widest: columns above which the head gets principal components only; None for no limit.
     scalings: those that make a difference to it.
-    parameters: (columns, classes) → how many numbers a fit decides, where that number is fixed.
+    parameters: (columns, classes, parameters of the fit) → how many numbers it decides, where that is fixed.
     kernel: it sees its inputs through kernels only, and so can use a mix of layers.
     reads: what of a clip it is given: statistics over frames, every frame, or nothing.
     """
@@ -43,6 +43,6 @@ class Head:
     pca: tuple[int, ...] = (0,)
     widest: int | None = None
     scalings: frozenset[Scaling]
-    parameters: Callable[[int, int], int] | None = None
+    parameters: Callable[[int, int, Params], int] | None = None
     kernel: bool = False
     reads: Literal["statistics", "frames", "nothing"] = "statistics"

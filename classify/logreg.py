@@ -39,7 +39,7 @@ def fit(shared: Shared, prep: Prep, params: Params, values: Sequence[float], see
     return [scores[C] for C in values]
 
 
-def parameters(columns: int, classes: int) -> int:
+def parameters(columns: int, classes: int, _: Params) -> int:
     return (columns + 1) * classes
 
 

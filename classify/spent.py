@@ -63,7 +63,7 @@ def trained_parameters(plan: Plan, chosen: Sequence[Outcome]) -> int | None:
             return None
         stats = str(outcome.params["stats"]).split(BOTH)
         width = plan.store.extraction.width(outcome.id.layer) * len(stats)
-        counts.append(count(outcome.params["pca"] or width, len(plan.data.classes)))
+        counts.append(count(outcome.params["pca"] or width, len(plan.data.classes), outcome.params))
     return max(counts)
 
 

@@ -94,6 +94,8 @@ def test_a_study_finds_what_pooled_statistics_do_not_show(
     assert [entry.system for entry in found.entries] == ["selected", "selected"]
     (pair,) = found.pairs
     assert pair.difference.low > 0  # the frames' run is better, on the same clips
+    model = recurrent.BiLstm(corpus[1].extraction.width("0"), 2, hidden=8, dropout=0.0, pooling="mean")
+    assert found.bills[0].trained_parameters == sum(p.numel() for p in model.parameters())
 
 
 def test_every_control_is_made_on_frames(
