@@ -20,8 +20,8 @@ from cache import commands as cache_commands
 from cache.console import print_json, say
 from cache.errors import InputError
 from cache.interrupts import leave
+from classify import audit_commands, control_commands, finetune_commands, reproduce_commands, trust_commands
 from classify import commands as classify_commands
-from classify import control_commands, finetune_commands, reproduce_commands, trust_commands
 from classify.telling import tell_summary
 from embed import commands as embed_commands
 from embed import manifest_commands
@@ -38,7 +38,7 @@ app.command()(embed_commands.embed)
 app.command()(classify_commands.classify)
 app.command()(finetune_commands.finetune)
 app.command()(control_commands.probe)
-app.command()(trust_commands.audit)
+app.command()(audit_commands.audit)
 app.command()(trust_commands.compare)
 app.command()(trust_commands.protocols)
 app.command()(reproduce_commands.reproduce)

@@ -59,12 +59,16 @@ def _speakers_by_class(table: Table) -> Finding:
             numbers=numbers,
         )
     if per_class.min() < FEW_SPEAKERS or unnamed:
-        gap = f", and {count(unnamed, 'clip')} without a speaker" if unnamed else ""
+        few = " With so few, a class's score is that of single voices: say so beside it."
+        gap = (
+            f" {count(unnamed, 'clip')} without a speaker, who may be on both sides: name every one."
+            if unnamed
+            else ""
+        )
         return Finding(
             item=item,
             verdict="look",
-            told=f"Speakers per class: {told}{gap}. With so few, a class's score is that of single voices: "
-            "say so beside it.",
+            told=f"Speakers per class: {told}.{few if per_class.min() < FEW_SPEAKERS else ''}{gap}",
             numbers=numbers,
         )
     return Finding(item=item, verdict="fine", told=f"Speakers per class: {told}.", numbers=numbers)

@@ -148,16 +148,22 @@ def check(protocol: str, clips: Sequence[Clip]) -> list[str]:
     return notes
 
 
-def describe(protocol: str, clips: Sequence[Clip]) -> dict[str, object]:
-    """What a summary says of the protocol, and in `deviations` what `check` found on this table."""
+def describe(protocol: str, clips: Sequence[Clip], *, target: str = TARGET) -> dict[str, object]:
+    """What a summary says of the protocol.
+
+    `deviations` are what `check` finds on this table, and a target that is not the protocol's.
+    """
     split = find(protocol)
+    deviations = check(protocol, clips)
+    if target != TARGET:
+        deviations.insert(0, f"the target is '{target}', that of the protocol is '{TARGET}'")
     return {
         "name": split.name,
         "corpus": split.published.corpus,
         "rule": split.rule.told,
         "speaker_disjoint": split.rule.speaker_disjoint,
         "leaks": split.leaks,
-        "deviations": check(protocol, clips),
+        "deviations": deviations,
     }
 
 

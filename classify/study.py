@@ -58,7 +58,7 @@ def run_study(
     plan = plan_of(clips, store, config, excluded=excluded)
     studies = plan.studies()
     run = run_record(plan, command)
-    told = describe(config.protocol, clips) if config.protocol else None
+    told = describe(config.protocol, clips, target=config.target) if config.protocol else None
     if is_finished(out, run):
         return out
     out.mkdir(parents=True, exist_ok=True)

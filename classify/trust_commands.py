@@ -1,9 +1,7 @@
-"""The commands `audit`, `compare` and `protocols`: parse, call one function, print."""
+"""The commands `compare` and `protocols`: parse, call one function, print."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast, get_args
 
@@ -14,11 +12,9 @@ from cache.errors import InputError
 from cache.space import human
 from classify.config import Metric, StudyConfig
 from classify.findings import span
-from embed.config import DEFAULT_CACHE
 
 if TYPE_CHECKING:
     from classify.compare import Comparison, Entry
-    from embed.manifest import Clip
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 MINUTE = 60.0
@@ -26,67 +22,6 @@ PAIRS = (
     "pairs; p values in brackets are corrected for all pairs (Holm 1979); McNemar's takes clips as\n"
     "independent, which those of one speaker are not: go by the interval and the p over speakers"
 )
-SHOWN = 5  # pieces of evidence told for each finding; all are in --json
-
-
-def audit(
-    table: Annotated[Path, typer.Argument(help="Table of clips: CSV, TSV or Parquet.", show_default=False)],
-    target: Annotated[str, typer.Option(help="Column with the label.")] = StudyConfig.target,
-    splits: Annotated[
-        Path | None, typer.Option(help="splits.json of a run, to look for leaks between its parts.")
-    ] = None,
-    text: Annotated[str | None, typer.Option(help="Column with what is said, if not found.")] = None,
-    source: Annotated[
-        str | None, typer.Option(help="Column with the recording that a clip was cut from.")
-    ] = None,
-    corpus: Annotated[
-        str | None, typer.Option(help="As in `manifest`: what its reader remarks on this copy is told too.")
-    ] = None,
-    cache: Annotated[Path, typer.Option(help="Folder where hashes are remembered.")] = DEFAULT_CACHE,
-    path_column: Annotated[str | None, typer.Option(help="Column with the audio files.")] = None,
-    speaker_column: Annotated[str | None, typer.Option(help="Column with the speakers.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Look through a table and its sound for leaks, faults and clues to the label that are not speech."""
-    from classify.audit import audit as run_audit
-    from classify.given_splits import read_assignment
-    from embed.manifest import read_manifest
-
-    clips = read_manifest(table, path_column=path_column, speaker_column=speaker_column, must_exist=False)
-    found = run_audit(
-        clips,
-        target=target,
-        cache=cache,
-        assignment=None if splits is None else read_assignment(splits, clips),
-        text=text,
-        source=source,
-        notes=() if corpus is None else _notes(corpus, clips),
-    )
-    if as_json:
-        print_json({**vars(found), "verdict": found.verdict})
-        return
-    print_table([vars(row) for row in found.classes])
-    print()
-    for finding in found.findings:
-        print(f"{finding.verdict:4}  {finding.item}: {finding.told}")
-        if finding.verdict != "fine":
-            for piece in finding.evidence[:SHOWN]:
-                print(f"        {piece}")
-            if len(finding.evidence) > SHOWN:
-                print(f"        … and {len(finding.evidence) - SHOWN} more")
-    for line in found.unchecked:
-        say(f"not looked at: {line}")
-    print(f"\nverdict: {found.verdict}")
-
-
-def _notes(corpus: str, clips: Sequence[Clip]) -> list[str]:
-    """What a corpus's reader remarks on the folder that holds all clips. Raises InputError."""
-    from embed.corpora import CORPORA
-
-    if corpus not in CORPORA:
-        raise InputError(f"--corpus {corpus}", do=f"choose from {', '.join(CORPORA)}")
-    folder = Path(os.path.commonpath([clip.path.resolve().parent for clip in clips]))
-    return list(CORPORA[corpus](folder).notes)
 
 
 def compare(
@@ -232,7 +167,7 @@ def _bytes(count: int | None) -> str:
 
 
 def protocols(as_json: Json = False) -> None:
-    """Fixed, published splits by name, and what each of them leaks."""
+    """Fixed, published splits by name: the rule each goes by, and what it leaks."""
     from classify.protocols import PROTOCOLS
 
     rows = [
@@ -240,11 +175,18 @@ def protocols(as_json: Json = False) -> None:
             "name": one.name,
             "corpus": one.published.corpus,
             "clips": one.published.clips,
+            "speakers": one.published.speakers,
+            "rule": one.rule.told,
+            "speaker_disjoint": one.rule.speaker_disjoint,
             "leaks": one.leaks,
         }
         for one in PROTOCOLS.values()
     ]
     if as_json:
         print_json(rows)
-    else:
-        print_table(rows)
+        return
+    for row in rows:
+        sizes = [f"{row[name]:,} {name}" for name in ("clips", "speakers") if row[name] is not None]
+        print(f"{row['name']}: {', '.join([str(row['corpus']), *sizes])}")
+        for name in ("rule", "leaks"):
+            print(f"  {name:5}  {row[name]}")

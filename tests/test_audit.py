@@ -273,6 +273,16 @@ def test_a_class_of_few_speakers(clips, cache):
     assert "sad 4" in report.of("speakers by class").told
 
 
+def test_clips_without_a_speaker_beside_others(clips, cache):
+    some = [change(c, speaker=None) if c.id == "w1/s0-calm.wav" else c for c in clips]
+    found = audit(some, target="emotion", cache=cache).of("speakers by class")
+    assert found.verdict == "look"
+    assert found.told == (
+        "Speakers per class: angry 8, calm 8, sad 8. 1 clip without a speaker, who may be on both sides: "
+        "name every one."
+    )
+
+
 def test_few_speakers_hold_most_clips(clips, cache):
     uneven = [c for c in clips if c.speaker < "s2" or c.labels["word"] == "w0"]
     found = audit(uneven, target="emotion", cache=cache).of("clips by speaker")

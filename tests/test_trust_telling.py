@@ -55,8 +55,43 @@ class TestProtocol:
             cli("classify", "clips.csv", *QUICK, *options, "--out", tmp_path / "r", cwd=place)
         )
 
+    def test_another_target_is_not_the_protocol_s(self, place):
+        with (place / "words.csv").open("w") as file:
+            for number, line in enumerate((place / "clips.csv").read_text().splitlines()):
+                file.write(f"{line},{'word' if number == 0 else 'xy'[number % 2]}\n")
+        options = ("--protocol", "baved-random-2021", "--target", "word", "--no-audit", "--controls", "none")
+        done = cli("classify", "words.csv", *QUICK, *options, "--out", "w", cwd=place)
+        assert done.returncode == 0, done.stderr
+        assert "compare: the target is 'word', that of the protocol is 'emotion'; 36 clips" in done.stderr
+        told = json.loads((place / "w" / "summary.json").read_text())["protocol"]["deviations"]
+        assert told[0] == "the target is 'word', that of the protocol is 'emotion'"
+
+    def test_all_are_listed_with_their_rules_and_leaks(self):
+        done = cli("protocols")
+        for name in ("baved-speaker-5", "baved-random-2021", "eyase-loso", "ksu-speaker-5", "anad-video"):
+            assert f"\n{name}: " in f"\n{done.stdout}"
+        block = done.stdout.split("baved-random-2021: ")[1].splitlines()[:3]
+        assert block[0] == "BAVED, 1,935 clips, 60 speakers"
+        assert block[1].startswith("  rule   scikit-learn's train_test_split(test_size=0.2, random_state=101")
+        assert block[2].startswith("  leaks  every test clip's speaker is in training")
+        told = {row["name"]: row for row in json.loads(cli("protocols", "--json").stdout)}
+        assert told["eyase-loso"]["rule"] == "a fold for each speaker, in the order of their names"
+        assert (told["anad-video"]["speaker_disjoint"], told["ksu-speaker-5"]["clips"]) == (True, None)
+
 
 class TestAudit:
+    def test_the_command_tells_speakers_of_each_class_and_each_fold(self, place):
+        options = ("--split", "random", "--folds", "2", "--no-audit", "--controls", "none", "--out", "s")
+        assert cli("classify", "clips.csv", *QUICK, *options, cwd=place).returncode == 0
+        done = cli("audit", "clips.csv", "--splits", "s/splits.json", cwd=place)
+        assert done.returncode == 0, done.stderr
+        lines = [line.split() for line in done.stdout.splitlines()]
+        assert lines[2][:3] == ["a", "12", "6"]
+        header = "fold  train clips  speakers  test clips  their speakers  in both  test a  test b  test c"
+        begin = done.stdout.splitlines().index(header)
+        assert lines[begin + 2] == ["0", "18", "6", "18", "6", "6", "6", "6", "6"]
+        assert done.stdout.endswith("verdict: leak\n")
+
     def test_a_leak_is_told_inside_classify(self, place):
         done = cli(
             "classify", "clips.csv", *QUICK, "--split", "random", "--folds", "2", "--out", "r", cwd=place
