@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
+from cache.errors import InputError
 from embed.acoustic import ACOUSTIC
 from embed.audio import MIN_SAMPLES
 from embed.backbones import Backbone, load_model
@@ -44,7 +46,7 @@ class Findings:
 
     @property
     def largest(self) -> float:
-        return max(max(check.batch, check.reference or 0.0) for check in self.layers)
+        return _largest(*(value for check in self.layers for value in (check.batch, check.reference or 0.0)))
 
     @property
     def exact(self) -> bool:
@@ -52,7 +54,10 @@ class Findings:
 
 
 def examine(config: EmbedConfig) -> Findings:
-    """Compare batch, single clips and transformers on noise of several lengths. Raises InputError."""
+    """Compare batch, single clips and transformers on noise of several lengths.
+
+    Raises InputError, also for a model whose states are not finite: there is nothing to compare.
+    """
     backbone, _ = open_backbone(config)
     generator = torch.Generator().manual_seed(0)
     lengths = torch.tensor(LENGTHS)
@@ -63,20 +68,24 @@ def examine(config: EmbedConfig) -> Findings:
     batch = layer_states(backbone, waves, lengths)
     reference = None if config.model in ACOUSTIC else _Reference(config, backbone.device)
     worst = {layer: [0.0, 0.0] for layer in backbone.layers}
-    told: set[str] = set()
+    compared: set[str] = set()
     for i, length in enumerate(LENGTHS):
         wave = waves[i : i + 1, :length]
         alone = layer_states(backbone, wave, lengths[i : i + 1])
         theirs = reference.states(wave) if reference else {}
         for layer, states in alone.items():
-            scale = states.abs().max()
+            if not bool(states.isfinite().all()):
+                told = f"layer {layer} has states that are not finite"
+                raise InputError(told, where=config.model, do="take other weights: these are damaged")
+            scale = states.abs().max().clamp_min(torch.finfo(states.dtype).tiny)
             apart = (batch[layer][i : i + 1, : states.shape[1]] - states).abs().max() / scale
-            worst[layer][0] = max(worst[layer][0], float(apart))
+            worst[layer][0] = _largest(worst[layer][0], float(apart))
             if layer in theirs:
-                told.add(layer)
-                worst[layer][1] = max(worst[layer][1], float((theirs[layer] - states).abs().max() / scale))
+                compared.add(layer)
+                other = (theirs[layer] - states).abs().max() / scale
+                worst[layer][1] = _largest(worst[layer][1], float(other))
     checks = [
-        LayerCheck(layer=layer, batch=apart, reference=other if layer in told else None)
+        LayerCheck(layer=layer, batch=apart, reference=other if layer in compared else None)
         for layer, (apart, other) in worst.items()
     ]
     return Findings(
@@ -103,11 +112,17 @@ class _Reference:
     def __init__(self, config: EmbedConfig, device: torch.device) -> None:
         source = find_model(config.model, revision=config.revision)
         self._model: Any = load_model(source, seed=config.seed).to(device)
-        self._last = layer_names(source.config)[-1]
+        # An adapter after the encoder shortens what the model gives at last; no layer here comes after it.
+        self._last = None if source.config.get("add_adapter") else layer_names(source.config)[-1]
 
     def states(self, wave: torch.Tensor) -> dict[str, torch.Tensor]:
         """Layers that every version of transformers gives alike: all before the last block, and the last."""
         with torch.inference_mode():
             out = self._model(wave, output_hidden_states=True)
         before = {str(k): states for k, states in enumerate(out.hidden_states[:-1])}
-        return {**before, self._last: out.last_hidden_state}
+        return before if self._last is None else {**before, self._last: out.last_hidden_state}
+
+
+def _largest(*values: float) -> float:
+    """NaN where there is one, which Python's own `max` may pass over."""
+    return float(np.max(values))

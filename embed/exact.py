@@ -1,12 +1,14 @@
 """What makes a batch equal to its clips: no frame of a clip may see another clip's length.
 
-Three places of the wav2vec2 family let padding leak into the frames that count:
+Four places of the wav2vec2 family let padding leak into the frames that count:
 
 - attention, which an attention mask closes (`Backbone` always passes one when lengths differ);
 - the first GroupNorm of models with `feat_extract_norm="group"`: its mean and variance run over time, so
   padding shifts every frame of a clip. Here they are taken over each clip's own frames;
 - data2vec's stacked positional convolutions: LayerNorm between them turns zero padding into something else,
-  which the next convolution draws back in. Here padding is zeroed before each of them.
+  which the next convolution draws back in. Here padding is zeroed before each of them;
+- the batch norm before the positional convolution of models with `conv_pos_batch_norm` (mHuBERT): it turns
+  zero padding into something else too, and padding is zeroed after it.
 
 The convolutional front end itself has no padding, so a frame that counts only ever sees its own clip.
 """
@@ -91,9 +93,8 @@ class ExactBatch:
             first.layer_norm = self._norm
         self._conv = first.conv
         self._frames: torch.Tensor | None = None
-        stacked = getattr(model.encoder.pos_conv_embed, "layers", None)
-        for layer in stacked if stacked is not None else ():
-            layer.register_forward_pre_hook(self._zero_padding)
+        for drawing in _drawing_padding_in(model.encoder.pos_conv_embed):
+            drawing.register_forward_pre_hook(self._zero_padding)
 
     @contextmanager
     def clips(self, lengths: torch.Tensor | None, frames: torch.Tensor | None) -> Iterator[None]:
@@ -123,3 +124,11 @@ class ExactBatch:
         hidden, *rest = inputs
         beyond = torch.arange(hidden.shape[-1], device=hidden.device) >= self._frames[:, None]
         return (hidden.masked_fill(beyond[:, None], 0.0), *rest)
+
+
+def _drawing_padding_in(positions: Any) -> list[nn.Module]:
+    """Convolutions of a positional embedding whose input is no longer zero where the batch is padded."""
+    stacked = getattr(positions, "layers", None)
+    if stacked is not None:
+        return list(stacked)
+    return [positions.conv] if getattr(positions, "batch_norm", None) is not None else []

@@ -38,6 +38,19 @@ def tiny_config(family: str, **changes: Any) -> dict[str, Any]:
     return {**full, **SMALL, **layers, **changes}
 
 
+def save_batch_normed(folder: Path) -> Path:
+    """A HuBERT with a batch norm before its positional convolution, whose moments are not those of zeros."""
+    import torch
+    from transformers import AutoModel
+
+    model = AutoModel.from_pretrained(save_tiny(folder, "hubert-group", conv_pos_batch_norm=True))
+    norm = model.encoder.pos_conv_embed.batch_norm
+    torch.nn.init.normal_(norm.running_mean)
+    torch.nn.init.normal_(norm.bias)
+    model.save_pretrained(folder)
+    return folder
+
+
 def save_tiny(folder: Path, family: str, *, seed: int = 0, normalise: bool = True, **changes: Any) -> Path:
     """`folder` as `save_pretrained` writes it."""
     import torch
