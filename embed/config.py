@@ -14,6 +14,7 @@ DTYPES = ("float16", "float32")
 ON_ERROR = ("skip", "stop")
 STATS = ("mean", "std", "max", "min")
 SHORTEST_WINDOW = 2.0  # seconds: halves of it still last a second
+LONGEST = 1e9  # seconds of sound, in a window or a batch: more than any corpus has
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,16 +52,17 @@ class EmbedConfig:
         if wrong and not self.frames:
             told = ",".join(self.stats)
             raise InputError(f"--stats {told}", do=f"choose from {','.join(STATS)}, each at most once")
-        if self.seed < 0:
-            raise InputError(f"--seed {self.seed}", do="give 0 or more")
-        if self.batch_seconds is not None and not self.batch_seconds > 0:
-            raise InputError(f"--batch-seconds {self.batch_seconds:g}", do="give a positive number")
+        if not 0 <= self.seed < 2**63:
+            raise InputError(f"--seed {self.seed}", do="give 0 or more, below 2^63")
+        if self.batch_seconds is not None and not 0 < self.batch_seconds <= LONGEST:
+            do = f"give a positive number, up to {LONGEST:g}"
+            raise InputError(f"--batch-seconds {self.batch_seconds:g}", do=do)
 
 
 def check_window(window: float) -> None:
-    """Raises InputError for a window whose halves could be shorter than a second."""
-    if not window >= SHORTEST_WINDOW:
-        raise InputError(f"--window {window:g}", do=f"give at least {SHORTEST_WINDOW:g} seconds")
+    """Raises InputError for a window without end, or whose halves could be shorter than a second."""
+    if not SHORTEST_WINDOW <= window <= LONGEST:
+        raise InputError(f"--window {window:g}", do=f"give {SHORTEST_WINDOW:g} to {LONGEST:g} seconds")
 
 
 def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -113,7 +113,7 @@ def find_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        torch.zeros(1, device=device).item()  # `meta` is a device to torch, but holds no numbers
     except (RuntimeError, AssertionError) as error:  # torch asserts when it was built without a backend
         why = re.split(r"[.\n]", str(error).strip())[0]
         raise InputError(f"--device {name} cannot be used ({why})", do="try --device auto or cpu") from error

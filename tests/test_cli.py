@@ -72,7 +72,11 @@ class TestEmbed:
             (["clips.csv", "--model", TINY, "--dtype", "int8"], "--dtype int8"),
             (["clips.csv", "--model", "mfcc", "--path-column", "nosuch"], "nosuch"),
             (["clips.csv", "--model", TINY, "--device", "cuda:99"], "--device cuda:99 cannot be used"),
+            (["clips.csv", "--model", TINY, "--device", "meta"], "--device meta cannot be used"),
             (["clips.csv", "--model", TINY, "--seed", "-1"], "--seed -1; give 0 or more"),
+            (["clips.csv", "--model", TINY, "--seed", str(2**64)], "give 0 or more, below 2^63"),
+            (["clips.csv", "--model", TINY, "--window", "inf"], "--window inf; give 2 to 1e+09 seconds"),
+            (["clips.csv", "--model", TINY, "--batch-seconds", "inf"], "--batch-seconds inf; give"),
         ],
     )
     def test_refuses_in_one_line(self, place, arguments, told):
