@@ -71,8 +71,11 @@ def find_sounds(folder: Path) -> Sounds:
             suffix = sound.suffix.lower()
             if _hidden(name):
                 continue
+            readable = os.fsencode(sound).decode("utf-8", "backslashreplace")
             if suffix in UNDECODABLE:
-                sounds.left_out[str(sound)] = f"cannot be decoded ({suffix}); convert it to WAV or FLAC"
+                sounds.left_out[readable] = f"cannot be decoded ({suffix}); convert it to WAV or FLAC"
+            elif suffix in SUFFIXES and readable != str(sound):  # no table of text could hold it
+                sounds.left_out[readable] = "has a name that is not UTF-8; rename it"
             elif suffix in SUFFIXES:
                 sounds.found.append(sound)
             else:

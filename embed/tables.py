@@ -66,7 +66,8 @@ def write_table(columns: Mapping[str, Sequence[Cell]], out: Path) -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
         _replace(out, data)
     except UnicodeEncodeError as error:
-        raise InputError(f"{error.object!r} is not Unicode", where=str(out), do="rename it") from error
+        told = f"{_not_unicode(columns)!r} is not Unicode"
+        raise InputError(told, where=str(out), do="rename it") from error
     except OSError as error:
         raise InputError(f"cannot be written ({error.strerror or error})", where=str(out)) from error
 
@@ -140,6 +141,12 @@ def _text(value: object) -> str:
     if value is None:
         return ""
     return value if isinstance(value, str) else str(value)
+
+
+def _not_unicode(columns: Mapping[str, Sequence[Cell]]) -> str:
+    """The first name or cell that holds half of a character, as file names that are not UTF-8 come."""
+    texts = (_text(cell) for name, cells in columns.items() for cell in (name, *cells))
+    return next(text for text in texts if any("\ud800" <= letter <= "\udfff" for letter in text))
 
 
 def _replace(out: Path, data: bytes) -> None:

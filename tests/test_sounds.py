@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 import pytest
@@ -30,6 +31,13 @@ def test_linked_folders_are_entered_once(tmp_path):
     (root / "linked").symlink_to(tmp_path / "other")
     (root / "a" / "round").symlink_to(root)
     assert found(root) == ["a/x.wav", "linked/y.wav"]
+
+
+def test_a_name_that_no_table_can_hold_is_left_out(tmp_path):
+    root = touch(tmp_path, "a.wav", os.fsdecode(b"b/caf\xe9.wav"))
+    sounds = find_sounds(root)
+    assert [str(sound) for sound in sounds.found] == ["a.wav"]
+    assert sounds.left_out == {"b/caf\\xe9.wav": "has a name that is not UTF-8; rename it"}
 
 
 def test_sound_that_cannot_be_decoded_is_told(tmp_path):

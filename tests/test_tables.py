@@ -88,6 +88,14 @@ def test_what_cannot_be_written(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+def test_what_is_not_unicode_is_told_and_not_the_whole_table(tmp_path, name):
+    with pytest.raises(InputError) as caught:
+        write_table({"path": ["fine.wav", "caf\udce9.wav", "later.wav"]}, tmp_path / name)
+    assert str(caught.value) == f"{tmp_path / name}: 'caf\\udce9.wav' is not Unicode; rename it"
+    assert not list(tmp_path.iterdir())
+
+
 def test_folders_are_made_and_nothing_is_left_beside_the_table(tmp_path):
     out = tmp_path / "new" / "er" / "t.csv"
     write_table({"a": ["1", None], "x": [0.1, 2.0]}, out)
