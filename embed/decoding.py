@@ -113,8 +113,9 @@ class Decoder:
         return samples
 
     def _move(self, begin: int) -> None:
-        if self.file.format == "OGG":
-            # libsndfile's seeking there can end up hundreds of samples off (its issue 885).
+        if self.file.format == "OGG" or not soundfile.SoundFile.seekable(self.file):
+            # libsndfile's seeking in Ogg can end up hundreds of samples off (its issue 885); in some WAV
+            # files, such as GSM 6.10 of telephones, it has none.
             start = self._at if self._at <= begin else 0
         elif self.file.format == "MP3":
             # Frames borrow bits from earlier ones, so decoding must be well under way before `begin`.

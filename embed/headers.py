@@ -32,12 +32,16 @@ def missing_bytes(path: Path) -> int:
 
 
 def _riff_end(raw: BinaryIO) -> int:
-    """Where the data chunk ends by its own account; 0 where there is none, or none of known length."""
+    """Where the data chunk ends by its own account; 0 where there is none, or none of known length.
+
+    What writes to a pipe cannot come back to fill the length in: ffmpeg then leaves all bits set, SoX its
+    largest round number.
+    """
     at = 12
     while len(head := raw.read(8)) == 8:
         name, length = struct.unpack("<4sI", head)
         if name == b"data":
-            return 0 if length == 0xFFFFFFFF else at + 8 + length
+            return 0 if length in (0xFFFFFFFF, 0x7FFFF000) else at + 8 + length
         at = raw.seek(at + 8 + length + length % 2)
     return 0
 

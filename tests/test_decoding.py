@@ -63,6 +63,14 @@ def test_blocks_that_follow_one_another_join_without_a_seam(files, kind, overlap
     np.testing.assert_allclose(np.concatenate(joined), whole, rtol=0, atol=2e-7)
 
 
+def test_a_place_in_a_file_without_seeking_is_reached_by_reading(tmp_path):
+    clip = sound_file(tmp_path / "telephone.wav", noise(8_000), 8_000, subtype="GSM610")
+    with opened(clip) as decoder:
+        whole = decoder.read(0, 8_000)
+    with opened(clip) as decoder:
+        np.testing.assert_array_equal(decoder.read(5_000, 1_000), whole[5_000:6_000])
+
+
 def test_ogg_pages_are_found_although_libsndfile_may_miss_them(tmp_path):
     """In a file like this one, two seeks in five miss their place."""
     rng = np.random.default_rng(0)

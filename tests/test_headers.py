@@ -42,12 +42,14 @@ def test_chunks_before_the_sound_are_stepped_over(tmp_path):
     assert missing_bytes(path) == 9
 
 
-def test_a_streamed_wav_file_of_open_length_is_whole(tmp_path):
+@pytest.mark.parametrize("length", [0xFFFFFFFF, 0x7FFFF000])  # as ffmpeg and SoX write to a pipe
+def test_a_streamed_wav_file_of_open_length_is_whole(tmp_path, length):
     path = sound_file(tmp_path / "a.wav", noise(1_000)).path
     data = path.read_bytes()
     at = data.index(b"data") + 4
-    path.write_bytes(data[:at] + b"\xff\xff\xff\xff" + data[at + 4 :])
+    path.write_bytes(data[:at] + struct.pack("<I", length) + data[at + 4 :])
     assert missing_bytes(path) == 0
+    assert len(soundfile.read(path)[0]) == 1_000
 
 
 @pytest.mark.parametrize("kind", ["ogg", "opus"])
