@@ -9,7 +9,9 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from errno import EINVAL
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 
 NAME = "digests.db"
 BATCH = 512  # files between two commits: what a kill can lose
@@ -123,6 +125,9 @@ def file_digest(path: Path) -> str | OSError:
 def _hash(path: Path) -> tuple[str | OSError, Stamp | None]:
     """Digest, and the stamp to remember it by: None if the file is too young or changed while it was read."""
     try:
+        mode = path.stat().st_mode
+        if not (S_ISREG(mode) or S_ISDIR(mode)):  # a pipe or a device may never end
+            return OSError(EINVAL, "is not a file"), None
         with path.open("rb", buffering=0) as file:
             before = os.fstat(file.fileno())
             digest = hashlib.file_digest(file, "sha256").hexdigest()

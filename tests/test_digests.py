@@ -72,6 +72,13 @@ def test_a_file_that_cannot_be_read_does_not_stop_the_others(tmp_path, workers):
     assert found == made
 
 
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.wav")
+    with Digests(tmp_path) as memory:
+        found = memory.of([tmp_path / "pipe.wav"])
+    assert "is not a file" in str(found[tmp_path / "pipe.wav"])
+
+
 def test_a_changed_file_is_never_served_stale(tmp_path, aged):
     ((path, _),) = files(tmp_path / "clips", 1).items()
     with Digests(tmp_path) as memory:
