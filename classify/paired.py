@@ -61,7 +61,7 @@ def differences(
     found = []
     for a, b in pairs:
         apart = draws[:, a] - draws[:, b]
-        low, high = interval_of(apart, sizes)
+        low, high = interval_of(apart, sizes, within=(-1, 1))
         found.append(
             Difference(value=float(whole[a] - whole[b]), low=low, high=high, p=p_of_zero(apart, sizes))
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from confidence_intervals import evaluate_with_conf_int
+from scipy.stats import norm, t
 
 from classify import metrics
 from classify.bootstrap import (
@@ -49,6 +50,19 @@ def test_95_of_100_intervals_cover_the_truth(sizes):
     assert 0.92 <= covered(draws, sizes, RECALL.mean()) <= 0.985
 
 
+@pytest.mark.parametrize("speakers", [2, 3])
+def test_intervals_of_two_or_three_speakers_are_wide_enough(speakers):
+    """Were they to end where the draws do, only 57 and 79 of 100 would cover it."""
+    sizes = np.full(speakers, 60)
+    draws = draw_scores(made(sizes, replicates=600, seed=1), metric="uar", seed=2, resamples=2000)
+    assert 0.89 <= covered(draws, sizes, RECALL.mean()) <= 0.985
+
+
+def test_scores_stay_between_0_and_1():
+    found = score_intervals(made(np.array([300, 3, 3]), replicates=3, seed=3), metric="uar", seed=0)
+    assert all(0 <= each.low <= each.value <= each.high <= 1 for each in found)
+
+
 def test_what_is_wrong_with_plain_percentiles_and_with_resampling_clips():
     sizes = np.full(6, 60)
     counts = made(sizes, replicates=300, seed=1)
@@ -75,6 +89,22 @@ def test_the_p_and_the_interval_agree_on_zero():
     draws = np.random.default_rng(0).normal(0, 1, 4000)
     low, high = interval_of(draws, sizes)
     for offset in (-high - 0.1, -high + 0.1, 0.0, -low - 0.1, -low + 0.1):
+        left_out = low + offset > 0 or high + offset < 0
+        assert (p_of_zero(draws + offset, sizes) < 0.05) == left_out
+
+
+@pytest.mark.parametrize("sizes", [np.full(12, 10), np.full(3, 10)])
+def test_the_p_far_out_is_that_of_student_s_t(sizes):
+    """Draws that are normal: the statistic is their mean over their deviation, too far out to be counted."""
+    quantiles = (np.arange(4000) + 0.5) / 4000
+    draws = norm.ppf(quantiles)
+    n = len(sizes)
+    for away in (5.0, 9.0):
+        expected = 2 * t.sf(away * np.sqrt((n - 1) / n), n - 1)
+        assert p_of_zero(draws + away, sizes) == pytest.approx(expected, rel=0.15)
+        assert p_of_zero(draws - away, sizes) == pytest.approx(expected, rel=0.15)
+    low, high = interval_of(draws, sizes)
+    for offset in (-high - 0.1, -high + 0.1, -low - 0.1, -low + 0.1):
         left_out = low + offset > 0 or high + offset < 0
         assert (p_of_zero(draws + offset, sizes) < 0.05) == left_out
 

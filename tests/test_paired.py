@@ -126,5 +126,13 @@ def test_who_is_within_noise_of_the_best():
     assert near == [False, True, False, True]
 
 
+def test_a_clear_best_stands_alone_among_very_many():
+    """Few talkative speakers and forty systems: what is far off must not pass for noise."""
+    sizes = np.r_[np.full(3, 8), np.ones(27, int)]
+    counts = sizes[:, None, None, None] * systems(0.85, *[0.55] * 39)
+    best, near = near_best(counts, metric="uar", seed=0)
+    assert (best, sum(near)) == (0, 1)
+
+
 def test_the_only_system_is_the_best():
     assert near_best(systems(0.6), metric="uar", seed=0) == (0, [True])
