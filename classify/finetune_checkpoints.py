@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,13 +44,14 @@ class Checkpoints:
     def mark(self, step: int, *, best: int | None) -> None:
         """Declare the checkpoint of `step` whole; others go, except that of `best`."""
         here = self._at(step)
-        replace_text(here / MARK, json.dumps({"run": self.run, "step": step}))
+        sizes = {path.name: path.stat().st_size for path in here.iterdir() if path.name != MARK}
+        replace_text(here / MARK, json.dumps({"run": self.run, "step": step, "files": sizes}))
         for other, path in self._there().items():
             if other not in (step, best):
                 _remove(path)
 
     def last(self) -> Path | None:
-        """The newest whole checkpoint; ones that were cut short are removed.
+        """The newest whole checkpoint; those cut short, or no longer as they were saved, are removed.
 
         Raises InputError for a checkpoint that another run left here.
         """
@@ -58,10 +60,14 @@ class Checkpoints:
             if not (path / MARK).is_file():
                 _remove(path)
                 continue
-            if self._told(path).get("run") != self.run:
+            told = self._told(path)
+            if told.get("run") != self.run:
                 raise InputError(
                     "is a checkpoint of another run", where=str(path), do="delete it, or choose another --out"
                 )
+            if not self._has(path, told.get("files", {})):
+                _remove(path)
+                continue
             whole.append((step, path))
         return whole[-1][1] if whole else None
 
@@ -88,6 +94,12 @@ class Checkpoints:
     def _there(self) -> dict[int, Path]:
         found = ((_NAME.fullmatch(path.name), path) for path in self.folder.glob("checkpoint-*"))
         return {int(name[1]): path for name, path in found if name}
+
+    def _has(self, checkpoint: Path, files: Mapping[str, int]) -> bool:
+        """Whether a checkpoint's files have their sizes; its weights may have been taken out to be kept."""
+        taken = {WEIGHTS} if (self.folder / WEIGHTS).exists() else set()
+        found = {path.name: path.stat().st_size for path in checkpoint.iterdir()}
+        return all(found.get(name) == size for name, size in files.items() if name not in taken)
 
     def _told(self, path: Path) -> dict[str, Any]:
         try:

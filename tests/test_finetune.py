@@ -307,6 +307,19 @@ def test_checkpoints_of_another_run_are_refused(voices, tmp_path):
         run(voices, tmp_path / "one")
 
 
+def test_a_damaged_checkpoint_is_passed_over(voices, done, tmp_path):
+    def interrupt(now):
+        if "epoch 2" in now.told:
+            raise RuntimeError("killed")
+
+    out = tmp_path / "run"
+    with pytest.raises(RuntimeError):
+        run(voices, out, report=interrupt)
+    (weights,) = out.glob("work/*/*/checkpoint-*/model.safetensors")
+    weights.write_bytes(weights.read_bytes()[:100])
+    assert run(voices, out) == done[1]
+
+
 def test_reports_go_where_they_were_asked_to(voices, tmp_path, monkeypatch):
     """TensorBoard is not among the dependencies: a writer that notes what it is given stands in for it."""
     told = []

@@ -43,6 +43,25 @@ def test_one_that_was_cut_short_is_removed(tmp_path):
     assert not (tmp_path / "checkpoint-2").exists()
 
 
+@pytest.mark.parametrize("damage", [lambda path: path.write_text("1"), lambda path: path.unlink()])
+def test_one_whose_files_are_no_longer_what_was_saved_is_passed_over(tmp_path, damage):
+    kept = Checkpoints(tmp_path, run="r")
+    for step in (2, 10):
+        save(kept, step)
+        kept.mark(step, best=2)
+    damage(tmp_path / "checkpoint-10" / WEIGHTS)
+    assert kept.last() == tmp_path / "checkpoint-2"
+    assert not (tmp_path / "checkpoint-10").exists()
+
+
+def test_one_whose_weights_are_kept_elsewhere_is_still_whole(tmp_path):
+    kept = Checkpoints(tmp_path, run="r")
+    save(kept, 10)
+    kept.mark(10, best=10)
+    kept.keep_weights(10)
+    assert kept.last() == tmp_path / "checkpoint-10"
+
+
 def test_removal_that_is_cut_short_leaves_nothing_that_passes_for_whole(tmp_path, monkeypatch):
     kept = Checkpoints(tmp_path, run="r")
     for step in (2, 10):
