@@ -162,7 +162,8 @@ def tell_summary(summary: Summary, *, as_json: bool) -> None:
         )
     if failed:
         for entry in failed[:SHOWN]:
-            say(f"  {entry['path']}: {entry['reason']}")
+            segment = f"#{entry['start']}-{entry['end']}" if entry["start"] or entry["end"] else ""
+            say(f"  {entry['path']}{segment}: {entry['reason']}")
         more = f" (and {len(failed) - SHOWN} more)" if len(failed) > SHOWN else ""
         say(
             f"{len(failed)} clips could not be used{more}; all are listed in {summary.store / 'failures.csv'}"

@@ -78,8 +78,7 @@ class ModelSource:
         for name in WEIGHT_FILES:
             index = self.folder / f"{name}.index.json"
             if index.is_file():
-                shards = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-                return [self.folder / shard for shard in shards]
+                return _listed(index)
             if (self.folder / name).is_file():
                 return [self.folder / name]
         raise ModelError(
@@ -166,11 +165,44 @@ def _from_folder(name: str, folder: Path, *, hub_id: str | None, revision: str) 
         ) from error
     except (ValueError, OSError) as error:
         raise ModelError(f"unreadable configuration ({error})", where=str(folder)) from error
+    if not isinstance(config, dict) or not isinstance(processor, dict):
+        raise ModelError("unreadable configuration (no names and values)", where=str(folder))
     family = config.get("model_type")
     if family not in FAMILIES:
         raise ModelError(f"{name} is of type {family}", do=f"supported are {', '.join(FAMILIES)}")
+    _check_shape(config, config_file)
     # Wav2Vec2FeatureExtractor's own default where a checkpoint ships none.
     normalise = bool(processor.get("do_normalize", True))
     return ModelSource(
         name=name, hub_id=hub_id, revision=revision, folder=folder, config=config, normalise=normalise
     )
+
+
+def _check_shape(config: Mapping[str, Any], file: Path) -> None:
+    """Raises ModelError where a configuration does not tell of its layers and its convolutions in numbers."""
+    told = {name: [config.get(name)] for name in ("num_hidden_layers", "hidden_size")}
+    told |= {name: config.get(name) for name in ("conv_dim", "conv_kernel", "conv_stride")}
+    for name, values in told.items():
+        if not isinstance(values, list) or not values or not all(type(n) is int and n > 0 for n in values):
+            do = "take the config.json that save_pretrained wrote"
+            raise ModelError(f"its {name} is {config.get(name, 'missing')}", where=str(file), do=do)
+    if len({len(told[name]) for name in ("conv_dim", "conv_kernel", "conv_stride")}) > 1:
+        raise ModelError("conv_dim, conv_kernel and conv_stride differ in length", where=str(file))
+
+
+def _listed(index: Path) -> list[Path]:
+    """The weight files that an index names. Raises ModelError where it cannot be read or one is not there."""
+    try:
+        files = [
+            index.with_name(name)
+            for name in sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"unreadable index of the weights ({error})", where=str(index)) from error
+    gone = [file.name for file in files if not file.is_file()]
+    if gone:
+        do = "its download or copy is incomplete"
+        raise ModelError(
+            f"{len(gone)} files of weights are missing, such as {gone[0]}", where=str(index), do=do
+        )
+    return files

@@ -62,6 +62,14 @@ class TestEmbed:
         stopped = cli("embed", table, "--model", "mfcc", "--cache", tmp_path / "other", "--on-error", "stop")
         assert "clip001.wav" in refused(stopped)
 
+    def test_a_segment_that_cannot_be_used_is_told_with_its_times(self, tmp_path):
+        write_corpus(tmp_path, clips=1)
+        table = tmp_path / "segments.csv"
+        table.write_text("path,start,end\nclip000.wav,,\nclip000.wav,0.1,0.11\n")
+        done = cli("embed", table, "--model", "mfcc", "--cache", tmp_path / "features")
+        assert done.returncode == 0
+        assert f"{tmp_path}/clip000.wav#0.1-0.11: too short" in done.stderr
+
     @pytest.mark.parametrize(
         ("arguments", "told"),
         [

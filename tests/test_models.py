@@ -87,6 +87,9 @@ def test_safetensors_come_before_pickles(tmp_path):
         ("config.json", "{", "unreadable configuration"),
         ("config.json", '{"model_type": "bert"}', "is of type bert; supported are wav2vec2"),
         ("preprocessor_config.json", "[", "unreadable configuration"),
+        ("config.json", "[]", "unreadable configuration"),
+        ("preprocessor_config.json", "[]", "unreadable configuration"),
+        ("config.json", '{"model_type": "hubert"}', r"config\.json: its num_hidden_layers is missing"),
     ],
 )
 def test_a_folder_that_is_no_speech_model_says_why(tmp_path, file, text, told):
@@ -94,6 +97,37 @@ def test_a_folder_that_is_no_speech_model_says_why(tmp_path, file, text, told):
     (folder / file).write_text(text)
     with pytest.raises(ModelError, match=told):
         find_model(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"num_hidden_layers": "three"}, "its num_hidden_layers is three"),
+        ({"hidden_size": 0}, "its hidden_size is 0"),
+        ({"conv_stride": None}, "its conv_stride is None"),
+        ({"conv_stride": [5, 2]}, "differ in length"),
+    ],
+)
+def test_a_configuration_whose_shape_makes_no_sense_says_so(tmp_path, changes, told):
+    file = save_tiny(tmp_path, "hubert-group") / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+    with pytest.raises(ModelError, match=told):
+        find_model(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('{"weight_map":', "unreadable index"),
+        ("[]", "unreadable index"),
+        ('{"weight_map": {"x": "gone.safetensors"}}', "1 files of weights are missing, such as gone"),
+    ],
+)
+def test_an_index_without_its_weights_says_so(tmp_path, text, told):
+    folder = save_tiny(tmp_path, "hubert-group")
+    (folder / "model.safetensors.index.json").write_text(text)
+    with pytest.raises(ModelError, match=told):
+        find_model(str(folder)).weight_files()
 
 
 def test_a_folder_without_weights_says_so(tmp_path):
