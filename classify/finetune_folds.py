@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 
 from cache.errors import InputError
@@ -37,12 +39,14 @@ def folds_of(data: Dataset, assignment: Assignment, config: FinetuneConfig) -> l
             continue
         inner = () if config.validation == "none" else (_validation(data, train, number, config),)
         folds.append(OuterFold(Fold(train, test), inner))
-    if not assignment:
-        faults.append("there is no fold")
+    often = Counter(id for _, test in assignment for id in test)
+    repeated = sorted(id for id, count in often.items() if count > 1)
+    if repeated:
+        faults.append(f"{len(repeated)} clips are tested more than once, such as {repeated[0]}")
     if faults:
         raise InputError(
             f"the splits cannot be trained on: {'; '.join(faults)}",
-            do="leave the class out, or split again with classify",
+            do="test each clip once and train on each class, or split again with classify",
         )
     return folds
 

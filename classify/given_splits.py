@@ -18,6 +18,8 @@ def read_assignment(splits: Path, clips: Sequence[Clip]) -> Assignment:
         folds = [(list(fold["train"]), list(fold["test"])) for fold in read_json(splits)["folds"]]
     except (KeyError, TypeError) as error:
         raise InputError("is no splits.json", where=str(splits), do="take one from a run folder") from error
+    if not folds:
+        raise InputError("holds no fold", where=str(splits), do="take one from a run folder")
     strangers = {name for fold in folds for part in fold for name in part} - {clip.id for clip in clips}
     if strangers:
         told = f"{len(strangers)} of its clips are not in the table, such as {min(strangers)}"

@@ -65,6 +65,8 @@ def test_it_prints_each_fold_and_the_score_with_its_interval(place):
     assert lines[0].split()[:2] == ["fold", "head"]
     assert [line.split()[0] for line in lines[2:4]] == ["0", "1"]
     assert "UAR 0." in done.stdout
+    assert "macro F1" in done.stdout
+    assert "recall  precision" in done.stdout
     assert "[0." in done.stdout
     assert "parameters trained in" in done.stdout
     assert "set aside to pick the epoch" in done.stderr
@@ -109,6 +111,8 @@ def test_splits_of_another_table_are_refused(place, tmp_path):
     assert "2 of its clips are not in the table" in told
     told = refused(cli(*words("whole/summary.json", "no"), cwd=folder))
     assert "is no splits.json" in told
+    (tmp_path / "splits.json").write_text(json.dumps({"folds": []}))
+    assert "holds no fold" in refused(cli(*words(str(tmp_path / "splits.json"), "no"), cwd=folder))
     assert not (folder / "no").exists()
 
 

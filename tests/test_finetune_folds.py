@@ -83,6 +83,14 @@ def test_every_fold_that_lacks_a_class_is_told():
     assert "fold 2 has no test clip" in told
 
 
+def test_a_clip_is_tested_once():
+    data = made_data()
+    assignment = given(data)
+    again = sorted(assignment[0][1])
+    with pytest.raises(InputError, match=f"{len(again)} clips are tested more than once, such as {again[0]}"):
+        folds_of(data, [*assignment, assignment[0]], CONFIG)
+
+
 def test_one_speaker_alone_cannot_pick_the_epoch():
     data = made_data(clips=60, speakers=2)
     one = [id for id, speaker in zip(data.ids, np.asarray(data.speakers), strict=True) if speaker == 0]
