@@ -76,9 +76,12 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Read every shard whole and find any flipped bit; status 1 if damage is found and not repaired."""
+    from cache.verify import set_record_aside
     from cache.verify import verify as verify_store
 
-    found = [verify_store(store, repair=repair) for store in _stores(cache, model)]
+    stores, faults = _opened(cache, model)
+    found = [verify_store(store, repair=repair) for store in stores]
+    set_aside = [fault.where for fault in faults if repair and set_record_aside(fault)]
     if as_json:
         print_json(found)
     else:
@@ -103,8 +106,12 @@ def verify(
         say(f"  clips: {clips}{more}")
     for stranger in (path for one in found for path in one.strangers):
         say(f"not ours, never read: {stranger}")
-    if any(one.damaged for one in found) and not repair:
+    for record in set_aside:
+        say(f"set aside: {record}; the next embed writes it anew and finds its shards")
+    damaged = any(one.damaged for one in found)
+    if damaged and not repair:
         say("run it again with --repair, then embed: only the clips of damaged shards are computed anew")
+    if (damaged and not repair) or len(set_aside) < len(faults):
         raise typer.Exit(1)
 
 
@@ -113,7 +120,7 @@ def compact(cache: Cache = DEFAULT_CACHE, model: OneModel = None, as_json: Json 
     """Merge many small shards into few and drop duplicates, while readers and writers go on."""
     from cache.compact import compact as compact_store
 
-    done = [compact_store(store) for store in _stores(cache, model)]
+    done = [compact_store(store) for store in _opened(cache, model)[0]]
     if as_json:
         print_json(done)
         return
@@ -151,9 +158,11 @@ def export(
 ) -> None:
     """Write one layer as a plain file: `states` (N, W), `paths` and `keys` (N,)."""
     from cache.export import export as export_layer
+    from cache.export import rows_of
     from cache.locate import find_store
     from embed.layers import CNN, embed_options
     from embed.lookup import check_names, wanted_fields
+    from embed.manifest import read_manifest
 
     kind = format or out.suffix.removeprefix(".")
     if kind not in FORMATS:
@@ -171,7 +180,12 @@ def export(
         fingerprint=fingerprint,
         options=embed_options(layers=(layer,), stats=columns),
     )
-    rows = None if table is None else _held_rows(table, cache, store)
+    rows = None
+    if table is not None:
+        rows, left_out = rows_of(read_manifest(table, must_exist=False), store, cache=cache, table=table)
+        if left_out:
+            first = ", ".join(left_out[:5]) + (" …" if len(left_out) > 5 else "")
+            say(f"note: {len(left_out)} clips could not be embedded and are left out: {first}")
     done = export_layer(
         store, out, layer=layer, format=cast("Format", kind), stats=columns or None, clips=rows
     )
@@ -236,39 +250,16 @@ def _agreed(question: str) -> bool:
         raise InputError("nobody answered, nothing was removed", do="give --yes to go on") from error
 
 
-def _held_rows(table: Path, cache: Path, store: FeatureStore) -> list[tuple[str, str]]:
-    """(key, path) of a table's clips but those that could not be embedded, which are told."""
-    from cache import failures
-    from cache.keys import clip_keys
-    from embed.manifest import read_manifest
-
-    clips = read_manifest(table, must_exist=False)
-    keys = clip_keys(clips, cache)
-    missing = set(store.missing([key for key in keys if isinstance(key, str)]))
-    why = failures.reasons(store.folder, clips, keys)
-    rows, left_out = [], []
-    for clip, key, reason in zip(clips, keys, why, strict=True):
-        if reason is not None and (isinstance(key, OSError) or key in missing):
-            left_out.append(clip.id)
-        elif isinstance(key, OSError):
-            raise InputError(f"cannot be read ({key.strerror})", where=str(clip.path))
-        else:
-            rows.append((key, clip.id))
-    if left_out:
-        first = ", ".join(left_out[:5]) + (" …" if len(left_out) > 5 else "")
-        say(f"note: {len(left_out)} clips could not be embedded and are left out: {first}")
-    return rows
-
-
-def _stores(cache: Path, model: str | None) -> list[FeatureStore]:
+def _opened(cache: Path, model: str | None) -> tuple[list[FeatureStore], list[StoreError]]:
+    """The stores that can be read, and the faults of the others, which are told."""
     from cache.info import open_stores
 
     stores, faults = open_stores(_existing(cache), model=_canonical(model))
     for fault in faults:
         say(f"fault: {fault}")
-    if model is not None and not stores:
+    if model is not None and not stores and not faults:
         raise StoreError(f"holds no states of {model}", where=str(cache))
-    return stores
+    return stores, faults
 
 
 def _existing(cache: Path) -> Path:

@@ -8,13 +8,15 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import h5py
 import numpy as np
 
+from cache import failures
 from cache.durable import open_temporary, publish
-from cache.errors import StoreError
+from cache.errors import InputError, MissingStatesError, StoreError
+from cache.keys import Located, clip_keys
 from cache.space import require_space
 from cache.spool import Spool
 from cache.store import FeatureStore
@@ -24,6 +26,13 @@ BATCH_BYTES = (
 )  # in memory at once: each batch reads the whole layer, if the rows are in another order
 
 Format = Literal["h5", "npz", "parquet"]
+
+
+class Named(Located, Protocol):
+    """A clip of a table, with its name there."""
+
+    @property
+    def id(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -107,6 +116,37 @@ def export(
         what = f"cannot be written ({error.strerror or error})"
         raise StoreError(what, where=str(out), do=do) from error
     return Exported(out, format, layer, chosen, len(keys), width, nbytes)
+
+
+def rows_of(
+    clips: Sequence[Named], store: FeatureStore, *, cache: Path, table: Path
+) -> tuple[list[tuple[str, str]], list[str]]:
+    """(key, id) of a table's clips, for `export`; and the ids of those left out, which cannot be embedded.
+
+    Raises MissingStatesError where others are not held, InputError for a file that cannot be read.
+    """
+    keys = clip_keys(clips, cache)
+    missing = set(store.missing([key for key in keys if isinstance(key, str)]))
+    why = failures.reasons(store.folder, clips, keys)
+    rows: list[tuple[str, str]] = []
+    absent: list[tuple[str, str]] = []
+    left_out: list[str] = []
+    for clip, key, reason in zip(clips, keys, why, strict=True):
+        if reason is not None and (isinstance(key, OSError) or key in missing):
+            left_out.append(clip.id)
+        elif isinstance(key, OSError):
+            raise InputError(f"cannot be read ({key.strerror})", where=str(clip.path))
+        else:
+            (absent if key in missing else rows).append((key, clip.id))
+    if absent:
+        first = ", ".join(id for _, id in absent[:5]) + (" …" if len(absent) > 5 else "")
+        raise MissingStatesError(
+            f"{len(absent)} of {len(clips)} clips have no states: {first}",
+            keys=[key for key, _ in absent],
+            where=str(store.folder),
+            do=f"run: {store.extraction.embed_command(cache, table=table)}",
+        )
+    return rows, left_out
 
 
 def _write_h5(file: io.FileIO, content: _Content) -> None:

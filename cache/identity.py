@@ -32,7 +32,7 @@ class Extraction:
 
     model: str
     revision: str  # hub commit; empty for a local folder, random weights and acoustic features
-    weights: str  # SHA-256 over the tensors' files, "seed:0" for random weights, "none" for acoustic features
+    weights: str  # SHA-256 over the tensors' files, of the tensors where they are random; "none": no tensors
     architecture: str  # SHA-256 of the model's configuration or of the acoustic settings
     normalise: bool  # each clip brought to zero mean and unit variance before the model
     layers: tuple[str, ...]
@@ -67,7 +67,7 @@ class Extraction:
         layers = [*(span if set(steps) <= {1} else numbers), *(x for x in self.layers if x not in numbers)]
         words = ["python", "cli.py", "embed", str(table), "--model", self.model, "--cache", str(cache)]
         words += ["--revision", self.revision] if self.revision else []
-        words += ["--seed", self.weights.removeprefix("seed:")] if self.weights.startswith("seed:") else []
+        words += ["--seed", str(self.notes["seed"])] if self.notes.get("seed") else []
         words += ["--layers", ",".join(layers)]
         words += ["--frames"] if self.stats == (FRAME,) else ["--stats", ",".join(self.stats)]
         words += ["--dtype", self.dtype, "--precision", self.precision, "--window", f"{self.window:g}"]
@@ -91,7 +91,7 @@ class Extraction:
             if set(raw) != known:
                 odd = ", ".join(sorted(set(raw) ^ known))
                 what = f"written by another version of layerprobe (fields: {odd})"
-                raise ForeignStoreError(what, where=where, do="read it with that, or embed into a fresh cache")
+                raise ForeignStoreError(what, where=where, do="use that one, or embed into a fresh cache")
             for name in ("layers", "widths", "stats"):
                 raw[name] = tuple(raw[name])
             return cls(**raw)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from cache.errors import StoreError
 from cache.identity import FRAME, Extraction
-from cache.store import RECORD, FeatureStore
+from cache.info import open_stores
+from cache.store import FeatureStore, slug
 
 # Fields in which stores of one model may differ, and that a person can tell apart.
 TELLING = (
@@ -22,11 +24,6 @@ TELLING = (
     "architecture",
     "normalise",
 )
-
-
-def list_stores(cache: Path) -> list[FeatureStore]:
-    """Every store of a cache, by folder. Raises StoreError for a record that cannot be read."""
-    return [FeatureStore(record.parent) for record in sorted(cache.glob(f"*/*/{RECORD}"))]
 
 
 def find_store(
@@ -47,16 +44,21 @@ def find_store(
     must begin, to choose between several. options: what `embed` must be told to compute it, for messages.
 
     Raises StoreError where there is none, saying what is there and how to compute it, or more than one,
-    saying in what they differ.
+    saying in what they differ; or where one of this model cannot be read.
     """
-    stores = list_stores(cache)
+    stores, faults = open_stores(cache)
+    folder = slug(str(match.get("model", model)))
+    own = [fault for fault in faults if folder in Path(fault.where).parts[len(cache.parts) :]]
     of_model = [s for s in stores if all(getattr(s.extraction, k) == v for k, v in match.items())]
     found = [s for s in of_model if _holds(s.extraction, layers, stats, frames)]
     if fingerprint is not None:
         found = [s for s in found if s.extraction.fingerprint().startswith(fingerprint)]
+    if own:
+        raise own[0]
     if len(found) == 1:
         return found[0]
-    where, run = str(cache), f"run: python cli.py embed TABLE --model {model} --cache {cache}"
+    words = shlex.join(["python", "cli.py", "embed", "TABLE", "--model", model, "--cache", str(cache)])
+    where, run = str(cache), f"run: {words}"
     run += " --frames" if frames else ""
     if found:
         ways = "; ".join(f"{s.extraction.fingerprint()}: {_differences(s, found)}" for s in found)

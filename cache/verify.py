@@ -88,18 +88,16 @@ def verify(store: FeatureStore, *, repair: bool = False, workers: int = 4) -> Ve
     )
 
 
-def set_record_aside(folder: Path) -> bool:
-    """Move a store's damaged record to FOLDER/damaged: the next embed writes it anew and finds all shards.
+def set_record_aside(fault: StoreError) -> bool:
+    """Move the record that `open_stores` told of to FOLDER/damaged: the next embed writes it anew.
 
-    Returns whether it did: a sound one stays, as does that of another version. Raises StoreError.
+    Returns whether it did: one of another version is sound, and one that is lost cannot be moved.
+    Raises StoreError.
     """
-    try:
-        FeatureStore(folder)
-    except ForeignStoreError:
+    if isinstance(fault, ForeignStoreError):
         return False
-    except StoreError:
-        return (folder / RECORD).exists() and bool(_set_aside(folder, [folder / RECORD]))
-    return False
+    folder = Path(fault.where) if Path(fault.where).is_dir() else Path(fault.where).parent
+    return (folder / RECORD).exists() and bool(_set_aside(folder, [folder / RECORD]))
 
 
 def inspect(path: Path, extraction: Extraction) -> ShardReport:

@@ -76,7 +76,8 @@ def labelled(
     if not any(target in clip.labels for clip in clips):
         columns = sorted({column for clip in clips for column in clip.labels})
         raise InputError(
-            f"no column '{target}' in the table", do=f"choose --target from {', '.join(columns) or 'none'}"
+            f"no column '{target}' in the table, or no label in it",
+            do=f"choose --target from {', '.join(columns) or 'none'}",
         )
     for clip in clips:
         if clip.labels.get(target, "").strip().lower() in NOT_A_LABEL:
@@ -110,12 +111,12 @@ def _held(
     if without:
         first = ", ".join(clip.id for clip in without[:SHOWN])
         more = f" and {len(without) - SHOWN} more" if len(without) > SHOWN else ""
-        model, cache = store.extraction.model, store.folder.parent.parent
+        command = store.extraction.embed_command(store.folder.parent.parent)
         raise MissingStatesError(
-            f"{len(without)} of {len(clips)} clips have no states of {model}: {first}{more}",
+            f"{len(without)} of {len(clips)} clips have no states of {store.extraction.model}: {first}{more}",
             keys=[found[clip.id] for clip in without if clip.id in found],
             where=str(store.folder),
-            do=f"run: python cli.py embed TABLE --model {model} --cache {cache}",
+            do=f"run: {command}",
         )
     return [found[clip.id] for clip in clips]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 
 import h5py
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from cache import FeatureStore
 from cache.errors import MissingStatesError, StoreError
 from cache.export import export
+from tests.run import cli, refused, write_corpus
 from tests.stores import clips, extraction, fill
 
 
@@ -119,3 +121,23 @@ def test_what_is_not_there_is_refused(filled, tmp_path):
     assert not out.exists()
     with pytest.raises(StoreError, match=r"cannot be written \(No such file"):
         export(store, tmp_path / "nowhere" / "a.h5", layer="0", format="h5")
+
+
+def test_what_is_not_embedded_yet_is_named_with_the_command_that_does_it(tmp_path):
+    where = ("--cache", tmp_path / "my features")
+    table = write_corpus(tmp_path / "speech", clips=8)
+    few = table.with_name("few.csv")
+    few.write_text("\n".join(table.read_text().splitlines()[:3]))
+    options = ("--model", "random:hubert-tiny", "--seed", "3", "--layers", "2", "--dtype", "float32")
+    assert cli("embed", few, *options, *where).returncode == 0
+    export = ("cache", "export", table, "--model", "random:hubert-tiny", "--layer", "2", *where)
+    line = refused(cli(*export, "--out", tmp_path / "x.npz"))
+    assert (
+        "6 of 8 clips have no states: clip002.wav, clip003.wav, clip004.wav, clip005.wav, clip006.wav …;"
+        in line
+    )
+    python, script, *words = shlex.split(line.split("run: ")[1])
+    assert (python, script) == ("python", "cli.py")
+    assert cli(*words).returncode == 0
+    assert cli(*export, "--out", tmp_path / "x.npz").returncode == 0
+    assert len(list(where[1].glob("*/*/extraction.json"))) == 1

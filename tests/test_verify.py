@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from cache.durable import PREFIX
 from cache.errors import StoreError
 from cache.shard import list_shards
 from cache.verify import verify
+from tests.run import cli, refused, write_corpus
 from tests.stores import check, clips, extraction, fill
 
 
@@ -137,3 +140,40 @@ def test_files_that_nothing_reads_are_told(tmp_path):
     found = verify(store)
     assert (found.strangers, found.unfinished) == ([copy], [dead])
     assert len(store.keys()) == 4
+
+
+def test_a_damaged_record_is_found_and_repaired_without_computing_anything(tmp_path):
+    table, where = write_corpus(tmp_path / "speech", clips=3), ("--cache", tmp_path / "my features")
+    for model in ("mfcc", "fbank"):
+        assert cli("embed", table, "--model", model, *where).returncode == 0
+    (record,) = tmp_path.glob("my features/mfcc/*/extraction.json")
+    record.write_text(record.read_text().replace('"window": 30.0', '"window": 31.0'))
+    export = ("cache", "export", table, *where, "--out", tmp_path / "x.npz")
+    assert cli(*export, "--model", "fbank", "--layer", "fbank").returncode == 0  # its store is sound
+    mfcc = (*export, "--model", "mfcc", "--layer", "mfcc")
+    assert "cache verify --repair" in refused(cli(*mfcc))
+    assert "cache verify --repair" in refused(cli("embed", table, "--model", "mfcc", *where))
+    found = cli("cache", "verify", *where)
+    assert (found.returncode, "its settings give" in found.stderr) == (1, True)
+    mended = cli("cache", "verify", "--repair", *where)
+    assert mended.returncode == 0, mended.stderr
+    assert (record.parent / "damaged" / record.name).is_file()
+    lost = cli("cache", "verify", *where)
+    assert (lost.returncode, "holds 1 shards, but no extraction.json" in lost.stderr) == (1, True)
+    again = cli("embed", table, "--model", "mfcc", *where, "--json")
+    assert (json.loads(again.stdout)["cached"], json.loads(again.stdout)["embedded"]) == (3, 0)
+    assert cli("cache", "verify", *where).returncode == 0
+    assert cli(*mfcc).returncode == 0
+
+
+def test_repair_leaves_the_record_of_another_version(tmp_path):
+    store, _ = filled(tmp_path)
+    record = store.folder / "extraction.json"
+    kind = json.loads(record.read_text())
+    keyed = {k: v for k, v in kind.items() if k not in ("fingerprint", "model", "notes")} | {"colour": "red"}
+    text = json.dumps(keyed, sort_keys=True, separators=(",", ":"))
+    told = hashlib.sha256(text.encode()).hexdigest()[:16]
+    record.write_text(json.dumps({**kind, "colour": "red", "fingerprint": told}))
+    done = cli("cache", "verify", "--repair", "--cache", tmp_path)
+    assert (done.returncode, "another version of layerprobe" in done.stderr) == (1, True)
+    assert record.is_file()
