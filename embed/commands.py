@@ -162,7 +162,8 @@ def tell_summary(summary: Summary, *, as_json: bool) -> None:
         )
     if failed:
         for entry in failed[:SHOWN]:
-            segment = f"#{entry['start']}-{entry['end']}" if entry["start"] or entry["end"] else ""
+            times = ["" if entry[name] is None else str(entry[name]) for name in ("start", "end")]
+            segment = f"#{'-'.join(times)}" if any(times) else ""
             say(f"  {entry['path']}{segment}: {entry['reason']}")
         more = f" (and {len(failed) - SHOWN} more)" if len(failed) > SHOWN else ""
         say(

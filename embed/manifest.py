@@ -147,8 +147,8 @@ class _Columns:
         path = path or _first(PATH_COLUMNS, names)
         if path is None:
             problems.append(Problem(None, f"has no column of paths; its columns are {there}"))
-            semicolons = len(names) == 1 and ";" in names[0]
-            do = "put commas between its cells" if semicolons else f"call it '{PATH_COLUMNS[0]}' or name it"
+            uncut = len(names) == 1 and (";" in names[0] or "\t" in names[0])
+            do = "put commas between its cells" if uncut else f"call it '{PATH_COLUMNS[0]}' or name it"
         if path is None or problems:
             raise ManifestError(str(table), problems, do=do)
         speaker = speaker or _first(SPEAKER_COLUMNS, names)
@@ -160,6 +160,8 @@ class _Columns:
         path, faults = cells[self.path], []
         if not path:
             faults.append("has no path")
+        if "\0" in path:
+            faults.append("path holds a zero byte, as no file's name does")
         if cells.get("id") == "":
             faults.append("has no id")
         times: dict[str, float | None] = {}

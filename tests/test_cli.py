@@ -65,10 +65,11 @@ class TestEmbed:
     def test_a_segment_that_cannot_be_used_is_told_with_its_times(self, tmp_path):
         write_corpus(tmp_path, clips=1)
         table = tmp_path / "segments.csv"
-        table.write_text("path,start,end\nclip000.wav,,\nclip000.wav,0.1,0.11\n")
+        table.write_text("path,start,end\nclip000.wav,,\nclip000.wav,0.1,0.11\nclip000.wav,7,\n")
         done = cli("embed", table, "--model", "mfcc", "--cache", tmp_path / "features")
         assert done.returncode == 0
         assert f"{tmp_path}/clip000.wav#0.1-0.11: too short" in done.stderr
+        assert f"{tmp_path}/clip000.wav#7.0-: starts at 7 s" in done.stderr
 
     @pytest.mark.parametrize(
         ("arguments", "told"),

@@ -304,7 +304,10 @@ def test_states_that_overflow_the_storage_type_are_refused(config, tmp_path, mon
         run(self, waves, lengths, lambda layer, s, f: visit(layer, s * 1e6 if layer == "2" else s, f))
 
     monkeypatch.setattr(TransformerBackbone, "run", loud)
-    with pytest.raises(InputError, match=r"layer 2 has states up to .* too large for float16; .*float32"):
+    with pytest.raises(
+        InputError,
+        match=r"clip002\.wav: .*layer 2 has states up to .* too large for float16; .*--dtype float32",
+    ):
         embed(clips, replace(config, dtype="float16"))
     assert embed(clips, config).embedded == 3
 

@@ -27,7 +27,7 @@ def table(folder: Path, text: str, name: str = "clips.csv", encoding: str = "utf
     return path
 
 
-def problems(path: Path, **options: str) -> list[tuple[int | None, str]]:
+def problems(path: Path, **options: str | bool) -> list[tuple[int | None, str]]:
     with pytest.raises(ManifestError) as caught:
         read_manifest(path, **options)  # type: ignore[arg-type]
     return [(problem.row, problem.what) for problem in caught.value.problems]
@@ -188,6 +188,12 @@ def test_all_faults_are_told_at_once_with_their_rows(audio):
     assert [word for (_, what), (_, word) in zip(told, expected, strict=True) if word not in what] == []
 
 
+def test_a_zero_byte_in_a_path_is_a_fault_of_its_row(audio):
+    assert problems(table(audio, "path\na.wav\na\0.wav\n"), must_exist=False) == [
+        (2, "path holds a zero byte, as no file's name does")
+    ]
+
+
 def test_no_faults_hide_behind_the_first_twenty(audio):
     path = table(audio, "path\n" + "".join(f"gone{i}.wav\n" for i in range(30)))
     with pytest.raises(ManifestError) as caught:
@@ -228,9 +234,10 @@ def test_no_path_column_names_those_that_are_there(audio):
     assert "'clip', 'emotion'" in what
 
 
-def test_semicolons_are_recognised(audio):
+@pytest.mark.parametrize("between", [";", "\t"])
+def test_what_stands_where_commas_should_is_recognised(audio, between):
     with pytest.raises(ManifestError, match="commas"):
-        read_manifest(table(audio, "path;emotion\na.wav;h\n"))
+        read_manifest(table(audio, f"path{between}emotion\na.wav{between}h\n"))
 
 
 def test_two_columns_of_one_name(audio):
