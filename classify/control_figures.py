@@ -144,8 +144,9 @@ def _draw_rows(axes: Axes, rows: Rows, chance: float) -> None:
         if score.get("low") is not None:
             axes.hlines(place, score["low"], score["high"], color=colour, linewidth=2, alpha=0.6)
         axes.annotate(
-            f"{score['value']:.3f}", (score["value"], place), (0, 8), textcoords="offset points", ha="center"
-        )
+            f"{score['value']:.3f}", (score["value"], place), (0, 8), textcoords="offset points", ha="center",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+        )  # fmt: skip
     axes.axvline(chance, color=GREY, linestyle=(0, (4, 3)), linewidth=1)
     axes.set_yticks(range(len(rows)), [name for name, _, _ in rows])
     axes.set_ylim(len(rows) - 0.5, -0.6)

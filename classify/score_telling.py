@@ -37,10 +37,10 @@ def tell_scores(summary: Mapping[str, Any]) -> None:
 
 def _score(chosen: Mapping[str, Any], name: str, *, speakers: bool) -> dict[str, object]:
     """One row: the score of all folds' test clips together, its mean over folds, its mean over speakers."""
-    pooled, by_fold = chosen[name], chosen["over_folds"][name]
-    row: dict[str, object] = {"score": SCORES[name], "folds pooled": _told(pooled)}
-    if by_fold["sd"] is not None:
-        row["mean of folds"] = f"{by_fold['mean']:.3f} ± {by_fold['sd']:.3f}"
+    row: dict[str, object] = {"score": SCORES[name], "folds pooled": _told(chosen[name])}
+    if len(chosen["folds"]) > 1:
+        by_fold = chosen["over_folds"].get(name)  # an early run has no such mean of the last two
+        row["mean of folds"] = "" if by_fold is None else f"{by_fold['mean']:.3f} ± {by_fold['sd']:.3f}"
     if speakers:
         mean = chosen["over_speakers"].get(name)
         row["mean of speakers"] = "" if mean is None else _told(mean)

@@ -30,7 +30,7 @@ def shuffled_labels(out: Path, folder: Path, plan: Plan, chosen: list[Chosen]) -
 
     uar: mean, standard deviation and each score. movable: the share of training clips whose speaker has clips
     of another class, without which shuffling changes nothing. p: of "shuffled labels do as well", by counting
-    (Phipson & Smyth 2010).
+    (Phipson & Smyth 2010), so that it is 1 / (SHUFFLES + 1) at the least.
     """
     parts = [Part(name=f"shuffled-{one.fold}", make=_fold, arguments=(plan, one, SHUFFLES)) for one in chosen]
     made = results(folder, parts, jobs=plan.jobs)
