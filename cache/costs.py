@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -30,10 +31,16 @@ COLUMNS = ["clips", "seconds", *_COST]
 
 
 def append(folder: Path, spent: Spent) -> None:
-    """Add a line; atomic among many processes. Raises StoreError where it cannot be written."""
+    """Add a line, to a damaged table as its first; atomic among many processes.
+
+    Raises StoreError where it cannot be written.
+    """
     try:
         with locked(folder / LOCK):
-            replace_text(folder / NAME, _text([*read(folder), spent]))
+            before: list[Spent] = []
+            with suppress(StoreError):  # what was spent is a memory: a run that has ended well does not fail
+                before = read(folder)
+            replace_text(folder / NAME, _text([*before, spent]))
     except OSError as error:
         raise StoreError(f"cannot be written ({error.strerror})", where=str(folder / NAME)) from error
 

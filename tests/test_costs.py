@@ -18,7 +18,7 @@ from embed.config import EmbedConfig
 from embed.extract import embed
 from embed.manifest import read_manifest
 from embed.metered import DeviceMeter
-from tests.run import write_corpus
+from tests.run import cli, write_corpus
 from tests.studies import made_clips, made_store
 
 FIRST = Spent(
@@ -130,3 +130,14 @@ def test_seconds_of_an_earlier_sitting_count(tmp_path):
     (out / "outcomes" / "spent.json").write_text('{"seconds": 1000}')
     run_study(clips, store, out, config)
     assert json.loads((out / "run.json").read_text())["cost"]["wall_s"] >= 1000
+
+
+def test_a_damaged_table_does_not_fail_a_run_and_is_begun_anew(tmp_path):
+    table, where = write_corpus(tmp_path, clips=2), ("--cache", tmp_path / "features")
+    assert cli("embed", table, "--model", "mfcc", *where).returncode == 0
+    (told,) = tmp_path.glob("features/*/*/costs.csv")
+    told.write_text("junk\n")
+    next(told.parent.glob("shard-*")).unlink()
+    again = cli("embed", table, "--model", "mfcc", *where)
+    assert again.returncode == 0, again.stderr
+    assert [spent.clips for spent in costs.read(told.parent)] == [2]
