@@ -180,7 +180,7 @@ def _from_folder(name: str, folder: Path, *, hub_id: str | None, revision: str) 
 
 def _check_shape(config: Mapping[str, Any], file: Path) -> None:
     """Raises ModelError where a configuration does not tell of its layers and its convolutions in numbers."""
-    told = {name: [config.get(name)] for name in ("num_hidden_layers", "hidden_size")}
+    told: dict[str, Any] = {name: [config.get(name)] for name in ("num_hidden_layers", "hidden_size")}
     told |= {name: config.get(name) for name in ("conv_dim", "conv_kernel", "conv_stride")}
     for name, values in told.items():
         if not isinstance(values, list) or not values or not all(type(n) is int and n > 0 for n in values):
