@@ -180,6 +180,7 @@ def tell_summary(out: Path, summary: Mapping[str, Any], *, as_json: bool) -> Non
         print_json({"out": out, **summary})
         return
     from classify.runfolder import RUN, read_json
+    from classify.score_telling import tell_scores
     from classify.telling import remarks
 
     chosen = summary["selected"]
@@ -204,6 +205,8 @@ def tell_summary(out: Path, summary: Mapping[str, Any], *, as_json: bool) -> Non
     cost = read_json(out / RUN)["cost"]
     took, trained = told_seconds(cost["wall_s"]), cost["trained_parameters"]
     print(f"{trained:,} parameters trained in {took} on {cost['device']}")
+    print()
+    tell_scores(summary)
     for line in remarks(summary):
         say(f"note: {line}")
     print(f"run folder {out}, figure {out / 'figures' / 'curves.svg'}")
