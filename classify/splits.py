@@ -11,6 +11,7 @@ from cache.errors import InputError
 from classify.balance import balanced_groups
 from classify.config import CORPUS
 from classify.dataset import Dataset
+from classify.findings import count, some
 
 PARTS = {
     "train": "train",
@@ -19,6 +20,8 @@ PARTS = {
     "dev": "validation",
     "test": "test",
 }
+
+LEAVE_OUT = "leave the class out (empty its labels)"
 
 
 @dataclass(frozen=True)
@@ -177,11 +180,12 @@ def _enough_speakers(speakers: int, folds: int, *, what: str) -> None:
 
 def _enough_clips(data: Dataset, y: np.ndarray, folds: int, *, what: str) -> None:
     counts = np.bincount(y, minlength=len(data.classes))
-    rare = int(counts.argmin())
-    if counts[rare] < folds:
+    rare = [label for label in np.argsort(counts, kind="stable").tolist() if counts[label] < folds]
+    if rare:
         raise InputError(
-            f"class '{data.classes[rare]}' has too few clips ({counts[rare]}) for {folds} folds",
-            do=f"leave the class out, label more of it, or give fewer {what}",
+            f"class '{data.classes[rare[0]]}' has too few clips ({counts[rare[0]]}) for {folds} folds"
+            f"{_and_so(data, rare[1:])}",
+            do=f"{LEAVE_OUT}, label more of it, or give fewer {what}",
         )
 
 
@@ -192,11 +196,21 @@ def _every_class_trained(data: Dataset, rows: np.ndarray, *, where: str) -> None
         raise InputError(
             f"class '{name}' is missing from the training clips ({_voices(data, int(absent[0]))})",
             where=where,
-            do="leave the class out, add speakers of it, give other folds, or try --split random",
+            do=f"{LEAVE_OUT}, add speakers of it, give other folds, or try --split random",
         )
 
 
 def _every_class_tested(data: Dataset, outer: list[np.ndarray]) -> None:
+    voices = [len(np.unique(_speakers(data)[data.y == label])) for label in range(len(data.classes))]
+    rare = [label for label in np.argsort(voices, kind="stable").tolist() if voices[label] < len(outer)]
+    if rare:
+        # Of two speakers one would be tested and the other trained on, and none left to part inside.
+        fewer = f"give {voices[rare[0]]} --folds" if voices[rare[0]] > 2 else "try --split random"
+        raise InputError(
+            f"class '{data.classes[rare[0]]}' has too few speakers ({_voices(data, rare[0])}) for "
+            f"{len(outer)} folds that keep speakers apart{_and_so(data, rare[1:])}",
+            do=f"{LEAVE_OUT}, add speakers of it, or {fewer}",
+        )
     for number, rows in enumerate(outer):
         absent = np.setdiff1d(np.arange(len(data.classes)), data.y[rows])
         if len(absent):
@@ -204,13 +218,19 @@ def _every_class_tested(data: Dataset, outer: list[np.ndarray]) -> None:
             raise InputError(
                 f"class '{name}' is missing from the test clips ({_voices(data, int(absent[0]))})",
                 where=f"outer fold {number}",
-                do="leave the class out, add speakers of it, or give fewer --folds",
+                do=f"{LEAVE_OUT}, add speakers of it, or give fewer --folds",
             )
 
 
 def _voices(data: Dataset, label: int) -> str:
     clips = int((data.y == label).sum())
     if data.speakers is None:
-        return f"{clips} in all"
-    speakers = len(np.unique(data.speakers[data.y == label]))
-    return f"{clips} in all, of {speakers} speaker{'s' * (speakers != 1)}"
+        return count(clips, "clip")
+    names = [data.speaker_names[number] for number in np.unique(data.speakers[data.y == label])]
+    return f"{count(clips, 'clip')} of {count(len(names), 'speaker')}: {some(names)}"
+
+
+def _and_so(data: Dataset, labels: Sequence[int]) -> str:
+    """Other classes of which the same is to be said."""
+    names = some([f"'{data.classes[label]}'" for label in labels])
+    return f", and so {'has' if len(labels) == 1 else 'have'} {names}" if labels else ""
