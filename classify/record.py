@@ -17,6 +17,7 @@ from cache import metering
 from cache.errors import InputError
 from classify import runfolder
 from classify.config import MANNER
+from classify.storage import without_password
 from classify.units import Plan
 
 PACKAGES = ("numpy", "scipy", "scikit-learn", "xgboost", "optuna", "h5py", "torch")
@@ -29,6 +30,8 @@ def run_record(plan: Plan, command: Mapping[str, Any] | None) -> dict[str, Any]:
     """
     data, extraction = plan.data, plan.store.extraction
     settings = asdict(plan.config)
+    if plan.config.storage is not None:
+        settings["storage"] = without_password(plan.config.storage)  # run folders are shared
     deciding = {
         "config": {name: value for name, value in settings.items() if name not in MANNER},
         "exact": plan.exact,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import optuna
+from optuna.exceptions import DuplicatedStudyError, StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
@@ -26,7 +28,9 @@ class Trials:
     def __init__(self, url: str | None, *, out: Path, run: str) -> None:
         """url: any Optuna storage; None for SQLite in `out`. Raises InputError where it cannot be opened."""
         self._run = run
-        self._storage = _open(url or f"sqlite:///{(out / FILE).resolve()}")
+        url = url or f"sqlite:///{(out / FILE).resolve()}"
+        self._url = without_password(url)
+        self._storage = _open(url)
         self._numbers: dict[str, int] = {}  # the storage's own, by study
 
     def of(self, id: StudyId) -> list[FrozenTrial]:
@@ -39,11 +43,35 @@ class Trials:
         return self._storage.get_all_trials(number, deepcopy=False)
 
     def add(self, id: StudyId, trial: FrozenTrial) -> None:
-        """Add a finished trial; the study is made with its first, unless `of` has found it."""
+        """Add a finished trial; the study is made with its first, unless `of` has found it.
+
+        Raises InputError where another run of the same data and settings adds to the storage meanwhile, and
+        where the storage takes no more.
+        """
         name = self._name(id)
-        if name not in self._numbers:
-            self._numbers[name] = self._storage.create_new_study([StudyDirection.MAXIMIZE], name)
-        self._storage.create_new_trial(self._numbers[name], template_trial=trial)
+        try:
+            if name not in self._numbers:
+                self._numbers[name] = self._storage.create_new_study([StudyDirection.MAXIMIZE], name)
+            elif self._holds(self._numbers[name], trial.number):
+                raise DuplicatedStudyError
+            self._storage.create_new_trial(self._numbers[name], template_trial=trial)
+        except DuplicatedStudyError:
+            raise InputError(
+                "another run of the same data and settings is adding trials to this storage",
+                where=self._url,
+                do="let it end, or give each run a --storage of its own",
+            ) from None
+        except StorageInternalError as error:
+            told = " ".join(str(error.__cause__ or error).partition("\n")[0].split())
+            do = "give the same command again when it is mended: finished trials are kept"
+            raise InputError(f"the Optuna storage takes no more ({told})", where=self._url, do=do) from error
+
+    def _holds(self, study: int, number: int) -> bool:
+        try:
+            self._storage.get_trial_id_from_study_id_trial_number(study, number)
+        except KeyError:
+            return False
+        return True
 
     def _name(self, id: StudyId) -> str:
         return f"{self._run}/{id}"
@@ -54,7 +82,17 @@ def _open(url: str) -> BaseStorage:
     try:
         return RDBStorage(url, engine_kwargs=options)
     except Exception as error:  # SQLAlchemy's and each driver's own; none of them share a base
-        raise InputError(f"cannot open the Optuna storage ({error})".replace("\n", " "), where=url) from error
+        told = " ".join(str(error).partition("(Background on this error")[0].split())
+        raise InputError(
+            f"cannot open the Optuna storage ({told})",
+            where=without_password(url),
+            do="give sqlite:///FOLDER/FILE, in a folder that is there, or install the server's driver",
+        ) from error
+
+
+def without_password(url: str) -> str:
+    """A storage's URL as it may be shown and kept."""
+    return re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url)
 
 
 def quiet() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import optuna
@@ -47,6 +48,32 @@ def test_it_is_an_optuna_storage_that_others_can_read_and_runs_can_share(tmp_pat
     assert study.best_value == 0.5
     assert study.direction == optuna.study.StudyDirection.MAXIMIZE
     assert not (tmp_path / FILE).exists()
+
+
+def test_two_runs_do_not_mix_their_trials(tmp_path: Path) -> None:
+    url, id = f"sqlite:///{tmp_path / 'shared.db'}", StudyId(0, "9", "svm")
+    one, late, two = (Trials(url, out=tmp_path, run="run") for _ in range(3))
+    assert one.of(id) == late.of(id) == []
+    study = optuna.create_study()
+    study.add_trials([trial(0.5), trial(0.6)])
+    first, second = study.get_trials()
+    one.add(id, first)
+    assert len(two.of(id)) == 1  # goes on from there
+    one.add(id, second)
+    for other, own in ((late, first), (two, second)):
+        with pytest.raises(InputError, match=r"another run.*--storage of its own"):
+            other.add(id, own)
+    assert len(one.of(id)) == 2
+
+
+def test_a_storage_that_takes_no_more_is_told_in_one_line(tmp_path: Path) -> None:
+    trials, id = Trials(None, out=tmp_path, run="run"), StudyId(0, "9", "svm")
+    trials.add(id, trial(0.5))
+    with sqlite3.connect(tmp_path / FILE) as database:
+        database.execute("DROP TABLE trials")
+    with pytest.raises(InputError, match=r"search\.db: the Optuna storage takes no more") as told:
+        trials.add(id, trial(0.6))
+    assert "\n" not in str(told.value)
 
 
 @pytest.mark.parametrize(
