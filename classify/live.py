@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from classify.progress import Progress, Report
 
 PER_SECOND = 4  # times the table is drawn
+AROUND = 9  # lines of a terminal that are not the table's rows: label, a long line wrapped, borders
 
 
 @contextmanager
@@ -27,8 +28,10 @@ def watching(label: str) -> Iterator[Report]:
     from rich.console import Console, Group
     from rich.live import Live
 
-    with Live(console=Console(stderr=True), refresh_per_second=PER_SECOND, transient=True) as live:
-        yield lambda now: live.update(Group(label, table(now), told(now)))
+    console = Console(stderr=True)
+    with Live(console=console, refresh_per_second=PER_SECOND, transient=True) as live:
+        # What does not fit is cut off at the bottom, so the one line that tells the time left comes first.
+        yield lambda now: live.update(Group(label, told(now), table(now, most=console.height - AROUND)))
 
 
 def told(now: Progress) -> str:
@@ -39,8 +42,11 @@ def told(now: Progress) -> str:
     return f"{now.done}/{now.total} trials, {now.rate:.1f} trials/s, {left} left{so_far}"
 
 
-def table(now: Progress) -> Table:
-    """Layers down, heads across: the best inner score so far of each, the mean over the outer folds begun."""
+def table(now: Progress, *, most: int) -> Table:
+    """Layers down, heads across: the best inner score so far of each, the mean over the outer folds begun.
+
+    most: rows that a screen has room for; of more layers the best are shown, in their order.
+    """
     from rich.table import Table
 
     best = now.mean_best()
@@ -51,6 +57,12 @@ def table(now: Progress) -> Table:
         drawn.add_column(head, justify="right")
     highest = max(best.values(), default=None)
     layers = sorted({layer for layer, _ in best}, key=lambda name: (not name.isdigit(), name.zfill(3)))
+    left_out = len(layers) - max(most, 1)
+    if left_out > 0:
+        top = {layer: max(score for (of, _), score in best.items() if of == layer) for layer in layers}
+        fitting = set(sorted(layers, key=lambda name: -top[name])[: max(most, 1)])
+        layers = [layer for layer in layers if layer in fitting]
+        drawn.caption = f"… {left_out} more"
     for layer in layers:
         cells = []
         for head in heads:

@@ -14,7 +14,8 @@ class Progress:
     """Trials done and the best inner scores so far; changed in place as trials end.
 
     best: (layer, head) → each outer fold's best inner score so far. began: when this process ended its first
-    trial; until then processes start and arrays are made, which later trials do not wait for.
+    trial; until then processes start and arrays are made, which later trials do not wait for. deadline:
+    `time.monotonic()` when the time given to the search is up; None where it has no limit.
     """
 
     studies: int
@@ -23,6 +24,7 @@ class Progress:
     resumed: int = 0
     best: dict[tuple[str, str], dict[int, float]] = field(default_factory=dict)
     began: float | None = None
+    deadline: float | None = None
 
     @property
     def total(self) -> int:
@@ -36,9 +38,12 @@ class Progress:
 
     @property
     def eta(self) -> float | None:
-        """Seconds to go at this rate; None before the second trial."""
+        """Seconds to go at this rate, or until the time is up; None before the second trial."""
         rate = self.rate
-        return (self.total - self.done) / rate if rate else None
+        if not rate:
+            return None
+        left = (self.total - self.done) / rate
+        return left if self.deadline is None else min(left, max(self.deadline - time.monotonic(), 0.0))
 
     def mean_best(self) -> dict[tuple[str, str], float]:
         """(layer, head) → mean over the outer folds begun of their best inner score."""

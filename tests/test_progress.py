@@ -37,3 +37,13 @@ def test_a_study_whose_trials_were_all_pruned_has_no_best_yet() -> None:
     now.resume(ONE, [], trials=2)
     now.add(ONE, None)
     assert now.mean_best() == {}
+
+
+def test_the_time_left_ends_with_the_time_given() -> None:
+    now = Progress(studies=1, trials_each=1000, deadline=time.monotonic() + 20)
+    now.add(ONE, 0.5)
+    now.began = time.monotonic() - 10
+    now.add(ONE, 0.5)
+    assert now.eta == pytest.approx(20, abs=1)
+    now.deadline = time.monotonic() - 5
+    assert now.eta == 0
