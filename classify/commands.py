@@ -11,8 +11,19 @@ import typer
 
 from cache.console import say
 from cache.errors import InputError
-from classify.config import CORPUS, MIX, PRUNERS, SAMPLERS, SPLITS, Metric, Scaling, StudyConfig, TrustConfig
-from classify.telling import tell_summary
+from classify.config import (
+    CORPUS,
+    COUNTED,
+    MIX,
+    PRUNERS,
+    SAMPLERS,
+    SPLITS,
+    Metric,
+    Scaling,
+    StudyConfig,
+    TrustConfig,
+)
+from classify.telling import tell_plan, tell_summary
 from embed.config import DEFAULT_CACHE
 
 if TYPE_CHECKING:
@@ -21,21 +32,26 @@ if TYPE_CHECKING:
 
 METRICS, SCALINGS = get_args(Metric), get_args(Scaling)
 
-UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+UNITS = {
+    **{"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12},
+    **{"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40},
+}
+# What decides a run's results comes from run.json; these say where and how it is made again.
+FREE = ("repeat", "out", "jobs", "storage", "memory", "audit", "controls", "as_json")
 
 
 def parse_bytes(text: str) -> int:
     """`8GB`, `512MiB` or plain bytes. Raises InputError."""
-    digits = text.strip().rstrip("KMGIBkmgib ")
+    digits = text.strip().rstrip("KMGTIBkmgtib ")
     unit = text.strip()[len(digits) :].strip().upper()
     try:
-        count = float(digits) * UNITS[unit]
-    except (ValueError, KeyError):
+        return int(float(digits) * UNITS[unit])
+    except (ValueError, KeyError, OverflowError):
         raise InputError(f"--memory {text}", do="write it like 8GB or 512MiB") from None
-    return int(count)
 
 
 def classify(
+    context: typer.Context,
     out: Annotated[Path, typer.Option(help="Run folder to write; an interrupted run goes on in it.")],
     table: Annotated[Path | None, typer.Argument(help="Table of clips: CSV, TSV or Parquet.")] = None,
     model: Annotated[
@@ -45,7 +61,8 @@ def classify(
         Path | None,
         typer.Option(
             "--from",
-            help="run.json of a run to make again; only --out, --jobs, --storage and --memory are free.",
+            help="run.json of a run to make again; only --out, --jobs, --storage, --memory, --audit and "
+            "--controls are free.",
         ),
     ] = None,
     cache: Annotated[Path, typer.Option(help="Folder of the stores.")] = DEFAULT_CACHE,
@@ -125,8 +142,7 @@ def classify(
     beside: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}
     manner: dict[str, Any] = {"jobs": jobs, "storage": storage, "memory": parse_bytes(memory)}
     if repeat is not None:
-        if table is not None or model is not None:
-            raise InputError("--from brings its own table and model", do="leave TABLE and --model out")
+        _refuse_others(context)
         _again(repeat, out, manner, beside, as_json=as_json)
         return
     if table is None or model is None:
@@ -138,12 +154,15 @@ def classify(
     too_much = [option for option, given in folded.items() if given is not None]
     if protocol is not None and too_much:
         raise InputError(f"--protocol {protocol} brings its own folds", do=f"leave {too_much[0]} out")
+    chosen = split or (CORPUS if corpora else StudyConfig.split)
+    if folds is not None and chosen not in COUNTED:
+        raise InputError(f"--split {chosen} brings its own folds", do="leave --folds out")
     config = StudyConfig(
         target=target,
         heads=_names(heads),
         stats=_names(stats),
         scalings=cast("tuple[Scaling, ...]", _names(scalings)),
-        split=split or (CORPUS if corpora else StudyConfig.split),
+        split=chosen,
         protocol=protocol,
         train_corpus=_names(train_corpus),
         test_corpus=_names(test_corpus),
@@ -182,6 +201,20 @@ def classify(
     command = {"table": str(table.resolve()), "path_column": path_column, "speaker_column": speaker_column}
     summary = run(clips, store, out, config, command=command, trust=TrustConfig(**beside))
     tell_summary(out, summary, as_json=as_json)
+
+
+def _refuse_others(context: typer.Context) -> None:
+    """Raise InputError for anything given beside --from that the record decides."""
+    for option in context.command.params:
+        source = context.get_parameter_source(option.name or "")
+        if option.name in FREE or source is None or source.name != "COMMANDLINE":
+            continue
+        if option.name in ("table", "model"):
+            raise InputError("--from brings its own table and model", do="leave TABLE and --model out")
+        raise InputError(
+            f"--from brings its own settings, and {option.opts[0]} is given too",
+            do=f"leave {option.opts[0]} out, or give the whole command without --from",
+        )
 
 
 def _again(record: Path, out: Path, manner: dict[str, Any], beside: dict[str, Any], *, as_json: bool) -> None:
@@ -229,7 +262,7 @@ def run(
         raise InputError(told, where=str(out), do="choose another folder for --out") from error
     try:
         with watching(f"classify {store.extraction.model}") as report:
-            run_study(clips, store, out, config, command=command, report=report)
+            run_study(clips, store, out, config, command=command, begin=tell_plan, report=report)
         if trust is not None:
             plan = plan_of(clips, store, config)
             if trust.controls == "full":

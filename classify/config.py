@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -12,6 +13,7 @@ Metric = Literal["uar", "accuracy", "macro_f1"]
 Scaling = Literal["none", "standard", "speaker", "l2"]
 CORPUS = "corpus"
 SPLITS = ("speaker", "random", "column", "loso", CORPUS)
+COUNTED = ("speaker", "random")  # the splits that make as many folds as asked for
 SAMPLERS = ("tpe", "random", "gp")
 PRUNERS = ("median", "none")
 Controls = Literal["none", "cheap", "full"]
@@ -97,7 +99,7 @@ class StudyConfig:
             raise InputError("no scaling is given", do="name at least one")
         if self.jobs == 0:
             raise InputError("jobs is 0", do="give a number of processes, or -1 for one per core")
-        if self.timeout is not None and self.timeout <= 0:
+        if self.timeout is not None and not 0 < self.timeout < math.inf:
             raise InputError(f"timeout is {self.timeout:g} s", do="give a positive number of seconds")
 
 

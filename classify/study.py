@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +44,14 @@ def run_study(
     *,
     excluded: Mapping[str, str] | None = None,
     command: Mapping[str, Any] | None = None,
+    begin: Callable[[Plan], None] | None = None,
     report: Report | None = None,
 ) -> Path:
     """Search, score and write the run folder `out`, which is returned.
 
     excluded: clip id → reason, for clips to keep out. command: what the person typed, recorded in run.json so
-    that the run can be repeated. report: called with `Progress` after each trial.
+    that the run can be repeated. begin: called with what is about to be searched, once it is known to be
+    possible and not done yet. report: called with `Progress` after each trial.
 
     A run that was cut short goes on where it was; its files come out the same as those of an unbroken run. A
     finished one is left as it is. Raises InputError for data that cannot be studied so and for a folder that
@@ -62,6 +65,8 @@ def run_study(
     if is_finished(out, run):
         return out
     out.mkdir(parents=True, exist_ok=True)
+    if begin is not None:
+        begin(plan)
     try:
         with locked(out / LOCK, wait=False):
             _write(out, plan, studies, run, told, report)
@@ -84,6 +89,8 @@ def plan_of(
     if config.split == CORPUS:
         clips = by_corpus(clips, train=config.train_corpus, test=config.test_corpus, target=config.target)
     data = join(clips, store, target=config.target, excluded=excluded)
+    if "speaker" in config.scalings and data.speakers is None:
+        raise InputError("the table names no speakers to scale by", do="leave 'speaker' out of --scalings")
     return Plan(store=store, data=data, folds=tuple(_folds(clips, data, config)), config=config)
 
 
@@ -155,7 +162,12 @@ def _search(
     outcomes = {id: outcome for id in studies if (outcome := runfolder.load_outcome(out, id))}
     rest = [id for id in studies if id not in outcomes]
     done = {id: trials.of(id) for id in rest}
-    progress = Progress(studies=len(studies), trials_each=plan.config.trials)
+    timeout = plan.config.timeout
+    progress = Progress(
+        studies=len(studies),
+        trials_each=plan.config.trials,
+        deadline=None if timeout is None else time.monotonic() + timeout,
+    )
     for outcome in outcomes.values():
         progress.resume(outcome.id, [outcome.inner_score], trials=outcome.trials)
     for id, held in done.items():

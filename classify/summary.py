@@ -182,7 +182,7 @@ def _resampled(data: Dataset) -> list[str]:
 
 def _notes(plan: Plan) -> list[str]:
     """What a reader of the scores should know of how they came about."""
-    return [*_cross(plan), *_untested(plan), *_approximated(plan)]
+    return [*_cross(plan), *_untested(plan), *approximated(plan)]
 
 
 def _cross(plan: Plan) -> list[str]:
@@ -204,13 +204,14 @@ def _untested(plan: Plan) -> list[str]:
     return [f"in no test part, so the UAR is over the other classes: {', '.join(names)}"] if names else []
 
 
-def _approximated(plan: Plan) -> list[str]:
+def approximated(plan: Plan) -> list[str]:
+    """That kernels are not taken with every training clip, where that is so, and why."""
     if plan.exact or not any(HEADS[head].kernel for head in plan.config.heads):
         return []
     limit = exact_limit(plan.config.memory)
     return [
         f"{plan.largest} training clips are too many for whole kernels (limit {limit} with this memory): "
-        f"kernels are approximated with {ANCHORS} of them (Nyström)"
+        f"kernels are approximated with {min(ANCHORS, plan.largest)} of them (Nyström)"
     ]
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cache.console import print_json, print_table, say
 from classify.findings import count, span
 from classify.score_telling import tell_scores
 from classify.trust_telling import tell_trust
+
+if TYPE_CHECKING:
+    from classify.units import Plan
 
 SHOWN = 12  # rows of the table; all are in results.csv and summary.json
 NAMES = {"uar": "UAR", "accuracy": "accuracy", "macro_f1": "macro F1"}
@@ -31,9 +34,40 @@ def tell_summary(out: Path, summary: Mapping[str, Any], *, as_json: bool) -> Non
         say(f"note: {line}")
     tell_trust(out, summary)
     print()
+    _tell_memory(out)
     print(f"run folder  {out}")
     for path in sorted((out / "figures").glob("*.svg")):
         print(f"figure      {path}")
+
+
+def tell_plan(plan: Plan) -> None:
+    """What is about to be searched, with how many processes and within which memory."""
+    from cache.space import human
+    from classify.summary import approximated
+
+    config, studies = plan.config, plan.studies()
+    layers, heads = (len({getattr(id, name) for id in studies}) for name in ("layer", "head"))
+    parts = [count(len(plan.folds), "outer fold"), count(layers, "layer"), count(heads, "head")]
+    say(
+        f"classify {plan.store.extraction.model}: {' × '.join(parts)}, {count(config.trials, 'trial')} each, "
+        f"{plan.jobs} process{'es' * (plan.jobs != 1)}, at most {human(config.memory)} of shared work kept"
+    )
+    for line in approximated(plan):
+        say(f"note: {line}")
+
+
+def _tell_memory(out: Path) -> None:
+    """What the processes held at most, beside what they were allowed to keep."""
+    from cache.space import human
+    from classify.runfolder import RUN, read_json
+
+    if not (out / RUN).is_file():
+        return
+    run = read_json(out / RUN)
+    peak, jobs = run["peak_memory"], run["jobs"]
+    workers = f" and {human(peak['worker'])} at most in each of {jobs} workers" if jobs > 1 else ""
+    print(f"memory      {human(peak['main'])} in the main process{workers}; ", end="")
+    print(f"shared work within {human(run['config']['memory'])}")
 
 
 def remarks(summary: Mapping[str, Any]) -> list[str]:

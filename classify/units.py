@@ -23,6 +23,7 @@ from classify.splits import Fold, OuterFold
 from classify.storage import quiet
 from classify.workers import job_count
 
+OTHER_LAYERS = "name other layers with --layers, or embed the clips again"
 BALANCED = 4  # units for each process, from which on all are busy almost to the end
 
 
@@ -126,7 +127,11 @@ def run_unit(unit: Unit) -> Iterator[TrialDone | Outcome]:
     outer = share(plan, layers, nested.outer, budget=budget)
     for id in unit.studies:
         deadline = None if unit.seconds is None else time.monotonic() + unit.seconds
-        yield from search(id, inner, outer, data.y, config, done=unit.done[id], deadline=deadline)
+        try:
+            yield from search(id, inner, outer, data.y, config, done=unit.done[id], deadline=deadline)
+        except InputError as error:  # a layer's states that cannot be learnt from: which, and what to do
+            where = f"layer {id.layer}, outer fold {id.fold}"
+            raise InputError(error.what, where=where, do=f"{error.do}; {OTHER_LAYERS}") from error
 
 
 def share(plan: Plan, layers: tuple[States, ...], fold: Fold, *, budget: int) -> Shared:

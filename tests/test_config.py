@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,7 @@ from classify.config import MANNER, StudyConfig
         ({"trials": 0}, "trials is 0; give 1 or more"),
         ({"jobs": 0}, "jobs is 0"),
         ({"timeout": 0.0}, "timeout is 0 s"),
+        ({"timeout": math.nan}, "timeout is nan s"),
         ({"memory": 0}, "memory is 0"),
     ],
 )

@@ -9,7 +9,9 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 
@@ -232,6 +234,7 @@ def test_large_training_parts_are_told_to_be_approximated(
     config = replace(CONFIG, trials=1, heads=("svm",), layers=("1",), memory=16 * 40 * 40)
     summary = json.loads((run_study(clips, store, tmp_path / "run", config) / "summary.json").read_text())
     assert "48 training clips are too many for whole kernels (limit 40" in summary["notes"][0]
+    assert "approximated with 48 of them" in summary["notes"][0]
 
 
 @pytest.mark.parametrize(
@@ -255,6 +258,31 @@ def test_what_is_not_there_is_told_in_one_line(
     with pytest.raises(InputError, match=message) as told:
         run_study(clips, store, tmp_path / "run", replace(CONFIG, **changes))
     assert "\n" not in str(told.value)
+
+
+def test_a_layer_of_constant_states_is_named(
+    corpus: tuple[list[Clip], FeatureStore], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips, store = corpus
+    held = FeatureStore.layer
+
+    def flat(self: FeatureStore, name: str, *rest: Any, **more: Any) -> np.ndarray:
+        return held(self, name, *rest, **more) * (name != "1")
+
+    monkeypatch.setattr(FeatureStore, "layer", flat)
+    with pytest.raises(
+        InputError, match=r"layer 1, outer fold 0: every training clip has the same.*--layers"
+    ):
+        run_study(clips, store, tmp_path / "run", replace(CONFIG, heads=("svm",)))
+
+
+def test_scaling_by_speaker_needs_speakers(corpus: tuple[list[Clip], FeatureStore], tmp_path: Path) -> None:
+    clips, store = corpus
+    nameless = [replace(clip, speaker=None) for clip in clips]
+    config = replace(CONFIG, split="random", scalings=("standard", "speaker"))
+    with pytest.raises(InputError, match="no speakers to scale by; leave 'speaker' out of --scalings"):
+        run_study(nameless, store, tmp_path / "run", config)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_protocol_s_folds_and_what_it_says(corpus: tuple[list[Clip], FeatureStore], tmp_path: Path) -> None:

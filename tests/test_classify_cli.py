@@ -1,0 +1,160 @@
+"""`classify` as a person uses it: what it says while it works, and the options that decide how it works."""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import json
+import os
+import pty
+import re
+import struct
+import subprocess
+import termios
+from pathlib import Path
+
+import pytest
+
+from tests.run import CLI, ENVIRONMENT, cli, refused, write_corpus
+
+QUICK = ("--folds", "2", "--inner-folds", "2", "--no-audit", "--controls", "none")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with clips.csv of six speakers and the states of `mfcc`."""
+    folder = tmp_path_factory.mktemp("place")
+    write_corpus(folder, clips=36, speakers=6)
+    assert cli("embed", "clips.csv", "--model", "mfcc", cwd=folder).returncode == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(place: Path) -> tuple[subprocess.CompletedProcess[str], Path]:
+    """A study of one head, its storage elsewhere, and its run folder."""
+    out = place / "whole"
+    done = cli(
+        "classify", "clips.csv", "--model", "mfcc", "--out", out, "--heads", "svm", "--trials", "2",
+        "--memory", "200MB", "--jobs", "2", "--storage", f"sqlite:///{place / 'elsewhere.db'}", *QUICK,
+        cwd=place,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done, out
+
+
+def test_what_is_searched_and_its_memory_are_told_before_and_after(whole) -> None:
+    done, _ = whole
+    assert done.stderr.splitlines()[0] == (
+        "classify mfcc: 2 outer folds × 1 layer × 1 head, 2 trials each, 2 processes, "
+        "at most 200 MB of shared work kept"
+    )
+    told = next(line for line in done.stdout.splitlines() if line.startswith("memory"))
+    assert re.search(
+        r"\d MB in the main process and [\d.]+ MB at most in each of 2 workers; .*within 200 MB", told
+    )
+
+
+def test_the_storage_may_be_a_file_elsewhere(whole, place: Path) -> None:
+    _, out = whole
+    assert (place / "elsewhere.db").stat().st_size > 0
+    assert not (out / "search.db").exists()
+
+
+def test_a_finished_run_is_told_again_without_a_search(whole, place: Path) -> None:
+    done, out = whole
+    again = cli("classify", "--from", out, "--out", out, "--jobs", "1")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout == done.stdout
+    assert "outer folds ×" not in again.stderr
+
+
+def test_how_is_searched_follows_the_options(place: Path, tmp_path: Path) -> None:
+    done = cli(
+        "classify", "clips.csv", "--model", "mfcc", "--out", tmp_path / "r", "--heads", "svm,logreg",
+        "--sampler", "gp", "--trials", "12", "--pruner", "none", "--metric", "macro_f1",
+        "--scalings", "speaker,none", "--stats", "mean", *QUICK, cwd=place,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "inner macro F1" in done.stdout
+    with (tmp_path / "r" / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 * 2
+    for row in rows:
+        assert (row["trials"], row["pruned"]) == ("12", "0")
+        params = json.loads(row["params"])
+        assert params["stats"] == "mean"
+        assert params["scaling"] in ("speaker", "none")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--memory", "nan"], "--memory nan; write it like 8GB"),
+        (["--split", "loso", "--folds", "3"], "--split loso brings its own folds; leave --folds out"),
+        (["--storage", "plain.db"], "plain.db: cannot open the Optuna storage (Could not parse"),
+    ],
+)
+def test_refuses_in_one_line(place: Path, tmp_path: Path, arguments: list[str], told: str) -> None:
+    done = cli("classify", "clips.csv", "--model", "mfcc", *arguments, "--out", tmp_path / "r", cwd=place)
+    assert told in refused(done)
+
+
+def test_a_password_is_neither_shown_nor_kept(place: Path, tmp_path: Path) -> None:
+    url = "postgresql://me:hush@localhost:1/trials"
+    done = cli(
+        "classify", "clips.csv", "--model", "mfcc", "--storage", url, "--out", tmp_path, *QUICK, cwd=place
+    )
+    assert "postgresql://me:***@localhost:1/trials" in refused(done)
+    kept = json.loads((tmp_path / "run.json").read_text())["config"]["storage"]
+    assert kept == "postgresql://me:***@localhost:1/trials"
+
+
+def test_a_run_made_again_takes_no_other_settings(whole, tmp_path: Path) -> None:
+    _, out = whole  # even where it names the default
+    line = refused(cli("classify", "--from", out, "--out", tmp_path / "r", "--metric", "uar"))
+    assert "--from brings its own settings, and --metric is given too" in line
+
+
+def test_classes_and_speakers_that_are_too_few_are_named(place: Path, tmp_path: Path) -> None:
+    with (place / "clips.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        if row["speaker"] in ("s0", "s1"):
+            row["emotion"] = {"s0": "odd", "s1": "rare"}[row["speaker"]]
+    table = place / "rare.csv"
+    with table.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    line = refused(cli("classify", table, "--model", "mfcc", "--out", tmp_path, *QUICK, cwd=place))
+    assert "class 'odd' has too few speakers (6 clips of 1 speaker: s0) for 2 folds" in line
+    assert "and so has 'rare'" in line
+    assert "try --split random" in line
+
+
+def test_a_terminal_shows_a_live_table_with_the_time_left(place: Path, tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 12, 100, 0, 0))
+    environment = {name: value for name, value in ENVIRONMENT.items() if name != "COLUMNS"}
+    command = [
+        *CLI, "classify", "clips.csv", "--model", "mfcc", "--out", str(tmp_path / "r"), "--jobs", "1",
+        "--heads", "logreg,svm", "--trials", "60", *QUICK,
+    ]  # fmt: skip
+    with subprocess.Popen(
+        command, cwd=place, env={**environment, "TERM": "xterm"}, stdout=subprocess.PIPE, stderr=theirs
+    ) as process:
+        os.close(theirs)
+        seen = bytearray()
+        while True:
+            try:
+                seen += os.read(ours, 1 << 16)
+            except OSError:  # Linux says so when the other end is closed
+                break
+        assert process.stdout is not None
+        result = process.stdout.read().decode()
+    os.close(ours)
+    drawn = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode())
+    assert re.search(r"\d+/240 trials, [\d.]+ trials/s, \d:\d\d:\d\d left, best so far \w+ on layer", drawn)
+    assert re.search(r"layer +┃ +logreg +┃ +svm", drawn)
+    assert "UAR" in result
+    assert "\x1b" not in result
