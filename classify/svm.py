@@ -36,15 +36,12 @@ def space(trial: optuna.Trial) -> Params:
 def fit(shared: Shared, prep: Prep, params: Params, values: Sequence[float], seed: int) -> list[np.ndarray]:
     if shared.anchors is not None:
         return [_approximate(shared, *kernel(shared, prep, params), params)]
-    weighting = params["class_weight"]
-    svc = SVC(
-        kernel="precomputed",
-        C=params["C"],
-        class_weight=None if weighting == "none" else weighting,
-    )
     own, other = kernel(shared, prep, params)
-    with sklearn.config_context(assume_finite=True):  # kernels of states that were checked when stored
-        decision = svc.fit(own, shared.y).decision_function(other)
+    svc = SVC(kernel="precomputed", C=params["C"])
+    # Kernels of states that were checked when stored, and parameters of our own: scikit-learn need not look.
+    with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
+        svc.fit(own, shared.y, sample_weight=shared.weights(params["class_weight"]))
+        decision = svc.decision_function(other)
     return [np.column_stack([-decision, decision]) if shared.classes == 2 else decision]
 
 
