@@ -63,7 +63,7 @@ def by_speaker(X: np.ndarray, speakers: np.ndarray | None) -> np.ndarray:
 
 
 def principal_axes(train: np.ndarray, count: int) -> np.ndarray:
-    """(D, min(count, n - 1, D)) float32: the principal axes of centred rows, the largest variance first.
+    """(D, min(count, n - 1, D)) float64: the principal axes of centred rows, the largest variance first.
 
     In double precision, since trees see single columns and neighbouring axes mix easily. Each axis's largest
     loading is positive, as in scikit-learn's PCA.
@@ -77,7 +77,7 @@ def principal_axes(train: np.ndarray, count: int) -> np.ndarray:
     if wide:
         vectors = (exact.T @ vectors) / np.sqrt(np.maximum(values, NULL * values[0]))
     largest = vectors[np.abs(vectors).argmax(0), np.arange(count)]
-    return (vectors * np.where(largest < 0, -1, 1)).astype(np.float32)
+    return np.asarray(vectors * np.where(largest < 0, -1, 1))
 
 
 def leading(inner: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -200,7 +200,8 @@ class Shared:
             train, test = self.arrays(whole)
             count = max(prep.pca, LEAST_AXES)  # those of fewer are among those of more
             axes = self.keep(("axes", whole, count), lambda: principal_axes(train, count))[:, : prep.pca]
-            return train @ axes, test @ axes
+            # In double precision: a value that rounding moves across a bin's edge can grow another tree.
+            return (train @ axes).astype(np.float32), (test @ axes).astype(np.float32)
         states = self.layers[prep.layer]
         columns = states.columns(prep.stats)
         if prep.scaling == "speaker":
