@@ -19,7 +19,7 @@ from typer.main import get_command
 from cache import commands as cache_commands
 from cache.console import print_json, say
 from cache.errors import InputError
-from cache.interrupts import leave
+from cache.interrupts import leave, listen
 from classify import audit_commands, control_commands, finetune_commands, reproduce_commands, trust_commands
 from classify import commands as classify_commands
 from classify.telling import tell_summary
@@ -114,8 +114,9 @@ def main() -> None:
     # Warnings of libraries about themselves are no news to a person who types a command.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    command = get_command(app)
     try:
+        listen()
+        command = get_command(app)
         with command.make_context("cli.py", sys.argv[1:]) as context:
             command.invoke(context)
     except typer.Exit as told:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
@@ -13,14 +14,26 @@ _IMPORT = "<frozen importlib._bootstrap>"
 
 
 def install() -> None:
-    """From now on both signals raise KeyboardInterrupt, or end the process at once while it imports.
+    """From now on both signals end the process at once.
 
     Call it before anything slow is imported, in the main thread.
     """
+    _handle(lambda number, frame: leave())
+    sys.unraisablehook = _unraisable
+
+
+def listen() -> None:
+    """From now on both signals raise KeyboardInterrupt; while something is imported they end the process.
+
+    Call it where somebody catches that.
+    """
+    _handle(_interrupt)
+
+
+def _handle(handler: Callable[[int, FrameType | None], None]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as in a shell's background job
-            signal.signal(number, _interrupt)
-    sys.unraisablehook = _unraisable
+            signal.signal(number, handler)
 
 
 def leave() -> NoReturn:

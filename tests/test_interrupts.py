@@ -119,12 +119,23 @@ def test_a_study_is_stopped_with_its_workers_at_any_moment(place, tmp_path, dela
     assert not left
 
 
+def test_before_anybody_listens_it_ends_at_once():
+    """As while the commands are put together, outside of any import."""
+    program = (
+        f"import os, signal, sys\nsys.path.insert(0, {str(ROOT)!r})\n"
+        "from cache.interrupts import install\ninstall()\n"
+        "os.kill(os.getpid(), signal.SIGINT)\nprint('went on')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "stopped\n")
+
+
 def test_an_import_that_would_swallow_it_does_not(tmp_path):
     """A module that is interrupted while it is imported, inside code that catches everything."""
     (tmp_path / "slow.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
     program = (
         f"import sys\nsys.path[:0] = [{str(ROOT)!r}, {str(tmp_path)!r}]\n"
-        "from cache.interrupts import install\ninstall()\n"
+        "from cache.interrupts import install, listen\ninstall()\nlisten()\n"
         "try:\n    import slow\nexcept BaseException:\n    pass\nprint('went on')"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
@@ -134,7 +145,7 @@ def test_an_import_that_would_swallow_it_does_not(tmp_path):
 def test_an_interrupt_that_python_drops_still_stops():
     program = (
         f"import os, signal, sys\nsys.path.insert(0, {str(ROOT)!r})\n"
-        "from cache.interrupts import install\ninstall()\n"
+        "from cache.interrupts import install, listen\ninstall()\nlisten()\n"
         "class Dropped:\n    def __del__(self): os.kill(os.getpid(), signal.SIGINT); print('still')\n"
         "Dropped()\nprint('went on')"
     )
