@@ -81,15 +81,19 @@ def reasons(folder: Path, clips: Sequence[Located], keys: Sequence[str | OSError
 def update(folder: Path, *, failed: Mapping[FailureId, Failure], succeeded: Iterable[FailureId]) -> None:
     """Add and replace failures, and forget those that have succeeded since; atomic among many processes.
 
-    Raises StoreError where the table cannot be written.
+    Where that changes nothing, nothing is written. Raises StoreError where the table cannot be written.
     """
+    gone = set(succeeded) - failed.keys()
+
+    def changed(before: Mapping[FailureId, Failure]) -> dict[FailureId, Failure]:
+        return {i: failure for i, failure in {**before, **failed}.items() if i not in gone}
+
+    before = read(folder)
+    if changed(before) == before:
+        return
     try:
         with locked(folder / LOCK):
-            before = read(folder)
-            gone = set(succeeded) - failed.keys()
-            after = {i: failure for i, failure in {**before, **failed}.items() if i not in gone}
-            if after != before:
-                replace_text(folder / NAME, _text(after))
+            replace_text(folder / NAME, _text(changed(read(folder))))
     except OSError as error:
         raise StoreError(f"cannot be written ({error.strerror})", where=str(folder / NAME)) from error
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,7 +136,9 @@ def run(
     batches = plan(todo, window=config.window, budget=budget)
     forward = Forward(backbone, extraction, budget=int(budget * audio.RATE))
     failures = dict(todo.failures)
-    with Stop() as stop, store.writer() as writer:
+    # With nothing to compute nothing is written: the store may lie where this process can only read.
+    writing = store.writer() if batches else nullcontext(store.writer())
+    with Stop() as stop, writing as writer:
         collector = Collector(writer, extraction, clips=todo.clips, keys=todo.keys, sounds=todo.sounds)
 
         def tell(errors: Iterable[tuple[int, ClipError]]) -> None:

@@ -87,6 +87,20 @@ def test_a_second_run_computes_nothing_and_a_grown_table_only_what_is_new(config
     assert len(FeatureStore(grown.store).keys()) == 8
 
 
+def test_a_run_with_nothing_to_compute_writes_nothing(config, tmp_path):
+    """Many share a cache that only one of them may write."""
+    clips = read_manifest(write_corpus(tmp_path, clips=4))
+    store = embed(clips, config).store
+    locks = sorted(store.glob(".*.lock"))
+    assert locks
+    for lock in locks:
+        lock.unlink()
+    before = {path: path.stat().st_mtime_ns for path in (store, *store.iterdir())}
+    again = embed(clips, config)
+    assert (again.embedded, again.cached) == (0, 4)
+    assert {path: path.stat().st_mtime_ns for path in (store, *store.iterdir())} == before
+
+
 def test_a_copied_file_is_embedded_once_and_a_changed_one_anew(config, tmp_path):
     clips = read_manifest(write_corpus(tmp_path, clips=3))
     copy = tmp_path / "copy.wav"
