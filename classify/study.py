@@ -29,6 +29,7 @@ from classify.spent import Watch, cost_of
 from classify.splits import OuterFold, fixed_folds, outer_folds
 from classify.storage import Trials, quiet
 from classify.summary import rows_of, select, summarise, systems_of
+from classify.tree_device import tree_device
 from classify.units import Plan, check_names, run_unit, units_of
 from classify.workers import messages
 from embed.manifest import Clip
@@ -144,6 +145,8 @@ def _write(
     draw_layers(summary, out / "figures")
     seconds = {"search": searched, "write": watch.seconds() - searched}
     finished = {"finished": True, "jobs": plan.jobs, "seconds": seconds, "peak_memory": peak_memory()}
+    if any(id.head == "xgboost" for id in studies):
+        finished["xgboost_device"] = tree_device()
     cost = cost_of(plan, select(outcomes), seconds=searched)
     runfolder.write_json(out / runfolder.RUN, {**run, **finished, "cost": cost})
     shutil.rmtree(out / runfolder.OUTCOMES, ignore_errors=True)

@@ -16,6 +16,7 @@ import xgboost
 
 from classify.head import Head, Params
 from classify.sharing import Prep, Shared
+from classify.tree_device import tree_device
 
 BINS = 64
 
@@ -46,7 +47,7 @@ def fit(shared: Shared, prep: Prep, params: Params, values: Sequence[float], see
 
 
 def settings(params: Params, *, classes: int, seed: int) -> Params:
-    """XGBoost's own parameters for one thread."""
+    """XGBoost's own parameters: one thread, and a GPU where there is one."""
     several = {"objective": "multi:softprob", "num_class": classes}
     return {
         **{name: value for name, value in params.items() if name != "class_weight"},
@@ -55,6 +56,8 @@ def settings(params: Params, *, classes: int, seed: int) -> Params:
         "max_bin": BINS,
         "nthread": 1,
         "seed": seed,
+        "device": tree_device(),
+        "verbosity": 0,  # which would tell of every prediction that its rows are not on the GPU
     }
 
 
