@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import nn
@@ -74,6 +74,14 @@ class SpeechClassifier(nn.Module):
             self.backbone.config.apply_spec_augment = augment
             self._counts, self._pooled = None, {}
         return {"logits": self.head(states).float()}
+
+    def train(self, mode: bool = True) -> Self:
+        """As torch's; a batch norm keeps the moments it came with, for those of a batch take in padding."""
+        super().train(mode)
+        for module in self.backbone.modules():
+            if isinstance(module, nn.BatchNorm1d):
+                module.eval()
+        return self
 
     def trained_parameters(self) -> int:
         """How many numbers training may change."""

@@ -12,7 +12,7 @@ from classify.finetune_data import Item, collate
 from classify.finetune_model import SpeechClassifier, masked_mean
 from embed.models import find_model
 from tests.run import tone
-from tests.tiny import FAMILIES, save_tiny
+from tests.tiny import FAMILIES, save_batch_normed, save_tiny
 
 STILL: dict[str, Any] = dict.fromkeys(
     ("layerdrop", "hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout"), 0.0
@@ -74,6 +74,14 @@ def test_a_padded_batch_gives_each_clip_the_logits_and_gradients_it_has_alone(fo
     torch.nn.functional.cross_entropy(each, whole["labels"], reduction="sum").backward()
     assert largest_apart(gradients(model), of_batch) < 1e-4
     assert any(name.startswith("backbone.feature_extractor") for name in of_batch)
+
+
+def test_a_batch_norm_in_front_of_the_blocks_takes_no_padding_in(tmp_path):
+    model = classifier(save_batch_normed(tmp_path / "m", **STILL), freeze="none").train()
+    whole = batch(*SECONDS)
+    together = model(whole["waves"], whole["lengths"])["logits"]
+    each = torch.cat([model(*alone(whole, row))["logits"] for row in range(len(SECONDS))])
+    torch.testing.assert_close(together, each, rtol=1e-4, atol=1e-5)
 
 
 def test_without_the_exact_norm_padding_would_be_heard(folders, monkeypatch):

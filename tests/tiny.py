@@ -38,12 +38,12 @@ def tiny_config(family: str, **changes: Any) -> dict[str, Any]:
     return {**full, **SMALL, **layers, **changes}
 
 
-def save_batch_normed(folder: Path) -> Path:
+def save_batch_normed(folder: Path, **changes: Any) -> Path:
     """A HuBERT with a batch norm before its positional convolution, whose moments are not those of zeros."""
     import torch
     from transformers import AutoModel
 
-    model = AutoModel.from_pretrained(save_tiny(folder, "hubert-group", conv_pos_batch_norm=True))
+    model = AutoModel.from_pretrained(save_tiny(folder, "hubert-group", conv_pos_batch_norm=True, **changes))
     norm = model.encoder.pos_conv_embed.batch_norm
     torch.nn.init.normal_(norm.running_mean)
     torch.nn.init.normal_(norm.bias)
