@@ -50,7 +50,7 @@ def test_what_is_searched_and_its_memory_are_told_before_and_after(whole) -> Non
     )
     told = next(line for line in done.stdout.splitlines() if line.startswith("memory"))
     assert re.search(
-        r"\d MB in the main process and [\d.]+ MB at most in each of 2 workers; .*within 200 MB", told
+        r"\d [MG]B in the main process and [\d.]+ [MG]B at most in each of 2 workers; .*within 200 MB", told
     )
 
 
