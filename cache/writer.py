@@ -13,6 +13,7 @@ from cache.durable import locked, unfinished
 from cache.errors import StoreError
 from cache.flusher import Flusher, PendingClip, refused
 from cache.identity import FRAME, Extraction
+from cache.slab import Slabs
 
 SHARD_BYTES = 32 << 20  # one shard being filled and one being written: 64 MiB in flight at most
 SHARD_SECONDS = 60.0
@@ -38,6 +39,7 @@ class StoreWriter:
         }
         self._presence = ExitStack()
         self._flusher = Flusher(folder, extraction, shard_bytes=SHARD_BYTES, shard_seconds=SHARD_SECONDS)
+        self._slabs = Slabs()
         self._open: PendingClip | None = None
 
     def __enter__(self) -> StoreWriter:
@@ -124,4 +126,4 @@ class StoreWriter:
             stats, width = self._shapes[layer]
             need = f"{self._dtype} {(stats, width) if self._pooled else ('F', width)}"
             raise StoreError(f"layer {layer} is {told}, not {need}", where=str(self._folder))
-        return np.array(rows, order="C")
+        return self._slabs.copy(rows)
