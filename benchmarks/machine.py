@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import resource
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
+from cache.metering import peak_memory
 from embed.opening import describe_device, versions
 
 
@@ -44,8 +44,7 @@ def _synchronise(device: torch.device) -> None:
 
 def peak_mb() -> float:
     """The largest resident memory of this process so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e6 if sys.platform == "darwin" else peak / 1e3
+    return peak_memory(resource.RUSAGE_SELF) / 1e6
 
 
 def report(name: str, values: dict[str, Any], *, device: torch.device) -> None:

@@ -23,7 +23,7 @@ class Slabs:
     def copy(self, array: np.ndarray) -> np.ndarray:
         """The same numbers, C-contiguous."""
         if self._used + array.nbytes > len(self._block):
-            pages = mmap.mmap(-1, max(SLAB_BYTES, array.nbytes, 1))
+            pages = mmap.mmap(-1, max(SLAB_BYTES, array.nbytes))
             self._block, self._used = np.frombuffer(pages, np.uint8), 0
         room = self._block[self._used : self._used + array.nbytes]
         self._used += -(-array.nbytes // 8) * 8  # the next one begins where any number may

@@ -119,6 +119,10 @@ def test_a_study_is_stopped_with_its_workers_at_any_moment(place, tmp_path, dela
     assert not left
 
 
+def ended(program: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+
 def test_before_anybody_listens_it_ends_at_once():
     """As while the commands are put together, outside of any import."""
     program = (
@@ -126,7 +130,7 @@ def test_before_anybody_listens_it_ends_at_once():
         "from cache.interrupts import install\ninstall()\n"
         "os.kill(os.getpid(), signal.SIGINT)\nprint('went on')"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    done = ended(program)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "stopped\n")
 
 
@@ -138,7 +142,7 @@ def test_an_import_that_would_swallow_it_does_not(tmp_path):
         "from cache.interrupts import install, listen\ninstall()\nlisten()\n"
         "try:\n    import slow\nexcept BaseException:\n    pass\nprint('went on')"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    done = ended(program)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "stopped\n")
 
 
@@ -149,5 +153,5 @@ def test_an_interrupt_that_python_drops_still_stops():
         "class Dropped:\n    def __del__(self): os.kill(os.getpid(), signal.SIGINT); print('still')\n"
         "Dropped()\nprint('went on')"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    done = ended(program)
     assert (done.returncode, done.stderr) == (130, "stopped\n")
