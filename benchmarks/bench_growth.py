@@ -29,9 +29,11 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from benchmarks.machine import peak_mb, report
 from classify.config import StudyConfig
 from classify.dataset import Dataset
+from classify.kept import Kept
+from classify.kernels import kernel_bytes
 from classify.outcome import StudyId
 from classify.search import search
-from classify.sharing import Shared, States, anchors, exact_limit
+from classify.sharing import EXACT_CLIPS, Shared, States, anchors
 from classify.splits import Fold, outer_folds
 from classify.storage import quiet
 
@@ -81,28 +83,33 @@ def measure(head: str, clips: int, layers: int, classes: int, *, trials: int) ->
     config = StudyConfig(trials=trials, sampler="random", pruner="none", jobs=1)
     data = made(clips, classes)
     first = outer_folds(data, split="speaker", folds=config.folds, inner_folds=config.inner_folds, seed=0)[0]
-    exact = len(first.outer.train) <= exact_limit(config.memory)
+    rows = len(first.outer.train), len(first.outer.test)
+    exact = rows[0] <= EXACT_CLIPS and kernel_bytes(*rows) <= config.memory
     seconds = 0.0
     for layer in range(layers):
         X = states(data, seed=layer)
         with threadpool_limits(1):
             started = time.process_time()
-            *inner, outer = (share(X, data, fold, exact=exact) for fold in (*first.inner, first.outer))
+            kept = Kept(config.memory)
+            *inner, outer = (
+                share(X, data, fold, exact=exact, kept=kept.part(k))
+                for k, fold in enumerate((*first.inner, first.outer))
+            )
             for _ in search(StudyId(0, str(layer), head), inner, outer, data.y, config, done=[]):
                 pass
             seconds += time.process_time() - started
     return {"seconds": seconds, "exact": exact, "peak_mb": peak_mb()}
 
 
-def share(X: np.ndarray, data: Dataset, fold: Fold, *, exact: bool) -> Shared:
-    """What the trials of one fold share, with the memory that a study in one process gives it."""
+def share(X: np.ndarray, data: Dataset, fold: Fold, *, exact: bool, kept: Kept) -> Shared:
+    """What the trials of one fold share."""
     return Shared(
         (States(lambda: X, STATS, WIDTH, data.speakers),),
         data.y,
         train=fold.train,
         test=fold.test,
         classes=len(data.classes),
-        budget=StudyConfig.memory // (StudyConfig.inner_folds + 2),
+        kept=kept,
         anchors=None if exact else anchors(len(fold.train), seed=0),
     )
 

@@ -39,6 +39,7 @@ from classify import metrics
 from classify.config import StudyConfig
 from classify.dataset import Dataset, join
 from classify.heads import HEADS
+from classify.kept import Kept
 from classify.outcome import StudyId
 from classify.search import PATH_VALUE, TrialDone, search, split_params
 from classify.sharing import Shared, States
@@ -145,20 +146,22 @@ class Bench:
         config = config or self._config
         states = States(lambda: X, self._stats, X.shape[1] // len(self._stats), self._data.speakers)
 
-        def share(fold: Fold) -> Shared:
+        kept = Kept(config.memory)
+
+        def share(fold: Fold, name: str) -> Shared:
             return Shared(
                 (states,),
                 self._data.y,
                 train=fold.train,
                 test=fold.test,
                 classes=len(self._data.classes),
-                budget=config.memory,
+                kept=kept.part(name),
             )
 
         first = self._folds[0]
         id = StudyId(0, layer, head)
-        inner = [share(fold) for fold in first.inner]
-        for message in search(id, inner, share(first.outer), self._data.y, config, done=[]):
+        inner = [share(fold, str(k)) for k, fold in enumerate(first.inner)]
+        for message in search(id, inner, share(first.outer, "outer"), self._data.y, config, done=[]):
             if isinstance(message, TrialDone):
                 yield message.trial
                 if message.trial.number + 1 == config.trials:

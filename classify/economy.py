@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from classify.control_parts import Part, results
+from classify.kept import Kept
 from classify.metrics import uar
 from classify.refitting import Chosen, refit
 from classify.scoring import Scorer
@@ -63,8 +64,8 @@ def _mean(folds: list[list[dict[str, Any]]], name: str, draws: int) -> float:
 def _fold(plan: Plan, chosen: Chosen) -> dict[str, Any]:
     """One outer fold: for each share and draw what was trained on and what was answered."""
     fold, data = plan.folds[chosen.fold].outer, plan.data
-    budget = plan.config.memory // (3 * plan.jobs)
-    layers = states_of(plan, plan.layers_of(chosen.layer), budget=budget)
+    kept = Kept(plan.config.memory // plan.jobs)
+    layers = states_of(plan, plan.layers_of(chosen.layer), kept=kept.part("states"))
     groups = np.arange(len(data)) if data.speakers is None else data.speakers
     shares: list[list[dict[str, Any]]] = []
     for wanted in SHARES:
@@ -74,7 +75,7 @@ def _fold(plan: Plan, chosen: Chosen) -> dict[str, Any]:
             rows = draw(data.y, groups, fold.train, wanted, rng)
             if rows is None:
                 break
-            shared = share(plan, layers, Fold(rows, fold.test), budget=budget)
+            shared = share(plan, layers, Fold(rows, fold.test), kept=kept.part((wanted, number)))
             drawn.append(
                 {
                     "speakers": len(np.unique(groups[rows])),

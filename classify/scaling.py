@@ -19,19 +19,28 @@ NULL = 1e-10  # a variance this much smaller than the largest is rounding in dou
 
 
 def standardise(train: np.ndarray, test: np.ndarray, *, variance: bool) -> tuple[np.ndarray, np.ndarray]:
+    """As `scaled`. Raises InputError where all columns are constant."""
+    ours, others = scaled(train, test, variance=variance)
+    if not ours.any():
+        raise constant()
+    return ours, others
+
+
+def constant() -> InputError:
+    return InputError(
+        "every training clip has the same features", do="nothing can be learnt from these states"
+    )
+
+
+def scaled(train: np.ndarray, test: np.ndarray, *, variance: bool) -> tuple[np.ndarray, np.ndarray]:
     """Both centred on the training rows' mean, and divided by their deviation if `variance`; float32.
 
-    A column that is constant over the training rows becomes zero in both: nothing was learnt about it. Raises
-    InputError where all columns are.
+    A column that is constant over the training rows becomes zero in both: nothing was learnt about it.
     """
     for _ in range(2):  # the mean of float32 rows leaves a rest where it is far larger than the deviation
         mean = train.mean(0, dtype=np.float64).astype(np.float32)
         train, test = train - mean, test - mean
     scale = deviation(train)
-    if not scale.any():
-        raise InputError(
-            "every training clip has the same features", do="nothing can be learnt from these states"
-        )
     factor = (scale > CONSTANT * scale.max()).astype(np.float32)
     if variance:
         np.divide(factor, scale, out=factor, where=factor > 0)
@@ -62,19 +71,21 @@ def by_speaker(X: np.ndarray, speakers: np.ndarray | None) -> np.ndarray:
     return out
 
 
-def principal_axes(train: np.ndarray, count: int) -> np.ndarray:
+def principal_axes(train: np.ndarray, count: int, *, inner: np.ndarray | None = None) -> np.ndarray:
     """(D, min(count, n - 1, D)) float64: the principal axes of centred rows, the largest variance first.
 
-    In double precision, since trees see single columns and neighbouring axes mix easily. Each axis's largest
-    loading is positive, as in scikit-learn's PCA.
+    inner: (n, n) float64 products of the rows, where they are there already. In double precision, since trees
+    see single columns and neighbouring axes mix easily. Each axis's largest loading is positive, as in
+    scikit-learn's PCA.
     """
     n, width = train.shape
     exact = train.astype(np.float64)
-    wide = width > n
     count = min(count, n - 1, width)
-    inner = exact @ exact.T if wide else exact.T @ exact
+    by_rows = inner is not None or width > n
+    if inner is None:
+        inner = exact @ exact.T if by_rows else exact.T @ exact
     values, vectors = leading(inner, count)
-    if wide:
+    if by_rows:
         vectors = (exact.T @ vectors) / np.sqrt(np.maximum(values, NULL * values[0]))
     largest = vectors[np.abs(vectors).argmax(0), np.arange(count)]
     return np.asarray(vectors * np.where(largest < 0, -1, 1))
@@ -97,26 +108,29 @@ def leading(inner: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     return values[::-1], vectors[:, ::-1]
 
 
-def orthogonal_columns(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def orthogonal_columns(
+    train: np.ndarray, test: np.ndarray, *, inner: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """(n, r) and (m, r) float32, r = min(n, D): centred rows turned so that training columns are orthogonal.
 
-    Inner products with training rows stay as they were; the largest column comes first. Single precision is
-    enough to turn by: the turn is orthogonal however well it finds the axes.
+    inner: (n, n) float64 products of the training rows, where they are there already. Inner products with
+    training rows stay as they were; the largest column comes first. Single precision is enough to turn by:
+    the turn is orthogonal however well it finds the axes.
     """
     if train.shape[1] > len(train):
-        train, test = _folded(train, test)
+        train, test = _folded(train, test, inner)
     _, axes = scipy.linalg.eigh(train.T @ train, driver="evd", check_finite=False, overwrite_a=True)
     axes = np.ascontiguousarray(axes[:, ::-1])
     return train @ axes, test @ axes
 
 
-def _folded(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _folded(train: np.ndarray, test: np.ndarray, inner: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """(n, n) and (m, n): rows with the same inner products with training rows, in fewer columns.
 
     With L Lᵀ the training rows' products these are L and, for products k with the training rows, L⁻¹ k.
     """
     exact = train.astype(np.float64)
-    products = exact @ exact.T
+    products = exact @ exact.T if inner is None else inner.copy()
     products.flat[:: len(train) + 1] += NULL * np.trace(products)
     L = scipy.linalg.cholesky(products, lower=True, check_finite=False, overwrite_a=True)
     across = exact @ test.T.astype(np.float64)

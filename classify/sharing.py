@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable, Hashable
 from copy import copy
 from dataclasses import dataclass, replace
@@ -13,7 +12,15 @@ import numpy as np
 
 from classify.config import Scaling
 from classify.kept import Kept
-from classify.scaling import by_speaker, orthogonal_columns, principal_axes, standardise, unit
+from classify.scaling import (
+    by_speaker,
+    constant,
+    orthogonal_columns,
+    principal_axes,
+    scaled,
+    standardise,
+    unit,
+)
 
 if TYPE_CHECKING:
     from classify.frames import Frames
@@ -24,6 +31,7 @@ BOTH = "+"  # joins the names of statistics used side by side
 EXACT_CLIPS = 20_000  # training clips above which a whole kernel is too much for any machine we know
 ANCHORS = 1000
 LEAST_AXES = 64  # principal axes that are found at once
+ROWS_PER_COLUMN = 2  # up to which products of rows are worth making in double precision
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,10 @@ class Prep:
     pca: int = 0
     layer: int = 0
     mix: tuple[float, ...] = ()
+
+    def each(self) -> list[Prep]:
+        """The same with one statistic each."""
+        return [replace(self, stats=name) for name in self.stats.split(BOTH)]
 
 
 def no_frames() -> Frames:
@@ -78,7 +90,7 @@ class Shared:
     among the training rows that kernels are taken with; None for all of them.
 
     Inputs are centred on the training clips' mean, which changes no head's solution (each has a free
-    intercept) and spares rounding. At most `budget` bytes are kept.
+    intercept) and spares rounding. What is made is kept in `kept`, which folds may share by parts.
     """
 
     def __init__(
@@ -89,23 +101,45 @@ class Shared:
         train: np.ndarray,
         test: np.ndarray,
         classes: int,
-        budget: int,
+        kept: Kept,
         anchors: np.ndarray | None = None,
     ) -> None:
         self.layers, self.train, self.test, self.classes = layers, train, test, classes
         self.y, self.anchors = y[train], anchors
         self.labels = ""  # tells classes apart in what is kept; see `relabelled`
-        self._kept = Kept(budget)
+        self._kept = kept
 
     def arrays(self, prep: Prep) -> tuple[np.ndarray, np.ndarray]:
-        """(n, d) and (m, d) float32: the training and test clips' inputs."""
-        return self.keep(("arrays", prep), lambda: self._arrays(prep))
+        """(n, d) and (m, d) float32: the training and test clips' inputs.
+
+        Raises InputError where all training clips have the same.
+        """
+        if prep.pca or prep.scaling == "l2" or BOTH in prep.stats:
+            return self.keep(("arrays", prep), lambda: self._arrays(prep))
+        train, test, varies = self._scaled(prep)
+        if not varies:
+            raise constant()
+        return train, test
+
+    def scaled(self, prep: Prep) -> tuple[np.ndarray, np.ndarray]:
+        """As `arrays` for one statistic without principal components; zeros where it is constant."""
+        return self._scaled(prep)[:2]
+
+    def inner(self, prep: Prep) -> np.ndarray | None:
+        """(n, n) float64: the training rows' inner products; None where rows are too many for it to pay.
+
+        Kernels, principal axes and bases come from them: they are made once, each statistic's on its own.
+        """
+        few = len(self.train) <= ROWS_PER_COLUMN * self.layers[prep.layer].width
+        if prep.pca or prep.scaling == "l2" or self.anchors is not None or not few:
+            return None
+        return self._inner(prep)
 
     def basis(self, prep: Prep) -> tuple[np.ndarray, np.ndarray]:
         """(n, r) and (m, r) float32, r ≤ n: the inputs turned so that the training columns are orthogonal."""
         if prep.pca:
             return self.arrays(prep)
-        return self.keep(("basis", prep), lambda: orthogonal_columns(*self.arrays(prep)))
+        return self.keep(("basis", prep), lambda: self._basis(prep))
 
     def power(self, prep: Prep) -> float:
         """The training clips' mean squared length: the sum of the inputs' variances.
@@ -119,20 +153,6 @@ class Shared:
 
         return self.keep(("power", prep), make)
 
-    def gram(self, prep: Prep) -> tuple[np.ndarray, np.ndarray]:
-        """(n, a) and (m, a) float32: inner products with the anchors, divided by `power`.
-
-        Of a mix, the layers' weighted sum.
-        """
-        return self._kernel("gram", prep, self._gram)
-
-    def distances(self, prep: Prep) -> tuple[np.ndarray, np.ndarray]:
-        """(n, a) and (m, a) float32: squared distances to the anchors, divided by `power`.
-
-        Of a mix, the layers' weighted sum.
-        """
-        return self._kernel("distances", prep, self._distances)
-
     def weights(self, kind: str) -> np.ndarray:
         """(n,) weights of the training rows: `none`, one each; `balanced`, as much for each class in all."""
         if kind == "none":
@@ -143,6 +163,10 @@ class Shared:
         """What `make` gave for `key` before, or gives now; see `Kept`."""
         return self._kept.get(key, make, size=size)
 
+    def make_room(self, nbytes: int) -> None:
+        """Before something large is made; see `Kept`."""
+        self._kept.make_room(nbytes)
+
     def relabelled(self, y: np.ndarray) -> Shared:
         """The same rows with other classes, y (N,); what does not hang on classes is made once for both."""
         other = copy(self)
@@ -150,45 +174,8 @@ class Shared:
         other.labels = hashlib.sha256(other.y.tobytes()).hexdigest()
         return other
 
-    def _kernel(
-        self, name: str, prep: Prep, make: Callable[[Prep], tuple[np.ndarray, np.ndarray]]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        if not prep.mix:
-            return self.keep((name, prep), lambda: make(prep))
-        sums: list[np.ndarray] = []
-        for layer, weight in enumerate(prep.mix):
-            single = replace(prep, layer=layer, mix=())
-            parts = [np.float32(weight) * part for part in self._kernel(name, single, make)]
-            sums = (
-                parts
-                if not sums
-                else [np.add(total, part, out=total) for total, part in zip(sums, parts, strict=True)]
-            )
-        return sums[0], sums[1]
-
-    def _gram(self, prep: Prep) -> tuple[np.ndarray, np.ndarray]:
-        train, test = self.arrays(prep)
-        anchors = self._anchored(train)
-        products = train @ anchors.T, test @ anchors.T
-        for part in products:
-            part *= np.float32(1 / self.power(prep))
-        return products
-
-    def _distances(self, prep: Prep) -> tuple[np.ndarray, np.ndarray]:
-        train, test = self.arrays(prep)
-        power = np.float32(self.power(prep))
-        own, other = (np.einsum("ij,ij->i", rows, rows) / power for rows in (train, test))
-        at = self._anchored(own)
-        near, far = (np.float32(-2) * products for products in self.gram(prep))
-        for lengths, distances in ((own, near), (other, far)):
-            distances += lengths[:, None]
-            distances += at
-            np.maximum(distances, 0, out=distances)
-        if self.anchors is None:
-            np.fill_diagonal(near, 0)
-        return near, far
-
-    def _anchored(self, rows: np.ndarray) -> np.ndarray:
+    def anchored(self, rows: np.ndarray) -> np.ndarray:
+        """Those of the training rows that kernels are taken with."""
         return rows if self.anchors is None else rows[self.anchors]
 
     def _arrays(self, prep: Prep) -> tuple[np.ndarray, np.ndarray]:
@@ -199,25 +186,42 @@ class Shared:
             whole = replace(prep, pca=0)
             train, test = self.arrays(whole)
             count = max(prep.pca, LEAST_AXES)  # those of fewer are among those of more
-            axes = self.keep(("axes", whole, count), lambda: principal_axes(train, count))[:, : prep.pca]
+            axes = self.keep(("axes", whole, count), lambda: self._axes(whole, count))[:, : prep.pca]
             # In double precision: a value that rounding moves across a bin's edge can grow another tree.
             return (train @ axes).astype(np.float32), (test @ axes).astype(np.float32)
-        states = self.layers[prep.layer]
-        columns = states.columns(prep.stats)
-        if prep.scaling == "speaker":
-            key = ("speaker", prep.stats, prep.layer)
-            columns = self.keep(key, lambda: by_speaker(columns, states.speakers))
-        return standardise(columns[self.train], columns[self.test], variance=prep.scaling != "none")
+        parts = [self._scaled(part) for part in prep.each()]
+        if not any(varies for *_, varies in parts):
+            raise constant()
+        return np.hstack([train for train, *_ in parts]), np.hstack([test for _, test, _ in parts])
 
+    def _scaled(self, prep: Prep) -> tuple[np.ndarray, np.ndarray, bool]:
+        """One statistic's training and test rows, and whether the training rows differ."""
 
-def kernel_bytes(rows: int) -> int:
-    """What a whole kernel of so many training clips takes: single precision, and double for the solver."""
-    return 16 * rows * rows
+        def make() -> tuple[np.ndarray, np.ndarray, bool]:
+            states = self.layers[prep.layer]
+            columns = states.columns(prep.stats)
+            if prep.scaling == "speaker":
+                columns = by_speaker(columns, states.speakers)
+            train, test = scaled(columns[self.train], columns[self.test], variance=prep.scaling != "none")
+            return train, test, bool(train.any())
 
+        return self.keep(("scaled", prep), make)
 
-def exact_limit(memory: int) -> int:
-    """The most training clips whose whole kernel is used, if `memory` bytes may be kept."""
-    return min(EXACT_CLIPS, math.isqrt(memory // kernel_bytes(1)))
+    def _inner(self, prep: Prep) -> np.ndarray:
+        def make() -> np.ndarray:
+            if BOTH in prep.stats:
+                return np.sum([self._inner(part) for part in prep.each()], axis=0)
+            exact = self.scaled(prep)[0].astype(np.float64)
+            return exact @ exact.T
+
+        found: np.ndarray = self.keep(("inner", prep), make)
+        return found
+
+    def _axes(self, whole: Prep, count: int) -> np.ndarray:
+        return principal_axes(self.arrays(whole)[0], count, inner=self.inner(whole))
+
+    def _basis(self, prep: Prep) -> tuple[np.ndarray, np.ndarray]:
+        return orthogonal_columns(*self.arrays(prep), inner=self.inner(prep))
 
 
 def anchors(rows: int, *, seed: int) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from classify.control_parts import Part, results
+from classify.kept import Kept
 from classify.metrics import uar
 from classify.paired import differences
 from classify.refitting import Chosen, answered, each_fold, refit
@@ -54,8 +55,9 @@ def shuffled_labels(out: Path, folder: Path, plan: Plan, chosen: list[Chosen]) -
 def _fold(plan: Plan, chosen: Chosen, shuffles: int) -> dict[str, Any]:
     """One outer fold: the classes given to its test rows after each shuffle."""
     fold, data = plan.folds[chosen.fold].outer, plan.data
-    budget = plan.config.memory // (3 * plan.jobs)
-    shared = share(plan, states_of(plan, plan.layers_of(chosen.layer), budget=budget), fold, budget=budget)
+    kept = Kept(plan.config.memory // plan.jobs)
+    layers = states_of(plan, plan.layers_of(chosen.layer), kept=kept.part("states"))
+    shared = share(plan, layers, fold, kept=kept.part("fold"))
     groups = np.zeros(len(data), np.int64) if data.speakers is None else data.speakers
     predicted = []
     for number in range(shuffles):

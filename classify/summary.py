@@ -9,13 +9,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from cache.space import human
 from classify.config import CORPUS, Metric
 from classify.dataset import Dataset
 from classify.heads import HEADS
 from classify.outcome import Outcome, StudyId
 from classify.runfolder import SELECTED, Row
 from classify.scoring import Chosen, Scorer
-from classify.sharing import ANCHORS, exact_limit
+from classify.sharing import ANCHORS, EXACT_CLIPS
 from classify.splits import OuterFold, shared_speakers
 from classify.units import Plan
 
@@ -208,11 +209,13 @@ def approximated(plan: Plan) -> list[str]:
     """That kernels are not taken with every training clip, where that is so, and why."""
     if plan.exact or not any(HEADS[head].kernel for head in plan.config.heads):
         return []
-    limit = exact_limit(plan.config.memory)
-    return [
-        f"{plan.largest} training clips are too many for whole kernels (limit {limit} with this memory): "
-        f"kernels are approximated with {min(ANCHORS, plan.largest)} of them (Nyström)"
-    ]
+    if plan.largest > EXACT_CLIPS:
+        why = f"more than {EXACT_CLIPS} training clips"
+    else:
+        needed, memory = human(plan.kernels), human(plan.config.memory)
+        why = f"with {plan.largest} training clips they take {needed}, and --memory is {memory}"
+    count = min(ANCHORS, plan.largest)
+    return [f"kernels are approximated with {count} training clips, not taken with all (Nyström): {why}"]
 
 
 def _data(data: Dataset) -> dict[str, Any]:

@@ -16,9 +16,10 @@ from classify.dataset import Dataset
 from classify.frames import Frames, read_frames
 from classify.heads import HEADS
 from classify.kept import Kept
+from classify.kernels import kernel_bytes
 from classify.outcome import Outcome, StudyId
 from classify.search import TrialDone, search
-from classify.sharing import Shared, States, anchors, exact_limit, kernel_bytes
+from classify.sharing import EXACT_CLIPS, Shared, States, anchors
 from classify.splits import Fold, OuterFold
 from classify.storage import quiet
 from classify.workers import job_count
@@ -43,8 +44,13 @@ class Plan:
 
     @property
     def exact(self) -> bool:
-        """Whether kernels are taken with every training clip."""
-        return self.largest <= exact_limit(self.config.memory)
+        """Whether kernels are taken with every training clip: not too many, and their memory is allowed."""
+        return self.largest <= EXACT_CLIPS and self.kernels <= self.config.memory
+
+    @property
+    def kernels(self) -> int:
+        """Bytes that whole kernels of the largest outer fold take."""
+        return max(kernel_bytes(len(fold.outer.train), len(fold.outer.test)) for fold in self.folds)
 
     @property
     def jobs(self) -> int:
@@ -52,7 +58,7 @@ class Plan:
         jobs = job_count(self.config.jobs)
         if not self.exact or not any(HEADS[head].kernel for head in self.config.heads):
             return jobs
-        return max(1, min(jobs, self.config.memory // kernel_bytes(self.largest)))
+        return max(1, min(jobs, self.config.memory // self.kernels))
 
     def layers_of(self, layer: str) -> tuple[str, ...]:
         """The store's layers behind a study's layer: itself, or all of a mix."""
@@ -119,12 +125,10 @@ def run_unit(unit: Unit) -> Iterator[TrialDone | Outcome]:
     plan, data, config = unit.plan, unit.plan.data, unit.plan.config
     first = unit.studies[0]
     nested = plan.folds[first.fold]
-    budget = unit.memory // (
-        len(nested.inner) + 2
-    )  # the inner folds, the outer one, and the states themselves
-    layers = states_of(plan, plan.layers_of(first.layer), budget=budget)
-    inner = [share(plan, layers, fold, budget=budget) for fold in nested.inner]
-    outer = share(plan, layers, nested.outer, budget=budget)
+    kept = Kept(unit.memory)
+    layers = states_of(plan, plan.layers_of(first.layer), kept=kept.part("states"))
+    inner = [share(plan, layers, fold, kept=kept.part(k)) for k, fold in enumerate(nested.inner)]
+    outer = share(plan, layers, nested.outer, kept=kept.part("outer"))
     for id in unit.studies:
         deadline = None if unit.seconds is None else time.monotonic() + unit.seconds
         try:
@@ -134,22 +138,21 @@ def run_unit(unit: Unit) -> Iterator[TrialDone | Outcome]:
             raise InputError(error.what, where=where, do=f"{error.do}; {OTHER_LAYERS}") from error
 
 
-def share(plan: Plan, layers: tuple[States, ...], fold: Fold, *, budget: int) -> Shared:
-    """What all fits on one fold share; at most `budget` bytes are kept."""
+def share(plan: Plan, layers: tuple[States, ...], fold: Fold, *, kept: Kept) -> Shared:
+    """What all fits on one fold share, made once and kept in `kept`."""
     return Shared(
         layers,
         plan.data.y,
         train=fold.train,
         test=fold.test,
         classes=len(plan.data.classes),
-        budget=budget,
+        kept=kept,
         anchors=None if plan.exact else anchors(len(fold.train), seed=plan.config.seed),
     )
 
 
-def states_of(plan: Plan, names: Sequence[str], *, budget: int) -> tuple[States, ...]:
+def states_of(plan: Plan, names: Sequence[str], *, kept: Kept) -> tuple[States, ...]:
     """Layers that are read when they are needed: those of a mix may be more than memory holds."""
-    kept = Kept(budget)
     store, keys = plan.store, plan.data.keys
     stats = plan.config.stats or store.extraction.stats
 
@@ -157,7 +160,8 @@ def states_of(plan: Plan, names: Sequence[str], *, budget: int) -> tuple[States,
         return lambda: kept.get(name, lambda: store.layer(name, keys, stats=stats))
 
     def reader(name: str) -> Callable[[], Frames]:
-        return lambda: kept.get(name, lambda: read_frames(store, name, keys, budget=kept.budget))
+        half = kept.budget // 2  # the rest is for what is made of them
+        return lambda: kept.get(name, lambda: read_frames(store, name, keys, budget=half))
 
     return tuple(
         States(loader(name), stats, store.extraction.width(name), plan.data.speakers, reader(name))

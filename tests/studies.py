@@ -10,6 +10,7 @@ from cache.digests import Digests
 from cache.identity import FRAME, clip_key
 from cache.store import FeatureStore
 from classify.dataset import Dataset
+from classify.kept import Kept
 from classify.sharing import Shared, States
 from embed.manifest import Clip
 from tests.stores import extraction
@@ -126,5 +127,5 @@ def made_shared(
     X = (X * scale + 3 * scale).astype(np.float32)
     train, test = np.arange(rows * 2 // 3), np.arange(rows * 2 // 3, rows)
     states = States(lambda: X, ("mean", "std"), width, np.arange(rows) % 8)
-    shared = Shared((states,), y, train=train, test=test, classes=classes, budget=1 << 30)
+    shared = Shared((states,), y, train=train, test=test, classes=classes, kept=Kept(1 << 30))
     return shared, X, y

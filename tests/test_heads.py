@@ -5,10 +5,13 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+from sklearn.svm import SVC
 
 from benchmarks.plain import EXACT, Plain, power, preparation
 from classify.heads import HEADS
+from classify.kept import Kept
 from classify.sharing import Prep, Shared
+from classify.svm import decision, kernel
 from tests.studies import made_shared
 
 LOGREG: list[dict[str, Any]] = [
@@ -77,8 +80,19 @@ def test_a_path_may_be_given_in_any_order() -> None:
     np.testing.assert_array_equal(rising[0], falling[1])
 
 
-@pytest.mark.parametrize("kernel", ["rbf", "linear"])
-def test_nystroem_comes_close_to_the_whole_kernel(kernel: str) -> None:
+@pytest.mark.parametrize("classes", [2, 3, 6])
+def test_scores_of_an_svm_are_scikit_learns(classes: int) -> None:
+    shared, _, _ = made_shared(rows=300, classes=classes)
+    own, other = kernel(shared, Prep("mean", "standard"), {"kernel": "rbf", "gamma": 0.7})
+    svc = SVC(kernel="precomputed", C=2.0).fit(own, shared.y)
+    expected = svc.decision_function(other)
+    found = decision(svc, other)
+    np.testing.assert_allclose(found[:, 1] if classes == 2 else found, expected, atol=1e-9)
+    np.testing.assert_array_equal(found.argmax(1), expected > 0 if classes == 2 else expected.argmax(1))
+
+
+@pytest.mark.parametrize("name", ["rbf", "linear"])
+def test_nystroem_comes_close_to_the_whole_kernel(name: str) -> None:
     exact, _, y = made_shared(rows=900, signal=1.5)
     near = Shared(
         exact.layers,
@@ -86,10 +100,10 @@ def test_nystroem_comes_close_to_the_whole_kernel(kernel: str) -> None:
         train=exact.train,
         test=exact.test,
         classes=3,
-        budget=1 << 30,
+        kept=Kept(1 << 30),
         anchors=np.arange(0, len(exact.train), 2),
     )
-    params = {"kernel": kernel, "C": 3.0, "gamma": 0.5, "class_weight": "balanced"}
+    params = {"kernel": name, "C": 3.0, "gamma": 0.5, "class_weight": "balanced"}
     prep = Prep("mean+std", "standard")
     truth = y[exact.test]
     whole, approximate = (

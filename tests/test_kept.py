@@ -29,6 +29,24 @@ def test_what_was_not_used_for_longest_goes_first() -> None:
     assert made[4:] == ["huge"]
 
 
+def test_parts_have_keys_of_their_own_and_one_budget() -> None:
+    kept = Kept(100)
+    one, other = kept.part("one"), kept.part("other")
+    assert one.get("a", lambda: "one's", size=60) == "one's"
+    assert other.get("a", lambda: "other's", size=30) == "other's"
+    assert one.get("a", lambda: "anew") == "one's"
+    one.part("other").get("a", lambda: "of a part of a part", size=60)
+    assert other.get("a", lambda: "anew") == "anew"
+
+
+def test_room_is_made_before_something_large_is() -> None:
+    kept = Kept(100)
+    for name in "abc":
+        kept.get(name, str, size=30)
+    kept.make_room(50)
+    assert [kept.get(name, lambda: "anew", size=0) for name in "abc"] == ["anew", "anew", ""]
+
+
 def test_sizes_are_of_arrays_tuples_or_as_told() -> None:
     kept = Kept(100)
     pair = kept.get("pair", lambda: (np.zeros(40, np.uint8), np.zeros(40, np.uint8)))

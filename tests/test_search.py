@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from classify.config import StudyConfig
 from classify.heads import HEADS
+from classify.kept import Kept
 from classify.outcome import Outcome, StudyId
 from classify.search import TrialDone, mix_weights, search, split_params
 from classify.sharing import Prep, Shared, States
@@ -28,7 +29,7 @@ def folds(
     halves = np.array_split(whole.train, 2)
 
     def share(train: np.ndarray, test: np.ndarray) -> Shared:
-        return Shared((states,) * layers, y, train=train, test=test, classes=3, budget=1 << 28)
+        return Shared((states,) * layers, y, train=train, test=test, classes=3, kept=Kept(1 << 28))
 
     inner = [share(halves[0], halves[1]), share(halves[1], halves[0])]
     return inner, share(whole.train, whole.test), y

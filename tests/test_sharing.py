@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from sklearn.metrics.pairwise import euclidean_distances
 
-from classify.sharing import EXACT_CLIPS, Prep, Shared, States, anchors, exact_limit, kernel_bytes
+from classify.kept import Kept
+from classify.sharing import Prep, Shared, States, anchors
 from tests.studies import made_shared
 
 PREP = Prep("mean+std", "standard")
@@ -31,24 +31,10 @@ def test_the_test_rows_do_not_change_what_training_rows_become() -> None:
         train=shared.train,
         test=shared.test,
         classes=3,
-        budget=1 << 20,
+        kept=Kept(1 << 20),
     )
     for prep in (PREP, Prep("std", "l2"), Prep("mean", "none"), Prep("mean", "standard", 3)):
         np.testing.assert_array_equal(shared.arrays(prep)[0], again.arrays(prep)[0])
-        np.testing.assert_array_equal(shared.gram(prep)[0], again.gram(prep)[0])
-
-
-@pytest.mark.parametrize("prep", [PREP, Prep("std", "l2"), Prep("mean", "standard", 4)])
-def test_kernels_are_products_and_distances_over_power(prep: Prep) -> None:
-    shared, _, _ = made_shared()
-    train, test = (part.astype(np.float64) for part in shared.arrays(prep))
-    power = (train**2).sum() / len(train)
-    assert shared.power(prep) == pytest.approx(power, rel=1e-5)
-    np.testing.assert_allclose(shared.gram(prep)[0], train @ train.T / power, atol=1e-4)
-    np.testing.assert_allclose(shared.gram(prep)[1], test @ train.T / power, atol=1e-4)
-    near, far = shared.distances(prep)
-    np.testing.assert_allclose(near, euclidean_distances(train, squared=True) / power, atol=1e-4)
-    np.testing.assert_allclose(far, euclidean_distances(test, train, squared=True) / power, atol=1e-4)
 
 
 @pytest.mark.parametrize("width", [10, 40])
@@ -67,26 +53,9 @@ def test_fewer_components_are_the_first_of_more() -> None:
     np.testing.assert_allclose(few, more[:, :5], atol=1e-5)
 
 
-def test_a_mix_is_the_weighted_sum_of_its_layers() -> None:
-    shared, _, y = made_shared(seed=1)
-    other, _, _ = made_shared(seed=2)
-    mixed = Shared(
-        (*shared.layers, *other.layers), y, train=shared.train, test=shared.test, classes=3, budget=1 << 30
-    )
-    prep = replace(PREP, mix=(0.25, 0.75))
-    first, second = mixed.gram(PREP), mixed.gram(replace(PREP, layer=1))
-    for _ in range(2):  # the second time from what was kept, which the sum must not have changed
-        for part in (0, 1):
-            np.testing.assert_allclose(
-                mixed.gram(prep)[part], 0.25 * first[part] + 0.75 * second[part], atol=1e-5
-            )
-    np.testing.assert_array_equal(mixed.gram(PREP)[0], shared.gram(PREP)[0])
-    assert np.diagonal(mixed.distances(prep)[0]).max() == 0
-
-
 def test_arrays_are_made_once() -> None:
     shared, _, _ = made_shared()
-    assert shared.gram(PREP)[0] is shared.gram(PREP)[0]
+    assert shared.arrays(PREP)[0] is shared.arrays(PREP)[0]
 
 
 def test_balanced_weights_give_every_class_the_same_share() -> None:
@@ -97,26 +66,8 @@ def test_balanced_weights_give_every_class_the_same_share() -> None:
     np.testing.assert_array_equal(shared.weights("none"), 1)
 
 
-def test_whole_kernels_are_for_what_memory_holds_and_never_above_twenty_thousand_clips() -> None:
-    assert kernel_bytes(exact_limit(1 << 30)) <= 1 << 30
-    assert exact_limit(1 << 50) == EXACT_CLIPS == 20_000
+def test_anchors_are_places_drawn_once() -> None:
     places = anchors(30_000, seed=0)
     assert len(places) == len(set(places)) == 1000
     np.testing.assert_array_equal(places, anchors(30_000, seed=0))
     assert len(anchors(300, seed=0)) == 300
-
-
-def test_kernels_with_anchors_are_columns_of_the_whole_ones() -> None:
-    shared, _, y = made_shared()
-    few = Shared(
-        shared.layers,
-        y,
-        train=shared.train,
-        test=shared.test,
-        classes=3,
-        budget=1 << 30,
-        anchors=np.array([3, 10, 50]),
-    )
-    for whole, columns in ((shared.gram, few.gram), (shared.distances, few.distances)):
-        for part in (0, 1):
-            np.testing.assert_allclose(columns(PREP)[part], whole(PREP)[part][:, [3, 10, 50]], atol=1e-4)

@@ -231,10 +231,10 @@ def test_large_training_parts_are_told_to_be_approximated(
     corpus: tuple[list[Clip], FeatureStore], tmp_path: Path
 ) -> None:
     clips, store = corpus
-    config = replace(CONFIG, trials=1, heads=("svm",), layers=("1",), memory=16 * 40 * 40)
+    config = replace(CONFIG, trials=1, heads=("svm",), layers=("1",), memory=70_000)
     summary = json.loads((run_study(clips, store, tmp_path / "run", config) / "summary.json").read_text())
-    assert "48 training clips are too many for whole kernels (limit 40" in summary["notes"][0]
-    assert "approximated with 48 of them" in summary["notes"][0]
+    assert "approximated with 48 training clips, not taken with all (Nyström)" in summary["notes"][0]
+    assert "with 48 training clips they take 82.9 kB, and --memory is 70 kB" in summary["notes"][0]
 
 
 @pytest.mark.parametrize(
