@@ -12,6 +12,7 @@ from contextlib import suppress
 from errno import EINVAL
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
+from struct import pack, unpack
 
 NAME = "digests.db"
 BATCH = 512  # files between two commits: what a kill can lose
@@ -20,7 +21,7 @@ SETTLED = 2_000_000_000  # ns; a younger file may change again within one tick o
 TABLE = """CREATE TABLE IF NOT EXISTS digests
     (path BLOB PRIMARY KEY, size INTEGER, mtime INTEGER, ctime INTEGER, digest TEXT) WITHOUT ROWID"""
 
-Stamp = tuple[int, int, int]  # size, mtime and ctime (ns): what a change of a file shows in
+Stamp = bytes  # size, mtime and ctime (ns) in 24 bytes: what a change of a file shows in
 
 
 class Digests:
@@ -75,12 +76,16 @@ class Digests:
             row = self._memory.execute(
                 "SELECT size, mtime, ctime, digest FROM digests WHERE path = ?", (_name(path),)
             ).fetchone()
-            if row is not None and row[:3] == _stamp(path.stat()):
+            if row is not None and pack(">3q", *row[:3]) == _stamp(path.stat()):
                 return str(row[3])
         return None
 
     def _remember(self, fresh: dict[Path, tuple[str | OSError, Stamp | None]]) -> None:
-        rows = [(_name(path), *stamp, digest) for path, (digest, stamp) in fresh.items() if stamp is not None]
+        rows = [
+            (_name(path), *unpack(">3q", stamp), digest)
+            for path, (digest, stamp) in fresh.items()
+            if stamp is not None
+        ]
         if self._memory is None or not rows:
             return
         with suppress(sqlite3.Error), self._memory:
@@ -142,7 +147,7 @@ def _settled(stat: os.stat_result) -> bool:
 
 
 def _stamp(stat: os.stat_result) -> Stamp:
-    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+    return pack(">3q", stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
 
 
 def _name(path: Path) -> bytes:

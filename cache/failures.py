@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,16 +78,25 @@ def reasons(folder: Path, clips: Sequence[Located], keys: Sequence[str | OSError
     return found
 
 
-def update(folder: Path, *, failed: Mapping[FailureId, Failure], succeeded: Iterable[FailureId]) -> None:
-    """Add and replace failures, and forget those that have succeeded since; atomic among many processes.
+def update(folder: Path, *, failed: Mapping[FailureId, Failure], succeeded: Sequence[Located]) -> None:
+    """Add and replace failures, and forget the clips that have succeeded since; atomic among many processes.
 
     Where that changes nothing, nothing is written. Raises StoreError where the table cannot be written.
     """
-    gone = set(succeeded) - failed.keys()
 
     def changed(before: Mapping[FailureId, Failure]) -> dict[FailureId, Failure]:
-        return {i: failure for i, failure in {**before, **failed}.items() if i not in gone}
+        gone = before.keys() & map(name, succeeded) if before else set()
+        return {**{id: failure for id, failure in before.items() if id not in gone}, **failed}
 
+    _change(folder, changed)
+
+
+def forget(folder: Path, ids: Collection[FailureId]) -> None:
+    """Take these out of the table. Raises StoreError as `update`."""
+    _change(folder, lambda before: {id: failure for id, failure in before.items() if id not in ids})
+
+
+def _change(folder: Path, changed: Callable[[Mapping[FailureId, Failure]], dict[FailureId, Failure]]) -> None:
     before = read(folder)
     if changed(before) == before:
         return

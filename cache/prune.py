@@ -131,7 +131,7 @@ def apply(plan: PrunePlan) -> None:
                 _remove_store(planned)
             else:
                 _remove_clips(store, planned, plan.keep)
-                failures.update(planned.folder, failed={}, succeeded=planned.failures)
+                failures.forget(planned.folder, planned.failures)
 
 
 def _plan_store(store: FeatureStore, keep: np.ndarray | None, forgotten: tuple[FailureId, ...]) -> StorePlan:

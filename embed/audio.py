@@ -27,7 +27,7 @@ _ROUNDING = 0.005  # seconds a segment's end may exceed its file: labels are rou
 _BLOCK = 30 * RATE  # samples at RATE decoded at a time where a whole clip is streamed
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Sound:
     """What a file's header and a clip's segment say; `begin` and `stop` in the file's own samples."""
 
@@ -112,8 +112,7 @@ def read(clip: Clip, sound: Sound, *, begin: int = 0, stop: int | None = None) -
 def read_windows(clip: Clip, sound: Sound, spans: Sequence[tuple[int, int]]) -> Iterator[np.ndarray]:
     """What `read` gives for each (begin, stop) of a long clip in turn, from a file opened once.
 
-    Takes time in proportion to the clip's length in every format, where single reads of an Ogg file each
-    decode it from its start.
+    Takes time in proportion to the clip's length in every format.
     """
     with opened(clip) as decoder:
         for begin, stop in spans:

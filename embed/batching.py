@@ -12,7 +12,7 @@ from dataclasses import dataclass
 GRID = 800  # samples; a twentieth of a second at 16 kHz
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Window:
     """A stretch of a clip that goes through the model in one piece.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import soundfile
@@ -13,6 +13,7 @@ import soundfile
 from cache.errors import ClipError
 from embed.headers import missing_bytes, uncounted_mp3_samples
 from embed.manifest import Clip
+from embed.ogg import spliced
 
 _SKIP = 1 << 18  # samples decoded at a time where they are only passed over or counted
 _RUN_UP = 2  # seconds of MP3 decoded ahead of a place: more than the frames before it can reach into it
@@ -33,11 +34,10 @@ def opened(clip: Clip) -> Iterator[Decoder]:
             raise fault(clip, "is not a file")
         if status.st_size == 0:
             raise fault(clip, "empty (zero bytes)")
-        with (
-            clip.path.open("rb", buffering=0) as raw,
-            _Forward(raw.fileno(), closefd=False) as file,
-        ):
-            yield Decoder(clip, file)
+        with ExitStack() as open_files:
+            raw = open_files.enter_context(clip.path.open("rb", buffering=0))
+            file = open_files.enter_context(_Forward(raw.fileno(), closefd=False))
+            yield Decoder(clip, file, open_files)
     except OSError as error:
         raise fault(clip, f"cannot be read ({(error.strerror or str(error)).lower()})") from error
     except soundfile.LibsndfileError as error:
@@ -63,8 +63,10 @@ class Decoder:
     overlap by the reach of the resampling filter.
     """
 
-    def __init__(self, clip: Clip, file: _Forward) -> None:
+    def __init__(self, clip: Clip, file: _Forward, open_files: ExitStack) -> None:
         self.clip, self.file = clip, file
+        self._source = file  # what is decoded: the file, or a part of it
+        self._part = open_files.enter_context(ExitStack())
         self._low, self._high = math.inf, -math.inf  # of the samples read so far
         self._at = 0  # the file's position, where `_latest` ends
         self._latest = np.empty(0, np.float32)
@@ -113,9 +115,12 @@ class Decoder:
         return samples
 
     def _move(self, begin: int) -> None:
-        if self.file.format == "OGG" or not soundfile.SoundFile.seekable(self.file):
-            # libsndfile's seeking in Ogg can end up hundreds of samples off (its issue 885); in some WAV
-            # files, such as GSM 6.10 of telephones, it has none.
+        ogg, near = self.file.format == "OGG", self._at <= begin <= self._at + _SKIP
+        if ogg and not near and self._splice(begin):
+            start = self._at
+        elif ogg or not soundfile.SoundFile.seekable(self.file):
+            # libsndfile's seeking in Ogg is not to be relied on (see `embed.ogg`); in some WAV files, such as
+            # GSM 6.10 of telephones, it has none.
             start = self._at if self._at <= begin else 0
         elif self.file.format == "MP3":
             # Frames borrow bits from earlier ones, so decoding must be well under way before `begin`.
@@ -123,15 +128,31 @@ class Decoder:
         else:
             start = begin
         if start != self._at:
+            self._source = self.file
             self._at = self.file.seek(start)
         while self._at < begin:
             self._decode(min(_SKIP, begin - self._at))
         self._latest = self._latest[:0]
 
+    def _splice(self, begin: int) -> bool:
+        """Decode from shortly before `begin` on, if that can be had."""
+        self._part.close()
+        self._source = self.file
+        raw = self._part.enter_context(self.clip.path.open("rb"))
+        part = spliced(raw, self.file.subtype, begin, self.file.samplerate)
+        if part is not None:
+            source = self._part.enter_context(_Forward(part))
+            first = part.first(self.file.frames - source.frames, self.file.samplerate)
+            if first is not None and first <= begin:
+                self._source, self._at = source, first
+                return True
+        self._at = self.file.seek(0)
+        return False
+
     def _decode(self, count: int) -> np.ndarray:
         """The next `count` samples, channels averaged."""
         try:
-            samples = self.file.read(count, dtype="float32", always_2d=True)
+            samples = self._source.read(count, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
             told = f"truncated or damaged: decoding fails ({_reason(error)})"
             raise fault(self.clip, told) from error

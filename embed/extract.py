@@ -83,6 +83,7 @@ def embed(clips: Sequence[Clip], config: EmbedConfig, *, report: Report | None =
     backbone, extraction = open_backbone(config)
     meter = DeviceMeter(backbone.device, began=began)
     store = FeatureStore.create(config.cache, extraction)
+    failure_list.read(store.folder)  # a damaged one is told now, not after hours
     todo = find_missing(clips, store, config)
     require_space(store.folder, estimate_bytes(extraction, clips=len(todo.keys), seconds=todo.seconds))
     summary = run(todo, backbone, extraction, store, config, report=report)
@@ -144,7 +145,8 @@ def run(
         def tell(errors: Iterable[tuple[int, ClipError]]) -> None:
             for index, error in errors:
                 collector.drop(index)
-                failures.update(dict.fromkeys(todo.ids[index], Failure(error.reason, todo.keys[index])))
+                names = map(failure_list.name, todo.named(index))
+                failures.update(dict.fromkeys(names, Failure(error.reason, todo.keys[index])))
                 if config.on_error == "stop":
                     raise error
             if report:
@@ -167,8 +169,8 @@ def run(
                 if stop.asked:
                     break
         finally:
-            succeeded = [name for index in collector.done for name in todo.ids[index]]
-            failure_list.update(store.folder, failed=failures, succeeded=[*todo.succeeded, *succeeded])
+            succeeded = [clip for index in collector.done for clip in todo.named(index)]
+            failure_list.update(store.folder, failed=failures, succeeded=[*todo.held, *succeeded])
     elapsed = time.perf_counter() - started
     nothing = not collector.done and not todo.cached
     if nothing and failures and not stop.asked:

@@ -22,7 +22,7 @@ RESERVED = ("id", "path", "start", "end", "speaker", "split")  # names with a me
 _TIMEDELTA = re.compile(r"(?:(-?\d+) days?,? ?)?(?:\+?(\d+):(\d{2}):(\d{2}(?:\.\d+)?))?")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Clip:
     """One labelled stretch of speech.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -17,28 +17,29 @@ from embed.config import EmbedConfig
 from embed.manifest import Clip
 
 PROBING = 8  # headers read at a time: what is waited for is the disk
+AHEAD = 512  # headers that wait to be read; each takes more memory than all else that is known of a clip
 
 
 @dataclass(frozen=True, kw_only=True)
 class Todo:
     """Clips to compute, with their keys and sounds, one for each key.
 
-    stamps: of their files, from before these were hashed.
-    ids: the names in failures.csv of all clips with that key: a copy of a clip shares its fate.
-    clips_asked: of the whole table. cached: keys that are held. copies: clips whose key an earlier one has.
-    failures: what failed before any sound was decoded. succeeded: names of the clips that are held.
+    stamps: of their files, from before these were hashed. repeats: by place, the clips of the table that have
+    the same key as a clip here: they share its fate. clips_asked: of the whole table. cached: keys that are
+    held. copies: clips whose key an earlier one has. failures: what failed before any sound was decoded.
+    held: the clips that are in the store.
     """
 
     clips: list[Clip]
     keys: list[str]
     sounds: list[audio.Sound]
     stamps: list[Stamp | None]
-    ids: list[list[FailureId]]
+    repeats: dict[int, list[Clip]]
     clips_asked: int
     cached: int
     copies: int
     failures: dict[FailureId, Failure]
-    succeeded: list[FailureId]
+    held: list[Clip]
 
     @property
     def seconds(self) -> float:
@@ -48,6 +49,10 @@ class Todo:
         """Whether a clip's file holds what it held when it was hashed: else its states are another key's."""
         return still_holds(self.clips[index], self.keys[index], self.stamps[index])
 
+    def named(self, index: int) -> list[Clip]:
+        """All clips of the table that a clip here stands for."""
+        return [self.clips[index], *self.repeats.get(index, ())]
+
 
 def find_missing(clips: Sequence[Clip], store: FeatureStore | None, config: EmbedConfig) -> Todo:
     """Hash the files, ask the store, and read the headers of those it lacks.
@@ -56,43 +61,47 @@ def find_missing(clips: Sequence[Clip], store: FeatureStore | None, config: Embe
     """
     failures: dict[FailureId, Failure] = {}
 
-    def fail(ids: Sequence[FailureId], error: ClipError, key: str = "") -> None:
+    def fail(failed: Sequence[Clip], error: ClipError, key: str = "") -> None:
         if config.on_error == "stop":
             raise error
-        failures.update(dict.fromkeys(ids, Failure(error.reason, key)))
+        failures.update(dict.fromkeys(map(failure_list.name, failed), Failure(error.reason, key)))
 
     stamps = {path: stamp(path) for path in {clip.path for clip in clips}}
     first: dict[str, Clip] = {}
-    ids: dict[str, list[FailureId]] = {}
+    repeats: dict[str, list[Clip]] = {}
     for clip, key in zip(clips, clip_keys(clips, config.cache), strict=True):
         if isinstance(key, OSError):
             told = (key.strerror or str(key)).lower()
-            fail([failure_list.name(clip)], ClipError(f"cannot be read ({told})", where=str(clip.path)))
-            continue
-        first.setdefault(key, clip)
-        ids.setdefault(key, []).append(failure_list.name(clip))
+            fail([clip], ClipError(f"cannot be read ({told})", where=str(clip.path)))
+        elif first.setdefault(key, clip) is not clip:
+            repeats.setdefault(key, []).append(clip)
     missing = store.missing(first) if store else list(first)
-    held = set(first) - set(missing)
+    held = set(first).difference(missing)
     keys, sounds = [], []
-    with ThreadPoolExecutor(PROBING) as pool:
-        for key, sound in zip(missing, pool.map(_probe, (first[key] for key in missing)), strict=True):
-            if isinstance(sound, ClipError):
-                fail(ids[key], sound, key)
-            else:
-                keys.append(key)
-                sounds.append(sound)
+    for key, sound in zip(missing, _probed([first[key] for key in missing]), strict=True):
+        if isinstance(sound, ClipError):
+            fail([first[key], *repeats.get(key, ())], sound, key)
+        else:
+            keys.append(key)
+            sounds.append(sound)
     return Todo(
         clips=[first[key] for key in keys],
         keys=keys,
         sounds=sounds,
         stamps=[stamps[first[key].path] for key in keys],
-        ids=[ids[key] for key in keys],
+        repeats={index: repeats[key] for index, key in enumerate(keys) if key in repeats},
         clips_asked=len(clips),
         cached=len(held),
-        copies=sum(map(len, ids.values())) - len(ids),
+        copies=sum(map(len, repeats.values())),
         failures=failures,
-        succeeded=[name for key in held for name in ids[key]],
+        held=[clip for key in held for clip in (first[key], *repeats.get(key, ()))],
     )
+
+
+def _probed(clips: Sequence[Clip]) -> Iterator[audio.Sound | ClipError]:
+    with ThreadPoolExecutor(PROBING) as pool:
+        for begin in range(0, len(clips), AHEAD):
+            yield from pool.map(_probe, clips[begin : begin + AHEAD])
 
 
 def _probe(clip: Clip) -> audio.Sound | ClipError:

@@ -24,6 +24,10 @@ PATHS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=
 FAILURES = st.builds(Failure, st.text(st.characters(codec="utf-8")), st.just("") | st.just("ab" * 32))
 
 
+def clip(path: str) -> Clip:
+    return Clip(id=path, path=Path(path))
+
+
 @settings(max_examples=40)
 @given(st.dictionaries(st.tuples(PATHS, SECONDS, SECONDS), FAILURES, max_size=5))
 def test_any_failure_comes_back(tmp_path_factory, failed):
@@ -34,15 +38,22 @@ def test_any_failure_comes_back(tmp_path_factory, failed):
 
 def test_none_is_no_file(tmp_path):
     assert failures.read(tmp_path) == {}
-    failures.update(tmp_path, failed={}, succeeded=[("/a.wav", None, None)])
+    failures.update(tmp_path, failed={}, succeeded=[clip("/a.wav")])
     assert not (tmp_path / "failures.csv").exists()
 
 
 def test_what_succeeds_later_is_forgotten_and_what_fails_again_has_the_new_reason(tmp_path):
     whole, part = ("/a.wav", None, None), ("/a.wav", 0.0, 1.5)
     failures.update(tmp_path, failed={whole: Failure("cut short"), part: Failure("silent")}, succeeded=[])
-    failures.update(tmp_path, failed={part: Failure("too short")}, succeeded=[whole, ("/b.wav", None, None)])
+    failures.update(tmp_path, failed={part: Failure("too short")}, succeeded=[clip("/a.wav"), clip("/b.wav")])
     assert failures.read(tmp_path) == {part: Failure("too short")}
+
+
+def test_names_are_forgotten_whether_or_not_their_files_are_there(tmp_path):
+    whole, part = ("/a.wav", None, None), ("/a.wav", 0.0, 1.5)
+    failures.update(tmp_path, failed={whole: Failure("cut short"), part: Failure("silent")}, succeeded=[])
+    failures.forget(tmp_path, [part, ("/b.wav", None, None)])
+    assert failures.read(tmp_path) == {whole: Failure("cut short")}
 
 
 def test_it_is_a_plain_table(tmp_path):
