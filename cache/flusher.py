@@ -16,19 +16,18 @@ import numpy as np
 from cache.errors import StoreError
 from cache.identity import Extraction
 from cache.shard import Entry, ShardFile
+from cache.slab import Packed
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
-Part = dict[str, np.ndarray]  # layer → (R, S, D)
 
-
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class PendingClip:
     """A clip on its way to disk; one that outgrows a shard has a shard of its own and goes there in parts."""
 
     key: str
     path: str
-    parts: list[Part] = field(default_factory=list)  # still in memory
+    parts: list[Packed] = field(default_factory=list)  # still in memory; each layer's (R, S, D)
     nbytes: int = 0  # of `parts`
     rows: int = 0  # of all parts, written or not
     frames: int = 0
@@ -84,16 +83,15 @@ class Flusher:
         if self._error is not None:
             raise self._error
 
-    def add(self, clip: PendingClip, part: Part) -> None:
+    def add(self, clip: PendingClip, part: Packed) -> None:
         """Take the next part of a clip. Waits for room."""
-        nbytes = sum(block.nbytes for block in part.values())
         with self._state:
             self._state.wait_for(lambda: self._held < 2 * self._shard_bytes or self._error is not None)
             self.check()
             clip.parts.append(part)
-            clip.rows += len(next(iter(part.values())))
-            clip.nbytes += nbytes
-            self._held += nbytes
+            clip.rows += part.rows
+            clip.nbytes += part.nbytes
+            self._held += part.nbytes
             if clip.nbytes >= self._shard_bytes:
                 if clip not in self._long:
                     self._long.append(clip)
@@ -205,9 +203,11 @@ class Flusher:
             self._held -= nbytes
             self._state.notify_all()
 
-    def _write(self, shard: ShardFile, parts: list[Part]) -> None:
-        for layer in self._extraction.layers if parts else ():
-            shard.append(layer, np.concatenate([part[layer] for part in parts]))
+    def _write(self, shard: ShardFile, parts: list[Packed]) -> None:
+        shapes = [(len(self._extraction.stats), width) for width in self._extraction.widths]
+        dtype = np.dtype(self._extraction.dtype)
+        for place, layer in enumerate(self._extraction.layers if parts else ()):
+            shard.append(layer, np.concatenate([part.array(place, shapes, dtype) for part in parts]))
 
 
 def refused(folder: Path, error: OSError) -> StoreError:

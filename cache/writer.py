@@ -92,11 +92,11 @@ class StoreWriter:
         if states.keys() != self._shapes.keys():
             odd = ", ".join(sorted(states.keys() ^ self._shapes.keys()))
             raise StoreError(f"layers that are not those of the store: {odd}", where=str(self._folder))
-        part = {layer: self._block(layer, states[layer]) for layer in self._shapes}
-        lengths = {len(block) for block in part.values()}
+        blocks = [self._block(layer, states[layer]) for layer in self._shapes]
+        lengths = {len(block) for block in blocks}
         if len(lengths) != 1:
             raise StoreError(f"layers of unequal length: {sorted(lengths)}", where=str(self._folder))
-        self._flusher.add(clip, part)
+        self._flusher.add(clip, self._slabs.pack(blocks))
 
     def end(self, *, frames: int, seconds: float) -> None:
         """The clip in hand is complete. Raises StoreError."""
@@ -119,11 +119,11 @@ class StoreWriter:
             self._flusher.drop(clip)
 
     def _block(self, layer: str, states: np.ndarray) -> np.ndarray:
-        """A copy as (R, S, D); StoreError where shape or type are not the store's."""
+        """As (R, S, D); StoreError where shape or type are not the store's."""
         rows = states[None] if self._pooled else states[:, None]
         if rows.shape[1:] != self._shapes[layer] or rows.dtype != self._dtype:
             told = f"{states.dtype} {states.shape}"
             stats, width = self._shapes[layer]
             need = f"{self._dtype} {(stats, width) if self._pooled else ('F', width)}"
             raise StoreError(f"layer {layer} is {told}, not {need}", where=str(self._folder))
-        return self._slabs.copy(rows)
+        return rows
