@@ -3,9 +3,9 @@
     python benchmarks/bench_scale.py --clips FILE_OR_FOLDER --model mfcc --sizes 1000,10000,100000
 
 Repeats the given clips under fresh names, one sample of each changed so that none is a copy of another, and
-embeds each size in a process of its own. Prints one JSON line a size: `clips_per_s` of the run, `ratio` to
-the first size, `prepare_s` (hashing files, reading headers, planning), `peak_mb`. Needs about 50 kB of disk
-a clip.
+embeds each size in a process of its own. Prints one JSON line a size: `clips_per_s` from start to end,
+`run_clips_per_s` from the first batch on and its `ratio` to the first size's, `prepare_s` (loading the model,
+hashing files, reading headers), `peak_mb`. Needs about 50 kB of disk a clip.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ def main() -> None:
                 [sys.executable, *sys.argv, "--one", folder], check=True, capture_output=True, text=True
             )
             found = json.loads(done.stdout)
-            first = first or found["clips_per_s"]
-            values = {"model": arguments.model, **found, "ratio": found["clips_per_s"] / first}
+            first = first or found["run_clips_per_s"]
+            values = {"model": arguments.model, **found, "ratio": found["run_clips_per_s"] / first}
             report("scale", values, device=torch.device("cpu"))
 
 

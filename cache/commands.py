@@ -33,6 +33,7 @@ def info(cache: Cache = DEFAULT_CACHE, model: OneModel = None, as_json: Json = F
     from cache.info import describe
 
     found = describe(_existing(cache), model=_canonical(model))
+    _check_any(cache, model)
     if as_json:
         print_json(
             {
@@ -215,6 +216,7 @@ def prune(
     keys = None if keep is None else kept(_existing(cache), clips)
     names = {failures.name(clip) for clip in clips}
     planned = plan(_existing(cache), model=_canonical(model), keep=keys, names=names)
+    _check_any(cache, model)
     rows = [
         {
             "model": one.model,
@@ -230,6 +232,9 @@ def prune(
         say(f"fault, left alone: {fault}")
     if not as_json:
         print_table(rows)
+    elif not yes:  # the document comes when all is done, and nobody should agree to what was not shown
+        for row in rows:
+            say(", ".join(f"{name}: {value}" for name, value in row.items()))
     removed = bool(rows) and (yes or _agreed("Remove them?"))
     if removed:
         apply(planned)
@@ -257,9 +262,18 @@ def _opened(cache: Path, model: str | None) -> tuple[list[FeatureStore], list[St
     stores, faults = open_stores(_existing(cache), model=_canonical(model))
     for fault in faults:
         say(f"fault: {fault}")
-    if model is not None and not stores and not faults:
-        raise StoreError(f"holds no states of {model}", where=str(cache))
+    _check_any(cache, model)
     return stores, faults
+
+
+def _check_any(cache: Path, model: str | None) -> None:
+    """Raises StoreError where a model is named of which there is nothing."""
+    from cache.info import open_stores
+
+    if model is None or any(open_stores(cache, model=_canonical(model))):
+        return
+    names = ", ".join(dict.fromkeys(store.extraction.model for store in open_stores(cache)[0])) or "nothing"
+    raise StoreError(f"holds no states of {model} (it holds {names})", where=str(cache))
 
 
 def _existing(cache: Path) -> Path:

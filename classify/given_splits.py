@@ -11,15 +11,18 @@ from classify.parts import Assignment
 from classify.runfolder import RUN, read_json
 from embed.manifest import Clip
 
+ADVICE = "give the splits.json of a run folder"
+
 
 def read_assignment(splits: Path, clips: Sequence[Clip]) -> Assignment:
     """The ids of training and test clips of each outer fold. Raises InputError, also for another table's."""
     try:
-        folds = [(list(fold["train"]), list(fold["test"])) for fold in read_json(splits)["folds"]]
+        told = read_json(splits, do=ADVICE)["folds"]
+        folds = [(list(fold["train"]), list(fold["test"])) for fold in told]
     except (KeyError, TypeError) as error:
-        raise InputError("is no splits.json", where=str(splits), do="take one from a run folder") from error
+        raise InputError("is no splits.json", where=str(splits), do=ADVICE) from error
     if not folds:
-        raise InputError("holds no fold", where=str(splits), do="take one from a run folder")
+        raise InputError("holds no fold", where=str(splits), do=ADVICE)
     strangers = {name for fold in folds for part in fold for name in part} - {clip.id for clip in clips}
     if strangers:
         told = f"{len(strangers)} of its clips are not in the table, such as {min(strangers)}"
@@ -28,7 +31,7 @@ def read_assignment(splits: Path, clips: Sequence[Clip]) -> Assignment:
         both = sorted(set(train) & set(test))
         if both:
             told = f"fold {number} trains on clips that it tests ({some(both)})"
-            raise InputError(told, where=str(splits), do="take one from a run folder")
+            raise InputError(told, where=str(splits), do=ADVICE)
     return folds
 
 

@@ -66,14 +66,17 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     replace_text(path, json.dumps(_plain(value), indent=2, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Raises InputError where the file is missing or damaged."""
+def read_json(path: Path, *, do: str = "name a run folder") -> dict[str, Any]:
+    """Raises InputError where the file is missing or damaged; `do` is what it advises."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot be read ({error})", where=str(path), do="name a run folder") from error
+    except OSError as error:
+        told = (error.strerror or str(error)).lower()
+        raise InputError(f"cannot be read ({told})", where=str(path), do=do) from error
+    except ValueError as error:
+        raise InputError(f"is no JSON ({error})", where=str(path), do=do) from error
     if not isinstance(value, dict):
-        raise InputError("holds no object", where=str(path))
+        raise InputError("holds no object", where=str(path), do=do)
     return value
 
 

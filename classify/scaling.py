@@ -81,11 +81,13 @@ def principal_axes(train: np.ndarray, count: int, *, inner: np.ndarray | None = 
     n, width = train.shape
     exact = train.astype(np.float64)
     count = min(count, n - 1, width)
-    by_rows = inner is not None or width > n
-    if inner is None:
-        inner = exact @ exact.T if by_rows else exact.T @ exact
+    wide = width > n
+    if not wide:
+        inner = exact.T @ exact
+    elif inner is None:
+        inner = exact @ exact.T
     values, vectors = leading(inner, count)
-    if by_rows:
+    if wide:
         vectors = (exact.T @ vectors) / np.sqrt(np.maximum(values, NULL * values[0]))
     largest = vectors[np.abs(vectors).argmax(0), np.arange(count)]
     return np.asarray(vectors * np.where(largest < 0, -1, 1))

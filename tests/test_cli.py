@@ -297,8 +297,16 @@ class TestCache:
     def test_prune_asks_and_a_no_removes_nothing(self, place):
         done = cli("cache", "prune", "--model", "mfcc", cwd=place)
         assert "nobody answered, nothing was removed; give --yes to go on" in refused(done)
+        done = cli("cache", "prune", "--model", "mfcc", "--json", cwd=place)
+        assert "model: mfcc, fingerprint: " in done.stderr  # what is asked about
+        assert "nobody answered" in done.stderr
         told = json.loads(cli("cache", "info", "--json", cwd=place).stdout)
         assert {store["model"] for store in told["stores"]} == {TINY, "mfcc"}
+
+    @pytest.mark.parametrize("command", ["info", "verify", "compact", "prune"])
+    def test_a_model_that_is_not_in_the_cache(self, place, command):
+        told = refused(cli("cache", command, "--model", "mfc", cwd=place))
+        assert "holds no states of mfc (it holds " in told
 
     @pytest.mark.parametrize("command", ["info", "verify", "compact", "prune"])
     def test_a_cache_that_is_not_there(self, tmp_path, command):
