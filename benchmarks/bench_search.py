@@ -2,12 +2,13 @@
 
     python benchmarks/bench_search.py clips.csv --model random:hubert-base --cache features [--trials 30]
 
-Draws trials at random for one outer fold and one layer, runs the same ones both ways on one core, and prints
-one JSON line per head: `plain_s`, `ours_s` (with everything that trials share being made on the way) and
-`ratio`. Nothing is pruned. A trial of `logreg` covers a path of C, which takes the plain way a fit for each;
-one of `xgboost` covers numbers of rounds, which the plain way, too, gets from one booster. `max_score_diff`
-is the largest difference of a trial's score from that of the plain pipeline, over `--check` trials, where the
-plain pipeline works in double precision and solves to its optimum.
+Draws trials at random for one outer fold and one layer, runs the same ones both ways on one core, with the
+settings that a study gives its worker processes, and prints one JSON line per head: `plain_s`, `ours_s` (with
+everything that trials share being made on the way) and `ratio`. Nothing is pruned. A trial of `logreg` covers
+a path of C, which takes the plain way a fit for each; one of `xgboost` covers numbers of rounds, which the
+plain way, too, gets from one booster. `max_score_diff` is the largest difference of a trial's score from that
+of the plain pipeline, over `--check` trials, where the plain pipeline works in double precision and solves to
+its optimum.
 
 `--study` prints what a whole study costs the plain way, on every column and nothing pruned, reckoned from the
 time of `--trials` trials of each head on layers spread over the model.
@@ -16,6 +17,7 @@ time of `--trials` trials of each head on layers spread over the model.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -45,6 +47,7 @@ from classify.search import PATH_VALUE, TrialDone, search, split_params
 from classify.sharing import Shared, States
 from classify.splits import Fold, OuterFold, outer_folds
 from classify.storage import quiet
+from classify.workers import SETTINGS
 from embed.lookup import wanted_fields
 from embed.manifest import read_manifest
 
@@ -64,6 +67,8 @@ def main() -> None:
     parser.add_argument("--check", type=int, default=10, help="trials whose scores are compared")
     parser.add_argument("--study", action="store_true", help="reckon the cost of a whole plain study")
     arguments = parser.parse_args()
+    if any(os.environ.get(name) != value for name, value in SETTINGS.items()):
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **SETTINGS})
     quiet()
     match = wanted_fields(arguments.model, revision=None, cache=arguments.cache)
     store = find_store(arguments.cache, model=arguments.model, match=match)
