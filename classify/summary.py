@@ -183,7 +183,7 @@ def _resampled(data: Dataset) -> list[str]:
 
 def _notes(plan: Plan) -> list[str]:
     """What a reader of the scores should know of how they came about."""
-    return [*_cross(plan), *_untested(plan), *approximated(plan)]
+    return [*_cross(plan), *_validated(plan), *_untested(plan), *approximated(plan)]
 
 
 def _cross(plan: Plan) -> list[str]:
@@ -196,6 +196,14 @@ def _cross(plan: Plan) -> list[str]:
         f"trained on {trained} ({len(fold.outer.train)} clips), tested on {tested} "
         f"({len(fold.outer.test)} clips)"
     ]
+
+
+def _validated(plan: Plan) -> list[str]:
+    """That a table's own validation part chooses, where it has one."""
+    first = plan.folds[0]
+    if plan.config.split != "column" or len(first.inner) > 1:
+        return []
+    return [f"the table's validation part chooses ({len(first.inner[0].test)} clips): no --inner-folds"]
 
 
 def _untested(plan: Plan) -> list[str]:

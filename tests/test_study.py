@@ -213,6 +213,8 @@ def test_other_splits_and_what_they_leak(
     assert summary["selected"]["split"] == split
     assert summary["audit"]["test_clips_of_training_speakers"] == (1.0 if split == "random" else 0.0)
     assert len(summary["selected"]["folds"]) == {"random": 3, "loso": 9, "column": 1}[split]
+    told = any("validation part chooses (16 clips)" in note for note in summary["notes"])
+    assert told == (split == "column")
 
 
 def test_excluded_clips_are_counted_and_named(
