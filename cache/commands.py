@@ -56,7 +56,7 @@ def info(cache: Cache = DEFAULT_CACHE, model: OneModel = None, as_json: Json = F
                     "dtype": store.dtype,
                     "size": human(store.nbytes),
                     "shards": store.shards,
-                    "failed": store.failed,
+                    "failed": "unknown" if store.failed is None else store.failed,
                     "last write": f"{store.last_write:%Y-%m-%d %H:%M}",
                 }
                 for store in found.stores

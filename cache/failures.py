@@ -47,7 +47,7 @@ def read(folder: Path) -> dict[FailureId, Failure]:
     except OSError as error:
         raise StoreError(f"cannot be read ({error.strerror})", where=str(table)) from error
     try:
-        header, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+        header, *rows = csv.reader(io.StringIO(text or "\n", newline=""), strict=True)
         if header not in (COLUMNS, BEFORE_KEYS):
             raise ValueError(f"its columns are {', '.join(header)}")
         if any(len(row) != len(header) for row in rows):

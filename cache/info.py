@@ -29,7 +29,7 @@ class StoreInfo:
     clips: int
     duplicates: int  # rows that `compact` would remove
     hours: float
-    failed: int
+    failed: int | None
     shards: int
     nbytes: int
     last_write: datetime
@@ -70,7 +70,7 @@ def describe(cache: Path, *, model: str | None = None) -> CacheInfo:
     told = []
     for store in stores:
         try:
-            told.append(_describe(store))
+            told.append(_describe(store, errors))
         except StoreError as error:
             errors.append(error)
     beside = [cache / digests.NAME, *(cache / AUDIT).rglob("*")]
@@ -78,7 +78,15 @@ def describe(cache: Path, *, model: str | None = None) -> CacheInfo:
     return CacheInfo(cache, told, [error.line() for error in errors], remembered)
 
 
-def _describe(store: FeatureStore) -> StoreInfo:
+def _failed(store: FeatureStore, held: set[str], errors: list[StoreError]) -> int | None:
+    try:
+        return sum(failure.key not in held for failure in failures.read(store.folder).values())
+    except StoreError as error:
+        errors.append(error)
+        return None
+
+
+def _describe(store: FeatureStore, errors: list[StoreError]) -> StoreInfo:
     keys, index, extraction = store.keys(), store.index(), store.extraction
     held = set(keys)
     stats = [(store.folder / RECORD).stat(), *stat_shards(store.folder, index.shards).values()]
@@ -92,7 +100,7 @@ def _describe(store: FeatureStore) -> StoreInfo:
         clips=len(keys),
         duplicates=sum(map(len, index.shards.values())) - len(index.digests),
         hours=float(store.seconds(keys).sum(dtype="f8")) / 3600,
-        failed=sum(failure.key not in held for failure in failures.read(store.folder).values()),
+        failed=_failed(store, held, errors),
         shards=len(index.shards),
         nbytes=sum(s.st_size for s in stats),
         last_write=datetime.fromtimestamp(max(s.st_mtime for s in stats), tz=UTC),

@@ -70,7 +70,9 @@ def classify(
     heads: Annotated[str, typer.Option(help="Heads, comma-separated, or bilstm for frames.")] = ",".join(
         StudyConfig.heads
     ),
-    layers: Annotated[str, typer.Option(help="all, or as in 0-6,9,final; mix weighs all.")] = "all",
+    layers: Annotated[
+        str, typer.Option(help="all, or as in 0-6,9,final; mix weighs those named, alone all.")
+    ] = "all",
     stats: Annotated[str, typer.Option(help="Statistics that may be used; all that are cached.")] = "",
     scalings: Annotated[
         str, typer.Option(help=f"Ways of scaling that are searched, of {','.join(SCALINGS)}.")
@@ -143,6 +145,8 @@ def classify(
     manner: dict[str, Any] = {"jobs": jobs, "storage": storage, "memory": parse_bytes(memory)}
     if repeat is not None:
         _refuse_others(context)
+        if not _was_given(context, "memory"):
+            del manner["memory"]  # as recorded: it decides whether kernels are taken whole
         _again(repeat, out, manner, beside, as_json=as_json)
         return
     if table is None or model is None:
@@ -206,8 +210,7 @@ def classify(
 def _refuse_others(context: typer.Context) -> None:
     """Raise InputError for anything given beside --from that the record decides."""
     for option in context.command.params:
-        source = context.get_parameter_source(option.name or "")
-        if option.name in FREE or source is None or source.name != "COMMANDLINE":
+        if option.name in FREE or not _was_given(context, option.name or ""):
             continue
         if option.name in ("table", "model"):
             raise InputError("--from brings its own table and model", do="leave TABLE and --model out")
@@ -215,6 +218,11 @@ def _refuse_others(context: typer.Context) -> None:
             f"--from brings its own settings, and {option.opts[0]} is given too",
             do=f"leave {option.opts[0]} out, or give the whole command without --from",
         )
+
+
+def _was_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _again(record: Path, out: Path, manner: dict[str, Any], beside: dict[str, Any], *, as_json: bool) -> None:

@@ -19,6 +19,8 @@ def read_assignment(splits: Path, clips: Sequence[Clip]) -> Assignment:
     try:
         told = read_json(splits, do=ADVICE)["folds"]
         folds = [(list(fold["train"]), list(fold["test"])) for fold in told]
+        if not all(isinstance(name, str) for fold in folds for part in fold for name in part):
+            raise TypeError("an id is no text")
     except (KeyError, TypeError) as error:
         raise InputError("is no splits.json", where=str(splits), do=ADVICE) from error
     if not folds:
@@ -28,6 +30,9 @@ def read_assignment(splits: Path, clips: Sequence[Clip]) -> Assignment:
         told = f"{len(strangers)} of its clips are not in the table, such as {min(strangers)}"
         raise InputError(told, where=str(splits), do="give the splits of a run on this very table")
     for number, (train, test) in enumerate(folds):
+        if not train or not test:
+            told = f"fold {number} has no clips to {'train on' if not train else 'test'}"
+            raise InputError(told, where=str(splits), do=ADVICE)
         both = sorted(set(train) & set(test))
         if both:
             told = f"fold {number} trains on clips that it tests ({some(both)})"

@@ -47,6 +47,7 @@ def run_record(plan: Plan, command: Mapping[str, Any] | None) -> dict[str, Any]:
         model=extraction.model,
         states=extraction.fingerprint(),
         store=str(plan.store.folder.resolve()),
+        whole_kernels=plan.exact,
     )
 
 
@@ -99,6 +100,10 @@ def is_finished(out: Path, run: Mapping[str, Any], *, manner: Collection[str] = 
         for name in now
         if name not in manner and before.get(name) != now[name]
     ]
+    if not changed and held.get("whole_kernels") != run.get("whole_kernels"):
+        ways = ("whole" if one.get("whole_kernels") else "approximated" for one in (held, run))
+        told = "holds a run whose kernels are {}, and here they would be {}".format(*ways)
+        raise InputError(told, where=str(out), do=f"give --memory as it was: {before.get('memory')}")
     raise InputError(
         f"holds another run ({', '.join(changed) or 'its clips, labels or states differ'})",
         where=str(out),

@@ -25,7 +25,9 @@ class Recorded:
 
 
 def read_recorded(record: Path, *, manner: dict[str, Any]) -> Recorded:
-    """Read run.json, or the one of a run folder. `manner`: processes, storage and memory of the new run.
+    """Read run.json, or the one of a run folder.
+
+    manner: processes and storage of the new run, and its memory if that is not to be the recorded one.
 
     Raises InputError where it is no record of `classify`, or its store now holds other states.
     """
@@ -51,7 +53,7 @@ def read_recorded(record: Path, *, manner: dict[str, Any]) -> Recorded:
         path_column=command.get("path_column"),
         speaker_column=command.get("speaker_column"),
         store=store,
-        config=StudyConfig(**settings, **manner),
+        config=StudyConfig(**{**settings, "memory": told["memory"], **manner}),
         # A run made before there were controls is repeated without them.
         trust=TrustConfig(audit=command.get("audit", False), controls=command.get("controls", "none")),
     )

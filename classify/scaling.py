@@ -26,10 +26,13 @@ def standardise(train: np.ndarray, test: np.ndarray, *, variance: bool) -> tuple
     return ours, others
 
 
-def constant() -> InputError:
-    return InputError(
-        "every training clip has the same features", do="nothing can be learnt from these states"
-    )
+class SameFeaturesError(InputError):
+    """No training clip differs from another."""
+
+
+def constant() -> SameFeaturesError:
+    told = "every training clip has the same features"
+    return SameFeaturesError(told, do="nothing can be learnt from these states")
 
 
 def scaled(train: np.ndarray, test: np.ndarray, *, variance: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -62,6 +65,9 @@ def by_speaker(X: np.ndarray, speakers: np.ndarray | None) -> np.ndarray:
     """(N, D) each speaker's rows at zero mean and unit variance. Raises InputError without speakers."""
     if speakers is None:
         raise InputError("the table names no speakers to scale by", do="leave 'speaker' out of the scalings")
+    if len(np.unique(speakers)) == len(X):
+        told = "every speaker has a single clip: scaled by speaker, nothing is left"
+        raise InputError(told, do="leave 'speaker' out of the scalings")
     out = np.empty_like(X)
     for speaker in np.unique(speakers):
         rows = speakers == speaker

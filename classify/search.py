@@ -20,6 +20,7 @@ from classify.config import StudyConfig
 from classify.head import Head, Params
 from classify.heads import HEADS
 from classify.outcome import Outcome, StudyId
+from classify.scaling import SameFeaturesError
 from classify.sharing import BOTH, Prep, Shared
 
 RANDOM_TRIALS = 10  # before the sampler has something to go by
@@ -127,7 +128,12 @@ def _try(
     true = np.empty(0, y.dtype)
     kept = 0
     for step, shared in enumerate(inner):
-        fitted = head.fit(shared, prep, params, values, config.seed)
+        try:
+            fitted = head.fit(shared, prep, params, values, config.seed)
+        except SameFeaturesError:
+            if BOTH.join(inner[0].layers[0].stats) == prep.stats:
+                raise  # nothing differs whatever is taken
+            break  # a statistic that does not differ is no choice
         for scores, of_fold in zip(pooled, fitted, strict=True):
             scores.append(of_fold)
         true = np.concatenate([true, y[shared.test]])

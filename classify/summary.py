@@ -62,7 +62,7 @@ def systems_of(outcomes: Outcomes) -> Iterator[tuple[str, Chosen]]:
 def summarise(plan: Plan, outcomes: Outcomes) -> dict[str, Any]:
     """summary.json of a search."""
     config, model = plan.config, plan.store.extraction.model
-    split, notes = config.split_name, _notes(plan)
+    split, notes = config.split_name, [*_cut_short(outcomes, config.trials), *_notes(plan)]
     return describe(plan.data, plan.folds, outcomes, config=config, model=model, split=split, notes=notes)
 
 
@@ -198,12 +198,26 @@ def _cross(plan: Plan) -> list[str]:
     ]
 
 
+def _cut_short(outcomes: Outcomes, trials: int) -> list[str]:
+    """That a timeout ended the search."""
+    made, asked = sum(outcome.trials for outcome in outcomes.values()), trials * len(outcomes)
+    return [f"--timeout cut the search short: {made} of {asked} trials were made"] if made < asked else []
+
+
 def _validated(plan: Plan) -> list[str]:
-    """That a table's own validation part chooses, where it has one."""
-    first = plan.folds[0]
-    if plan.config.split != "column" or len(first.inner) > 1:
+    """That a table's own validation part chooses, where it has one, and what makes it a poor judge."""
+    data, inner = plan.data, plan.folds[0].inner
+    if plan.config.split != "column" or len(inner) > 1:
         return []
-    return [f"the table's validation part chooses ({len(first.inner[0].test)} clips): no --inner-folds"]
+    judges, trained = inner[0].test, inner[0].train
+    told = [f"the table's validation part chooses (clips: {len(judges)}): no --inner-folds"]
+    absent = set(data.y.tolist()) - set(data.y[judges].tolist())
+    if absent:
+        names = ", ".join(data.classes[number] for number in sorted(absent))
+        told.append(f"in no validation clip, so nothing chosen heeds them: {names}")
+    if data.speakers is not None and set(data.speakers[judges]) & set(data.speakers[trained]):
+        told.append("speakers of the validation part are in the training part too: it judges voices it knows")
+    return told
 
 
 def _untested(plan: Plan) -> list[str]:
@@ -222,8 +236,7 @@ def approximated(plan: Plan) -> list[str]:
     else:
         needed, memory = human(plan.kernels), human(plan.config.memory)
         why = f"with {plan.largest} training clips they take {needed}, and --memory is {memory}"
-    count = min(ANCHORS, plan.largest)
-    return [f"kernels are approximated with {count} training clips, not taken with all (Nyström): {why}"]
+    return [f"kernels are approximated with {ANCHORS} training clips, not taken with all (Nyström): {why}"]
 
 
 def _data(data: Dataset) -> dict[str, Any]:

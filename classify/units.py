@@ -19,7 +19,7 @@ from classify.kept import Kept
 from classify.kernels import kernel_bytes
 from classify.outcome import Outcome, StudyId
 from classify.search import TrialDone, search
-from classify.sharing import EXACT_CLIPS, Shared, States, anchors
+from classify.sharing import ANCHORS, EXACT_CLIPS, Shared, States, anchors
 from classify.splits import Fold, OuterFold
 from classify.storage import quiet
 from classify.workers import job_count
@@ -44,8 +44,12 @@ class Plan:
 
     @property
     def exact(self) -> bool:
-        """Whether kernels are taken with every training clip: not too many, and their memory is allowed."""
-        return self.largest <= EXACT_CLIPS and self.kernels <= self.config.memory
+        """Whether kernels are taken with every training clip.
+
+        They are where there are few, and else up to a number and if their memory is allowed.
+        """
+        allowed = self.largest <= EXACT_CLIPS and self.kernels <= self.config.memory
+        return self.largest <= ANCHORS or allowed
 
     @property
     def kernels(self) -> int:
@@ -74,6 +78,11 @@ class Plan:
         check_names("layer", layers, (*held, MIX))
         check_names("head", heads, tuple(HEADS))
         kernels = tuple(head for head in heads if HEADS[head].kernel)
+        if MIX in layers and kernels and len(self.layers_of(MIX)) < 2:
+            told = f"layer '{MIX}' has one layer to mix, {self.layers_of(MIX)[0]}"
+            raise InputError(
+                told, do=f"name more beside it, leave it out, or {MIX} alone for all of the store's"
+            )
         if layers == (MIX,) and not kernels:
             raise InputError(f"layer '{MIX}' is for heads that see kernels", do="add svm to the heads")
         return [

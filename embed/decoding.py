@@ -86,6 +86,9 @@ class Decoder:
         if lost := missing_bytes(self.clip.path):
             raise fault(self.clip, f"truncated: its header tells of {lost} more bytes than there are")
         length = self.file.frames
+        if length > _UNKNOWN and self.file.format == "OGG":
+            told = "an Ogg file of several streams, of which only the first could be read"
+            raise fault(self.clip, told, do="decode it to WAV or FLAC first")
         if length > _UNKNOWN:
             while passed := len(self.file.read(_SKIP, dtype="float32")):
                 self._at += passed
@@ -116,7 +119,7 @@ class Decoder:
 
     def _move(self, begin: int) -> None:
         ogg, near = self.file.format == "OGG", self._at <= begin <= self._at + _SKIP
-        if ogg and not near and self._splice(begin):
+        if ogg and self.file.subtype == "VORBIS" and not near and self._splice(begin):
             start = self._at
         elif ogg or not soundfile.SoundFile.seekable(self.file):
             # libsndfile's seeking in Ogg is not to be relied on (see `embed.ogg`); in some WAV files, such as
@@ -139,10 +142,10 @@ class Decoder:
         self._part.close()
         self._source = self.file
         raw = self._part.enter_context(self.clip.path.open("rb"))
-        part = spliced(raw, self.file.subtype, begin, self.file.samplerate)
+        part = spliced(raw, begin)
         if part is not None:
             source = self._part.enter_context(_Forward(part))
-            first = part.first(self.file.frames - source.frames, self.file.samplerate)
+            first = part.first(self.file.frames - source.frames)
             if first is not None and first <= begin:
                 self._source, self._at = source, first
                 return True

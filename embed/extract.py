@@ -16,7 +16,7 @@ import torch
 from cache import costs
 from cache import failures as failure_list
 from cache.errors import ClipError, InputError
-from cache.failures import Failure, FailureId
+from cache.failures import FailureId
 from cache.identity import Extraction
 from cache.space import estimate_bytes, require_space
 from cache.store import FeatureStore
@@ -83,7 +83,6 @@ def embed(clips: Sequence[Clip], config: EmbedConfig, *, report: Report | None =
     backbone, extraction = open_backbone(config)
     meter = DeviceMeter(backbone.device, began=began)
     store = FeatureStore.create(config.cache, extraction)
-    failure_list.read(store.folder)  # a damaged one is told now, not after hours
     todo = find_missing(clips, store, config)
     require_space(store.folder, estimate_bytes(extraction, clips=len(todo.keys), seconds=todo.seconds))
     summary = run(todo, backbone, extraction, store, config, report=report)
@@ -137,6 +136,7 @@ def run(
     batches = plan(todo, window=config.window, budget=budget)
     forward = Forward(backbone, extraction, budget=int(budget * audio.RATE))
     failures = dict(todo.failures)
+    lost: list[Clip] = []  # copies of clips that fail
     # With nothing to compute nothing is written: the store may lie where this process can only read.
     writing = store.writer() if batches else nullcontext(store.writer())
     with Stop() as stop, writing as writer:
@@ -145,8 +145,8 @@ def run(
         def tell(errors: Iterable[tuple[int, ClipError]]) -> None:
             for index, error in errors:
                 collector.drop(index)
-                names = map(failure_list.name, todo.named(index))
-                failures.update(dict.fromkeys(names, Failure(error.reason, todo.keys[index])))
+                failures.update(todo.failed(index, error))
+                lost.extend(todo.repeats.get(index, ()))
                 if config.on_error == "stop":
                     raise error
             if report:
@@ -154,7 +154,7 @@ def run(
                     Progress(
                         done=len(collector.done),
                         failed=len(failures),
-                        total=len(todo.clips) + len(todo.failures),
+                        total=len(todo.clips) + len(todo.failures) + len(lost),
                         seconds=collector.seconds,
                         total_seconds=todo.seconds,
                         elapsed=time.perf_counter() - started,
@@ -186,7 +186,7 @@ def run(
         clips=todo.clips_asked,
         embedded=len(collector.done),
         cached=todo.cached,
-        copies=todo.copies,
+        copies=todo.copies - len(lost),
         failures={identity: failure.reason for identity, failure in failures.items()},
         seconds=collector.seconds,
         elapsed=elapsed,

@@ -26,8 +26,8 @@ class Todo:
 
     stamps: of their files, from before these were hashed. repeats: by place, the clips of the table that have
     the same key as a clip here: they share its fate. clips_asked: of the whole table. cached: keys that are
-    held. copies: clips whose key an earlier one has. failures: what failed before any sound was decoded.
-    held: the clips that are in the store.
+    held. copies: clips whose key an earlier one has, that has not failed. failures: what failed before any
+    sound was decoded. held: the clips that are in the store.
     """
 
     clips: list[Clip]
@@ -53,18 +53,24 @@ class Todo:
         """All clips of the table that a clip here stands for."""
         return [self.clips[index], *self.repeats.get(index, ())]
 
+    def failed(self, index: int, error: ClipError) -> dict[FailureId, Failure]:
+        """What to list where a clip fails after all."""
+        return _failed(self.named(index), error, self.keys[index])
+
 
 def find_missing(clips: Sequence[Clip], store: FeatureStore | None, config: EmbedConfig) -> Todo:
     """Hash the files, ask the store, and read the headers of those it lacks.
 
     No store holds nothing. Raises the ClipError of the first unusable clip with `on_error="stop"`.
     """
+    if store:
+        failure_list.read(store.folder)  # a damaged one is told now, not after hours
     failures: dict[FailureId, Failure] = {}
 
     def fail(failed: Sequence[Clip], error: ClipError, key: str = "") -> None:
         if config.on_error == "stop":
             raise error
-        failures.update(dict.fromkeys(map(failure_list.name, failed), Failure(error.reason, key)))
+        failures.update(_failed(failed, error, key))
 
     stamps = {path: stamp(path) for path in {clip.path for clip in clips}}
     first: dict[str, Clip] = {}
@@ -80,7 +86,7 @@ def find_missing(clips: Sequence[Clip], store: FeatureStore | None, config: Embe
     keys, sounds = [], []
     for key, sound in zip(missing, _probed([first[key] for key in missing]), strict=True):
         if isinstance(sound, ClipError):
-            fail([first[key], *repeats.get(key, ())], sound, key)
+            fail([first[key], *repeats.pop(key, ())], sound, key)
         else:
             keys.append(key)
             sounds.append(sound)
@@ -96,6 +102,16 @@ def find_missing(clips: Sequence[Clip], store: FeatureStore | None, config: Embe
         failures=failures,
         held=[clip for key in held for clip in (first[key], *repeats.get(key, ()))],
     )
+
+
+def _failed(clips: Sequence[Clip], error: ClipError, key: str) -> dict[FailureId, Failure]:
+    """The first of clips with the same sound has failed. What it failed by need not be true of the others."""
+    first, *others = clips
+    told = f"has the sound of {first.path}, which failed: {error.reason}"
+    return {
+        failure_list.name(first): Failure(error.reason, key),
+        **{failure_list.name(clip): Failure(told, key) for clip in others},
+    }
 
 
 def _probed(clips: Sequence[Clip]) -> Iterator[audio.Sound | ClipError]:

@@ -129,11 +129,13 @@ class TestClassify:
 
     def test_a_run_is_made_again_from_its_record(self, place, tmp_path):
         first, again = tmp_path / "first", tmp_path / "again"
-        study = ("classify", "clips.csv", "--model", "mfcc", "--seed", "3")
+        study = ("classify", "clips.csv", "--model", "mfcc", "--seed", "3", "--memory", "5MB")
         assert cli(*study, "--out", first, *self.OPTIONS, cwd=place).returncode == 0
         assert cli("classify", "--from", first / "run.json", "--out", again).returncode == 0
         for name in ("summary.json", "predictions.csv", "splits.json"):  # results.csv holds seconds
             assert (first / name).read_bytes() == (again / name).read_bytes(), name
+        # It decides whether kernels are taken whole, so it is the recorded one.
+        assert json.loads((again / "run.json").read_text())["config"]["memory"] == 5_000_000
         both = cli("classify", "clips.csv", "--from", first, "--out", tmp_path / "x", cwd=place)
         assert "--from brings its own table" in refused(both)
 

@@ -101,6 +101,34 @@ def test_a_run_with_nothing_to_compute_writes_nothing(config, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in (store, *store.iterdir())} == before
 
 
+def test_a_damaged_list_of_failures_is_told_before_anything_is_computed(config, tmp_path):
+    clips = read_manifest(write_corpus(tmp_path, clips=4))
+    store = embed(clips[:2], config).store
+    for text in ("garbage", ""):
+        (store / "failures.csv").write_text(text)
+        with pytest.raises(StoreError, match="not a table of failures"):
+            embed(clips, config)
+    (store / "failures.csv").unlink()
+    assert embed(clips, config).embedded == 2
+
+
+def test_a_clip_that_fails_with_its_copies_is_counted_once_for_each(config, tmp_path):
+    clips = read_manifest(write_corpus(tmp_path, clips=4))
+    wave, rate = soundfile.read(clips[0].path)
+    soundfile.write(clips[0].path, wave * 0 + 0.5, rate)  # constant: seen when it is decoded
+    copies = []
+    for of in (0, 1):
+        path = tmp_path / f"copy{of}.wav"
+        path.write_bytes(clips[of].path.read_bytes())
+        copies.append(replace(clips[of], id=path.name, path=path))
+    told: list[extract.Progress] = []
+    summary = embed([*clips, *copies], config, report=told.append)
+    assert (summary.clips, summary.embedded, summary.copies, len(summary.failures)) == (6, 3, 1, 2)
+    assert told[-1].done + told[-1].failed == told[-1].total == 5
+    copied = next(reason for (path, *_), reason in summary.failures.items() if "copy0" in path)
+    assert copied.startswith(f"has the sound of {clips[0].path}, which failed: ")
+
+
 def test_a_copied_file_is_embedded_once_and_a_changed_one_anew(config, tmp_path):
     clips = read_manifest(write_corpus(tmp_path, clips=3))
     copy = tmp_path / "copy.wav"

@@ -46,7 +46,7 @@ def place(embedded) -> Path:
     return embedded
 
 
-def clips_and_failures(folder: Path) -> tuple[int, int]:
+def clips_and_failures(folder: Path) -> tuple[int, int | None]:
     (store,) = describe(folder / "features").stores
     return store.clips, store.failed
 

@@ -45,6 +45,15 @@ def test_a_damaged_store_is_told_beside_the_others(tmp_path):
     assert [s.extraction.model for s in open_stores(tmp_path, model="a")[0]] == ["a"]
 
 
+def test_a_damaged_list_of_failures_hides_no_store(tmp_path):
+    store = FeatureStore.create(tmp_path, extraction())
+    fill(store, clips(store.extraction, 2, seed=1))
+    (store.folder / "failures.csv").write_text("garbage")
+    info = describe(tmp_path)
+    assert [(one.clips, one.failed) for one in info.stores] == [(2, None)]
+    assert "not a table of failures" in info.faults[0]
+
+
 def test_what_is_remembered_of_files_counts_too(tmp_path):
     (tmp_path / "digests.db").write_bytes(b"12345")
     (tmp_path / "audit").mkdir()

@@ -47,7 +47,7 @@ def test_what_is_to_be_computed_and_what_failed(
     assert [[clip.id for clip in todo.named(i)] for i in range(3)] == [
         [clips[0].id, "copy0"], [clips[2].id], [clips[3].id],
     ]  # fmt: skip
-    assert (todo.clips_asked, todo.cached, todo.copies, todo.held) == (7, 0, 2, [])
+    assert (todo.clips_asked, todo.cached, todo.copies, todo.held) == (7, 0, 1, [])
     failed = {
         failures.name(clip): failure for clip in clips for failure in [todo.failures.get(failures.name(clip))]
     }
@@ -55,9 +55,10 @@ def test_what_is_to_be_computed_and_what_failed(
         False, True, False, False, True, False, True,
     ]  # fmt: skip
     broken, copy = (failed[failures.name(clips[i])] for i in (1, 4))
-    assert broken == copy
     assert broken is not None
-    assert broken.key
+    assert copy is not None
+    assert broken.key == copy.key != ""
+    assert copy.reason == f"has the sound of {clips[1].path}, which failed: {broken.reason}"
     assert all(map(todo.unchanged, range(3)))
 
 
@@ -66,7 +67,7 @@ def test_what_is_held_is_told_with_its_copies(clips: list[Clip], config: EmbedCo
     todo = find_missing(clips, store, config)
     assert [clip.id for clip in todo.clips] == [clips[3].id]
     assert {clip.id for clip in todo.held} == {clips[0].id, "copy0", clips[2].id}
-    assert (todo.cached, todo.copies) == (2, 2)
+    assert (todo.cached, todo.copies, len(todo.failures)) == (2, 1, 3)
 
 
 def test_the_first_clip_that_cannot_be_used_may_stop_all(clips: list[Clip], config: EmbedConfig) -> None:

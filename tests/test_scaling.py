@@ -84,6 +84,8 @@ def test_by_speaker_takes_each_speakers_own_mean_and_deviation() -> None:
     for speaker in range(3):
         np.testing.assert_allclose(scaled[speakers == speaker].mean(0), 0, atol=1e-4)
         np.testing.assert_allclose(scaled[speakers == speaker].std(0), 1, rtol=1e-3)
-    assert np.isfinite(by_speaker(X[:1], np.zeros(1, int))).all()  # a speaker with one clip
+    assert np.isfinite(by_speaker(X[:3], np.array([0, 0, 1]))).all()  # a speaker with one clip
+    with pytest.raises(InputError, match="every speaker has a single clip"):
+        by_speaker(X, np.arange(30))
     with pytest.raises(InputError, match="no speakers"):
         by_speaker(X, None)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from cache.errors import InputError
 from classify.config import StudyConfig
 from classify.heads import HEADS
 from classify.kept import Kept
@@ -86,6 +87,20 @@ def test_the_seed_decides_the_trials() -> None:
     assert [t.params for t in trials] == [t.params for t in again]
     assert [t.params for t in trials] != [t.params for t in other]
     assert trials[0].params == other[0].params  # the first trial is the head's own start
+
+
+def test_a_statistic_that_does_not_differ_is_no_choice_but_the_others_are_learnt_from() -> None:
+    _, X, _ = made_shared(rows=150, width=6, signal=0.8)
+    X[:, 6:] = 3.0  # the second of two
+    for head in ("svm", "logreg", "xgboost"):
+        trials, outcome = run(head, replace(CONFIG, trials=15, sampler="random", pruner="none"), X=X)
+        alone = [trial for trial in trials if trial.params["stats"] == "std"]
+        assert alone
+        assert {trial.state for trial in alone} == {TrialState.PRUNED}
+        assert outcome.params["stats"] != "std"
+        assert outcome.inner_score > 0.4
+    with pytest.raises(InputError, match="same features"):
+        run("svm", X=np.ones_like(X))
 
 
 def test_poor_trials_are_pruned_after_an_inner_fold_and_never_win() -> None:

@@ -17,6 +17,8 @@ import pytest
 
 from cache.errors import InputError
 from cache.store import FeatureStore
+from classify import sharing, units
+from classify import summary as summary_of
 from classify.compare import rank
 from classify.config import StudyConfig
 from classify.progress import Progress
@@ -213,8 +215,26 @@ def test_other_splits_and_what_they_leak(
     assert summary["selected"]["split"] == split
     assert summary["audit"]["test_clips_of_training_speakers"] == (1.0 if split == "random" else 0.0)
     assert len(summary["selected"]["folds"]) == {"random": 3, "loso": 9, "column": 1}[split]
-    told = any("validation part chooses (16 clips)" in note for note in summary["notes"])
-    assert told == (split == "column")
+    told = [note for note in summary["notes"] if "validation" in note]
+    assert told == (
+        ["the table's validation part chooses (clips: 16): no --inner-folds"] if split == "column" else []
+    )
+
+
+def test_what_makes_a_validation_part_a_poor_judge_is_told(
+    corpus: tuple[list[Clip], FeatureStore], tmp_path: Path
+) -> None:
+    clips, store = corpus
+    parts = ["train", "train", "train", "train", "train", "validation", "validation", "test", "test"]
+    clips = [replace(clip, split=parts[i // 8]) for i, clip in enumerate(clips)]
+    clips = [
+        replace(clip, split="train") if clip.split == "validation" and clip.labels["emotion"] == "c" else clip
+        for clip in clips
+    ]
+    config = replace(CONFIG, split="column", trials=1, heads=("svm",), layers=("1",))
+    summary = json.loads((run_study(clips, store, tmp_path / "run", config) / "summary.json").read_text())
+    assert any("in no validation clip, so nothing chosen heeds them: c" in note for note in summary["notes"])
+    assert any("it judges voices it knows" in note for note in summary["notes"])
 
 
 def test_excluded_clips_are_counted_and_named(
@@ -230,13 +250,26 @@ def test_excluded_clips_are_counted_and_named(
 
 
 def test_large_training_parts_are_told_to_be_approximated(
-    corpus: tuple[list[Clip], FeatureStore], tmp_path: Path
+    corpus: tuple[list[Clip], FeatureStore], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clips, store = corpus
     config = replace(CONFIG, trials=1, heads=("svm",), layers=("1",), memory=70_000)
+    whole = json.loads((run_study(clips, store, tmp_path / "few", config) / "summary.json").read_text())
+    assert whole["notes"] == []  # so few clips that there is nothing to save
+    for module in (sharing, units, summary_of):
+        monkeypatch.setattr(module, "ANCHORS", 30)
     summary = json.loads((run_study(clips, store, tmp_path / "run", config) / "summary.json").read_text())
-    assert "approximated with 48 training clips, not taken with all (Nyström)" in summary["notes"][0]
+    assert "approximated with 30 training clips, not taken with all (Nyström)" in summary["notes"][0]
     assert "with 48 training clips they take 82.9 kB, and --memory is 70 kB" in summary["notes"][0]
+    with pytest.raises(InputError, match=r"kernels are approximated, and here they would be whole.*70000"):
+        run_study(clips, store, tmp_path / "run", replace(config, memory=1 << 30))
+
+
+def test_a_search_that_is_cut_short_is_told(corpus: tuple[list[Clip], FeatureStore], tmp_path: Path) -> None:
+    clips, store = corpus
+    config = replace(CONFIG, trials=9, heads=("majority",), layers=("1",), timeout=1e-6)
+    summary = json.loads((run_study(clips, store, tmp_path / "run", config) / "summary.json").read_text())
+    assert summary["notes"] == ["--timeout cut the search short: 3 of 27 trials were made"]
 
 
 @pytest.mark.parametrize(
@@ -249,6 +282,7 @@ def test_large_training_parts_are_told_to_be_approximated(
         ),
         ({"stats": ("max",)}, "statistic 'max' is not there; choose from mean, std"),
         ({"layers": ("mix",), "heads": ("logreg",)}, "add svm to the heads"),
+        ({"layers": ("1", "mix"), "heads": ("svm",)}, "layer 'mix' has one layer to mix, 1; name more"),
         ({"folds": 10}, "--folds 10, but there are 9 speakers"),
         ({"storage": "nonsense"}, "cannot open the Optuna storage"),
     ],

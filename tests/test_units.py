@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from cache.store import FeatureStore
+from classify import units
 from classify.config import StudyConfig
 from classify.dataset import join
+from classify.kernels import kernel_bytes
 from classify.outcome import Outcome, StudyId
 from classify.search import TrialDone
 from classify.splits import outer_folds
@@ -65,13 +67,20 @@ def test_the_time_is_shared_between_studies(plan: Plan) -> None:
     assert {unit.seconds for unit in units} == {60.0 * 2 / 30}
 
 
-def test_kernels_limit_the_processes_before_they_fill_the_memory(plan: Plan) -> None:
+def test_kernels_limit_the_processes_before_they_fill_the_memory(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert plan.largest == 48
-    size = 16 * 48 * 48
+    size = kernel_bytes(48, 24)
     assert changed(plan, jobs=8, memory=3 * size).jobs == 3
     assert changed(plan, jobs=8, memory=3 * size, heads=("logreg",)).jobs == 8
     small = changed(plan, jobs=8, memory=size - 1)
+    assert small.exact  # so few clips that there is nothing to save
+    assert small.jobs == 1
+    monkeypatch.setattr(units, "ANCHORS", 47)
     assert not small.exact
+    monkeypatch.setattr(units, "EXACT_CLIPS", 47)
+    assert not plan.exact
     assert small.jobs == 8
 
 
