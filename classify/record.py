@@ -100,7 +100,8 @@ def is_finished(out: Path, run: Mapping[str, Any], *, manner: Collection[str] = 
         for name in now
         if name not in manner and before.get(name) != now[name]
     ]
-    if not changed and held.get("whole_kernels") != run.get("whole_kernels"):
+    whole = run.get("whole_kernels")
+    if not changed and held.get("whole_kernels", whole) != whole:  # earlier versions did not tell
         ways = ("whole" if one.get("whole_kernels") else "approximated" for one in (held, run))
         told = "holds a run whose kernels are {}, and here they would be {}".format(*ways)
         raise InputError(told, where=str(out), do=f"give --memory as it was: {before.get('memory')}")
