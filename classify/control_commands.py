@@ -35,15 +35,16 @@ def make_rivals(out: Path, plan: Plan, clips: Sequence[Clip]) -> None:
 
     of, cache = plan.store.extraction, plan.store.folder.parent.parent
     model, frames = of.model, of.stats == (FRAME,)
+    stats = EmbedConfig.stats if frames else of.stats
     rivals = {}
     if model not in ACOUSTIC:
-        rivals["mfcc"] = EmbedConfig(model="mfcc", cache=cache, stats=of.stats, frames=frames)
+        rivals["mfcc"] = EmbedConfig(model="mfcc", cache=cache, stats=stats, frames=frames)
     if model not in ACOUSTIC and not model.startswith(RANDOM):
         rivals["random"] = EmbedConfig(
             model=RANDOM + model,
             cache=cache,
             layers=",".join(of.layers),
-            stats=of.stats,
+            stats=stats,
             frames=frames,
             dtype=of.dtype,
             window=of.window,

@@ -49,8 +49,10 @@ class EmbedConfig:
         _one_of("--on-error", self.on_error, ON_ERROR)
         check_window(self.window)
         wrong = not self.stats or len(set(self.stats)) != len(self.stats) or set(self.stats) - set(STATS)
-        if wrong and not self.frames:
-            told = ",".join(self.stats)
+        told = ",".join(self.stats)
+        if self.frames and self.stats != EmbedConfig.stats:
+            raise InputError(f"--frames keeps every frame, --stats {told} asks for less", do="leave one out")
+        if wrong:
             raise InputError(f"--stats {told}", do=f"choose from {','.join(STATS)}, each at most once")
         if not 0 <= self.seed < 2**63:
             raise InputError(f"--seed {self.seed}", do="give 0 or more, below 2^63")

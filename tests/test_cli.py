@@ -86,6 +86,10 @@ class TestEmbed:
             (["clips.csv", "--model", TINY, "--seed", str(2**64)], "give 0 or more, below 2^63"),
             (["clips.csv", "--model", TINY, "--window", "inf"], "--window inf; give 2 to 1e+09 seconds"),
             (["clips.csv", "--model", TINY, "--batch-seconds", "inf"], "--batch-seconds inf; give"),
+            (
+                ["clips.csv", "--model", "mfcc", "--frames", "--stats", "max"],
+                "--stats max asks for less; leave",
+            ),
         ],
     )
     def test_refuses_in_one_line(self, place, arguments, told):
