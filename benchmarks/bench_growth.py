@@ -33,7 +33,7 @@ from classify.kept import Kept
 from classify.kernels import kernel_bytes
 from classify.outcome import StudyId
 from classify.search import search
-from classify.sharing import EXACT_CLIPS, Shared, States, anchors
+from classify.sharing import Shared, States, anchors, whole
 from classify.splits import Fold, outer_folds
 from classify.storage import quiet
 
@@ -83,8 +83,8 @@ def measure(head: str, clips: int, layers: int, classes: int, *, trials: int) ->
     config = StudyConfig(trials=trials, sampler="random", pruner="none", jobs=1)
     data = made(clips, classes)
     first = outer_folds(data, split="speaker", folds=config.folds, inner_folds=config.inner_folds, seed=0)[0]
-    rows = len(first.outer.train), len(first.outer.test)
-    exact = rows[0] <= EXACT_CLIPS and kernel_bytes(*rows) <= config.memory
+    train, test = len(first.outer.train), len(first.outer.test)
+    exact = whole(train, nbytes=kernel_bytes(train, test), memory=config.memory)
     seconds = 0.0
     for layer in range(layers):
         X = states(data, seed=layer)

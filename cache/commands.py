@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -33,7 +34,7 @@ def info(cache: Cache = DEFAULT_CACHE, model: OneModel = None, as_json: Json = F
     from cache.info import describe
 
     found = describe(_existing(cache), model=_canonical(model))
-    _check_any(cache, model)
+    _check_any(cache, model, [*found.stores, *found.faults])
     if as_json:
         print_json(
             {
@@ -216,7 +217,7 @@ def prune(
     keys = None if keep is None else kept(_existing(cache), clips)
     names = {failures.name(clip) for clip in clips}
     planned = plan(_existing(cache), model=_canonical(model), keep=keys, names=names)
-    _check_any(cache, model)
+    _check_any(cache, model, [*planned.stores, *planned.faults])
     rows = [
         {
             "model": one.model,
@@ -262,18 +263,20 @@ def _opened(cache: Path, model: str | None) -> tuple[list[FeatureStore], list[St
     stores, faults = open_stores(_existing(cache), model=_canonical(model))
     for fault in faults:
         say(f"fault: {fault}")
-    _check_any(cache, model)
+    _check_any(cache, model, [*stores, *faults])
     return stores, faults
 
 
-def _check_any(cache: Path, model: str | None) -> None:
-    """Raises StoreError where a model is named of which there is nothing."""
+def _check_any(cache: Path, model: str | None, found: Sequence[object]) -> None:
+    """Raises StoreError where a model is named of which there is nothing; `found` need not be looked for."""
     from cache.info import open_stores
+    from cache.locate import no_states
 
-    if model is None or any(open_stores(cache, model=_canonical(model))):
+    if model is None or found:
         return
-    names = ", ".join(dict.fromkeys(store.extraction.model for store in open_stores(cache)[0])) or "nothing"
-    raise StoreError(f"holds no states of {model} (it holds {names})", where=str(cache))
+    stores, _ = open_stores(cache)
+    if _canonical(model) not in {store.extraction.model for store in stores}:
+        raise no_states(model, stores, cache)
 
 
 def _existing(cache: Path) -> Path:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from errno import EINVAL
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
-from struct import pack, unpack
+from struct import pack
 
 NAME = "digests.db"
 BATCH = 512  # files between two commits: what a kill can lose
@@ -21,7 +21,8 @@ SETTLED = 2_000_000_000  # ns; a younger file may change again within one tick o
 TABLE = """CREATE TABLE IF NOT EXISTS digests
     (path BLOB PRIMARY KEY, size INTEGER, mtime INTEGER, ctime INTEGER, digest TEXT) WITHOUT ROWID"""
 
-Stamp = bytes  # size, mtime and ctime (ns) in 24 bytes: what a change of a file shows in
+Times = tuple[int, int, int]  # size, mtime and ctime (ns): what a change of a file shows in
+Stamp = bytes  # the same in 24 bytes, to be held for every clip of a run
 
 
 class Digests:
@@ -76,16 +77,12 @@ class Digests:
             row = self._memory.execute(
                 "SELECT size, mtime, ctime, digest FROM digests WHERE path = ?", (_name(path),)
             ).fetchone()
-            if row is not None and pack(">3q", *row[:3]) == _stamp(path.stat()):
+            if row is not None and row[:3] == _times(path.stat()):
                 return str(row[3])
         return None
 
-    def _remember(self, fresh: dict[Path, tuple[str | OSError, Stamp | None]]) -> None:
-        rows = [
-            (_name(path), *unpack(">3q", stamp), digest)
-            for path, (digest, stamp) in fresh.items()
-            if stamp is not None
-        ]
+    def _remember(self, fresh: dict[Path, tuple[str | OSError, Times | None]]) -> None:
+        rows = [(_name(path), *times, digest) for path, (digest, times) in fresh.items() if times is not None]
         if self._memory is None or not rows:
             return
         with suppress(sqlite3.Error), self._memory:
@@ -119,7 +116,7 @@ def stamp(path: Path) -> Stamp | None:
         stat = path.stat()
     except OSError:
         return None
-    return _stamp(stat) if _settled(stat) else None
+    return pack(">3q", *_times(stat)) if _settled(stat) else None
 
 
 def file_digest(path: Path) -> str | OSError:
@@ -127,8 +124,8 @@ def file_digest(path: Path) -> str | OSError:
     return _hash(path)[0]
 
 
-def _hash(path: Path) -> tuple[str | OSError, Stamp | None]:
-    """Digest, and the stamp to remember it by: None if the file is too young or changed while it was read."""
+def _hash(path: Path) -> tuple[str | OSError, Times | None]:
+    """Digest, and the times to remember it by: None if the file is too young or changed while it was read."""
     try:
         mode = path.stat().st_mode
         if not (S_ISREG(mode) or S_ISDIR(mode)):  # a pipe or a device may never end
@@ -139,15 +136,15 @@ def _hash(path: Path) -> tuple[str | OSError, Stamp | None]:
             after = os.fstat(file.fileno())
     except OSError as error:
         return error, None
-    return digest, _stamp(after) if _settled(after) and _stamp(after) == _stamp(before) else None
+    return digest, _times(after) if _settled(after) and _times(after) == _times(before) else None
 
 
 def _settled(stat: os.stat_result) -> bool:
     return time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns) > SETTLED
 
 
-def _stamp(stat: os.stat_result) -> Stamp:
-    return pack(">3q", stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+def _times(stat: os.stat_result) -> Times:
+    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
 def _name(path: Path) -> bytes:

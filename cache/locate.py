@@ -74,8 +74,13 @@ def find_store(
         held = "; ".join(_what(s.extraction) for s in of_model)
         what = f"holds {model}, but not with {asked} (there is {held})"
         raise StoreError(what, where=where, do=f"{run} {options}".rstrip())
-    names = ", ".join(dict.fromkeys(s.extraction.model for s in stores)) or "nothing"
-    raise StoreError(f"holds no states of {model} (it holds {names})", where=where, do=run)
+    raise no_states(model, stores, cache, do=run)
+
+
+def no_states(model: str, stores: Sequence[FeatureStore], cache: Path, *, do: str = "") -> StoreError:
+    """What a person is told who names a model of which a cache of these stores has nothing."""
+    names = ", ".join(dict.fromkeys(store.extraction.model for store in stores)) or "nothing"
+    return StoreError(f"holds no states of {model} (it holds {names})", where=str(cache), do=do)
 
 
 def _holds(extraction: Extraction, layers: Sequence[str], stats: Sequence[str], frames: bool) -> bool:

@@ -48,38 +48,12 @@ def kernel_bytes(train: int, test: int) -> int:
 
 def gram(shared: Shared, prep: Prep) -> Pair:
     """float32 inner products with the anchors, divided by `power`. Of a mix, the layers' weighted sum."""
-    if prep.mix:
-        return _mixed(gram, shared, prep)
-
-    def make() -> Pair:
-        _make_room(shared)
-        found = products(shared, prep)
-        factor = np.float32(1 / found.power)
-        return found.train * factor, found.test * factor
-
-    return shared.keep(("gram", prep), make)
+    return _kept("gram", _gram, shared, prep)
 
 
 def distances(shared: Shared, prep: Prep) -> Pair:
     """float32 squared distances to the anchors, divided by `power`. Of a mix, the layers' weighted sum."""
-    if prep.mix:
-        return _mixed(distances, shared, prep)
-
-    def make() -> Pair:
-        _make_room(shared)
-        found = products(shared, prep)
-        factor = np.float32(1 / found.power)
-        at = shared.anchored(found.own) * factor
-        near, far = (np.float32(-2) * factor * part for part in (found.train, found.test))
-        for lengths, out in ((found.own, near), (found.other, far)):
-            out += lengths[:, None] * factor
-            out += at
-            np.maximum(out, 0, out=out)
-        if shared.anchors is None:
-            np.fill_diagonal(near, 0)
-        return near, far
-
-    return shared.keep(("distances", prep), make)
+    return _kept("distances", _distances, shared, prep)
 
 
 def products(shared: Shared, prep: Prep) -> Products:
@@ -138,10 +112,36 @@ def _make_room(shared: Shared) -> None:
     shared.make_room(3 * 4 * anchors * (len(shared.train) + len(shared.test)))
 
 
-def _mixed(make: Callable[[Shared, Prep], Pair], shared: Shared, prep: Prep) -> Pair:
+def _gram(_shared: Shared, found: Products) -> Pair:
+    factor = np.float32(1 / found.power)
+    return found.train * factor, found.test * factor
+
+
+def _distances(shared: Shared, found: Products) -> Pair:
+    factor = np.float32(1 / found.power)
+    at = shared.anchored(found.own) * factor
+    near, far = (np.float32(-2) * factor * part for part in (found.train, found.test))
+    for lengths, out in ((found.own, near), (found.other, far)):
+        out += lengths[:, None] * factor
+        out += at
+        np.maximum(out, 0, out=out)
+    if shared.anchors is None:
+        np.fill_diagonal(near, 0)
+    return near, far
+
+
+def _kept(name: str, of: Callable[[Shared, Products], Pair], shared: Shared, prep: Prep) -> Pair:
+    """What `of` makes of the products, made once for each layer; of a mix, the layers' weighted sum."""
+
+    def make() -> Pair:
+        _make_room(shared)
+        return of(shared, products(shared, prep))
+
+    if not prep.mix:
+        return shared.keep((name, prep), make)
     sums: list[np.ndarray] = []
     for layer, weight in enumerate(prep.mix):
-        single = make(shared, replace(prep, layer=layer, mix=()))
+        single = _kept(name, of, shared, replace(prep, layer=layer, mix=()))
         parts = [np.float32(weight) * part for part in single]
         if not sums:
             sums = parts

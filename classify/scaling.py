@@ -77,23 +77,27 @@ def by_speaker(X: np.ndarray, speakers: np.ndarray | None) -> np.ndarray:
     return out
 
 
+def wide(X: np.ndarray) -> bool:
+    """Whether products of rows are fewer than products of columns."""
+    return X.shape[1] > len(X)
+
+
 def principal_axes(train: np.ndarray, count: int, *, inner: np.ndarray | None = None) -> np.ndarray:
     """(D, min(count, n - 1, D)) float64: the principal axes of centred rows, the largest variance first.
 
-    inner: (n, n) float64 products of the rows, where they are there already. In double precision, since trees
+    inner: (n, n) float64 products of wide rows, if they are there already. In double precision, since trees
     see single columns and neighbouring axes mix easily. Each axis's largest loading is positive, as in
     scikit-learn's PCA.
     """
     n, width = train.shape
     exact = train.astype(np.float64)
     count = min(count, n - 1, width)
-    wide = width > n
-    if not wide:
+    if not wide(train):
         inner = exact.T @ exact
     elif inner is None:
         inner = exact @ exact.T
     values, vectors = leading(inner, count)
-    if wide:
+    if wide(train):
         vectors = (exact.T @ vectors) / np.sqrt(np.maximum(values, NULL * values[0]))
     largest = vectors[np.abs(vectors).argmax(0), np.arange(count)]
     return np.asarray(vectors * np.where(largest < 0, -1, 1))
@@ -110,9 +114,7 @@ def leading(inner: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
         with suppress(ArpackError):  # it did not converge: rank below count, say
             values, vectors = eigsh(inner, k=count, v0=start)
             return values[::-1], vectors[:, ::-1]
-    values, vectors = scipy.linalg.eigh(
-        inner, subset_by_index=(size - count, size - 1), check_finite=False, overwrite_a=True
-    )
+    values, vectors = scipy.linalg.eigh(inner, subset_by_index=(size - count, size - 1), check_finite=False)
     return values[::-1], vectors[:, ::-1]
 
 
@@ -121,11 +123,11 @@ def orthogonal_columns(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(n, r) and (m, r) float32, r = min(n, D): centred rows turned so that training columns are orthogonal.
 
-    inner: (n, n) float64 products of the training rows, where they are there already. Inner products with
+    inner: (n, n) float64 products of wide training rows, if they are there already. Inner products with
     training rows stay as they were; the largest column comes first. Single precision is enough to turn by:
     the turn is orthogonal however well it finds the axes.
     """
-    if train.shape[1] > len(train):
+    if wide(train):
         train, test = _folded(train, test, inner)
     _, axes = scipy.linalg.eigh(train.T @ train, driver="evd", check_finite=False, overwrite_a=True)
     axes = np.ascontiguousarray(axes[:, ::-1])

@@ -20,6 +20,7 @@ from classify.scaling import (
     scaled,
     standardise,
     unit,
+    wide,
 )
 
 if TYPE_CHECKING:
@@ -218,10 +219,20 @@ class Shared:
         return found
 
     def _axes(self, whole: Prep, count: int) -> np.ndarray:
-        return principal_axes(self.arrays(whole)[0], count, inner=self.inner(whole))
+        train, _ = self.arrays(whole)
+        return principal_axes(train, count, inner=self.inner(whole) if wide(train) else None)
 
     def _basis(self, prep: Prep) -> tuple[np.ndarray, np.ndarray]:
-        return orthogonal_columns(*self.arrays(prep), inner=self.inner(prep))
+        train, test = self.arrays(prep)
+        return orthogonal_columns(train, test, inner=self.inner(prep) if wide(train) else None)
+
+
+def whole(rows: int, *, nbytes: int, memory: int) -> bool:
+    """Whether kernels are taken with all of so many training clips, which takes `nbytes` of `memory`.
+
+    They are where there are few, and else up to a number and if their memory is allowed.
+    """
+    return rows <= ANCHORS or (rows <= EXACT_CLIPS and nbytes <= memory)
 
 
 def anchors(rows: int, *, seed: int) -> np.ndarray:

@@ -19,7 +19,7 @@ from classify.kept import Kept
 from classify.kernels import kernel_bytes
 from classify.outcome import Outcome, StudyId
 from classify.search import TrialDone, search
-from classify.sharing import ANCHORS, EXACT_CLIPS, Shared, States, anchors
+from classify.sharing import Shared, States, anchors, whole
 from classify.splits import Fold, OuterFold
 from classify.storage import quiet
 from classify.workers import job_count
@@ -44,12 +44,8 @@ class Plan:
 
     @property
     def exact(self) -> bool:
-        """Whether kernels are taken with every training clip.
-
-        They are where there are few, and else up to a number and if their memory is allowed.
-        """
-        allowed = self.largest <= EXACT_CLIPS and self.kernels <= self.config.memory
-        return self.largest <= ANCHORS or allowed
+        """Whether kernels are taken with every training clip."""
+        return whole(self.largest, nbytes=self.kernels, memory=self.config.memory)
 
     @property
     def kernels(self) -> int:

@@ -17,7 +17,7 @@ import pytest
 
 from cache.errors import InputError
 from cache.store import FeatureStore
-from classify import sharing, units
+from classify import sharing
 from classify import summary as summary_of
 from classify.compare import rank
 from classify.config import StudyConfig
@@ -256,7 +256,7 @@ def test_large_training_parts_are_told_to_be_approximated(
     config = replace(CONFIG, trials=1, heads=("svm",), layers=("1",), memory=70_000)
     whole = json.loads((run_study(clips, store, tmp_path / "few", config) / "summary.json").read_text())
     assert whole["notes"] == []  # so few clips that there is nothing to save
-    for module in (sharing, units, summary_of):
+    for module in (sharing, summary_of):
         monkeypatch.setattr(module, "ANCHORS", 30)
     summary = json.loads((run_study(clips, store, tmp_path / "run", config) / "summary.json").read_text())
     assert "approximated with 30 training clips, not taken with all (Nyström)" in summary["notes"][0]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cache.store import FeatureStore
-from classify import units
+from classify import sharing
 from classify.config import StudyConfig
 from classify.dataset import join
 from classify.kernels import kernel_bytes
@@ -77,9 +77,9 @@ def test_kernels_limit_the_processes_before_they_fill_the_memory(
     small = changed(plan, jobs=8, memory=size - 1)
     assert small.exact  # so few clips that there is nothing to save
     assert small.jobs == 1
-    monkeypatch.setattr(units, "ANCHORS", 47)
+    monkeypatch.setattr(sharing, "ANCHORS", 47)
     assert not small.exact
-    monkeypatch.setattr(units, "EXACT_CLIPS", 47)
+    monkeypatch.setattr(sharing, "EXACT_CLIPS", 47)
     assert not plan.exact
     assert small.jobs == 8
 
