@@ -6,10 +6,11 @@ import hashlib
 import os
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from errno import EINVAL
+from itertools import islice
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from struct import pack
@@ -22,7 +23,8 @@ TABLE = """CREATE TABLE IF NOT EXISTS digests
     (path BLOB PRIMARY KEY, size INTEGER, mtime INTEGER, ctime INTEGER, digest TEXT) WITHOUT ROWID"""
 
 Times = tuple[int, int, int]  # size, mtime and ctime (ns): what a change of a file shows in
-Stamp = bytes  # the same in 24 bytes, to be held for every clip of a run
+Stamp = bytes  # the same in `STAMP_BYTES`, to be held for every clip of a run
+STAMP_BYTES = 24
 
 
 class Digests:
@@ -48,18 +50,21 @@ class Digests:
 
     def of(self, paths: Sequence[Path], *, workers: int = 4) -> dict[Path, str | OSError]:
         """Each path's SHA-256 as 64 hex digits, or why it could not be read."""
-        found: dict[Path, str | OSError] = {}
         unique = list(dict.fromkeys(paths))
+        return dict(zip(unique, self.each(unique, workers=workers), strict=True))
+
+    def each(self, paths: Iterable[Path], *, workers: int = 4) -> Iterator[str | OSError]:
+        """The same one after the other, of paths that differ; some hundreds are held at a time."""
+        left = iter(paths)
         with ThreadPoolExecutor(workers) as pool:
-            for begin in range(0, len(unique), BATCH):
-                batch = unique[begin : begin + BATCH]
-                known = {path: self._recall(path) for path in batch}
-                unknown = [path for path, digest in known.items() if digest is None]
-                fresh = dict(zip(unknown, pool.map(_hash, unknown), strict=True))
-                self._remember(fresh)
-                for path in batch:
-                    found[path] = known[path] or fresh[path][0]
-        return found
+            while batch := list(islice(left, BATCH)):
+                known = [self._recall(path) for path in batch]
+                unknown = [path for path, digest in zip(batch, known, strict=True) if digest is None]
+                fresh = list(pool.map(_hash, unknown))
+                self._remember(zip(unknown, fresh, strict=True))
+                found = iter(fresh)
+                for digest in known:
+                    yield next(found)[0] if digest is None else digest
 
     def last(self, path: Path) -> str | None:
         """The digest of a file when it was last hashed, if that is remembered; it may be gone by now."""
@@ -81,8 +86,8 @@ class Digests:
                 return str(row[3])
         return None
 
-    def _remember(self, fresh: dict[Path, tuple[str | OSError, Times | None]]) -> None:
-        rows = [(_name(path), *times, digest) for path, (digest, times) in fresh.items() if times is not None]
+    def _remember(self, fresh: Iterable[tuple[Path, tuple[str | OSError, Times | None]]]) -> None:
+        rows = [(_name(path), *times, digest) for path, (digest, times) in fresh if times is not None]
         if self._memory is None or not rows:
             return
         with suppress(sqlite3.Error), self._memory:

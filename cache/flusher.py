@@ -1,4 +1,4 @@
-"""A thread that takes clips from memory to shards, each shard by size or by age."""
+"""A thread that takes clips from memory to shards, each shard by size, number or age."""
 
 from __future__ import annotations
 
@@ -48,10 +48,17 @@ class Flusher:
     """
 
     def __init__(
-        self, folder: Path, extraction: Extraction, *, shard_bytes: int, shard_seconds: float
+        self,
+        folder: Path,
+        extraction: Extraction,
+        *,
+        shard_bytes: int,
+        shard_clips: int,
+        shard_seconds: float,
     ) -> None:
         self._folder, self._extraction = folder, extraction
-        self._shard_bytes, self._shard_seconds = shard_bytes, shard_seconds
+        self._shard_bytes, self._shard_clips = shard_bytes, shard_clips
+        self._shard_seconds = shard_seconds
         self._thread = threading.Thread(target=self._run, name="store-writer")
         self._state = threading.Condition()  # guards what follows
         self._ready: list[PendingClip] = []
@@ -167,7 +174,8 @@ class Flusher:
         if not self._ready or waits:
             return False
         aged = time.monotonic() - self._ready_since >= self._shard_seconds
-        return aged or self._closing or self._ready_bytes >= self._shard_bytes
+        full = self._ready_bytes >= self._shard_bytes or len(self._ready) >= self._shard_clips
+        return aged or full or self._closing
 
     def _write_long(self) -> None:
         with self._state:

@@ -19,6 +19,7 @@ from cache.errors import ForeignStoreError, StoreError
 
 LAYER_CONVENTION = 1  # raised whenever a layer's name comes to mean another tensor
 REPAIR = "restore it, or run `python cli.py cache verify --repair` and embed again: no state is lost"
+KEY_BYTES = 32  # of a clip's key, which is written as hex digits
 FRAME = "frame"  # the one "statistic" of a store that keeps every frame
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Protocol
 
@@ -23,15 +24,25 @@ class Located(Protocol):
 
 def clip_keys(clips: Sequence[Located], cache: Path) -> list[str | OSError]:
     """Each clip's key, or why its file could not be read; hashes are remembered in the cache."""
-    with Digests(cache) as digests:
-        known = digests.of(sorted({clip.path for clip in clips}))
-    keys: list[str | OSError] = []
-    for clip in clips:
-        digest = known[clip.path]
-        if isinstance(digest, str):
-            digest = clip_key(digest, start=clip.start, end=clip.end)
-        keys.append(digest)
+    keys: list[str | OSError] = [""] * len(clips)
+    for place, key in each_key(clips, cache):
+        keys[place] = key
     return keys
+
+
+def each_key(clips: Sequence[Located], cache: Path) -> Iterator[tuple[int, str | OSError]]:
+    """The same one by one, each with its clip's place; in the order of files, so that none are held."""
+
+    def named(place: int) -> str:
+        return str(clips[place].path)
+
+    order = sorted(range(len(clips)), key=named)
+    files = (clips[next(same)].path for _, same in groupby(order, key=named))
+    with Digests(cache) as digests:
+        for digest, (_, same) in zip(digests.each(files), groupby(order, key=named), strict=True):
+            for place in same:
+                start, end = clips[place].start, clips[place].end
+                yield place, clip_key(digest, start=start, end=end) if isinstance(digest, str) else digest
 
 
 def still_holds(clip: Located, key: str, before: Stamp | None) -> bool:

@@ -83,8 +83,12 @@ class FeatureStore:
     def missing(self, keys: Iterable[str]) -> list[str]:
         """Those of the keys that are not held, in the given order."""
         wanted = list(keys)
-        held = self.index().find(self._digests(wanted)) >= 0
+        held = self.holds(self._digests(wanted))
         return [key for key, there in zip(wanted, held, strict=True) if not there]
+
+    def holds(self, digests: np.ndarray) -> np.ndarray:
+        """(N,) bool: which clips are held; digests: (N,) S32, the bytes that keys write as hex digits."""
+        return self.index().find(digests) >= 0
 
     def layer(self, name: str, keys: Sequence[str], *, stats: Sequence[str] | None = None) -> np.ndarray:
         """(N, S*D) float32: a layer's statistics side by side, a row for each key in the given order.

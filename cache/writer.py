@@ -16,6 +16,7 @@ from cache.identity import FRAME, Extraction
 from cache.slab import Slabs
 
 SHARD_BYTES = 32 << 20  # one shard being filled and one being written: 64 MiB in flight at most
+SHARD_CLIPS = 1_000  # of few numbers each: what is known of a clip that waits then takes more than its states
 SHARD_SECONDS = 60.0
 WRITERS = ".writers.lock"  # shared by all that write the store
 KEY = re.compile(r"[0-9a-f]{64}")
@@ -38,7 +39,13 @@ class StoreWriter:
             for layer, width in zip(extraction.layers, extraction.widths, strict=True)
         }
         self._presence = ExitStack()
-        self._flusher = Flusher(folder, extraction, shard_bytes=SHARD_BYTES, shard_seconds=SHARD_SECONDS)
+        self._flusher = Flusher(
+            folder,
+            extraction,
+            shard_bytes=SHARD_BYTES,
+            shard_clips=SHARD_CLIPS,
+            shard_seconds=SHARD_SECONDS,
+        )
         self._slabs = Slabs()
         self._open: PendingClip | None = None
 

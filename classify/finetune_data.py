@@ -15,9 +15,8 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 from cache.errors import ClipError
 from cache.keys import clip_keys
 from embed import audio
-from embed.batching import Window, padded_length
+from embed.batching import cut, padded_length
 from embed.manifest import Clip
-from embed.windows import windows
 
 LISTENERS = 4  # threads that decode while a table is looked through
 
@@ -88,12 +87,12 @@ class Windows(TorchDataset[Item]):
         """y: (N,) class numbers of the N recordings. class_weights: (K,), or None for 1."""
         self.recordings, self.y, self._normalise = recordings, y, normalise
         self._weights = class_weights
-        cut = []
-        for number, recording in enumerate(recordings):
-            pieces = windows(recording.sound.samples, window=window, rate=audio.RATE)
-            for place, (begin, stop) in enumerate(pieces):
-                cut.append(Window(clip=number, begin=begin, stop=stop, number=place, count=len(pieces)))
-        self.windows = sorted(cut, key=lambda piece: (-piece.samples, piece.clip, piece.number))
+        pieces = [
+            piece
+            for number, recording in enumerate(recordings)
+            for piece in cut(number, recording.sound.samples, window=window, rate=audio.RATE)
+        ]
+        self.windows = sorted(pieces, key=lambda piece: (-piece.samples, piece.clip, piece.number))
         self.lengths = [piece.samples for piece in self.windows]
 
     def __len__(self) -> int:

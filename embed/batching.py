@@ -6,8 +6,14 @@ small. Lengths are rounded up to a grid: a device that has seen a shape before h
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+
+from embed.records import Numbers
+from embed.windows import windows
 
 GRID = 800  # samples; a twentieth of a second at 16 kHz
 
@@ -36,38 +42,85 @@ def padded_length(samples: int) -> int:
     return -(-samples // GRID) * GRID
 
 
-def plan_batches(windows: Sequence[Window], *, budget: int) -> list[list[Window]]:
-    """Batches of windows whose padded size (windows × padded length, in samples) stays within the budget.
+def cut(clip: int, samples: int, *, window: float, rate: int) -> list[Window]:
+    """The windows of a clip of so many samples, as `embed.windows` cuts it."""
+    spans = windows(samples, window=window, rate=rate)
+    return [
+        Window(clip=clip, begin=begin, stop=stop, number=number, count=len(spans))
+        for number, (begin, stop) in enumerate(spans)
+    ]
 
-    Windows of one clip stay in order and side by side, so that few clips are open at a time; a window longer
-    than the budget gets a batch of its own. No batch has a part of one clip and something of another. So what
-    is left of a plan after any number of its batches is the plan of the clips that are left: a run that was
-    cut short goes on with the very batches, and to the last bit the states, of one that was not.
+
+class Batches:
+    """A plan's batches in their order; the windows of each, `most` in all, are made when it is asked for."""
+
+    def __init__(self, *, most: int) -> None:
+        self._windows = Numbers(Window, most=most)
+        self._ends = array("q")
+
+    def begin(self, windows: Iterable[Window]) -> None:
+        """A further batch, of these windows."""
+        self._ends.append(len(self._windows))
+        self.extend(windows)
+
+    def extend(self, windows: Iterable[Window]) -> None:
+        """Further windows of the latest batch."""
+        for window in windows:
+            self._windows.append(window)
+        self._ends[-1] = len(self._windows)
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def __getitem__(self, index: int) -> list[Window]:
+        end = self._ends[index]  # IndexError ends an iteration
+        return self._windows[self._ends[index - 1] if index else 0 : end]
+
+    def __iter__(self) -> Iterator[list[Window]]:
+        return map(self.__getitem__, range(len(self)))
+
+
+def plan_batches(samples: Sequence[int], *, window: float, rate: int, budget: int) -> Batches:
+    """Clips of so many samples, cut into windows of at most `window` seconds, in batches.
+
+    The padded size of each (windows × padded length) is within the budget; a window longer than that gets a
+    batch of its own. Windows of one clip stay in order and side by side, so that few clips are open at a
+    time. No batch has a part of one clip and something of another. So what is left of a plan after any number
+    of its batches is the plan of the clips that are left: a run that was cut short goes on with the very
+    batches, and to the last bit the states, of one that was not.
     """
-    clips: dict[int, list[Window]] = {}
-    for window in windows:
-        clips.setdefault(window.clip, []).append(window)
-    batches: list[list[Window]] = []
-    width, room = 0, False
-    for whole in sorted(clips.values(), key=lambda clip: (-max(w.samples for w in clip), clip[0].clip)):
-        whole.sort(key=lambda w: w.number)
-        needed = max(padded_length(w.samples) for w in whole)
-        if room and max(width, needed) * (len(batches[-1]) + len(whole)) <= budget:
-            batches[-1] += whole
-            width = max(width, needed)
+
+    def whole(clip: int) -> list[Window]:
+        return cut(clip, samples[clip], window=window, rate=rate)
+
+    longest, total = np.empty(len(samples), np.int64), 0
+    for clip in range(len(samples)):
+        pieces = whole(clip)
+        longest[clip] = max(w.samples for w in pieces)
+        total += len(pieces)
+    batches = Batches(most=total)
+    width, count, room = 0, 0, False
+    for clip in np.argsort(-longest, kind="stable").tolist():
+        pieces = whole(clip)
+        needed = max(padded_length(w.samples) for w in pieces)
+        if room and max(width, needed) * (count + len(pieces)) <= budget:
+            batches.extend(pieces)
+            width, count = max(width, needed), count + len(pieces)
             continue
         fitting = max(1, budget // needed)
-        batches += [whole[i : i + fitting] for i in range(0, len(whole), fitting)]
-        width, room = needed, len(whole) <= fitting
+        for i in range(0, len(pieces), fitting):
+            batches.begin(pieces[i : i + fitting])
+        width, count, room = needed, len(pieces), len(pieces) <= fitting
     return batches
 
 
-def padded_samples(batches: Sequence[Sequence[Window]]) -> int:
+def padded_samples(batches: Iterable[Sequence[Window]]) -> int:
     """Samples computed for these batches, padding included."""
     return sum(len(batch) * padded_length(max(w.samples for w in batch)) for batch in batches)
 
 
-def padding_share(batches: Sequence[Sequence[Window]]) -> float:
-    """The part of all computed samples that is padding."""
+def padding_share(batches: Iterable[Sequence[Window]]) -> float:
+    """The part of all computed samples that is padding. Goes through the batches twice."""
+    computed = padded_samples(batches)
     real = sum(window.samples for batch in batches for window in batch)
-    return 1 - real / padded_samples(batches) if batches else 0.0
+    return 1 - real / computed if computed else 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -43,7 +44,7 @@ class Collector:
         self._stats = merging_stats(extraction.stats)
         self._open: dict[int, _Open] = {}
         self._dropped: set[int] = set()
-        self.done: list[int] = []
+        self.done = array("q")
         self.seconds = 0.0
 
     def collect(self, given: Given) -> Iterator[tuple[int, ClipError]]:

@@ -22,7 +22,7 @@ from cache.space import estimate_bytes, require_space
 from cache.store import FeatureStore
 from embed import audio
 from embed.backbones import Backbone
-from embed.batching import Window, padding_share, plan_batches
+from embed.batching import Batches, Window, padding_share, plan_batches
 from embed.collect import Collector
 from embed.config import EmbedConfig
 from embed.forward import Forward
@@ -32,7 +32,6 @@ from embed.missing import Todo, find_missing
 from embed.opening import open_backbone
 from embed.prefetch import Prefetcher
 from embed.stopping import Stop
-from embed.windows import windows as cut_windows
 
 BATCH_SECONDS = {"cpu": 8.0, "cuda": 320.0}  # padded sound in one batch; memory halves it where it must
 
@@ -92,17 +91,13 @@ def embed(clips: Sequence[Clip], config: EmbedConfig, *, report: Report | None =
     return summary
 
 
-def plan(todo: Todo, *, window: float, budget: float) -> list[list[Window]]:
+def plan(todo: Todo, *, window: float, budget: float) -> Batches:
     """The run's batches; `window` and `budget` in seconds."""
-    windows = []
-    for index, sound in enumerate(todo.sounds):
-        pieces = cut_windows(sound.samples, window=window, rate=audio.RATE)
-        for number, (begin, stop) in enumerate(pieces):
-            windows.append(Window(clip=index, begin=begin, stop=stop, number=number, count=len(pieces)))
-    return plan_batches(windows, budget=int(budget * audio.RATE))
+    samples = [sound.samples for sound in todo.sounds]
+    return plan_batches(samples, window=window, rate=audio.RATE, budget=int(budget * audio.RATE))
 
 
-def prefetcher(batches: Sequence[Sequence[Window]], todo: Todo, backbone: Backbone) -> Prefetcher:
+def prefetcher(batches: Iterable[Sequence[Window]], todo: Todo, backbone: Backbone) -> Prefetcher:
     """What decodes the run's batches ahead of the model."""
     on_gpu = backbone.device.type == "cuda"
     return Prefetcher(

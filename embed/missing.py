@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
 
 from cache import failures as failure_list
-from cache.digests import Stamp, stamp
+from cache.digests import STAMP_BYTES, Stamp, stamp
 from cache.errors import ClipError
 from cache.failures import Failure, FailureId
-from cache.keys import clip_keys, still_holds
+from cache.identity import KEY_BYTES
+from cache.keys import each_key, still_holds
 from cache.store import FeatureStore
 from embed import audio
 from embed.config import EmbedConfig
 from embed.manifest import Clip
+from embed.records import Numbers, Records
 
 PROBING = 8  # headers read at a time: what is waited for is the disk
 AHEAD = 512  # headers that wait to be read; each takes more memory than all else that is known of a clip
@@ -30,10 +37,10 @@ class Todo:
     sound was decoded. held: the clips that are in the store.
     """
 
-    clips: list[Clip]
-    keys: list[str]
-    sounds: list[audio.Sound]
-    stamps: list[Stamp | None]
+    clips: Sequence[Clip]
+    keys: Sequence[str]
+    sounds: Sequence[audio.Sound]
+    stamps: Sequence[Stamp | None]
     repeats: dict[int, list[Clip]]
     clips_asked: int
     cached: int
@@ -41,7 +48,7 @@ class Todo:
     failures: dict[FailureId, Failure]
     held: list[Clip]
 
-    @property
+    @cached_property
     def seconds(self) -> float:
         return sum(sound.seconds for sound in self.sounds)
 
@@ -72,36 +79,67 @@ def find_missing(clips: Sequence[Clip], store: FeatureStore | None, config: Embe
             raise error
         failures.update(_failed(failed, error, key))
 
-    stamps = {path: stamp(path) for path in {clip.path for clip in clips}}
-    first: dict[str, Clip] = {}
-    repeats: dict[str, list[Clip]] = {}
-    for clip, key in zip(clips, clip_keys(clips, config.cache), strict=True):
-        if isinstance(key, OSError):
-            told = (key.strerror or str(key)).lower()
-            fail([clip], ClipError(f"cannot be read ({told})", where=str(clip.path)))
-        elif first.setdefault(key, clip) is not clip:
-            repeats.setdefault(key, []).append(clip)
-    missing = store.missing(first) if store else list(first)
-    held = set(first).difference(missing)
-    keys, sounds = [], []
-    for key, sound in zip(missing, _probed([first[key] for key in missing]), strict=True):
+    stamps = np.zeros(len(clips), f"S{STAMP_BYTES}")
+    for place, clip in enumerate(clips):
+        stamps[place] = stamp(clip.path) or b""
+    digests, unreadable = _digests(clips, config.cache)
+    for place, cause in sorted(unreadable.items()):
+        told = (cause.strerror or str(cause)).lower()
+        fail([clips[place]], ClipError(f"cannot be read ({told})", where=str(clips[place].path)))
+    readable = np.delete(np.arange(len(clips)), list(unreadable))
+    _, first, same = np.unique(digests[readable], return_index=True, return_inverse=True)
+    repeats: dict[int, list[Clip]] = {}  # by the place of the first clip with that sound
+    of = readable[first][same]
+    for copy, original in zip(readable[of != readable].tolist(), of[of != readable].tolist(), strict=True):
+        repeats.setdefault(original, []).append(clips[copy])
+    originals = np.sort(readable[first])
+    held = store.holds(digests[originals]) if store else np.zeros(len(originals), bool)
+    missing = originals[~held]
+    sounds = Numbers(audio.Sound, most=len(missing))
+    usable = np.zeros(len(missing), bool)
+    probed = _probed(clips[place] for place in missing)
+    for number, (place, sound) in enumerate(zip(missing.tolist(), probed, strict=True)):
         if isinstance(sound, ClipError):
-            fail([first[key], *repeats.pop(key, ())], sound, key)
+            fail([clips[place], *repeats.pop(place, ())], sound, _key(digests[place]))
         else:
-            keys.append(key)
             sounds.append(sound)
+            usable[number] = True
+    kept = missing[usable]
     return Todo(
-        clips=[first[key] for key in keys],
-        keys=keys,
+        clips=Records(kept, clips.__getitem__),
+        keys=Records(kept, lambda place: _key(digests[place])),
         sounds=sounds,
-        stamps=[stamps[first[key].path] for key in keys],
-        repeats={index: repeats[key] for index, key in enumerate(keys) if key in repeats},
+        stamps=Records(kept, lambda place: _stamp(stamps[place])),
+        repeats={index: repeats[place] for index, place in enumerate(kept.tolist()) if place in repeats},
         clips_asked=len(clips),
-        cached=len(held),
+        cached=int(held.sum()),
         copies=sum(map(len, repeats.values())),
         failures=failures,
-        held=[clip for key in held for clip in (first[key], *repeats.get(key, ()))],
+        held=[clip for place in originals[held] for clip in (clips[place], *repeats.get(place, ()))],
     )
+
+
+def _digests(clips: Sequence[Clip], cache: Path) -> tuple[np.ndarray, dict[int, OSError]]:
+    """(N,) S32: the bytes of each clip's key; and by place why a clip's file could not be read."""
+    digests = np.zeros(len(clips), f"S{KEY_BYTES}")
+    unreadable: dict[int, OSError] = {}
+    for place, key in each_key(clips, cache):
+        if isinstance(key, str):
+            digests[place] = bytes.fromhex(key)
+        else:
+            unreadable[place] = key
+    return digests, unreadable
+
+
+# numpy takes zeros at the end of bytes for padding.
+
+
+def _key(digest: bytes) -> str:
+    return digest.ljust(KEY_BYTES, b"\0").hex()
+
+
+def _stamp(times: bytes) -> Stamp | None:
+    return times.ljust(STAMP_BYTES, b"\0") if times else None
 
 
 def _failed(clips: Sequence[Clip], error: ClipError, key: str) -> dict[FailureId, Failure]:
@@ -114,10 +152,11 @@ def _failed(clips: Sequence[Clip], error: ClipError, key: str) -> dict[FailureId
     }
 
 
-def _probed(clips: Sequence[Clip]) -> Iterator[audio.Sound | ClipError]:
+def _probed(clips: Iterable[Clip]) -> Iterator[audio.Sound | ClipError]:
+    left = iter(clips)
     with ThreadPoolExecutor(PROBING) as pool:
-        for begin in range(0, len(clips), AHEAD):
-            yield from pool.map(_probe, clips[begin : begin + AHEAD])
+        while some := list(islice(left, AHEAD)):
+            yield from pool.map(_probe, some)
 
 
 def _probe(clip: Clip) -> audio.Sound | ClipError:

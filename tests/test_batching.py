@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embed.batching import GRID, Window, padded_length, padded_samples, padding_share, plan_batches
+from embed.batching import GRID, Window, cut, padded_length, padded_samples, padding_share, plan_batches
 
 lengths = st.lists(st.integers(400, 200_000), max_size=60)
+RATE, WINDOW = 16_000, 2.0  # seconds: clips of more than 32,000 samples are cut
+mixed = st.lists(st.integers(400, 200_000), min_size=1, max_size=20)
+
+
+def plan(samples: list[int], *, budget: int, window: float = 60.0) -> list[list[Window]]:
+    return list(plan_batches(samples, window=window, rate=RATE, budget=budget))
 
 
 def whole(samples: list[int]) -> list[Window]:
     return [Window(clip=i, begin=0, stop=n) for i, n in enumerate(samples)]
 
 
-@given(lengths, st.integers(GRID, 600_000))
-def test_every_window_is_in_one_batch_within_the_budget(samples, budget):
-    batches = plan_batches(whole(samples), budget=budget)
-    assert sorted(w.clip for batch in batches for w in batch) == list(range(len(samples)))
+@given(lengths, st.integers(GRID, 600_000), st.sampled_from([WINDOW, 60.0]))
+def test_every_window_is_in_one_batch_within_the_budget(samples, budget, window):
+    batches = plan(samples, budget=budget, window=window)
+    expected = [w for clip, n in enumerate(samples) for w in cut(clip, n, window=window, rate=RATE)]
+    assert sorted((w for b in batches for w in b), key=lambda w: (w.clip, w.number)) == expected
     for batch in batches:
         width = padded_length(max(w.samples for w in batch))
         assert len(batch) == 1 or len(batch) * width <= budget
@@ -26,44 +35,49 @@ def test_every_window_is_in_one_batch_within_the_budget(samples, budget):
 
 @given(lengths)
 def test_the_longest_come_first(samples):
-    batches = plan_batches(whole(samples), budget=400_000)
+    batches = plan(samples, budget=400_000)
     longest = [max(w.samples for w in batch) for batch in batches]
     assert longest == sorted(longest, reverse=True)
 
 
-@given(st.lists(st.integers(1, 5), min_size=1, max_size=12))
-def test_windows_of_a_clip_stay_together_and_in_order(counts):
-    windows = [
-        Window(clip=clip, begin=n * 32_000, stop=(n + 1) * 32_000 + clip % 2, number=n, count=count)
-        for clip, count in enumerate(counts)
-        for n in range(count)
-    ]
-    order = [w for batch in plan_batches(windows[::-1], budget=100_000) for w in batch]
-    for clip in range(len(counts)):
+@given(st.integers(1, 10**6))
+def test_a_clip_is_cut_without_gaps(samples):
+    pieces = cut(3, samples, window=WINDOW, rate=RATE)
+    assert [(w.clip, w.number, w.count) for w in pieces] == [(3, i, len(pieces)) for i in range(len(pieces))]
+    assert [w.begin for w in pieces] == [0, *(w.stop for w in pieces[:-1])]
+    assert pieces[-1].stop == samples
+    assert max(w.samples for w in pieces) <= WINDOW * RATE
+
+
+@given(mixed)
+def test_windows_of_a_clip_stay_together_and_in_order(samples):
+    order = [w for batch in plan(samples, budget=100_000, window=WINDOW) for w in batch]
+    for clip in range(len(samples)):
         places = [i for i, w in enumerate(order) if w.clip == clip]
         assert places == list(range(places[0], places[0] + len(places)))
-        assert [order[i].number for i in places] == list(range(counts[clip]))
+        assert [order[i].number for i in places] == list(range(order[places[0]].count))
 
 
-clip_lengths = st.lists(st.tuples(st.integers(1, 5), st.integers(2_000, 60_000)), min_size=1, max_size=15)
-
-
-@given(clip_lengths, st.integers(20_000, 200_000), st.data())
-def test_what_is_left_of_a_plan_is_the_plan_of_what_is_left(clips, budget, data):
-    windows = [
-        Window(clip=clip, begin=n * length, stop=(n + 1) * length, number=n, count=count)
-        for clip, (count, length) in enumerate(clips)
-        for n in range(count)
-    ]
-    batches = plan_batches(windows, budget=budget)
+@given(mixed, st.integers(20_000, 200_000), st.data())
+def test_what_is_left_of_a_plan_is_the_plan_of_what_is_left(samples, budget, data):
+    batches = plan(samples, budget=budget, window=WINDOW)
     done = data.draw(st.integers(0, len(batches)))
     left = {w.clip for batch in batches[done:] for w in batch}
     begun = {w.clip for batch in batches[:done] for w in batch} & left
     if begun:  # a clip that takes several batches: none of it is kept before its last
         done = next(i for i, batch in enumerate(batches) if batch[0].clip in begun)
         left |= begun
-    again = plan_batches([w for w in windows if w.clip in left], budget=budget)
-    assert again == batches[done:]
+    names = sorted(left)
+    again = plan([samples[clip] for clip in names], budget=budget, window=WINDOW)
+    assert [[replace(w, clip=names[w.clip]) for w in batch] for batch in again] == batches[done:]
+
+
+def test_a_batch_is_had_by_its_number():
+    batches = plan_batches([8_000, 4_000, 400], window=60.0, rate=RATE, budget=8_000)
+    assert [batches[i] for i in range(len(batches))] == list(batches)
+    assert [[w.clip for w in batch] for batch in batches] == [[0], [1, 2]]
+    with pytest.raises(IndexError):
+        batches[len(batches)]
 
 
 @given(st.integers(1, 10**7))

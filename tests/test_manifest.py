@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+from copy import copy
+from dataclasses import FrozenInstanceError, asdict, replace
 from pathlib import Path
 
 import pandas as pd
@@ -31,6 +34,21 @@ def problems(path: Path, **options: str | bool) -> list[tuple[int | None, str]]:
     with pytest.raises(ManifestError) as caught:
         read_manifest(path, **options)  # type: ignore[arg-type]
     return [(problem.row, problem.what) for problem in caught.value.problems]
+
+
+def test_a_clip_is_a_value_whatever_its_path_is_held_as():
+    clip = Clip(id="a", path=Path("x/y.wav"), start=1.0, labels={"emotion": "happy"})
+    assert clip.path == Path("x/y.wav")
+    assert replace(clip, path=Path("z.wav")) == Clip(
+        id="a", path=Path("z.wav"), start=1.0, labels={"emotion": "happy"}
+    )
+    assert pickle.loads(pickle.dumps(clip)) == copy(clip) == clip != replace(clip, path=Path("y.wav"))
+    assert asdict(clip)["path"] == Path("x/y.wav")
+    assert "path=PosixPath('x/y.wav')" in repr(clip)
+    with pytest.raises(FrozenInstanceError):
+        clip.path = Path("z.wav")  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        Clip(id="a")  # type: ignore[call-arg]
 
 
 def test_reads_path_emotion_and_speaker(audio):

@@ -49,6 +49,18 @@ def test_a_shard_is_finished_when_it_is_large_enough(store, monkeypatch):
     check(store, held)
 
 
+def test_a_shard_is_finished_when_it_has_many_clips(store, monkeypatch):
+    monkeypatch.setattr("cache.writer.SHARD_CLIPS", 10)
+    held = clips(store.extraction, 35, seed=1)
+    with store.writer() as writer:
+        for number, (key, states) in enumerate(held.items(), start=1):
+            writer.add(key, states, frames=50, seconds=1.0)
+            if number == 30:
+                wait_for(lambda: len(store.keys()) >= 20)  # without waiting for the end
+    assert 2 <= len(list_shards(store.folder)) <= 4
+    check(store, held)
+
+
 def test_a_shard_is_finished_when_it_is_old_enough(store, monkeypatch):
     monkeypatch.setattr("cache.writer.SHARD_SECONDS", 0.05)
     held = clips(store.extraction, 2, seed=2)
