@@ -29,6 +29,12 @@ def fsync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def fsync_file(path: Path) -> None:
+    """Make a file that another library wrote survive a power cut."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
 def open_temporary(folder: Path) -> tuple[FileIO, Path]:
     """A new file for reading and writing, locked for as long as it is open; and its path."""
     while True:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cache.durable import replace_text
+from cache.durable import fsync_file, replace_text
 from cache.errors import InputError
 from cache.space import free_bytes, human
 
@@ -42,9 +42,12 @@ class Checkpoints:
             )
 
     def mark(self, step: int, *, best: int | None) -> None:
-        """Declare the checkpoint of `step` whole; others go, except that of `best`."""
+        """Declare the checkpoint of `step` whole once it is on disk; others go, except that of `best`."""
         here = self._at(step)
-        sizes = {path.name: path.stat().st_size for path in here.iterdir() if path.name != MARK}
+        files = [path for path in here.iterdir() if path.name != MARK]
+        for path in files:
+            fsync_file(path)
+        sizes = {path.name: path.stat().st_size for path in files}
         replace_text(here / MARK, json.dumps({"run": self.run, "step": step, "files": sizes}))
         for other, path in self._there().items():
             if other not in (step, best):

@@ -110,7 +110,7 @@ def describe(
             **scorer.details(chosen),
         },
         "layers": [
-            {"layer": layer, "head": head, "uar": told["uar"]}
+            {"layer": layer, "head": head, "uar": told["uar"], config.metric: told[config.metric]}
             for (layer, head), told in zip(curve, scores[: len(curve)], strict=True)
         ],
         "near_best": [

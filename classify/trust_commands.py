@@ -148,12 +148,17 @@ def _bills(found: Comparison) -> list[dict[str, object]]:
                     "" if bill.trained_parameters is None else f"{bill.trained_parameters:,}"
                 ),
                 "GPU energy": "" if bill.energy_j is None else f"{bill.energy_j / 3600:.1f} Wh",
-                "euros": "" if bill.euros is None else f"{bill.euros:.2f}",
+                "euros": "" if bill.euros is None else _euros(bill.euros),
             }
         )
     # A column that says nothing of any run is left out.
     said = [name for name in rows[0] if name in ("extraction", "euros") or any(row[name] for row in rows)]
     return [{name: row[name] for name in said} for row in rows]
+
+
+def _euros(amount: float) -> str:
+    """To the cent, and what is less than one to two digits."""
+    return f"{amount:.2f}" if amount >= 0.1 or not amount else f"{amount:.2g}"
 
 
 def _time(seconds: float | None) -> str:

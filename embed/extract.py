@@ -21,6 +21,7 @@ from cache.identity import Extraction
 from cache.space import estimate_bytes, require_space
 from cache.store import FeatureStore
 from embed import audio
+from embed.allocator import give_back_holes
 from embed.backbones import Backbone
 from embed.batching import Batches, Window, padding_share, plan_batches
 from embed.collect import Collector
@@ -34,6 +35,7 @@ from embed.prefetch import Prefetcher
 from embed.stopping import Stop
 
 BATCH_SECONDS = {"cpu": 8.0, "cuda": 320.0}  # padded sound in one batch; memory halves it where it must
+TIDY = 32  # batches between two times that free memory is given back to the system
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,9 +160,11 @@ def run(
 
         try:
             # One batch stays in flight on the device while the one before it is collected.
-            for given in forward.results(prefetcher(batches, todo, backbone)):
+            for number, given in enumerate(forward.results(prefetcher(batches, todo, backbone)), start=1):
                 with writer.together():
                     tell(collector.collect(given))
+                if number % TIDY == 0:
+                    give_back_holes()
                 if stop.asked:
                     break
         finally:

@@ -150,4 +150,6 @@ def test_the_command_prints_the_bill(runs, tmp_path):
     found = json.loads(cli("compare", *runs, *prices, "--json").stdout)
     assert found["bills"][1]["euros"] == pytest.approx(7.2)
     assert found["break_even"][0]["trials"] == 3500
+    cheap = cli("compare", *runs, "--euros-per-hour", 0.1, "--euros-per-cpu-hour", 0.1).stdout
+    assert "0.019" in cheap  # not 0.02
     assert "--euros-per-hour -1" in refused(cli("compare", *runs, "--euros-per-hour", -1))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 
+from cache.durable import PREFIX
 from cache.errors import InputError
 from classify import finetune_checkpoints
 from classify.finetune_checkpoints import STATE, WEIGHTS, Checkpoints
@@ -30,6 +33,21 @@ def test_the_best_and_the_newest_stay(tmp_path):
     assert kept.keep_weights(2).read_text() == "2"
     kept.clear()
     assert [path.name for path in tmp_path.iterdir()] == [WEIGHTS]
+
+
+def test_one_is_on_disk_before_it_is_whole(tmp_path, monkeypatch):
+    synced, fsync = [], os.fsync
+
+    def spy(handle: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{handle}").readlink().name)
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", spy)
+    kept = Checkpoints(tmp_path, run="r")
+    save(kept, 1)
+    kept.mark(1, best=None)
+    assert sorted(synced[:2]) == sorted([WEIGHTS, STATE])
+    assert synced[2].startswith(PREFIX)  # of the mark, which gets its name after this
 
 
 def test_one_that_was_cut_short_is_removed(tmp_path):

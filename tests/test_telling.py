@@ -36,7 +36,10 @@ def made(*, layers: int = 2, metric: str = "uar") -> dict[str, Any]:
             ],
             "confusion": {"counts": [[8, 2], [4, 6]], "rates": [[0.8, 0.2], [0.4, 0.6]]},
         },
-        "layers": [{"layer": str(i), "head": "svm", "uar": score(0.4 + i / 100)} for i in range(layers)],
+        "layers": [
+            {"layer": str(i), "head": "svm", "uar": score(0.4 + i / 100), metric: score(0.4 + i / 100)}
+            for i in range(layers)
+        ],
         "near_best": [{"layer": "0", "head": "svm"}, {"layer": str(layers - 1), "head": "svm"}],
         "audit": {"test_clips_of_training_speakers": 0.0},
         "data": {"excluded": {"count": 0, "reasons": {}}, "speakers": 12},
@@ -64,6 +67,8 @@ def test_noise_in_another_metric_names_it(capsys: pytest.CaptureFixture[str]) ->
     lines = told(made(metric="macro_f1"), capsys)
     assert lines[2].endswith("within noise of the best (macro F1)")
     assert "inner macro F1" in "".join(lines)
+    assert re.split(" {2,}", lines[0])[:5] == ["layer", "head", "UAR", "95 % interval", "macro F1"]
+    assert re.split(" {2,}", lines[2])[4] == "0.410"
 
 
 def test_the_choice_is_told_fold_by_fold_with_its_stability(capsys: pytest.CaptureFixture[str]) -> None:
