@@ -66,6 +66,12 @@ def main() -> None:
     parser.add_argument("--layer", default="", help="the middle one if not given")
     parser.add_argument("--trials", type=int, default=30)
     parser.add_argument("--check", type=int, default=10, help="trials whose scores are compared")
+    parser.add_argument(
+        "--pca-solver",
+        choices=("full", "auto"),
+        default="full",
+        help="of the plain way: as exact as ours, or what scikit-learn takes by itself",
+    )
     parser.add_argument("--study", action="store_true", help="reckon the cost of a whole plain study")
     arguments = parser.parse_args()
     if any(os.environ.get(name) != value for name, value in SETTINGS.items()):
@@ -78,7 +84,7 @@ def main() -> None:
     folds = outer_folds(
         data, split=config.split, folds=config.folds, inner_folds=config.inner_folds, seed=config.seed
     )
-    bench = Bench(store, data, folds, config)
+    bench = Bench(store, data, folds, config, solver=arguments.pca_solver)
     layers = store.extraction.layers
     with threadpool_limits(1):
         for head in arguments.heads.split(","):
@@ -100,9 +106,17 @@ class Bench:
     """The first outer fold of a study on one store."""
 
     def __init__(
-        self, store: FeatureStore, data: Dataset, folds: Sequence[OuterFold], config: StudyConfig
+        self,
+        store: FeatureStore,
+        data: Dataset,
+        folds: Sequence[OuterFold],
+        config: StudyConfig,
+        *,
+        solver: str,
     ) -> None:
+        """solver: of the plain way's principal components."""
         self._store, self._data, self._folds, self._config = store, data, folds, config
+        self._solver = solver
         self._stats = store.extraction.stats
 
     def both_ways(self, head: str, layer: str, *, check: int) -> dict[str, Any]:
@@ -123,6 +137,7 @@ class Bench:
         return {
             "layer": layer,
             "trials": len(trials),
+            "pca_solver": self._solver,
             "inner_folds": len(self._folds[0].inner),
             "plain_s": plain,
             "ours_s": ours,
@@ -181,7 +196,8 @@ class Bench:
         """Seconds, and the pooled inner score at each value of the path."""
         data, inner = self._data, self._folds[0].inner
         prep, params = split_params(trial)
-        steps = preparation(prep, stats=self._stats, width=X.shape[1] // len(self._stats))
+        width = X.shape[1] // len(self._stats)
+        steps = preparation(prep, stats=self._stats, width=width, solver=self._solver)
         pooled: list[list[np.ndarray]] = [[] for _ in path[1]]
         seconds = 0.0
         for fold in inner:

@@ -27,8 +27,10 @@ EXACT = 1e-7
 PathOf = tuple[str, Sequence[float]]  # a parameter and values of it
 
 
-def preparation(prep: Prep, *, stats: tuple[str, ...], width: int) -> list[tuple[str, Any]]:
-    """Steps from X (N, S*width) to a head's input."""
+def preparation(
+    prep: Prep, *, stats: tuple[str, ...], width: int, solver: str = "full"
+) -> list[tuple[str, Any]]:
+    """Steps from X (N, S*width) to a head's input. solver: how principal components are found."""
     picked = [stats.index(name) for name in prep.stats.split(BOTH)]
     columns = np.concatenate([np.arange(i * width, (i + 1) * width) for i in picked])
     steps: list[tuple[str, Any]] = [
@@ -36,7 +38,7 @@ def preparation(prep: Prep, *, stats: tuple[str, ...], width: int) -> list[tuple
     ]
     steps.append(("scale", StandardScaler(with_std=prep.scaling != "none")))
     if prep.pca:
-        steps.append(("pca", PCA(prep.pca, svd_solver="full")))
+        steps.append(("pca", PCA(prep.pca, svd_solver=solver, random_state=0)))
     if prep.scaling == "l2":
         steps += [("unit", Normalizer()), ("centre", StandardScaler(with_std=False))]
     return steps

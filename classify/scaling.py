@@ -7,8 +7,7 @@ from typing import get_args
 
 import numpy as np
 import scipy.linalg
-from scipy.linalg.blas import dsymv
-from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
+from scipy.sparse.linalg import ArpackError, eigsh
 
 from cache.errors import InputError
 from classify.config import Scaling
@@ -112,10 +111,8 @@ def leading(inner: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     size = len(inner)
     if FEW * count < size:
         start = np.random.default_rng(0).standard_normal(size)
-        # Half of a symmetric matrix is half the memory to go through.
-        product = LinearOperator(inner.shape, lambda x: dsymv(1.0, inner.T, x), dtype=inner.dtype)
         with suppress(ArpackError):  # it did not converge: rank below count, say
-            values, vectors = eigsh(product, k=count, v0=start)
+            values, vectors = eigsh(inner, k=count, v0=start)
             return values[::-1], vectors[:, ::-1]
     values, vectors = scipy.linalg.eigh(inner, subset_by_index=(size - count, size - 1), check_finite=False)
     return values[::-1], vectors[:, ::-1]
