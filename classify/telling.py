@@ -111,7 +111,7 @@ def _tell_table(out: Path, summary: Mapping[str, Any]) -> None:
             "head": row["head"],
             "UAR": row["uar"]["value"],
             "95 % interval": _interval(row["uar"]),
-            **({} if metric == "uar" else {NAMES[metric]: row[metric]["value"]}),
+            **({} if metric == "uar" or metric not in row else {NAMES[metric]: row[metric]["value"]}),
             "": within if (row["layer"], row["head"]) in near else "",
         }
         for row in sorted(summary["layers"], key=lambda row: -row["uar"]["value"])
