@@ -9,7 +9,7 @@ process does once is in neither time. Nothing is pruned. A trial of `logreg` cov
 the plain way a fit for each; one of `xgboost` covers numbers of rounds, which the plain way, too, gets from
 one booster. `max_score_diff` is the largest difference of a trial's score from that
 of the plain pipeline, over `--check` trials, where the plain pipeline works in double precision and solves to
-its optimum.
+its optimum, with the principal components of `--pca-solver`.
 
 `--study` prints what a whole study costs the plain way, on every column and nothing pruned, reckoned from the
 time of `--trials` trials of each head on layers spread over the model.

@@ -37,7 +37,9 @@ def make_rivals(out: Path, plan: Plan, clips: Sequence[Clip]) -> None:
     model, frames = of.model, of.stats == (FRAME,)
     stats = EmbedConfig.stats if frames else of.stats
     rivals = {}
-    if model in ACOUSTIC or model.startswith(RANDOM):
+    if model in ACOUSTIC:
+        say(f"note: {model} is no network, so neither mfcc nor random weights are run beside it")
+    elif model.startswith(RANDOM):
         say(f"note: {model} has no trained weights, so no random weights are run beside it")
     if model not in ACOUSTIC:
         rivals["mfcc"] = EmbedConfig(model="mfcc", cache=cache, stats=stats, frames=frames)

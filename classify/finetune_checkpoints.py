@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cache.durable import fsync_file, replace_text
+from cache.durable import fsync_file, fsync_folder, replace_text
 from cache.errors import InputError
 from cache.space import free_bytes, human
 
@@ -49,6 +49,7 @@ class Checkpoints:
             fsync_file(path)
         sizes = {path.name: path.stat().st_size for path in files}
         replace_text(here / MARK, json.dumps({"run": self.run, "step": step, "files": sizes}))
+        fsync_folder(self.folder)
         for other, path in self._there().items():
             if other not in (step, best):
                 _remove(path)

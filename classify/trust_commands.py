@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast, get_args
 
@@ -157,8 +158,10 @@ def _bills(found: Comparison) -> list[dict[str, object]]:
 
 
 def _euros(amount: float) -> str:
-    """To the cent, and what is less than one to two digits."""
-    return f"{amount:.2f}" if amount >= 0.1 or not amount else f"{amount:.2g}"
+    """To the cent, and what is less than ten of them to two digits."""
+    if not 0 < amount < 0.1:
+        return f"{amount:.2f}"
+    return f"{amount:.{1 - math.floor(math.log10(amount))}f}"
 
 
 def _time(seconds: float | None) -> str:

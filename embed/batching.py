@@ -7,8 +7,9 @@ small. Lengths are rounded up to a grid: a device that has seen a shape before h
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 
@@ -51,7 +52,7 @@ def cut(clip: int, samples: int, *, window: float, rate: int) -> list[Window]:
     ]
 
 
-class Batches:
+class Batches(Sequence[list[Window]]):
     """A plan's batches in their order; the windows of each, `most` in all, are made when it is asked for."""
 
     def __init__(self, *, most: int) -> None:
@@ -72,12 +73,15 @@ class Batches:
     def __len__(self) -> int:
         return len(self._ends)
 
-    def __getitem__(self, index: int) -> list[Window]:
-        end = self._ends[index]  # IndexError ends an iteration
-        return self._windows[self._ends[index - 1] if index else 0 : end]
-
-    def __iter__(self) -> Iterator[list[Window]]:
-        return map(self.__getitem__, range(len(self)))
+    @overload
+    def __getitem__(self, index: int) -> list[Window]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[list[Window]]: ...
+    def __getitem__(self, index: int | slice) -> list[Window] | list[list[Window]]:
+        places = range(len(self))[index]
+        if isinstance(places, range):
+            return [self[place] for place in places]
+        return self._windows[self._ends[places - 1] if places else 0 : self._ends[places]]
 
 
 def plan_batches(samples: Sequence[int], *, window: float, rate: int, budget: int) -> Batches:
@@ -101,8 +105,7 @@ def plan_batches(samples: Sequence[int], *, window: float, rate: int, budget: in
     batches = Batches(most=total)
     width, count, room = 0, 0, False
     for clip in np.argsort(-longest, kind="stable").tolist():
-        pieces = whole(clip)
-        needed = max(padded_length(w.samples) for w in pieces)
+        pieces, needed = whole(clip), padded_length(int(longest[clip]))
         if room and max(width, needed) * (count + len(pieces)) <= budget:
             batches.extend(pieces)
             width, count = max(width, needed), count + len(pieces)
@@ -114,13 +117,12 @@ def plan_batches(samples: Sequence[int], *, window: float, rate: int, budget: in
     return batches
 
 
-def padded_samples(batches: Iterable[Sequence[Window]]) -> int:
+def padded_samples(batches: Sequence[Sequence[Window]]) -> int:
     """Samples computed for these batches, padding included."""
     return sum(len(batch) * padded_length(max(w.samples for w in batch)) for batch in batches)
 
 
-def padding_share(batches: Iterable[Sequence[Window]]) -> float:
-    """The part of all computed samples that is padding. Goes through the batches twice."""
-    computed = padded_samples(batches)
+def padding_share(batches: Sequence[Sequence[Window]]) -> float:
+    """The part of all computed samples that is padding."""
     real = sum(window.samples for batch in batches for window in batch)
-    return 1 - real / computed if computed else 0.0
+    return 1 - real / padded_samples(batches) if batches else 0.0

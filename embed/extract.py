@@ -99,7 +99,7 @@ def plan(todo: Todo, *, window: float, budget: float) -> Batches:
     return plan_batches(samples, window=window, rate=audio.RATE, budget=int(budget * audio.RATE))
 
 
-def prefetcher(batches: Iterable[Sequence[Window]], todo: Todo, backbone: Backbone) -> Prefetcher:
+def prefetcher(batches: Sequence[Sequence[Window]], todo: Todo, backbone: Backbone) -> Prefetcher:
     """What decodes the run's batches ahead of the model."""
     on_gpu = backbone.device.type == "cuda"
     return Prefetcher(
@@ -163,7 +163,7 @@ def run(
             for number, given in enumerate(forward.results(prefetcher(batches, todo, backbone)), start=1):
                 with writer.together():
                     tell(collector.collect(given))
-                if number % TIDY == 0:
+                if number % TIDY == 0 and backbone.device.type == "cpu":
                     give_back_holes()
                 if stop.asked:
                     break

@@ -97,8 +97,8 @@ def find_missing(clips: Sequence[Clip], store: FeatureStore | None, config: Embe
     missing = originals[~held]
     sounds = Numbers(audio.Sound, most=len(missing))
     usable = np.zeros(len(missing), bool)
-    probed = _probed(clips[place] for place in missing)
-    for number, (place, sound) in enumerate(zip(missing.tolist(), probed, strict=True)):
+    probing = zip(missing.tolist(), _probed(clips[place] for place in missing), strict=True)
+    for number, (place, sound) in enumerate(probing):
         if isinstance(sound, ClipError):
             fail([clips[place], *repeats.pop(place, ())], sound, _key(digests[place]))
         else:

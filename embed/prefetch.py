@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -92,7 +92,7 @@ class _LongClip:
 
 
 class Prefetcher:
-    """Iterates over a plan's batches in order, a few of them decoded ahead. Goes through the plan twice.
+    """Iterates over a plan's batches in order, a few of them decoded ahead.
 
     Every clip passes `audio.check` before any of its windows is given. One of whose file `unchanged` says no,
     when all of it was read, fails with its last window: what was read is not what its key names.
@@ -100,7 +100,7 @@ class Prefetcher:
 
     def __init__(
         self,
-        plan: Iterable[Sequence[Window]],
+        plan: Sequence[Sequence[Window]],
         *,
         clips: Sequence[Clip],
         sounds: Sequence[audio.Sound],

@@ -76,8 +76,10 @@ def test_a_batch_is_had_by_its_number():
     batches = plan_batches([8_000, 4_000, 400], window=60.0, rate=RATE, budget=8_000)
     assert [batches[i] for i in range(len(batches))] == list(batches)
     assert [[w.clip for w in batch] for batch in batches] == [[0], [1, 2]]
-    with pytest.raises(IndexError):
-        batches[len(batches)]
+    assert [batches[-2], batches[-1]] == batches[:] == list(batches)
+    for beyond in (len(batches), -len(batches) - 1):
+        with pytest.raises(IndexError):
+            batches[beyond]
 
 
 @given(st.integers(1, 10**7))

@@ -81,3 +81,16 @@ def test_a_file_that_changes_is_seen(clips: list[Clip], config: EmbedConfig) -> 
     todo = find_missing(clips, None, config)
     clips[3].path.write_bytes(clips[2].path.read_bytes())
     assert [todo.unchanged(i) for i in range(3)] == [True, True, False]
+
+
+def test_zeros_at_the_end_of_a_key_or_a_stamp_are_part_of_it(
+    clips: list[Clip], config: EmbedConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = [clips[i] for i in (0, 2, 3)]
+    keys = ["ab" + "00" * 31, "ab" * 31 + "00", "cd" * 32]
+    stamps = {used[0].path: b"s" + bytes(23), used[1].path: None, used[2].path: b"s" * 24}
+    monkeypatch.setattr(missing, "each_key", lambda clips, cache: enumerate(keys))
+    monkeypatch.setattr(missing, "stamp", stamps.get)
+    todo = find_missing(used, None, config)
+    assert list(todo.keys) == keys
+    assert list(todo.stamps) == list(stamps.values())

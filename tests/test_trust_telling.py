@@ -141,7 +141,7 @@ class TestControls:
         command = ("classify", "clips.csv", *QUICK, "--folds", "2", "--no-audit", "--out", "c")
         done = cli(*command, "--controls", "full", cwd=place)
         assert done.returncode == 0, done.stderr
-        assert "mfcc has no trained weights, so no random weights are run beside it" in done.stderr
+        assert "mfcc is no network, so neither mfcc nor random weights are run beside it" in done.stderr
         for told in (
             "selected minus it",
             "shuffled labels",
