@@ -9,7 +9,8 @@ process does once is in neither time. Nothing is pruned. A trial of `logreg` cov
 the plain way a fit for each; one of `xgboost` covers numbers of rounds, which the plain way, too, gets from
 one booster. `max_score_diff` is the largest difference of a trial's score from that
 of the plain pipeline, over `--check` trials, where the plain pipeline works in double precision and solves to
-its optimum, with the principal components of `--pca-solver`.
+its optimum, with the principal components of `--pca-solver`. `--layer mix` takes the weighted sum of all
+layers, which the plain way gets from their columns side by side; for `svm` alone.
 
 `--study` prints what a whole study costs the plain way, on every column and nothing pruned, reckoned from the
 time of `--trials` trials of each head on layers spread over the model.
@@ -23,6 +24,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -35,11 +37,11 @@ from optuna.trial import FrozenTrial
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from benchmarks.machine import report
-from benchmarks.plain import USUAL, PathOf, Plain, power, preparation
+from benchmarks.plain import USUAL, PathOf, Plain, mixture, power, preparation
 from cache.locate import find_store
 from cache.store import FeatureStore
 from classify import metrics
-from classify.config import StudyConfig
+from classify.config import MIX, StudyConfig
 from classify.dataset import Dataset, join
 from classify.heads import HEADS
 from classify.kept import Kept
@@ -63,7 +65,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path("features"))
     parser.add_argument("--target", default=StudyConfig.target)
     parser.add_argument("--heads", default=",".join(StudyConfig.heads))
-    parser.add_argument("--layer", default="", help="the middle one if not given")
+    parser.add_argument("--layer", default="", help="or mix; the middle one if not given")
     parser.add_argument("--trials", type=int, default=30)
     parser.add_argument("--check", type=int, default=10, help="trials whose scores are compared")
     parser.add_argument(
@@ -121,7 +123,8 @@ class Bench:
 
     def both_ways(self, head: str, layer: str, *, check: int) -> dict[str, Any]:
         """The same trials by shared work and by plain pipelines."""
-        X = self._store.layer(layer, self._data.keys)
+        names = self._store.extraction.layers if layer == MIX else (layer,)
+        X = np.hstack([self._store.layer(name, self._data.keys) for name in names])
         for trial in self._ours(head, layer, X, config=replace(self._config, trials=2, seed=1)):
             self._plain(head, trial.params, X, HEADS[head].path)
         started = time.process_time()
@@ -167,13 +170,16 @@ class Bench:
     ) -> Iterator[FrozenTrial]:
         """The trials of a study, without its last fit."""
         config = config or self._config
-        states = States(lambda: X, self._stats, X.shape[1] // len(self._stats), self._data.speakers)
-
+        width = self._store.extraction.widths[0]
+        blocks = np.hsplit(X, X.shape[1] // (width * len(self._stats)))
+        layers = tuple(
+            States(partial(np.asarray, X), self._stats, width, self._data.speakers) for X in blocks
+        )
         kept = Kept(config.memory)
 
         def share(fold: Fold, name: str) -> Shared:
             return Shared(
-                (states,),
+                layers,
                 self._data.y,
                 train=fold.train,
                 test=fold.test,
@@ -195,21 +201,24 @@ class Bench:
     ) -> tuple[float, list[float]]:
         """Seconds, and the pooled inner score at each value of the path."""
         data, inner = self._data, self._folds[0].inner
-        prep, params = split_params(trial)
-        width = X.shape[1] // len(self._stats)
-        steps = preparation(prep, stats=self._stats, width=width, solver=self._solver)
+        width = self._store.extraction.widths[0]
+        prep, params = split_params(trial, layers=X.shape[1] // (width * len(self._stats)))
         pooled: list[list[np.ndarray]] = [[] for _ in path[1]]
         seconds = 0.0
         for fold in inner:
             train, test, y = X[fold.train], X[fold.test], data.y[fold.train]
+            if prep.mix:
+                steps = mixture(prep, train, stats=self._stats, width=width)
+            else:
+                steps = preparation(prep, stats=self._stats, width=width, solver=self._solver)
             pipeline = Plain(
                 head=head,
                 steps=steps,
                 params=params,
-                power=power(steps, train),
+                power=1.0 if prep.mix else power(steps, train),
                 seed=self._config.seed,
                 tolerance=tolerance,
-            )  # the power is known to ours, and no part of the plain way's time
+            )  # powers are known to ours, and no part of the plain way's time
             started = time.process_time()
             for guesses, predicted in zip(pooled, pipeline.predict(path, train, y, test), strict=True):
                 guesses.append(predicted)

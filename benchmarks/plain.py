@@ -6,10 +6,11 @@ The search shares work between trials instead; its speed and its predictions are
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
@@ -48,6 +49,25 @@ def power(steps: list[tuple[str, Any]], X: np.ndarray) -> float:
     """The mean squared length of prepared training rows: penalties and kernel widths are relative to it."""
     prepared = Pipeline(steps).fit_transform(X)
     return float((prepared.astype(np.float64) ** 2).sum() / len(X))
+
+
+def mixture(prep: Prep, X: np.ndarray, *, stats: tuple[str, ...], width: int) -> list[tuple[str, Any]]:
+    """Steps from several layers side by side to an input whose inner products are the layers' weighted sum.
+
+    X: the training rows, whose power on each layer its weight is relative to.
+    """
+    parts = []
+    for layer, weight in enumerate(prep.mix):
+        columns = slice(layer * len(stats) * width, (layer + 1) * len(stats) * width)
+        steps = preparation(replace(prep, mix=()), stats=stats, width=width)
+        factor = np.float32(np.sqrt(weight / power(steps, X[:, columns])))
+        weigh = FunctionTransformer(_times, kw_args={"factor": factor})
+        parts.append((f"layer{layer}", Pipeline([*steps, ("weigh", weigh)]), columns))
+    return [("mix", ColumnTransformer(parts))]
+
+
+def _times(X: np.ndarray, factor: np.float32) -> np.ndarray:
+    return X * factor
 
 
 @dataclass(frozen=True, kw_only=True)

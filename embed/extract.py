@@ -35,7 +35,7 @@ from embed.prefetch import Prefetcher
 from embed.stopping import Stop
 
 BATCH_SECONDS = {"cpu": 8.0, "cuda": 320.0}  # padded sound in one batch; memory halves it where it must
-TIDY = 32  # batches between two times that free memory is given back to the system
+TIDY_SECONDS = 5.0  # between two times that free memory is given back to the system
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,11 +160,13 @@ def run(
 
         try:
             # One batch stays in flight on the device while the one before it is collected.
-            for number, given in enumerate(forward.results(prefetcher(batches, todo, backbone)), start=1):
+            tidied = started
+            for given in forward.results(prefetcher(batches, todo, backbone)):
                 with writer.together():
                     tell(collector.collect(given))
-                if number % TIDY == 0 and backbone.device.type == "cpu":
+                if backbone.device.type == "cpu" and time.perf_counter() - tidied > TIDY_SECONDS:
                     give_back_holes()
+                    tidied = time.perf_counter()
                 if stop.asked:
                     break
         finally:
