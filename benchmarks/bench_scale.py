@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -50,6 +51,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=arguments.work) as folder:
         for size in sizes:
             make_copies(find_clips(arguments.clips, 10**9), Path(folder), size)
+            os.sync()  # the disk is then not busy with these while shards are synced
             done = subprocess.run(
                 [sys.executable, *sys.argv, "--one", folder], check=True, capture_output=True, text=True
             )
