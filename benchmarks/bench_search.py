@@ -76,6 +76,8 @@ def main() -> None:
     )
     parser.add_argument("--study", action="store_true", help="reckon the cost of a whole plain study")
     arguments = parser.parse_args()
+    if arguments.layer == MIX and not all(HEADS[head].kernel for head in arguments.heads.split(",")):
+        parser.error("the plain way has no mix but for --heads svm")
     if any(os.environ.get(name) != value for name, value in SETTINGS.items()):
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **SETTINGS})
     quiet()
