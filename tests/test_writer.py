@@ -37,20 +37,12 @@ def test_at_most_a_minute_or_64_mib_can_be_lost():
     assert 2 * cache.writer.SHARD_BYTES <= 64 << 20  # one that is filled, one that is written
 
 
-def test_a_shard_is_finished_when_it_is_large_enough(store, monkeypatch):
-    monkeypatch.setattr("cache.writer.SHARD_BYTES", 10 * store.extraction.bytes_per_row())
-    held = clips(store.extraction, 35, seed=1)
-    with store.writer() as writer:
-        for number, (key, states) in enumerate(held.items(), start=1):
-            writer.add(key, states, frames=50, seconds=1.0)
-            if number == 30:
-                wait_for(lambda: len(store.keys()) >= 20)  # without waiting for the end
-    assert 2 <= len(list_shards(store.folder)) <= 4
-    check(store, held)
-
-
-def test_a_shard_is_finished_when_it_has_many_clips(store, monkeypatch):
-    monkeypatch.setattr("cache.writer.SHARD_CLIPS", 10)
+@pytest.mark.parametrize("bound", ["bytes", "clips"])
+def test_a_shard_is_finished_when_it_is_large_enough(store, monkeypatch, bound):
+    if bound == "bytes":
+        monkeypatch.setattr("cache.writer.SHARD_BYTES", 10 * store.extraction.bytes_per_row())
+    else:
+        monkeypatch.setattr("cache.writer.SHARD_CLIPS", 10)
     held = clips(store.extraction, 35, seed=1)
     with store.writer() as writer:
         for number, (key, states) in enumerate(held.items(), start=1):
