@@ -36,14 +36,13 @@ def make_rivals(out: Path, plan: Plan, clips: Sequence[Clip]) -> None:
     of, cache = plan.store.extraction, plan.store.folder.parent.parent
     model, frames = of.model, of.stats == (FRAME,)
     stats = EmbedConfig.stats if frames else of.stats
-    rivals = {}
     if model in ACOUSTIC:
         say(f"note: {model} is no network, so neither mfcc nor random weights are run beside it")
-    elif model.startswith(RANDOM):
+        return
+    rivals = {"mfcc": EmbedConfig(model="mfcc", cache=cache, stats=stats, frames=frames)}
+    if model.startswith(RANDOM):
         say(f"note: {model} has no trained weights, so no random weights are run beside it")
-    if model not in ACOUSTIC:
-        rivals["mfcc"] = EmbedConfig(model="mfcc", cache=cache, stats=stats, frames=frames)
-    if model not in ACOUSTIC and not model.startswith(RANDOM):
+    else:
         rivals["random"] = EmbedConfig(
             model=RANDOM + model,
             cache=cache,

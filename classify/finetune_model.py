@@ -92,7 +92,7 @@ class SpeechClassifier(nn.Module):
         layers = [self._pooled[self.names[0]]]
         for name in self.names[1:]:  # a block that LayerDrop skipped gives what entered it
             layers.append(self._pooled.get(name, layers[-1]))
-        assert self.weights is not None
+        assert self.weights is not None  # for the type checker: this is called only where there are some
         return torch.einsum("l,lbd->bd", self.weights.float().softmax(0), torch.stack(layers))
 
     def _place_hooks(self) -> None:

@@ -176,7 +176,7 @@ def _arguments(
         disable_tqdm=True,
         log_level="error",
     )
-    assert arguments.device.type == device.type
+    assert arguments.device.type == device.type  # transformers chooses by itself; told use_cpu it must agree
     arguments._n_gpu = min(arguments.n_gpu, 1)  # further GPUs would be used through DataParallel
     return arguments
 
@@ -236,7 +236,7 @@ class _Trainer(Trainer):
 
     def _stop_at(self, clips: Sequence[int], *, in_training: bool) -> None:
         data = self._training if in_training else self._validation
-        assert data is not None
+        assert data is not None  # for the type checker: without a validation part nothing is evaluated
         ids = data.names(clips)
         named = ", ".join(ids[:SHOWN]) + (f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else "")
         step = self.state.global_step
@@ -253,7 +253,7 @@ class _Trainer(Trainer):
         )
 
     def _scores(self, told: Any) -> dict[str, float]:
-        assert self._validation is not None
+        assert self._validation is not None  # for the type checker, as above
         logits = self._validation.merge(told.predictions)
         predicted = logits.argmax(1)
         classes = logits.shape[1]
