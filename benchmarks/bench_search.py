@@ -3,14 +3,15 @@
     python benchmarks/bench_search.py clips.csv --model random:hubert-base --cache features [--trials 30]
 
 Draws trials at random for one outer fold and one layer, runs the same ones both ways on one core, with the
-settings that a study gives its worker processes, and prints one JSON line per head: `plain_s`, `ours_s` (with
-everything that trials share being made on the way) and `ratio`. Two other trials come before, so that what a
-process does once is in neither time. Nothing is pruned. A trial of `logreg` covers a path of C, which takes
-the plain way a fit for each; one of `xgboost` covers numbers of rounds, which the plain way, too, gets from
-one booster. `max_score_diff` is the largest difference of a trial's score from that
-of the plain pipeline, over `--check` trials, where the plain pipeline works in double precision and solves to
-its optimum, with the principal components of `--pca-solver`. `--layer mix` takes the weighted sum of all
-layers, which the plain way gets from their columns side by side; for `svm` alone.
+settings that a study gives its worker processes, and prints one JSON line per head: `plain_s`, `ours_s`
+(with everything that trials share being made on the way) and `ratio`. As many trials of another seed come
+before, so that what a process does once, such as asking for its memory, is in neither time: in a study it
+runs hundreds. Nothing is pruned. A trial of `logreg` covers a path of C, which takes the plain way a fit
+for each; one of `xgboost` covers numbers of rounds, which the plain way, too, gets from one booster.
+`max_score_diff` is the largest difference of a trial's score from that of the plain pipeline, over
+`--check` trials, where the plain pipeline works in double precision and solves to its optimum, with the
+principal components of `--pca-solver`. `--layer mix` takes the weighted sum of all layers, which the plain
+way gets from their columns side by side; for `svm` alone.
 
 `--study` prints what a whole study costs the plain way, on every column and nothing pruned, reckoned from the
 time of `--trials` trials of each head on layers spread over the model.
@@ -127,7 +128,7 @@ class Bench:
         """The same trials by shared work and by plain pipelines."""
         names = self._store.extraction.layers if layer == MIX else (layer,)
         X = np.hstack([self._store.layer(name, self._data.keys) for name in names])
-        for trial in self._ours(head, layer, X, config=replace(self._config, trials=2, seed=1)):
+        for trial in list(self._ours(head, layer, X, config=replace(self._config, seed=1))):
             self._plain(head, trial.params, X, HEADS[head].path)
         started = time.process_time()
         trials = list(self._ours(head, layer, X))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import get_args
 
 import numpy as np
 import scipy.linalg
-from scipy.sparse.linalg import ArpackError, eigsh
+from scipy.linalg.blas import dsymv
+from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
 from cache.errors import InputError
 from classify.config import Scaling
@@ -112,7 +114,8 @@ def leading(inner: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     if FEW * count < size:
         start = np.random.default_rng(0).standard_normal(size)
         with suppress(ArpackError):  # it did not converge: rank below count, say
-            values, vectors = eigsh(inner, k=count, v0=start)
+            half = partial(dsymv, 1.0, inner.T)  # reads one triangle, half of what a product reads
+            values, vectors = eigsh(LinearOperator(inner.shape, half, dtype=inner.dtype), k=count, v0=start)
             return values[::-1], vectors[:, ::-1]
     values, vectors = scipy.linalg.eigh(inner, subset_by_index=(size - count, size - 1), check_finite=False)
     return values[::-1], vectors[:, ::-1]

@@ -1,4 +1,4 @@
-"""Support vector machine on kernels that all trials of a fold share.
+"""Support vector machine on kernels that all trials of a fold share, each class against each other.
 
 `gamma` is relative to the inputs' power: scikit-learn's gamma is `gamma / power`. So is `C` of the linear
 kernel, whose inner products are divided by the power.
@@ -7,6 +7,7 @@ kernel, whose inner products are divided by the power.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import combinations
 
 import numpy as np
@@ -16,11 +17,14 @@ import sklearn
 from sklearn.svm import SVC
 
 from classify.head import Head, Params
+from classify.hinge import NotSolvedError, separate
 from classify.kernels import distances, gram
 from classify.scaling import ALL_SCALINGS
 from classify.sharing import Prep, Shared
 from classify.solver import Solver, squared_hinge
 
+MOST_COLUMNS = 256  # up to which a linear machine is sought in the columns themselves
+ROWS_PER_COLUMN = 8  # from which it is
 LEAST = 1e-6  # of the largest eigenvalue of the anchors' kernel; below, directions are rounding
 ROWS = 256  # of a kernel that are made at a time
 
@@ -37,6 +41,12 @@ def space(trial: optuna.Trial) -> Params:
 
 
 def fit(shared: Shared, prep: Prep, params: Params, values: Sequence[float], seed: int) -> list[np.ndarray]:
+    if params["kernel"] == "linear" and not prep.mix:
+        inputs = shared.arrays(prep)
+        rows, columns = inputs[0].shape
+        if columns <= min(MOST_COLUMNS, rows / ROWS_PER_COLUMN):
+            with suppress(NotSolvedError):
+                return [_linear(shared, *inputs, shared.power(prep), params)]
     if shared.anchors is not None:
         return [_approximate(shared, *kernel(shared, prep, params), params)]
     own, other = kernel(shared, prep, params)
@@ -48,25 +58,32 @@ def fit(shared: Shared, prep: Prep, params: Params, values: Sequence[float], see
 
 
 def decision(svc: SVC, kernel: np.ndarray) -> np.ndarray:
-    """(m, K) scores of (m, n) kernel rows: each class's votes against the others, ties by confidence.
+    """(m, K) scores of (m, n) kernel rows, as scikit-learn's `decision_function`.
 
-    What scikit-learn's `decision_function` gives, from one matrix product instead of a sum for each pair.
+    From one matrix product instead of a sum for each pair of classes.
     """
     classes = len(svc.classes_)
     weights, intercepts = svc.dual_coef_, svc.intercept_
     if classes == 2:
-        values = kernel[:, svc.support_] @ weights[0] + intercepts[0]
-        return np.column_stack([-values, values])
+        return vote(-(kernel[:, svc.support_] @ weights[0] + intercepts[0])[:, None], classes=2)
     ends = np.cumsum(svc.n_support_)
     of = [slice(end - count, end) for count, end in zip(svc.n_support_, ends, strict=True)]
-    pairs = list(combinations(range(classes), 2))
-    coefficients = np.zeros((kernel.shape[1], len(pairs)))
-    for column, (i, j) in zip(coefficients.T, pairs, strict=True):
+    coefficients = np.zeros((kernel.shape[1], len(intercepts)), kernel.dtype)
+    for column, (i, j) in zip(coefficients.T, combinations(range(classes), 2), strict=True):
         column[svc.support_[of[i]]] = weights[j - 1, of[i]]
         column[svc.support_[of[j]]] = weights[i, of[j]]
-    values = kernel @ coefficients + intercepts
-    votes, confidences = np.zeros((2, len(kernel), classes))
-    for (i, j), value in zip(pairs, values.T, strict=True):
+    return vote(kernel @ coefficients + intercepts, classes=classes)
+
+
+def vote(values: np.ndarray, *, classes: int) -> np.ndarray:
+    """(m, K) scores: each class's votes against the others, ties by confidence; of two, the confidence.
+
+    values: (m, K (K - 1) / 2), positive for the first of a pair.
+    """
+    if classes == 2:
+        return np.hstack([values, -values])
+    votes, confidences = np.zeros((2, len(values), classes))
+    for (i, j), value in zip(combinations(range(classes), 2), values.T, strict=True):
         votes[:, i] += value >= 0
         votes[:, j] += value < 0
         confidences[:, i] += value
@@ -74,23 +91,35 @@ def decision(svc: SVC, kernel: np.ndarray) -> np.ndarray:
     return votes + confidences / (3 * (np.abs(confidences) + 1))
 
 
+def _linear(shared: Shared, train: np.ndarray, test: np.ndarray, power: float, params: Params) -> np.ndarray:
+    """(m, K) scores of the machine that libsvm finds on a linear kernel, from the columns themselves."""
+    Z, y = train / np.sqrt(power), shared.y
+    C = params["C"] * shared.weights(params["class_weight"])
+    planes = []
+    for i, j in combinations(range(shared.classes), 2):
+        rows = (y == i) | (y == j)
+        planes.append(separate(Z[rows], y[rows] == i, C[rows]))
+    W = np.stack(planes, axis=1)
+    return vote(test / np.sqrt(power) @ W[:-1] + W[-1], classes=shared.classes)
+
+
 def kernel(shared: Shared, prep: Prep, params: Params) -> tuple[np.ndarray, np.ndarray]:
     """(n, a) and (m, a): linear, or exp(−gamma · squared distance / power).
 
-    In double precision, as libsvm wants it, and in the same two arrays for every trial: the next call
+    The first in double precision, as libsvm wants it. In the same arrays for every trial: the next call
     overwrites them.
     """
     linear = params["kernel"] == "linear"
-    parts = (gram if linear else distances)(shared, prep)
-    out = shared.keep(("kernels",), lambda: tuple(np.empty(part.shape) for part in parts))
-    for part, target in zip(parts, out, strict=True):
-        if linear:
-            target[...] = part
-            continue
+    near, far = (gram if linear else distances)(shared, prep)
+    own, other = shared.keep(("kernels",), lambda: (np.empty(near.shape), np.empty_like(far)))
+    if linear:
+        own[...] = near
+        return own, far
+    for part, target in ((near, own), (far, other)):
         for begin in range(0, len(part), ROWS):
             rows = part[begin : begin + ROWS] * np.float32(-params["gamma"])
             target[begin : begin + ROWS] = np.exp(rows, out=rows)
-    return out[0], out[1]
+    return own, other
 
 
 def _approximate(shared: Shared, train: np.ndarray, test: np.ndarray, params: Params) -> np.ndarray:

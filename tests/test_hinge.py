@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.svm import SVC
+
+from classify import hinge
+from classify.heads import HEADS
+from classify.hinge import NotSolvedError, separate
+from classify.sharing import Prep
+from tests.studies import made_shared
+
+
+def objective(Z: np.ndarray, positive: np.ndarray, C: np.ndarray, w: np.ndarray, b: float) -> float:
+    sign = np.where(positive, 1, -1)
+    return float(w @ w / 2 + (C * np.maximum(0, 1 - sign * (Z @ w + b))).sum())
+
+
+def problem(rng: np.random.Generator, n: int, r: int, *, apart: float) -> tuple[np.ndarray, np.ndarray]:
+    """Columns of falling variance, two classes `apart` deviations of the first."""
+    positive = np.arange(n) % 3 == 0
+    Z = rng.standard_normal((n, r)) * np.geomspace(1, 0.05, r)
+    Z[:, 0] += apart * positive
+    return Z - Z.mean(0), positive
+
+
+@settings(max_examples=60)
+@given(
+    n=st.integers(2, 120),
+    r=st.integers(1, 12),
+    power=st.integers(-3, 3),
+    apart=st.sampled_from([0.0, 1.0, 30.0]),  # from no signal to classes that a plane parts
+    twins=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_no_plane_is_better(n: int, r: int, power: int, apart: float, twins: bool, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    Z, positive = problem(rng, n, r, apart=apart)
+    if twins:  # clips and columns that are there twice
+        Z, positive = np.tile(Z, (2, 2)), np.tile(positive, 2)
+    C = 10.0**power * np.where(positive, 2.0, 0.5)
+    v = separate(Z, positive, C)
+    svc = SVC(kernel="linear", tol=1e-5, C=1.0, max_iter=1_000_000).fit(Z, positive, sample_weight=C)
+    found = objective(Z, positive, C, v[:-1], v[-1])
+    assert found <= objective(Z, positive, C, svc.coef_[0], svc.intercept_[0]) * (1 + 1e-5)
+
+
+def test_it_ends_where_smo_takes_a_hundred_thousand_steps() -> None:
+    rng = np.random.default_rng(0)
+    Z, positive = problem(rng, 600, 40, apart=0.5)
+    C = np.full(600, 100.0)
+    v = separate(Z, positive, C)
+    slow = SVC(kernel="linear", C=100.0, tol=1e-4).fit(Z, positive)
+    assert slow.n_iter_.sum() > 50_000
+    np.testing.assert_allclose(v[:-1], slow.coef_[0], atol=1e-2 * np.abs(slow.coef_).max())
+    assert v[-1] == pytest.approx(slow.intercept_[0], abs=1e-2)
+
+
+def test_numbers_beyond_double_precision_are_told() -> None:
+    Z = np.array([[1e200], [-1e200], [3e199]])
+    with np.errstate(all="ignore"), pytest.raises(NotSolvedError):
+        separate(Z, np.array([True, False, False]), np.ones(3))
+
+
+@pytest.mark.parametrize("classes", [2, 3, 6])
+def test_the_head_gives_scikit_learns_scores(classes: int) -> None:
+    shared, _, _ = made_shared(rows=600, width=6, classes=classes)
+    train, test = (part.astype(np.float64) for part in shared.arrays(Prep("mean+std", "standard")))
+    params = {"kernel": "linear", "C": 3.0, "class_weight": "balanced"}
+    (scores,) = HEADS["svm"].fit(shared, Prep("mean+std", "standard"), params, [1.0], 0)
+    power = np.square(train).sum() / len(train)
+    svc = SVC(kernel="linear", C=3.0 / power, class_weight="balanced", tol=1e-6).fit(train, shared.y)
+    expected = svc.decision_function(test)
+    np.testing.assert_allclose(scores[:, 1] if classes == 2 else scores, expected, atol=2e-3)
+    np.testing.assert_array_equal(scores.argmax(1), expected > 0 if classes == 2 else expected.argmax(1))
+
+
+def test_without_an_optimum_libsvm_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    shared, _, _ = made_shared(rows=600, width=6)
+    params = {"kernel": "linear", "C": 3.0, "class_weight": "none"}
+    (direct,) = HEADS["svm"].fit(shared, Prep("mean+std", "standard"), params, [1.0], 0)
+    monkeypatch.setattr(hinge, "STEPS", 0)
+    (asked,) = HEADS["svm"].fit(shared, Prep("mean+std", "standard"), params, [1.0], 0)
+    assert np.abs(direct - asked).max() > 0  # two ways,
+    np.testing.assert_array_equal(direct.argmax(1), asked.argmax(1))  # one answer
