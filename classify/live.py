@@ -37,15 +37,18 @@ def watching(label: str) -> Iterator[Report]:
 def told(now: Progress) -> str:
     """One line: trials, rate, time left, and the best (layer, head) so far by its inner score."""
     left = told_seconds(now.eta) if now.eta is not None else "?"
-    best = max(now.mean_best().items(), key=lambda item: item[1], default=None)
-    so_far = f", best so far {best[0][1]} on layer {best[0][0]} ({best[1]:.3f} inner)" if best else ""
+    so_far = ""
+    if leader := now.leader():
+        (layer, head), score = leader, now.mean_best()[leader]
+        so_far = f", best so far {head} on layer {layer} ({score:.3f} inner)"
     return f"{now.done}/{now.total} trials, {now.rate:.1f} trials/s, {left} left{so_far}"
 
 
 def table(now: Progress, *, most: int) -> Table:
     """Layers down, heads across: the best inner score so far of each, the mean over the outer folds begun.
 
-    most: rows that a screen has room for; of more layers the best are shown, in their order.
+    Dim are means over fewer folds than others have. most: rows that a screen has room for; of more layers the
+    best are shown, in their order.
     """
     from rich.table import Table
 
@@ -55,7 +58,8 @@ def table(now: Progress, *, most: int) -> Table:
     drawn.add_column("layer", justify="right")
     for head in heads:
         drawn.add_column(head, justify="right")
-    highest = max(best.values(), default=None)
+    leader = now.leader()
+    folds = len(now.best[leader]) if leader else 0
     layers = sorted({layer for layer, _ in best}, key=lambda name: (not name.isdigit(), name.zfill(3)))
     left_out = len(layers) - max(most, 1)
     if left_out > 0:
@@ -66,8 +70,9 @@ def table(now: Progress, *, most: int) -> Table:
     for layer in layers:
         cells = []
         for head in heads:
-            score = best.get((layer, head))
-            text = "" if score is None else f"{score:.3f}"
-            cells.append(f"[bold green]{text}[/]" if text and score == highest else text)
+            key = layer, head
+            fewer = len(now.best.get(key, ())) < folds
+            style = "bold green" if key == leader else "dim" if fewer else "none"
+            cells.append(f"[{style}]{best[key]:.3f}[/]" if key in best else "")
         drawn.add_row(layer, *cells)
     return drawn

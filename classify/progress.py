@@ -49,6 +49,15 @@ class Progress:
         """(layer, head) → mean over the outer folds begun of their best inner score."""
         return {key: sum(folds.values()) / len(folds) for key, folds in self.best.items()}
 
+    def leader(self) -> tuple[str, str] | None:
+        """The best (layer, head) among those with the most outer folds begun; None before the first score.
+
+        A mean over one easy fold would lead until the others come.
+        """
+        most = max(map(len, self.best.values()), default=0)
+        means = self.mean_best()
+        return max((key for key in means if len(self.best[key]) == most), key=means.__getitem__, default=None)
+
     def add(self, id: StudyId, score: float | None) -> None:
         """Count a trial; its score is None if it was pruned."""
         self.done += 1

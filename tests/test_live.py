@@ -9,8 +9,10 @@ from classify.outcome import StudyId
 from classify.progress import Progress
 
 
-def drawn(now: Progress, *, most: int) -> str:
-    console = Console(file=io.StringIO(), width=80)
+def drawn(now: Progress, *, most: int, colours: bool = False) -> str:
+    console = Console(
+        file=io.StringIO(), width=80, force_terminal=colours, color_system="standard" if colours else None
+    )
     with console.capture() as captured:
         console.print(table(now, most=most))
     return captured.get()
@@ -36,3 +38,13 @@ def test_of_more_layers_than_a_screen_has_room_for_the_best_are_shown() -> None:
     rows = [line.split("│")[1].strip() for line in text.splitlines() if line.startswith("│")]
     assert rows == ["8", "9", "10"]
     assert "… 22 more" in text
+
+
+def test_the_leader_stands_out_and_means_over_fewer_folds_are_dim() -> None:
+    now = Progress(studies=4, trials_each=1)
+    for fold, layer, score in ((0, "2", 0.5), (1, "2", 0.5), (0, "3", 0.4), (1, "3", 0.4), (0, "4", 0.9)):
+        now.add(StudyId(fold, layer, "svm"), score)
+    text = drawn(now, most=9, colours=True)
+    assert "\x1b[1;32m0.500" in text
+    assert "\x1b[2m0.900" in text
+    assert " 0.400" in text

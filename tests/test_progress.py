@@ -39,6 +39,16 @@ def test_a_study_whose_trials_were_all_pruned_has_no_best_yet() -> None:
     assert now.mean_best() == {}
 
 
+def test_one_good_fold_does_not_lead_before_the_others_have_begun() -> None:
+    now = Progress(studies=4, trials_each=1)
+    assert now.leader() is None
+    for fold, layer, score in ((0, "3", 0.6), (1, "3", 0.4), (0, "4", 0.9)):
+        now.add(StudyId(fold, layer, "svm"), score)
+    assert now.leader() == ("3", "svm")
+    now.add(StudyId(1, "4", "svm"), 0.3)
+    assert now.leader() == ("4", "svm")
+
+
 def test_the_time_left_ends_with_the_time_given() -> None:
     now = Progress(studies=1, trials_each=1000, deadline=time.monotonic() + 20)
     now.add(ONE, 0.5)
