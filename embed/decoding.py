@@ -14,6 +14,7 @@ from cache.errors import ClipError
 from embed.headers import missing_bytes, uncounted_mp3_samples
 from embed.manifest import Clip
 from embed.ogg import spliced
+from embed.unclosed import closed
 
 _SKIP = 1 << 18  # samples decoded at a time where they are only passed over or counted
 _RUN_UP = 2  # seconds of MP3 decoded ahead of a place: more than the frames before it can reach into it
@@ -37,6 +38,8 @@ def opened(clip: Clip) -> Iterator[Decoder]:
         with ExitStack() as open_files:
             raw = open_files.enter_context(clip.path.open("rb", buffering=0))
             file = open_files.enter_context(_Forward(raw.fileno(), closefd=False))
+            if not file.frames and (whole := closed(raw)):
+                file = open_files.enter_context(_Forward(whole))
             yield Decoder(clip, file, open_files)
     except OSError as error:
         raise fault(clip, f"cannot be read ({(error.strerror or str(error)).lower()})") from error
