@@ -100,14 +100,12 @@ def read_manifest(
         if not faults and row_of_id.setdefault(clip.id, row) != row:
             faults.append(f"has the same clip or id as row {row_of_id[clip.id]}: '{clip.id}'")
         problems += [Problem(row, fault) for fault in faults]
-        if named[columns.path]:
+        if must_exist and named[columns.path]:
             row_of_path.setdefault(clip.path, row)
         clips.append(clip)
-    do = ""
-    if must_exist:
-        gone = absent(row_of_path)
-        problems += [Problem(row_of_path[path], fault) for path, fault in gone.items()]
-        do = f"relative paths start at {places.start}" if gone else ""
+    gone = absent(row_of_path)
+    problems += [Problem(row_of_path[path], fault) for path, fault in gone.items()]
+    do = f"relative paths start at {places.start}" if gone else ""
     if not clips and not problems:
         problems = [Problem(None, "has a header but no rows")]
     if problems:
