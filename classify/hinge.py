@@ -13,7 +13,8 @@ import numpy as np
 import scipy.linalg
 
 STEPS = 100  # ten are usual
-GAP = 1e-6  # between the objective and its bound, as a share of the multipliers' sum, which bounds both
+GAP = 1e-7  # between the objective and its bound, as a share of the multipliers' sum, which bounds both
+ROUNDING = 1e-12  # of a sum of C, as a share of it
 SHORT = 0.995  # of the way to the nearest bound
 
 
@@ -77,17 +78,34 @@ def separate(Z: np.ndarray, positive: np.ndarray, C: np.ndarray) -> np.ndarray:
         slope = -(now.alpha @ A)
         slope[:-1] += now.v[:-1]
         if gap < allowed and C @ np.abs(unmet) < allowed and np.abs(slope).max() < allowed:
-            return now.v
+            return np.append(now.v[:-1], _intercept(Z @ now.v[:-1], positive, C))
         newton = _Newton(A, now, unmet, slope)
         ahead = newton.step(-now.alpha * now.slack, -now.beta * now.short)
-        reached = now.towards(ahead, share=now.furthest(ahead)).gap
+        share = now.furthest(ahead)
+        reached = now.towards(ahead, share=share).gap
         aim = (reached / gap) ** 3 * gap / (2 * len(A))
+        # The whole of the correction, for a step that the bounds cut short, can send it round in circles.
         step = newton.step(
-            aim - now.alpha * now.slack - ahead.alpha * ahead.slack,
-            aim - now.beta * now.short - ahead.beta * ahead.short,
+            aim - now.alpha * now.slack - share * ahead.alpha * ahead.slack,
+            aim - now.beta * now.short - share * ahead.beta * ahead.short,
         )
         now = now.towards(step, share=SHORT * now.furthest(step))
     raise NotSolvedError(f"no optimum after {STEPS} steps")
+
+
+def _intercept(values: np.ndarray, positive: np.ndarray, C: np.ndarray) -> float:
+    """The best intercept for (n,) values Z w; where a whole interval is best, its middle, as libsvm's.
+
+    An interval is, where no clip's margin is exactly 1: then the terms that rise with the intercept and those
+    that fall weigh the same between two clips' turns.
+    """
+    turns = np.where(positive, 1, -1) - values  # beyond which a positive clip's term is zero, a negative's not
+    order = np.argsort(turns)
+    slope = np.cumsum(C[order]) - C[positive].sum()  # of all terms, after each turn
+    level = ROUNDING * C.sum()
+    at = int(np.argmax(slope >= -level))
+    flat = slope[at] <= level
+    return float(turns[order[at : at + 1 + flat]].mean())
 
 
 class _Newton:

@@ -21,6 +21,7 @@ SVM: list[dict[str, Any]] = [
     {"kernel": "rbf", "C": 3.0, "gamma": 1.0, "class_weight": "none"},
     {"kernel": "rbf", "C": 50.0, "gamma": 0.2, "class_weight": "balanced"},
     {"kernel": "linear", "C": 3.0, "class_weight": "balanced"},
+    {"kernel": "linear", "C": 0.1, "class_weight": "none"},
 ]
 XGBOOST: list[dict[str, Any]] = [
     {"rounds": 30, "max_depth": 3, "learning_rate": 0.3, "subsample": 0.8, "class_weight": "none"},

@@ -59,6 +59,38 @@ def test_it_ends_where_smo_takes_a_hundred_thousand_steps() -> None:
     assert v[-1] == pytest.approx(slow.intercept_[0], abs=1e-2)
 
 
+def test_where_all_intercepts_of_an_interval_are_best_the_middle_is_taken_as_libsvm_does() -> None:
+    rng = np.random.default_rng(0)
+    Z, positive = rng.standard_normal((16, 2)), np.arange(16) % 2 == 0
+    svc = SVC(kernel="linear", C=0.01).fit(Z, positive)
+    assert svc.n_support_.tolist() == [8, 8]
+    assert (np.abs(svc.dual_coef_) == 0.01).all()  # so that no margin is exactly 1
+    v = separate(Z, positive, np.full(16, 0.01))
+    np.testing.assert_allclose(v, [*svc.coef_[0], *svc.intercept_], atol=1e-6)
+
+
+@pytest.mark.parametrize("C", [0.1, 0.3, 10.0])
+@pytest.mark.parametrize("weighting", ["none", "balanced"])
+def test_a_few_clips_of_seven_classes_are_told_apart_as_by_libsvm(C: float, weighting: str) -> None:
+    shared, _, _ = made_shared(rows=147, width=6, classes=7)
+    shared = shared.relabelled(np.arange(147) % 7)  # as many training clips of each
+    prep = Prep("mean", "standard")
+    train, test = (part.astype(np.float64) for part in shared.arrays(prep))
+    params = {"kernel": "linear", "C": C, "class_weight": weighting}
+    (scores,) = HEADS["svm"].fit(shared, prep, params, [1.0], 0)
+    power = np.square(train).sum() / len(train)
+    expected = SVC(kernel="linear", C=C / power, tol=1e-6).fit(train, shared.y).decision_function(test)
+    np.testing.assert_array_equal(scores.argmax(1), expected.argmax(1))
+
+
+def test_steps_that_bounds_cut_short_do_not_go_round_in_circles() -> None:
+    """Six clips each, which a plane parts: with Mehrotra's whole correction, every second step undoes one."""
+    rng = np.random.default_rng(4)
+    centre = rng.standard_normal((7, 5)) * 0.7
+    Z = (rng.standard_normal((42, 5)) + np.repeat(centre, 6, axis=0))[6:18]
+    separate(Z / 2.5, np.arange(12) < 6, np.full(12, 100.0))
+
+
 def test_numbers_beyond_double_precision_are_told() -> None:
     Z = np.array([[1e200], [-1e200], [3e199]])
     with np.errstate(all="ignore"), pytest.raises(NotSolvedError):
