@@ -178,9 +178,16 @@ def _first(head: Head, shared: Shared, config: StudyConfig) -> Params:
 def _sampler(config: StudyConfig, *, seed: int) -> BaseSampler:
     if config.sampler == "random":
         return RandomSampler(seed=seed)
+    tpe = TPESampler(seed=seed, n_startup_trials=RANDOM_TRIALS)
     if config.sampler == "gp":
-        return GPSampler(seed=seed, n_startup_trials=RANDOM_TRIALS, deterministic_objective=True)
-    return TPESampler(seed=seed, n_startup_trials=RANDOM_TRIALS)
+        # A Gaussian process knows only parameters that every trial has; of an SVM's, gamma is not one.
+        return GPSampler(
+            seed=seed,
+            n_startup_trials=RANDOM_TRIALS,
+            independent_sampler=tpe,
+            warn_independent_sampling=False,
+        )
+    return tpe
 
 
 def _pruner(config: StudyConfig) -> BasePruner:

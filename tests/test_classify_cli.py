@@ -75,6 +75,7 @@ def test_how_is_searched_follows_the_options(place: Path, tmp_path: Path) -> Non
         "--scalings", "speaker,none", "--stats", "mean", *QUICK, cwd=place,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    assert "warn" not in done.stderr.lower()
     assert "inner macro F1" in done.stdout
     with (tmp_path / "r" / "results.csv").open() as file:
         rows = list(csv.DictReader(file))
