@@ -99,7 +99,7 @@ def _intercept(values: np.ndarray, positive: np.ndarray, C: np.ndarray) -> float
     An interval is, where no clip's margin is exactly 1: then the terms that rise with the intercept and those
     that fall weigh the same between two clips' turns.
     """
-    turns = np.where(positive, 1, -1) - values  # beyond which a positive clip's term is zero, a negative's not
+    turns = np.where(positive, 1, -1) - values  # where a clip's term ends or begins
     order = np.argsort(turns)
     slope = np.cumsum(C[order]) - C[positive].sum()  # of all terms, after each turn
     level = ROUNDING * C.sum()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SHOWN = 12  # rows of the table; all are in results.csv and summary.json
 NAMES = {"uar": "UAR", "accuracy": "accuracy", "macro_f1": "macro F1"}
+FEW_SPEAKERS = 6  # below which an interval is half as wide again, and wider, for their number alone
 PREPARATION = ("stats", "scaling", "pca")  # parameters of the input, told after the head's own
 
 
@@ -79,6 +80,11 @@ def remarks(summary: Mapping[str, Any]) -> list[str]:
             f"{leaked:.1%} of the test clips are of speakers seen in training; the score says how well known "
             "voices are recognised, not new ones (--split speaker tells that)"
         )
+    speakers = summary["data"]["speakers"]
+    if speakers == 1:
+        told.append("of a single speaker there are no intervals: nobody to resample")
+    elif speakers and speakers < FEW_SPEAKERS:
+        told.append(f"with only {speakers} speakers the intervals are wide: few tell little of new voices")
     excluded = summary["data"]["excluded"]
     if excluded["count"]:
         reasons = ", ".join(f"{clips} {reason}" for reason, clips in excluded["reasons"].items())

@@ -142,6 +142,21 @@ def test_notes_leaks_and_excluded_clips_are_remarked() -> None:
     assert note == "kernels are approximated"
 
 
+@pytest.mark.parametrize(
+    ("speakers", "told"),
+    [
+        (None, []),
+        (1, ["of a single speaker there are no intervals: nobody to resample"]),
+        (5, ["with only 5 speakers the intervals are wide: few tell little of new voices"]),
+        (6, []),
+    ],
+)
+def test_intervals_over_few_speakers_are_explained(speakers: int | None, told: list[str]) -> None:
+    summary = made()
+    summary["data"]["speakers"] = speakers
+    assert remarks(summary) == told
+
+
 def test_figures_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / "layers.svg").touch()
