@@ -12,7 +12,7 @@ import numpy as np
 
 from cache.errors import InputError
 from classify.findings import count, some
-from classify.runfolder import PREDICTIONS, RUN, SELECTED, SPLITS, read_json
+from classify.runfolder import ANEW, PREDICTIONS, RUN, SELECTED, SPLITS, read_json
 
 COLUMNS = ("clip", "fold", "speaker", "system", "label", "predicted")
 
@@ -134,7 +134,7 @@ def _rows(path: Path) -> list[list[str]]:
             return [[line[place] for place in places] for line in lines]
     except (OSError, csv.Error, ValueError, IndexError) as error:
         told = error.strerror if isinstance(error, OSError) else error
-        raise InputError(f"cannot be read ({told})", where=str(path), do="run it again") from error
+        raise InputError(f"cannot be read ({told})", where=str(path), do=ANEW) from error
 
 
 def _answers(
@@ -154,7 +154,7 @@ def _answers(
     except ValueError as error:
         raise InputError(f"a fold has no number ({error})", where=str(run / PREDICTIONS)) from error
     if not set(numbers.tolist()) <= training.keys():
-        raise InputError("has other folds than the predictions", where=str(run / SPLITS), do="run it again")
+        raise InputError("has other folds than the predictions", where=str(run / SPLITS), do=ANEW)
     return Answers(
         run=run,
         system=system,

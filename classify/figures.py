@@ -103,9 +103,10 @@ def _draw_bars(axes: Axes, places: Sequence[float], points: Entries, colour: str
 def _decorate(axes: Axes, summary: Mapping[str, Any], layers: list[str]) -> None:
     data, chance = summary["data"], summary["chance"]
     axes.axhline(chance, color="#555555", linestyle=(0, (4, 3)), linewidth=1, zorder=1)
+    edge, side = (1, "right") if len(layers) > 1 else (0.01, "left")  # right of a head stands its score
     axes.annotate(
-        f"chance {chance:.2f}", (1, chance), (-2, 3), xycoords=("axes fraction", "data"),
-        textcoords="offset points", ha="right", fontsize=8.5, color="#555555",
+        f"chance {chance:.2f}", (edge, chance), (-2, 3), xycoords=("axes fraction", "data"),
+        textcoords="offset points", ha=side, fontsize=8.5, color="#555555",
     )  # fmt: skip
     axes.yaxis.set_major_locator(MaxNLocator(nbins=7))
     axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)

@@ -28,6 +28,8 @@ RUN, SPLITS, RESULTS, PREDICTIONS, SUMMARY = (
     "predictions.csv",
     "summary.json",
 )
+WHOLE = (SPLITS, RESULTS, PREDICTIONS, SUMMARY)  # what a finished run has beside run.json
+ANEW = "copy it back from where it is whole, or delete the folder and run again"
 OUTCOMES = "outcomes"  # of finished studies, until the run is whole
 SELECTED = "selected"
 
@@ -66,17 +68,23 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     replace_text(path, json.dumps(_plain(value), indent=2, allow_nan=False) + "\n")
 
 
-def read_json(path: Path, *, do: str = "name a run folder") -> dict[str, Any]:
-    """Raises InputError where the file is missing or damaged; `do` is what it advises."""
+def read_json(path: Path, *, do: str | None = None, holding: str | None = None) -> dict[str, Any]:
+    """Raises InputError where the file is missing or damaged, as it is without the key `holding`.
+
+    do: what to advise then; else it is what helps with a file of a run folder.
+    """
+    mend = do or ANEW
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         told = (error.strerror or str(error)).lower()
-        raise InputError(f"cannot be read ({told})", where=str(path), do=do) from error
+        raise InputError(f"cannot be read ({told})", where=str(path), do=do or "name a run folder") from error
     except ValueError as error:
-        raise InputError(f"is no JSON ({error})", where=str(path), do=do) from error
+        raise InputError(f"is no JSON ({error})", where=str(path), do=mend) from error
     if not isinstance(value, dict):
-        raise InputError("holds no object", where=str(path), do=do)
+        raise InputError("holds no object", where=str(path), do=mend)
+    if holding is not None and holding not in value:
+        raise InputError(f"is damaged: it holds no '{holding}'", where=str(path), do=mend)
     return value
 
 

@@ -29,6 +29,11 @@ class Scorer:
         self._y = data.y[rows]
         self._clusters = rows if data.speakers is None else data.speakers[rows]
 
+    @property
+    def tested(self) -> int:
+        """Classes of the test clips: the UAR is over these."""
+        return len(np.unique(self._y))
+
     def pooled(self, systems: Sequence[Chosen]) -> list[dict[str, Any]]:
         """For each system each metric over all outer test clips together, with an interval over speakers."""
         counts = np.stack(

@@ -28,9 +28,12 @@ class Trials:
     def __init__(self, url: str | None, *, out: Path, run: str) -> None:
         """url: any Optuna storage; None for SQLite in `out`. Raises InputError where it cannot be opened."""
         self._run = run
-        url = url or f"sqlite:///{(out / FILE).resolve()}"
-        self._url = without_password(url)
-        self._storage = _open(url)
+        own = f"sqlite:///{(out / FILE).resolve()}"
+        do = "give sqlite:///FOLDER/FILE, in a folder that is there, or install the server's driver"
+        if url in (None, own) and (out / FILE).exists():
+            do = "copy it back from where it is whole, or delete it: its trials are then made again"
+        self._url = without_password(url or own)
+        self._storage = _open(url or own, do=do)
         self._numbers: dict[str, int] = {}  # the storage's own, by study
 
     def of(self, id: StudyId) -> list[FrozenTrial]:
@@ -77,7 +80,7 @@ class Trials:
         return f"{self._run}/{id}"
 
 
-def _open(url: str) -> BaseStorage:
+def _open(url: str, *, do: str) -> BaseStorage:
     options = {"connect_args": {"timeout": BUSY_SECONDS}} if url.startswith("sqlite") else None
     try:
         return RDBStorage(url, engine_kwargs=options)
@@ -86,7 +89,7 @@ def _open(url: str) -> BaseStorage:
         raise InputError(
             f"cannot open the Optuna storage ({told})",
             where=without_password(url),
-            do="give sqlite:///FOLDER/FILE, in a folder that is there, or install the server's driver",
+            do=do,
         ) from error
 
 

@@ -123,7 +123,7 @@ def describe(
         "controls": {"majority": scorer.majority()},
         "audit": {"test_clips_of_training_speakers": shared_speakers(data, list(folds))},
         "data": _data(data),
-        "chance": 1 / len(data.classes),
+        "chance": 1 / scorer.tested,
         "target": config.target,
         "model": model,
         "metric": config.metric,

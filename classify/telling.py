@@ -22,7 +22,7 @@ PREPARATION = ("stats", "scaling", "pca")  # parameters of the input, told after
 
 
 def tell_summary(out: Path, summary: Mapping[str, Any], *, as_json: bool) -> None:
-    """The study's result: layers × heads by UAR, the selected system, what its reader must know."""
+    """The study's result: layers × heads by their metric, the selected system, what its reader must know."""
     if as_json:
         print_json({"out": out, **summary})
         return
@@ -47,11 +47,17 @@ def tell_plan(plan: Plan) -> None:
     from classify.summary import approximated
 
     config, studies = plan.config, plan.studies()
-    layers, heads = (len({getattr(id, name) for id in studies}) for name in ("layer", "head"))
-    parts = [count(len(plan.folds), "outer fold"), count(layers, "layer"), count(heads, "head")]
+    layers = count(len({id.layer for id in studies}), "layer")
+    heads = count(len({id.head for id in studies}), "head")
+    folds, systems = len(plan.folds), len({(id.layer, id.head) for id in studies})
+    whole = len({id.layer for id in studies}) * len({id.head for id in studies}) == systems
+    pairs = (
+        f"{layers} × {heads}" if whole else f"{systems} pairs of {layers} and {heads}"
+    )  # mix: kernels alone
     say(
-        f"classify {plan.store.extraction.model}: {' × '.join(parts)}, {count(config.trials, 'trial')} each, "
-        f"{plan.jobs} process{'es' * (plan.jobs != 1)}, at most {human(config.memory)} of shared work kept"
+        f"classify {plan.store.extraction.model}: {count(folds, 'outer fold')} × {pairs}, "
+        f"{count(config.trials, 'trial')} each, {plan.jobs} process{'es' * (plan.jobs != 1)}, "
+        f"at most {human(config.memory)} of shared work kept"
     )
     for line in approximated(plan):
         say(f"note: {line}")
@@ -109,6 +115,7 @@ def short(params: Mapping[str, Any]) -> str:
 
 def _tell_table(out: Path, summary: Mapping[str, Any]) -> None:
     metric = summary["metric"]
+    ranked = metric if all(metric in row for row in summary["layers"]) else "uar"  # as early runs told
     near = {(entry["layer"], entry["head"]) for entry in summary.get("near_best", ())}
     within = "within noise of the best" + (f" ({NAMES[metric]})" if metric != "uar" else "")
     rows = [
@@ -117,13 +124,13 @@ def _tell_table(out: Path, summary: Mapping[str, Any]) -> None:
             "head": row["head"],
             "UAR": row["uar"]["value"],
             "95 % interval": _interval(row["uar"]),
-            **({} if metric == "uar" or metric not in row else {NAMES[metric]: row[metric]["value"]}),
+            **({} if ranked == "uar" else {NAMES[ranked]: row[ranked]["value"]}),
             "": within if (row["layer"], row["head"]) in near else "",
         }
-        for row in sorted(summary["layers"], key=lambda row: -row["uar"]["value"])
+        for row in sorted(summary["layers"], key=lambda row: -row[ranked]["value"])
     ]
-    if metric == "uar":
-        rows[0][""] = "best"
+    if metric == ranked:
+        rows[0][""] = "best" + (f" ({NAMES[metric]})" if metric != "uar" else "")
     print_table(rows[:SHOWN])
     if len(rows) > SHOWN:
         print(f"… and {len(rows) - SHOWN} more in {out / 'summary.json'}")

@@ -29,7 +29,7 @@ def put_beside(out: Path, plan: Plan, clips: Sequence[Clip], trust: TrustConfig)
     """
     try:
         with locked(out / LOCK, wait=False):
-            told = dict(runfolder.read_json(out / runfolder.SUMMARY))
+            told = dict(runfolder.read_json(out / runfolder.SUMMARY, holding="controls"))
             before = dict(told)
             if trust.audit:
                 told["audit"] = {**told["audit"], **_audit(out, plan, clips)}

@@ -91,6 +91,10 @@ def test_how_is_searched_follows_the_options(place: Path, tmp_path: Path) -> Non
     ("arguments", "told"),
     [
         (["--memory", "nan"], "--memory nan; write it like 8GB"),
+        (
+            ["--split", "foo", "--folds", "3"],
+            "split 'foo' is not known; choose from speaker, random, column, loso",
+        ),
         (["--split", "loso", "--folds", "3"], "--split loso brings its own folds; leave --folds out"),
         (["--storage", "plain.db"], "plain.db: cannot open the Optuna storage (Could not parse"),
     ],

@@ -62,6 +62,7 @@ def test_a_class_that_is_never_tested_is_told(tmp_path):
     out = run_study(clips, store, tmp_path / "run", StudyConfig(**SMALL, **CROSS))
     summary = json.loads((out / "summary.json").read_text())
     assert "in no test part, so the UAR is over the other classes: c" in summary["notes"]
+    assert summary["chance"] == 0.5  # what a constant answer gets
 
 
 def test_a_class_that_is_never_trained_on_is_refused_with_the_map_to_give(tmp_path):

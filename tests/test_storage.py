@@ -50,6 +50,17 @@ def test_it_is_an_optuna_storage_that_others_can_read_and_runs_can_share(tmp_pat
     assert not (tmp_path / FILE).exists()
 
 
+@pytest.mark.parametrize("size", [3, 20_000])
+def test_a_damaged_file_of_the_runs_own_may_be_deleted(tmp_path: Path, size: int) -> None:
+    Trials(None, out=tmp_path, run="run").add(StudyId(0, "mfcc", "svm"), trial(0.5))
+    held = (tmp_path / FILE).read_bytes()
+    (tmp_path / FILE).write_bytes(b"what" + held[4:size])
+    with pytest.raises(InputError, match=r"cannot open the Optuna storage.*; copy it back .*or delete it"):
+        Trials(None, out=tmp_path, run="run")
+    (tmp_path / FILE).unlink()
+    assert Trials(None, out=tmp_path, run="run").of(StudyId(0, "mfcc", "svm")) == []
+
+
 def test_two_runs_do_not_mix_their_trials(tmp_path: Path) -> None:
     url, id = f"sqlite:///{tmp_path / 'shared.db'}", StudyId(0, "9", "svm")
     one, late, two = (Trials(url, out=tmp_path, run="run") for _ in range(3))

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -103,6 +104,17 @@ def test_the_summary_agrees_with_the_predictions(whole: Path) -> None:
     assert summary["chance"] == pytest.approx(1 / 3)
     assert summary["audit"]["test_clips_of_training_speakers"] == 0
     assert len(summary["layers"]) == 6
+
+
+@pytest.mark.parametrize("name", ["splits.json", "results.csv", "predictions.csv", "summary.json"])
+def test_a_finished_run_without_one_of_its_files_is_told(
+    whole: Path, corpus: tuple[list[Clip], FeatureStore], tmp_path: Path, name: str
+) -> None:
+    shutil.copytree(whole, out := tmp_path / "run")
+    (out / name).unlink()
+    clips, store = corpus
+    with pytest.raises(InputError, match=rf"holds a finished run without its {name}; copy it back"):
+        run_study(clips, store, out, CONFIG)
 
 
 def test_processes_do_not_change_the_files(

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import classify.control_parts
+from cache.errors import InputError
 from cache.store import FeatureStore
 from classify.config import StudyConfig, TrustConfig
 from classify.rivals import run_rival
@@ -55,6 +56,20 @@ def whole(clips: list[Clip], strong: tuple[FeatureStore, Path], tmp_path_factory
     run_rival(out / "controls" / "random", plan, clips, noise, command={})
     put_beside(out, plan, clips, FULL)
     return out
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [("{}", "is damaged: it holds no 'controls'"), ("{", "is no JSON"), ("[]", "holds no object")],
+)
+def test_a_damaged_summary_is_told(
+    clips: list[Clip], strong: tuple[FeatureStore, Path], tmp_path: Path, content: str, told: str
+) -> None:
+    store, run = strong
+    out = shutil.copytree(run, tmp_path / "run")
+    (out / "summary.json").write_text(content)
+    with pytest.raises(InputError, match=rf"summary.json: {told}.*; copy it back"):
+        put_beside(out, plan_of(clips, store, CONFIG), clips, CHEAP)
 
 
 def controls(run: Path) -> dict[str, Any]:
