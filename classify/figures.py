@@ -80,7 +80,10 @@ def _draw_heads(axes: Axes, entries: Entries, heads: list[str]) -> None:
         axes.plot([number], [point["uar"]["value"]], mark, color=colour, markersize=7, zorder=4)
         _draw_bars(axes, [number], [point], colour)
         value = point["uar"]["value"]
-        axes.annotate(f"{value:.3f}", (number, value), (9, -3), textcoords="offset points")
+        axes.annotate(
+            f"{value:.3f}", (number, value), (9, -3), textcoords="offset points",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
+        )  # fmt: skip
     axes.set_xticks(range(len(heads)), heads)
     axes.set_xlim(-0.6, len(heads) - 0.4)
     axes.set_xlabel("head")
