@@ -15,11 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from embed.config import RATE as RATE
 from embed.decoding import Decoder, fault, opened
 from embed.manifest import Clip
 from embed.resampling import resampler
 
-RATE = 16_000  # samples a second every model here hears
 MIN_SAMPLES = 400  # at RATE: the 25 ms that one frame of the models' front ends spans
 
 _LOWEST_RATE, _HIGHEST_RATE = 1_000, 768_000  # Hz

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cache.errors import InputError
 
+RATE = 16_000  # samples a second every model here hears
 DEFAULT_CACHE = Path("features")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")

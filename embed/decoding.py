@@ -172,4 +172,6 @@ class Decoder:
 
 
 def _reason(error: soundfile.LibsndfileError) -> str:
-    return str(error.error_string).removeprefix("Error : ").rstrip(".")
+    told = str(error.error_string).removeprefix("Error : ").rstrip(".")
+    # It says so, too, of a file that it has opened and found no MP3 frame in.
+    return "no frame of MP3 could be decoded" if told.startswith("File does not exist") else told

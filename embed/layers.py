@@ -42,11 +42,15 @@ def parse_layers(text: str, available: Sequence[str], *, also: Sequence[str] = (
             wanted.update(available)
         elif part in known:
             wanted.add(part)
-        elif dash and low in known and high in known and known.index(low) <= known.index(high):
-            wanted.update(known[known.index(low) : known.index(high) + 1])
+        elif dash and low in known and high in known:
+            first, last = known.index(low), known.index(high)
+            if first > last:
+                raise InputError(f"layers {part} run backwards", do=f"write {high}-{low}")
+            wanted.update(known[first : last + 1])
         else:
-            told = part or "without a name"
-            raise InputError(f"--layers {text}: no layer {told}", do=f"there are {', '.join(known)}")
+            where = f" in '{text}'" if part != text else ""
+            told = f"no layer {part or 'without a name'}{where}"
+            raise InputError(told, do=f"there are {', '.join(known)}")
     return tuple(name for name in known if name in wanted)
 
 

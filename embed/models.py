@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cache.errors import ModelError
+from embed.config import RATE
 from embed.hub import WEIGHT_FILES, fetch_snapshot
 
 ARCHITECTURES = Path(__file__).with_name("architectures.json")
@@ -171,6 +172,13 @@ def _from_folder(name: str, folder: Path, *, hub_id: str | None, revision: str) 
     if family not in FAMILIES:
         raise ModelError(f"{name} is of type {family}", do=f"supported are {', '.join(FAMILIES)}")
     _check_shape(config, config_file)
+    rate = processor.get("sampling_rate", RATE)
+    if rate != RATE:
+        raise ModelError(
+            f"it hears sound of {rate} Hz",
+            where=str(processor_file),
+            do=f"only models of {RATE} Hz are supported",
+        )
     # Wav2Vec2FeatureExtractor's own default where a checkpoint ships none.
     normalise = bool(processor.get("do_normalize", True))
     return ModelSource(

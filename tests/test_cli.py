@@ -162,8 +162,9 @@ class TestClassify:
                 "holds no states of hubert-base (it holds mfcc,",
             ),
             (["--model", "mfcc", "--target", "nosuch"], "no column 'nosuch'"),
-            (["--model", "mfcc", "--layers", "9"], "--layers 9: no layer 9; there are mix, mfcc"),
-            (["--model", TINY, "--layers", "0,nosuch"], "no layer nosuch"),
+            (["--model", "mfcc", "--layers", "9"], "no layer 9; there are mix, mfcc"),
+            (["--model", TINY, "--layers", "0,nosuch"], "no layer nosuch in '0,nosuch'"),
+            (["--model", TINY, "--layers", "3-0"], "layers 3-0 run backwards; write 0-3"),
             (["--model", TINY, "--layers", "0-9"], "no layer 0-9; there are mix, cnn, 0, 1, 2, 3, 4"),
             (
                 ["--model", TINY, "--layers", "2,cnn"],
@@ -317,6 +318,10 @@ class TestCache:
     @pytest.mark.parametrize("command", ["info", "verify", "compact", "prune"])
     def test_a_cache_that_is_not_there(self, tmp_path, command):
         assert "no such folder" in refused(cli("cache", command, "--cache", tmp_path / "nosuch"))
+        (tmp_path / "file").touch()
+        assert "file: is a file; give the --cache" in refused(
+            cli("cache", command, "--cache", tmp_path / "file")
+        )
 
 
 class TestDoctor:

@@ -40,11 +40,16 @@ def test_layers_are_given_by_name_and_range(text, expected):
     assert parse_layers(text, layer_names(PRE), also=("cnn",)) == expected
 
 
-@pytest.mark.parametrize("text", ["4", "0-9", "2-1", "", "1,,2", "last", "-1", "1-"])
+@pytest.mark.parametrize("text", ["4", "0-9", "", "1,,2", "last", "-1", "1-"])
 def test_a_layer_that_is_not_there_is_named(text):
     with pytest.raises(InputError, match="there are 0, 1, 2, 3") as error:
         parse_layers(text, layer_names(POST))
     assert text in str(error.value)
+
+
+def test_a_range_that_runs_backwards_is_turned_round():
+    with pytest.raises(InputError, match=r"layers 2-1 run backwards; write 1-2"):
+        parse_layers("0,2-1", layer_names(POST))
 
 
 @given(st.integers(400, 40_000))

@@ -89,6 +89,11 @@ def test_safetensors_come_before_pickles(tmp_path):
         ("preprocessor_config.json", "[", "unreadable configuration"),
         ("config.json", "[]", "unreadable configuration"),
         ("preprocessor_config.json", "[]", "unreadable configuration"),
+        (
+            "preprocessor_config.json",
+            '{"sampling_rate": 8000}',
+            "it hears sound of 8000 Hz; only models of 16000",
+        ),
         ("config.json", '{"model_type": "hubert"}', r"config\.json: its num_hidden_layers is missing"),
     ],
 )
