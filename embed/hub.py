@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from functools import partial
 from pathlib import Path
 
@@ -20,8 +19,9 @@ def fetch_snapshot(
     offline: only look at what was downloaded before. Raises ModelError, saying why it cannot be had.
     """
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.utils import logging
 
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # our one line tells of a failed try
+    logging.set_verbosity_error()  # our one line tells of a failed try
     where = f"{hub_id}@{revision}" if revision else hub_id
     snapshot = partial(_snapshot, hub_id, revision=revision, weights=weights)
     try:
@@ -37,7 +37,8 @@ def fetch_snapshot(
         try:
             folder = snapshot(offline=True)
         except Exception:
-            why = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
+            told = str(error).strip().splitlines() or [type(error).__name__]
+            why = told[0][:160].rstrip(" .")
             raise ModelError(
                 f"cannot fetch {where} from the hub, and there is no such folder here ({why})",
                 do="check the network, or give a local folder with config.json and model.safetensors",
