@@ -38,7 +38,7 @@ def fetch_snapshot(
             folder = snapshot(offline=True)
         except Exception:
             told = str(error).strip().splitlines() or [type(error).__name__]
-            why = told[0][:160].rstrip(" .")
+            why = told[0].partition(". ")[0].rstrip(".")
             raise ModelError(
                 f"cannot fetch {where} from the hub, and there is no such folder here ({why})",
                 do="check the network, or give a local folder with config.json and model.safetensors",
