@@ -71,7 +71,10 @@ def decoders(workers: int) -> ThreadPoolExecutor:
 
 
 def probe(clip: Clip) -> Sound:
-    """Read the header alone. Raises ClipError where the file or the clip's segment cannot be used."""
+    """Decode nothing: read the header, and of Ogg and MP3 look through the file for damage.
+
+    Raises ClipError where the file or the clip's segment cannot be used.
+    """
     with opened(clip) as decoder:
         rate, length = decoder.file.samplerate, decoder.length()
         if not _LOWEST_RATE <= rate <= _HIGHEST_RATE:

@@ -6,14 +6,18 @@ import math
 import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import soundfile
 
 from cache.errors import ClipError
-from embed.headers import missing_bytes, uncounted_mp3_samples
+from embed.headers import missing_bytes
 from embed.manifest import Clip
+from embed.mp3 import Frames, frames_of
 from embed.ogg import spliced
+from embed.pages import broken
 from embed.unclosed import closed
 
 _SKIP = 1 << 18  # samples decoded at a time where they are only passed over or counted
@@ -85,9 +89,13 @@ class Decoder:
         return self._low == self._high
 
     def length(self) -> int:
-        """Samples in the file. ClipError where some are missing or out of reach, or there are none."""
+        """Samples in the file. ClipError where some are missing, moved or out of reach, or there are none."""
         if lost := missing_bytes(self.clip.path):
             raise fault(self.clip, f"truncated: its header tells of {lost} more bytes than there are")
+        walked = self._walked()
+        if walked.fault is not None:
+            again = "copy it again, or encode it again if this is all there is"
+            raise fault(self.clip, walked.fault, do=again)
         length = self.file.frames
         if length > _UNKNOWN and self.file.format == "OGG":
             told = "an Ogg file of several streams, of which only the first could be read"
@@ -96,7 +104,7 @@ class Decoder:
             while passed := len(self.file.read(_SKIP, dtype="float32")):
                 self._at += passed
             length = self._at
-        if self.file.format == "MP3" and (counted := uncounted_mp3_samples(self.clip.path)) is not None:
+        if (counted := walked.samples) is not None:
             if counted > length + _MP3_FRAME:
                 share = f"{length} of {counted} samples can be read"
                 told = f"an MP3 file of varying bit rate without a frame count: {share}"
@@ -105,6 +113,14 @@ class Decoder:
         if length <= 0:
             raise fault(self.clip, "holds no samples (a header without data)")
         return length
+
+    def _walked(self) -> Frames:
+        """What a look at the whole file finds: libsndfile passes over what it cannot decode.
+
+        Segments need it no less than whole files, as what is dropped ahead of them moves them.
+        """
+        status = self.clip.path.stat()
+        return _walk(self.clip.path, self.file.format, status.st_size, status.st_mtime_ns)
 
     def read(self, begin: int, count: int) -> np.ndarray:
         """(count,) float32 from sample `begin` on, not to be written to. ClipError where some are missing."""
@@ -169,6 +185,14 @@ class Decoder:
         channels = samples.shape[1]
         # Several times as fast as a mean over so short an axis.
         return samples[:, 0] if channels == 1 else np.einsum("tc->t", samples) / np.float32(channels)
+
+
+@lru_cache(maxsize=256)
+def _walk(path: Path, form: str, size: int, changed: int) -> Frames:
+    """`Decoder._walked` of a file of this size that was last changed then: once for all its segments."""
+    if form == "MP3":
+        return frames_of(path)
+    return Frames(None, broken(path) if form == "OGG" else None)
 
 
 def _reason(error: soundfile.LibsndfileError) -> str:

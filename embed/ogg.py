@@ -11,37 +11,21 @@ from __future__ import annotations
 
 import io
 import os
-import struct
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import BinaryIO
+
+from embed.pages import Page, page_after, page_at
 
 _RUN_UP = 1 << 14  # samples ahead of a place: two of Vorbis' longest blocks
 _MAGIC = b"\x01vorbis"
 _HEADERS = 3  # packets
-_LOOK = 1 << 17  # bytes searched for the next page: two of the largest (RFC 3533)
 _NEAR = 1 << 17  # bytes that bisection leaves to be walked through page by page
-
-
-@dataclass(frozen=True)
-class _Page:
-    """continued: begins within a packet. granule: samples up to the last packet that ends here, or -1."""
-
-    begin: int
-    size: int
-    continued: bool
-    granule: int
-    serial: int
-
-    @property
-    def end(self) -> int:
-        return self.begin + self.size
 
 
 class Spliced(io.RawIOBase):
     """`head`, and after it the bytes of `raw` from the end of page `before` on; to be read and sought in."""
 
-    def __init__(self, raw: BinaryIO, head: bytes, before: _Page, first: _Page) -> None:
+    def __init__(self, raw: BinaryIO, head: bytes, before: Page, first: Page) -> None:
         self._raw, self._head, self._before, self._first = raw, head, before, first
         self._size = len(head) + raw.seek(0, os.SEEK_END) - first.begin
         self._at = 0
@@ -87,12 +71,12 @@ def spliced(raw: BinaryIO, sample: int) -> Spliced | None:
 
     None where it does not pay, or the file is not one stream of Vorbis from its first page to its last.
     """
-    first, heads = _page(raw, 0), _headers(raw)
+    first, heads = page_at(raw, 0), _headers(raw)
     if first is None or heads is None:
         return None
     wanted = sample - _RUN_UP
     low, high = heads, raw.seek(0, os.SEEK_END)
-    before: _Page | None = None
+    before: Page | None = None
     while high - low > _NEAR:
         middle = (low + high) // 2
         page = _ending_a_packet(raw, middle, first.serial)
@@ -106,19 +90,19 @@ def spliced(raw: BinaryIO, sample: int) -> Spliced | None:
     for page, begin in pairwise(pages):
         if 0 < page.granule <= wanted:
             before, low = page, begin.begin
-    begin_page = _page(raw, low)
+    begin_page = page_at(raw, low)
     if before is None or begin_page is None or any(page.serial != first.serial for page in pages):
         return None
-    if _page(raw, begin_page.end) is None:
+    if page_at(raw, begin_page.end) is None:
         return None  # the last page alone is not cut to the stream's length
     raw.seek(0)
     return Spliced(raw, raw.read(heads), before, begin_page)
 
 
-def _walk(raw: BinaryIO, at: int, wanted: int) -> list[_Page]:
+def _walk(raw: BinaryIO, at: int, wanted: int) -> list[Page]:
     """Pages from byte `at` on, up to the first one beyond the granule `wanted`."""
-    pages: list[_Page] = []
-    while (page := _page(raw, at)) is not None:
+    pages: list[Page] = []
+    while (page := page_at(raw, at)) is not None:
         pages.append(page)
         at = page.end
         if page.granule > wanted:
@@ -130,7 +114,7 @@ def _headers(raw: BinaryIO) -> int | None:
     """Where the first page with sound begins: Vorbis' headers are on pages of their own."""
     at, packets = 0, 0
     while packets < _HEADERS:
-        page = _page(raw, at)
+        page = page_at(raw, at)
         if page is None or page.granule > 0:
             return None
         raw.seek(at)
@@ -142,35 +126,9 @@ def _headers(raw: BinaryIO) -> int | None:
     return at if packets == _HEADERS else None
 
 
-def _ending_a_packet(raw: BinaryIO, at: int, serial: int) -> _Page | None:
+def _ending_a_packet(raw: BinaryIO, at: int, serial: int) -> Page | None:
     """The next page of the stream, from byte `at` on, whose granule tells a place."""
-    page = _next(raw, at)
+    page = page_after(raw, at)
     while page is not None and page.granule < 0:
-        page = _page(raw, page.end)
+        page = page_at(raw, page.end)
     return page if page is not None and page.serial == serial else None
-
-
-def _next(raw: BinaryIO, at: int) -> _Page | None:
-    """The first page that begins at byte `at` or later."""
-    raw.seek(at)
-    data = raw.read(_LOOK)
-    place = data.find(b"OggS\0")
-    while place >= 0:
-        page = _page(raw, at + place)
-        # Four letters may stand in the sound, too: after a page there is another, or the file's end.
-        if page is not None and (_page(raw, page.end) is not None or page.end == raw.seek(0, os.SEEK_END)):
-            return page
-        place = data.find(b"OggS\0", place + 1)
-    return None
-
-
-def _page(raw: BinaryIO, at: int) -> _Page | None:
-    """The page that begins at byte `at`."""
-    raw.seek(at)
-    head = raw.read(27 + 255)
-    if len(head) < 27 or head[:5] != b"OggS\0":
-        return None
-    granule, serial = struct.unpack("<qI", head[6:18])
-    count = head[26]
-    size = 27 + count + sum(head[27 : 27 + count])
-    return _Page(at, size, bool(head[5] & 1), granule, serial)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -67,3 +69,9 @@ def without_first_mp3_frame(path: Path) -> Path:
     second = data.index(data[:2], 4)
     path.write_bytes(data[second:])
     return path
+
+
+def ogg_pages(data: bytes) -> list[tuple[int, int]]:
+    """Where each page of a whole Ogg file begins and ends."""
+    begins = [found.start() for found in re.finditer(b"OggS\0", data)]
+    return list(pairwise([*begins, len(data)]))

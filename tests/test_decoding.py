@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
+import re
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cache.errors import ClipError
+from embed import audio, decoding
 from embed.decoding import opened
-from tests.sounds import FORMATS, clip_of, noise, sound_file, without_first_mp3_frame
+from embed.pages import broken
+from tests.sounds import FORMATS, clip_of, noise, ogg_pages, sound_file, without_first_mp3_frame
 
 LENGTH = 90_000
 RATE = 24_000
@@ -25,6 +30,17 @@ def files(tmp_path_factory):
         wave = noise(LENGTH, channels=2, level=0.3)
         clip = sound_file(folder / f"a.{kind}", wave, RATE, mode="VARIABLE" if kind == "mp3" else None)
         made[kind] = clip, soundfile.read(clip.path, dtype="float32")[0].mean(axis=1)
+    return made
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """Kind of Ogg → the bytes of a short file and its samples."""
+    folder = tmp_path_factory.mktemp("small")
+    made = {}
+    for kind in ("ogg", "opus"):
+        path = sound_file(folder / f"a.{kind}", noise(RATE), RATE).path
+        made[kind] = path.read_bytes(), soundfile.read(path, dtype="float32")[0]
     return made
 
 
@@ -140,6 +156,97 @@ def test_an_mp3_file_of_which_only_a_part_could_be_read_is_refused(tmp_path):
     without_first_mp3_frame(clip.path)
     with opened(clip) as decoder, pytest.raises(ClipError, match=r"\d+ of \d+ samples can be read.*FLAC"):
         decoder.length()
+
+
+def spoilt(data: bytes, how: str, at: int) -> bytes:
+    """The bytes of a file, some of them changed from byte `at` on."""
+    noisy = np.random.default_rng(0).bytes(2_000)
+    return {
+        "flipped": data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :],
+        "zeroed": data[:at] + bytes(2_000) + data[at + 2_000 :],
+        "random": data[:at] + noisy + data[at + 2_000 :],
+        "removed": data[:at] + data[at + 2_001 :],
+    }[how]
+
+
+@pytest.mark.parametrize("how", ["flipped", "zeroed", "random", "removed"])
+@pytest.mark.parametrize("kind", ["ogg", "opus", "mp3", "mp3 without a count"])
+def test_a_damaged_file_is_refused_with_all_its_segments(tmp_path, kind, how):
+    """libsndfile drops what is damaged, and what follows is heard too soon."""
+    path = tmp_path / f"a.{kind[:4].strip()}"
+    sound_file(path, noise(10 * RATE, level=0.3), RATE, mode="CONSTANT" if "mp3" in kind else None)
+    if "without" in kind:
+        without_first_mp3_frame(path)
+    data = path.read_bytes()
+    begins = [found.start() for found in re.finditer(re.escape(data[:2]), data)] if "mp3" in kind else []
+    for share in (0.2, 0.5, 0.9):
+        at = int(len(data) * share)
+        if begins:  # MP3 has no checksum of its sound, only a chain of headers
+            at = min(begin for begin in begins if begin >= at) + (how == "removed")
+        other = tmp_path / f"{share}"
+        other.write_bytes(spoilt(data, how, at))
+        for start, end in ((None, None), (0.1, 0.9), (4, 4.5), (8, 9)):
+            with pytest.raises(ClipError, match=f"{share}: (damaged|truncated): .*; copy it again"):
+                audio.probe(clip_of(other, start=start, end=end))
+    assert audio.probe(clip_of(path, start=8, end=9)).seconds == 1
+
+
+def test_ogg_that_lost_its_last_pages_is_not_taken_for_a_shorter_one(tmp_path):
+    for kind in ("ogg", "opus"):
+        path = sound_file(tmp_path / f"a.{kind}", noise(10 * RATE), RATE).path
+        data = path.read_bytes()
+        for begin, _ in ogg_pages(data)[3:]:
+            path.write_bytes(data[:begin])
+            with opened(clip_of(path)) as decoder, pytest.raises(ClipError, match=r"last page .* is missing"):
+                decoder.length()
+
+
+@pytest.mark.parametrize("kind", ["ogg", "opus", "mp3"])
+def test_what_stands_behind_the_sound_does_not_matter(tmp_path, kind):
+    clip = sound_file(tmp_path / f"a.{kind}", noise(5 * RATE, level=0.3), RATE)
+    whole, _ = soundfile.read(clip.path, dtype="float32")
+    clip.path.write_bytes(clip.path.read_bytes() + np.random.default_rng(0).bytes(3_000))
+    with opened(clip) as decoder:
+        assert decoder.length() == len(whole) == 5 * RATE
+        np.testing.assert_allclose(decoder.read(0, len(whole)), whole, rtol=0, atol=2e-7)
+
+
+def test_a_file_is_looked_through_once_for_all_its_segments_and_again_when_it_changed(tmp_path, monkeypatch):
+    seen: list[Path] = []
+
+    def counting(path: Path) -> str | None:
+        seen.append(path)
+        return broken(path)
+
+    monkeypatch.setattr(decoding, "broken", counting)
+    clip = sound_file(tmp_path / "a.ogg", noise(10 * RATE), RATE)
+    data = clip.path.read_bytes()
+    for start in range(9):
+        audio.probe(clip_of(clip.path, start=start, end=start + 1))
+    assert seen == [clip.path]
+    clip.path.write_bytes(spoilt(data, "flipped", len(data) // 2))
+    os.utime(clip.path, (1, 1))  # a clock may stand still between two writes
+    with pytest.raises(ClipError, match="damaged"):
+        audio.probe(clip)
+    clip.path.write_bytes(data)
+    os.utime(clip.path, (2, 2))
+    audio.probe(clip)
+    assert seen == [clip.path] * 3
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
+@given(data=st.data(), kind=st.sampled_from(["ogg", "opus"]))
+def test_one_flipped_bit_of_ogg_is_refused_or_changes_nothing(small, data, kind, tmp_path):
+    whole, samples = small[kind]
+    bit = data.draw(st.integers(0, 8 * len(whole) - 1))
+    clip = clip_of(tmp_path / f"{kind}{bit}")
+    clip.path.write_bytes(whole[: bit // 8] + bytes([whole[bit // 8] ^ 1 << bit % 8]) + whole[bit // 8 + 1 :])
+    try:
+        with opened(clip) as decoder:
+            heard = decoder.read(0, decoder.length())
+    except ClipError:
+        return
+    np.testing.assert_array_equal(heard, samples)
 
 
 def test_nan_and_infinity_are_seen_wherever_they_are(tmp_path):

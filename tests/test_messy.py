@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from tests.run import ROOT, cli
-from tests.sounds import cut_off, noise, sound_file, without_first_mp3_frame
+from tests.sounds import cut_off, noise, ogg_pages, sound_file, without_first_mp3_frame
 
 README = (ROOT / "README.md").read_text()
 GOOD = [
@@ -66,13 +66,31 @@ def messy(tmp_path_factory) -> tuple[Path, dict[str, str]]:
     soundfile.write(bad / "nan.wav", np.where(np.arange(16_000) == 9, np.nan, good), 16_000, subtype="FLOAT")
     sound_file(bad / "uncounted.mp3", noise(44_100, seed=3), 44_100, mode="VARIABLE")
     without_first_mp3_frame(bad / "uncounted.mp3")
+    for name, left in (
+        ("end.ogg", lambda data, begin, end: data[: ogg_pages(data)[-1][0]]),
+        ("page.ogg", lambda data, begin, end: data[: end - 1] + bytes([data[end - 1] ^ 1]) + data[end:]),
+        ("hole.ogg", lambda data, begin, end: data[:begin] + data[end:]),
+    ):
+        path = sound_file(bad / name, noise(64_000, seed=4)).path
+        data = path.read_bytes()
+        path.write_bytes(left(data, *ogg_pages(data)[3]))
+    for name in ("half.mp3", "hole.mp3"):
+        sound_file(bad / name, noise(44_100, seed=3), 44_100)
+    data = (bad / "hole.mp3").read_bytes()
+    (bad / "hole.mp3").write_bytes(data[: len(data) // 3] + data[len(data) // 2 :])
+    cut_off(bad / "half.mp3", keep=0.5)
     sound_file(bad / "gone.wav", good)
     (work / "SPEECH" / "calm" / "phone.m4a").write_bytes(b"\0" * 100)
     (work / "SPEECH" / "calm" / "notes.txt").write_text("no sound")
     (work / "SPEECH" / "calm" / ".hidden.wav").write_bytes(b"")
     kinds = {
         "half.wav": "truncated",
-        "half.flac": "truncated FLAC, Ogg or MP3",
+        "half.flac": "truncated FLAC",
+        "end.ogg": "Ogg without its last pages",
+        "page.ogg": "Ogg of which a page is damaged",
+        "hole.ogg": "Ogg of which a page is missing",
+        "half.mp3": "truncated MP3",
+        "hole.mp3": "MP3 with broken frames",
         "header.wav": "a header without sound",
         "zero.wav": "zero bytes",
         "page.wav": "not sound at all",
