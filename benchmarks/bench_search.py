@@ -38,7 +38,7 @@ from optuna.trial import FrozenTrial
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from benchmarks.machine import report
-from benchmarks.plain import USUAL, PathOf, Plain, mixture, power, preparation
+from benchmarks.plain import EXACT, USUAL, PathOf, Plain, mixture, power, preparation
 from cache.locate import find_store
 from cache.store import FeatureStore
 from classify import metrics
@@ -104,9 +104,6 @@ def main() -> None:
             report("search", {"head": head, **facts, **told}, device=torch.device("cpu"))
 
 
-CLOSE = 1e-5  # of the plain logistic regression whose scores are compared
-
-
 class Bench:
     """The first outer fold of a study on one store."""
 
@@ -138,7 +135,7 @@ class Bench:
         differences = []
         for trial in trials[:check]:
             path = name, (trial.user_attrs[PATH_VALUE],)
-            _, (score,) = self._plain(head, trial.params, X.astype(np.float64), path, tolerance=CLOSE)
+            _, (score,) = self._plain(head, trial.params, X.astype(np.float64), path, tolerance=EXACT)
             differences.append(abs(score - float(trial.value or 0)))
         return {
             "layer": layer,
