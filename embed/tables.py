@@ -81,7 +81,15 @@ def _fault(path: Path, what: str, *, do: str = "") -> ManifestError:
 
 def _read_text(path: Path, delimiter: str) -> Table:
     with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.reader(file, delimiter=delimiter))
+        reader, rows, begun = csv.reader(file, delimiter=delimiter, strict=True), [], 1
+        try:
+            for row in reader:
+                rows.append(row)
+                begun = reader.line_num + 1
+        except csv.Error as error:
+            # Read on, a quote that is not closed would swallow all rows after it.
+            told = "a quote is opened and never closed" if str(error) == "unexpected end of data" else error
+            raise ValueError(f"{told}, in the row that begins on line {begun}") from error
     return Table(rows[0], rows[1:]) if rows else Table([], [])
 
 

@@ -55,6 +55,23 @@ def test_any_text_comes_back(tmp_path_factory, suffix, data):
     assert read_table(out) == Table(names, rows)
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        # Leniently read, it would be a single row with a label of three lines, and b.wav gone without a word.
+        (
+            'path,emotion\na.wav,"calm\nb.wav,calm\n',
+            "a quote is opened and never closed, in the row that begins on line 2",
+        ),
+        ('path,emotion\n"a\nb.wav",calm\n"c"d.wav,calm\n', "in the row that begins on line 4"),
+    ],
+)
+def test_quotes_that_do_not_match_are_told(tmp_path, text, told):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(ManifestError, match=told):
+        read_table(tmp_path / "t.csv")
+
+
 def test_what_cannot_be_read(tmp_path):
     (tmp_path / "latin.csv").write_bytes("path\nsch\u00f6n.wav\n".encode("cp1252"))
     (tmp_path / "damaged.parquet").write_bytes(b"PAR1 and no more")
