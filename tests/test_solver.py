@@ -66,7 +66,6 @@ def test_a_weak_penalty_on_seven_classes_that_lie_apart_reaches_the_optimum() ->
 def test_rows_are_taken_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     Z, y = problem(300, 20, 3, seed=0)
     whole = Solver(Z, y, np.ones(300), classes=3, loss=cross_entropy, curvature=1 / 3).solve(penalty=1.0)
-    monkeypatch.setattr(solver, "BLOCK", 1)
     monkeypatch.setattr(solver, "ROWS", 7)
     parts = Solver(Z, y, np.ones(300), classes=3, loss=cross_entropy, curvature=1 / 3).solve(penalty=1.0)
     for one, other in zip(whole, parts, strict=True):
