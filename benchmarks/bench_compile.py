@@ -22,9 +22,8 @@ import torch
 from benchmarks.bench_extract import find_clips
 from benchmarks.machine import report, timed
 from cache.store import FeatureStore
-from embed.audio import RATE
 from embed.backbones import TransformerBackbone
-from embed.config import EmbedConfig
+from embed.config import RATE, EmbedConfig
 from embed.extract import batch_seconds, plan, prefetcher
 from embed.forward import merging_stats
 from embed.missing import find_missing

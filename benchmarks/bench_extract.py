@@ -29,9 +29,8 @@ import soundfile
 import torch
 
 from benchmarks.machine import gemm_gflops, peak_mb, report, timed
-from embed.audio import RATE
 from embed.backbones import load_model
-from embed.config import EmbedConfig
+from embed.config import RATE, EmbedConfig
 from embed.extract import embed
 from embed.layers import frame_count, layer_names
 from embed.manifest import Clip, read_manifest

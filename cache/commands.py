@@ -280,10 +280,9 @@ def _check_any(cache: Path, model: str | None, found: Sequence[object]) -> None:
 
 
 def _existing(cache: Path) -> Path:
-    if cache.is_file():
-        raise StoreError("is a file", where=str(cache), do="give the --cache that embed filled")
     if not cache.is_dir():
-        raise StoreError("no such folder", where=str(cache), do="give the --cache that embed filled")
+        told = "is a file" if cache.is_file() else "no such folder"
+        raise StoreError(told, where=str(cache), do="give the --cache that embed filled")
     return cache
 
 

@@ -159,7 +159,7 @@ def classify(
     if protocol is not None and too_much:
         raise InputError(f"--protocol {protocol} brings its own folds", do=f"leave {too_much[0]} out")
     chosen = split or (CORPUS if corpora else StudyConfig.split)
-    if folds is not None and chosen in set(SPLITS) - set(COUNTED):
+    if folds is not None and chosen in SPLITS and chosen not in COUNTED:
         raise InputError(f"--split {chosen} brings its own folds", do="leave --folds out")
     config = StudyConfig(
         target=target,

@@ -16,6 +16,7 @@ from cache.errors import ClipError
 from cache.keys import clip_keys
 from embed import audio
 from embed.batching import cut, padded_length
+from embed.config import RATE
 from embed.manifest import Clip
 
 LISTENERS = 4  # threads that decode while a table is looked through
@@ -90,7 +91,7 @@ class Windows(TorchDataset[Item]):
         pieces = [
             piece
             for number, recording in enumerate(recordings)
-            for piece in cut(number, recording.sound.samples, window=window, rate=audio.RATE)
+            for piece in cut(number, recording.sound.samples, window=window, rate=RATE)
         ]
         self.windows = sorted(pieces, key=lambda piece: (-piece.samples, piece.clip, piece.number))
         self.lengths = [piece.samples for piece in self.windows]

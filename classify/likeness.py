@@ -17,6 +17,7 @@ from functools import lru_cache
 import numpy as np
 import scipy.fft
 
+from embed.config import RATE
 from embed.manifest import Clip
 
 HOP, WINDOW = 0.01, 0.032  # seconds between and in frames
@@ -168,7 +169,7 @@ def _alike(patches: np.ndarray) -> list[tuple[int, int, int, int]]:
 
 def _around(clip: Clip, moment: float) -> tuple[np.ndarray, float]:
     """Samples at 16 kHz within AROUND of a moment, and the second at which they begin."""
-    from embed.audio import RATE, probe, read  # loads torch
+    from embed.audio import probe, read  # loads torch
 
     sound = probe(clip)
     begin = max(0, int((moment - AROUND) * RATE))

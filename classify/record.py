@@ -90,11 +90,12 @@ def is_finished(out: Path, run: Mapping[str, Any], *, manner: Collection[str] = 
         return False
     held = runfolder.read_json(out / runfolder.RUN)
     if held.get("fingerprint") == run["fingerprint"]:
-        lost = [name for name in runfolder.WHOLE if not (out / name).exists()] if held.get("finished") else []
-        if lost:
+        if not held.get("finished"):
+            return False
+        if lost := [name for name in runfolder.WHOLE if not (out / name).exists()]:
             told = f"holds a finished run without its {', '.join(lost)}"
             raise InputError(told, where=str(out), do=runfolder.ANEW)
-        return bool(held.get("finished"))
+        return True
     if held.get("kind") != run["kind"]:
         told = f"holds a run of {held.get('kind')}"
         raise InputError(told, where=str(out), do="choose another folder, or delete this one")

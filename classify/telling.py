@@ -47,15 +47,13 @@ def tell_plan(plan: Plan) -> None:
     from classify.summary import approximated
 
     config, studies = plan.config, plan.studies()
-    layers = count(len({id.layer for id in studies}), "layer")
-    heads = count(len({id.head for id in studies}), "head")
-    folds, systems = len(plan.folds), len({(id.layer, id.head) for id in studies})
-    whole = len({id.layer for id in studies}) * len({id.head for id in studies}) == systems
-    pairs = (
-        f"{layers} × {heads}" if whole else f"{systems} pairs of {layers} and {heads}"
-    )  # mix: kernels alone
+    layers, heads = (len({getattr(id, name) for id in studies}) for name in ("layer", "head"))
+    pairs = len(studies) // len(plan.folds)
+    told = count(layers, "layer"), count(heads, "head")
+    # The mix of layers goes with heads on kernels alone.
+    systems = " × ".join(told) if pairs == layers * heads else f"{pairs} pairs of {' and '.join(told)}"
     say(
-        f"classify {plan.store.extraction.model}: {count(folds, 'outer fold')} × {pairs}, "
+        f"classify {plan.store.extraction.model}: {count(len(plan.folds), 'outer fold')} × {systems}, "
         f"{count(config.trials, 'trial')} each, {plan.jobs} process{'es' * (plan.jobs != 1)}, "
         f"at most {human(config.memory)} of shared work kept"
     )
@@ -117,7 +115,7 @@ def _tell_table(out: Path, summary: Mapping[str, Any]) -> None:
     metric = summary["metric"]
     ranked = metric if all(metric in row for row in summary["layers"]) else "uar"  # as early runs told
     near = {(entry["layer"], entry["head"]) for entry in summary.get("near_best", ())}
-    within = "within noise of the best" + (f" ({NAMES[metric]})" if metric != "uar" else "")
+    best = "best" if metric == "uar" else f"best ({NAMES[metric]})"
     rows = [
         {
             "layer": row["layer"],
@@ -125,12 +123,12 @@ def _tell_table(out: Path, summary: Mapping[str, Any]) -> None:
             "UAR": row["uar"]["value"],
             "95 % interval": _interval(row["uar"]),
             **({} if ranked == "uar" else {NAMES[ranked]: row[ranked]["value"]}),
-            "": within if (row["layer"], row["head"]) in near else "",
+            "": f"within noise of the {best}" if (row["layer"], row["head"]) in near else "",
         }
         for row in sorted(summary["layers"], key=lambda row: -row[ranked]["value"])
     ]
     if metric == ranked:
-        rows[0][""] = "best" + (f" ({NAMES[metric]})" if metric != "uar" else "")
+        rows[0][""] = best
     print_table(rows[:SHOWN])
     if len(rows) > SHOWN:
         print(f"… and {len(rows) - SHOWN} more in {out / 'summary.json'}")

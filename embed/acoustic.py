@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torchaudio.functional import compute_deltas, create_dct, melscale_fbanks
 
-from embed.audio import RATE
+from embed.config import RATE
 
 
 @dataclass(frozen=True, kw_only=True)

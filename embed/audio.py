@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from embed.config import RATE as RATE
+from embed.config import RATE
 from embed.decoding import Decoder, fault, opened
 from embed.manifest import Clip
 from embed.resampling import resampler

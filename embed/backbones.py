@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from cache.errors import ModelError
-from embed.audio import RATE
+from embed.config import RATE
 from embed.exact import ExactBatch
 from embed.layers import CNN, FINAL, frame_count, hop, layer_width, receptive_field
 from embed.models import ModelSource

@@ -119,6 +119,8 @@ class Decoder:
 
         Segments need it no less than whole files, as what is dropped ahead of them moves them.
         """
+        if self.file.format not in ("MP3", "OGG"):
+            return Frames(None, None)
         status = self.clip.path.stat()
         return _walk(self.clip.path, self.file.format, status.st_size, status.st_mtime_ns)
 
@@ -190,9 +192,7 @@ class Decoder:
 @lru_cache(maxsize=256)
 def _walk(path: Path, form: str, size: int, changed: int) -> Frames:
     """`Decoder._walked` of a file of this size that was last changed then: once for all its segments."""
-    if form == "MP3":
-        return frames_of(path)
-    return Frames(None, broken(path) if form == "OGG" else None)
+    return frames_of(path) if form == "MP3" else Frames(None, broken(path))
 
 
 def _reason(error: soundfile.LibsndfileError) -> str:

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 from cache.space import estimate_bytes
 from cache.store import FeatureStore
-from embed import audio
 from embed.batching import padded_samples
-from embed.config import EmbedConfig
+from embed.config import RATE, EmbedConfig
 from embed.extract import batch_seconds, plan, prefetcher
 from embed.forward import Forward
 from embed.manifest import Clip
@@ -48,7 +47,7 @@ def estimate(clips: Sequence[Clip], config: EmbedConfig) -> Estimate:
     seconds = 0.0
     if batches:
         middle = batches[len(batches) // 2]
-        forward = Forward(backbone, extraction, budget=int(budget * audio.RATE))
+        forward = Forward(backbone, extraction, budget=int(budget * RATE))
         for _ in range(2):  # the first pass pays for what a device does once
             started = time.perf_counter()
             for given in forward.results(prefetcher([middle], todo, backbone)):

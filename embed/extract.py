@@ -20,12 +20,11 @@ from cache.failures import FailureId
 from cache.identity import Extraction
 from cache.space import estimate_bytes, require_space
 from cache.store import FeatureStore
-from embed import audio
 from embed.allocator import give_back_holes
 from embed.backbones import Backbone
 from embed.batching import Batches, Window, padding_share, plan_batches
 from embed.collect import Collector
-from embed.config import EmbedConfig
+from embed.config import RATE, EmbedConfig
 from embed.forward import Forward
 from embed.manifest import Clip
 from embed.metered import DeviceMeter
@@ -96,7 +95,7 @@ def embed(clips: Sequence[Clip], config: EmbedConfig, *, report: Report | None =
 def plan(todo: Todo, *, window: float, budget: float) -> Batches:
     """The run's batches; `window` and `budget` in seconds."""
     samples = [sound.samples for sound in todo.sounds]
-    return plan_batches(samples, window=window, rate=audio.RATE, budget=int(budget * audio.RATE))
+    return plan_batches(samples, window=window, rate=RATE, budget=int(budget * RATE))
 
 
 def prefetcher(batches: Sequence[Sequence[Window]], todo: Todo, backbone: Backbone) -> Prefetcher:
@@ -131,7 +130,7 @@ def run(
     started = time.perf_counter()
     budget = batch_seconds(config, backbone.device)
     batches = plan(todo, window=config.window, budget=budget)
-    forward = Forward(backbone, extraction, budget=int(budget * audio.RATE))
+    forward = Forward(backbone, extraction, budget=int(budget * RATE))
     failures = dict(todo.failures)
     lost: list[Clip] = []  # copies of clips that fail
     # With nothing to compute nothing is written: the store may lie where this process can only read.

@@ -10,9 +10,9 @@ import torch
 
 from cache.errors import ClipError
 from cache.identity import FRAME, Extraction
-from embed.audio import RATE
 from embed.backbones import Backbone
 from embed.batching import Window
+from embed.config import RATE
 from embed.pooling import pool
 from embed.prefetch import Batch
 

@@ -16,9 +16,8 @@ from cache.errors import InputError
 from cache.identity import FRAME, Extraction
 from embed.acoustic import ACOUSTIC, AcousticBackbone
 from embed.allocator import keep_freed_memory
-from embed.audio import RATE
 from embed.backbones import Backbone, TransformerBackbone
-from embed.config import EmbedConfig
+from embed.config import RATE, EmbedConfig
 from embed.layers import CNN, layer_names, parse_layers
 from embed.models import ModelSource, canonical_name, find_model
 

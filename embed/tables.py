@@ -49,7 +49,7 @@ def read_table(path: Path) -> Table:
         return _read_parquet(path) if suffix in PARQUET else _read_text(path, DELIMITERS[suffix])
     except UnicodeDecodeError as error:
         raise _fault(path, f"is not UTF-8 text (byte {error.start})", do="save it as UTF-8") from error
-    except (OSError, ValueError, NotImplementedError, csv.Error) as error:  # pyarrow's are of the first three
+    except (OSError, ValueError, NotImplementedError) as error:  # pyarrow's are of these kinds
         raise _fault(path, f"cannot be read ({error})") from error
 
 

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cache.errors import ModelError
-from embed.audio import RATE
 from embed.backbones import TransformerBackbone, random_model
 from embed.batching import padded_length
+from embed.config import RATE
 from embed.doctor import layer_states
 from embed.layers import CNN, layer_names
 from embed.models import ModelSource, find_model
