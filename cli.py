@@ -6,7 +6,7 @@ import os
 import sys
 
 if __name__ == "__main__":  # before the other imports: they take a moment, in which somebody may press Ctrl-C
-    from cache.interrupts import install
+    from layerprobe.cache.common.interrupts import install
 
     install()
 
@@ -16,15 +16,29 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from cache import commands as cache_commands
-from cache.console import print_json, say
-from cache.errors import InputError
-from cache.interrupts import leave, listen
-from classify import audit_commands, control_commands, finetune_commands, reproduce_commands, trust_commands
-from classify import commands as classify_commands
-from classify.telling import tell_summary
-from embed import commands as embed_commands
-from embed import manifest_commands
+from layerprobe.cache.commands import cache as cache_commands
+from layerprobe.cache.common.console import print_json, say
+from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.common.interrupts import leave, listen
+from layerprobe.classify.commands import (
+    audit as audit_commands,
+)
+from layerprobe.classify.commands import classify as classify_commands
+from layerprobe.classify.commands import (
+    compare as trust_commands,
+)
+from layerprobe.classify.commands import (
+    finetune as finetune_commands,
+)
+from layerprobe.classify.commands import (
+    probe as control_commands,
+)
+from layerprobe.classify.commands import (
+    reproduce as reproduce_commands,
+)
+from layerprobe.classify.search.console import tell_summary
+from layerprobe.embed.commands import embed as embed_commands
+from layerprobe.embed.commands import manifest as manifest_commands
 
 app = typer.Typer(
     add_completion=False,
@@ -61,13 +75,13 @@ def demo(
     ] = False,
 ) -> None:
     """The main job end to end: a corpus, its states in a cache, heads tuned on every layer, a figure."""
-    from cache.locate import find_store
-    from classify.config import StudyConfig, TrustConfig
-    from embed.config import EmbedConfig
-    from embed.corpora import CORPORA
-    from embed.lookup import wanted_fields
-    from embed.manifest import read_manifest, write_manifest
-    from embed.synthetic import make_corpus
+    from layerprobe.cache.maintenance.locate import find_store
+    from layerprobe.classify.config import StudyConfig, TrustConfig
+    from layerprobe.embed.config import EmbedConfig
+    from layerprobe.embed.manifest.clips import read_manifest, write_manifest
+    from layerprobe.embed.manifest.corpora import CORPORA
+    from layerprobe.embed.manifest.synthetic import make_corpus
+    from layerprobe.embed.models.lookup import wanted_fields
 
     if baved is None:
         say("The voices are synthetic: 12 made-up speakers say 5 words at 3 levels of arousal.")

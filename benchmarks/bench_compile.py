@@ -21,14 +21,14 @@ import torch
 
 from benchmarks.bench_extract import find_clips
 from benchmarks.machine import report, timed
-from cache.store import FeatureStore
-from embed.backbones import TransformerBackbone
-from embed.config import RATE, EmbedConfig
-from embed.extract import batch_seconds, plan, prefetcher
-from embed.forward import merging_stats
-from embed.missing import find_missing
-from embed.opening import open_backbone
-from embed.pooling import pool
+from layerprobe.cache.store.feature_store import FeatureStore
+from layerprobe.embed.config import RATE, EmbedConfig
+from layerprobe.embed.extract.forward import merging_stats
+from layerprobe.embed.extract.pending import find_missing
+from layerprobe.embed.extract.pooling import pool
+from layerprobe.embed.extract.run import batch_seconds, plan, prefetcher
+from layerprobe.embed.models.backbones import TransformerBackbone
+from layerprobe.embed.models.loading import open_backbone
 
 
 def main() -> None:

@@ -27,15 +27,15 @@ import torch
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from benchmarks.machine import peak_mb, report
-from classify.config import StudyConfig
-from classify.dataset import Dataset
-from classify.kept import Kept
-from classify.kernels import kernel_bytes
-from classify.outcome import StudyId
-from classify.search import search
-from classify.sharing import Shared, States, anchors, whole
-from classify.splits import Fold, outer_folds
-from classify.storage import quiet
+from layerprobe.classify.config import StudyConfig
+from layerprobe.classify.data.dataset import Dataset
+from layerprobe.classify.data.splits import Fold, outer_folds
+from layerprobe.classify.features.kernels import kernel_bytes
+from layerprobe.classify.features.lru_cache import Kept
+from layerprobe.classify.features.shared import Shared, States, anchors, whole
+from layerprobe.classify.scores.results import StudyId
+from layerprobe.classify.search.nested import search
+from layerprobe.classify.search.storage import quiet
 
 WIDTH, STATS, SPEAKERS = 768, ("mean", "std"), 40
 

@@ -27,9 +27,9 @@ import torch
 
 from benchmarks.bench_extract import find_clips
 from benchmarks.machine import peak_mb, report
-from embed.config import EmbedConfig
-from embed.extract import embed
-from embed.manifest import Clip
+from layerprobe.embed.config import EmbedConfig
+from layerprobe.embed.extract.run import embed
+from layerprobe.embed.manifest.clips import Clip
 
 
 def main() -> None:

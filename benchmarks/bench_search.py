@@ -39,21 +39,21 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from benchmarks.machine import report
 from benchmarks.plain import EXACT, USUAL, PathOf, Plain, mixture, power, preparation
-from cache.locate import find_store
-from cache.store import FeatureStore
-from classify import metrics
-from classify.config import MIX, StudyConfig
-from classify.dataset import Dataset, join
-from classify.heads import HEADS
-from classify.kept import Kept
-from classify.outcome import StudyId
-from classify.search import PATH_VALUE, TrialDone, search, split_params
-from classify.sharing import Shared, States
-from classify.splits import Fold, OuterFold, outer_folds
-from classify.storage import quiet
-from classify.workers import SETTINGS
-from embed.lookup import wanted_fields
-from embed.manifest import read_manifest
+from layerprobe.cache.maintenance.locate import find_store
+from layerprobe.cache.store.feature_store import FeatureStore
+from layerprobe.classify.config import MIX, StudyConfig
+from layerprobe.classify.data.dataset import Dataset, join
+from layerprobe.classify.data.splits import Fold, OuterFold, outer_folds
+from layerprobe.classify.features.lru_cache import Kept
+from layerprobe.classify.features.shared import Shared, States
+from layerprobe.classify.heads.registry import HEADS
+from layerprobe.classify.scores import metrics
+from layerprobe.classify.scores.results import StudyId
+from layerprobe.classify.search.nested import PATH_VALUE, TrialDone, search, split_params
+from layerprobe.classify.search.storage import quiet
+from layerprobe.classify.search.workers import SETTINGS
+from layerprobe.embed.manifest.clips import read_manifest
+from layerprobe.embed.models.lookup import wanted_fields
 
 
 def main() -> None:

@@ -36,10 +36,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import h5py
 import numpy as np
 
-from cache import FeatureStore
-from cache.identity import Extraction
-from cache.shard import Entry, ShardFile
-from cache.writer import SHARD_BYTES
+from layerprobe.cache import FeatureStore
+from layerprobe.cache.identity.extraction import Extraction
+from layerprobe.cache.store.shard import Entry, ShardFile
+from layerprobe.cache.store.writer import SHARD_BYTES
 
 CLIPS, SHARDS, SHARD_CLIPS, RANDOM, READERS = 100_000, 1_000, 1_000, 1_000, 8
 LAYERS, WIDTH = tuple(str(k) for k in range(13)), 768

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from cache.metering import peak_memory
-from embed.opening import describe_device, versions
+from layerprobe.cache.common.metering import peak_memory
+from layerprobe.embed.models.loading import describe_device, versions
 
 
 def gemm_gflops(device: torch.device, dtype: torch.dtype = torch.float32, *, seconds: float = 3.0) -> float:

@@ -19,8 +19,8 @@ from sklearn.svm import SVC
 from sklearn.utils.class_weight import compute_sample_weight
 from xgboost import XGBClassifier
 
-from classify.sharing import BOTH, Prep
-from classify.trees import BINS
+from layerprobe.classify.features.shared import BOTH, Prep
+from layerprobe.classify.heads.boosting import BINS
 
 USUAL = 1e-4  # scikit-learn's own tolerance, which stops before the optimum where the penalty is weak
 EXACT = 1e-7

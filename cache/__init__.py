@@ -3,7 +3,7 @@
 `python cli.py embed` fills it, `python cli.py cache info` shows what is in it, and this reads it:
 
     from pathlib import Path
-    from cache import FeatureStore
+    from layerprobe.cache import FeatureStore
 
     store = FeatureStore(Path("features/hubert-base/0123456789abcdef"))
     store.extraction.layers                          # ("0", "1", …, "12")
@@ -15,8 +15,8 @@
 
 A clip is known by its content. The key of a file, or of a segment of it, and whether its states are there:
 
-    from cache.digests import Digests
-    from cache.identity import clip_key
+    from layerprobe.cache.identity.digests import Digests
+    from layerprobe.cache.identity.extraction import clip_key
 
     wav = Path("clips/a.wav")
     with Digests(Path("features")) as digests:       # remembers what it has hashed before
@@ -67,8 +67,8 @@ A store of every frame (`embed --frames`) gives one clip at a time:
     frames = FeatureStore(Path("features/hubert-base/fedcba9876543210"))
     states = frames.frames("9", frames.keys()[0])    # (F, 768) float32, one row each 1 / frame_rate seconds
 
-States that are not there are never made up: `cache.errors.MissingStatesError` says how many, which, and the
-command that computes them; a damaged file is a `StoreError` that names it.
+States that are not there are never made up: `cache.common.errors.MissingStatesError` says how many,
+which, and the command that computes them; a damaged file is a `StoreError` that names it.
 """
 
 from __future__ import annotations
@@ -76,15 +76,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cache.store import FeatureStore
+    from layerprobe.cache.store.feature_store import FeatureStore
 
 __all__ = ["FeatureStore"]
 
 
 def __getattr__(name: str) -> object:
-    # Late, so that `from cache.errors import …` costs neither numpy nor HDF5.
+    # Late, so that `from layerprobe.cache.common.errors import …` costs neither numpy nor HDF5.
     if name == "FeatureStore":
-        from cache.store import FeatureStore
+        from layerprobe.cache.store.feature_store import FeatureStore
 
         return FeatureStore
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

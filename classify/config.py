@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from cache.errors import InputError
+from layerprobe.cache.common.errors import InputError
 
 Metric = Literal["uar", "accuracy", "macro_f1"]
 Scaling = Literal["none", "standard", "speaker", "l2"]
@@ -26,7 +26,7 @@ class StudyConfig:
     """One study.
 
     target: the column of the table that holds the label.
-    heads: names of `classify.heads.HEADS`.
+    heads: names of `classify.heads.registry.HEADS`.
     layers: names of the store's layers, and `mix`, the weighted sum of their kernels, for heads that see
         kernels only. Empty for every layer the store holds, and their mix.
     stats: statistics that may be used; empty for all in the store. Each alone and all together are searched.
@@ -38,7 +38,7 @@ class StudyConfig:
         table's own train/validation/test), `loso` (leave one speaker out), `corpus` (train_corpus against
         test_corpus).
     train_corpus, test_corpus: names in the column `corpus`; given with the split `corpus` and only then.
-    protocol: instead of `split` and `folds`, a fixed split of `classify.protocols`.
+    protocol: instead of `split` and `folds`, a fixed split of `classify.data.protocols`.
     folds, inner_folds: outer folds score, inner folds choose.
     trials: trials per outer fold, layer and head.
     timeout: seconds for the whole search, shared evenly between the studies, each of which makes one trial at

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from cache.errors import InputError
+from layerprobe.cache.common.errors import InputError
 
 RATE = 16_000  # samples a second every model here hears
 DEFAULT_CACHE = Path("features")
@@ -23,8 +23,8 @@ class EmbedConfig:
     """What to extract and how.
 
     model: preset, hub id, local folder, `random:NAME`, `mfcc` or `fbank`. revision: branch, tag or commit.
-    layers: as in `embed.layers.parse_layers`. stats: kept statistics over frames. frames: keep every frame
-    instead. dtype: storage. precision: computation; `auto` is fp32 on a CPU and bf16 on a GPU that has it.
+    layers: as in `embed.models.layers.parse_layers`. stats: kept statistics over frames. frames: keep every
+    frame instead. dtype: storage. precision: computation; `auto` is fp32 on a CPU and bf16 on a GPU that has it.
     device: `auto`, or what torch calls one, such as `cuda:1`. window: seconds above which a clip is cut.
     on_error: what a clip that cannot be used does to the run. seed: of `random:` weights.
     batch_seconds: padded sound in one batch; None takes what suits the device.

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from embed.manifest import Clip
+from layerprobe.embed.manifest.clips import Clip
 
 FORMATS = ("wav", "flac", "ogg", "opus", "mp3")
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from cache import FeatureStore
-from cache.identity import FRAME, Extraction
+from layerprobe.cache import FeatureStore
+from layerprobe.cache.identity.extraction import FRAME, Extraction
 
 Clips = Mapping[str, Mapping[str, np.ndarray]]
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from cache.digests import Digests
-from cache.identity import FRAME, clip_key
-from cache.store import FeatureStore
-from classify.dataset import Dataset
-from classify.kept import Kept
-from classify.sharing import Shared, States
-from embed.manifest import Clip
+from layerprobe.cache.identity.digests import Digests
+from layerprobe.cache.identity.extraction import FRAME, clip_key
+from layerprobe.cache.store.feature_store import FeatureStore
+from layerprobe.classify.data.dataset import Dataset
+from layerprobe.classify.features.lru_cache import Kept
+from layerprobe.classify.features.shared import Shared, States
+from layerprobe.embed.manifest.clips import Clip
 from tests.stores import extraction
 
 

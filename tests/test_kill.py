@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cache.info import open_stores
-from cache.store import FeatureStore
-from cache.verify import verify
+from layerprobe.cache.maintenance.catalog import open_stores
+from layerprobe.cache.maintenance.verify import verify
+from layerprobe.cache.store.feature_store import FeatureStore
 from tests.run import ENVIRONMENT, ROOT, cli, refused, write_corpus
 
 MODEL = "random:hubert-tiny"
@@ -29,8 +29,8 @@ CLIPS = 60
 QUICK_SHARDS = f"""
 import sys
 sys.path.insert(0, {str(ROOT)!r})
-import cache.writer
-cache.writer.SHARD_SECONDS = 0.1
+import layerprobe.cache.store.writer
+layerprobe.cache.store.writer.SHARD_SECONDS = 0.1
 import cli
 cli.main()
 """
@@ -236,7 +236,7 @@ import sys, time
 sys.path.insert(0, {str(ROOT)!r})
 import numpy as np
 from pathlib import Path
-from cache.info import open_stores
+from layerprobe.cache.maintenance.catalog import open_stores
 reads = 0
 while not (Path({str(cache)!r}) / "stop").exists():
     stores, faults = open_stores(Path({str(cache)!r}))

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from embed.synthetic import make_corpus
+from layerprobe.embed.manifest.synthetic import make_corpus
 from tests.run import CLI, ENVIRONMENT, ROOT
 
 README = (ROOT / "README.md").read_text()

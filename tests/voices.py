@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from classify.finetune_config import FinetuneConfig
-from classify.parts import Assignment
-from classify.runfolder import write_json
-from embed.corpora import CORPORA
-from embed.manifest import read_manifest, write_manifest
-from embed.synthetic import make_corpus
+from layerprobe.classify.audit.partitions import Assignment
+from layerprobe.classify.finetune.config import FinetuneConfig
+from layerprobe.classify.runs.folder import write_json
+from layerprobe.embed.manifest.clips import read_manifest, write_manifest
+from layerprobe.embed.manifest.corpora import CORPORA
+from layerprobe.embed.manifest.synthetic import make_corpus
 from tests.tiny import save_tiny
 
 # Without these a tiny model needs many more epochs.

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cache import FeatureStore, writer
-from cache.errors import StoreError
+from layerprobe.cache import FeatureStore
+from layerprobe.cache.common.errors import StoreError
+from layerprobe.cache.store import writer
 from tests.stores import extraction
 
 KIND = extraction(layers=("0", "1"), widths=(64, 64))

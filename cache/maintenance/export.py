@@ -1,0 +1,197 @@
+"""One layer of a store → one plain file that h5py, numpy or pandas opens without us."""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import h5py
+import numpy as np
+
+from layerprobe.cache.common.disk import open_temporary, publish
+from layerprobe.cache.common.errors import InputError, MissingStatesError, StoreError
+from layerprobe.cache.common.space import require_space
+from layerprobe.cache.identity.keys import Located, clip_keys
+from layerprobe.cache.store import failures
+from layerprobe.cache.store.feature_store import FeatureStore
+from layerprobe.cache.store.spool import Spool
+
+BATCH_BYTES = (
+    256 << 20
+)  # in memory at once: each batch reads the whole layer, if the rows are in another order
+
+Format = Literal["h5", "npz", "parquet"]
+
+
+class Named(Located, Protocol):
+    """A clip of a table, with its name there."""
+
+    @property
+    def id(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A file that was written: `states` (clips, width) float32, `paths` and `keys` (clips,)."""
+
+    path: Path
+    format: Format
+    layer: str
+    stats: tuple[str, ...]
+    clips: int
+    width: int
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class _Content:
+    keys: list[str]
+    paths: list[str]
+    width: int
+    states: Iterator[np.ndarray]  # (some, width) float32, in the order of `keys`
+    about: dict[str, str]
+
+
+def export(
+    store: FeatureStore,
+    out: Path,
+    *,
+    layer: str,
+    format: Format,
+    stats: Sequence[str] | None = None,
+    clips: Sequence[tuple[str, str]] | None = None,
+) -> Exported:
+    """Write one layer, whole or not at all, in bounded memory.
+
+    stats: side by side in this order; by default all that the store has.
+    clips: (key, path) of each row, in order; by default every clip, by the path where it was first seen.
+    Raises MissingStatesError where the store lacks one, StoreError where the file cannot be written.
+    """
+    if clips is None:
+        held = store.keys()
+        clips = sorted(zip(held, store.paths(held), strict=True), key=lambda clip: clip[1])
+    keys = [key for key, _ in clips]
+    chosen = tuple(stats or store.extraction.stats)
+    width = store.layer(layer, keys[:1], stats=chosen).shape[
+        1
+    ]  # refuses a layer or statistic that is not held
+    content = _Content(
+        keys=keys,
+        # File names need not be UTF-8, what other programs read must be.
+        paths=[os.fsencode(path).decode("utf-8", "replace") for _, path in clips],
+        width=width,
+        states=(
+            batch
+            for _, batch in store.iterate(layer, keys, stats=chosen, rows=max(1, BATCH_BYTES // (4 * width)))
+        ),
+        about={
+            "model": store.extraction.model,
+            "fingerprint": store.extraction.fingerprint(),
+            "layer": layer,
+            "stats": ",".join(chosen),
+        },
+    )
+    do = "choose another place for --out"
+    require_space(out.parent, len(keys) * (width * 4 + 128), do=do)
+    try:
+        file, temporary = open_temporary(out.parent)
+        try:
+            with file:
+                if format == "h5":
+                    _write_h5(file, content)
+                elif format == "npz":
+                    _write_npz(file, content)
+                else:
+                    _write_parquet(file, content)
+                publish(file, temporary, out)
+        finally:
+            temporary.unlink(missing_ok=True)
+        nbytes = out.stat().st_size
+    except OSError as error:
+        what = f"cannot be written ({error.strerror or error})"
+        raise StoreError(what, where=str(out), do=do) from error
+    return Exported(out, format, layer, chosen, len(keys), width, nbytes)
+
+
+def rows_of(
+    clips: Sequence[Named], store: FeatureStore, *, cache: Path, table: Path
+) -> tuple[list[tuple[str, str]], list[str]]:
+    """(key, id) of a table's clips, for `export`; and the ids of those left out, which cannot be embedded.
+
+    Raises MissingStatesError where others are not held, InputError for a file that cannot be read.
+    """
+    keys = clip_keys(clips, cache)
+    missing = set(store.missing([key for key in keys if isinstance(key, str)]))
+    why = failures.reasons(store.folder, clips, keys)
+    rows: list[tuple[str, str]] = []
+    absent: list[tuple[str, str]] = []
+    left_out: list[str] = []
+    for clip, key, reason in zip(clips, keys, why, strict=True):
+        if reason is not None and (isinstance(key, OSError) or key in missing):
+            left_out.append(clip.id)
+        elif isinstance(key, OSError):
+            raise InputError(f"cannot be read ({key.strerror})", where=str(clip.path))
+        else:
+            (absent if key in missing else rows).append((key, clip.id))
+    if absent:
+        first = ", ".join(id for _, id in absent[:5]) + (" …" if len(absent) > 5 else "")
+        raise MissingStatesError(
+            f"{len(absent)} of {len(clips)} clips have no states: {first}",
+            keys=[key for key, _ in absent],
+            where=str(store.folder),
+            do=f"run: {store.extraction.embed_command(cache, table=table)}",
+        )
+    return rows, left_out
+
+
+def _write_h5(file: io.FileIO, content: _Content) -> None:
+    spool = Spool(file.fileno())
+    with h5py.File(spool, "w") as h5:
+        states = h5.create_dataset("states", (len(content.keys), content.width), np.float32)
+        done = 0
+        for batch in content.states:
+            states[done : done + len(batch)] = batch
+            done += len(batch)
+            spool.check()
+        h5.create_dataset("paths", data=content.paths, dtype=h5py.string_dtype(), shape=(len(content.paths),))
+        h5.create_dataset("keys", data=np.array(content.keys, "S64"))
+        h5.attrs.update(content.about)
+    spool.check()
+
+
+def _write_npz(file: io.FileIO, content: _Content) -> None:
+    header = {"descr": "<f4", "fortran_order": False, "shape": (len(content.keys), content.width)}
+    whole = io.BufferedRandom(file)  # zipfile does not look for short writes
+    with zipfile.ZipFile(whole, "w", zipfile.ZIP_STORED) as archive:
+        with archive.open("states.npy", "w", force_zip64=True) as member:
+            np.lib.format.write_array_header_1_0(member, header)
+            for batch in content.states:
+                member.write(batch.astype("<f4", copy=False).data)
+        for name, column in (("paths", content.paths), ("keys", content.keys)):
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.array(column, dtype="U"), allow_pickle=False)
+    whole.detach()
+
+
+def _write_parquet(file: io.FileIO, content: _Content) -> None:
+    import pyarrow as pa  # late: slow to import, and only this needs it
+    import pyarrow.parquet as pq
+
+    kind = pa.list_(pa.float32(), content.width)
+    columns = [("states", kind), ("paths", pa.string()), ("keys", pa.string())]
+    schema = pa.schema(columns, metadata=content.about)
+    whole = io.BufferedRandom(file)
+    done = 0
+    with pq.ParquetWriter(pa.PythonFile(whole, mode="wb"), schema) as writer:
+        for batch in content.states:
+            some = slice(done, done + len(batch))
+            states = pa.FixedSizeListArray.from_arrays(batch.reshape(-1), type=kind)
+            writer.write_table(pa.table([states, content.paths[some], content.keys[some]], schema=schema))
+            done += len(batch)
+    whole.flush()
+    whole.detach()

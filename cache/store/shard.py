@@ -1,0 +1,210 @@
+"""One immutable HDF5 file of states: written whole, synced, renamed; checked when it is opened."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+from binascii import Error as HexError
+from binascii import unhexlify
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from layerprobe.cache.common.disk import open_temporary, publish
+from layerprobe.cache.common.errors import StoreError
+from layerprobe.cache.identity.extraction import Extraction
+from layerprobe.cache.store.spool import Spool
+
+SCHEMA = 1
+NAME = re.compile(r"shard-([0-9a-f]{32})\.h5")
+CHUNK_ROWS = 128
+REPAIR = "run `python cli.py cache verify --repair`, then embed again"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One clip of a shard: `rows` of states, 1 where statistics are stored and `frames` where frames are."""
+
+    key: str
+    rows: int
+    frames: int
+    seconds: float
+    path: str = ""  # where it was first seen; for people and for export, no part of its identity
+
+
+class ShardFile:
+    """A shard in the making; `finish` gives it its name, leaving without it leaves no trace.
+
+    rows: how many rows it will have, if that is known; then no chunk is padded by more than a few rows.
+    """
+
+    def __init__(self, folder: Path, extraction: Extraction, *, rows: int | None = None) -> None:
+        self._folder, self._extraction = folder, extraction
+        self._disk, self._temporary = open_temporary(folder)
+        self._spool = Spool(self._disk.fileno())
+        self._file = h5py.File(self._spool, "w", libver=("v110", "v110"))  # v110: all metadata checksummed
+        chunk = CHUNK_ROWS if not rows else ceil(rows / ceil(rows / CHUNK_ROWS))
+        stats = len(extraction.stats)
+        for layer, width in zip(extraction.layers, extraction.widths, strict=True):
+            self._file.create_dataset(
+                f"states/{layer}",
+                shape=(0, stats, width),
+                maxshape=(None, stats, width),
+                chunks=(chunk, stats, width),
+                dtype=extraction.dtype,
+                fletcher32=True,
+            )
+        # No string of variable length anywhere: HDF5 keeps these in a heap without a checksum, and one
+        # flipped bit there can send it into an endless loop.
+        self._file.attrs["schema"] = SCHEMA
+        self._file.attrs["fingerprint"] = np.bytes_(extraction.fingerprint())
+        # For somebody who has the file alone:
+        self._file.attrs["stats"] = np.array(extraction.stats, "S")
+        self._file.attrs["frame_rate"] = extraction.frame_rate
+        self._file.attrs["receptive_field"] = extraction.receptive_field
+
+    def append(self, layer: str, states: np.ndarray) -> None:
+        """Rows (R, S, D) of one layer. Raises OSError where the disk refuses them."""
+        dataset = self._file["states"][layer]
+        before = dataset.shape[0]
+        dataset.resize(before + len(states), axis=0)
+        dataset[before:] = states
+        self._spool.check()
+
+    def __enter__(self) -> ShardFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.discard()
+
+    def finish(self, entries: Sequence[Entry]) -> Path:
+        """Write the table of clips and publish the shard, whole. Raises OSError where the disk refuses it."""
+        rows = np.array([e.rows for e in entries], dtype=np.int64)
+        table = {
+            "offsets": np.concatenate([[0], np.cumsum(rows)]).astype(np.int64),
+            "keys": np.array([e.key for e in entries], dtype="S64"),
+            "frames": np.array([e.frames for e in entries], dtype=np.int32),
+            "seconds": np.array([e.seconds for e in entries], dtype=np.float32),
+            "paths": np.array([os.fsencode(e.path) or b"\0" for e in entries], dtype="S"),
+        }
+        for name, column in table.items():
+            self._file.create_dataset(name, data=column, chunks=column.shape, fletcher32=True)
+        uneven = [n for n, d in self._file["states"].items() if len(d) != rows.sum()]
+        if uneven:
+            raise ValueError(f"layers {uneven} do not have the {rows.sum()} rows that the clips have")
+        self._file.close()
+        self._spool.check()
+        target = self._folder / f"shard-{checksum(self._temporary)}.h5"
+        publish(self._disk, self._temporary, target)
+        return target
+
+    def discard(self) -> None:
+        """Let go of the file; an unfinished one is removed."""
+        self._file.close()
+        if not self._disk.closed:
+            self._disk.close()
+            self._temporary.unlink(missing_ok=True)
+
+
+def checksum(path: Path) -> str:
+    """The first 32 hex digits of the SHA-256 of a file's bytes: what its name must say."""
+    with path.open("rb", buffering=0) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:32]
+
+
+def list_shards(folder: Path) -> frozenset[str]:
+    """Names of the shards in a store's folder. Raises StoreError where it cannot be listed."""
+    try:
+        with os.scandir(folder) as entries:
+            return frozenset(e.name for e in entries if NAME.fullmatch(e.name) and e.is_file())
+    except OSError as error:
+        raise StoreError(f"cannot be listed ({error.strerror})", where=str(folder)) from error
+
+
+def stat_shards(folder: Path, names: Iterable[str]) -> dict[str, os.stat_result]:
+    """Size and times of shards; those compacted away meanwhile are left out. Raises OSError."""
+    stats = {}
+    for name in names:
+        with suppress(FileNotFoundError):
+            stats[name] = (folder / name).stat()
+    return stats
+
+
+def open_shard(path: Path, fingerprint: str) -> h5py.File:
+    """Open for reading. Raises FileNotFoundError, or StoreError where it is damaged or not of this store."""
+    try:
+        # No file lock: a shard never changes, and some network file systems have no locks. No chunk cache:
+        # nothing is read twice from one opening.
+        file = h5py.File(path, "r", locking=False, rdcc_nbytes=0)
+    except OSError as error:
+        if not path.exists():  # HDF5 looks at it more than once, and tells only of the first that it is gone
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from error
+        raise damaged(path, error) from error
+    try:
+        with reading(path):
+            schema, owner = file.attrs["schema"], file.attrs["fingerprint"]
+        if schema != SCHEMA:
+            raise StoreError(f"schema {schema}; this version reads {SCHEMA}", where=str(path), do=REPAIR)
+        if owner != np.bytes_(fingerprint):
+            told = owner.decode("ascii", "replace") if isinstance(owner, bytes) else owner
+            what = f"a shard of fingerprint {told} in the store of {fingerprint}"
+            raise StoreError(what, where=str(path), do=REPAIR)
+    except StoreError:
+        file.close()
+        raise
+    return file
+
+
+def read_digests(path: Path, fingerprint: str) -> np.ndarray:
+    """A shard's keys as (clips,) S32, 32 bytes each. Raises as `open_shard` does."""
+    with open_shard(path, fingerprint) as file, reading(path):
+        return to_digests(file["keys"][()])
+
+
+def read_entries(file: h5py.File, path: Path) -> list[Entry]:
+    """The table of clips of an open shard. Raises StoreError where it is damaged."""
+    with reading(path):
+        columns = zip(
+            to_keys(to_digests(file["keys"][()])),
+            np.diff(file["offsets"][()]).tolist(),
+            file["frames"][()].tolist(),
+            file["seconds"][()].tolist(),
+            map(os.fsdecode, file["paths"][()]),
+            strict=True,
+        )
+        return [Entry(*row) for row in columns]
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """What goes wrong while a shard's content is read, as a StoreError that names the shard."""
+    try:
+        yield
+    except (OSError, KeyError, ValueError, RuntimeError) as error:  # of HDF5; a malformed key is a ValueError
+        raise damaged(path, error) from error
+
+
+def to_digests(keys: Sequence[str] | np.ndarray) -> np.ndarray:
+    """Keys of 64 hex digits each → (N,) S32, half the memory. Raises binascii.Error if one is malformed."""
+    text = np.array(keys, dtype="S") if len(keys) else np.empty(0, "S64")
+    if text.dtype.itemsize != 64:
+        raise HexError("a clip's key has 64 hex digits")
+    return np.frombuffer(unhexlify(text.tobytes()), dtype="S32")
+
+
+def to_keys(digests: np.ndarray) -> list[str]:
+    """(N,) S32 → keys of 64 hex digits."""
+    text = digests.tobytes().hex()
+    return [text[i : i + 64] for i in range(0, len(text), 64)]
+
+
+def damaged(path: Path, error: Exception) -> StoreError:
+    reason = " ".join(str(error).split())
+    return StoreError(f"damaged shard ({reason})", where=str(path), do=REPAIR)

@@ -1,0 +1,136 @@
+"""Labels joined to states: which clips a study uses, and why the others are kept out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from layerprobe.cache.common.errors import InputError, MissingStatesError
+from layerprobe.cache.identity.keys import remembered_keys
+from layerprobe.cache.store import failures
+from layerprobe.cache.store.feature_store import FeatureStore
+from layerprobe.embed.manifest.clips import Clip
+
+NOT_A_LABEL = frozenset({"", "nan", "none", "null", "na", "n/a", "<na>"})  # as tables write "no label"
+SHOWN = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """The N clips of a study, in the table's order.
+
+    keys: the store's keys. y: (N,) class numbers into `classes`, which are sorted. speakers: (N,) numbers
+    into `speaker_names`, or None where the table has no speaker. parts: (N,) the table's own split, or "".
+    excluded: clip id → why that clip is in neither training nor test.
+    """
+
+    ids: tuple[str, ...]
+    keys: tuple[str, ...]
+    classes: tuple[str, ...]
+    y: np.ndarray
+    speaker_names: tuple[str, ...]
+    speakers: np.ndarray | None
+    parts: tuple[str, ...]
+    excluded: dict[str, str]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def join(
+    clips: Sequence[Clip], store: FeatureStore, *, target: str, excluded: Mapping[str, str] | None = None
+) -> Dataset:
+    """Join `clips` to the states of `store`.
+
+    excluded: clip id → reason, for clips that are already known to be unusable.
+
+    A clip without a label, or that could not be embedded, is kept out and listed. Raises MissingStatesError
+    for clips that were never embedded, InputError where the target column is missing or holds fewer than two
+    classes, or where only some clips have a speaker.
+    """
+    cache = store.folder.parent.parent
+    keys = dict(zip((clip.id for clip in clips), remembered_keys(clips, cache), strict=True))
+    missing = set(store.missing([key for key in keys.values() if isinstance(key, str)]))
+    lacking = [clip for clip in clips if not isinstance(keys[clip.id], str) or keys[clip.id] in missing]
+    why = failures.reasons(store.folder, lacking, [keys[clip.id] for clip in lacking])
+    failed = {c.id: f"not embedded: {reason}" for c, reason in zip(lacking, why, strict=True) if reason}
+    known = {**failed, **(excluded or {})}
+    return labelled(clips, target=target, keys=lambda used: _held(used, keys, missing, store), excluded=known)
+
+
+def labelled(
+    clips: Sequence[Clip],
+    *,
+    target: str,
+    keys: Callable[[Sequence[Clip]], Sequence[str]],
+    excluded: Mapping[str, str],
+) -> Dataset:
+    """The clips that have a label and are not `excluded` (id → reason); `keys` names the sound of each.
+
+    Raises InputError as `join` does, for what concerns labels and speakers.
+    """
+    out = dict(excluded)
+    if not any(target in clip.labels for clip in clips):
+        columns = sorted({column for clip in clips for column in clip.labels})
+        raise InputError(
+            f"no column '{target}' in the table, or no label in it",
+            do=f"choose --target from {', '.join(columns) or 'none'}",
+        )
+    for clip in clips:
+        if clip.labels.get(target, "").strip().lower() in NOT_A_LABEL:
+            out.setdefault(clip.id, f"no label in column '{target}'")
+    used = [clip for clip in clips if clip.id not in out]
+    named = keys(used)
+    labels = [clip.labels[target].strip() for clip in used]
+    classes = tuple(sorted(set(labels)))
+    if len(classes) < 2:
+        only = f"only '{classes[0]}'" if classes else "no label at all"
+        raise InputError(f"column '{target}' holds {only}", do="a classifier needs two classes or more")
+    names, speakers = _speakers(used)
+    return Dataset(
+        ids=tuple(clip.id for clip in used),
+        keys=tuple(named),
+        classes=classes,
+        y=np.searchsorted(np.array(classes), np.array(labels)),
+        speaker_names=names,
+        speakers=speakers,
+        parts=tuple(clip.split or "" for clip in used),
+        excluded={clip.id: out[clip.id] for clip in clips if clip.id in out},
+    )
+
+
+def _held(
+    clips: Sequence[Clip], keys: Mapping[str, str | OSError], missing: Collection[str], store: FeatureStore
+) -> list[str]:
+    """The clips' keys, of `keys` by clip id. Raises MissingStatesError."""
+    found = {clip.id: key for clip in clips if isinstance(key := keys[clip.id], str)}
+    without = [clip for clip in clips if found.get(clip.id) is None or found[clip.id] in missing]
+    if without:
+        first = ", ".join(clip.id for clip in without[:SHOWN])
+        more = f" and {len(without) - SHOWN} more" if len(without) > SHOWN else ""
+        command = store.extraction.embed_command(store.folder.parent.parent)
+        raise MissingStatesError(
+            f"{len(without)} of {len(clips)} clips have no states of {store.extraction.model}: {first}{more}",
+            keys=[found[clip.id] for clip in without if clip.id in found],
+            where=str(store.folder),
+            do=f"run: {command}",
+        )
+    return [found[clip.id] for clip in clips]
+
+
+def _speakers(clips: Sequence[Clip]) -> tuple[tuple[str, ...], np.ndarray | None]:
+    named = [clip.speaker or "" for clip in clips]
+    if not any(named):
+        return (), None
+    if not all(named):
+        count = Counter(named)[""]
+        first = next(clip.id for clip in clips if not clip.speaker)
+        raise InputError(
+            f"{count} of {len(clips)} clips have no speaker, first {first}",
+            do="give every clip a speaker, or none and --split random",
+        )
+    names = tuple(sorted(set(named)))
+    return names, np.searchsorted(np.array(names), np.array(named))

@@ -1,0 +1,132 @@
+"""Every frame of one layer of a study's clips: read once, scaled by training clips, padded in batches."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.store.feature_store import FeatureStore
+from layerprobe.classify.config import Scaling
+
+CONSTANT = 1e-6  # of the largest deviation; a column that varies less than that is rounding
+AT_ONCE = 256  # clips whose frames are held for their means
+MEANS_BUDGET = 1 << 28  # bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frames:
+    """The frames of one layer of N clips, one clip after the other.
+
+    states: (sum of counts, D), in the store's type. begins, counts: (N,) where each clip begins, and its
+    frames. sums, squares: (N, D) of each clip's frames.
+    """
+
+    states: np.ndarray
+    begins: np.ndarray
+    counts: np.ndarray
+    sums: np.ndarray
+    squares: np.ndarray
+
+    @property
+    def width(self) -> int:
+        return int(self.states.shape[1])
+
+    @property
+    def nbytes(self) -> int:
+        """What it keeps in memory; what lies in a file is the system's to keep or drop."""
+        mapped = isinstance(self.states, np.memmap)
+        return self.sums.nbytes + self.squares.nbytes + (0 if mapped else self.states.nbytes)
+
+    def of(self, clip: int) -> np.ndarray:
+        """(F, D): one clip's frames."""
+        return self.states[self.begins[clip] : self.begins[clip] + self.counts[clip]]
+
+
+def read_frames(store: FeatureStore, name: str, keys: Sequence[str], *, budget: int) -> Frames:
+    """Read one layer; above `budget` bytes into a temporary file that is mapped, not into memory."""
+    counts = store.frame_counts(keys)
+    begins = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    shape, dtype = (int(counts.sum()), store.extraction.width(name)), np.dtype(store.extraction.dtype)
+    if shape[0] * shape[1] * dtype.itemsize <= budget:
+        states = np.empty(shape, dtype)
+    else:
+        with tempfile.TemporaryFile() as file:  # the map keeps it
+            states = np.memmap(file, dtype, "w+", shape=shape)
+    store.frames_into(name, keys, states, begins)
+    sums, squares = np.empty((2, len(keys), shape[1]))
+    for clip, (begin, count) in enumerate(zip(begins, counts, strict=True)):
+        exact = states[begin : begin + count].astype(np.float64)
+        sums[clip], squares[clip] = exact.sum(0), np.square(exact).sum(0)
+    return Frames(states=states, begins=begins, counts=counts, sums=sums, squares=squares)
+
+
+def mean_states(store: FeatureStore, name: str, keys: Sequence[str]) -> np.ndarray:
+    """(N, D) float32: each clip's mean over its frames, read some clips at a time."""
+    out = np.empty((len(keys), store.extraction.width(name)), np.float32)
+    for begin in range(0, len(keys), AT_ONCE):
+        some = slice(begin, begin + AT_ONCE)
+        frames = read_frames(store, name, keys[some], budget=MEANS_BUDGET)
+        out[some] = frames.sums / frames.counts[:, None]
+    return out
+
+
+class Scaled:
+    """Frames as a head sees them, scaled by what the training clips alone tell (but for `speaker`).
+
+    scaling: `none` centres each column; `standard` brings it to unit variance over the training clips'
+    frames; `l2` then brings each frame to the length sqrt(D); `speaker` does what `standard` does over all
+    frames of each speaker. Raises InputError for `speaker` without speakers.
+    """
+
+    def __init__(
+        self, frames: Frames, *, train: np.ndarray, scaling: Scaling, speakers: np.ndarray | None
+    ) -> None:
+        self._frames, self._unit = frames, scaling == "l2"
+        groups = [train]
+        self._group = np.zeros(len(frames.counts), np.intp)
+        if scaling == "speaker":
+            if speakers is None:
+                raise InputError(
+                    "the table names no speakers to scale by", do="leave 'speaker' out of --scalings"
+                )
+            self._group = np.unique(speakers, return_inverse=True)[1]
+            groups = [np.flatnonzero(self._group == g) for g in range(int(self._group.max()) + 1)]
+        moments = [_moments(frames, rows) for rows in groups]
+        self._mean = np.stack([mean for mean, _ in moments])
+        self._scale = np.stack([np.ones_like(sd) if scaling == "none" else 1 / sd for _, sd in moments])
+
+    @property
+    def width(self) -> int:
+        return self._frames.width
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(N,) frames of each clip."""
+        return self._frames.counts
+
+    def batch(self, clips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(B, T, D) float32, zeros after each clip's end, and (B,) frames of each clip."""
+        lengths = self._frames.counts[clips]
+        out = np.zeros((len(clips), int(lengths.max()), self._frames.width), np.float32)
+        for row, clip in enumerate(clips):
+            group, filled = self._group[clip], out[row, : lengths[row]]
+            filled[...] = self._frames.of(clip)
+            filled -= self._mean[group]
+            filled *= self._scale[group]
+            if self._unit:
+                length = np.sqrt(np.square(filled).mean(1, keepdims=True))
+                filled /= np.maximum(length, np.finfo(np.float32).tiny)
+        return out, lengths
+
+
+def _moments(frames: Frames, clips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(D,) float32 mean and deviation over the clips' frames; a constant column's deviation counts as 1."""
+    total = frames.counts[clips].sum()
+    mean = frames.sums[clips].sum(0) / total
+    sd = np.sqrt(np.maximum(frames.squares[clips].sum(0) / total - mean**2, 0))
+    sd[sd <= CONSTANT * sd.max(initial=0)] = 1
+    return mean.astype(np.float32), sd.astype(np.float32)

@@ -1,0 +1,167 @@
+"""Training a bidirectional LSTM on padded batches of frames: padding never enters a number."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# cuBLAS sums in the same order only with a workspace of a fixed size, read when CUDA is first used.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from layerprobe.classify.features.frames import Scaled
+from layerprobe.classify.heads.base import Params
+from layerprobe.classify.scores.metrics import confusion, recall
+
+BATCH = 16  # clips
+LEAST_STEPS = 10  # in a round; one pass over the clips, or as many as it takes
+ROUNDS = 60
+PATIENCE = 8  # rounds without a higher recall on the held-out part
+LARGEST_NORM = 1.0  # of the gradient
+
+
+class BiLstm(nn.Module):
+    """Dropout, one bidirectional LSTM, pooling over a clip's own frames, dropout, one linear layer.
+
+    `mean` takes the mean of both directions' outputs over the clip; `last` what each direction ends with.
+    """
+
+    def __init__(self, width: int, classes: int, *, hidden: int, dropout: float, pooling: str) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.lstm = nn.LSTM(width, hidden, batch_first=True, bidirectional=True)
+        self.out = nn.Linear(2 * hidden, classes)
+        self.pooling = pooling
+
+    def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        """(B, T, D) zero-padded frames and (B,) lengths, on the CPU → (B, K) scores."""
+        packed = pack_padded_sequence(self.dropout(frames), lengths, batch_first=True, enforce_sorted=False)
+        outputs, (last, _) = self.lstm(packed)
+        if self.pooling == "last":
+            pooled = torch.cat([last[0], last[1]], dim=1)
+        else:
+            padded, _ = pad_packed_sequence(outputs, batch_first=True)  # zeros after each clip's end
+            pooled = padded.sum(1) / lengths.to(padded.device)[:, None]
+        return self.out(self.dropout(pooled))
+
+
+def train(
+    scaled: Scaled,
+    rows: np.ndarray,
+    y: np.ndarray,
+    held: np.ndarray,
+    *,
+    weights: np.ndarray,
+    classes: int,
+    params: Params,
+    device: str,
+    seed: int,
+) -> BiLstm:
+    """Fit on the rows that are not `held` and keep the round that the held ones speak best of.
+
+    rows: (n,) clip numbers. y: (n,) classes. weights: (n,) of the clips in the loss. The best round is the
+    one with the highest recall over classes on the held part, of equals the one with the lowest loss.
+    """
+    with _reproducible(seed, device):
+        model = BiLstm(
+            scaled.width,
+            classes,
+            hidden=params["hidden"],
+            dropout=params["dropout"],
+            pooling=params["pooling"],
+        ).to(device)
+        optimiser = torch.optim.Adam(model.parameters(), lr=params["rate"])
+        fitted, kept = np.flatnonzero(~held), np.flatnonzero(held)
+        order = np.random.default_rng(seed)
+        best, state, waited = (-np.inf, -np.inf), _copy(model), 0
+        steps = -(-len(fitted) // BATCH)
+        for _ in range(ROUNDS):
+            model.train()
+            passes = [order.permutation(fitted) for _ in range(-(-LEAST_STEPS // steps))]
+            for batch in (part for each in passes for part in np.array_split(each, steps)):
+                scores = model(*_tensors(scaled, rows[batch], device))
+                losses = nn.functional.cross_entropy(scores, _to(y[batch], device), reduction="none")
+                weight = _to(weights[batch].astype(np.float32), device)
+                optimiser.zero_grad()
+                ((losses * weight).sum() / weight.sum()).backward()
+                nn.utils.clip_grad_norm_(model.parameters(), LARGEST_NORM)
+                optimiser.step()
+            reached = _judge(predict(model, scaled, rows[kept], device=device), y[kept], classes)
+            waited = 0 if reached[0] > best[0] else waited + 1
+            if reached > best:
+                best, state = reached, _copy(model)
+            if waited == PATIENCE:
+                break
+        model.load_state_dict(state)
+    return model
+
+
+def predict(model: BiLstm, scaled: Scaled, rows: np.ndarray, *, device: str) -> np.ndarray:
+    """(m, K) scores of the clips `rows`; clips of like length go together, which changes no score."""
+    with _one_thread(), torch.inference_mode():
+        model.eval()
+        order = np.argsort(scaled.lengths[rows], kind="stable")
+        scores = [
+            model(*_tensors(scaled, rows[batch], device)).cpu().numpy()
+            for batch in np.array_split(order, -(-len(rows) // BATCH))
+        ]
+    out = np.empty((len(rows), scores[0].shape[1]))
+    out[order] = np.concatenate(scores)
+    return out
+
+
+def best_device() -> str:
+    """CUDA where there is one, else the CPU."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _judge(scores: np.ndarray, y: np.ndarray, classes: int) -> tuple[float, float]:
+    """Mean recall over the classes there are, and minus the log loss."""
+    counts = confusion(y, scores.argmax(1), classes=classes)
+    here = counts.sum(1) > 0
+    top = scores - scores.max(1, keepdims=True)
+    log_p = top - np.log(np.exp(top).sum(1, keepdims=True))
+    return float(recall(counts)[here].mean()), float(log_p[np.arange(len(y)), y].mean())
+
+
+def _tensors(scaled: Scaled, rows: np.ndarray, device: str) -> tuple[Tensor, Tensor]:
+    frames, lengths = scaled.batch(rows)
+    return _to(frames, device), torch.from_numpy(lengths)
+
+
+def _to(array: np.ndarray, device: str) -> Tensor:
+    return torch.from_numpy(array).to(device)
+
+
+def _copy(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+@contextmanager
+def _reproducible(seed: int, device: str) -> Iterator[None]:
+    """Seeded, on one thread, and with the generators of whoever calls left as they were."""
+    devices = [torch.cuda.current_device()] if device == "cuda" else []
+    before = torch.backends.cudnn.deterministic
+    with torch.random.fork_rng(devices), _one_thread():
+        torch.manual_seed(seed)
+        torch.backends.cudnn.deterministic = True
+        try:
+            yield
+        finally:
+            torch.backends.cudnn.deterministic = before
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums come out the same in every process, however many threads it may use."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,35 @@
+"""The classifiers a study may use, by name. A new one is a file like these and an entry here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from layerprobe.cache.common.errors import InputError
+from layerprobe.classify.heads.base import Head
+from layerprobe.classify.heads.bilstm import BILSTM
+from layerprobe.classify.heads.boosting import XGBOOST
+from layerprobe.classify.heads.logreg import LOGREG
+from layerprobe.classify.heads.majority import MAJORITY
+from layerprobe.classify.heads.svm import SVM
+
+HEADS: dict[str, Head] = {
+    "logreg": LOGREG,
+    "svm": SVM,
+    "xgboost": XGBOOST,
+    "bilstm": BILSTM,
+    "majority": MAJORITY,
+}
+
+
+def want_frames(names: Sequence[str]) -> bool:
+    """Whether these heads read every frame of a clip. Raises InputError where some do and some do not."""
+    frames, statistics = (
+        ", ".join(name for name in names if name in HEADS and HEADS[name].reads == kind)
+        for kind in ("frames", "statistics")
+    )
+    if frames and statistics:
+        raise InputError(
+            f"{frames} reads every frame, {statistics} statistics over frames",
+            do="search them in two runs; `compare` sets these side by side",
+        )
+    return bool(frames)

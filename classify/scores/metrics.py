@@ -1,0 +1,93 @@
+"""Scores of predictions: unweighted average recall first, with intervals that resample speakers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from layerprobe.classify.config import Metric
+
+
+def confusion(y: np.ndarray, predicted: np.ndarray, *, classes: int) -> np.ndarray:
+    """(K, K) counts; rows are the true class, columns the predicted one."""
+    return np.bincount(y * classes + predicted, minlength=classes * classes).reshape(classes, classes)
+
+
+def recall(counts: np.ndarray) -> np.ndarray:
+    """(…, K) recall per class from (…, K, K) confusion counts; NaN for a class with no clip."""
+    return _ratio(_diagonal(counts), counts.sum(-1))
+
+
+def precision(counts: np.ndarray) -> np.ndarray:
+    """(…, K) precision per class; NaN for a class that was never predicted."""
+    return _ratio(_diagonal(counts), counts.sum(-2))
+
+
+def uar(counts: np.ndarray) -> np.ndarray:
+    """Unweighted average recall (balanced accuracy): the mean recall over the classes that occur."""
+    return _mean_known(recall(counts))
+
+
+def accuracy(counts: np.ndarray) -> np.ndarray:
+    """The share of clips that are right."""
+    return _ratio(_diagonal(counts).sum(-1), counts.sum((-2, -1)))
+
+
+def macro_f1(counts: np.ndarray) -> np.ndarray:
+    """The mean over classes of F1; classes that neither occur nor are predicted are left out."""
+    return _mean_known(_ratio(2.0 * _diagonal(counts), counts.sum(-1) + counts.sum(-2)))
+
+
+SCORES = {"uar": uar, "accuracy": accuracy, "macro_f1": macro_f1}
+
+
+def score(y: np.ndarray, predicted: np.ndarray, *, classes: int, metric: Metric) -> float:
+    """One score of predicted class numbers."""
+    return float(SCORES[metric](confusion(y, predicted, classes=classes)))
+
+
+def log_loss(y: np.ndarray, probability: np.ndarray) -> float:
+    """Mean −log p of the true class, in nats; p is (N, K) and clipped at 1e-15."""
+    true = probability[np.arange(len(y)), y]
+    return float(-np.log(np.clip(true, 1e-15, None)).mean())
+
+
+def calibration_error(y: np.ndarray, probability: np.ndarray, *, bins: int = 10) -> float:
+    """Expected calibration error (Guo et al. 2017): |confidence − accuracy| in bins of confidence."""
+    confidence = probability.max(1)
+    right = probability.argmax(1) == y
+    bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
+    gap = np.bincount(bin_of, weights=right - confidence, minlength=bins)
+    return float(np.abs(gap).sum() / len(y))
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A score and its 95 % interval; low and high are NaN where one cannot be given."""
+
+    value: float
+    low: float
+    high: float
+
+
+def cluster_counts(y: np.ndarray, predicted: np.ndarray, clusters: np.ndarray, *, classes: int) -> np.ndarray:
+    """(clusters, K, K) confusion counts of each cluster."""
+    _, code = np.unique(clusters, return_inverse=True)
+    flat = (code * classes + y) * classes + predicted
+    size = int(code.max()) + 1
+    return np.bincount(flat, minlength=size * classes * classes).reshape(size, classes, classes)
+
+
+def _diagonal(counts: np.ndarray) -> np.ndarray:
+    return np.diagonal(counts, axis1=-2, axis2=-1)
+
+
+def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    above, below = np.asarray(above, np.float64), np.asarray(below, np.float64)
+    return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
+
+
+def _mean_known(values: np.ndarray) -> np.ndarray:
+    known = ~np.isnan(values)
+    return _ratio(np.where(known, values, 0.0).sum(-1), known.sum(-1))

@@ -1,0 +1,253 @@
+"""From outcomes to what a run says: the selected system, the curve over layers, each with its interval."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from layerprobe.cache.common.space import human
+from layerprobe.classify.config import CORPUS, Metric
+from layerprobe.classify.data.dataset import Dataset
+from layerprobe.classify.data.splits import OuterFold, shared_speakers
+from layerprobe.classify.features.shared import ANCHORS, EXACT_CLIPS
+from layerprobe.classify.heads.registry import HEADS
+from layerprobe.classify.runs.folder import SELECTED, Row
+from layerprobe.classify.scores.results import Outcome, StudyId
+from layerprobe.classify.scores.scoring import Chosen, Scorer
+from layerprobe.classify.search.jobs import Plan
+
+Outcomes = Mapping[StudyId, Outcome]
+
+
+def rows_of(data: Dataset, folds: Sequence[OuterFold], outcomes: Outcomes, *, seed: int) -> list[Row]:
+    """One row per outcome, in their order."""
+    scorer = Scorer(data, folds, seed=seed)
+    return [
+        Row(
+            fold=id.fold,
+            layer=id.layer,
+            head=id.head,
+            inner_score=outcome.inner_score,
+            **scorer.on_fold(outcome),
+            trials=outcome.trials,
+            pruned=outcome.pruned,
+            params=json.dumps(outcome.params, sort_keys=True),
+        )
+        for id, outcome in outcomes.items()
+    ]
+
+
+def select(outcomes: Outcomes, *, head: str | None = None) -> list[Outcome]:
+    """For each outer fold the layer and head with the best inner score; the first of equals."""
+    best: dict[int, Outcome] = {}
+    for id, outcome in outcomes.items():
+        if head in (None, id.head) and (
+            id.fold not in best or outcome.inner_score > best[id.fold].inner_score
+        ):
+            best[id.fold] = outcome
+    return [best[fold] for fold in sorted(best)]
+
+
+def systems_of(outcomes: Outcomes) -> Iterator[tuple[str, Chosen]]:
+    """(name, system): `selected`, then every `LAYER/HEAD`."""
+    yield SELECTED, select(outcomes)
+    for (layer, head), chosen in _curve(outcomes).items():
+        yield f"{layer}/{head}", chosen
+
+
+def summarise(plan: Plan, outcomes: Outcomes) -> dict[str, Any]:
+    """summary.json of a search."""
+    config, model = plan.config, plan.store.extraction.model
+    split, notes = config.split_name, [*_cut_short(outcomes, config.trials), *_notes(plan)]
+    return describe(plan.data, plan.folds, outcomes, config=config, model=model, split=split, notes=notes)
+
+
+class Settings(Protocol):
+    """What a summary tells of a run's configuration."""
+
+    @property
+    def target(self) -> str: ...
+    @property
+    def split(self) -> str: ...
+    @property
+    def metric(self) -> Metric: ...
+    @property
+    def seed(self) -> int: ...
+
+
+def describe(
+    data: Dataset,
+    folds: Sequence[OuterFold],
+    outcomes: Outcomes,
+    *,
+    config: Settings,
+    model: str,
+    split: str | None = None,
+    notes: Sequence[str] = (),
+) -> dict[str, Any]:
+    """summary.json: stable names that other programs may read, whatever made the outcomes.
+
+    split: how the outer folds are made, where the configuration does not say.
+    """
+    scorer = Scorer(data, folds, seed=config.seed)
+    chosen, curve = select(outcomes), _curve(outcomes)
+    heads = [(head, select(outcomes, head=head)) for head in dict.fromkeys(id.head for id in outcomes)]
+    selected, *scores = scorer.pooled([chosen, *curve.values(), *(system for _, system in heads)])
+    near = scorer.near_best(list(curve.values()), metric=config.metric)
+    layer, head = _mode([(outcome.id.layer, outcome.id.head) for outcome in chosen])
+    return {
+        "selected": {
+            **selected,
+            "layer": layer,
+            "head": head,
+            "split": split or config.split,
+            "stability": _stability(chosen),
+            "folds": [_fold_entry(scorer, outcome) for outcome in chosen],
+            **scorer.details(chosen),
+        },
+        "layers": [
+            {"layer": layer, "head": head, "uar": told["uar"], config.metric: told[config.metric]}
+            for (layer, head), told in zip(curve, scores[: len(curve)], strict=True)
+        ],
+        "near_best": [
+            {"layer": layer, "head": head} for (layer, head), close in zip(curve, near, strict=True) if close
+        ],
+        "heads": [
+            {"head": head, **_layers_entry(system), **told}
+            for (head, system), told in zip(heads, scores[len(curve) :], strict=True)
+        ],
+        "controls": {"majority": scorer.majority()},
+        "audit": {"test_clips_of_training_speakers": shared_speakers(data, list(folds))},
+        "data": _data(data),
+        "chance": 1 / scorer.tested,
+        "target": config.target,
+        "model": model,
+        "metric": config.metric,
+        "notes": [*_resampled(data), *notes],
+    }
+
+
+def _curve(outcomes: Outcomes) -> dict[tuple[str, str], list[Outcome]]:
+    """(layer, head) → its outcome on each outer fold."""
+    curve: dict[tuple[str, str], list[Outcome]] = {}
+    for id, outcome in outcomes.items():
+        curve.setdefault((id.layer, id.head), []).append(outcome)
+    return curve
+
+
+def _fold_entry(scorer: Scorer, outcome: Outcome) -> dict[str, Any]:
+    return {
+        "fold": outcome.id.fold,
+        "layer": outcome.id.layer,
+        "head": outcome.id.head,
+        "inner_score": outcome.inner_score,
+        "params": outcome.params,
+        **scorer.on_fold(outcome),
+    }
+
+
+def _layers_entry(chosen: Chosen) -> dict[str, Any]:
+    layers = [outcome.id.layer for outcome in chosen]
+    return {"layer": _mode(layers), "layers": layers}
+
+
+def _stability(chosen: Chosen) -> dict[str, float]:
+    """The share of outer folds that agree with the most frequent choice."""
+    picks: dict[str, list[Any]] = {
+        "layer": [outcome.id.layer for outcome in chosen],
+        "head": [outcome.id.head for outcome in chosen],
+        "system": [(outcome.id.layer, outcome.id.head) for outcome in chosen],
+    }
+    return {name: Counter(values).most_common(1)[0][1] / len(values) for name, values in picks.items()}
+
+
+def _mode(values: Sequence[Any]) -> Any:
+    """The most frequent; the first of equals."""
+    return Counter(values).most_common(1)[0][0]
+
+
+def _resampled(data: Dataset) -> list[str]:
+    """Why intervals are not what they should be."""
+    if data.speakers is None:
+        return [
+            "no speakers are named: intervals resample clips, and are too narrow where clips share a voice"
+        ]
+    if len(data.speaker_names) == 1:
+        return [f"all clips are of speaker {data.speaker_names[0]}: with nobody to resample, no interval"]
+    return []
+
+
+def _notes(plan: Plan) -> list[str]:
+    """What a reader of the scores should know of how they came about."""
+    return [*_cross(plan), *_validated(plan), *_untested(plan), *approximated(plan)]
+
+
+def _cross(plan: Plan) -> list[str]:
+    """Which corpora stand on which side, where a study goes across corpora."""
+    if plan.config.split != CORPUS:
+        return []
+    (fold,) = plan.folds
+    trained, tested = ", ".join(plan.config.train_corpus), ", ".join(plan.config.test_corpus)
+    return [
+        f"trained on {trained} ({len(fold.outer.train)} clips), tested on {tested} "
+        f"({len(fold.outer.test)} clips)"
+    ]
+
+
+def _cut_short(outcomes: Outcomes, trials: int) -> list[str]:
+    """That a timeout ended the search."""
+    made, asked = sum(outcome.trials for outcome in outcomes.values()), trials * len(outcomes)
+    return [f"--timeout cut the search short: {made} of {asked} trials were made"] if made < asked else []
+
+
+def _validated(plan: Plan) -> list[str]:
+    """That a table's own validation part chooses, where it has one, and what makes it a poor judge."""
+    data, inner = plan.data, plan.folds[0].inner
+    if plan.config.split != "column" or len(inner) > 1:
+        return []
+    judges, trained = inner[0].test, inner[0].train
+    told = [f"the table's validation part chooses (clips: {len(judges)}): no --inner-folds"]
+    absent = set(data.y.tolist()) - set(data.y[judges].tolist())
+    if absent:
+        names = ", ".join(data.classes[number] for number in sorted(absent))
+        told.append(f"in no validation clip, so nothing chosen heeds them: {names}")
+    if data.speakers is not None and set(data.speakers[judges]) & set(data.speakers[trained]):
+        told.append("speakers of the validation part are in the training part too: it judges voices it knows")
+    return told
+
+
+def _untested(plan: Plan) -> list[str]:
+    """Classes of the training parts that no test part holds: scores are over the others."""
+    tested = np.unique(np.concatenate([plan.data.y[fold.outer.test] for fold in plan.folds]))
+    names = [name for number, name in enumerate(plan.data.classes) if number not in tested]
+    return [f"in no test part, so the UAR is over the other classes: {', '.join(names)}"] if names else []
+
+
+def approximated(plan: Plan) -> list[str]:
+    """That kernels are not taken with every training clip, where that is so, and why."""
+    if plan.exact or not any(HEADS[head].kernel for head in plan.config.heads):
+        return []
+    if plan.largest > EXACT_CLIPS:
+        why = f"more than {EXACT_CLIPS} training clips"
+    else:
+        needed, memory = human(plan.kernels), human(plan.config.memory)
+        why = f"with {plan.largest} training clips they take {needed}, and --memory is {memory}"
+    return [f"kernels are approximated with {ANCHORS} training clips, not taken with all (Nyström): {why}"]
+
+
+def _data(data: Dataset) -> dict[str, Any]:
+    counts = np.bincount(data.y, minlength=len(data.classes))
+    return {
+        "clips": len(data),
+        "speakers": len(data.speaker_names) or None,
+        "classes": dict(zip(data.classes, counts.tolist(), strict=True)),
+        "excluded": {
+            "count": len(data.excluded),
+            "reasons": dict(Counter(data.excluded.values()).most_common()),
+            "clips": data.excluded,
+        },
+    }

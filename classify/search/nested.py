@@ -1,0 +1,194 @@
+"""One study: inner folds choose a head's parameters on a layer, the outer test part is predicted once."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.pruners import BasePruner, MedianPruner, NopPruner
+from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState
+
+from layerprobe.classify.config import StudyConfig
+from layerprobe.classify.features.scaling import SameFeaturesError
+from layerprobe.classify.features.shared import BOTH, Prep, Shared
+from layerprobe.classify.heads.base import Head, Params
+from layerprobe.classify.heads.registry import HEADS
+from layerprobe.classify.scores import metrics
+from layerprobe.classify.scores.calibration import probabilities, temperature
+from layerprobe.classify.scores.results import Outcome, StudyId
+
+RANDOM_TRIALS = 10  # before the sampler has something to go by
+UNPRUNED_TRIALS = 5  # before the pruner has
+MIX_CENTRE, MIX_WIDTH = "mix_centre", "mix_width"
+# A trial's user attributes beside its parameters.
+PATH_VALUE, TEMPERATURE = "path_value", "temperature"
+
+
+@dataclass(frozen=True)
+class TrialDone:
+    """A trial that ended, complete or pruned."""
+
+    id: StudyId
+    trial: FrozenTrial
+
+
+def search(
+    id: StudyId,
+    inner: Sequence[Shared],
+    outer: Shared,
+    y: np.ndarray,
+    config: StudyConfig,
+    *,
+    done: Sequence[FrozenTrial],
+    deadline: float | None = None,
+) -> Iterator[TrialDone | Outcome]:
+    """Run the trials that are not among `done`, then fit the best parameters on the whole training part.
+
+    Yields each trial as it ends, then the outcome. y: (N,) classes of all rows. deadline: `time.monotonic()`
+    after which no further trial starts.
+
+    Each trial has its own sampler, seeded by its place, so that a resumed study goes the way of an unbroken
+    one.
+    """
+    head = HEADS[id.head]
+    study = optuna.create_study(direction="maximize", pruner=_pruner(config))
+    study.add_trials(done)
+    if not done:
+        study.enqueue_trial(_first(head, outer, config))
+    for number in range(len(done), config.trials):
+        if number and deadline is not None and time.monotonic() > deadline:
+            break
+        study.sampler = _sampler(config, seed=derive(config.seed, str(id), number))
+        trial = study.ask()
+        value = _try(trial, head, inner, y, config)
+        state = TrialState.PRUNED if value is None else TrialState.COMPLETE
+        yield TrialDone(id, study.tell(trial, value, state))
+    best = study.best_trial
+    name, _ = head.path
+    value = best.user_attrs[PATH_VALUE]
+    prep, params = split_params(best.params, layers=len(outer.layers))
+    (scores,) = head.fit(outer, prep, params, [value], config.seed)
+    states = [trial.state for trial in study.trials]
+    yield Outcome(
+        id=id,
+        params={**best.params, **({name: value} if name else {})},
+        inner_score=float(best.value),
+        predicted=scores.argmax(1),
+        probability=probabilities(scores, best.user_attrs[TEMPERATURE]),
+        trials=len(states),
+        pruned=states.count(TrialState.PRUNED),
+    )
+
+
+def split_params(params: Params, *, layers: int = 1) -> tuple[Prep, Params]:
+    """A trial's parameters → how the input is made, and the head's own parameters."""
+    own = dict(params)
+    mix: tuple[float, ...] = ()
+    if MIX_CENTRE in own:
+        mix = mix_weights(layers, centre=own.pop(MIX_CENTRE), width=own.pop(MIX_WIDTH))
+    return Prep(own.pop("stats"), own.pop("scaling"), own.pop("pca"), mix=mix), own
+
+
+def mix_weights(layers: int, *, centre: float, width: float) -> tuple[float, ...]:
+    """Weights of the layers, summing to 1: a bell over depth, with centre and width as shares of the depth.
+
+    Two numbers can say "this layer", "the upper half" or "all alike"; a weight for each layer would be more
+    than some tens of trials can find.
+    """
+    depth = np.linspace(0, 1, layers)
+    bell = np.exp(-0.5 * ((depth - centre) / width) ** 2)
+    return tuple((bell / bell.sum()).tolist())
+
+
+def derive(seed: int, *place: object) -> int:
+    """A seed for one place of a study, the same on every machine."""
+    text = "|".join(map(str, (seed, *place)))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
+
+
+def _try(
+    trial: optuna.Trial, head: Head, inner: Sequence[Shared], y: np.ndarray, config: StudyConfig
+) -> float | None:
+    """The best score on the path over the inner folds' pooled predictions; None if it was pruned."""
+    for name, options in _choices(head, inner[0], config).items():
+        trial.suggest_categorical(name, options)
+    if len(inner[0].layers) > 1:
+        trial.suggest_float(MIX_CENTRE, 0.0, 1.0)
+        trial.suggest_float(MIX_WIDTH, 0.03, 3.0, log=True)
+    head.space(trial)
+    prep, params = split_params(trial.params, layers=len(inner[0].layers))
+    _, values = head.path
+    pooled: list[list[np.ndarray]] = [[] for _ in values]
+    true = np.empty(0, y.dtype)
+    kept = 0
+    for step, shared in enumerate(inner):
+        try:
+            fitted = head.fit(shared, prep, params, values, config.seed)
+        except SameFeaturesError:
+            if BOTH.join(inner[0].layers[0].stats) == prep.stats:
+                raise  # nothing differs whatever is taken
+            break  # a statistic that does not differ is no choice
+        for scores, of_fold in zip(pooled, fitted, strict=True):
+            scores.append(of_fold)
+        true = np.concatenate([true, y[shared.test]])
+        predicted = [np.concatenate(scores).argmax(1) for scores in pooled]
+        reached = [
+            metrics.score(true, guess, classes=shared.classes, metric=config.metric) for guess in predicted
+        ]
+        kept = int(np.argmax(reached))
+        trial.report(reached[kept], step)
+        if step + 1 < len(inner) and trial.should_prune():
+            break
+    if len(true) < sum(len(shared.test) for shared in inner):
+        return None
+    trial.set_user_attr(PATH_VALUE, values[kept])
+    trial.set_user_attr(TEMPERATURE, temperature(np.concatenate(pooled[kept]), true))
+    return reached[kept]
+
+
+def _choices(head: Head, shared: Shared, config: StudyConfig) -> dict[str, list[Any]]:
+    """What head, states and configuration leave open of each part of `Prep`."""
+    states = shared.layers[0]
+    stats = list(states.stats)
+    wide = head.widest is not None and states.width * len(stats) > head.widest
+    sizes = [size for size in head.pca if size < states.width and not (wide and size == 0)] or [0]
+    if len(shared.layers) > 1:
+        sizes = [0]
+    scalings = [name for name in config.scalings if name in head.scalings] or list(config.scalings[:1])
+    return {
+        "stats": [BOTH.join(stats), *stats] if len(stats) > 1 else stats,
+        "scaling": scalings,
+        "pca": sizes,
+    }
+
+
+def _first(head: Head, shared: Shared, config: StudyConfig) -> Params:
+    """The first trial: every statistic, the first scaling, all layers alike, the head's own start."""
+    choices = _choices(head, shared, config)
+    mix = {MIX_CENTRE: 0.5, MIX_WIDTH: 3.0} if len(shared.layers) > 1 else {}
+    return {**{name: options[0] for name, options in choices.items()}, **mix, **head.start}
+
+
+def _sampler(config: StudyConfig, *, seed: int) -> BaseSampler:
+    if config.sampler == "random":
+        return RandomSampler(seed=seed)
+    tpe = TPESampler(seed=seed, n_startup_trials=RANDOM_TRIALS)
+    if config.sampler == "gp":
+        # A Gaussian process knows only parameters that every trial has; of an SVM's, gamma is not one.
+        return GPSampler(
+            seed=seed,
+            n_startup_trials=RANDOM_TRIALS,
+            independent_sampler=tpe,
+            warn_independent_sampling=False,
+        )
+    return tpe
+
+
+def _pruner(config: StudyConfig) -> BasePruner:
+    return MedianPruner(n_startup_trials=UNPRUNED_TRIALS) if config.pruner == "median" else NopPruner()

@@ -1,0 +1,189 @@
+"""A whole study: every outer fold, layer and head searched, scored once, written to a run folder."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import TrialState
+
+from layerprobe.cache.common.disk import locked, unfinished
+from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.identity.extraction import FRAME
+from layerprobe.cache.store.feature_store import FeatureStore
+from layerprobe.classify.config import CORPUS, StudyConfig
+from layerprobe.classify.data.cross_corpus import by_corpus
+from layerprobe.classify.data.dataset import Dataset, join
+from layerprobe.classify.data.protocols import assign, describe, find
+from layerprobe.classify.data.splits import OuterFold, fixed_folds, outer_folds
+from layerprobe.classify.heads.boosting_device import tree_device
+from layerprobe.classify.heads.registry import HEADS, want_frames
+from layerprobe.classify.plotting import draw_layers
+from layerprobe.classify.runs import folder as runfolder
+from layerprobe.classify.runs.cost import Watch, cost_of
+from layerprobe.classify.runs.record import is_finished, peak_memory, run_record
+from layerprobe.classify.scores.results import Outcome, StudyId
+from layerprobe.classify.scores.selection import rows_of, select, summarise, systems_of
+from layerprobe.classify.search.jobs import Plan, check_names, run_unit, units_of
+from layerprobe.classify.search.nested import TrialDone
+from layerprobe.classify.search.progress import Progress, Report
+from layerprobe.classify.search.storage import Trials, quiet
+from layerprobe.classify.search.workers import messages
+from layerprobe.embed.manifest.clips import Clip
+
+LOCK = ".lock"
+
+
+def run_study(
+    clips: Sequence[Clip],
+    store: FeatureStore,
+    out: Path,
+    config: StudyConfig,
+    *,
+    excluded: Mapping[str, str] | None = None,
+    command: Mapping[str, Any] | None = None,
+    begin: Callable[[Plan], None] | None = None,
+    report: Report | None = None,
+) -> Path:
+    """Search, score and write the run folder `out`, which is returned.
+
+    excluded: clip id → reason, for clips to keep out. command: what the person typed, recorded in run.json so
+    that the run can be repeated. begin: called with what is about to be searched, once it is known to be
+    possible and not done yet. report: called with `Progress` after each trial.
+
+    A run that was cut short goes on where it was; its files come out the same as those of an unbroken run. A
+    finished one is left as it is. Raises InputError for data that cannot be studied so and for a folder that
+    holds another run.
+    """
+    quiet()
+    plan = plan_of(clips, store, config, excluded=excluded)
+    studies = plan.studies()
+    run = run_record(plan, command)
+    told = describe(config.protocol, clips, target=config.target) if config.protocol else None
+    if is_finished(out, run):
+        return out
+    out.mkdir(parents=True, exist_ok=True)
+    if begin is not None:
+        begin(plan)
+    try:
+        with locked(out / LOCK, wait=False):
+            _write(out, plan, studies, run, told, report)
+    except BlockingIOError:
+        raise InputError("another process is at work on this run", where=str(out), do="wait for it") from None
+    return out
+
+
+def plan_of(
+    clips: Sequence[Clip],
+    store: FeatureStore,
+    config: StudyConfig,
+    *,
+    excluded: Mapping[str, str] | None = None,
+) -> Plan:
+    """The clips, folds and settings of a study. Raises InputError for data that cannot be studied so."""
+    check_names("head", config.heads, tuple(HEADS))
+    check_names("statistic", config.stats, store.extraction.stats)
+    _check_store(store, config.heads)
+    if config.split == CORPUS:
+        clips = by_corpus(clips, train=config.train_corpus, test=config.test_corpus, target=config.target)
+    data = join(clips, store, target=config.target, excluded=excluded)
+    if "speaker" in config.scalings and data.speakers is None:
+        raise InputError("the table names no speakers to scale by", do="leave 'speaker' out of --scalings")
+    return Plan(store=store, data=data, folds=tuple(_folds(clips, data, config)), config=config)
+
+
+def _check_store(store: FeatureStore, heads: Sequence[str]) -> None:
+    """Raises InputError for heads that read what this store does not keep."""
+    kept, wanted = store.extraction.stats == (FRAME,), want_frames(heads)
+    cache = store.folder.parent.parent
+    embed = f"run: python cli.py embed TABLE --model {store.extraction.model} --cache {cache}"
+    if wanted and not kept:
+        told, do = "keeps statistics over frames, and bilstm reads every frame", f"{embed} --frames"
+    elif kept and not wanted and any(HEADS[head].reads == "statistics" for head in heads):
+        told = f"keeps every frame, and {', '.join(heads)} read statistics over frames"
+        do = f"{embed}, or give --heads bilstm"
+    else:
+        return
+    raise InputError(told, where=str(store.folder), do=do)
+
+
+def _folds(clips: Sequence[Clip], data: Dataset, config: StudyConfig) -> list[OuterFold]:
+    """A protocol is asked about the whole table: without the clips that cannot be used it is another one."""
+    if config.protocol is None:
+        return outer_folds(
+            data, split=config.split, folds=config.folds, inner_folds=config.inner_folds, seed=config.seed
+        )
+    rule = find(config.protocol).rule
+    parts = assign(config.protocol, clips)
+    return fixed_folds(
+        data, parts, grouped=rule.speaker_disjoint, inner_folds=config.inner_folds, seed=config.seed
+    )
+
+
+def _write(
+    out: Path,
+    plan: Plan,
+    studies: Sequence[StudyId],
+    run: Mapping[str, Any],
+    protocol: Mapping[str, Any] | None,
+    report: Report | None,
+) -> None:
+    watch = Watch(out)
+    data, folds = plan.data, plan.folds
+    unfinished(out, remove=True)
+    runfolder.write_json(out / runfolder.RUN, run)
+    runfolder.write_splits(out, data, folds)
+    outcomes = _search(plan, studies, out, run["fingerprint"], report, watch)
+    searched = watch.seconds()
+    runfolder.write_results(out, rows_of(data, folds, outcomes, seed=plan.config.seed))
+    runfolder.write_predictions(out, data, folds, systems_of(outcomes))
+    summary = {**summarise(plan, outcomes), "protocol": protocol}
+    runfolder.write_json(out / runfolder.SUMMARY, summary)
+    draw_layers(summary, out / "figures")
+    seconds = {"search": searched, "write": watch.seconds() - searched}
+    finished = {"finished": True, "jobs": plan.jobs, "seconds": seconds, "peak_memory": peak_memory()}
+    if any(id.head == "xgboost" for id in studies):
+        finished["xgboost_device"] = tree_device()
+    cost = cost_of(plan, select(outcomes), seconds=searched)
+    runfolder.write_json(out / runfolder.RUN, {**run, **finished, "cost": cost})
+    shutil.rmtree(out / runfolder.OUTCOMES, ignore_errors=True)
+
+
+def _search(
+    plan: Plan,
+    studies: Sequence[StudyId],
+    out: Path,
+    fingerprint: str,
+    report: Report | None,
+    watch: Watch,
+) -> dict[StudyId, Outcome]:
+    """Every study's outcome, in the order of `studies`; what an earlier run did is not done again."""
+    trials = Trials(plan.config.storage, out=out, run=fingerprint)
+    outcomes = {id: outcome for id in studies if (outcome := runfolder.load_outcome(out, id))}
+    rest = [id for id in studies if id not in outcomes]
+    done = {id: trials.of(id) for id in rest}
+    timeout = plan.config.timeout
+    progress = Progress(
+        studies=len(studies),
+        trials_each=plan.config.trials,
+        deadline=None if timeout is None else time.monotonic() + timeout,
+    )
+    for outcome in outcomes.values():
+        progress.resume(outcome.id, [outcome.inner_score], trials=outcome.trials)
+    for id, held in done.items():
+        progress.resume(id, [trial.value for trial in held if trial.value is not None], trials=len(held))
+    for message in messages(run_unit, units_of(plan, rest, done, jobs=plan.jobs), jobs=plan.jobs):
+        if isinstance(message, TrialDone):
+            trials.add(message.id, message.trial)
+            complete = message.trial.state == TrialState.COMPLETE
+            progress.add(message.id, message.trial.value if complete else None)
+        else:
+            runfolder.save_outcome(out, message)
+            watch.save()
+            outcomes[message.id] = message
+        if report is not None:
+            report(progress)
+    return {id: outcomes[id] for id in studies}

@@ -1,0 +1,248 @@
+"""A table of clips → `list[Clip]`; every bad row reported at once."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from sys import intern
+from typing import Any
+
+from layerprobe.cache.common.errors import InputError, ManifestError, Problem
+from layerprobe.embed.manifest.places import Places, absent
+from layerprobe.embed.manifest.tables import Cell, read_table, write_table
+
+# The first of these that a table has is its column of paths, or of speakers, unless one is named.
+# `file` is audformat's, `file_name` Hugging Face's. Upper and lower case count alike.
+PATH_COLUMNS = ("path", "file", "file_name", "filename", "filepath", "file_path", "audio", "wav")
+SPEAKER_COLUMNS = ("speaker", "speaker_id")
+RESERVED = ("id", "path", "start", "end", "speaker", "split")  # names with a meaning, so no names for labels
+
+# pandas' text of a timedelta: `0 days 00:00:01.500000`, `-1 days +23:59:59`; and Python's own: `0:00:01.5`.
+_TIMEDELTA = re.compile(r"(?:(-?\d+) days?,? ?)?(?:\+?(\d+):(\d{2}):(\d{2}(?:\.\d+)?))?")
+
+
+_NO_LABELS: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Clip:
+    """One labelled stretch of speech.
+
+    id: unique in its table; the path as the table writes it, with `#start-end` where a segment is given.
+    path: the audio file, absolute or relative to the working folder.
+    start, end: seconds, or None for the file's own start and end.
+    labels: every further column of the table, as text.
+    """
+
+    id: str
+    path: Path
+    start: float | None = None
+    end: float | None = None
+    labels: Mapping[str, str] = field(default_factory=lambda: _NO_LABELS)
+    speaker: str | None = None
+    split: str | None = None
+
+
+class _PathAsText:
+    """A clip's path, kept as text in the slot that was made for it: as a `Path` it takes 350 bytes more."""
+
+    def __init__(self, slot: Any) -> None:
+        self._slot = slot
+
+    def __get__(self, clip: Clip | None, owner: type[Clip]) -> Any:
+        return self if clip is None else Path(self._slot.__get__(clip, owner))
+
+    def __set__(self, clip: Clip, path: Path) -> None:
+        self._slot.__set__(clip, str(path))
+
+
+Clip.path = _PathAsText(Clip.__dict__["path"])  # type: ignore[assignment, misc]
+
+
+def read_manifest(
+    table: Path,
+    *,
+    path_column: str | None = None,
+    speaker_column: str | None = None,
+    must_exist: bool = True,
+) -> list[Clip]:
+    """Read a table of clips: CSV, TSV or Parquet, in the layouts of audformat and Hugging Face too.
+
+    Needed is a column of paths; relative ones are relative to the table. `start` and `end` (seconds, or
+    timedeltas such as `0 days 00:00:01.5`) cut a segment out of the file; a segment from 0 without an end is
+    the whole file. `id`, `split` and the speaker's column are taken where they are there. Every other column
+    with a name is a label, its text exactly as written; an empty or NaN cell is no label for that clip.
+
+    must_exist: a path without a file is a fault of the table. With False it is left to whoever reads the
+    audio, who then finds clip by clip what is gone: right for work that goes on without the lost clips.
+    No audio is opened either way.
+
+    Raises ManifestError with all faults of the table in it.
+    """
+    raw = read_table(table)
+    columns = _Columns.find(raw.columns, table, path=path_column, speaker=speaker_column)
+    places = Places(table)
+    problems: list[Problem] = []
+    clips: list[Clip] = []
+    row_of_id: dict[str, int] = {}
+    row_of_path: dict[Path, int] = {}
+    for row, cells in enumerate(raw.rows, start=1):
+        if not cells:
+            continue
+        if len(cells) != len(raw.columns):
+            problems.append(Problem(row, f"has {len(cells)} cells, the header {len(raw.columns)}"))
+            continue
+        named = dict(zip(raw.columns, cells, strict=True))
+        clip, faults = columns.clip(named, places)
+        if not faults and row_of_id.setdefault(clip.id, row) != row:
+            faults.append(f"has the same clip or id as row {row_of_id[clip.id]}: '{clip.id}'")
+        problems += [Problem(row, fault) for fault in faults]
+        if must_exist and named[columns.path]:
+            row_of_path.setdefault(clip.path, row)
+        clips.append(clip)
+    gone = absent(row_of_path)
+    problems += [Problem(row_of_path[path], fault) for path, fault in gone.items()]
+    do = f"relative paths start at {places.start}" if gone else ""
+    if not clips and not problems:
+        problems = [Problem(None, "has a header but no rows")]
+    if problems:
+        raise ManifestError(str(table), sorted(problems, key=lambda p: p.row or 0), do=do)
+    return clips
+
+
+def write_manifest(clips: Sequence[Clip], out: Path) -> None:
+    """Write clips as CSV, TSV or Parquet, so that `read_manifest` gives the same clips again.
+
+    Paths below the table's folder or below its parent are written relative to the table, so the tree can be
+    moved as a whole; others are absolute. The columns id, start, end and split are left out where they
+    say nothing. An empty label and a missing one are the same. Raises InputError.
+    """
+    labels = list(dict.fromkeys(name for clip in clips for name in clip.labels))
+    unusable = [name for name in labels if name in RESERVED or not name]
+    if unusable:
+        raise InputError(f"no label column can be called '{unusable[0]}'", where=str(out), do="rename it")
+    if not clips:
+        raise InputError("there are no clips to write", where=str(out))
+    if len({clip.id for clip in clips}) != len(clips):
+        raise InputError("two clips have the same id", where=str(out))
+    places = Places(out)
+    paths = [places.cell(clip.path) for clip in clips]
+    columns: dict[str, Sequence[Cell]] = {}
+    if any(c.id != _clip_id(p, c.start, c.end) for c, p in zip(clips, paths, strict=True)):
+        columns["id"] = [clip.id for clip in clips]
+    columns["path"] = paths
+    if any(clip.start is not None or clip.end is not None for clip in clips):
+        columns["start"] = [None if clip.start is None else float(clip.start) for clip in clips]
+        columns["end"] = [None if clip.end is None else float(clip.end) for clip in clips]
+    columns["speaker"] = [clip.speaker for clip in clips]
+    if any(clip.split is not None for clip in clips):
+        columns["split"] = [clip.split for clip in clips]
+    columns |= {name: [clip.labels.get(name) for clip in clips] for name in labels}
+    write_table(columns, out)
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """What a table's columns are for. `id`, `start`, `end` and `split` have no other name."""
+
+    path: str
+    speaker: str | None
+    labels: tuple[str, ...]
+
+    @classmethod
+    def find(cls, names: list[str], table: Path, *, path: str | None, speaker: str | None) -> _Columns:
+        if not names:
+            raise ManifestError(str(table), [Problem(None, "is empty")])
+        there = ", ".join(f"'{name}'" for name in names)
+        twice = [name for name in dict.fromkeys(names) if name and names.count(name) > 1]
+        problems = [Problem(None, f"has more than one column '{name}'") for name in twice]
+        for asked in (path, speaker):
+            if asked is not None and asked not in names:
+                problems.append(Problem(None, f"has no column '{asked}'; its columns are {there}"))
+        do = ""
+        path = path or _first(PATH_COLUMNS, names)
+        if path is None:
+            problems.append(Problem(None, f"has no column of paths; its columns are {there}"))
+            uncut = len(names) == 1 and (";" in names[0] or "\t" in names[0])
+            do = "put commas between its cells" if uncut else f"call it '{PATH_COLUMNS[0]}' or name it"
+        if path is None or problems:
+            raise ManifestError(str(table), problems, do=do)
+        speaker = speaker or _first(SPEAKER_COLUMNS, names)
+        taken = {path, speaker, "id", "start", "end", "split", ""}
+        return cls(path, speaker, tuple(name for name in names if name not in taken))
+
+    def clip(self, cells: Mapping[str, str], places: Places) -> tuple[Clip, list[str]]:
+        """The clip of one row, and what is wrong with the row."""
+        path, faults = cells[self.path], []
+        if not path:
+            faults.append("has no path")
+        if "\0" in path:
+            faults.append("path holds a zero byte, as no file's name does")
+        if cells.get("id") == "":
+            faults.append("has no id")
+        times: dict[str, float | None] = {}
+        for name in ("start", "end"):
+            try:
+                times[name] = _seconds(cells.get(name, ""))
+            except ValueError as error:
+                times[name] = None
+                faults.append(f"{name} {error}")
+        start, end = times["start"], times["end"]
+        if end is not None and end <= (start or 0.0):
+            faults.append(f"end {end:g} is not after start {start or 0.0:g}")
+        if end is None and start == 0.0:
+            start = None
+        clip = Clip(
+            id=cells.get("id", _clip_id(path, start, end)),
+            path=places.file(path),
+            start=start,
+            end=end,
+            # What many rows say is held once.
+            labels={name: intern(cells[name]) for name in self.labels if not _empty(cells[name])},
+            speaker=None if self.speaker is None else _optional(intern(cells[self.speaker])),
+            split=_optional(intern(cells.get("split", ""))),
+        )
+        return clip, faults
+
+
+def _first(wanted: Sequence[str], names: Sequence[str]) -> str | None:
+    """The first of `wanted` among `names`, letter for letter or else in another case."""
+    folded = {name.strip().casefold(): name for name in reversed(names)}
+    exact = next((name for name in wanted if name in names), None)
+    return exact or next((folded[name] for name in wanted if name in folded), None)
+
+
+def _clip_id(cell: str, start: float | None, end: float | None) -> str:
+    if start is None and end is None:
+        return cell
+    return f"{cell}#{'' if start is None else start}-{'' if end is None else end}"
+
+
+def _empty(text: str) -> bool:
+    return text == "" or text.lower() == "nan"
+
+
+def _optional(text: str) -> str | None:
+    return None if _empty(text) else text
+
+
+def _seconds(text: str) -> float | None:
+    """Seconds of a number or a timedelta; None of an empty cell or NaT. Raises ValueError."""
+    text = text.strip()
+    if _empty(text) or text == "NaT":
+        return None
+    told = _TIMEDELTA.fullmatch(text)
+    if told:
+        days, hours, minutes, rest = (float(part or 0) for part in told.groups())
+        seconds = round(days * 86_400 + hours * 3_600 + minutes * 60 + rest, 9)
+    else:
+        try:
+            seconds = float(text)
+        except ValueError:
+            raise ValueError(f"'{text}' is neither seconds (1.5) nor a time (0 days 00:00:01.5)") from None
+    if not math.isfinite(seconds) or seconds < 0:
+        raise ValueError(f"'{text}' is {'negative' if seconds < 0 else 'not finite'}")
+    return seconds

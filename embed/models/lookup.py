@@ -1,0 +1,66 @@
+"""What a person means by a model → what an extraction's record must say, so that a cache can be searched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from layerprobe.cache.common.errors import InputError, ModelError
+from layerprobe.embed.config import STATS
+from layerprobe.embed.models.acoustic import ACOUSTIC
+from layerprobe.embed.models.layers import CNN, layer_names, parse_layers
+from layerprobe.embed.models.loading import files_hash
+from layerprobe.embed.models.sources import PRESETS, RANDOM, canonical_name, find_model, is_folder
+
+
+def wanted_fields(model: str, *, revision: str | None, cache: Path) -> dict[str, object]:
+    """Fields of `cache.identity.extraction.Extraction` that states of this model have, as far as can be told here.
+
+    A local folder is known by its weights as they are now, and so is a hub model that was downloaded here;
+    one that was not (its states came from another machine) is known by its name and revision. Loads no
+    weights and asks no network. Raises ModelError.
+    """
+    name = canonical_name(model)
+    if model in ACOUSTIC:
+        return {"model": name, "architecture": ACOUSTIC[model].architecture()}
+    if is_folder(model):
+        source = find_model(model, revision=revision)
+        return {"architecture": source.architecture(), "weights": files_hash(source, cache)}
+    try:
+        source = find_model(model, revision=revision, offline=True)
+        if model.startswith(RANDOM):
+            return {"model": name, "architecture": source.architecture()}
+        return {"revision": source.revision, "weights": files_hash(source, cache)}
+    except ModelError:
+        preset = PRESETS.get(name)
+        on_hub = "/" in model or (preset is not None and preset.hub_id is not None)
+        if not on_hub:
+            raise
+        return {"model": name} if revision is None else {"model": name, "revision": revision}
+
+
+def check_names(
+    model: str,
+    *,
+    revision: str | None,
+    layers: str = "all",
+    stats: Sequence[str] = (),
+    also: Sequence[str] = (),
+) -> None:
+    """Raise InputError for statistics that no store holds and for layers that the model has not.
+
+    layers: as in `embed.models.layers.parse_layers`, with the names `also` allowed. Nothing is said of the layers of
+    a hub model that is not here.
+    """
+    unknown = [name for name in stats if name not in STATS]
+    if unknown:
+        raise InputError(f"--stats: no statistic '{unknown[0]}'", do=f"choose from {', '.join(STATS)}")
+    if model in ACOUSTIC:
+        available: tuple[str, ...] = (model,)
+        also = tuple(name for name in also if name != CNN)
+    else:
+        try:
+            available = layer_names(find_model(model, revision=revision, offline=True).config)
+        except ModelError:
+            return
+    parse_layers(layers, available, also=also)

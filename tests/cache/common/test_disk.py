@@ -1,0 +1,107 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from pathlib import Path
+
+import pytest
+
+from layerprobe.cache.common.disk import is_locked, locked, open_temporary, publish, replace_text, unfinished
+
+
+def test_a_text_is_replaced(tmp_path):
+    target = tmp_path / "a.txt"
+    for text in ["long " * 1000, "", "caf\udce9 é\n"]:
+        replace_text(target, text)
+        assert target.read_bytes() == text.encode("utf-8", "surrogateescape")
+        assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_failure_leaves_the_old_text_and_no_trace(tmp_path, monkeypatch, step):
+    target = tmp_path / "a.txt"
+    replace_text(target, "old")
+
+    def failing(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Path if step == "replace" else os, step, failing)
+    with pytest.raises(OSError, match="Input/output"):
+        replace_text(target, "new")
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_the_file_is_synced_then_renamed_then_its_folder_is_synced(tmp_path, monkeypatch):
+    steps = []
+    fsync, replace = os.fsync, Path.replace
+
+    def spy_fsync(handle: int) -> None:
+        steps.append(("sync", str(Path(f"/proc/self/fd/{handle}").readlink())))
+        fsync(handle)
+
+    def spy_replace(self: Path, target: Path) -> Path:
+        steps.append(("rename", str(self)))
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", spy_fsync)
+    monkeypatch.setattr(Path, "replace", spy_replace)
+    file, temporary = open_temporary(tmp_path)
+    with file:
+        publish(file, temporary, tmp_path / "a")
+    assert steps == [("sync", str(temporary)), ("rename", str(temporary)), ("sync", str(tmp_path))]
+
+
+def test_only_what_the_dead_left_is_unfinished(tmp_path):
+    file, living = open_temporary(tmp_path)
+    with file:
+        dead = tmp_path / ".tmp-dead"
+        dead.touch()
+        assert unfinished(tmp_path) == [dead]
+        assert unfinished(tmp_path, remove=True) == [dead]
+        assert list(tmp_path.iterdir()) == [living]
+    assert unfinished(tmp_path) == [living]
+
+
+def test_a_file_that_is_taken_for_dead_while_it_is_made_is_made_anew(tmp_path, monkeypatch):
+    real = fcntl.flock
+    taken: list[Path] = []
+
+    def flock(file, how):
+        if not taken:
+            taken.extend(tmp_path.iterdir())
+            taken[0].unlink()  # another process cleans up, between the making and the locking
+        return real(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    file, path = open_temporary(tmp_path)
+    with file:
+        assert path not in taken
+        assert path.exists()
+
+
+def test_a_file_system_without_locks_goes_on_and_removes_nothing(tmp_path, monkeypatch):
+    def flock(file, how):
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    replace_text(tmp_path / "a", "text")
+    with locked(tmp_path / "lock", wait=False), locked(tmp_path / "lock", wait=False):
+        pass
+    (tmp_path / ".tmp-perhaps").touch()
+    assert unfinished(tmp_path, remove=True) == []
+
+
+def test_a_lock_is_held_alone_or_shared(tmp_path):
+    lock = tmp_path / "lock"
+    assert not is_locked(lock)
+    with locked(lock, shared=True), locked(lock, shared=True):
+        assert is_locked(lock)
+        with pytest.raises(BlockingIOError), locked(lock, wait=False):
+            raise RuntimeError("not reached")
+    with locked(lock, wait=False):
+        assert is_locked(lock)
+    assert not is_locked(lock)

@@ -1,0 +1,154 @@
+"""Digests of files: right always, remembered where that is safe."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+
+from layerprobe.cache.identity import digests
+from layerprobe.cache.identity.digests import Digests
+
+OLD = time.time_ns() - 3_600 * 10**9
+
+
+def settle(path: Path) -> None:
+    """Make a file old enough to be remembered, as far as its times can tell."""
+    os.utime(path, ns=(OLD, OLD))
+
+
+@pytest.fixture
+def aged(monkeypatch):
+    """No file is too young: ctime cannot be set, so what counts as young is."""
+    monkeypatch.setattr(digests, "SETTLED", -1)
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """Paths that are hashed, in order."""
+    seen: list[str] = []
+    real = digests._hash
+
+    def spy(path):
+        seen.append(path.name)
+        return real(path)
+
+    monkeypatch.setattr(digests, "_hash", spy)
+    return seen
+
+
+def files(folder: Path, count: int) -> dict[Path, str]:
+    folder.mkdir()
+    made = {}
+    for number in range(count):
+        path = folder / f"{number}.wav"
+        path.write_bytes(b"x" * number)
+        made[path] = hashlib.sha256(b"x" * number).hexdigest()
+    return made
+
+
+def test_each_file_once_and_then_never_again(tmp_path, aged, reads):
+    made = files(tmp_path / "clips", 5)
+    with Digests(tmp_path) as memory:
+        assert memory.of([*made, *made]) == made
+    assert sorted(reads) == sorted(path.name for path in made)
+    with Digests(tmp_path) as memory:
+        assert memory.of(list(made)) == made
+    assert len(reads) == 5
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_a_file_that_cannot_be_read_does_not_stop_the_others(tmp_path, workers):
+    made = files(tmp_path / "clips", 2)
+    with Digests(tmp_path) as memory:
+        found = memory.of([tmp_path / "gone.wav", *made, tmp_path], workers=workers)
+    assert isinstance(found.pop(tmp_path / "gone.wav"), FileNotFoundError)
+    assert isinstance(found.pop(tmp_path), IsADirectoryError)
+    assert found == made
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.wav")
+    with Digests(tmp_path) as memory:
+        found = memory.of([tmp_path / "pipe.wav"])
+    assert "is not a file" in str(found[tmp_path / "pipe.wav"])
+
+
+def test_a_changed_file_is_never_served_stale(tmp_path, aged):
+    ((path, _),) = files(tmp_path / "clips", 1).items()
+    with Digests(tmp_path) as memory:
+        path.write_bytes(b"aaaa")
+        settle(path)
+        first = memory.of([path])[path]
+        path.write_bytes(b"bbbb")  # as long, and with its time put back
+        settle(path)
+        assert memory.of([path])[path] == hashlib.sha256(b"bbbb").hexdigest() != first
+
+
+def test_a_file_younger_than_its_clock_can_tell_is_not_remembered(tmp_path, reads):
+    ((path, digest),) = files(tmp_path / "clips", 1).items()
+    with Digests(tmp_path) as memory:
+        memory.of([path])
+        assert memory.of([path]) == {path: digest}
+    assert len(reads) == 2
+
+
+def test_a_renamed_file_has_the_same_digest_and_a_relative_path_the_same_memory(
+    tmp_path, aged, reads, monkeypatch
+):
+    ((path, digest),) = files(tmp_path / "clips", 1).items()
+    with Digests(tmp_path) as memory:
+        memory.of([path])
+        monkeypatch.chdir(tmp_path)
+        assert memory.of([Path("clips/0.wav")]) == {Path("clips/0.wav"): digest}
+        assert len(reads) == 1
+        path.rename(tmp_path / "b.wav")
+        assert memory.of([tmp_path / "b.wav"]) == {tmp_path / "b.wav": digest}
+
+
+@pytest.mark.parametrize("content", [b"this is no database", b"SQLite format 3\0" + b"\xff" * 5000])
+def test_a_damaged_memory_is_made_anew(tmp_path, aged, reads, content):
+    made = files(tmp_path / "clips", 2)
+    (tmp_path / "digests.db").write_bytes(content)
+    for _ in range(2):
+        with Digests(tmp_path) as memory:
+            assert memory.of(list(made)) == made
+    assert len(reads) == 2
+
+
+def test_without_a_place_for_its_memory_it_only_forgets(tmp_path, aged, reads):
+    made = files(tmp_path / "clips", 2)
+    (tmp_path / "file").touch()
+    with Digests(tmp_path / "file" / "cache") as memory:
+        assert memory.of(list(made)) == made
+        assert memory.of(list(made)) == made
+    assert len(reads) == 4
+
+
+def test_a_locked_memory_only_forgets(tmp_path, aged, monkeypatch):
+    made = files(tmp_path / "clips", 2)
+    monkeypatch.setattr(digests, "PATIENCE", 0.05)
+    with Digests(tmp_path) as memory:
+        holder = sqlite3.connect(tmp_path / "digests.db", isolation_level=None)
+        holder.execute("BEGIN EXCLUSIVE")
+        assert memory.of(list(made)) == made
+        with Digests(tmp_path) as another:
+            assert another.of(list(made)) == made
+        holder.close()
+
+
+def _hash_all(cache: Path, paths: list[Path]) -> dict[Path, str | OSError]:
+    with Digests(cache) as memory:
+        return memory.of(paths)
+
+
+def test_eight_processes_share_one_memory(tmp_path):
+    made = files(tmp_path / "clips", 300)
+    with multiprocessing.get_context("spawn").Pool(8) as pool:
+        jobs = [pool.apply_async(_hash_all, (tmp_path, list(made))) for _ in range(8)]
+        assert all(job.get() == made for job in jobs)

@@ -1,0 +1,42 @@
+"""Keys of clips: by what a file holds and which stretch of it."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from layerprobe.cache.identity import digests
+from layerprobe.cache.identity.extraction import clip_key
+from layerprobe.cache.identity.keys import clip_keys, each_key
+from layerprobe.embed.manifest.clips import Clip
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> list[Clip]:
+    """Five of three files, those of one file apart from one another; the last file is not there."""
+    for name in "ba":
+        (tmp_path / name).write_text(name)
+    parts = (("b", None), ("gone", None), ("a", 1.0), ("b", 2.0), ("a", None))
+    return [Clip(id=str(i), path=tmp_path / name, start=start) for i, (name, start) in enumerate(parts)]
+
+
+@pytest.mark.parametrize("batch", [1, 2, 512])
+def test_each_clip_has_its_own_whatever_the_order_of_files(
+    clips: list[Clip], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    monkeypatch.setattr(digests, "BATCH", batch)
+    expected = [
+        clip_key(hashlib.sha256(clip.path.name.encode()).hexdigest(), start=clip.start, end=None)
+        for clip in clips
+    ]
+    for _ in range(2):  # hashed, then remembered
+        found = clip_keys(clips, tmp_path / "cache")
+        assert isinstance(found[1], FileNotFoundError)
+        assert [*found[:1], *found[2:]] == [*expected[:1], *expected[2:]]
+
+
+def test_clips_of_a_file_come_side_by_side(clips: list[Clip], tmp_path: Path) -> None:
+    assert [place for place, _ in each_key(clips, tmp_path / "cache")] == [2, 4, 0, 3, 1]
+    assert list(each_key([], tmp_path / "cache")) == []

@@ -1,0 +1,58 @@
+"""Copies of arrays in pages of their own."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from layerprobe.cache.store.slab import SLAB_BYTES, Slabs
+
+SHAPES = st.lists(st.tuples(st.integers(1, 3), st.integers(1, 7)), min_size=1, max_size=4)
+ASKED = st.lists(st.tuples(SHAPES, st.integers(0, 5), st.sampled_from(["f2", "f4"])), max_size=20)
+
+
+@given(ASKED, st.integers(0, 99))
+def test_what_is_packed_stays_what_it_was(asked, seed):
+    rng, slabs = np.random.default_rng(seed), Slabs()
+    given = [
+        [rng.standard_normal((rows, *shape)).astype(dtype) for shape in shapes]
+        for shapes, rows, dtype in asked
+    ]
+    packed = [slabs.pack(arrays) for arrays in given]
+    expected = [[array.copy() for array in arrays] for arrays in given]
+    for arrays in given:
+        for array in arrays:
+            array[...] = 0
+    for copy, arrays, (shapes, rows, dtype) in zip(packed, expected, asked, strict=True):
+        assert copy.rows == rows
+        assert copy.nbytes >= sum(array.nbytes for array in arrays)
+        for place, array in enumerate(arrays):
+            found = copy.array(place, shapes, np.dtype(dtype))
+            np.testing.assert_array_equal(found, array)
+            assert (found.dtype, found.flags.c_contiguous, found.flags.aligned) == (dtype, True, True)
+
+
+def test_arrays_of_any_order_and_more_than_a_block():
+    slabs = Slabs()
+    turned = np.arange(12, dtype="f4").reshape(3, 4).T
+    np.testing.assert_array_equal(slabs.pack([turned]).array(0, [(3,)], turned.dtype), turned)
+    large = np.ones(SLAB_BYTES + 4, np.uint8)
+    assert slabs.pack([large]).array(0, [()], large.dtype).sum() == SLAB_BYTES + 4
+
+
+def test_a_block_goes_with_the_last_copy_in_it():
+    slabs = Slabs()
+    first, second = slabs.pack([np.zeros(3)]), slabs.pack([np.ones(3)])
+    block = weakref.ref(slabs._block)
+    slabs.pack([np.zeros(SLAB_BYTES, np.uint8)])  # the next block
+    del first
+    gc.collect()
+    assert block() is not None
+    np.testing.assert_array_equal(second.array(0, [()], np.dtype("f8")), 1)
+    del second
+    gc.collect()
+    assert block() is None

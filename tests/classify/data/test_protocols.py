@@ -1,0 +1,195 @@
+"""Fixed splits stay what they are, whatever the versions of the libraries."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.model_selection import train_test_split
+
+from layerprobe.cache.common.errors import InputError
+from layerprobe.classify.data.protocol_rules import stratified_holdout
+from layerprobe.classify.data.protocols import PROTOCOLS, assign, check
+from layerprobe.embed.manifest.clips import Clip
+from layerprobe.embed.manifest.corpora import anad, baved, eyase, ksuemotions
+from tests.trees import anad_names, anad_table, baved_names, eyase_names, ksuemotions_names, touch
+
+
+def made(*, speakers: int = 11, root: str = "corpus") -> list[Clip]:
+    """Speakers with 3 to 33 clips in three classes, in BAVED's layout."""
+    clips = []
+    for speaker in range(speakers):
+        for i in range(3 * (speaker + 1)):
+            path = Path(root, str(i % 7), f"{speaker}-m-20-{i % 7}-{i % 3}-{i}.wav")
+            labels = {"emotion": str(i % 3)}
+            clips.append(Clip(id=f"{speaker}.{i}", path=path, labels=labels, speaker=str(speaker)))
+    return clips
+
+
+def digest(folds: list[tuple[list[str], list[str]]]) -> str:
+    return hashlib.sha256(repr([sorted(test) for _, test in folds]).encode()).hexdigest()[:16]
+
+
+PINNED = {
+    "baved-speaker-5": "d8be3bed3d8929da",
+    "baved-random-2021": "dc22b6bb05bae4f6",
+    "eyase-loso": "31725f4eec25cc9e",
+    "eyase-random-2021": "dc22b6bb05bae4f6",
+    "baved-eyase-random-2021": "dc22b6bb05bae4f6",
+    "baved-eyase-speaker-5": "d8be3bed3d8929da",
+    "ksu-speaker-5": "d8be3bed3d8929da",
+    "anad-video": "31725f4eec25cc9e",
+}
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_the_assignment_never_changes(name):
+    assert digest(assign(name, made())) == PINNED[name]
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_every_clip_is_in_one_part_of_each_fold(name):
+    clips = made()
+    folds = assign(name, clips)
+    ids = [clip.id for clip in clips]
+    for train, test in folds:
+        assert sorted(train + test) == sorted(ids)
+        assert train == [id for id in ids if id in set(train)]
+    tested = Counter(id for _, test in folds for id in test)
+    if not name.endswith("-random-2021"):
+        assert tested == Counter(ids)
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_neither_the_order_of_the_table_nor_the_place_of_the_corpus_matters(name):
+    clips = made()
+    shuffled = [clips[i] for i in np.random.default_rng(0).permutation(len(clips))]
+    assert digest(assign(name, shuffled)) == digest(assign(name, clips))
+    assert digest(assign(name, made(root="/data/elsewhere"))) == digest(assign(name, clips))
+
+
+@pytest.mark.parametrize("name", ["baved-speaker-5", "ksu-speaker-5", "eyase-loso", "anad-video"])
+def test_no_speaker_is_on_both_sides(name):
+    speaker = {clip.id: clip.speaker for clip in made()}
+    for train, test in assign(name, made()):
+        assert not {speaker[id] for id in train} & {speaker[id] for id in test}
+
+
+def test_groups_of_speakers_by_hand():
+    sizes = {"a": 7, "b": 6, "c": 5, "d": 4, "e": 3, "f": 3, "g": 1}
+    clips = [
+        Clip(id=f"{name}{i}", path=Path(f"{name}{i}.wav"), labels={"emotion": "x"}, speaker=name)
+        for name, size in sizes.items()
+        for i in range(size)
+    ]
+    folds = [sorted({id[0] for id in test}) for _, test in assign("ksu-speaker-5", clips)]
+    # a 7 | b 6 | c 5 | d 4 | e 3; then f to e's, which has fewest; then g to d's.
+    assert folds == [["a"], ["b"], ["c"], ["d", "g"], ["e", "f"]]
+
+
+def test_one_voice_under_two_names_is_kept_together():
+    clips = [
+        Clip(id=f"{s}.{i}", path=Path(f"{s}.{i}.wav"), labels={"emotion": "0"}, speaker=str(s))
+        for s in range(40, 60)
+        for i in range(5)
+    ]
+    holding = [
+        {id.split(".")[0] for id in test} & {"46", "53"} for _, test in assign("baved-speaker-5", clips)
+    ]
+    assert sorted(map(len, holding)) == [0, 0, 0, 0, 2]
+
+
+@given(
+    st.lists(st.integers(0, 4), min_size=20, max_size=120).filter(
+        lambda y: min(Counter(y).values()) > 1 and len(set(y)) > 1
+    ),
+    st.integers(0, 1000),
+    st.sampled_from([0.2, 0.25, 0.5]),
+)
+def test_the_holdout_is_scikit_learn_s(y, seed, share):
+    places = np.arange(len(y))
+    _, tested = train_test_split(places, test_size=share, random_state=seed, stratify=y)
+    assert stratified_holdout(np.array(y), share=share, seed=seed).tolist() == sorted(tested.tolist())
+
+
+def test_the_2021_split_is_train_test_split_of_the_sorted_list():
+    clips = sorted(made(), key=lambda clip: (clip.path.parent.name, clip.path.name))
+    ids, labels = [clip.id for clip in clips], [clip.labels["emotion"] for clip in clips]
+    train, test = train_test_split(ids, test_size=0.2, random_state=101, stratify=labels)
+    ((ours_train, ours_test),) = assign("baved-random-2021", made())
+    assert (sorted(ours_train), sorted(ours_test)) == (sorted(train), sorted(test))
+
+
+@pytest.mark.parametrize(
+    ("name", "read", "names"),
+    [
+        ("baved-speaker-5", baved, baved_names(speakers=7, words=3)),
+        ("baved-random-2021", baved, baved_names(speakers=7, words=3)),
+        ("eyase-loso", eyase, eyase_names(speakers=("fm01", "fm02", "ml01"))),
+        ("ksu-speaker-5", ksuemotions, ksuemotions_names(speakers=(1, 2, 3, 4, 5, 6))),
+    ],
+)
+def test_tables_of_the_corpora_can_be_split_and_their_size_is_judged(tmp_path, name, read, names):
+    clips = read(touch(tmp_path, *names)).clips
+    assert sum(len(test) for _, test in assign(name, clips)) > 0
+    notes = check(name, clips)
+    assert notes
+    assert all("as published" in note for note in notes)
+
+
+def test_videos_with_one_emotion_each_cannot_be_tested_and_it_says_so(tmp_path):
+    emotions = {"V1_1 (1)": "happy", "V2_1 (1)": "happy", "V3_1 (1)": "angry"}
+    touch(tmp_path, *anad_names(videos=3, pieces=1))
+    anad_table(tmp_path, emotions)
+    clips = anad(tmp_path).clips
+    assert len(assign("anad-video", clips)) == 3
+    assert check("anad-video", clips)[-1] == "fold 2 tests angry, of which its training part has no clip"
+
+
+def test_what_a_table_lacks():
+    clips = made()
+    nobody = [Clip(id=c.id, path=c.path, labels=c.labels) for c in clips]
+    with pytest.raises(InputError, match=r"0\.0 has no speaker"):
+        assign("eyase-loso", nobody)
+    unlabelled = [Clip(id=c.id, path=c.path, speaker=c.speaker) for c in clips]
+    with pytest.raises(InputError, match="has no 'emotion'"):
+        assign("baved-random-2021", unlabelled)
+    with pytest.raises(InputError, match="2 speakers cannot be parted into 5 folds"):
+        assign("ksu-speaker-5", made(speakers=2))
+    with pytest.raises(InputError, match="only 1 speaker"):
+        assign("anad-video", made(speakers=1))
+    with pytest.raises(
+        InputError, match="'eyase' is not known; choose from baved-speaker-5, baved-random-2021"
+    ):
+        assign("eyase", clips)
+
+
+def test_each_tells_its_rule_and_its_leaks():
+    for name, split in PROTOCOLS.items():
+        assert split.name == name
+        assert split.leaks
+        assert split.rule.told
+    assert "random_state=101" in PROTOCOLS["baved-random-2021"].rule.told
+
+
+@pytest.mark.skipif("LAYERPROBE_BAVED" not in os.environ, reason="needs BAVED")
+def test_baved():
+    clips = baved(Path(os.environ["LAYERPROBE_BAVED"])).clips
+    speaker = {clip.id: clip.speaker for clip in clips}
+    for name in ("baved-speaker-5", "baved-random-2021"):
+        assert check(name, clips) == []
+        assert check(name, clips[1:])
+    folds = assign("baved-speaker-5", clips)
+    assert [len(test) for _, test in folds] == [386, 387, 386, 388, 388]
+    (train, test), *rest = assign("baved-random-2021", clips)
+    assert not rest
+    assert (len(train), len(test)) == (1548, 387)
+    assert {speaker[id] for id in test} <= {speaker[id] for id in train}
+    assert digest(folds) == "27c95e67e124b438"
+    assert digest([(train, test)]) == "1f329d2698994959"

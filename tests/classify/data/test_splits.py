@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from layerprobe.cache.common.errors import InputError
+from layerprobe.classify.data.dataset import Dataset
+from layerprobe.classify.data.splits import OuterFold, outer_folds, shared_speakers
+from tests.studies import made_data
+
+
+def nested(data: Dataset, split: str = "speaker", **changes: int) -> list[OuterFold]:
+    options = {"folds": 4, "inner_folds": 3, "seed": 0, **changes}
+    return outer_folds(data, split=split, **options)
+
+
+def check(data: Dataset, folds: list[OuterFold]) -> None:
+    """Nested folds are partitions, and every training part holds every class."""
+    tested = np.concatenate([fold.outer.test for fold in folds])
+    assert sorted(tested) == list(range(len(data)))
+    for fold in folds:
+        assert sorted([*fold.outer.train, *fold.outer.test]) == list(range(len(data)))
+        inner_tested = np.concatenate([inner.test for inner in fold.inner])
+        assert sorted(inner_tested) == sorted(fold.outer.train)
+        for inner in fold.inner:
+            assert sorted([*inner.train, *inner.test]) == sorted(fold.outer.train)
+            assert set(data.y[inner.train]) == set(data.y)
+
+
+@given(
+    shares=st.lists(st.integers(4, 40), min_size=6, max_size=20),
+    classes=st.integers(2, 4),
+    folds=st.integers(2, 4),
+    seed=st.integers(0, 20),
+)
+def test_speakers_are_disjoint_at_both_levels(shares: list[int], classes: int, folds: int, seed: int) -> None:
+    data = made_data(shares=shares, classes=classes, seed=seed)
+    try:
+        found = nested(data, folds=folds, inner_folds=2, seed=seed)
+    except InputError:
+        return  # too few speakers are left for the inner folds, or some class has none
+    check(data, found)
+    assert data.speakers is not None
+    for fold in found:
+        assert not set(data.speakers[fold.outer.train]) & set(data.speakers[fold.outer.test])
+        for inner in fold.inner:
+            assert not set(data.speakers[inner.train]) & set(data.speakers[inner.test])
+    assert shared_speakers(data, found) == 0
+
+
+def test_random_folds_are_stratified_and_told_to_leak() -> None:
+    data = made_data(clips=120, speakers=4)
+    folds = nested(data, "random")
+    check(data, folds)
+    for fold in folds:
+        assert np.ptp(np.bincount(data.y[fold.outer.test])) <= 1
+    assert shared_speakers(data, folds) == 1.0
+
+
+def test_random_folds_need_no_speakers() -> None:
+    data = replace(made_data(), speakers=None, speaker_names=())
+    check(data, nested(data, "random"))
+    assert shared_speakers(data, nested(data, "random")) is None
+
+
+def test_leave_one_speaker_out_has_a_fold_for_each_speaker() -> None:
+    data = made_data(shares=[30, 3, 20, 9, 10])
+    folds = nested(data, "loso")
+    check(data, folds)
+    assert [len(fold.outer.test) for fold in folds] == [30, 3, 20, 9, 10]
+
+
+def test_the_tables_own_split_with_and_without_validation() -> None:
+    data = made_data(clips=96, speakers=8)
+    assert data.speakers is not None
+    names = np.array(["train", "train", "train", "train", "dev", "dev", "test", "test"])
+    (fold,) = nested(replace(data, parts=tuple(names[data.speakers])), "column")
+    assert set(data.speakers[fold.outer.test]) == {6, 7}
+    (inner,) = fold.inner
+    assert set(data.speakers[inner.train]) == {0, 1, 2, 3}
+    assert set(data.speakers[inner.test]) == {4, 5}
+    names[names == "dev"] = "train"
+    (fold,) = nested(replace(data, parts=tuple(names[data.speakers])), "column")
+    assert len(fold.inner) == 3
+    for inner in fold.inner:
+        assert not set(data.speakers[inner.train]) & set(data.speakers[inner.test])
+
+
+def test_the_seed_decides_and_nothing_else() -> None:
+    data = made_data(speakers=20)
+    first, again, other = nested(data), nested(data), nested(data, seed=1)
+    for one, two in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one.outer.test, two.outer.test)
+    assert any(
+        one.outer.test.tolist() != two.outer.test.tolist() for one, two in zip(first, other, strict=True)
+    )
+
+
+def test_folds_stay_the_same_over_versions() -> None:
+    data = made_data(shares=[7, 9, 30, 5, 12, 11, 6, 8])
+    assert data.speakers is not None
+    held = [sorted(set(data.speakers[fold.outer.test].tolist())) for fold in nested(data)]
+    assert held == [[2], [0, 4], [3, 5, 6], [1, 7]]
+
+
+@pytest.mark.parametrize(
+    ("data", "split", "changes", "message"),
+    [
+        (made_data(speakers=3), "speaker", {"folds": 4},
+         "--folds 4, but there are 3 speakers.*3 folds or fewer"),
+        (made_data(speakers=1), "speaker", {}, "is only 1 speaker.*--split random"),
+        (made_data(speakers=1), "loso", {}, "only 1 speaker"),
+        (made_data(speakers=4), "speaker", {"inner_folds": 4}, "--inner-folds 4, but there are 3 speakers"),
+        (replace(made_data(), speakers=None), "speaker", {}, "names no speakers.*--split random"),
+        (replace(made_data(), y=np.r_[2, [0, 1] * 59, 0]), "random", {}, "class 'c' has too few clips .1."),
+        (replace(made_data(), y=np.r_[[2] * 9, [0, 1] * 55, 0]), "speaker", {},
+         "class 'c' has too few speakers .9 clips of 1 speaker: s0. for 4 folds.*--split random"),
+        (made_data(), "column", {}, "no clip's split is 'train'"),
+        (replace(made_data(), parts=("train", "exam") * 60), "column", {}, "'exam' is not known"),
+        (replace(made_data(), parts=("train", "test", "") * 40), "column", {}, "c2 has no split"),
+        (replace(made_data(), parts=("train",) * 120), "column", {}, "'test'"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_split_is_told_in_one_line(
+    data: Dataset, split: str, changes: dict[str, int], message: str
+) -> None:
+    with pytest.raises(InputError, match=message) as told:
+        nested(data, split, **changes)
+    assert "\n" not in str(told.value)

@@ -1,0 +1,212 @@
+"""The classifier that is fine-tuned: padding never enters, and what is frozen stays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from layerprobe.classify.finetune.config import FinetuneConfig
+from layerprobe.classify.finetune.data import Item, collate
+from layerprobe.classify.finetune.model import SpeechClassifier, masked_mean
+from layerprobe.embed.models.sources import find_model
+from tests.run import tone
+from tests.tiny import FAMILIES, save_batch_normed, save_tiny
+
+STILL: dict[str, Any] = dict.fromkeys(
+    ("layerdrop", "hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout"), 0.0
+)
+SECONDS = (1.3, 0.4, 0.9)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    made: dict[str, Any] = {}
+
+    def folder(family: str, **changes: Any):
+        name = f"{family}-{sorted(changes.items())}"
+        if name not in made:
+            place = tmp_path_factory.mktemp("model") / "m"
+            made[name] = save_tiny(place, family, **{**STILL, **changes})
+        return made[name]
+
+    return folder
+
+
+def classifier(folder: Any, **changes: Any) -> SpeechClassifier:
+    config = FinetuneConfig(**{"dropout": 0.0, **changes})
+    return SpeechClassifier(find_model(str(folder)), config, classes=3)
+
+
+def batch(*seconds: float) -> dict[str, torch.Tensor]:
+    waves = [torch.from_numpy(tone(length, seed=number)) for number, length in enumerate(seconds)]
+    return collate([Item(wave=w, label=i % 3, weight=1.0, clip=i) for i, w in enumerate(waves)])
+
+
+def alone(whole: dict[str, torch.Tensor], row: int) -> tuple[torch.Tensor, torch.Tensor]:
+    length = whole["lengths"][row : row + 1]
+    return whole["waves"][row : row + 1, : int(length)], length
+
+
+def gradients(model: SpeechClassifier) -> dict[str, torch.Tensor]:
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+def largest_apart(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
+    assert one.keys() == other.keys()
+    whole = max(float(g.abs().max()) for g in one.values())
+    return max(float((one[name] - other[name]).abs().max()) for name in one) / whole
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["last", "weighted"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_padded_batch_gives_each_clip_the_logits_and_gradients_it_has_alone(folders, family, weighted):
+    model = classifier(folders(family), freeze="none", weighted_layers=weighted).train()
+    whole = batch(*SECONDS)
+    together = model(whole["waves"], whole["lengths"])["logits"]
+    each = torch.cat([model(*alone(whole, row))["logits"] for row in range(len(SECONDS))])
+    torch.testing.assert_close(together, each, rtol=1e-4, atol=1e-5)
+
+    torch.nn.functional.cross_entropy(together, whole["labels"], reduction="sum").backward()
+    of_batch = gradients(model)
+    model.zero_grad()
+    torch.nn.functional.cross_entropy(each, whole["labels"], reduction="sum").backward()
+    assert largest_apart(gradients(model), of_batch) < 1e-4
+    assert any(name.startswith("backbone.feature_extractor") for name in of_batch)
+
+
+def test_a_batch_norm_in_front_of_the_blocks_takes_no_padding_in(tmp_path):
+    model = classifier(save_batch_normed(tmp_path / "m", **STILL), freeze="none").train()
+    whole = batch(*SECONDS)
+    together = model(whole["waves"], whole["lengths"])["logits"]
+    each = torch.cat([model(*alone(whole, row))["logits"] for row in range(len(SECONDS))])
+    torch.testing.assert_close(together, each, rtol=1e-4, atol=1e-5)
+
+
+def test_without_the_exact_norm_padding_would_be_heard(folders, monkeypatch):
+    """The test above can fail: what it checks is not true of the model as it comes."""
+    model = classifier(folders("hubert-group")).eval()
+    whole = batch(*SECONDS)
+    with torch.no_grad():
+        right = model(whole["waves"], whole["lengths"])["logits"]
+        model._exact.set(None, None)
+        monkeypatch.setattr(model._exact, "set", lambda lengths, frames: None)
+        wrong = model(whole["waves"], whole["lengths"])["logits"]
+    assert float((right - wrong).abs().max()) > 1e-3
+
+
+@pytest.mark.parametrize("family", ["hubert-group", "wavlm-layer", "data2vec"])
+def test_gradient_checkpointing_changes_no_gradient(folders, family):
+    whole = batch(*SECONDS)
+    found = []
+    for checkpointing in (False, True):
+        model = classifier(
+            folders(family), freeze="none", weighted_layers=True, gradient_checkpointing=checkpointing
+        ).train()
+        logits = model(whole["waves"], whole["lengths"])["logits"]
+        torch.nn.functional.cross_entropy(logits, whole["labels"]).backward()
+        found.append(gradients(model))
+    assert largest_apart(*found) < 1e-5
+
+
+def test_the_front_end_is_frozen_unless_asked_otherwise(folders):
+    model = classifier(folders("hubert-group")).train()
+    whole = batch(*SECONDS)
+    model(whole["waves"], whole["lengths"])["logits"].sum().backward()
+    trained = gradients(model)
+    assert not any(name.startswith("backbone.feature_extractor") for name in trained)
+    assert any(name.startswith("backbone.feature_projection") for name in trained)
+    assert any(name.startswith("backbone.encoder.layers.0") for name in trained)
+    assert (
+        classifier(folders("hubert-group"), freeze="none").trained_parameters() > model.trained_parameters()
+    )
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_adapter_is_trained_and_nothing_else_of_the_model(folders, family):
+    model = classifier(folders(family), lora=2).train()
+    whole = batch(*SECONDS)
+    model(whole["waves"], whole["lengths"])["logits"].square().sum().backward()
+    trained = gradients(model)
+    adapters = {name for name in trained if name.startswith("backbone.")}
+    assert adapters
+    assert all("lora_" in name for name in adapters)
+    # The second matrix starts at zero, so the first has no gradient yet; the second must have one.
+    assert all(float(trained[name].abs().max()) > 0 for name in adapters if "lora_B" in name)
+    assert {name for name in trained if not name.startswith("backbone.")} == {"head.1.weight", "head.1.bias"}
+    assert model.trained_parameters() == sum(g.numel() for g in trained.values())
+
+
+@pytest.mark.parametrize("family", ["wav2vec2-group", "wav2vec2-layer"])
+def test_weighted_layers_are_the_softmax_sum_of_all_layers_by_their_numbers(folders, family):
+    model = classifier(folders(family), weighted_layers=True).eval()
+    assert model.names == ("0", "1", "2", "3", "final")[: 5 if family.endswith("layer") else 4]
+    assert model.weights is not None
+    with torch.no_grad():
+        model.weights.copy_(torch.arange(len(model.names)).float())
+        wave, length = alone(batch(1.0), 0)
+        given = model.backbone(wave, output_hidden_states=True)
+        layers = list(given.hidden_states[: 3 + 1])
+        if "final" in model.names:
+            layers.append(given.last_hidden_state)
+        share = torch.arange(len(layers)).float().softmax(0)
+        pooled = sum(s * layer.mean(1) for s, layer in zip(share, layers, strict=True))
+        torch.testing.assert_close(model(wave, length)["logits"], model.head(pooled), rtol=1e-4, atol=1e-5)
+
+
+def test_a_layer_that_layerdrop_skips_gives_what_entered_it(folders):
+    model = classifier(folders("hubert-group", layerdrop=1.0), weighted_layers=True).train()
+    model.backbone.config.layerdrop = 1.0
+    wave, length = alone(batch(1.0), 0)
+    seen: list[torch.Tensor] = []
+    model.backbone.encoder.dropout.register_forward_hook(lambda _m, _i, output: seen.append(output))
+    logits = model(wave, length)["logits"]
+    torch.testing.assert_close(logits, model.head(seen[0].mean(1)))
+
+
+def test_frames_beyond_a_clip_are_never_read():
+    states = torch.randn(2, 5, 3)
+    states[1, 2:] = float("nan")
+    pooled = masked_mean(states, torch.tensor([5, 2]))
+    torch.testing.assert_close(pooled, torch.stack([states[0].mean(0), states[1, :2].mean(0)]))
+
+
+@pytest.mark.parametrize(("head", "parts"), [("linear", 2), ("mlp", 5)])
+def test_heads(folders, head, parts):
+    model = classifier(folders("hubert-group"), head=head, dropout=0.25)
+    layers = list(model.head)
+    assert len(layers) == parts
+    assert {layer.p for layer in layers if isinstance(layer, torch.nn.Dropout)} == {0.25}
+    assert layers[-1].out_features == 3
+    assert any(isinstance(layer, torch.nn.Tanh) for layer in layers) == (head == "mlp")
+
+
+def test_masking_follows_the_configuration_and_can_be_switched_off(folders):
+    folder = folders("hubert-group", mask_time_prob=0.3, mask_time_length=5)
+    whole = batch(1.0, 1.0)
+
+    def differs(**changes: Any) -> bool:
+        model = classifier(folder, **changes).train()
+        one, other = (model(whole["waves"], whole["lengths"])["logits"] for _ in range(2))
+        return not torch.equal(one, other)
+
+    assert differs()
+    assert not differs(spec_augment=False)
+
+
+def test_clips_shorter_than_a_masked_span_are_not_masked(folders):
+    model = classifier(folders("hubert-group", mask_time_prob=0.3, mask_time_length=10)).train()
+    short = batch(0.1, 0.08)
+    assert torch.isfinite(model(short["waves"], short["lengths"])["logits"]).all()
+    assert model.backbone.config.apply_spec_augment
+
+
+def test_the_seed_decides_the_head():
+    source = find_model("random:hubert-tiny")
+    heads = [
+        SpeechClassifier(source, FinetuneConfig(seed=seed), classes=3).head.state_dict()["1.weight"]
+        for seed in (0, 0, 1)
+    ]
+    assert torch.equal(heads[0], heads[1])
+    assert not torch.equal(heads[0], heads[2])

@@ -1,0 +1,361 @@
+"""Fine-tuning from table to run folder, on a tiny model."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import shutil
+import sys
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+
+from layerprobe.cache.common.errors import InputError
+from layerprobe.classify.finetune import (
+    callbacks as finetune_keeping,
+)
+from layerprobe.classify.finetune import (
+    checkpoints as finetune_checkpoints,
+)
+from layerprobe.classify.finetune import (
+    training as finetune_training,
+)
+from layerprobe.classify.finetune.model import SpeechClassifier
+from layerprobe.classify.finetune.run import finetune
+from layerprobe.classify.runs.compare import compare
+from layerprobe.classify.runs.folder import read_json
+from layerprobe.classify.runs.predictions import read_answers
+from layerprobe.classify.runs.splits_file import read_assignment
+from layerprobe.embed.manifest.clips import read_manifest
+from tests.voices import by_speaker, make_voices, quick
+
+FILES = ("results.csv", "predictions.csv", "summary.json", "splits.json")
+
+
+@pytest.fixture(scope="module")
+def voices(tmp_path_factory):
+    return make_voices(tmp_path_factory.mktemp("voices")).parent
+
+
+def run(voices, out, config=None, *, assignment=None, **given):
+    clips = read_manifest(voices / "clips.csv", must_exist=False)
+    return finetune(
+        clips,
+        assignment or read_assignment(voices / "splits.json", clips),
+        out=out,
+        config=config or quick(),
+        cache=voices / "features",
+        **{"model": str(voices / "tiny"), **given},
+    )
+
+
+@pytest.fixture(scope="module")
+def done(voices, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "ft"
+    return out, run(voices, out, command={"table": "t"})
+
+
+def test_it_learns_unseen_speakers_well_above_chance(tmp_path):
+    table = make_voices(tmp_path, speakers=8, words=4, folds=4)
+    assignment = by_speaker(table, folds=4)[:1]
+    config = quick(epochs=12, freeze="none", patience=0)
+    summary = run(tmp_path, tmp_path / "run", config, assignment=assignment)
+    assert summary["selected"]["uar"]["value"] > 0.5
+    assert summary["chance"] == pytest.approx(1 / 3)
+
+
+def test_the_run_folder_is_what_classify_writes(voices, done):
+    out, summary = done
+    assert summary == read_json(out / "summary.json")
+    selected = summary["selected"]
+    assert {"uar", "accuracy", "macro_f1"} <= selected.keys()
+    assert {"value", "low", "high"} <= selected["uar"].keys()
+    assert (selected["layer"], selected["head"], selected["split"]) == ("all", "linear", "speaker")
+    assert summary["data"]["clips"] == 36
+    told = read_json(out / "run.json")
+    assert told["kind"] == "finetune"
+    assert told["finished"]
+    assert told["command"] == {"table": "t"}
+    cost = told["cost"]
+    assert cost["wall_s"] > 0
+    assert cost["peak_memory_bytes"] > 0
+    assert cost["trained_parameters"] > 1000
+    assert cost["device"] == "cpu"
+    assert cost["device_s"] == cost["wall_s"]
+    with (out / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["fold"] for row in rows] == ["0", "1"]
+    assert {"head", "learning_rate", "epochs", "dropout", "epoch"} == set(json.loads(rows[0]["params"]))
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        [*FILES, "run.json", "curves.csv", "figures", ".lock"]
+    )
+    assert {path.name for path in (out / "figures").iterdir()} == {"curves.svg", "curves.pdf", "curves.png"}
+
+
+def test_every_test_clip_is_predicted_once_on_the_given_folds(voices, done):
+    out, _ = done
+    systems = read_answers(out)
+    assert set(systems) == {"selected", "all/linear"}
+    tested = {
+        id: fold for fold, (_, test) in enumerate(by_speaker(voices / "clips.csv", folds=2)) for id in test
+    }
+    answers = systems["selected"]
+    assert dict(zip(answers.clips.tolist(), answers.folds.tolist(), strict=True)) == tested
+
+
+def test_the_curves_have_every_epoch_and_the_best_is_kept(done):
+    out, summary = done
+    with (out / "curves.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["fold"], float(row["epoch"])) for row in rows] == [("0", 1), ("0", 2), ("1", 1), ("1", 2)]
+    for fold in summary["selected"]["folds"]:
+        scores = [float(row["validation_uar"]) for row in rows if row["fold"] == str(fold["fold"])]
+        assert fold["inner_score"] == pytest.approx(max(scores))
+        assert fold["params"]["epoch"] == 1 + scores.index(max(scores))
+
+
+def test_the_same_seed_gives_the_same_run_and_a_finished_one_is_left_alone(voices, done, tmp_path):
+    out, summary = done
+    assert run(voices, tmp_path / "again") == summary
+    for name in FILES:
+        assert (tmp_path / "again" / name).read_bytes() == (out / name).read_bytes(), name
+    before = (out / "run.json").stat().st_mtime_ns
+    assert run(voices, out) == summary
+    assert (out / "run.json").stat().st_mtime_ns == before
+
+
+def test_compare_sets_two_of_them_side_by_side(voices, done, tmp_path):
+    out, _ = done
+    run(voices, tmp_path / "mlp", quick(head="mlp", validation="none", epochs=1))
+    found = compare([out, tmp_path / "mlp"])
+    assert found.clips == 36
+    assert len(found.pairs) == 1
+    summary = read_json(tmp_path / "mlp" / "summary.json")
+    assert summary["selected"]["head"] == "mlp"
+    assert summary["selected"]["folds"][0]["inner_score"] is None
+    assert "last one kept" in summary["notes"][0]
+
+
+@pytest.mark.parametrize("seconds", [math.inf, 0.0], ids=["by epoch", "by step"])
+def test_a_run_that_is_stopped_anywhere_goes_on_and_ends_the_same(voices, tmp_path, monkeypatch, seconds):
+    monkeypatch.setattr(finetune_keeping, "CHECKPOINT_SECONDS", seconds)
+    config = quick(epochs=3, patience=1)
+    whole = run(voices, tmp_path / "whole", config)
+    steps = 0
+
+    def interrupt(_now):
+        nonlocal steps
+        steps += 1
+        if steps % 4 == 0:
+            raise RuntimeError("killed")
+
+    for _ in range(30):
+        try:
+            summary = run(voices, tmp_path / "cut", config, report=interrupt)
+            break
+        except RuntimeError:
+            continue
+    assert steps > 8
+    assert summary == whole
+    for name in FILES:
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
+def test_patience_ends_a_training_that_gets_no_better(voices, tmp_path):
+    run(voices, tmp_path / "run", quick(epochs=30, learning_rate=1e-9, patience=2))
+    epochs = [line.split(",")[:2] for line in (tmp_path / "run" / "curves.csv").read_text().splitlines()[1:]]
+    assert max(float(epoch) for _, epoch in epochs) < 10
+
+
+def test_a_search_keeps_the_best_trial_and_goes_on_where_it_was(voices, tmp_path):
+    config = quick(trials=2)
+    stopped = tmp_path / "stopped"
+
+    def interrupt(now):
+        if "trial 2" in now.told:
+            raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError):
+        run(voices, stopped, config, report=interrupt)
+    assert (stopped / "work" / "fold-0" / "trial-0" / "fitted.json").is_file()
+    summary = run(voices, stopped, config)
+    whole = run(voices, tmp_path / "whole", config)
+    assert summary == whole
+    assert summary["selected"]["head"] == "searched"
+    with (stopped / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["trials"] for row in rows] == ["2", "2"]
+    assert json.loads(rows[0]["params"])["head"] in ("linear", "mlp")
+
+
+def test_kept_models_hold_the_trained_weights(voices, tmp_path):
+    run(voices, tmp_path / "run", quick(epochs=1, keep_models=True, weighted_layers=True))
+    folder = tmp_path / "run" / "models" / "fold-0"
+    told = read_json(folder / "model.json")
+    assert told["classes"] == ["0", "1", "2"]
+    assert told["weighted_layers"]
+    from safetensors.numpy import load_file
+
+    tensors = load_file(folder / "model.safetensors")
+    assert tensors["weights"].shape == (4,)
+    assert all(np.isfinite(tensor).all() for tensor in tensors.values())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"lora": 2},
+        {"accumulation": 3, "batch_size": 2},
+        {"gradient_checkpointing": True, "freeze": "none"},
+        {"precision": "bf16"},
+        {"workers": 1},
+        {"window": 2.0, "class_weight": "none", "spec_augment": False},
+    ],
+    ids=str,
+)
+def test_ways_of_training(voices, tmp_path, changes):
+    assignment = by_speaker(voices / "clips.csv", folds=2)[:1]
+    summary = run(voices, tmp_path / "run", quick(epochs=1, **changes), assignment=assignment)
+    assert 0 <= summary["selected"]["uar"]["value"] <= 1
+
+
+def test_broken_clips_are_listed_and_left_out(voices, tmp_path):
+    shutil.copytree(voices, tmp_path / "v")
+    first = sorted((tmp_path / "v" / "corpus").rglob("*.wav"))[0]
+    first.write_bytes(b"not sound")
+    summary = run(tmp_path / "v", tmp_path / "run", quick(epochs=1))
+    excluded = summary["data"]["excluded"]
+    assert excluded["count"] == 1
+    (reason,) = excluded["clips"].values()
+    assert reason.startswith("not heard: ")
+    assert summary["data"]["clips"] == 35
+
+
+def test_a_folder_of_another_run_is_refused(voices, done):
+    out, _ = done
+    with pytest.raises(InputError, match="epochs 2 → 5"):
+        run(voices, out, quick(epochs=5))
+
+
+def test_features_that_have_no_weights_are_refused(voices, tmp_path):
+    with pytest.raises(InputError, match="no weights to fine-tune"):
+        run(voices, tmp_path / "run", model="mfcc")
+
+
+def test_fp16_needs_a_gpu(voices, tmp_path):
+    with pytest.raises(InputError, match="fp16"):
+        run(voices, tmp_path / "run", quick(precision="fp16"))
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(
+    voices, tmp_path, monkeypatch
+):
+    out = tmp_path / "run"
+    sound = finetune_training.Windows.__getitem__
+
+    def spoilt(self, index):
+        item = sound(self, index)
+        if (out / "work" / "fold-0" / "trial-0").is_dir() and any(
+            (out / "work" / "fold-0" / "trial-0").glob("checkpoint-*/whole.json")
+        ):
+            item.wave.fill_(float("nan"))
+        return item
+
+    monkeypatch.setattr(finetune_training.Windows, "__getitem__", spoilt)
+    with pytest.raises(InputError) as caught:
+        run(voices, out)
+    told = str(caught.value)
+    assert "the loss is not finite at step" in told
+    assert ".wav" in told
+    assert "fold 1 of 2" in told
+    (kept,) = out.glob("work/fold-0/trial-0/checkpoint-*")
+    assert (kept / "whole.json").is_file()
+    assert f"the last good checkpoint is {kept}" in told
+    assert not read_json(out / "run.json")["finished"]
+    monkeypatch.undo()
+    assert run(voices, out) == run(voices, tmp_path / "whole")
+
+
+def test_a_loss_that_is_not_finite_from_the_start_leaves_no_checkpoint_and_says_so(voices, tmp_path):
+    with pytest.raises(InputError, match=r"loss is not finite at step 2 .*; no checkpoint was made before"):
+        run(voices, tmp_path / "run", quick(learning_rate=1e30, warmup=0.0))
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("full"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_full_memory_is_told_with_what_takes_less(voices, tmp_path, monkeypatch, training, error):
+    sound = SpeechClassifier.forward
+
+    def full(self, *given):
+        if self.training == training and (training or torch.is_inference_mode_enabled()):
+            raise error
+        return sound(self, *given)
+
+    monkeypatch.setattr(SpeechClassifier, "forward", full)
+    with pytest.raises(InputError, match="memory is full at --batch-size 8; give a smaller one"):
+        run(voices, tmp_path / "run", quick(epochs=1))
+
+
+def test_checkpoints_of_another_run_are_refused(voices, tmp_path):
+    def interrupt(now):
+        if "epoch 2" in now.told:
+            raise RuntimeError("killed")
+
+    for name, config in (("one", quick()), ("other", quick(seed=1))):
+        with pytest.raises(RuntimeError):
+            run(voices, tmp_path / name, config, report=interrupt)
+    shutil.rmtree(tmp_path / "one" / "work")
+    shutil.copytree(tmp_path / "other" / "work", tmp_path / "one" / "work")
+    with pytest.raises(InputError, match="checkpoint of another run"):
+        run(voices, tmp_path / "one")
+
+
+def test_a_damaged_checkpoint_is_passed_over(voices, done, tmp_path):
+    def interrupt(now):
+        if "epoch 2" in now.told:
+            raise RuntimeError("killed")
+
+    out = tmp_path / "run"
+    with pytest.raises(RuntimeError):
+        run(voices, out, report=interrupt)
+    (weights,) = out.glob("work/*/*/checkpoint-*/model.safetensors")
+    weights.write_bytes(weights.read_bytes()[:100])
+    assert run(voices, out) == done[1]
+
+
+def test_reports_go_where_they_were_asked_to(voices, tmp_path, monkeypatch):
+    """TensorBoard is not among the dependencies: a writer that notes what it is given stands in for it."""
+    told = []
+
+    class Writer:
+        def __init__(self, log_dir):
+            self.log_dir = log_dir
+
+        def add_scalar(self, name, value, step):
+            told.append((self.log_dir, name))
+
+        def __getattr__(self, name):
+            return lambda *given, **named: None
+
+    integrations = pytest.importorskip("transformers.integrations.integration_utils")
+    monkeypatch.setattr(integrations, "is_tensorboard_available", lambda: True)
+    monkeypatch.setitem(sys.modules, "tensorboard", ModuleType("tensorboard"))
+    monkeypatch.setattr("layerprobe.classify.finetune.run.find_spec", lambda name: name)
+    board = ModuleType("torch.utils.tensorboard")
+    board.SummaryWriter = Writer  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", board)
+    assignment = by_speaker(voices / "clips.csv", folds=2)[:1]
+    run(voices, tmp_path / "run", quick(epochs=1, report_to="tensorboard"), assignment=assignment)
+    assert {"train/loss", "eval/uar"} <= {name for _, name in told}
+    assert {folder for folder, _ in told} == {str(tmp_path / "run" / "tensorboard" / "fold-1-of-1")}
+
+
+def test_a_disk_without_room_for_checkpoints_is_told_before_training(voices, tmp_path, monkeypatch):
+    monkeypatch.setattr(finetune_checkpoints, "free_bytes", lambda folder: 1000)
+    with pytest.raises(InputError, match=r"checkpoints need .* but 1 kB are free"):
+        run(voices, tmp_path / "run")

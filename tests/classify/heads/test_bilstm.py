@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.store.feature_store import FeatureStore
+from layerprobe.classify.config import StudyConfig, TrustConfig
+from layerprobe.classify.controls import learning_curve as economy
+from layerprobe.classify.controls import shuffled_labels as shuffled
+from layerprobe.classify.controls.evaluation import put_beside
+from layerprobe.classify.heads import bilstm
+from layerprobe.classify.heads import bilstm_torch as recurrent
+from layerprobe.classify.heads.bilstm import BILSTM, held_out
+from layerprobe.classify.runs.compare import compare
+from layerprobe.classify.runs.folder import SUMMARY, read_json
+from layerprobe.classify.scores.results import Outcome
+from layerprobe.classify.search import study
+from layerprobe.classify.search.jobs import Unit, run_unit
+from layerprobe.classify.search.nested import TrialDone
+from layerprobe.classify.search.study import plan_of, run_study
+from layerprobe.embed.manifest.clips import Clip
+from tests.studies import made_clips, made_frames, made_store
+
+CONFIG = StudyConfig(heads=("bilstm",), folds=2, inner_folds=2, trials=1, jobs=1, scalings=("standard",))
+SAME = ("splits.json", "results.csv", "predictions.csv", "summary.json", "figures/layers.svg")
+
+
+@contextmanager
+def shrunk() -> Iterator[None]:
+    """Few units and few rounds: enough for what is planted."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recurrent, "ROUNDS", 12)
+        patch.setattr(bilstm, "HIDDEN", [8])
+        patch.setitem(BILSTM.start, "hidden", 8)
+        patch.setitem(BILSTM.start, "rate", 1e-2)
+        yield
+
+
+def shrunk_unit(unit: Unit) -> Iterator[TrialDone | Outcome]:
+    """What a process runs that knows nothing of this one's patches."""
+    with shrunk():
+        yield from run_unit(unit)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small() -> Iterator[None]:
+    with shrunk():
+        yield
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Clip], FeatureStore]:
+    folder = tmp_path_factory.mktemp("bilstm")
+    clips = made_clips(folder / "corpus", speakers=8, each=6, classes=2)
+    return clips, made_frames(folder / "cache", clips)
+
+
+@pytest.fixture(scope="module")
+def whole(corpus: tuple[list[Clip], FeatureStore], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run_study(*corpus, tmp_path_factory.mktemp("whole") / "run", CONFIG)
+
+
+def test_speakers_that_decide_when_to_stop_are_not_trained_on() -> None:
+    speakers, y = np.repeat(np.arange(10), 6), np.tile([0, 1, 2], 20)
+    held = held_out(y, speakers, seed=0)
+    assert not set(speakers[held]) & set(speakers[~held])
+    assert len(set(speakers[held])) == 2
+    assert set(y[held]) == set(y[~held]) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("speakers", [None, np.zeros(30, int), np.repeat([0, 1], 15)])
+def test_no_class_is_lost_to_training_by_setting_speakers_aside(speakers: np.ndarray | None) -> None:
+    y = np.repeat([0, 1], 15)  # with two speakers, each has a class of their own
+    held = held_out(y, speakers, seed=0)
+    assert held.sum() == 6
+    assert set(y[~held]) == {0, 1}
+
+
+def test_a_study_finds_what_pooled_statistics_do_not_show(
+    whole: Path, corpus: tuple[list[Clip], FeatureStore], tmp_path: Path
+) -> None:
+    summary = read_json(whole / SUMMARY)
+    assert summary["selected"]["uar"]["value"] > 0.8
+    assert [(entry["layer"], entry["head"]) for entry in summary["layers"]] == [("0", "bilstm")]
+    clips, _ = corpus
+    pooled = made_store(tmp_path / "cache", clips, signal=0.0)  # as statistics of these frames would be
+    config = replace(CONFIG, heads=("logreg",))
+    run = run_study(clips, pooled, tmp_path / "run", config)
+    assert read_json(run / SUMMARY)["selected"]["uar"]["value"] < 0.7
+    found = compare([whole, run])
+    assert [entry.system for entry in found.entries] == ["selected", "selected"]
+    (pair,) = found.pairs
+    assert pair.difference.low > 0  # the frames' run is better, on the same clips
+    model = recurrent.BiLstm(corpus[1].extraction.width("0"), 2, hidden=8, dropout=0.0, pooling="mean")
+    assert found.bills[0].trained_parameters == sum(p.numel() for p in model.parameters())
+
+
+def test_every_control_is_made_on_frames(
+    whole: Path, corpus: tuple[list[Clip], FeatureStore], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Probes read means over frames, in which nothing was planted."""
+    monkeypatch.setattr(shuffled, "SHUFFLES", 2)
+    monkeypatch.setattr(economy, "SHARES", (1.0,))
+    out = shutil.copytree(whole, tmp_path / "run")
+    plan = plan_of(corpus[0], corpus[1], CONFIG)
+    put_beside(out, plan, corpus[0], TrustConfig(audit=False, controls="full"))
+    controls = read_json(out / SUMMARY)["controls"]
+    assert controls["shuffled"]["selectivity"]["value"] > 0.1
+    assert controls["probes"]["statistic"] == "mean"
+    label = next(target for target in controls["probes"]["targets"] if target["target"] == "emotion")
+    assert label["layers"][0]["uar"]["value"] < 0.75
+    assert controls["economy"]["points"][-1]["uar"]["value"] > 0.75
+
+
+def test_processes_do_not_change_the_files(
+    whole: Path,
+    corpus: tuple[list[Clip], FeatureStore],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(study, "run_unit", shrunk_unit)
+    out = run_study(*corpus, tmp_path / "two", replace(CONFIG, jobs=2))
+    for name in SAME:
+        assert (out / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+def test_the_control_that_looks_at_nothing_runs_beside_it(
+    corpus: tuple[list[Clip], FeatureStore], tmp_path: Path
+) -> None:
+    out = run_study(*corpus, tmp_path / "run", replace(CONFIG, heads=("majority",)))
+    assert read_json(out / SUMMARY)["selected"]["uar"]["value"] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("heads", [("svm",), ("bilstm", "logreg"), ("bilstm",)])
+def test_heads_and_stores_that_do_not_fit_are_told_in_one_line(
+    heads: tuple[str, ...], corpus: tuple[list[Clip], FeatureStore], tmp_path: Path
+) -> None:
+    clips, store = corpus
+    told = {
+        ("svm",): "keeps every frame, and svm read statistics.*or give --heads bilstm",
+        ("bilstm", "logreg"): "bilstm reads every frame, logreg statistics over frames; search them in two",
+        ("bilstm",): "keeps statistics over frames.*embed TABLE --model tiny .*--frames",
+    }[heads]
+    if heads == ("bilstm",):
+        store = made_store(tmp_path / "pooled", clips)
+    with pytest.raises(InputError, match=told) as error:
+        run_study(clips, store, tmp_path / "run", replace(CONFIG, heads=heads))
+    assert "\n" not in str(error.value)

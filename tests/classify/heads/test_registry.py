@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from sklearn.svm import SVC
+
+from benchmarks.plain import EXACT, Plain, power, preparation
+from layerprobe.classify.features.lru_cache import Kept
+from layerprobe.classify.features.shared import Prep, Shared
+from layerprobe.classify.heads.registry import HEADS
+from layerprobe.classify.heads.svm import decision, kernel
+from tests.studies import made_shared
+
+LOGREG: list[dict[str, Any]] = [
+    {"C": C, "class_weight": weight} for C in (0.03, 1.0, 30.0) for weight in ("none", "balanced")
+]
+SVM: list[dict[str, Any]] = [
+    {"kernel": "rbf", "C": 3.0, "gamma": 1.0, "class_weight": "none"},
+    {"kernel": "rbf", "C": 50.0, "gamma": 0.2, "class_weight": "balanced"},
+    {"kernel": "linear", "C": 3.0, "class_weight": "balanced"},
+    {"kernel": "linear", "C": 0.1, "class_weight": "none"},
+]
+XGBOOST: list[dict[str, Any]] = [
+    {"rounds": 30, "max_depth": 3, "learning_rate": 0.3, "subsample": 0.8, "class_weight": "none"},
+    {"rounds": 60, "max_depth": 2, "learning_rate": 0.1, "colsample_bytree": 0.5, "class_weight": "balanced"},
+]
+CASES = {"logreg": LOGREG, "svm": SVM, "xgboost": XGBOOST}
+PREPS = [
+    Prep("mean+std", "standard"),
+    Prep("std", "l2"),
+    Prep("mean", "none"),
+    Prep("mean+std", "standard", 5),
+    Prep("mean", "l2", 4),
+]
+SHAPES = [
+    (900, 12, 3),
+    (600, 210, 4),
+    (900, 10, 2),
+]  # rows, columns of a statistic, classes; the second is wide
+
+
+@pytest.mark.parametrize("head", CASES)
+def test_shared_work_predicts_what_a_plain_pipeline_predicts(head: str) -> None:
+    agree = []
+    name, _ = HEADS[head].path
+    for rows, width, classes in SHAPES:
+        shared, X, y = made_shared(rows=rows, width=width, classes=classes)
+        train, test = X[shared.train].astype(np.float64), X[shared.test].astype(np.float64)
+        for prep in PREPS:
+            steps = preparation(prep, stats=("mean", "std"), width=width)
+            length = power(steps, train)
+            for params in CASES[head]:
+                own = {key: value for key, value in params.items() if key != name}
+                path = name, (params.get(name, 1.0),)
+                plain = Plain(head=head, steps=steps, params=own, power=length, seed=0, tolerance=EXACT)
+                (expected,) = plain.predict(path, train, y[shared.train], test)
+                (scores,) = HEADS[head].fit(shared, prep, own, path[1], 0)
+                agree.append(scores.argmax(1) == expected)
+    assert np.concatenate(agree).mean() >= 0.999
+
+
+@pytest.mark.parametrize("head", ["logreg", "xgboost"])
+def test_a_path_gives_what_single_fits_give(head: str) -> None:
+    shared, _, _ = made_shared(rows=300)
+    (name, values), prep = HEADS[head].path, Prep("mean+std", "standard")
+    params = dict(HEADS[head].start)
+    together = HEADS[head].fit(shared, prep, params, values, 0)
+    for value, scores in zip(values, together, strict=True):
+        (alone,) = HEADS[head].fit(shared, prep, params, [value], 0)
+        assert (scores.argmax(1) == alone.argmax(1)).mean() >= 0.99, (name, value)
+
+
+def test_a_path_may_be_given_in_any_order() -> None:
+    shared, _, _ = made_shared()
+    prep, fit = Prep("mean", "standard"), HEADS["logreg"].fit
+    rising = fit(shared, prep, {"class_weight": "none"}, [0.1, 10.0], 0)
+    falling = fit(shared, prep, {"class_weight": "none"}, [10.0, 0.1], 0)
+    np.testing.assert_array_equal(rising[0], falling[1])
+
+
+@pytest.mark.parametrize("classes", [2, 3, 6])
+def test_scores_of_an_svm_are_scikit_learns(classes: int) -> None:
+    shared, _, _ = made_shared(rows=300, classes=classes)
+    own, other = kernel(shared, Prep("mean", "standard"), {"kernel": "rbf", "gamma": 0.7})
+    svc = SVC(kernel="precomputed", C=2.0).fit(own, shared.y)
+    expected = svc.decision_function(other)
+    for rows, close in ((other, 1e-4), (other.astype(np.float64), 1e-9)):
+        found = decision(svc, rows)
+        np.testing.assert_allclose(found[:, 1] if classes == 2 else found, expected, atol=close)
+    np.testing.assert_array_equal(found.argmax(1), expected > 0 if classes == 2 else expected.argmax(1))
+
+
+@pytest.mark.parametrize("name", ["rbf", "linear"])
+def test_nystroem_comes_close_to_the_whole_kernel(name: str) -> None:
+    exact, _, y = made_shared(rows=900, signal=1.5)
+    near = Shared(
+        exact.layers,
+        y,
+        train=exact.train,
+        test=exact.test,
+        classes=3,
+        kept=Kept(1 << 30),
+        anchors=np.arange(0, len(exact.train), 2),
+    )
+    params = {"kernel": name, "C": 3.0, "gamma": 0.5, "class_weight": "balanced"}
+    prep = Prep("mean+std", "standard")
+    truth = y[exact.test]
+    whole, approximate = (
+        (HEADS["svm"].fit(shared, prep, params, [1.0], 0)[0].argmax(1) == truth).mean()
+        for shared in (exact, near)
+    )
+    assert whole > 0.6
+    assert abs(whole - approximate) < 0.03
+
+
+def test_majority_scores_by_frequency() -> None:
+    shared, _, _ = made_shared(rows=100, classes=2)
+    shared.y = np.array([0] * 50 + [1] * 16)
+    (scores,) = HEADS["majority"].fit(shared, Prep("mean", "none"), {}, [1.0], 0)
+    assert scores.shape == (len(shared.test), 2)
+    np.testing.assert_allclose(np.exp(scores[0]), [50 / 66, 16 / 66])
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_the_first_trial_lies_in_the_space(head: str) -> None:
+    drawn = optuna.trial.FixedTrial(dict(HEADS[head].start))
+    assert HEADS[head].space(drawn) == dict(HEADS[head].start)

@@ -1,0 +1,155 @@
+"""The bill: totals, what is not known, prices, the break-even, the figure, the command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from layerprobe.cache.common.errors import InputError
+from layerprobe.classify.runs.compare import compare
+from layerprobe.classify.runs.cost_figure import draw_bill
+from layerprobe.classify.runs.cost_table import Prices, bill_of, break_even
+from layerprobe.classify.runs.folder import write_csv
+from tests.classify.runs.test_compare import guesses, write_run
+from tests.run import cli, refused
+
+GB = 10**9
+SEARCH: dict[str, Any] = {
+    "wall_s": 600.0,
+    "device": "cpu",
+    "device_s": 600.0,
+    "peak_memory_bytes": 2 * GB,
+    "peak_device_bytes": None,
+}
+EXTRACTION: dict[str, Any] = {
+    **SEARCH,
+    "wall_s": 200.0,
+    "device": "H200",
+    "device_s": 100.0,
+    "peak_device_bytes": 5 * GB,
+    "energy_j": 7200.0,
+}
+HEADS: dict[str, Any] = {
+    "kind": "classify",
+    "cost": {**SEARCH, "trained_parameters": 300, "energy_j": None, "extraction": EXTRACTION},
+}
+TUNED: dict[str, Any] = {
+    "kind": "finetune",
+    "cost": {
+        "wall_s": 7200.0,
+        "device": "H200",
+        "device_s": 7200.0,
+        "peak_memory_bytes": 4 * GB,
+        "peak_device_bytes": 60 * GB,
+        "trained_parameters": 90_000_000,
+        "energy_j": 3_600_000.0,
+    },
+}
+
+
+def told(run: Path, more: dict[str, Any], *, trials: int | None = None) -> Path:
+    """Add to a run's record what it took, and to its results how many trials it made."""
+    record = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**record, **more}))
+    if trials is not None:
+        write_csv(run / "results.csv", ("fold", "trials"), [(0, trials - 1), (1, 1)])
+    return run
+
+
+@pytest.fixture
+def runs(tmp_path) -> list[Path]:
+    heads = told(write_run(tmp_path / "heads", guesses(0.7, seed=1)), HEADS, trials=300)
+    return [heads, told(write_run(tmp_path / "tuned", guesses(0.75, seed=2)), TUNED, trials=0)]
+
+
+def test_a_run_of_heads_pays_for_its_search_and_its_extraction():
+    bill = bill_of(HEADS, Prices(gpu_hour=3.6, cpu_hour=0.36))
+    assert (bill.own_s, bill.extraction_s, bill.wall_s) == (600, 200, 800)
+    assert (bill.device, bill.device_s) == ("H200 + cpu", 100)
+    assert (bill.peak_memory_bytes, bill.peak_device_bytes) == (2 * GB, 5 * GB)
+    assert (bill.trained_parameters, bill.energy_j) == (300, 7200)
+    assert bill.euros == pytest.approx(100 * 0.001 + 600 * 0.0001)
+
+
+def test_a_fine_tuning_needs_no_extraction():
+    bill = bill_of(TUNED, Prices(gpu_hour=3.6))
+    assert (bill.own_s, bill.extraction_s, bill.wall_s, bill.device_s) == (7200, 0, 7200, 7200)
+    assert (bill.energy_j, bill.euros) == (3_600_000, pytest.approx(7.2))
+
+
+def test_what_is_not_known_is_none_and_never_nothing():
+    cost = {**HEADS["cost"], "extraction": None}
+    bill = bill_of({**HEADS, "cost": cost}, Prices(gpu_hour=1.0, cpu_hour=1.0))
+    assert (bill.own_s, bill.extraction_s, bill.wall_s, bill.euros) == (600, None, None, None)
+    silent = bill_of({**TUNED, "cost": {**TUNED["cost"], "energy_j": None}}, Prices())
+    assert (silent.energy_j, silent.euros) == (None, None)
+    early = bill_of(
+        {"kind": "classify", "seconds": {"search": 9.0}, "peak_memory": {"main": 5, "worker": 7}}, Prices()
+    )
+    assert (early.own_s, early.extraction_s, early.peak_memory_bytes, early.device) == (9, None, 7, None)
+    nothing = bill_of({"kind": "classify"}, Prices())
+    assert (nothing.own_s, nothing.wall_s, nothing.euros) == (None, None, None)
+
+
+def test_how_many_trials_a_fine_tuning_pays_for(runs):
+    bills = [(run, bill_of(json.loads((run / "run.json").read_text()), Prices())) for run in runs]
+    (even,) = break_even(bills)
+    assert (even.made, even.seconds_per_trial) == (300, 2.0)
+    assert even.trials == (7200 - 200) / 2
+    assert even.times == 7200 / 800
+    assert even.extraction_known
+    assert break_even(bills[:1]) == []
+
+
+def test_runs_of_before_there_were_bills_still_compare(tmp_path):
+    a, b = (write_run(tmp_path / name, guesses(0.7, seed=s)) for s, name in enumerate("ab"))
+    found = compare([a, b])
+    assert [bill.wall_s for bill in found.bills] == [None, None]
+    assert (found.break_even, found.notes) == ((), ())
+    with pytest.raises(InputError, match="fewer than two of the runs tell what they took"):
+        draw_bill(found, tmp_path / "bill.svg")
+
+
+def test_what_to_keep_in_mind(runs):
+    found = compare(runs, prices=Prices(gpu_hour=2.0))
+    assert any("--euros-per-cpu-hour" in note for note in found.notes)
+    told(runs[0], {"cost": {**HEADS["cost"], "extraction": None}, "hardware": {"cores": 2}})
+    told(runs[1], {"hardware": {"cores": 16}})
+    notes = "; ".join(compare(runs).notes)
+    assert "what the extraction took is not known for" in notes
+    assert "different machines" in notes
+
+
+@pytest.mark.parametrize("prices", [Prices(), Prices(gpu_hour=3.0, cpu_hour=0.3)])
+def test_the_figure_names_runs_and_its_axis(runs, tmp_path, prices):
+    text = draw_bill(compare(runs, prices=prices), tmp_path / "bill.svg").read_text()
+    assert text.lstrip().startswith("<?xml")
+    assert draw_bill(compare(runs, prices=prices), tmp_path / "again.svg").read_text() == text
+    with pytest.raises(InputError, match=r"--figure .*bill\.txt; end the name in \.svg"):
+        draw_bill(compare(runs), tmp_path / "bill.txt")
+
+
+def test_the_command_prints_the_bill(runs, tmp_path):
+    prices = ("--euros-per-hour", 3.6, "--euros-per-cpu-hour", 0.36)
+    done = cli("compare", *runs, *prices, "--figure", tmp_path / "bill.png")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "bill.png").read_bytes()[:4] == b"\x89PNG"
+    for words in (
+        "the bill",
+        "2:00:00",
+        "0:03:20",
+        "90,000,000",
+        "1000.0 Wh",
+        "7.20",
+        "3,500 trials of the heads",
+    ):
+        assert words in done.stdout, words
+    found = json.loads(cli("compare", *runs, *prices, "--json").stdout)
+    assert found["bills"][1]["euros"] == pytest.approx(7.2)
+    assert found["break_even"][0]["trials"] == 3500
+    cheap = cli("compare", *runs, "--euros-per-hour", 0.1, "--euros-per-cpu-hour", 0.1).stdout
+    assert "0.019" in cheap  # not 0.02
+    assert "--euros-per-hour -1" in refused(cli("compare", *runs, "--euros-per-hour", -1))

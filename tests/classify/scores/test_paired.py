@@ -1,0 +1,138 @@
+"""Paired tests against textbook tables, values by hand and independent definitions."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binomtest, ttest_1samp
+
+from layerprobe.classify.scores import metrics
+from layerprobe.classify.scores.paired import corrected_t, differences, holm, mcnemar, near_best
+
+
+def discordant(first: int, second: int, *, both: int = 5) -> tuple[np.ndarray, np.ndarray]:
+    """Right answers of two systems, of which one alone is right `first` times, the other `second` times."""
+    a = np.r_[np.ones(first + both), np.zeros(second + both)].astype(bool)
+    b = np.r_[np.zeros(first), np.ones(both + second), np.zeros(both)].astype(bool)
+    return a, b
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "p"),
+    [
+        (12, 2, 0.0129),  # culture media, Armitage & Berry 1994, page 127
+        (7, 1, 0.0703),  # Bentur et al. 2009, as in Fagerland, Lydersen & Laake 2013
+        (86, 150, 3.716e-05),  # approval of the prime minister, Agresti 1990
+        (4, 4, 1.0),
+        (0, 0, 1.0),
+    ],
+)
+def test_mcnemar_of_published_tables(first, second, p):
+    found = mcnemar(*discordant(first, second))
+    assert (found.only_first, found.only_second) == (first, second)
+    assert found.p == pytest.approx(p, rel=0.005)
+
+
+@given(st.integers(0, 60), st.integers(1, 60))
+def test_mcnemar_is_a_binomial_test(first, second):
+    expected = binomtest(first, first + second).pvalue
+    assert mcnemar(*discordant(first, second)).p == pytest.approx(expected)
+
+
+def test_corrected_t_by_hand():
+    # mean 0.03, s² 0.00045; (1/5 + 1/4) s² = 0.0002025; t = 0.03 / 0.0142302
+    found = corrected_t(np.array([0.05, 0.02, 0.03, 0.0, 0.05]), tested=100, trained=400)
+    assert found is not None
+    assert found.mean == pytest.approx(0.03)
+    assert found.t == pytest.approx(2.10819, abs=1e-5)
+    assert found.p == pytest.approx(0.10270, abs=1e-4)  # two-sided, four degrees of freedom
+    assert found.folds == 5
+
+
+@given(st.lists(st.floats(-1, 1).filter(lambda x: abs(x) > 1e-3), min_size=3, max_size=12, unique=True))
+def test_without_overlap_it_is_the_ordinary_t_test_and_with_it_more_careful(apart):
+    ordinary = ttest_1samp(apart, 0.0)
+    found = corrected_t(np.array(apart), tested=0.0, trained=1.0)
+    careful = corrected_t(np.array(apart), tested=1.0, trained=4.0)
+    assert found is not None
+    assert careful is not None
+    assert (found.t, found.p) == (pytest.approx(ordinary.statistic), pytest.approx(ordinary.pvalue))
+    assert careful.t == pytest.approx(found.t / np.sqrt(1 + len(apart) / 4))
+
+
+def test_corrected_t_of_differences_that_do_not_vary():
+    same = corrected_t(np.zeros(5), tested=1, trained=4)
+    apart = corrected_t(np.full(5, 0.1), tested=1, trained=4)
+    assert same is not None
+    assert apart is not None
+    assert (same.t, same.p) == (0.0, 1.0)
+    assert apart.p == 0.0
+    assert corrected_t(np.array([0.1]), tested=1, trained=4) is None
+
+
+def test_holm_of_a_worked_example():
+    # 4 · 0.005, 3 · 0.01, 2 · 0.03, then 0.04 no less than the one before
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([]) == []
+
+
+@settings(max_examples=40)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=5))
+def test_holm_is_the_closed_test_of_bonferroni(p):
+    """A hypothesis is as significant as the weakest Bonferroni test of all sets that it is in."""
+    members = range(len(p))
+    sets = [s for size in range(1, len(p) + 1) for s in combinations(members, size)]
+    closed = [max(min(1.0, len(s) * min(p[j] for j in s)) for s in sets if i in s) for i in members]
+    assert holm(p) == pytest.approx(closed)
+
+
+def systems(*accuracies: float, speakers: int = 30, seed: int = 0) -> np.ndarray:
+    """(speakers, R, 2, 2) counts; speakers are easy or hard for all systems alike."""
+    rng = np.random.default_rng(seed)
+    ease = rng.normal(0, 0.1, speakers)
+    counts = np.zeros((speakers, len(accuracies), 2, 2), np.int64)
+    for system, accuracy in enumerate(accuracies):
+        right = rng.binomial(50, np.clip(accuracy + ease, 0, 1)[:, None], (speakers, 2))
+        counts[:, system, [0, 1], [0, 1]] = right
+        counts[:, system, [0, 1], [1, 0]] = 50 - right
+    return counts
+
+
+def test_pairing_finds_what_single_intervals_hide():
+    counts = systems(0.66, 0.60)
+    (apart,) = differences(counts, [(0, 1)], metric="uar", seed=0)
+    whole = metrics.uar(counts.sum(0))
+    assert apart.value == pytest.approx(whole[0] - whole[1])
+    assert 0 < apart.low < apart.value < apart.high
+    assert apart.p < 0.01
+    (mirrored,) = differences(counts, [(1, 0)], metric="uar", seed=0)
+    assert (mirrored.low, mirrored.high) == pytest.approx((-apart.high, -apart.low))
+    assert mirrored.p == pytest.approx(apart.p)
+
+
+def test_a_system_against_itself():
+    counts = systems(0.6)[:, [0, 0]]
+    (apart,) = differences(counts, [(0, 1)], metric="uar", seed=0)
+    assert (apart.value, apart.low, apart.high, apart.p) == (0.0, 0.0, 0.0, 1.0)
+
+
+def test_who_is_within_noise_of_the_best():
+    best, near = near_best(systems(0.60, 0.70, 0.50, 0.697), metric="uar", seed=0)
+    assert best == 1
+    assert near == [False, True, False, True]
+
+
+def test_a_clear_best_stands_alone_among_very_many():
+    """Few talkative speakers and forty systems: what is far off must not pass for noise."""
+    sizes = np.r_[np.full(3, 8), np.ones(27, int)]
+    counts = sizes[:, None, None, None] * systems(0.85, *[0.55] * 39)
+    best, near = near_best(counts, metric="uar", seed=0)
+    assert (best, sum(near)) == (0, 1)
+
+
+def test_the_only_system_is_the_best():
+    assert near_best(systems(0.6), metric="uar", seed=0) == (0, [True])

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.metrics import balanced_accuracy_score, f1_score
+
+from layerprobe.classify.data.dataset import Dataset
+from layerprobe.classify.data.splits import OuterFold, outer_folds
+from layerprobe.classify.scores.results import Outcome, StudyId
+from layerprobe.classify.scores.scoring import Scorer
+from tests.studies import made_data
+
+DATA = made_data(shares=[30, 6, 6, 6, 12, 12], seed=3)
+
+
+def folds_of(data: Dataset) -> list[OuterFold]:
+    return outer_folds(data, split="speaker", folds=3, inner_folds=2, seed=0)
+
+
+def system(data: Dataset, *, right: float, seed: int = 0) -> list[Outcome]:
+    """Predictions that are right for about that share of the clips."""
+    rng = np.random.default_rng(seed)
+    outcomes = []
+    for number, fold in enumerate(folds_of(data)):
+        y = data.y[fold.outer.test]
+        predicted = np.where(rng.random(len(y)) < right, y, (y + 1) % 3)
+        outcomes.append(
+            Outcome(
+                id=StudyId(number, "1", "svm"),
+                params={},
+                inner_score=0.5,
+                predicted=predicted,
+                probability=np.eye(3)[predicted] * 0.7 + 0.1,
+                trials=1,
+                pruned=0,
+            )
+        )
+    return outcomes
+
+
+def test_pooled_scores_are_over_all_test_clips_together() -> None:
+    scorer, chosen = Scorer(DATA, folds_of(DATA), seed=0), system(DATA, right=0.6)
+    y = np.concatenate([DATA.y[fold.outer.test] for fold in folds_of(DATA)])
+    predicted = np.concatenate([outcome.predicted for outcome in chosen])
+    told, perfect = scorer.pooled([chosen, system(DATA, right=1.0)])
+    assert told["uar"]["value"] == pytest.approx(balanced_accuracy_score(y, predicted))
+    assert told["macro_f1"]["value"] == pytest.approx(f1_score(y, predicted, average="macro"))
+    assert told["uar"]["low"] < told["uar"]["value"] < told["uar"]["high"]
+    assert perfect["accuracy"] == {"value": 1.0, "low": 1.0, "high": 1.0}
+
+
+def test_details_name_folds_speakers_and_classes() -> None:
+    scorer, chosen = Scorer(DATA, folds_of(DATA), seed=0), system(DATA, right=0.6)
+    told = scorer.details(chosen)
+    by_fold = [scorer.on_fold(outcome)["uar"] for outcome in chosen]
+    assert told["over_folds"]["uar"] == {
+        "mean": pytest.approx(np.mean(by_fold)),
+        "sd": pytest.approx(np.std(by_fold, ddof=1)),
+    }
+    assert DATA.speakers is not None
+    by_speaker = []
+    for speaker in range(6):
+        right = [
+            (outcome.predicted == DATA.y[fold.outer.test])[DATA.speakers[fold.outer.test] == speaker]
+            for fold, outcome in zip(folds_of(DATA), chosen, strict=True)
+        ]
+        by_speaker.append(np.concatenate(right).mean())
+    mean = told["over_speakers"]["accuracy"]
+    assert mean["value"] == pytest.approx(np.mean(by_speaker))
+    assert mean["low"] < mean["value"] < mean["high"]
+    for name in ("log_loss", "calibration_error"):
+        assert told["over_folds"][name]["mean"] == pytest.approx(told[name], abs=0.1)
+        assert told["over_folds"][name]["sd"] > 0
+    assert [entry["class"] for entry in told["classes"]] == ["a", "b", "c"]
+    assert sum(entry["clips"] for entry in told["classes"]) == len(DATA)
+    assert told["confusion"]["counts"].sum() == len(DATA)
+    np.testing.assert_allclose(told["confusion"]["rates"].sum(1), 1)
+
+
+def test_without_speakers_clips_are_resampled_and_no_mean_over_speakers_is_told() -> None:
+    chosen, folds = system(DATA, right=0.6), folds_of(DATA)
+    nameless = Scorer(replace(DATA, speakers=None, speaker_names=()), folds, seed=0)
+    assert nameless.details(chosen)["over_speakers"] is None
+    by_clip, by_speaker = (s.pooled([chosen])[0]["uar"] for s in (nameless, Scorer(DATA, folds, seed=0)))
+    assert by_clip["value"] == by_speaker["value"]
+    assert by_clip["low"] != by_speaker["low"]
+
+
+def test_majority_takes_each_folds_own_training_part() -> None:
+    told = Scorer(DATA, folds_of(DATA), seed=0).majority()
+    right = 0
+    for fold in folds_of(DATA):
+        most = np.bincount(DATA.y[fold.outer.train]).argmax()
+        right += (DATA.y[fold.outer.test] == most).sum()
+    assert told["accuracy"]["value"] == pytest.approx(right / len(DATA))
+
+
+def test_a_single_fold_has_no_spread() -> None:
+    fold = folds_of(DATA)[:1]
+    told = Scorer(DATA, fold, seed=0).details(system(DATA, right=0.6)[:1])
+    assert np.isnan(told["over_folds"]["uar"]["sd"])

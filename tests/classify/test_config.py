@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from layerprobe.cache.common.errors import InputError
+from layerprobe.classify.config import MANNER, StudyConfig
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"split": "fair"}, "split 'fair' is not known; choose from speaker, random, column, loso"),
+        ({"metric": "f1"}, "metric 'f1'"),
+        ({"sampler": "grid"}, "sampler 'grid'"),
+        ({"pruner": "hyper"}, "pruner 'hyper'"),
+        ({"scalings": ("standard", "max")}, "scaling 'max'"),
+        ({"scalings": ()}, "no scaling"),
+        ({"heads": ()}, "no head"),
+        ({"folds": 1}, "folds is 1; give 2 or more"),
+        ({"inner_folds": 0}, "inner_folds is 0"),
+        ({"trials": 0}, "trials is 0; give 1 or more"),
+        ({"jobs": 0}, "jobs is 0"),
+        ({"timeout": 0.0}, "timeout is 0 s"),
+        ({"timeout": math.nan}, "timeout is nan s"),
+        ({"memory": 0}, "memory is 0"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        StudyConfig(**changes)
+
+
+def test_manner_names_options_that_exist() -> None:
+    assert set(MANNER) <= set(StudyConfig.__dataclass_fields__)
+
+
+def test_options_are_known_without_loading_numpy() -> None:
+    program = "import sys, layerprobe.classify.config; print([m for m in ('numpy', 'optuna', 'sklearn') if m in sys.modules])"
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"

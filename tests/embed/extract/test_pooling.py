@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from layerprobe.embed.extract.pooling import STATS, pool
+
+
+def by_hand(states: np.ndarray, frames: list[int], stats: tuple[str, ...]) -> np.ndarray:
+    own = [clip[:count].astype(np.float64) for clip, count in zip(states, frames, strict=True)]
+    return np.stack([[getattr(clip, stat)(axis=0) for stat in stats] for clip in own])
+
+
+@given(
+    frames=st.lists(st.integers(1, 40), min_size=1, max_size=6),
+    padding=st.integers(0, 9),
+    garbage=st.sampled_from([0.0, 1e30, float("nan"), float("inf"), float("-inf")]),
+    dtype=st.sampled_from([torch.float32, torch.float16, torch.bfloat16]),
+    offset=st.sampled_from([0.0, 30.0, -200.0]),
+    stats=st.lists(st.sampled_from(STATS), min_size=1, max_size=4, unique=True).map(tuple),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_every_statistic_is_that_of_the_clips_own_frames(
+    frames, padding, garbage, dtype, offset, stats, seed
+):
+    rng = np.random.default_rng(seed)
+    states = torch.from_numpy(rng.standard_normal((len(frames), max(frames) + padding, 5)) + offset).to(dtype)
+    for clip, count in enumerate(frames):
+        states[clip, count:] = garbage
+    before = states.clone()
+    pooled = pool(states, torch.tensor(frames), stats)
+    assert pooled.dtype == torch.float32
+    assert pooled.shape == (len(frames), len(stats), 5)
+    expected = by_hand(states.float().numpy(), frames, stats)
+    np.testing.assert_allclose(pooled.numpy(), expected, rtol=2e-6, atol=2e-6 * (1 + abs(offset)))
+    assert torch.equal(states.nan_to_num(), before.nan_to_num())
+
+
+@given(
+    count=st.integers(1, 60), others=st.integers(0, 4), padding=st.integers(0, 100), seed=st.integers(0, 99)
+)
+def test_company_changes_nothing(count, others, padding, seed):
+    generator = torch.Generator().manual_seed(seed)
+    states = torch.randn(1 + others, count + padding, 16, generator=generator) + 3
+    frames = torch.full((1 + others,), count + padding)
+    frames[0] = count
+    together = pool(states, frames, STATS)[0]
+    alone = pool(states[:1, :count], frames[:1], STATS)[0]
+    torch.testing.assert_close(together, alone, rtol=1e-6, atol=1e-6)
+
+
+def test_a_large_mean_costs_the_deviation_no_precision():
+    states = 10_000 + torch.tensor([-1.0, 1.0]).repeat(500)[None, :, None]
+    assert pool(states, torch.tensor([1000]), ("std",)).item() == pytest.approx(1, rel=1e-5)
+
+
+def test_a_single_frame_has_no_spread():
+    states = torch.randn(2, 3, 4)
+    pooled = pool(states, torch.tensor([1, 1]), ("std", "mean"))
+    assert torch.equal(pooled[:, 0], torch.zeros(2, 4))
+    assert torch.equal(pooled[:, 1], states[:, 0])
+
+
+def test_nan_within_a_clip_is_shown_not_hidden():
+    states = torch.ones(2, 4, 3)
+    states[0, 1, 2] = torch.nan
+    pooled = pool(states, torch.tensor([4, 4]), STATS)
+    assert pooled[0, :, 2].isnan().all()
+    assert pooled[0, :, :2].isfinite().all()
+    assert pooled[1].isfinite().all()
+
+
+def test_autocast_does_not_reach_the_sums():
+    states = torch.randn(3, 50, 8, dtype=torch.bfloat16)
+    frames = torch.tensor([50, 20, 1])
+    plain = pool(states, frames, STATS)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(pool(states, frames, STATS), plain)

@@ -1,0 +1,126 @@
+"""Tables of text cells, read and written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from layerprobe.cache.common.errors import InputError, ManifestError
+from layerprobe.embed.manifest.tables import Table, read_table, write_table
+
+
+@pytest.mark.parametrize(("name", "comma"), [("t.csv", ","), ("t.tsv", "\t"), ("T.CSV", ",")])
+def test_cells_are_text(tmp_path, name, comma):
+    lines = [["a", "b"], ["01", "1.0"], ["", "NA"], ['"x\ny"', '"say ""so"""']]
+    (tmp_path / name).write_text("\n".join(comma.join(line) for line in lines))
+    table = read_table(tmp_path / name)
+    assert table == Table(["a", "b"], [["01", "1.0"], ["", "NA"], ["x\ny", 'say "so"']])
+
+
+def test_blank_and_ragged_rows_are_kept(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n\n3\n4,5,6\n")
+    assert read_table(tmp_path / "t.csv").rows == [["1", "2"], [], ["3"], ["4", "5", "6"]]
+
+
+def test_parquet_numbers_become_text_and_row_names_go(tmp_path):
+    frame = pd.DataFrame({"n": [1, 2], "x": [0.5, float("nan")], "b": [True, False], "s": ["01", None]})
+    frame.index = [7, 9]
+    frame.to_parquet(tmp_path / "t.parquet")
+    assert read_table(tmp_path / "t.parquet") == Table(
+        ["n", "x", "b", "s"], [["1", "0.5", "True", "01"], ["2", "", "False", ""]]
+    )
+
+
+def test_parquet_with_sound_inside_names_the_column(tmp_path):
+    pd.DataFrame({"audio": [{"bytes": b"RIFF", "path": "a.wav"}]}).to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(ManifestError, match="'audio' holds struct"):
+        read_table(tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
+@settings(deadline=None)
+@given(data=st.data())
+def test_any_text_comes_back(tmp_path_factory, suffix, data):
+    names = data.draw(st.lists(st.text(min_size=1, max_size=5), min_size=2, max_size=4, unique=True))
+    rows = data.draw(
+        st.lists(st.lists(st.text(max_size=5), min_size=len(names), max_size=len(names)), min_size=1)
+    )
+    out = tmp_path_factory.mktemp("t") / f"t{suffix}"
+    write_table({name: [row[i] for row in rows] for i, name in enumerate(names)}, out)
+    assert read_table(out) == Table(names, rows)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        # Leniently read, it would be a single row with a label of three lines, and b.wav gone without a word.
+        (
+            'path,emotion\na.wav,"calm\nb.wav,calm\n',
+            "a quote is opened and never closed, in the row that begins on line 2",
+        ),
+        ('path,emotion\n"a\nb.wav",calm\n"c"d.wav,calm\n', "in the row that begins on line 4"),
+    ],
+)
+def test_quotes_that_do_not_match_are_told(tmp_path, text, told):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(ManifestError, match=told):
+        read_table(tmp_path / "t.csv")
+
+
+def test_what_cannot_be_read(tmp_path):
+    (tmp_path / "latin.csv").write_bytes("path\nsch\u00f6n.wav\n".encode("cp1252"))
+    (tmp_path / "damaged.parquet").write_bytes(b"PAR1 and no more")
+    (tmp_path / "sheet.xlsx").write_bytes(b"")
+    for name, word in [
+        ("gone.csv", "no such table"),
+        ("", "is a folder"),
+        ("latin.csv", "UTF-8"),
+        ("damaged.parquet", "cannot be read"),
+        ("sheet.xlsx", ".xlsx"),
+    ]:
+        with pytest.raises(ManifestError, match=word) as caught:
+            read_table(tmp_path / name)
+        assert str(tmp_path / name) in str(caught.value)
+        assert "\n" not in str(caught.value).removesuffix(caught.value.do).rstrip()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_table_without_permission(tmp_path):
+    (tmp_path / "t.csv").write_text("path\n")
+    (tmp_path / "t.csv").chmod(0)
+    with pytest.raises(ManifestError, match="Permission denied"):
+        read_table(tmp_path / "t.csv")
+
+
+def test_what_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    for out, word in [(tmp_path / "t.xlsx", ".xlsx"), (tmp_path / "file" / "t.csv", "cannot be written")]:
+        with pytest.raises(InputError, match=word):
+            write_table({"a": ["1"]}, out)
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+def test_what_is_not_unicode_is_told_and_not_the_whole_table(tmp_path, name):
+    with pytest.raises(InputError) as caught:
+        write_table({"path": ["fine.wav", "caf\udce9.wav", "later.wav"]}, tmp_path / name)
+    assert str(caught.value) == f"{tmp_path / name}: 'caf\\udce9.wav' is not Unicode; rename it"
+    assert not list(tmp_path.iterdir())
+
+
+def test_folders_are_made_and_nothing_is_left_beside_the_table(tmp_path):
+    out = tmp_path / "new" / "er" / "t.csv"
+    write_table({"a": ["1", None], "x": [0.1, 2.0]}, out)
+    assert out.read_text() == "a,x\n1,0.1\n,2.0\n"
+    assert [p.name for p in out.parent.iterdir()] == ["t.csv"]
+    assert out.stat().st_mode & 0o777 == Path(_plain_file(tmp_path)).stat().st_mode & 0o777
+
+
+def _plain_file(folder: Path) -> Path:
+    (folder / "plain").write_text("")
+    return folder / "plain"

@@ -1,0 +1,45 @@
+"""Memory that is freed: kept for the next batch, and given back where it lies in holes."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from tests.run import ROOT
+
+pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc's own allocator")
+
+SCRIPT = """
+import ctypes, os
+from pathlib import Path
+from layerprobe.embed.models.allocator import give_back_holes, keep_freed_memory
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+assert keep_freed_memory()
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+size = 4 << 20
+blocks = [libc.malloc(size) for _ in range(32)]
+for block in blocks:
+    ctypes.memset(block, 1, size)
+full = resident()
+for block in blocks[::2]:  # each between two that stay
+    libc.free(block)
+kept = resident()
+assert give_back_holes()
+print(full - kept, full - resident())
+"""
+
+
+def test_what_is_freed_is_kept_until_holes_are_given_back():
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    kept, given_back = map(int, done.stdout.split())
+    assert abs(kept) < 4 << 20
+    assert given_back > 15 * (4 << 20) - (4 << 20)

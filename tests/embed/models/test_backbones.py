@@ -1,0 +1,243 @@
+"""A batch equals its clips, and a clip alone equals transformers' own forward, for every family and layer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from layerprobe.cache.common.errors import ModelError
+from layerprobe.embed.config import RATE
+from layerprobe.embed.extract.batching import padded_length
+from layerprobe.embed.extract.doctor import layer_states
+from layerprobe.embed.models.backbones import TransformerBackbone, random_model
+from layerprobe.embed.models.layers import CNN, layer_names
+from layerprobe.embed.models.sources import ModelSource, find_model
+from tests.tiny import FAMILIES, save_batch_normed, save_tiny, tiny_config
+
+TOLERANCE = 1e-5  # of a layer's largest value
+CPU = torch.device("cpu")
+
+
+def source_of(family: str) -> ModelSource:
+    return ModelSource(
+        name=f"random:{family}",
+        hub_id=None,
+        revision="",
+        folder=None,
+        config=tiny_config(family),
+        normalise=True,
+    )
+
+
+@cache
+def open_family(family: str) -> TransformerBackbone:
+    source = source_of(family)
+    return TransformerBackbone(source, layers=(CNN, *layer_names(source.config)), device=CPU)
+
+
+def waves_of(lengths: list[int], *, seed: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    waves = torch.zeros(len(lengths), padded_length(max(lengths)))
+    for row, length in zip(waves, lengths, strict=True):
+        row[:length] = torch.randn(length, generator=generator)
+    return waves
+
+
+def largest_difference(backbone: TransformerBackbone, lengths: list[int], *, seed: int = 0) -> float:
+    """Over all layers and clips, as a share of the layer's largest value."""
+    waves = waves_of(lengths, seed=seed)
+    batch = layer_states(backbone, waves, torch.tensor(lengths))
+    worst = 0.0
+    for i, length in enumerate(lengths):
+        alone = layer_states(backbone, waves[i : i + 1, :length], torch.tensor([length]))
+        for layer, states in alone.items():
+            assert states.shape[1] == backbone.frames(length)
+            apart = (batch[layer][i, : states.shape[1]] - states[0]).abs().max() / states.abs().max()
+            worst = max(worst, float(apart))
+    return worst
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_batch_equals_each_clip_alone(family):
+    assert largest_difference(open_family(family), [400, 5_000, 12_345, 16_000, 12 * RATE]) <= TOLERANCE
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    lengths=st.lists(st.integers(400, 12 * RATE), min_size=2, max_size=3),
+    seed=st.integers(0, 2**16),
+)
+def test_batch_equals_alone_whatever_its_mix(family, lengths, seed):
+    assert largest_difference(open_family(family), lengths, seed=seed) <= TOLERANCE
+
+
+def test_a_batch_norm_before_the_positions_leaks_no_padding(tmp_path):
+    """As in mHuBERT: what it makes of zero padding must not reach the convolution after it."""
+    source = find_model(str(save_batch_normed(tmp_path)))
+    backbone = TransformerBackbone(source, layers=("0", "3"), device=CPU)
+    assert largest_difference(backbone, [400, 5_000, 16_000]) <= TOLERANCE
+
+
+@pytest.mark.parametrize("family", ["wav2vec2-group", "data2vec"])
+def test_padding_would_leak_without_our_changes(family):
+    """The comparison above can fail: transformers' own masked batch is far off for these two."""
+    model = random_model(source_of(family), seed=0).eval()
+    lengths = [5_000, 16_000]
+    waves = waves_of(lengths, seed=0)
+    mask = torch.arange(waves.shape[1]) < torch.tensor(lengths)[:, None]
+    with torch.inference_mode():
+        padded = model(waves, attention_mask=mask).last_hidden_state[0]
+        alone = model(waves[:1, :5_000]).last_hidden_state[0]
+    assert float((padded[: len(alone)] - alone).abs().max()) > 1e-3
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("length", [400, 16_000, 77_777])
+def test_alone_equals_transformers(family, length):
+    backbone = open_family(family)
+    theirs = random_model(source_of(family), seed=0).eval()
+    wave = waves_of([length], seed=1)[:, :length]
+    ours = layer_states(backbone, wave, torch.tensor([length]))
+    with torch.inference_mode():
+        out = theirs(wave, output_hidden_states=True)
+        conv = theirs.feature_extractor(wave).transpose(1, 2)
+    expected = {str(k): states for k, states in enumerate(out.hidden_states[:-1])}
+    expected[backbone.layers[-1]] = out.last_hidden_state
+    expected[CNN] = conv
+    for layer, states in expected.items():
+        scale = float(states.abs().max())
+        torch.testing.assert_close(ours[layer], states, rtol=0, atol=TOLERANCE * scale)
+
+
+@pytest.mark.parametrize("family", ["wav2vec2-layer", "hubert-layer", "wavlm-layer"])
+def test_last_block_and_final_norm_are_two_layers(family):
+    """Whichever of the two a version of transformers calls `hidden_states[-1]`, our names do not move."""
+    backbone = open_family(family)
+    theirs = random_model(source_of(family), seed=0).eval()
+    wave = waves_of([8_000], seed=2)[:, :8_000]
+    ours = layer_states(backbone, wave, torch.tensor([8_000]))
+    blocks: list[torch.Tensor] = []
+    theirs.encoder.layers[-1].register_forward_hook(
+        lambda _m, _i, out: blocks.append(out[0] if isinstance(out, tuple) else out)
+    )
+    with torch.inference_mode():
+        out = theirs(wave, output_hidden_states=True)
+        before, after = blocks[0], theirs.encoder.layer_norm(blocks[0])
+    torch.testing.assert_close(ours["3"], before, rtol=0, atol=1e-5)
+    torch.testing.assert_close(ours["final"], after, rtol=0, atol=1e-5)
+    assert float((before - after).abs().max()) > 0.1
+    last = out.hidden_states[-1]
+    version_5 = torch.allclose(last, before, atol=1e-5)
+    version_4 = torch.allclose(last, after, atol=1e-5)
+    assert version_5 != version_4
+
+
+def test_no_block_above_the_last_layer_asked_for():
+    source = source_of("hubert-group")
+    backbone = TransformerBackbone(source, layers=("0", "2"), device=CPU)
+    assert len(backbone.model.encoder.layers) == 2
+    full = layer_states(open_family("hubert-group"), *_one())
+    some = layer_states(backbone, *_one())
+    assert list(some) == ["0", "2"]
+    torch.testing.assert_close(some["2"], full["2"], rtol=0, atol=0)
+
+
+def _one() -> tuple[torch.Tensor, torch.Tensor]:
+    return waves_of([6_000], seed=3)[:, :6_000], torch.tensor([6_000])
+
+
+def test_front_end_alone_runs_no_block():
+    source = source_of("hubert-group")
+    backbone = TransformerBackbone(source, layers=(CNN,), device=CPU)
+    ran: list[int] = []
+    backbone.model.encoder.layers[0].register_forward_hook(lambda *_: ran.append(1))
+    assert list(layer_states(backbone, *_one())) == [CNN]
+    assert not ran
+
+
+@pytest.mark.parametrize(
+    ("family", "torchaudio_name"), [("wav2vec2-group", "base"), ("wav2vec2-layer", "large")]
+)
+def test_torchaudio_is_a_witness(tmp_path, family, torchaudio_name):
+    """The same weights through another implementation give the same states."""
+    from torchaudio.models.wav2vec2.utils import import_huggingface_model
+    from transformers import Wav2Vec2ForCTC
+
+    folder = save_tiny(tmp_path, family)
+    backbone = TransformerBackbone(find_model(str(folder)), layers=("1", "2", "3"), device=CPU)
+    witness = import_huggingface_model(Wav2Vec2ForCTC.from_pretrained(folder)).eval()
+    lengths = [9_000, 16_000]
+    waves = waves_of(lengths, seed=4)
+    ours = layer_states(backbone, waves, torch.tensor(lengths))
+    for i, length in enumerate(lengths):
+        with torch.inference_mode():
+            theirs, _ = witness.extract_features(waves[i : i + 1, :length])
+        for k, states in enumerate(theirs, start=1):
+            mine = ours[str(k)][i : i + 1, : states.shape[1]]
+            torch.testing.assert_close(mine, states, rtol=0, atol=1e-5 * float(states.abs().max()))
+
+
+def test_random_weights_depend_on_the_seed_alone():
+    source = source_of("wavlm-group")
+    torch.manual_seed(123)
+    first = TransformerBackbone(source, layers=("0",), device=CPU)
+    torch.manual_seed(321)
+    second = TransformerBackbone(source, layers=("0",), device=CPU)
+    other = TransformerBackbone(source, layers=("0",), device=CPU, seed=1)
+    assert first.weights == second.weights != other.weights
+
+
+def test_random_weights_are_the_same_whatever_the_number_of_threads():
+    """At the width of a real model: its sums are then cut up between threads."""
+    real, threads = find_model("random:hubert-base"), torch.get_num_threads()
+    source = replace(real, config={**real.config, "num_hidden_layers": 1})
+    found = set()
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            found.add(TransformerBackbone(source, layers=("0",), device=CPU).weights)
+    finally:
+        torch.set_num_threads(threads)
+    assert len(found) == 1
+
+
+def test_weights_of_another_configuration_are_refused(tmp_path):
+    folder = save_tiny(tmp_path, "hubert-group")
+    config = (folder / "config.json").read_text()
+    (folder / "config.json").write_text(config.replace('"num_hidden_layers": 3', '"num_hidden_layers": 4'))
+    with pytest.raises(ModelError, match="missing from the weights"):
+        TransformerBackbone(find_model(str(folder)), layers=("0",), device=CPU)
+
+
+@pytest.mark.parametrize("damage", ["cut", "garbage"])
+def test_damaged_weights_are_refused(tmp_path, damage):
+    folder = save_tiny(tmp_path, "hubert-group")
+    file = folder / "model.safetensors"
+    data = file.read_bytes()
+    file.write_bytes(data[: len(data) // 2] if damage == "cut" else b"not tensors at all")
+    with pytest.raises(ModelError, match="cannot load the weights"):
+        TransformerBackbone(find_model(str(folder)), layers=("0",), device=CPU)
+
+
+def test_pickled_weights_that_run_code_are_refused(tmp_path):
+    import pickle
+
+    folder = save_tiny(tmp_path / "model", "hubert-group")
+    (folder / "model.safetensors").unlink()
+    flag = tmp_path / "ran"
+
+    class Payload:
+        def __reduce__(self):
+            return Path.touch, (flag,)
+
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps({"x": Payload()}))
+    with pytest.raises(ModelError, match="cannot load the weights"):
+        TransformerBackbone(find_model(str(folder)), layers=("0",), device=CPU)
+    assert not flag.exists()
