@@ -20,25 +20,17 @@ from layerprobe.cache.commands import cache as cache_commands
 from layerprobe.cache.common.console import print_json, say
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.interrupts import leave, listen
-from layerprobe.classify.commands import (
-    audit as audit_commands,
-)
+from layerprobe.classify.commands import audit as audit_commands
 from layerprobe.classify.commands import classify as classify_commands
-from layerprobe.classify.commands import (
-    compare as trust_commands,
-)
-from layerprobe.classify.commands import (
-    finetune as finetune_commands,
-)
-from layerprobe.classify.commands import (
-    probe as control_commands,
-)
-from layerprobe.classify.commands import (
-    reproduce as reproduce_commands,
-)
-from layerprobe.classify.search.console import tell_summary
+from layerprobe.classify.commands import compare as compare_commands
+from layerprobe.classify.commands import finetune as finetune_commands
+from layerprobe.classify.commands import probe as probe_commands
+from layerprobe.classify.commands import protocols as protocols_commands
+from layerprobe.classify.commands import reproduce as reproduce_commands
+from layerprobe.classify.controls.console import tell_summary
 from layerprobe.embed.commands import embed as embed_commands
 from layerprobe.embed.commands import manifest as manifest_commands
+from layerprobe.embed.commands import models as models_commands
 
 app = typer.Typer(
     add_completion=False,
@@ -51,14 +43,14 @@ app.add_typer(manifest_commands.app, name="manifest")
 app.command()(embed_commands.embed)
 app.command()(classify_commands.classify)
 app.command()(finetune_commands.finetune)
-app.command()(control_commands.probe)
+app.command()(probe_commands.probe)
 app.command()(audit_commands.audit)
-app.command()(trust_commands.compare)
-app.command()(trust_commands.protocols)
+app.command()(compare_commands.compare)
+app.command()(protocols_commands.protocols)
 app.command()(reproduce_commands.reproduce)
 app.add_typer(cache_commands.app, name="cache")
-app.command()(embed_commands.models)
-app.command()(embed_commands.doctor)
+app.command()(models_commands.models)
+app.command()(models_commands.doctor)
 
 DEMO_MODELS = ("mfcc", "random:hubert-tiny")
 
@@ -75,9 +67,11 @@ def demo(
     ] = False,
 ) -> None:
     """The main job end to end: a corpus, its states in a cache, heads tuned on every layer, a figure."""
-    from layerprobe.cache.maintenance.locate import find_store
+    from layerprobe.cache.maintenance.catalog import find_store
     from layerprobe.classify.config import StudyConfig, TrustConfig
+    from layerprobe.classify.controls.run import run as run_classify
     from layerprobe.embed.config import EmbedConfig
+    from layerprobe.embed.extract.progress import run as run_embed
     from layerprobe.embed.manifest.clips import read_manifest, write_manifest
     from layerprobe.embed.manifest.corpora import CORPORA
     from layerprobe.embed.manifest.synthetic import make_corpus
@@ -94,13 +88,13 @@ def demo(
     clips = read_manifest(table)
     results = []
     for model in DEMO_MODELS:
-        done = embed_commands.run(clips, EmbedConfig(model=model, cache=cache))
+        done = run_embed(clips, EmbedConfig(model=model, cache=cache))
         if done.stopped:
             raise typer.Exit(130)
         store = find_store(cache, model=model, match=wanted_fields(model, revision=None, cache=cache))
         run = out / "runs" / model.replace(":", "-")
         results.append(
-            (run, classify_commands.run(clips, store, run, StudyConfig(trials=trials), trust=TrustConfig()))
+            (run, run_classify(clips, store, run, StudyConfig(trials=trials), trust=TrustConfig()))
         )
     if as_json:
         print_json([{"out": run, **summary} for run, summary in results])

@@ -23,9 +23,8 @@ from benchmarks.bench_extract import find_clips
 from benchmarks.machine import report, timed
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.embed.config import RATE, EmbedConfig
-from layerprobe.embed.extract.forward import merging_stats
 from layerprobe.embed.extract.pending import find_missing
-from layerprobe.embed.extract.pooling import pool
+from layerprobe.embed.extract.pooling import merging_stats, pool
 from layerprobe.embed.extract.run import batch_seconds, plan, prefetcher
 from layerprobe.embed.models.backbones import TransformerBackbone
 from layerprobe.embed.models.loading import open_backbone

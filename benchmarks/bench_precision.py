@@ -30,14 +30,14 @@ from sklearn.preprocessing import StandardScaler
 from benchmarks.bench_extract import find_clips
 from benchmarks.machine import report
 from layerprobe.cache.identity.keys import clip_keys
-from layerprobe.cache.maintenance.locate import find_store
+from layerprobe.cache.maintenance.catalog import find_store
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import StudyConfig
 from layerprobe.classify.data.group_folds import balanced_groups
 from layerprobe.embed.config import EmbedConfig
 from layerprobe.embed.extract.run import embed
 from layerprobe.embed.manifest.clips import Clip
-from layerprobe.embed.models.loading import find_device
+from layerprobe.embed.models.device import find_device
 from layerprobe.embed.models.lookup import wanted_fields
 
 FOLDS = 5

@@ -39,7 +39,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from benchmarks.machine import report
 from benchmarks.plain import EXACT, USUAL, PathOf, Plain, mixture, power, preparation
-from layerprobe.cache.maintenance.locate import find_store
+from layerprobe.cache.maintenance.catalog import find_store
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import MIX, StudyConfig
 from layerprobe.classify.data.dataset import Dataset, join

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from layerprobe.cache.common.metering import peak_memory
-from layerprobe.embed.models.loading import describe_device, versions
+from layerprobe.embed.models.device import describe_device, versions
 
 
 def gemm_gflops(device: torch.device, dtype: torch.dtype = torch.float32, *, seconds: float = 3.0) -> float:

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from layerprobe.cache.identity.digests import Digests
-from layerprobe.cache.identity.extraction import FRAME, clip_key
+from layerprobe.cache.identity.extraction import FRAME
+from layerprobe.cache.identity.keys import clip_key
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.data.dataset import Dataset
 from layerprobe.classify.features.lru_cache import Kept

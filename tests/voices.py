@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from layerprobe.classify.audit.partitions import Assignment
+from layerprobe.classify.data.splits import Assignment
 from layerprobe.classify.finetune.config import FinetuneConfig
 from layerprobe.classify.runs.folder import write_json
 from layerprobe.embed.manifest.clips import read_manifest, write_manifest

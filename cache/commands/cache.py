@@ -10,7 +10,7 @@ import typer
 
 from layerprobe.cache.common.console import print_json, print_table, say
 from layerprobe.cache.common.errors import InputError, StoreError
-from layerprobe.cache.common.space import human
+from layerprobe.cache.common.text import human
 from layerprobe.embed.config import DEFAULT_CACHE
 
 if TYPE_CHECKING:
@@ -159,9 +159,9 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write one layer as a plain file: `states` (N, W), `paths` and `keys` (N,)."""
+    from layerprobe.cache.maintenance.catalog import find_store
     from layerprobe.cache.maintenance.export import export as export_layer
     from layerprobe.cache.maintenance.export import rows_of
-    from layerprobe.cache.maintenance.locate import find_store
     from layerprobe.embed.manifest.clips import read_manifest
     from layerprobe.embed.models.layers import CNN, embed_options
     from layerprobe.embed.models.lookup import check_names, wanted_fields
@@ -269,8 +269,7 @@ def _opened(cache: Path, model: str | None) -> tuple[list[FeatureStore], list[St
 
 def _check_any(cache: Path, model: str | None, found: Sequence[object]) -> None:
     """Raises StoreError where a model is named of which there is nothing; `found` need not be looked for."""
-    from layerprobe.cache.maintenance.catalog import open_stores
-    from layerprobe.cache.maintenance.locate import no_states
+    from layerprobe.cache.maintenance.catalog import no_states, open_stores
 
     if model is None or found:
         return

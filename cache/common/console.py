@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +61,6 @@ def _cell(value: object) -> str:
     if value is None:
         return ""
     return f"{value:.3f}" if isinstance(value, float) else str(value)
-
-
-def told_seconds(seconds: float) -> str:
-    """3725 → `1:02:05`."""
-    return str(timedelta(seconds=round(seconds)))
 
 
 class ProgressLine:

@@ -11,10 +11,16 @@ import errno
 import fcntl
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
+
+from layerprobe.cache.common.errors import StoreError
+from layerprobe.cache.common.text import human
+
+ELSEWHERE = "free some space, choose fewer --layers or --stats, or another --cache"
 
 PREFIX = ".tmp-"
 LOCKLESS = {errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK}  # a file system without locks: we go on without
@@ -117,3 +123,38 @@ def _lock(handle: int, how: int) -> None:
     except OSError as error:
         if error.errno not in LOCKLESS:
             raise
+
+
+def replace_bytes(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all."""
+    file, temporary = open_temporary(path.parent)
+    try:
+        with file:
+            left = memoryview(data)
+            while left:
+                left = left[file.write(left) :]
+            publish(file, temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def free_bytes(folder: Path) -> int:
+    """Bytes free where a folder is, or will be. Raises StoreError."""
+    there = folder.absolute()
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    try:
+        return shutil.disk_usage(there).free
+    except OSError as error:
+        raise StoreError(f"its free space cannot be read ({error.strerror})", where=str(there)) from error
+
+
+def require_space(folder: Path, nbytes: int, *, do: str = ELSEWHERE) -> None:
+    """Raises StoreError where the disk cannot hold so many bytes more."""
+    free = free_bytes(folder)
+    if nbytes > free:
+        raise StoreError(
+            f"needs {human(nbytes)}, but {human(free)} are free",
+            where=str(folder),
+            do=do,
+        )

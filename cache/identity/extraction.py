@@ -12,14 +12,17 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from itertools import pairwise
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 from layerprobe.cache.common.errors import ForeignStoreError, StoreError
 
+TABLE_BYTES = 256  # of a clip's key, path, counts and checksums, rounded up
+SLACK = 1.02  # chunk padding and HDF5's own records
+
 LAYER_CONVENTION = 1  # raised whenever a layer's name comes to mean another tensor
 REPAIR = "restore it, or run `python cli.py cache verify --repair` and embed again: no state is lost"
-KEY_BYTES = 32  # of a clip's key, which is written as hex digits
 FRAME = "frame"  # the one "statistic" of a store that keeps every frame
 
 
@@ -106,10 +109,7 @@ def _fingerprint(fields: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def clip_key(digest: str, *, start: float | None, end: float | None) -> str:
-    """64 hex digits for a clip: its file's SHA-256, or with a segment (seconds) a hash of both."""
-    if start is None and end is None:
-        return digest
-    begin = 0.0 if start is None else float(start)
-    stop = "" if end is None else repr(float(end))
-    return hashlib.sha256(f"{digest}|{begin!r}|{stop}".encode()).hexdigest()
+def estimate_bytes(extraction: Extraction, *, clips: int, seconds: float) -> int:
+    """Bytes that so many clips, `seconds` long together, take on disk."""
+    rows = ceil(seconds * extraction.frame_rate) if extraction.stats == (FRAME,) else clips
+    return ceil(SLACK * (rows * extraction.bytes_per_row() + clips * TABLE_BYTES))

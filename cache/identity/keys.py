@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Protocol
 
 from layerprobe.cache.identity.digests import Digests, Stamp, file_digest, stamp
-from layerprobe.cache.identity.extraction import clip_key
+
+KEY_BYTES = 32  # of a clip's key, which is written as hex digits
 
 
 class Located(Protocol):
@@ -61,3 +63,12 @@ def remembered_keys(clips: Sequence[Located], cache: Path) -> list[str | OSError
             if isinstance(key, FileNotFoundError) and (digest := digests.last(clip.path)) is not None:
                 keys[number] = clip_key(digest, start=clip.start, end=clip.end)
     return keys
+
+
+def clip_key(digest: str, *, start: float | None, end: float | None) -> str:
+    """64 hex digits for a clip: its file's SHA-256, or with a segment (seconds) a hash of both."""
+    if start is None and end is None:
+        return digest
+    begin = 0.0 if start is None else float(start)
+    stop = "" if end is None else repr(float(end))
+    return hashlib.sha256(f"{digest}|{begin!r}|{stop}".encode()).hexdigest()

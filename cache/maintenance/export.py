@@ -13,9 +13,8 @@ from typing import Literal, Protocol
 import h5py
 import numpy as np
 
-from layerprobe.cache.common.disk import open_temporary, publish
+from layerprobe.cache.common.disk import open_temporary, publish, require_space
 from layerprobe.cache.common.errors import InputError, MissingStatesError, StoreError
-from layerprobe.cache.common.space import require_space
 from layerprobe.cache.identity.keys import Located, clip_keys
 from layerprobe.cache.store import failures
 from layerprobe.cache.store.feature_store import FeatureStore

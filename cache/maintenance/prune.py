@@ -13,8 +13,7 @@ import numpy as np
 from layerprobe.cache.common.disk import locked
 from layerprobe.cache.common.errors import StoreError
 from layerprobe.cache.identity.digests import Digests
-from layerprobe.cache.identity.extraction import clip_key
-from layerprobe.cache.identity.keys import Located, clip_keys
+from layerprobe.cache.identity.keys import Located, clip_key, clip_keys
 from layerprobe.cache.maintenance.catalog import open_stores
 from layerprobe.cache.maintenance.rewrite import LOCK, Piece, maintaining, remove, rewrite
 from layerprobe.cache.maintenance.verify import ASIDE

@@ -14,9 +14,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from layerprobe.cache.common.disk import fsync_folder, locked, unfinished
+from layerprobe.cache.common.disk import fsync_folder, locked, require_space, unfinished
 from layerprobe.cache.common.errors import StoreError
-from layerprobe.cache.common.space import require_space
 from layerprobe.cache.identity.extraction import Extraction
 from layerprobe.cache.store.shard import ShardFile, open_shard, read_digests, read_entries, reading, to_keys
 

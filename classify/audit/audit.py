@@ -9,16 +9,17 @@ from pathlib import Path
 import numpy as np
 
 from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.common.text import count, some
 from layerprobe.cache.identity.digests import Digests
-from layerprobe.cache.identity.extraction import clip_key
+from layerprobe.cache.identity.keys import clip_key
 from layerprobe.classify.audit.composition import shape_findings
 from layerprobe.classify.audit.confounds import clue_findings
 from layerprobe.classify.audit.duplicates import copy_findings
-from layerprobe.classify.audit.findings import SEVERITY, Finding, Verdict, count, some
+from layerprobe.classify.audit.findings import SEVERITY, Finding, Verdict
 from layerprobe.classify.audit.leakage import leak_findings
 from layerprobe.classify.audit.measurements import Measures, measure
-from layerprobe.classify.audit.partitions import Assignment
 from layerprobe.classify.audit.table import Table
+from layerprobe.classify.data.splits import Assignment
 from layerprobe.embed.manifest.clips import Clip
 
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from layerprobe.cache.common.text import count, percent, some
 from layerprobe.classify.audit.confounds import association
-from layerprobe.classify.audit.findings import Finding, count, percent, some
+from layerprobe.classify.audit.findings import Finding
 from layerprobe.classify.audit.table import Table
 
 FEW_SPEAKERS = 5  # of a class; fewer cannot be in every one of five folds

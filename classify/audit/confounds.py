@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.stats import chi2_contingency, kruskal
 
-from layerprobe.classify.audit.findings import Finding, count, percent
+from layerprobe.cache.common.text import count, percent
+from layerprobe.classify.audit.findings import Finding
 from layerprobe.classify.audit.measurements import Measures
 
 EFFECT = 0.06  # η² from which Cohen (1988) calls an effect medium

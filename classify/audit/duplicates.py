@@ -9,10 +9,10 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from layerprobe.classify.audit.findings import Finding, count, percent, some
+from layerprobe.cache.common.text import count, percent, some
+from layerprobe.classify.audit.findings import Finding
 from layerprobe.classify.audit.measurements import Measures
-from layerprobe.classify.audit.partitions import numbered
-from layerprobe.classify.audit.table import Table
+from layerprobe.classify.audit.table import Table, numbered
 
 
 def copy_findings(table: Table, keys: Sequence[str], measures: Measures) -> Iterator[Finding]:

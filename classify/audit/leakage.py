@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from layerprobe.classify.audit.findings import Finding, count, percent
-from layerprobe.classify.audit.partitions import numbered, seen_at_random
-from layerprobe.classify.audit.table import Table
+from layerprobe.cache.common.text import count, percent
+from layerprobe.classify.audit.findings import Finding
+from layerprobe.classify.audit.table import Table, numbered, seen_at_random
 
 
 def leak_findings(table: Table) -> Iterator[Finding]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
+from typing import Annotated, Any, cast, get_args
 
 import typer
 
-from layerprobe.cache.common.console import say
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.config import (
     CORPUS,
@@ -23,12 +21,9 @@ from layerprobe.classify.config import (
     StudyConfig,
     TrustConfig,
 )
-from layerprobe.classify.search.console import tell_plan, tell_summary
+from layerprobe.classify.controls.console import tell_summary
+from layerprobe.classify.controls.run import run
 from layerprobe.embed.config import DEFAULT_CACHE
-
-if TYPE_CHECKING:
-    from layerprobe.cache.store.feature_store import FeatureStore
-    from layerprobe.embed.manifest.clips import Clip
 
 METRICS, SCALINGS = get_args(Metric), get_args(Scaling)
 
@@ -180,7 +175,7 @@ def classify(
         seed=seed,
         **manner,
     )
-    from layerprobe.cache.maintenance.locate import find_store
+    from layerprobe.cache.maintenance.catalog import find_store
     from layerprobe.classify.heads.registry import want_frames
     from layerprobe.embed.manifest.clips import read_manifest
     from layerprobe.embed.models.layers import CNN, embed_options, named_layers, parse_layers
@@ -227,7 +222,7 @@ def _was_given(context: typer.Context, name: str) -> bool:
 
 def _again(record: Path, out: Path, manner: dict[str, Any], beside: dict[str, Any], *, as_json: bool) -> None:
     """Make the run of a run.json once more; `beside` is what to change of its audit and controls."""
-    from layerprobe.classify.runs.repeat import read_recorded
+    from layerprobe.classify.runs.record import read_recorded
     from layerprobe.embed.manifest.clips import read_manifest
 
     told = read_recorded(record, manner=manner)
@@ -242,44 +237,6 @@ def _again(record: Path, out: Path, manner: dict[str, Any], beside: dict[str, An
     trust = replace(told.trust, **beside)
     summary = run(clips, told.store, out, told.config, command=command, trust=trust)
     tell_summary(out, summary, as_json=as_json)
-
-
-def run(
-    clips: Sequence[Clip],
-    store: FeatureStore,
-    out: Path,
-    config: StudyConfig,
-    *,
-    command: Mapping[str, Any] | None = None,
-    trust: TrustConfig | None = None,
-) -> dict[str, Any]:
-    """Search while a person watches; the run's summary.
-
-    command: recorded, for `--from`. trust: what to put beside the score; None for nothing.
-    """
-    from layerprobe.classify.commands.probe import make_rivals
-    from layerprobe.classify.controls.evaluation import put_beside
-    from layerprobe.classify.runs.folder import SUMMARY, read_json
-    from layerprobe.classify.search.live import watching
-    from layerprobe.classify.search.study import plan_of, run_study
-
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        told = f"cannot be written ({error.strerror})"
-        raise InputError(told, where=str(out), do="choose another folder for --out") from error
-    try:
-        with watching(f"classify {store.extraction.model}") as report:
-            run_study(clips, store, out, config, command=command, begin=tell_plan, report=report)
-        if trust is not None:
-            plan = plan_of(clips, store, config)
-            if trust.controls == "full":
-                make_rivals(out, plan, clips)
-            put_beside(out, plan, clips, trust)
-    except KeyboardInterrupt:
-        say(f"stopped: finished trials are kept in {out}; the same command goes on")
-        raise typer.Exit(130) from None
-    return read_json(out / SUMMARY)
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
-from layerprobe.cache.common.console import print_json, print_table, say, told_seconds
+from layerprobe.cache.common.console import print_json, print_table, say
 from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.common.space import human
-from layerprobe.classify.audit.findings import span
+from layerprobe.cache.common.text import human, span, told_seconds
 from layerprobe.classify.config import Metric, StudyConfig
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def compare(
     from layerprobe.classify.runs.compare import compare as compare_runs
     from layerprobe.classify.runs.compare import rank
     from layerprobe.classify.runs.cost_table import Prices
-    from layerprobe.classify.runs.folder import SELECTED
+    from layerprobe.classify.scores.results import SELECTED
 
     chosen = cast("Metric", metric)
     if figure is not None:
@@ -172,29 +171,3 @@ def _time(seconds: float | None) -> str:
 
 def _bytes(count: int | None) -> str:
     return "" if count is None else human(count)
-
-
-def protocols(as_json: Json = False) -> None:
-    """Fixed, published splits by name: the rule each goes by, and what it leaks."""
-    from layerprobe.classify.data.protocols import PROTOCOLS
-
-    rows = [
-        {
-            "name": one.name,
-            "corpus": one.published.corpus,
-            "clips": one.published.clips,
-            "speakers": one.published.speakers,
-            "rule": one.rule.told,
-            "speaker_disjoint": one.rule.speaker_disjoint,
-            "leaks": one.leaks,
-        }
-        for one in PROTOCOLS.values()
-    ]
-    if as_json:
-        print_json(rows)
-        return
-    for row in rows:
-        sizes = [f"{row[name]:,} {name}" for name in ("clips", "speakers") if row[name] is not None]
-        print(f"{row['name']}: {', '.join([str(row['corpus']), *sizes])}")
-        for name in ("rule", "leaks"):
-            print(f"  {name:5}  {row[name]}")

@@ -8,7 +8,8 @@ from typing import Annotated, Any, cast, get_args
 
 import typer
 
-from layerprobe.cache.common.console import print_json, print_table, progress, say, told_seconds
+from layerprobe.cache.common.console import print_json, print_table, progress, say
+from layerprobe.cache.common.text import told_seconds
 from layerprobe.classify.config import Metric
 from layerprobe.classify.finetune.config import (
     REPORTERS,
@@ -180,8 +181,7 @@ def tell_summary(out: Path, summary: Mapping[str, Any], *, as_json: bool) -> Non
         print_json({"out": out, **summary})
         return
     from layerprobe.classify.runs.folder import RUN, read_json
-    from layerprobe.classify.search.console import remarks
-    from layerprobe.classify.search.score_table import tell_scores
+    from layerprobe.classify.search.console import remarks, tell_scores
 
     chosen = summary["selected"]
     print_table(

@@ -2,68 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from layerprobe.cache.common.console import print_json, say
+from layerprobe.cache.common.console import print_json
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.config import StudyConfig
 from layerprobe.embed.config import DEFAULT_CACHE
-
-if TYPE_CHECKING:
-    from layerprobe.classify.search.jobs import Plan
-    from layerprobe.embed.manifest.clips import Clip
-
-
-def make_rivals(out: Path, plan: Plan, clips: Sequence[Clip]) -> None:
-    """The study of `plan` on acoustic features and on random weights, as runs in `out/controls`.
-
-    What is not cached is embedded first, as the study's own states were. One that cannot be made is told and
-    left out: the run's own score stands without it.
-    """
-    from layerprobe.cache.identity.extraction import FRAME
-    from layerprobe.cache.store.feature_store import FeatureStore
-    from layerprobe.classify.controls.baselines import run_rival
-    from layerprobe.classify.controls.controls import FOLDER
-    from layerprobe.classify.search.live import watching
-    from layerprobe.embed.commands.embed import run as embed
-    from layerprobe.embed.config import EmbedConfig
-    from layerprobe.embed.models.sources import ACOUSTIC, RANDOM
-
-    of, cache = plan.store.extraction, plan.store.folder.parent.parent
-    model, frames = of.model, of.stats == (FRAME,)
-    stats = EmbedConfig.stats if frames else of.stats
-    if model in ACOUSTIC:
-        say(f"note: {model} is no network, so neither mfcc nor random weights are run beside it")
-        return
-    rivals = {"mfcc": EmbedConfig(model="mfcc", cache=cache, stats=stats, frames=frames)}
-    if model.startswith(RANDOM):
-        say(f"note: {model} has no trained weights, so no random weights are run beside it")
-    else:
-        rivals["random"] = EmbedConfig(
-            model=RANDOM + model,
-            cache=cache,
-            layers=",".join(of.layers),
-            stats=stats,
-            frames=frames,
-            dtype=of.dtype,
-            window=of.window,
-        )
-    for name, config in rivals.items():
-        try:
-            done = embed(clips, config)
-            if done.stopped:
-                raise KeyboardInterrupt
-            store = FeatureStore(done.store)
-            folder = out / FOLDER / name
-            folder.mkdir(parents=True, exist_ok=True)
-            with watching(f"control {config.model}") as report:
-                run_rival(folder, plan, clips, store, command={"control_of": str(out)}, report=report)
-        except InputError as error:
-            say(f"note: no control {config.model}: {error}")
 
 
 def probe(
@@ -88,7 +35,7 @@ def probe(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """See what each layer gives away: a linear probe for one column after the other, without any tuning."""
-    from layerprobe.cache.maintenance.locate import find_store
+    from layerprobe.cache.maintenance.catalog import find_store
     from layerprobe.classify.controls.console import tell_probes
     from layerprobe.classify.controls.probe_targets import usual_columns
     from layerprobe.classify.controls.probes import probe_columns

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from layerprobe.cache.common.console import say
+from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import MIX
 from layerprobe.classify.controls.refit import answered
@@ -16,7 +18,7 @@ from layerprobe.classify.runs import folder as runfolder
 from layerprobe.classify.scores.bootstrap import score_intervals
 from layerprobe.classify.scores.paired import differences
 from layerprobe.classify.scores.scoring import Scorer
-from layerprobe.classify.search.jobs import Plan
+from layerprobe.classify.search.plan import Plan
 from layerprobe.classify.search.progress import Report
 from layerprobe.classify.search.study import run_study
 from layerprobe.embed.manifest.clips import Clip
@@ -68,3 +70,51 @@ def rivals_of(out: Path, folder: Path, plan: Plan) -> list[dict[str, Any]]:
             }
         )
     return told
+
+
+def make_rivals(out: Path, plan: Plan, clips: Sequence[Clip]) -> None:
+    """The study of `plan` on acoustic features and on random weights, as runs in `out/controls`.
+
+    What is not cached is embedded first, as the study's own states were. One that cannot be made is told and
+    left out: the run's own score stands without it.
+    """
+    from layerprobe.cache.identity.extraction import FRAME
+    from layerprobe.cache.store.feature_store import FeatureStore
+    from layerprobe.classify.controls.baselines import run_rival
+    from layerprobe.classify.controls.checkpoint import FOLDER
+    from layerprobe.classify.search.progress import watching
+    from layerprobe.embed.config import EmbedConfig
+    from layerprobe.embed.extract.progress import run as embed
+    from layerprobe.embed.models.sources import ACOUSTIC, RANDOM
+
+    of, cache = plan.store.extraction, plan.store.folder.parent.parent
+    model, frames = of.model, of.stats == (FRAME,)
+    stats = EmbedConfig.stats if frames else of.stats
+    if model in ACOUSTIC:
+        say(f"note: {model} is no network, so neither mfcc nor random weights are run beside it")
+        return
+    rivals = {"mfcc": EmbedConfig(model="mfcc", cache=cache, stats=stats, frames=frames)}
+    if model.startswith(RANDOM):
+        say(f"note: {model} has no trained weights, so no random weights are run beside it")
+    else:
+        rivals["random"] = EmbedConfig(
+            model=RANDOM + model,
+            cache=cache,
+            layers=",".join(of.layers),
+            stats=stats,
+            frames=frames,
+            dtype=of.dtype,
+            window=of.window,
+        )
+    for name, config in rivals.items():
+        try:
+            done = embed(clips, config)
+            if done.stopped:
+                raise KeyboardInterrupt
+            store = FeatureStore(done.store)
+            folder = out / FOLDER / name
+            folder.mkdir(parents=True, exist_ok=True)
+            with watching(f"control {config.model}") as report:
+                run_rival(folder, plan, clips, store, command={"control_of": str(out)}, report=report)
+        except InputError as error:
+            say(f"note: no control {config.model}: {error}")

@@ -11,6 +11,8 @@ from typing import Any
 from layerprobe.classify.runs.folder import read_json, write_json
 from layerprobe.classify.search.workers import messages
 
+FOLDER = "controls"
+
 PARTS = "parts"
 
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from layerprobe.cache.common.console import print_table, say
-from layerprobe.classify.audit.findings import span
+from layerprobe.cache.common.console import print_json, print_table, say
+from layerprobe.cache.common.text import span
+from layerprobe.classify.search.console import _tell_selected, _tell_table, remarks, tell_scores
 
 MOVABLE = 0.5  # share of training clips below which shuffling within speakers changes too little
 
@@ -108,3 +109,37 @@ def tell_probes(probes: Mapping[str, Any]) -> None:
 def interval(score: Mapping[str, Any]) -> str:
     """`[0.412, 0.538]`; empty where there is none."""
     return span(score.get("low"), score.get("high"))
+
+
+def tell_summary(out: Path, summary: Mapping[str, Any], *, as_json: bool) -> None:
+    """The study's result: layers × heads by their metric, the selected system, what its reader must know."""
+    if as_json:
+        print_json({"out": out, **summary})
+        return
+    _tell_table(out, summary)
+    print()
+    _tell_selected(summary)
+    print()
+    tell_scores(summary)
+    for line in remarks(summary):
+        say(f"note: {line}")
+    tell_trust(out, summary)
+    print()
+    _tell_memory(out)
+    print(f"run folder  {out}")
+    for path in sorted((out / "figures").glob("*.svg")):
+        print(f"figure      {path}")
+
+
+def _tell_memory(out: Path) -> None:
+    """What the processes held at most, beside what they were allowed to keep."""
+    from layerprobe.cache.common.text import human
+    from layerprobe.classify.runs.folder import RUN, read_json
+
+    if not (out / RUN).is_file():
+        return
+    run = read_json(out / RUN)
+    peak, jobs = run["peak_memory"], run["jobs"]
+    workers = f" and {human(peak['worker'])} at most in each of {jobs} workers" if jobs > 1 else ""
+    print(f"memory      {human(peak['main'])} in the main process{workers}; ", end="")
+    print(f"shared work within {human(run['config']['memory'])}")

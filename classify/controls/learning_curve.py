@@ -13,8 +13,8 @@ from layerprobe.classify.data.splits import Fold
 from layerprobe.classify.features.lru_cache import Kept
 from layerprobe.classify.scores.metrics import uar
 from layerprobe.classify.scores.scoring import Scorer
-from layerprobe.classify.search.jobs import Plan, share, states_of
 from layerprobe.classify.search.nested import derive
+from layerprobe.classify.search.plan import Plan, share, states_of
 
 SHARES = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
 DRAWS = 5

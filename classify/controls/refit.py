@@ -12,8 +12,8 @@ import numpy as np
 from layerprobe.classify.features.shared import Shared
 from layerprobe.classify.heads.registry import HEADS
 from layerprobe.classify.runs.predictions import answers_of
-from layerprobe.classify.search.jobs import Plan
 from layerprobe.classify.search.nested import split_params
+from layerprobe.classify.search.plan import Plan
 
 
 @dataclass(frozen=True, kw_only=True)

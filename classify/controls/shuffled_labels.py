@@ -14,8 +14,8 @@ from layerprobe.classify.features.lru_cache import Kept
 from layerprobe.classify.scores.metrics import uar
 from layerprobe.classify.scores.paired import differences
 from layerprobe.classify.scores.scoring import Scorer
-from layerprobe.classify.search.jobs import Plan, share, states_of
 from layerprobe.classify.search.nested import derive
+from layerprobe.classify.search.plan import Plan, share, states_of
 
 SHUFFLES = 10
 

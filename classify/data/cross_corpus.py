@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.classify.audit.findings import some
+from layerprobe.cache.common.text import some
 from layerprobe.classify.data.dataset import NOT_A_LABEL
 from layerprobe.embed.manifest.clips import Clip
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.classify.audit.findings import some
+from layerprobe.cache.common.text import some
 from layerprobe.classify.data.protocol_rules import (
     OneSpeakerOut,
     Rule,

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.classify.audit.findings import count, some
+from layerprobe.cache.common.text import count, some
 from layerprobe.classify.config import CORPUS
 from layerprobe.classify.data.dataset import Dataset
 from layerprobe.classify.data.group_folds import balanced_groups
+
+Assignment = Sequence[tuple[Sequence[str], Sequence[str]]]  # per fold the ids of (training, test) clips
 
 PARTS = {
     "train": "train",

@@ -16,15 +16,14 @@ from scipy.special import softmax
 
 from layerprobe.classify.data.dataset import Dataset
 from layerprobe.classify.data.splits import OuterFold
-from layerprobe.classify.finetune.callbacks import Curve
-from layerprobe.classify.finetune.checkpoints import WEIGHTS, Checkpoints
+from layerprobe.classify.finetune.checkpoints import WEIGHTS, Checkpoints, Curve
 from layerprobe.classify.finetune.config import FinetuneConfig
 from layerprobe.classify.finetune.data import Recording, Windows
 from layerprobe.classify.finetune.model import SpeechClassifier, description
 from layerprobe.classify.finetune.search import Fitted, best_fit
 from layerprobe.classify.finetune.training import predict, train
 from layerprobe.classify.runs import folder as runfolder
-from layerprobe.classify.runs.finetune_cost import Spending
+from layerprobe.classify.runs.cost import Spending
 from layerprobe.classify.scores.results import Outcome, StudyId
 from layerprobe.classify.search.storage import Trials
 from layerprobe.embed.extract.stopping import Stop

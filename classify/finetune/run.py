@@ -13,23 +13,23 @@ import torch
 
 from layerprobe.cache.common.disk import locked, unfinished
 from layerprobe.cache.common.errors import InputError
-from layerprobe.classify.audit.partitions import Assignment
 from layerprobe.classify.data.dataset import Dataset, labelled
-from layerprobe.classify.data.splits import OuterFold
+from layerprobe.classify.data.splits import Assignment, OuterFold
 from layerprobe.classify.finetune.config import MANNER, FinetuneConfig
 from layerprobe.classify.finetune.cross_validation import WORK, Report, Work
 from layerprobe.classify.finetune.data import Recording, listen
 from layerprobe.classify.finetune.figures import draw_curves, write_curves
 from layerprobe.classify.finetune.validation import folds_of
 from layerprobe.classify.runs import folder as runfolder
-from layerprobe.classify.runs.finetune_cost import Spending
+from layerprobe.classify.runs.cost import Spending
 from layerprobe.classify.runs.record import begin, is_finished, peak_memory
 from layerprobe.classify.scores.selection import describe, rows_of, systems_of
 from layerprobe.classify.search.storage import quiet
 from layerprobe.embed.config import DEFAULT_CACHE
 from layerprobe.embed.extract.stopping import Stop
 from layerprobe.embed.manifest.clips import Clip
-from layerprobe.embed.models.loading import files_hash, find_device, find_precision
+from layerprobe.embed.models.device import find_device, find_precision
+from layerprobe.embed.models.loading import files_hash
 from layerprobe.embed.models.sources import ACOUSTIC, ModelSource, canonical_name, find_model
 
 PACKAGES = ("numpy", "torch", "transformers", "accelerate", "peft", "optuna")

@@ -14,8 +14,15 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.classify.finetune.callbacks import Keeper, Kept, Step, entries_of, is_over, kept_of
-from layerprobe.classify.finetune.checkpoints import Checkpoints
+from layerprobe.classify.finetune.checkpoints import (
+    Checkpoints,
+    Keeper,
+    Kept,
+    Step,
+    entries_of,
+    is_over,
+    kept_of,
+)
 from layerprobe.classify.finetune.config import FinetuneConfig
 from layerprobe.classify.finetune.data import ByLength, Windows, collate
 from layerprobe.classify.finetune.model import SpeechClassifier

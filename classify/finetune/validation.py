@@ -7,10 +7,9 @@ from collections import Counter
 import numpy as np
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.classify.audit.partitions import Assignment
 from layerprobe.classify.data.dataset import Dataset
 from layerprobe.classify.data.group_folds import balanced_groups
-from layerprobe.classify.data.splits import PARTS, Fold, OuterFold, stratified
+from layerprobe.classify.data.splits import PARTS, Assignment, Fold, OuterFold, stratified
 from layerprobe.classify.finetune.config import FinetuneConfig
 
 SHARE = 5  # a fifth of the training part picks the epoch

@@ -14,7 +14,6 @@ from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.config import Metric
 from layerprobe.classify.data.protocols import PROTOCOLS
 from layerprobe.classify.runs.cost_table import Bill, BreakEven, Prices, bill_of, break_even, remarks
-from layerprobe.classify.runs.folder import SELECTED
 from layerprobe.classify.runs.predictions import Answers, answers_of, check_same, read_answers
 from layerprobe.classify.scores import metrics
 from layerprobe.classify.scores.bootstrap import score_intervals
@@ -30,6 +29,7 @@ from layerprobe.classify.scores.paired import (
     mcnemar,
     near_best,
 )
+from layerprobe.classify.scores.results import SELECTED
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import resource
+import json
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
-from layerprobe.cache.common.metering import Cost, peak_memory
-from layerprobe.cache.store import costs
-from layerprobe.classify.config import MIX
-from layerprobe.classify.features.shared import BOTH
-from layerprobe.classify.heads.registry import HEADS
+import torch
+
+from layerprobe.cache.common.metering import Cost
 from layerprobe.classify.runs.folder import OUTCOMES, read_json, write_json
-from layerprobe.classify.search.jobs import Plan
-from layerprobe.classify.search.nested import Outcome
+from layerprobe.embed.models.device import DeviceMeter
+
+FILE = "cost.json"  # in the run folder until the run is whole
 
 SPENT = "spent.json"
 
@@ -38,35 +36,45 @@ class Watch:
         write_json(self._file, {"seconds": self.seconds()})
 
 
-def cost_of(plan: Plan, chosen: Sequence[Outcome], *, seconds: float) -> dict[str, Any]:
-    """The `cost` of run.json: the search's, and under `extraction` that of its clips' states or None.
+class Spending:
+    """Measures from the moment that it is made, on top of what earlier sittings of the run saved."""
 
-    chosen: the selected system, an outcome for each outer fold. seconds: of the search.
-    """
-    search = Cost(
-        wall_s=seconds,
-        device_s=seconds,
-        peak_memory_bytes=peak_memory(resource.RUSAGE_SELF) + _workers(plan),
-        trained_parameters=trained_parameters(plan, chosen),
+    def __init__(self, out: Path, device: torch.device) -> None:
+        self._file = out / FILE
+        self._before: Cost | None = None
+        if self._file.is_file():
+            self._before = Cost(**json.loads(self._file.read_text(encoding="utf-8")))
+        self._meter = DeviceMeter(device)
+
+    def read(self) -> Cost:
+        now = self._meter.read()
+        return now if self._before is None else joined(self._before, now)
+
+    def save(self) -> None:
+        """For a sitting that goes on after this one was killed."""
+        write_json(self._file, asdict(self.read()))
+
+    def close(self) -> None:
+        self._file.unlink(missing_ok=True)
+
+
+def joined(one: Cost, other: Cost) -> Cost:
+    """Two sittings as one: times and energy add up, peaks do not; what one does not know is not known."""
+
+    def both(name: str, how: Callable[[tuple[float, float]], float]) -> float | None:
+        a, b = getattr(one, name), getattr(other, name)
+        return None if a is None or b is None else how((a, b))
+
+    def most(name: str) -> int | None:
+        peak = both(name, max)
+        return None if peak is None else int(peak)
+
+    return replace(
+        other,
+        wall_s=one.wall_s + other.wall_s,
+        device=", ".join(dict.fromkeys((one.device, other.device))),
+        device_s=both("device_s", sum),
+        energy_j=both("energy_j", sum),
+        peak_memory_bytes=most("peak_memory_bytes"),
+        peak_device_bytes=most("peak_device_bytes"),
     )
-    sound = float(plan.store.seconds(plan.data.keys).sum(dtype="f8"))
-    extraction = costs.share(plan.store.folder, seconds=sound)
-    return {**asdict(search), "extraction": None if extraction is None else asdict(extraction)}
-
-
-def trained_parameters(plan: Plan, chosen: Sequence[Outcome]) -> int | None:
-    """Of the largest fold's system; None where a head, such as trees, has no fixed number of them."""
-    counts = []
-    for outcome in chosen:
-        count = HEADS[outcome.id.head].parameters
-        if count is None or outcome.id.layer == MIX:
-            return None
-        stats = str(outcome.params["stats"]).split(BOTH)
-        width = plan.store.extraction.width(outcome.id.layer) * len(stats)
-        counts.append(count(outcome.params["pca"] or width, len(plan.data.classes), outcome.params))
-    return max(counts)
-
-
-def _workers(plan: Plan) -> int:
-    """Bytes of all worker processes at most: as if each had held as much as the largest."""
-    return plan.jobs * peak_memory(resource.RUSAGE_CHILDREN) if plan.jobs > 1 else 0

@@ -7,15 +7,15 @@ import io
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from layerprobe.cache.common.disk import open_temporary, publish, replace_text
+from layerprobe.cache.common.disk import replace_bytes, replace_text
 from layerprobe.cache.common.errors import InputError
-from layerprobe.classify.scores.results import Outcome, StudyId
+from layerprobe.classify.scores.results import Outcome, Row, StudyId
 
 if TYPE_CHECKING:
     from layerprobe.classify.data.dataset import Dataset
@@ -31,36 +31,6 @@ RUN, SPLITS, RESULTS, PREDICTIONS, SUMMARY = (
 WHOLE = (SPLITS, RESULTS, PREDICTIONS, SUMMARY)  # what a finished run has beside run.json
 ANEW = "copy it back from where it is whole, or delete the folder and run again"
 OUTCOMES = "outcomes"  # of finished studies, until the run is whole
-SELECTED = "selected"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One line of results.csv: a head on a layer, scored on one outer fold."""
-
-    fold: int
-    layer: str
-    head: str
-    inner_score: float
-    uar: float
-    accuracy: float
-    macro_f1: float
-    trials: int
-    pruned: int
-    params: str  # JSON
-
-
-def replace_bytes(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all."""
-    file, temporary = open_temporary(path.parent)
-    try:
-        with file:
-            left = memoryview(data)
-            while left:
-                left = left[file.write(left) :]
-            publish(file, temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

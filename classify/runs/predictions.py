@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.classify.audit.findings import count, some
-from layerprobe.classify.runs.folder import ANEW, PREDICTIONS, RUN, SELECTED, SPLITS, read_json
+from layerprobe.cache.common.text import count, some
+from layerprobe.classify.runs.folder import ANEW, PREDICTIONS, RUN, SPLITS, read_json
+from layerprobe.classify.scores.results import SELECTED
 
 COLUMNS = ("clip", "fold", "speaker", "system", "label", "predicted")
 

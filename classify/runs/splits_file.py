@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.classify.audit.findings import some
-from layerprobe.classify.audit.partitions import Assignment
+from layerprobe.cache.common.text import some
+from layerprobe.classify.data.splits import Assignment
 from layerprobe.classify.runs.folder import RUN, read_json
 from layerprobe.embed.manifest.clips import Clip
 

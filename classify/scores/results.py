@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+SELECTED = "selected"
+
 
 @dataclass(frozen=True, order=True)
 class StudyId:
@@ -34,3 +36,19 @@ class Outcome:
     probability: np.ndarray
     trials: int
     pruned: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One line of results.csv: a head on a layer, scored on one outer fold."""
+
+    fold: int
+    layer: str
+    head: str
+    inner_score: float
+    uar: float
+    accuracy: float
+    macro_f1: float
+    trials: int
+    pruned: int
+    params: str  # JSON

@@ -9,16 +9,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from layerprobe.cache.common.space import human
-from layerprobe.classify.config import CORPUS, Metric
+from layerprobe.classify.config import Metric
 from layerprobe.classify.data.dataset import Dataset
 from layerprobe.classify.data.splits import OuterFold, shared_speakers
-from layerprobe.classify.features.shared import ANCHORS, EXACT_CLIPS
-from layerprobe.classify.heads.registry import HEADS
-from layerprobe.classify.runs.folder import SELECTED, Row
-from layerprobe.classify.scores.results import Outcome, StudyId
+from layerprobe.classify.scores.results import SELECTED, Outcome, Row, StudyId
 from layerprobe.classify.scores.scoring import Chosen, Scorer
-from layerprobe.classify.search.jobs import Plan
 
 Outcomes = Mapping[StudyId, Outcome]
 
@@ -57,13 +52,6 @@ def systems_of(outcomes: Outcomes) -> Iterator[tuple[str, Chosen]]:
     yield SELECTED, select(outcomes)
     for (layer, head), chosen in _curve(outcomes).items():
         yield f"{layer}/{head}", chosen
-
-
-def summarise(plan: Plan, outcomes: Outcomes) -> dict[str, Any]:
-    """summary.json of a search."""
-    config, model = plan.config, plan.store.extraction.model
-    split, notes = config.split_name, [*_cut_short(outcomes, config.trials), *_notes(plan)]
-    return describe(plan.data, plan.folds, outcomes, config=config, model=model, split=split, notes=notes)
 
 
 class Settings(Protocol):
@@ -179,64 +167,6 @@ def _resampled(data: Dataset) -> list[str]:
     if len(data.speaker_names) == 1:
         return [f"all clips are of speaker {data.speaker_names[0]}: with nobody to resample, no interval"]
     return []
-
-
-def _notes(plan: Plan) -> list[str]:
-    """What a reader of the scores should know of how they came about."""
-    return [*_cross(plan), *_validated(plan), *_untested(plan), *approximated(plan)]
-
-
-def _cross(plan: Plan) -> list[str]:
-    """Which corpora stand on which side, where a study goes across corpora."""
-    if plan.config.split != CORPUS:
-        return []
-    (fold,) = plan.folds
-    trained, tested = ", ".join(plan.config.train_corpus), ", ".join(plan.config.test_corpus)
-    return [
-        f"trained on {trained} ({len(fold.outer.train)} clips), tested on {tested} "
-        f"({len(fold.outer.test)} clips)"
-    ]
-
-
-def _cut_short(outcomes: Outcomes, trials: int) -> list[str]:
-    """That a timeout ended the search."""
-    made, asked = sum(outcome.trials for outcome in outcomes.values()), trials * len(outcomes)
-    return [f"--timeout cut the search short: {made} of {asked} trials were made"] if made < asked else []
-
-
-def _validated(plan: Plan) -> list[str]:
-    """That a table's own validation part chooses, where it has one, and what makes it a poor judge."""
-    data, inner = plan.data, plan.folds[0].inner
-    if plan.config.split != "column" or len(inner) > 1:
-        return []
-    judges, trained = inner[0].test, inner[0].train
-    told = [f"the table's validation part chooses (clips: {len(judges)}): no --inner-folds"]
-    absent = set(data.y.tolist()) - set(data.y[judges].tolist())
-    if absent:
-        names = ", ".join(data.classes[number] for number in sorted(absent))
-        told.append(f"in no validation clip, so nothing chosen heeds them: {names}")
-    if data.speakers is not None and set(data.speakers[judges]) & set(data.speakers[trained]):
-        told.append("speakers of the validation part are in the training part too: it judges voices it knows")
-    return told
-
-
-def _untested(plan: Plan) -> list[str]:
-    """Classes of the training parts that no test part holds: scores are over the others."""
-    tested = np.unique(np.concatenate([plan.data.y[fold.outer.test] for fold in plan.folds]))
-    names = [name for number, name in enumerate(plan.data.classes) if number not in tested]
-    return [f"in no test part, so the UAR is over the other classes: {', '.join(names)}"] if names else []
-
-
-def approximated(plan: Plan) -> list[str]:
-    """That kernels are not taken with every training clip, where that is so, and why."""
-    if plan.exact or not any(HEADS[head].kernel for head in plan.config.heads):
-        return []
-    if plan.largest > EXACT_CLIPS:
-        why = f"more than {EXACT_CLIPS} training clips"
-    else:
-        needed, memory = human(plan.kernels), human(plan.config.memory)
-        why = f"with {plan.largest} training clips they take {needed}, and --memory is {memory}"
-    return [f"kernels are approximated with {ANCHORS} training clips, not taken with all (Nyström): {why}"]
 
 
 def _data(data: Dataset) -> dict[str, Any]:

@@ -7,13 +7,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from layerprobe.cache.common.console import print_json, print_table, say
-from layerprobe.classify.audit.findings import count, span
-from layerprobe.classify.controls.console import tell_trust
-from layerprobe.classify.search.score_table import tell_scores
+from layerprobe.cache.common.console import print_table, say
+from layerprobe.cache.common.text import count, span
 
 if TYPE_CHECKING:
-    from layerprobe.classify.search.jobs import Plan
+    from layerprobe.classify.search.plan import Plan
+
+SCORES = {
+    "uar": "UAR",
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
+    "log_loss": "log loss",
+    "calibration_error": "calibration error",
+}
 
 SHOWN = 12  # rows of the table; all are in results.csv and summary.json
 NAMES = {"uar": "UAR", "accuracy": "accuracy", "macro_f1": "macro F1"}
@@ -21,30 +27,10 @@ FEW_SPEAKERS = 6  # below which an interval is half as wide again, and wider, fo
 PREPARATION = ("stats", "scaling", "pca")  # parameters of the input, told after the head's own
 
 
-def tell_summary(out: Path, summary: Mapping[str, Any], *, as_json: bool) -> None:
-    """The study's result: layers × heads by their metric, the selected system, what its reader must know."""
-    if as_json:
-        print_json({"out": out, **summary})
-        return
-    _tell_table(out, summary)
-    print()
-    _tell_selected(summary)
-    print()
-    tell_scores(summary)
-    for line in remarks(summary):
-        say(f"note: {line}")
-    tell_trust(out, summary)
-    print()
-    _tell_memory(out)
-    print(f"run folder  {out}")
-    for path in sorted((out / "figures").glob("*.svg")):
-        print(f"figure      {path}")
-
-
 def tell_plan(plan: Plan) -> None:
     """What is about to be searched, with how many processes and within which memory."""
-    from layerprobe.cache.common.space import human
-    from layerprobe.classify.scores.selection import approximated
+    from layerprobe.cache.common.text import human
+    from layerprobe.classify.search.summary import approximated
 
     config, studies = plan.config, plan.studies()
     layers, heads = (len({getattr(id, name) for id in studies}) for name in ("layer", "head"))
@@ -59,20 +45,6 @@ def tell_plan(plan: Plan) -> None:
     )
     for line in approximated(plan):
         say(f"note: {line}")
-
-
-def _tell_memory(out: Path) -> None:
-    """What the processes held at most, beside what they were allowed to keep."""
-    from layerprobe.cache.common.space import human
-    from layerprobe.classify.runs.folder import RUN, read_json
-
-    if not (out / RUN).is_file():
-        return
-    run = read_json(out / RUN)
-    peak, jobs = run["peak_memory"], run["jobs"]
-    workers = f" and {human(peak['worker'])} at most in each of {jobs} workers" if jobs > 1 else ""
-    print(f"memory      {human(peak['main'])} in the main process{workers}; ", end="")
-    print(f"shared work within {human(run['config']['memory'])}")
 
 
 def remarks(summary: Mapping[str, Any]) -> list[str]:
@@ -182,3 +154,61 @@ def _cell(value: object) -> str:
 
 def _interval(score: Mapping[str, Any]) -> str:
     return span(score.get("low"), score.get("high"))
+
+
+def tell_scores(summary: Mapping[str, Any]) -> None:
+    """Print the selected system's scores, and how each class fares."""
+    chosen, known = summary["selected"], summary["data"]["speakers"]
+    rows = [_score(chosen, name, speakers=bool(known)) for name in SCORES]
+    over = "speakers" if known else "clips"
+    print_table(rows, title=f"Scores of the selected system; [95 % over {over}], ± s.d. of the folds:")
+    print()
+    plain, confused = _classes(chosen, answers=False), _classes(chosen, answers=True)
+    if _width(confused) <= shutil.get_terminal_size().columns:
+        print_table(
+            confused, title="Each class, folds pooled; what it was taken for, and the share of its clips:"
+        )
+    else:
+        print_table(plain, title="Each class, folds pooled; what it was taken for is in summary.json:")
+    print()
+
+
+def _score(chosen: Mapping[str, Any], name: str, *, speakers: bool) -> dict[str, object]:
+    """One row: the score of all folds' test clips together, its mean over folds, its mean over speakers."""
+    row: dict[str, object] = {"score": SCORES[name], "folds pooled": _told(chosen[name])}
+    if len(chosen["folds"]) > 1:
+        by_fold = chosen["over_folds"].get(name)  # an early run has no such mean of the last two
+        row["mean of folds"] = "" if by_fold is None else f"{by_fold['mean']:.3f} ± {by_fold['sd']:.3f}"
+    if speakers:
+        mean = chosen["over_speakers"].get(name)
+        row["mean of speakers"] = "" if mean is None else _told(mean)
+    return row
+
+
+def _told(score: Mapping[str, Any] | float) -> str:
+    """`0.558 [0.503, 0.622]`, or a score that has no interval."""
+    if not isinstance(score, Mapping):
+        return f"{score:.3f}"
+    return f"{score['value']:.3f} {span(score['low'], score['high'])}".rstrip()
+
+
+def _classes(chosen: Mapping[str, Any], *, answers: bool) -> list[dict[str, object]]:
+    names = [entry["class"] for entry in chosen["classes"]]
+    rows = []
+    for place, entry in enumerate(chosen["classes"]):
+        row: dict[str, object] = {name: entry[name] for name in ("class", "clips", "recall", "precision")}
+        if answers:
+            counts, rates = (chosen["confusion"][kind][place] for kind in ("counts", "rates"))
+            for name, count, rate in zip(names, counts, rates, strict=True):
+                row[f"as {name}"] = f"{count} ({rate:.2f})"
+        rows.append(row)
+    return rows
+
+
+def _width(rows: list[dict[str, object]]) -> int:
+    """Columns that a table takes on a terminal."""
+    told = [
+        list(rows[0]),
+        *([str(v) if not isinstance(v, float) else "0.000" for v in r.values()] for r in rows),
+    ]
+    return sum(max(map(len, column)) + 2 for column in zip(*told, strict=True)) - 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +13,22 @@ from optuna.trial import TrialState
 
 from layerprobe.cache.common.disk import locked, unfinished
 from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.identity.extraction import FRAME
 from layerprobe.cache.store.feature_store import FeatureStore
-from layerprobe.classify.config import CORPUS, StudyConfig
-from layerprobe.classify.data.cross_corpus import by_corpus
-from layerprobe.classify.data.dataset import Dataset, join
-from layerprobe.classify.data.protocols import assign, describe, find
-from layerprobe.classify.data.splits import OuterFold, fixed_folds, outer_folds
-from layerprobe.classify.heads.boosting_device import tree_device
-from layerprobe.classify.heads.registry import HEADS, want_frames
-from layerprobe.classify.plotting import draw_layers
+from layerprobe.classify.config import MANNER, StudyConfig
+from layerprobe.classify.data.protocols import describe
+from layerprobe.classify.heads.boosting import tree_device
 from layerprobe.classify.runs import folder as runfolder
-from layerprobe.classify.runs.cost import Watch, cost_of
-from layerprobe.classify.runs.record import is_finished, peak_memory, run_record
+from layerprobe.classify.runs.cost import Watch
+from layerprobe.classify.runs.record import begin, is_finished, peak_memory
 from layerprobe.classify.scores.results import Outcome, StudyId
-from layerprobe.classify.scores.selection import rows_of, select, summarise, systems_of
-from layerprobe.classify.search.jobs import Plan, check_names, run_unit, units_of
+from layerprobe.classify.scores.selection import rows_of, select, systems_of
+from layerprobe.classify.search.figure import draw_layers
+from layerprobe.classify.search.jobs import run_unit, units_of
 from layerprobe.classify.search.nested import TrialDone
+from layerprobe.classify.search.plan import Plan, plan_of
 from layerprobe.classify.search.progress import Progress, Report
-from layerprobe.classify.search.storage import Trials, quiet
+from layerprobe.classify.search.storage import Trials, quiet, without_password
+from layerprobe.classify.search.summary import cost_of, summarise
 from layerprobe.classify.search.workers import messages
 from layerprobe.embed.manifest.clips import Clip
 
@@ -74,53 +72,6 @@ def run_study(
     except BlockingIOError:
         raise InputError("another process is at work on this run", where=str(out), do="wait for it") from None
     return out
-
-
-def plan_of(
-    clips: Sequence[Clip],
-    store: FeatureStore,
-    config: StudyConfig,
-    *,
-    excluded: Mapping[str, str] | None = None,
-) -> Plan:
-    """The clips, folds and settings of a study. Raises InputError for data that cannot be studied so."""
-    check_names("head", config.heads, tuple(HEADS))
-    check_names("statistic", config.stats, store.extraction.stats)
-    _check_store(store, config.heads)
-    if config.split == CORPUS:
-        clips = by_corpus(clips, train=config.train_corpus, test=config.test_corpus, target=config.target)
-    data = join(clips, store, target=config.target, excluded=excluded)
-    if "speaker" in config.scalings and data.speakers is None:
-        raise InputError("the table names no speakers to scale by", do="leave 'speaker' out of --scalings")
-    return Plan(store=store, data=data, folds=tuple(_folds(clips, data, config)), config=config)
-
-
-def _check_store(store: FeatureStore, heads: Sequence[str]) -> None:
-    """Raises InputError for heads that read what this store does not keep."""
-    kept, wanted = store.extraction.stats == (FRAME,), want_frames(heads)
-    cache = store.folder.parent.parent
-    embed = f"run: python cli.py embed TABLE --model {store.extraction.model} --cache {cache}"
-    if wanted and not kept:
-        told, do = "keeps statistics over frames, and bilstm reads every frame", f"{embed} --frames"
-    elif kept and not wanted and any(HEADS[head].reads == "statistics" for head in heads):
-        told = f"keeps every frame, and {', '.join(heads)} read statistics over frames"
-        do = f"{embed}, or give --heads bilstm"
-    else:
-        return
-    raise InputError(told, where=str(store.folder), do=do)
-
-
-def _folds(clips: Sequence[Clip], data: Dataset, config: StudyConfig) -> list[OuterFold]:
-    """A protocol is asked about the whole table: without the clips that cannot be used it is another one."""
-    if config.protocol is None:
-        return outer_folds(
-            data, split=config.split, folds=config.folds, inner_folds=config.inner_folds, seed=config.seed
-        )
-    rule = find(config.protocol).rule
-    parts = assign(config.protocol, clips)
-    return fixed_folds(
-        data, parts, grouped=rule.speaker_disjoint, inner_folds=config.inner_folds, seed=config.seed
-    )
 
 
 def _write(
@@ -187,3 +138,31 @@ def _search(
         if report is not None:
             report(progress)
     return {id: outcomes[id] for id in studies}
+
+
+def run_record(plan: Plan, command: Mapping[str, Any] | None) -> dict[str, Any]:
+    """run.json of a run that begins.
+
+    Its fingerprint covers what decides the results: clips, labels, states and configuration.
+    """
+    data, extraction = plan.data, plan.store.extraction
+    settings = asdict(plan.config)
+    if plan.config.storage is not None:
+        settings["storage"] = without_password(plan.config.storage)  # run folders are shared
+    deciding = {
+        "config": {name: value for name, value in settings.items() if name not in MANNER},
+        "exact": plan.exact,
+        "states": extraction.fingerprint(),
+        "clips": [data.ids, data.keys, data.y.tolist(), data.parts],
+        "speakers": None if data.speakers is None else data.speakers.tolist(),
+    }
+    return begin(
+        "classify",
+        deciding=deciding,
+        settings=settings,
+        command=command,
+        model=extraction.model,
+        states=extraction.fingerprint(),
+        store=str(plan.store.folder.resolve()),
+        whole_kernels=plan.exact,
+    )

@@ -14,10 +14,8 @@ import soundfile
 
 from layerprobe.cache.common.errors import ClipError
 from layerprobe.embed.audio.mp3 import Frames, frames_of
-from layerprobe.embed.audio.ogg import spliced
-from layerprobe.embed.audio.ogg_pages import broken
-from layerprobe.embed.audio.wav import closed
-from layerprobe.embed.audio.wav_header import missing_bytes
+from layerprobe.embed.audio.ogg import broken, spliced
+from layerprobe.embed.audio.wav import closed, missing_bytes
 from layerprobe.embed.manifest.clips import Clip
 
 _SKIP = 1 << 18  # samples decoded at a time where they are only passed over or counted

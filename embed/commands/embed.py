@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from layerprobe.cache.common.console import print_json, print_table, progress, say, told_seconds
-from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.common.space import human
+from layerprobe.cache.common.console import print_json, print_table, say
+from layerprobe.cache.common.text import human, told_seconds
 from layerprobe.embed.config import DEFAULT_CACHE, DEVICES, DTYPES, PRECISIONS, STATS, EmbedConfig
+from layerprobe.embed.extract.progress import run
 
 if TYPE_CHECKING:
-    from layerprobe.embed.extract.run import Progress, Summary
-    from layerprobe.embed.manifest.clips import Clip
+    from layerprobe.embed.extract.run import Summary
 
 Table = Annotated[Path, typer.Argument(help="Table of clips: CSV, TSV or Parquet.", show_default=False)]
 Model = Annotated[
@@ -118,22 +116,6 @@ def embed(
         raise typer.Exit(130)
 
 
-def run(clips: Sequence[Clip], config: EmbedConfig) -> Summary:
-    """Extract with a progress line."""
-    from layerprobe.embed.extract.run import embed as extract
-
-    with progress(f"embed {config.model}") as line:
-
-        def report(now: Progress) -> None:
-            share = now.seconds / now.total_seconds if now.total_seconds else 1.0
-            speed = f"{now.done / now.elapsed:.1f} clips/s, {now.seconds / now.elapsed:.1f} x real time"
-            left = told_seconds(now.elapsed * (1 - share) / share) if share else "?"
-            failed = f", {now.failed} failed" if now.failed else ""
-            line.update(share, f"{now.done}/{now.total} clips{failed}, {speed}, {left} left")
-
-        return extract(clips, config, report=report)
-
-
 def tell_summary(summary: Summary, *, as_json: bool) -> None:
     """What a run did, as one row; failures by name on stderr."""
     failed = [
@@ -168,68 +150,4 @@ def tell_summary(summary: Summary, *, as_json: bool) -> None:
         more = f" (and {len(failed) - SHOWN} more)" if len(failed) > SHOWN else ""
         say(
             f"{len(failed)} clips could not be used{more}; all are listed in {summary.store / 'failures.csv'}"
-        )
-
-
-def models(as_json: Json = False) -> None:
-    """The models known by a short name: where their weights are, how many layers, how wide."""
-    import json
-
-    from layerprobe.embed.models.layers import FINAL, layer_names
-    from layerprobe.embed.models.sources import ACOUSTIC, ARCHITECTURES, PRESETS
-
-    known = json.loads(ARCHITECTURES.read_text())
-    rows = []
-    for name, preset in PRESETS.items():
-        config = known[preset.architecture]
-        rows.append(
-            {
-                "name": name,
-                "weights": preset.hub_id or f"none: use random:{name}",
-                "type": config["model_type"],
-                "layers": f"0-{config['num_hidden_layers']}" + ",final" * (FINAL in layer_names(config)),
-                "width": config["hidden_size"],
-            }
-        )
-    for name in ACOUSTIC:
-        rows.append(
-            {"name": name, "weights": "none needed", "type": "acoustic", "layers": name, "width": None}
-        )
-    if as_json:
-        print_json(rows)
-    else:
-        print_table(rows)
-
-
-def doctor(
-    model: Annotated[str, typer.Argument(help="Model to check, as for embed --model.")],
-    device: Device = EmbedConfig.device,
-    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub model.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Check on this machine that a batch gives each clip the states it has alone, layer by layer.
-
-    Compares a padded batch with each clip alone, and each clip alone with transformers' own forward pass.
-    """
-    from layerprobe.embed.extract.doctor import examine
-
-    found = examine(EmbedConfig(model=model, device=device, revision=revision, precision="fp32"))
-    if as_json:
-        print_json({**vars(found), "largest": found.largest, "exact": found.exact})
-    else:
-        rows = [
-            {
-                "layer": check.layer,
-                "batch vs alone": f"{check.batch:.1e}",
-                "alone vs transformers": "" if check.reference is None else f"{check.reference:.1e}",
-            }
-            for check in found.layers
-        ]
-        print_table(rows)
-        print(f"largest difference, as a share of its layer's largest value: {found.largest:.1e}")
-        print(f"on {found.device}")
-    if not found.exact:
-        raise InputError(
-            f"{model} differs by {found.largest:.1e}, more than {found.tolerance:.0e}",
-            do="use --batch-seconds 1 with this model, and report it",
         )

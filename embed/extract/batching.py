@@ -6,15 +6,19 @@ small. Lengths are rounded up to a grid: a device that has seen a shape before h
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import overload
 
 import numpy as np
 
+from layerprobe.cache.common.errors import InputError
 from layerprobe.embed.extract.columnar import Numbers
-from layerprobe.embed.extract.windows import windows
+
+SHORTEST_WINDOW = 2.0  # seconds: halves of it still last a second
 
 GRID = 800  # samples; a twentieth of a second at 16 kHz
 
@@ -126,3 +130,18 @@ def padding_share(batches: Sequence[Sequence[Window]]) -> float:
     """The part of all computed samples that is padding."""
     real = sum(window.samples for batch in batches for window in batch)
     return 1 - real / padded_samples(batches) if batches else 0.0
+
+
+def windows(samples: int, *, window: float, rate: int) -> list[tuple[int, int]]:
+    """Cut `samples` at `rate` per second into the fewest windows of at most `window` seconds.
+
+    The windows are contiguous, cover every sample once and differ in length by at most one sample, so that
+    none is a scrap: of a clip that is cut at all, none is shorter than `window / 2`, hence than a second.
+    Returns (begin, stop) pairs in samples. Raises InputError where `window` is under two seconds or infinite.
+    """
+    if not SHORTEST_WINDOW <= window < math.inf:
+        raise InputError(f"a window of {window:g} s", do=f"give at least {SHORTEST_WINDOW:g} seconds")
+    longest = int(window * rate)
+    count = max(1, -(-samples // longest))
+    cuts = [samples * i // count for i in range(count + 1)]
+    return list(pairwise(cuts))

@@ -13,8 +13,8 @@ from layerprobe.cache.identity.extraction import FRAME, Extraction
 from layerprobe.cache.store.feature_store import StoreWriter
 from layerprobe.embed.audio.sound import Sound
 from layerprobe.embed.extract.batching import Window
-from layerprobe.embed.extract.forward import Given, merging_stats
-from layerprobe.embed.extract.windows import Merger
+from layerprobe.embed.extract.forward import Given
+from layerprobe.embed.extract.pooling import Merger, merging_stats
 from layerprobe.embed.manifest.clips import Clip
 
 

@@ -14,8 +14,9 @@ from layerprobe.embed.config import EmbedConfig
 from layerprobe.embed.extract.batching import padded_length
 from layerprobe.embed.models.acoustic import ACOUSTIC
 from layerprobe.embed.models.backbones import Backbone, load_model
+from layerprobe.embed.models.device import describe_device
 from layerprobe.embed.models.layers import layer_names
-from layerprobe.embed.models.loading import describe_device, open_backbone
+from layerprobe.embed.models.loading import open_backbone
 from layerprobe.embed.models.sources import find_model
 
 LENGTHS = (MIN_SAMPLES, 7_001, 16_000, 33_333, 51_200)  # samples: from one frame to three seconds

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from layerprobe.cache.common.space import estimate_bytes
+from layerprobe.cache.identity.extraction import estimate_bytes
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.embed.config import RATE, EmbedConfig
 from layerprobe.embed.extract.batching import padded_samples

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +12,7 @@ from layerprobe.cache.common.errors import ClipError
 from layerprobe.cache.identity.extraction import FRAME, Extraction
 from layerprobe.embed.config import RATE
 from layerprobe.embed.extract.batching import Window
-from layerprobe.embed.extract.pooling import pool
+from layerprobe.embed.extract.pooling import merging_stats, pool
 from layerprobe.embed.extract.prefetch import Batch
 from layerprobe.embed.models.backbones import Backbone
 
@@ -36,12 +36,6 @@ class Given:
         if self.event is not None:
             self.event.synchronize()
         return {layer: tensor.numpy() for layer, tensor in self.tensors.items()}
-
-
-def merging_stats(stats: Sequence[str]) -> tuple[str, ...]:
-    """The statistics to pool so that windows can be merged: std needs the mean beside it."""
-    extra = ("mean",) if "std" in stats and "mean" not in stats else ()
-    return (*stats, *extra)
 
 
 class Forward:

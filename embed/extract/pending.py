@@ -13,8 +13,7 @@ import numpy as np
 
 from layerprobe.cache.common.errors import ClipError
 from layerprobe.cache.identity.digests import STAMP_BYTES, Stamp, stamp
-from layerprobe.cache.identity.extraction import KEY_BYTES
-from layerprobe.cache.identity.keys import each_key, still_holds
+from layerprobe.cache.identity.keys import KEY_BYTES, each_key, still_holds
 from layerprobe.cache.store import failures as failure_list
 from layerprobe.cache.store.failures import Failure, FailureId
 from layerprobe.cache.store.feature_store import FeatureStore

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 STATS = ("mean", "std", "max", "min")
@@ -38,3 +39,51 @@ def pool(states: torch.Tensor, frames: torch.Tensor, stats: Sequence[str]) -> to
     if "min" in stats:
         pooled["min"] = states.masked_fill(outside, torch.inf).amin(1)
     return torch.stack([pooled[name] for name in stats], dim=1)
+
+
+class Merger:
+    """Statistics over all frames of a clip from the statistics of its windows.
+
+    stats: any of "mean", "std" (population), "max", "min"; "std" needs "mean" beside it.
+
+    Mean and variance merge pairwise as in Chan, Golub and LeVeque, "Updating formulae and a pairwise
+    algorithm for computing sample variances" (1979), in float64; the result equals pooling all frames at
+    once to float32 rounding.
+    """
+
+    def __init__(self, stats: Sequence[str]) -> None:
+        if "std" in stats and "mean" not in stats:
+            raise ValueError("std can only be merged together with mean")
+        self.stats = tuple(stats)
+        self.frames = 0
+        self._values: dict[str, np.ndarray] = {}
+
+    def add(self, values: np.ndarray, *, frames: int) -> None:
+        """Take in one window: `values` (S, D), rows in the order of `stats`, over `frames` frames."""
+        new = dict(zip(self.stats, values.astype(np.float64), strict=True))
+        if self.frames == 0:
+            self._values, self.frames = new, frames
+            return
+        old, total = self._values, self.frames + frames
+        share = frames / total
+        if "std" in new:
+            apart = new["mean"] - old["mean"]
+            variance = (1 - share) * old["std"] ** 2 + share * new["std"] ** 2
+            old["std"] = np.sqrt(variance + share * (1 - share) * apart**2)
+        if "mean" in new:
+            old["mean"] += share * (new["mean"] - old["mean"])
+        if "max" in new:
+            np.maximum(old["max"], new["max"], out=old["max"])
+        if "min" in new:
+            np.minimum(old["min"], new["min"], out=old["min"])
+        self.frames = total
+
+    def result(self) -> np.ndarray:
+        """(S, D) float32 over all frames so far, rows in the order of `stats`."""
+        return np.stack([self._values[name] for name in self.stats]).astype(np.float32)
+
+
+def merging_stats(stats: Sequence[str]) -> tuple[str, ...]:
+    """The statistics to pool so that windows can be merged: std needs the mean beside it."""
+    extra = ("mean",) if "std" in stats and "mean" not in stats else ()
+    return (*stats, *extra)

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import torch
 
+from layerprobe.cache.common.disk import require_space
 from layerprobe.cache.common.errors import ClipError, InputError
-from layerprobe.cache.common.space import estimate_bytes, require_space
-from layerprobe.cache.identity.extraction import Extraction
+from layerprobe.cache.identity.extraction import Extraction, estimate_bytes
 from layerprobe.cache.store import costs
 from layerprobe.cache.store import failures as failure_list
 from layerprobe.cache.store.failures import FailureId
@@ -28,9 +28,8 @@ from layerprobe.embed.extract.pending import Todo, find_missing
 from layerprobe.embed.extract.prefetch import Prefetcher
 from layerprobe.embed.extract.stopping import Stop
 from layerprobe.embed.manifest.clips import Clip
-from layerprobe.embed.models.allocator import give_back_holes
 from layerprobe.embed.models.backbones import Backbone
-from layerprobe.embed.models.device import DeviceMeter
+from layerprobe.embed.models.device import DeviceMeter, give_back_holes
 from layerprobe.embed.models.loading import open_backbone
 
 BATCH_SECONDS = {"cpu": 8.0, "cuda": 320.0}  # padded sound in one batch; memory halves it where it must

@@ -11,8 +11,7 @@ from sys import intern
 from typing import Any
 
 from layerprobe.cache.common.errors import InputError, ManifestError, Problem
-from layerprobe.embed.manifest.places import Places, absent
-from layerprobe.embed.manifest.tables import Cell, read_table, write_table
+from layerprobe.embed.manifest.tables import Cell, Places, absent, read_table, write_table
 
 # The first of these that a table has is its column of paths, or of speakers, unless one is named.
 # `file` is audformat's, `file_name` Hugging Face's. Upper and lower case count alike.

@@ -5,9 +5,10 @@ import shutil
 import pytest
 
 from layerprobe.cache import FeatureStore
+from layerprobe.cache.common.disk import free_bytes, require_space
 from layerprobe.cache.common.errors import StoreError
-from layerprobe.cache.common.space import estimate_bytes, free_bytes, human, require_space
-from layerprobe.cache.identity.extraction import FRAME
+from layerprobe.cache.common.text import human
+from layerprobe.cache.identity.extraction import FRAME, estimate_bytes
 from tests.stores import clips, extraction, fill
 
 

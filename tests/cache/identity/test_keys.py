@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from layerprobe.cache.identity import digests
-from layerprobe.cache.identity.extraction import clip_key
-from layerprobe.cache.identity.keys import clip_keys, each_key
+from layerprobe.cache.identity.keys import clip_key, clip_keys, each_key
 from layerprobe.embed.manifest.clips import Clip
 
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from layerprobe.cache import FeatureStore
-from layerprobe.cache.identity.extraction import FRAME, clip_key
+from layerprobe.cache.identity.extraction import FRAME
+from layerprobe.cache.identity.keys import clip_key
 from layerprobe.cache.maintenance.compact import compact
 from tests.stores import clips, extraction, fill
 

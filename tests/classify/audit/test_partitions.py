@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layerprobe.classify.audit.partitions import Parts, numbered, seen_at_random
+from layerprobe.classify.audit.table import Parts, numbered, seen_at_random
 from layerprobe.embed.manifest.clips import Clip
 
 

@@ -16,8 +16,9 @@ from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import StudyConfig, TrustConfig
 from layerprobe.classify.controls.baselines import run_rival
-from layerprobe.classify.controls.evaluation import put_beside
-from layerprobe.classify.search.study import plan_of, run_study
+from layerprobe.classify.controls.controls import put_beside
+from layerprobe.classify.search.plan import plan_of
+from layerprobe.classify.search.study import run_study
 from layerprobe.embed.manifest.clips import Clip
 from tests.studies import made_clips, made_store
 

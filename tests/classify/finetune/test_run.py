@@ -14,15 +14,8 @@ import pytest
 import torch
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.classify.finetune import (
-    callbacks as finetune_keeping,
-)
-from layerprobe.classify.finetune import (
-    checkpoints as finetune_checkpoints,
-)
-from layerprobe.classify.finetune import (
-    training as finetune_training,
-)
+from layerprobe.classify.finetune import checkpoints
+from layerprobe.classify.finetune import training as finetune_training
 from layerprobe.classify.finetune.model import SpeechClassifier
 from layerprobe.classify.finetune.run import finetune
 from layerprobe.classify.runs.compare import compare
@@ -141,7 +134,7 @@ def test_compare_sets_two_of_them_side_by_side(voices, done, tmp_path):
 
 @pytest.mark.parametrize("seconds", [math.inf, 0.0], ids=["by epoch", "by step"])
 def test_a_run_that_is_stopped_anywhere_goes_on_and_ends_the_same(voices, tmp_path, monkeypatch, seconds):
-    monkeypatch.setattr(finetune_keeping, "CHECKPOINT_SECONDS", seconds)
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", seconds)
     config = quick(epochs=3, patience=1)
     whole = run(voices, tmp_path / "whole", config)
     steps = 0
@@ -356,6 +349,6 @@ def test_reports_go_where_they_were_asked_to(voices, tmp_path, monkeypatch):
 
 
 def test_a_disk_without_room_for_checkpoints_is_told_before_training(voices, tmp_path, monkeypatch):
-    monkeypatch.setattr(finetune_checkpoints, "free_bytes", lambda folder: 1000)
+    monkeypatch.setattr(checkpoints, "free_bytes", lambda folder: 1000)
     with pytest.raises(InputError, match=r"checkpoints need .* but 1 kB are free"):
         run(voices, tmp_path / "run")

@@ -14,7 +14,7 @@ from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import StudyConfig, TrustConfig
 from layerprobe.classify.controls import learning_curve as economy
 from layerprobe.classify.controls import shuffled_labels as shuffled
-from layerprobe.classify.controls.evaluation import put_beside
+from layerprobe.classify.controls.controls import put_beside
 from layerprobe.classify.heads import bilstm
 from layerprobe.classify.heads import bilstm_torch as recurrent
 from layerprobe.classify.heads.bilstm import BILSTM, held_out
@@ -24,7 +24,8 @@ from layerprobe.classify.scores.results import Outcome
 from layerprobe.classify.search import study
 from layerprobe.classify.search.jobs import Unit, run_unit
 from layerprobe.classify.search.nested import TrialDone
-from layerprobe.classify.search.study import plan_of, run_study
+from layerprobe.classify.search.plan import plan_of
+from layerprobe.classify.search.study import run_study
 from layerprobe.embed.manifest.clips import Clip
 from tests.studies import made_clips, made_frames, made_store
 

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from layerprobe.classify.features.shared import Prep
-from layerprobe.classify.heads import boosting_device as module
-from layerprobe.classify.heads.boosting import settings
-from layerprobe.classify.heads.boosting_device import CPU, CUDA, tree_device, visible_gpus
+from layerprobe.classify.heads import boosting as module
+from layerprobe.classify.heads.boosting import CPU, CUDA, settings, tree_device, visible_gpus
 from layerprobe.classify.heads.registry import HEADS
 from tests.studies import made_shared
 

@@ -10,7 +10,6 @@ import pytest
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.data.splits import outer_folds
 from layerprobe.classify.runs.folder import (
-    Row,
     load_outcome,
     read_json,
     save_outcome,
@@ -19,7 +18,7 @@ from layerprobe.classify.runs.folder import (
     write_results,
     write_splits,
 )
-from layerprobe.classify.scores.results import Outcome, StudyId
+from layerprobe.classify.scores.results import Outcome, Row, StudyId
 from tests.studies import made_data
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from layerprobe.classify.search.console import remarks, short, tell_summary
+from layerprobe.classify.controls.console import tell_summary
+from layerprobe.classify.search.console import remarks, short
 
 
 def score(value: float) -> dict[str, float]:

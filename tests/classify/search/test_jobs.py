@@ -14,8 +14,9 @@ from layerprobe.classify.data.splits import outer_folds
 from layerprobe.classify.features import shared as sharing
 from layerprobe.classify.features.kernels import kernel_bytes
 from layerprobe.classify.scores.results import Outcome, StudyId
-from layerprobe.classify.search.jobs import Plan, Unit, run_unit, units_of
+from layerprobe.classify.search.jobs import Unit, run_unit, units_of
 from layerprobe.classify.search.nested import TrialDone
+from layerprobe.classify.search.plan import Plan
 from tests.studies import made_clips, made_store
 
 

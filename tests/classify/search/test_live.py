@@ -5,8 +5,7 @@ import io
 from rich.console import Console
 
 from layerprobe.classify.scores.results import StudyId
-from layerprobe.classify.search.live import table
-from layerprobe.classify.search.progress import Progress
+from layerprobe.classify.search.progress import Progress, table
 
 
 def drawn(now: Progress, *, most: int, colours: bool = False) -> str:

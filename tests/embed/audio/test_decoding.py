@@ -15,7 +15,7 @@ from layerprobe.cache.common.errors import ClipError
 from layerprobe.embed.audio import decoding
 from layerprobe.embed.audio import sound as audio
 from layerprobe.embed.audio.decoding import opened
-from layerprobe.embed.audio.ogg_pages import broken
+from layerprobe.embed.audio.ogg import broken
 from tests.sounds import FORMATS, clip_of, noise, ogg_pages, sound_file, without_first_mp3_frame
 
 LENGTH = 90_000

@@ -11,7 +11,7 @@ import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from layerprobe.embed.audio.ogg_pages import broken, page_after, page_at
+from layerprobe.embed.audio.ogg import broken, page_after, page_at
 from tests.sounds import noise, ogg_pages, sound_file
 
 KINDS = ("ogg", "opus")

@@ -7,7 +7,7 @@ import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from layerprobe.embed.audio.wav_header import missing_bytes
+from layerprobe.embed.audio.wav import missing_bytes
 from tests.sounds import FORMATS, noise, sound_file
 
 in_one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

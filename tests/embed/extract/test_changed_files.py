@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from layerprobe.cache.identity import digests
-from layerprobe.cache.identity.extraction import clip_key
+from layerprobe.cache.identity.keys import clip_key
 from layerprobe.cache.store import failures
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.embed.config import EmbedConfig

@@ -13,7 +13,7 @@ import soundfile
 import torch
 
 from layerprobe.cache.common.errors import ClipError, InputError, StoreError
-from layerprobe.cache.identity.extraction import clip_key
+from layerprobe.cache.identity.keys import clip_key
 from layerprobe.cache.store import failures
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.embed.config import EmbedConfig

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.embed.extract.pooling import STATS, pool
-from layerprobe.embed.extract.windows import Merger, windows
+from layerprobe.embed.extract.batching import windows
+from layerprobe.embed.extract.pooling import STATS, Merger, pool
 
 
 @given(

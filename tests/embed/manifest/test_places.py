@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from layerprobe.embed.manifest.places import Places, absent
+from layerprobe.embed.manifest.tables import Places, absent
 
 
 def test_below_beside_and_elsewhere(tmp_path):

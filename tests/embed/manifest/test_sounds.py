@@ -8,7 +8,7 @@ import re
 import pytest
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.embed.manifest.sounds import find_sounds, some
+from layerprobe.embed.manifest.corpora import find_sounds, some
 from tests.trees import touch
 
 

@@ -1,0 +1,57 @@
+"""A study with its audit and its controls, from clips to a finished run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from layerprobe.cache.common.console import say
+from layerprobe.cache.common.errors import InputError
+from layerprobe.classify.config import StudyConfig, TrustConfig
+from layerprobe.classify.search.console import tell_plan
+
+if TYPE_CHECKING:
+    from layerprobe.cache.store.feature_store import FeatureStore
+    from layerprobe.embed.manifest.clips import Clip
+
+
+def run(
+    clips: Sequence[Clip],
+    store: FeatureStore,
+    out: Path,
+    config: StudyConfig,
+    *,
+    command: Mapping[str, Any] | None = None,
+    trust: TrustConfig | None = None,
+) -> dict[str, Any]:
+    """Search while a person watches; the run's summary.
+
+    command: recorded, for `--from`. trust: what to put beside the score; None for nothing.
+    """
+    from layerprobe.classify.controls.baselines import make_rivals
+    from layerprobe.classify.controls.controls import put_beside
+    from layerprobe.classify.runs.folder import SUMMARY, read_json
+    from layerprobe.classify.search.plan import plan_of
+    from layerprobe.classify.search.progress import watching
+    from layerprobe.classify.search.study import run_study
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        told = f"cannot be written ({error.strerror})"
+        raise InputError(told, where=str(out), do="choose another folder for --out") from error
+    try:
+        with watching(f"classify {store.extraction.model}") as report:
+            run_study(clips, store, out, config, command=command, begin=tell_plan, report=report)
+        if trust is not None:
+            plan = plan_of(clips, store, config)
+            if trust.controls == "full":
+                make_rivals(out, plan, clips)
+            put_beside(out, plan, clips, trust)
+    except KeyboardInterrupt:
+        say(f"stopped: finished trials are kept in {out}; the same command goes on")
+        raise typer.Exit(130) from None
+    return read_json(out / SUMMARY)
