@@ -27,7 +27,7 @@ from layerprobe.classify.commands import finetune as finetune_commands
 from layerprobe.classify.commands import probe as probe_commands
 from layerprobe.classify.commands import protocols as protocols_commands
 from layerprobe.classify.commands import reproduce as reproduce_commands
-from layerprobe.classify.controls.console import tell_summary
+from layerprobe.classify.controls.console import print_summary
 from layerprobe.embed.commands import embed as embed_commands
 from layerprobe.embed.commands import manifest as manifest_commands
 from layerprobe.embed.commands import models as models_commands
@@ -68,7 +68,7 @@ def demo(
 ) -> None:
     """The main job end to end: a corpus, its states in a cache, heads tuned on every layer, a figure."""
     from layerprobe.cache.maintenance.catalog import find_store
-    from layerprobe.classify.config import StudyConfig, TrustConfig
+    from layerprobe.classify.config import EvaluationConfig, StudyConfig
     from layerprobe.classify.controls.run import run as run_classify
     from layerprobe.embed.config import EmbedConfig
     from layerprobe.embed.extract.progress import run as run_embed
@@ -94,14 +94,14 @@ def demo(
         store = find_store(cache, model=model, match=wanted_fields(model, revision=None, cache=cache))
         run = out / "runs" / model.replace(":", "-")
         results.append(
-            (run, run_classify(clips, store, run, StudyConfig(trials=trials), trust=TrustConfig()))
+            (run, run_classify(clips, store, run, StudyConfig(trials=trials), trust=EvaluationConfig()))
         )
     if as_json:
         print_json([{"out": run, **summary} for run, summary in results])
         return
     for run, summary in results:
         print(f"\n{summary['model']}")
-        tell_summary(run, summary, as_json=False)
+        print_summary(run, summary, as_json=False)
     print("\nThe same steps on speech of your own: see the README's first study.")
 
 

@@ -23,7 +23,7 @@ from benchmarks.bench_extract import find_clips
 from benchmarks.machine import report, timed
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.embed.config import RATE, EmbedConfig
-from layerprobe.embed.extract.pending import find_missing
+from layerprobe.embed.extract.pending import find_pending
 from layerprobe.embed.extract.pooling import merging_stats, pool
 from layerprobe.embed.extract.run import batch_seconds, plan, prefetcher
 from layerprobe.embed.models.backbones import TransformerBackbone
@@ -52,7 +52,7 @@ def main() -> None:
         if not isinstance(backbone, TransformerBackbone):
             raise SystemExit(f"{arguments.model} is no network")
         clips = find_clips(arguments.clips, arguments.limit)
-        todo = find_missing(clips, FeatureStore.existing(config.cache, extraction), config)
+        todo = find_pending(clips, FeatureStore.existing(config.cache, extraction), config)
         batches = plan(todo, window=config.window, budget=batch_seconds(config, backbone.device))
         decoded = list(prefetcher(batches, todo, backbone))
         stats = merging_stats(extraction.stats)

@@ -31,8 +31,13 @@ from layerprobe.classify.config import StudyConfig
 from layerprobe.classify.data.dataset import Dataset
 from layerprobe.classify.data.splits import Fold, outer_folds
 from layerprobe.classify.features.kernels import kernel_bytes
-from layerprobe.classify.features.lru_cache import Kept
-from layerprobe.classify.features.shared import Shared, States, anchors, whole
+from layerprobe.classify.features.lru_cache import LruCache
+from layerprobe.classify.features.shared import (
+    FoldFeatures,
+    LayerStates,
+    exact_kernels_fit,
+    nystroem_landmarks,
+)
 from layerprobe.classify.scores.results import StudyId
 from layerprobe.classify.search.nested import search
 from layerprobe.classify.search.storage import quiet
@@ -84,13 +89,13 @@ def measure(head: str, clips: int, layers: int, classes: int, *, trials: int) ->
     data = made(clips, classes)
     first = outer_folds(data, split="speaker", folds=config.folds, inner_folds=config.inner_folds, seed=0)[0]
     train, test = len(first.outer.train), len(first.outer.test)
-    exact = whole(train, nbytes=kernel_bytes(train, test), memory=config.memory)
+    exact = exact_kernels_fit(train, nbytes=kernel_bytes(train, test), memory=config.memory)
     seconds = 0.0
     for layer in range(layers):
         X = states(data, seed=layer)
         with threadpool_limits(1):
             started = time.process_time()
-            kept = Kept(config.memory)
+            kept = LruCache(config.memory)
             *inner, outer = (
                 share(X, data, fold, exact=exact, kept=kept.part(k))
                 for k, fold in enumerate((*first.inner, first.outer))
@@ -101,16 +106,16 @@ def measure(head: str, clips: int, layers: int, classes: int, *, trials: int) ->
     return {"seconds": seconds, "exact": exact, "peak_mb": peak_mb()}
 
 
-def share(X: np.ndarray, data: Dataset, fold: Fold, *, exact: bool, kept: Kept) -> Shared:
+def share(X: np.ndarray, data: Dataset, fold: Fold, *, exact: bool, kept: LruCache) -> FoldFeatures:
     """What the trials of one fold share."""
-    return Shared(
-        (States(lambda: X, STATS, WIDTH, data.speakers),),
+    return FoldFeatures(
+        (LayerStates(lambda: X, STATS, WIDTH, data.speakers),),
         data.y,
         train=fold.train,
         test=fold.test,
         classes=len(data.classes),
         kept=kept,
-        anchors=None if exact else anchors(len(fold.train), seed=0),
+        landmarks=None if exact else nystroem_landmarks(len(fold.train), seed=0),
     )
 
 

@@ -42,10 +42,10 @@ from benchmarks.plain import EXACT, USUAL, PathOf, Plain, mixture, power, prepar
 from layerprobe.cache.maintenance.catalog import find_store
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import MIX, StudyConfig
-from layerprobe.classify.data.dataset import Dataset, join
+from layerprobe.classify.data.dataset import Dataset, join_labels
 from layerprobe.classify.data.splits import Fold, OuterFold, outer_folds
-from layerprobe.classify.features.lru_cache import Kept
-from layerprobe.classify.features.shared import Shared, States
+from layerprobe.classify.features.lru_cache import LruCache
+from layerprobe.classify.features.shared import FoldFeatures, LayerStates
 from layerprobe.classify.heads.registry import HEADS
 from layerprobe.classify.scores import metrics
 from layerprobe.classify.scores.results import StudyId
@@ -85,7 +85,7 @@ def main() -> None:
     match = wanted_fields(arguments.model, revision=None, cache=arguments.cache)
     store = find_store(arguments.cache, model=arguments.model, match=match)
     config = StudyConfig(target=arguments.target, trials=arguments.trials, sampler="random", pruner="none")
-    data = join(read_manifest(arguments.clips, must_exist=False), store, target=config.target)
+    data = join_labels(read_manifest(arguments.clips, must_exist=False), store, target=config.target)
     folds = outer_folds(
         data, split=config.split, folds=config.folds, inner_folds=config.inner_folds, seed=config.seed
     )
@@ -173,12 +173,12 @@ class Bench:
         width = self._store.extraction.widths[0]
         blocks = np.hsplit(X, X.shape[1] // (width * len(self._stats)))
         layers = tuple(
-            States(partial(np.asarray, X), self._stats, width, self._data.speakers) for X in blocks
+            LayerStates(partial(np.asarray, X), self._stats, width, self._data.speakers) for X in blocks
         )
-        kept = Kept(config.memory)
+        kept = LruCache(config.memory)
 
-        def share(fold: Fold, name: str) -> Shared:
-            return Shared(
+        def share(fold: Fold, name: str) -> FoldFeatures:
+            return FoldFeatures(
                 layers,
                 self._data.y,
                 train=fold.train,

@@ -19,7 +19,7 @@ from sklearn.svm import SVC
 from sklearn.utils.class_weight import compute_sample_weight
 from xgboost import XGBClassifier
 
-from layerprobe.classify.features.shared import BOTH, Prep
+from layerprobe.classify.features.shared import BOTH, Preprocessing
 from layerprobe.classify.heads.boosting import BINS
 
 USUAL = 1e-4  # scikit-learn's own tolerance, which stops before the optimum where the penalty is weak
@@ -29,7 +29,7 @@ PathOf = tuple[str, Sequence[float]]  # a parameter and values of it
 
 
 def preparation(
-    prep: Prep, *, stats: tuple[str, ...], width: int, solver: str = "full"
+    prep: Preprocessing, *, stats: tuple[str, ...], width: int, solver: str = "full"
 ) -> list[tuple[str, Any]]:
     """Steps from X (N, S*width) to a head's input. solver: how principal components are found."""
     picked = [stats.index(name) for name in prep.stats.split(BOTH)]
@@ -51,7 +51,9 @@ def power(steps: list[tuple[str, Any]], X: np.ndarray) -> float:
     return float((prepared.astype(np.float64) ** 2).sum() / len(X))
 
 
-def mixture(prep: Prep, X: np.ndarray, *, stats: tuple[str, ...], width: int) -> list[tuple[str, Any]]:
+def mixture(
+    prep: Preprocessing, X: np.ndarray, *, stats: tuple[str, ...], width: int
+) -> list[tuple[str, Any]]:
     """Steps from several layers side by side to an input whose inner products are the layers' weighted sum.
 
     X: the training rows, whose power on each layer its weight is relative to.

@@ -11,13 +11,13 @@ from layerprobe.cache.common.errors import InputError
 
 Metric = Literal["uar", "accuracy", "macro_f1"]
 Scaling = Literal["none", "standard", "speaker", "l2"]
-CORPUS = "corpus"
-SPLITS = ("speaker", "random", "column", "loso", CORPUS)
-COUNTED = ("speaker", "random")  # the splits that make as many folds as asked for
+CORPUS_SPLIT = "corpus"
+SPLITS = ("speaker", "random", "column", "loso", CORPUS_SPLIT)
+SPLITS_WITH_FOLDS = ("speaker", "random")  # the splits that make as many folds as asked for
 SAMPLERS = ("tpe", "random", "gp")
 PRUNERS = ("median", "none")
 Controls = Literal["none", "cheap", "full"]
-MANNER = ("jobs", "storage", "memory")  # how a study is made, not what comes out of it
+RUNTIME_OPTIONS = ("jobs", "storage", "memory")  # how a study is made, not what comes out of it
 MIX = "mix"  # the layer made of all layers: a kernel that is a weighted sum of theirs
 
 
@@ -88,10 +88,10 @@ class StudyConfig:
             if getattr(self, name) < least:
                 raise InputError(f"{name} is {getattr(self, name)}", do=f"give {least} or more")
         given = bool(self.train_corpus), bool(self.test_corpus)
-        if given != (self.split == CORPUS,) * 2:
+        if given != (self.split == CORPUS_SPLIT,) * 2:
             raise InputError(
                 "to train on one corpus and test on another takes --train-corpus and --test-corpus",
-                do=f"give both and no other --split than {CORPUS}",
+                do=f"give both and no other --split than {CORPUS_SPLIT}",
             )
         if not self.heads:
             raise InputError("no head is given", do="name at least one")
@@ -104,7 +104,7 @@ class StudyConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrustConfig:
+class EvaluationConfig:
     """What is put beside a study's score.
 
     audit: look through the table and its sound for leaks and faults. controls: `cheap` is the selected system

@@ -11,8 +11,8 @@ from layerprobe.cache.identity.extraction import FRAME
 from layerprobe.cache.identity.keys import clip_key
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.data.dataset import Dataset
-from layerprobe.classify.features.lru_cache import Kept
-from layerprobe.classify.features.shared import Shared, States
+from layerprobe.classify.features.lru_cache import LruCache
+from layerprobe.classify.features.shared import FoldFeatures, LayerStates
 from layerprobe.embed.manifest.clips import Clip
 from tests.stores import extraction
 
@@ -116,7 +116,7 @@ def made_data(
 
 def made_shared(
     *, rows: int = 240, width: int = 12, classes: int = 3, signal: float = 0.8, seed: int = 0
-) -> tuple[Shared, np.ndarray, np.ndarray]:
+) -> tuple[FoldFeatures, np.ndarray, np.ndarray]:
     """What trials share for two thirds of the rows as training part; and X (N, 2*width) and y (N,)."""
     rng = np.random.default_rng(seed)
     y = rng.permutation(np.arange(rows) % classes)
@@ -127,6 +127,6 @@ def made_shared(
     ) @ mixing
     X = (X * scale + 3 * scale).astype(np.float32)
     train, test = np.arange(rows * 2 // 3), np.arange(rows * 2 // 3, rows)
-    states = States(lambda: X, ("mean", "std"), width, np.arange(rows) % 8)
-    shared = Shared((states,), y, train=train, test=test, classes=classes, kept=Kept(1 << 30))
+    states = LayerStates(lambda: X, ("mean", "std"), width, np.arange(rows) % 8)
+    shared = FoldFeatures((states,), y, train=train, test=test, classes=classes, kept=LruCache(1 << 30))
     return shared, X, y

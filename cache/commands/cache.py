@@ -10,7 +10,7 @@ import typer
 
 from layerprobe.cache.common.console import print_json, print_table, say
 from layerprobe.cache.common.errors import InputError, StoreError
-from layerprobe.cache.common.text import human
+from layerprobe.cache.common.text import format_bytes
 from layerprobe.embed.config import DEFAULT_CACHE
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def info(cache: Cache = DEFAULT_CACHE, model: OneModel = None, as_json: Json = F
                     "layers": len(store.layers),
                     "stats": ",".join(store.stats),
                     "dtype": store.dtype,
-                    "size": human(store.nbytes),
+                    "size": format_bytes(store.nbytes),
                     "shards": store.shards,
                     "failed": "unknown" if store.failed is None else store.failed,
                     "last write": f"{store.last_write:%Y-%m-%d %H:%M}",
@@ -63,7 +63,7 @@ def info(cache: Cache = DEFAULT_CACHE, model: OneModel = None, as_json: Json = F
                 for store in found.stores
             ]
         )
-        print(f"remembered of sound files, safe to delete: {human(found.remembered)}")
+        print(f"remembered of sound files, safe to delete: {format_bytes(found.remembered)}")
     for fault in found.faults:
         say(f"fault: {fault}")
 
@@ -94,7 +94,7 @@ def verify(
                     "fingerprint": one.fingerprint,
                     "shards": one.shards,
                     "clips": one.clips,
-                    "size": human(one.nbytes),
+                    "size": format_bytes(one.nbytes),
                     "damaged": len(one.damaged),
                     "set aside": len(one.set_aside),
                 }
@@ -134,7 +134,7 @@ def compact(cache: Cache = DEFAULT_CACHE, model: OneModel = None, as_json: Json 
                 "clips": one.clips,
                 "duplicates removed": one.duplicates,
                 "shards": f"{one.shards_before} -> {one.shards_after}",
-                "size": f"{human(one.bytes_before)} -> {human(one.bytes_after)}",
+                "size": f"{format_bytes(one.bytes_before)} -> {format_bytes(one.bytes_after)}",
             }
             for one in done
         ]
@@ -209,12 +209,12 @@ def prune(
     as_json: Json = False,
 ) -> None:
     """Remove a model's states, or those of clips that are in none of the given tables."""
-    from layerprobe.cache.maintenance.prune import apply, kept, plan
+    from layerprobe.cache.maintenance.prune import apply, keys_to_keep, plan
     from layerprobe.cache.store import failures
     from layerprobe.embed.manifest.clips import read_manifest
 
     clips = [clip for table in keep or () for clip in read_manifest(table, must_exist=False)]
-    keys = None if keep is None else kept(_existing(cache), clips)
+    keys = None if keep is None else keys_to_keep(_existing(cache), clips)
     names = {failures.name(clip) for clip in clips}
     planned = plan(_existing(cache), model=_canonical(model), keep=keys, names=names)
     _check_any(cache, model, [*planned.stores, *planned.faults])
@@ -225,7 +225,7 @@ def prune(
             "clips that go": one.clips,
             "clips that stay": one.clips_left,
             "failures forgotten": len(one.failures),
-            "size": human(one.nbytes),
+            "size": format_bytes(one.nbytes),
         }
         for one in planned.stores
     ]

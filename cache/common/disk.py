@@ -18,7 +18,7 @@ from io import FileIO
 from pathlib import Path
 
 from layerprobe.cache.common.errors import StoreError
-from layerprobe.cache.common.text import human
+from layerprobe.cache.common.text import format_bytes
 
 ELSEWHERE = "free some space, choose fewer --layers or --stats, or another --cache"
 
@@ -154,7 +154,7 @@ def require_space(folder: Path, nbytes: int, *, do: str = ELSEWHERE) -> None:
     free = free_bytes(folder)
     if nbytes > free:
         raise StoreError(
-            f"needs {human(nbytes)}, but {human(free)} are free",
+            f"needs {format_bytes(nbytes)}, but {format_bytes(free)} are free",
             where=str(folder),
             do=do,
         )

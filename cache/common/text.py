@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from datetime import timedelta
 
-SHOWN = 3
+MAX_LISTED = 3
 
 
-def human(nbytes: float) -> str:
+def format_bytes(nbytes: float) -> str:
     """Bytes as people read them: `1.5 GB`."""
     for unit in ("B", "kB", "MB", "GB", "TB"):
         if nbytes < 999.5 or unit == "TB":
@@ -18,29 +18,29 @@ def human(nbytes: float) -> str:
     raise AssertionError("unreachable")
 
 
-def told_seconds(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """3725 → `1:02:05`."""
     return str(timedelta(seconds=round(seconds)))
 
 
-def span(low: float | None, high: float | None) -> str:
+def format_interval(low: float | None, high: float | None) -> str:
     """`[0.412, 0.538]`; empty where there is no interval."""
     if low is None or high is None or math.isnan(low) or math.isnan(high):
         return ""
     return f"[{low:.3f}, {high:.3f}]"
 
 
-def percent(share: float) -> str:
+def format_percent(share: float) -> str:
     """0.998 → `99.8 %`."""
     return f"{100 * share:.1f} %"
 
 
-def some(things: Sequence[object], *, shown: int = SHOWN) -> str:
+def format_list(things: Sequence[object], *, shown: int = MAX_LISTED) -> str:
     """The first few of many, in words."""
     more = f" and {len(things) - shown} more" if len(things) > shown else ""
     return ", ".join(map(str, things[:shown])) + more
 
 
-def count(number: int, noun: str) -> str:
+def format_count(number: int, noun: str) -> str:
     """`1 clip`, `1,935 clips`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -47,7 +47,7 @@ def each_key(clips: Sequence[Located], cache: Path) -> Iterator[tuple[int, str |
                 yield place, clip_key(digest, start=start, end=end) if isinstance(digest, str) else digest
 
 
-def still_holds(clip: Located, key: str, before: Stamp | None) -> bool:
+def is_unchanged(clip: Located, key: str, before: Stamp | None) -> bool:
     """Whether a clip's file holds what its key says. Reads it only if its stamp is not that of `before`."""
     if before is not None and stamp(clip.path) == before:
         return True

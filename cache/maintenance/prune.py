@@ -81,7 +81,7 @@ def plan(
     return PrunePlan(cache, some, digests, [fault.line() for fault in faults])
 
 
-def kept(cache: Path, clips: Sequence[Located]) -> set[str]:
+def keys_to_keep(cache: Path, clips: Sequence[Located]) -> set[str]:
     """The keys of clips that stay, also of those whose files are gone.
 
     What a lost file held is told by its remembered hash, and by the path where a clip was first seen: all

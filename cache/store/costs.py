@@ -18,7 +18,7 @@ LOCK = ".costs.lock"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spent:
+class ExtractionCost:
     """One run over `clips` of `seconds` of sound, and what it took."""
 
     clips: int
@@ -30,14 +30,14 @@ _COST = [field.name for field in fields(Cost) if field.name != "trained_paramete
 COLUMNS = ["clips", "seconds", *_COST]
 
 
-def append(folder: Path, spent: Spent) -> None:
+def append(folder: Path, spent: ExtractionCost) -> None:
     """Add a line, to a damaged table as its first; atomic among many processes.
 
     Raises StoreError where it cannot be written.
     """
     try:
         with locked(folder / LOCK):
-            before: list[Spent] = []
+            before: list[ExtractionCost] = []
             with suppress(StoreError):  # what was spent is a memory: a run that has ended well does not fail
                 before = read(folder)
             replace_text(folder / NAME, _text([*before, spent]))
@@ -45,7 +45,7 @@ def append(folder: Path, spent: Spent) -> None:
         raise StoreError(f"cannot be written ({error.strerror})", where=str(folder / NAME)) from error
 
 
-def read(folder: Path) -> list[Spent]:
+def read(folder: Path) -> list[ExtractionCost]:
     """Every line, the oldest first; empty where nothing was told. StoreError for a damaged table."""
     table = folder / NAME
     try:
@@ -84,7 +84,7 @@ def share(folder: Path, *, seconds: float) -> Cost | None:
     )
 
 
-def _text(told: Sequence[Spent]) -> str:
+def _text(told: Sequence[ExtractionCost]) -> str:
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -96,14 +96,14 @@ def _text(told: Sequence[Spent]) -> str:
     return out.getvalue()
 
 
-def _spent(row: dict[str, str]) -> Spent:
+def _spent(row: dict[str, str]) -> ExtractionCost:
     def number(name: str) -> float | None:
         return float(row[name]) if row[name] else None
 
     def whole(name: str) -> int | None:
         return int(row[name]) if row[name] else None
 
-    return Spent(
+    return ExtractionCost(
         clips=int(row["clips"]),
         seconds=float(row["seconds"]),
         cost=Cost(

@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.common.text import count, some
+from layerprobe.cache.common.text import format_count, format_list
 from layerprobe.cache.identity.digests import Digests
 from layerprobe.cache.identity.keys import clip_key
-from layerprobe.classify.audit.composition import shape_findings
-from layerprobe.classify.audit.confounds import clue_findings
-from layerprobe.classify.audit.duplicates import copy_findings
+from layerprobe.classify.audit.composition import composition_findings
+from layerprobe.classify.audit.confounds import confound_findings
+from layerprobe.classify.audit.duplicates import duplicate_findings
 from layerprobe.classify.audit.findings import SEVERITY, Finding, Verdict
-from layerprobe.classify.audit.leakage import leak_findings
-from layerprobe.classify.audit.measurements import Measures, measure
+from layerprobe.classify.audit.leakage import leakage_findings
+from layerprobe.classify.audit.measurements import Measurements, measure
 from layerprobe.classify.audit.table import Table
 from layerprobe.classify.data.splits import Assignment
 from layerprobe.embed.manifest.clips import Clip
@@ -102,10 +102,10 @@ def audit(
         keys.append(clip_key(digest, start=clip.start, end=clip.end) if isinstance(digest, str) else "")
     measures = measure(clips, keys, cache=cache)
     findings = [
-        *leak_findings(table),
-        *copy_findings(table, keys, measures),
-        *shape_findings(table),
-        *clue_findings(measures, table.labels, table.classes),
+        *leakage_findings(table),
+        *duplicate_findings(table, keys, measures),
+        *composition_findings(table),
+        *confound_findings(measures, table.labels, table.classes),
         _broken(clips, measures),
         *_notes(notes),
     ]
@@ -120,7 +120,7 @@ def audit(
     )
 
 
-def _broken(clips: Sequence[Clip], measures: Measures) -> Finding:
+def _broken(clips: Sequence[Clip], measures: Measurements) -> Finding:
     rows = np.flatnonzero(measures.broken != "").tolist()
     evidence = tuple(f"{clips[row].id}: {measures.broken[row]}" for row in rows)
     numbers = {"broken": float(len(rows))}
@@ -129,8 +129,8 @@ def _broken(clips: Sequence[Clip], measures: Measures) -> Finding:
     return Finding(
         item="broken files",
         verdict="look",
-        told=f"{count(len(rows), 'clip')} of {len(clips):,} cannot be used; they are in neither part, "
-        f"but for those whose states are cached: {some(evidence)}. Restore or convert them.",
+        told=f"{format_count(len(rows), 'clip')} of {len(clips):,} cannot be used; they are in neither part, "
+        f"but for those whose states are cached: {format_list(evidence)}. Restore or convert them.",
         numbers=numbers,
         evidence=evidence,
     )
@@ -147,7 +147,7 @@ def _notes(notes: Sequence[str]) -> Iterator[Finding]:
         )
 
 
-def _class_rows(table: Table, measures: Measures) -> Iterator[ClassRow]:
+def _class_rows(table: Table, measures: Measurements) -> Iterator[ClassRow]:
     for number, name in enumerate(table.classes):
         mine = table.labels == number
         heard = mine & (measures.broken == "")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from layerprobe.cache.common.text import count, percent, some
+from layerprobe.cache.common.text import format_count, format_list, format_percent
 from layerprobe.classify.audit.confounds import association
 from layerprobe.classify.audit.findings import Finding
 from layerprobe.classify.audit.table import Table
@@ -22,7 +22,7 @@ TELLING = 0.3  # Cramér's V between text and class
 FILED = 0.9  # share of clips whose folder is named like a label, above which the others are misfiled
 
 
-def shape_findings(table: Table) -> Iterator[Finding]:
+def composition_findings(table: Table) -> Iterator[Finding]:
     """One for each item that the table's columns allow to look at."""
     yield _speakers_by_class(table)
     if np.any(table.speakers >= 0):
@@ -55,14 +55,14 @@ def _speakers_by_class(table: Table) -> Finding:
         return Finding(
             item=item,
             verdict="look",
-            told=f"{percent(bound)} of the clips are of speakers of whom only one class is there: who tells "
+            told=f"{format_percent(bound)} of the clips are of speakers of whom only one class is there: who tells "
             "the voices apart tells the classes apart. Compare with a probe for the speaker.",
             numbers=numbers,
         )
     if per_class.min() < FEW_SPEAKERS or unnamed:
         few = " With so few, a class's score is that of single voices: say so beside it."
         gap = (
-            f" {count(unnamed, 'clip')} without a speaker, who may be on both sides: name every one."
+            f" {format_count(unnamed, 'clip')} without a speaker, who may be on both sides: name every one."
             if unnamed
             else ""
         )
@@ -88,7 +88,7 @@ def _clips_by_speaker(table: Table) -> Finding:
         return Finding(
             item="clips by speaker",
             verdict="look",
-            told=f"{count(len(top), 'speaker')} of {len(names)} hold {percent(share)} of the clips: {told}. "
+            told=f"{format_count(len(top), 'speaker')} of {len(names)} hold {format_percent(share)} of the clips: {told}. "
             f"The corpus weighs as much as {effective:.0f} equal speakers: read the mean over speakers too.",
             numbers=numbers,
         )
@@ -96,7 +96,7 @@ def _clips_by_speaker(table: Table) -> Finding:
     return Finding(
         item="clips by speaker",
         verdict="fine",
-        told=f"{count(len(names), 'speaker')}, from {least:,} to {top[0][1]:,} clips each.",
+        told=f"{format_count(len(names), 'speaker')}, from {least:,} to {top[0][1]:,} clips each.",
         numbers=numbers,
     )
 
@@ -110,14 +110,16 @@ def _class_sizes(table: Table) -> Finding:
     numbers = {"largest_to_smallest": ratio, "unlabelled": float(unlabelled)}
     faults = []
     if len(sizes) < 2:
-        faults.append(f"column '{table.target}' holds {count(len(sizes), 'class')}: nothing to tell apart")
+        faults.append(
+            f"column '{table.target}' holds {format_count(len(sizes), 'class')}: nothing to tell apart"
+        )
     elif ratio > IMBALANCE:
         faults.append(f"the largest class has {ratio:.1f} times the clips of the smallest: read UAR, since "
                       "accuracy flatters the largest")  # fmt: skip
     if len(sizes) and sizes.min() < FEW_CLIPS:
-        faults.append(f"{count(int(sizes.min()), 'clip')} of a class are too few to score it")
+        faults.append(f"{format_count(int(sizes.min()), 'clip')} of a class are too few to score it")
     if unlabelled:
-        faults.append(f"{count(unlabelled, 'clip')} without a label are left out")
+        faults.append(f"{format_count(unlabelled, 'clip')} without a label are left out")
     if faults:
         told = f"Clips per class: {told or 'none'}; {'; '.join(faults)}."
         return Finding(item="class sizes", verdict="look", told=told, numbers=numbers)
@@ -165,7 +167,7 @@ def _folders(table: Table) -> Finding:
     return Finding(
         item="folders",
         verdict="look",
-        told=f"{lie} in a folder named otherwise than the table says: {some(evidence)}. The table is "
+        told=f"{lie} in a folder named otherwise than the table says: {format_list(evidence)}. The table is "
         "trusted: listen, and mend the table or the folder.",
         numbers=numbers,
         evidence=evidence,

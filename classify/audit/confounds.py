@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.stats import chi2_contingency, kruskal
 
-from layerprobe.cache.common.text import count, percent
+from layerprobe.cache.common.text import format_count, format_percent
 from layerprobe.classify.audit.findings import Finding
-from layerprobe.classify.audit.measurements import Measures
+from layerprobe.classify.audit.measurements import Measurements
 
 EFFECT = 0.06  # η² from which Cohen (1988) calls an effect medium
 CHANCE = 0.01  # p below which a difference is taken for more than chance
@@ -56,7 +56,9 @@ def association(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
     return (min(1.0, float(np.sqrt(excess / most))) if most > 0 else 0.0), float(found.pvalue)
 
 
-def clue_findings(measures: Measures, labels: np.ndarray, classes: tuple[str, ...]) -> Iterator[Finding]:
+def confound_findings(
+    measures: Measurements, labels: np.ndarray, classes: tuple[str, ...]
+) -> Iterator[Finding]:
     """One for each measure. labels: (N,) numbers into `classes`, negative for no label."""
     used = (labels >= 0) & (measures.broken == "")
     y = labels[used]
@@ -80,7 +82,7 @@ def _sound(
         return Finding(
             item=f"{item} by class",
             verdict="look",
-            told=f"{told}; the class explains {percent(effect)} of the ranks. Emotion may do that, but a "
+            told=f"{told}; the class explains {format_percent(effect)} of the ranks. Emotion may do that, but a "
             f"head may also {reads}: compare with what {item} alone would score.",
             numbers=numbers,
         )
@@ -88,14 +90,14 @@ def _sound(
         return Finding(
             item=f"{item} by class",
             verdict="look",
-            told=f"{count(int(numbers['clips']), 'clip')} of {len(values):,} are clipped, alike in all "
+            told=f"{format_count(int(numbers['clips']), 'clip')} of {len(values):,} are clipped, alike in all "
             "classes: they were recorded too loud, which hides what tells emotions apart.",
             numbers=numbers,
         )
     return Finding(
         item=f"{item} by class",
         verdict="fine",
-        told=f"{told}; the class explains {percent(effect)} of the ranks.",
+        told=f"{told}; the class explains {format_percent(effect)} of the ranks.",
         numbers=numbers,
     )
 
@@ -123,4 +125,6 @@ def _format(item: str, values: np.ndarray, y: np.ndarray, classes: tuple[str, ..
 def _shares(values: np.ndarray) -> str:
     """`16000 75.0 %, 8000 25.0 %`."""
     kinds, counts = np.unique(values, return_counts=True)
-    return ", ".join(f"{kind} {percent(n / len(values))}" for kind, n in zip(kinds, counts, strict=True))
+    return ", ".join(
+        f"{kind} {format_percent(n / len(values))}" for kind, n in zip(kinds, counts, strict=True)
+    )

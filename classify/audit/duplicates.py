@@ -9,13 +9,13 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from layerprobe.cache.common.text import count, percent, some
+from layerprobe.cache.common.text import format_count, format_list, format_percent
 from layerprobe.classify.audit.findings import Finding
-from layerprobe.classify.audit.measurements import Measures
+from layerprobe.classify.audit.measurements import Measurements
 from layerprobe.classify.audit.table import Table, numbered
 
 
-def copy_findings(table: Table, keys: Sequence[str], measures: Measures) -> Iterator[Finding]:
+def duplicate_findings(table: Table, keys: Sequence[str], measures: Measurements) -> Iterator[Finding]:
     """On identical, near-identical and contradicting clips.
 
     keys: what identifies each clip's bytes and segment, "" where its file cannot be read.
@@ -71,7 +71,7 @@ def _parted(
     numbers = {"copies": float(copies)}
     if not copies:
         return Finding(item=item, verdict="fine", told=f"No clip is {kind}.", numbers=numbers)
-    told = f"{count(copies, 'clip')} {'is' if copies == 1 else 'are'} {kind} ({some(evidence)})"
+    told = f"{format_count(copies, 'clip')} {'is' if copies == 1 else 'are'} {kind} ({format_list(evidence)})"
     if table.parts is None:
         so = "a split that parts them tests what it trained on"
         met = 0
@@ -80,7 +80,7 @@ def _parted(
         met = seen.met
         numbers |= {"share": seen.share, "clips": float(seen.met), "tested": float(seen.tested)}
         so = (
-            f"{met:,} of {count(seen.tested, 'test clip')} ({percent(seen.share)}) have theirs in training, "
+            f"{met:,} of {format_count(seen.tested, 'test clip')} ({format_percent(seen.share)}) have theirs in training, "
             "so their answer is known"
             if met
             else "no test clip has its copy in training, but they count twice"
@@ -117,16 +117,14 @@ def _contradictions(table: Table, groups: np.ndarray) -> Finding:
     if not evidence:
         text = "No copies differ in speaker, label or text."
         return Finding(item=item, verdict="fine", told=text, numbers=numbers)
-    text = f"{count(len(evidence), 'set')} of copies disagree: a fault of the corpus."
+    text = f"{format_count(len(evidence), 'set')} of copies disagree: a fault of the corpus."
     if voices:
-        shared = [f"{names} ({count(n, 'recording')})" for names, n in voices.most_common()]
+        shared = [f"{names} ({format_count(n, 'recording')})" for names, n in voices.most_common()]
         text += (
-            f" Speakers that share recordings: {some(shared)}. One voice under two names may be in training "
+            f" Speakers that share recordings: {format_list(shared)}. One voice under two names may be in training "
             "and test at once even in speaker-disjoint folds: give it one name, or drop the copies."
         )
     for column in filter(None, (table.target, table.text)):
         if columns[column]:
-            text += (
-                f" {count(columns[column], 'set')} differ in {column}: at most one can be right, drop them."
-            )
+            text += f" {format_count(columns[column], 'set')} differ in {column}: at most one can be right, drop them."
     return Finding(item=item, verdict="look", told=text, numbers=numbers, evidence=tuple(evidence))

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from layerprobe.cache.common.text import count, percent
+from layerprobe.cache.common.text import format_count, format_percent
 from layerprobe.classify.audit.findings import Finding
 from layerprobe.classify.audit.table import Table, numbered, seen_at_random
 
 
-def leak_findings(table: Table) -> Iterator[Finding]:
+def leakage_findings(table: Table) -> Iterator[Finding]:
     """One for each item that the table's columns allow to look at."""
     yield _speakers(table)
     if table.text is not None and np.any(table.speakers >= 0):
@@ -68,7 +68,9 @@ def _across(table: Table, groups: np.ndarray, *, item: str, what: str, so: str) 
         if np.bincount(groups[groups >= 0], minlength=1).max() < 2:
             told = f"No clip has {what} beside it, however they are split."
             return Finding(item=item, verdict="fine", told=told, numbers=numbers)
-        told = f"Were a random fifth tested, {percent(share)} of it would have {what} in training: {so}."
+        told = (
+            f"Were a random fifth tested, {format_percent(share)} of it would have {what} in training: {so}."
+        )
         return Finding(item=item, verdict="look", told=told, numbers=numbers)
     seen = table.parts.seen(groups)
     numbers = {"share": seen.share, "clips": float(seen.met), "tested": float(seen.tested)}
@@ -78,7 +80,7 @@ def _across(table: Table, groups: np.ndarray, *, item: str, what: str, so: str) 
     return Finding(
         item=item,
         verdict="leak",
-        told=f"{seen.met:,} of {count(seen.tested, 'test clip')} ({percent(seen.share)}) have {what} "
+        told=f"{seen.met:,} of {format_count(seen.tested, 'test clip')} ({format_percent(seen.share)}) have {what} "
         f"in training: {so}.",
         numbers=numbers,
         evidence=table.ids(seen.rows),

@@ -22,8 +22,8 @@ from layerprobe.classify.audit.near_duplicates import (
     MOMENTS,
     STEPS,
     band_energies,
+    find_near_duplicates,
     landmarks,
-    near_copies,
 )
 from layerprobe.embed.manifest.clips import Clip
 
@@ -40,7 +40,7 @@ BLOCK = 30  # seconds decoded at a time
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measures:
+class Measurements:
     """Of N clips, NaN or 0 where `broken` gives a reason.
 
     seconds: (N,). level: (N,) dB of the frames that are not silent, below full scale. silence: (N,) share of
@@ -79,7 +79,7 @@ _UNKNOWN: dict[str, Any] = {
 }
 
 
-def measure(clips: Sequence[Clip], keys: Sequence[str], *, cache: Path) -> Measures:
+def measure(clips: Sequence[Clip], keys: Sequence[str], *, cache: Path) -> Measurements:
     """Measure every clip, or remember it: the same keys are measured once per cache.
 
     keys: what identifies each clip's sound, "" where its file cannot be read. Memory does not grow with a
@@ -99,7 +99,7 @@ def workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _measure_all(clips: Sequence[Clip], keys: Sequence[str]) -> Measures:
+def _measure_all(clips: Sequence[Clip], keys: Sequence[str]) -> Measurements:
     from layerprobe.embed.audio.sound import decoders  # loads torch
 
     with decoders(workers()) as pool:
@@ -111,8 +111,10 @@ def _measure_all(clips: Sequence[Clip], keys: Sequence[str]) -> Measures:
         if key and not columns["broken"][row]:
             first.setdefault(key, row)
     single = list(first.values())
-    copies = near_copies([clips[row] for row in single], patches[single], moments[single], workers=workers())
-    return Measures(
+    copies = find_near_duplicates(
+        [clips[row] for row in single], patches[single], moments[single], workers=workers()
+    )
+    return Measurements(
         **columns,
         copies=np.array([(single[pair.a], single[pair.b]) for pair in copies], np.int64).reshape(-1, 2),
         correlation=np.array([pair.correlation for pair in copies]),
@@ -185,21 +187,23 @@ def _flat(wave: np.ndarray, peak: float) -> int:
     return int(lengths[lengths >= RUN].sum())
 
 
-def _recall(path: Path) -> Measures | None:
+def _recall(path: Path) -> Measurements | None:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
-            return Measures(**{field.name: held[field.name] for field in fields(Measures)})
+            return Measurements(**{field.name: held[field.name] for field in fields(Measurements)})
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
         return None  # not there, or damaged: measured again
 
 
-def _remember(path: Path, measures: Measures) -> None:
+def _remember(path: Path, measures: Measurements) -> None:
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         file, temporary = open_temporary(path.parent)
         try:
             with file:
-                np.savez(file, **{field.name: getattr(measures, field.name) for field in fields(Measures)})
+                np.savez(
+                    file, **{field.name: getattr(measures, field.name) for field in fields(Measurements)}
+                )
                 publish(file, temporary, path)
         finally:
             temporary.unlink(missing_ok=True)

@@ -49,7 +49,7 @@ class Landmarks:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Copy:
+class NearDuplicate:
     """Two clips (row numbers) of one recording; `shift` is by how many seconds `b` starts later in it."""
 
     a: int
@@ -93,9 +93,9 @@ def landmarks(energies: np.ndarray) -> Landmarks:
     return Landmarks(patches=patches, seconds=seconds)
 
 
-def near_copies(
+def find_near_duplicates(
     clips: Sequence[Clip], patches: np.ndarray, seconds: np.ndarray, *, workers: int
-) -> list[Copy]:
+) -> list[NearDuplicate]:
     """Pairs of clips that hold one recording, `a < b`.
 
     patches: (N, MOMENTS, STEPS * BANDS); seconds: (N, MOMENTS). Decodes the few clips that look alike, which
@@ -105,13 +105,13 @@ def near_copies(
 
     pairs = _alike(np.asarray(patches, np.float32))
 
-    def check(pair: tuple[int, int, int, int]) -> Copy | None:
+    def check(pair: tuple[int, int, int, int]) -> NearDuplicate | None:
         a, b, i, j = pair
         first, begin_a = _around(clips[a], float(seconds[a, i]))
         second, begin_b = _around(clips[b], float(seconds[b, j]))
         correlation, lag = correlate(first, second)
         shift = begin_a - begin_b + lag
-        return Copy(a=a, b=b, correlation=correlation, shift=shift) if correlation >= SAME else None
+        return NearDuplicate(a=a, b=b, correlation=correlation, shift=shift) if correlation >= SAME else None
 
     with decoders(workers) as pool:
         return [copy for copy in pool.map(check, pairs) if copy is not None]

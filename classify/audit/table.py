@@ -10,7 +10,7 @@ from scipy.special import gammaln
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.data.dataset import NOT_A_LABEL
-from layerprobe.classify.data.splits import PARTS, Assignment
+from layerprobe.classify.data.splits import PARTITIONS, Assignment
 from layerprobe.embed.manifest.clips import Clip
 
 TEXTS = ("text", "word", "sentence", "transcript", "transcription", "utterance")
@@ -30,7 +30,7 @@ class Table:
     texts: np.ndarray
     source: str | None
     sources: np.ndarray
-    parts: Parts | None
+    parts: Partitions | None
 
     @classmethod
     def of(
@@ -64,7 +64,7 @@ class Table:
             texts=numbered([clip.labels.get(text) if text else None for clip in clips]),
             source=source,
             sources=numbered([_source(clip, source) for clip in clips]),
-            parts=Parts.of(clips, assignment),
+            parts=Partitions.of(clips, assignment),
         )
 
     def unchecked(self) -> list[str]:
@@ -115,21 +115,21 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Parts:
+class Partitions:
     """Per fold the row numbers of its training and its test clips, in a table of `clips` rows."""
 
     clips: int
     folds: tuple[tuple[np.ndarray, np.ndarray], ...]
 
     @classmethod
-    def of(cls, clips: Sequence[Clip], assignment: Assignment | None) -> Parts | None:
+    def of(cls, clips: Sequence[Clip], assignment: Assignment | None) -> Partitions | None:
         """From ids, or where none are given from the table's own split; None where that says nothing.
 
         The clips marked as validation are part of training. Ids that are not in the table are passed over.
         """
         row_of = {clip.id: row for row, clip in enumerate(clips)}
         if assignment is None:
-            marked = [PARTS.get((clip.split or "").strip().lower(), "") for clip in clips]
+            marked = [PARTITIONS.get((clip.split or "").strip().lower(), "") for clip in clips]
             train = [row for row, part in enumerate(marked) if part in ("train", "validation")]
             test = [row for row, part in enumerate(marked) if part == "test"]
             return cls(len(clips), ((np.array(train), np.array(test)),)) if train and test else None

@@ -10,18 +10,18 @@ import typer
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.config import (
-    CORPUS,
-    COUNTED,
+    CORPUS_SPLIT,
     MIX,
     PRUNERS,
     SAMPLERS,
     SPLITS,
+    SPLITS_WITH_FOLDS,
+    EvaluationConfig,
     Metric,
     Scaling,
     StudyConfig,
-    TrustConfig,
 )
-from layerprobe.classify.controls.console import tell_summary
+from layerprobe.classify.controls.console import print_summary
 from layerprobe.classify.controls.run import run
 from layerprobe.embed.config import DEFAULT_CACHE
 
@@ -116,7 +116,7 @@ def classify(
         typer.Option(
             "--audit/--no-audit",
             help="Look through table and sound for leaks and faults.",
-            show_default="audit" if TrustConfig.audit else "no-audit",
+            show_default="audit" if EvaluationConfig.audit else "no-audit",
         ),
     ] = None,
     controls: Annotated[
@@ -124,7 +124,7 @@ def classify(
         typer.Option(
             help="What to put beside the score: none; cheap: shuffled labels, probes over layers for "
             "speaker, gender, words, age, duration; full: mfcc, random weights and fewer speakers too.",
-            show_default=TrustConfig.controls,
+            show_default=EvaluationConfig.controls,
         ),
     ] = None,
     path_column: Annotated[str | None, typer.Option(help="Column with the audio files.")] = None,
@@ -153,8 +153,8 @@ def classify(
     too_much = [option for option, given in folded.items() if given is not None]
     if protocol is not None and too_much:
         raise InputError(f"--protocol {protocol} brings its own folds", do=f"leave {too_much[0]} out")
-    chosen = split or (CORPUS if corpora else StudyConfig.split)
-    if folds is not None and chosen in SPLITS and chosen not in COUNTED:
+    chosen = split or (CORPUS_SPLIT if corpora else StudyConfig.split)
+    if folds is not None and chosen in SPLITS and chosen not in SPLITS_WITH_FOLDS:
         raise InputError(f"--split {chosen} brings its own folds", do="leave --folds out")
     config = StudyConfig(
         target=target,
@@ -198,8 +198,8 @@ def classify(
     if layers != "all":
         config = replace(config, layers=parse_layers(layers, store.extraction.layers, also=(MIX,)))
     command = {"table": str(table.resolve()), "path_column": path_column, "speaker_column": speaker_column}
-    summary = run(clips, store, out, config, command=command, trust=TrustConfig(**beside))
-    tell_summary(out, summary, as_json=as_json)
+    summary = run(clips, store, out, config, command=command, trust=EvaluationConfig(**beside))
+    print_summary(out, summary, as_json=as_json)
 
 
 def _refuse_others(context: typer.Context) -> None:
@@ -236,7 +236,7 @@ def _again(record: Path, out: Path, manner: dict[str, Any], beside: dict[str, An
     )
     trust = replace(told.trust, **beside)
     summary = run(clips, told.store, out, told.config, command=command, trust=trust)
-    tell_summary(out, summary, as_json=as_json)
+    print_summary(out, summary, as_json=as_json)
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import typer
 
 from layerprobe.cache.common.console import print_json, print_table, say
 from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.common.text import human, span, told_seconds
+from layerprobe.cache.common.text import format_bytes, format_duration, format_interval
 from layerprobe.classify.config import Metric, StudyConfig
 
 if TYPE_CHECKING:
@@ -63,9 +63,9 @@ def compare(
     prices = Prices(gpu_hour=euros_per_hour, cpu_hour=euros_per_cpu_hour)
     found = compare_runs(runs, system=system or SELECTED, metric=chosen, seed=seed, prices=prices)
     if figure is not None:
-        from layerprobe.classify.runs.cost_figure import draw_bill
+        from layerprobe.classify.runs.cost_figure import draw_cost
 
-        draw_bill(found, figure)
+        draw_cost(found, figure)
     if as_json:
         print_json(found)
         return
@@ -107,7 +107,7 @@ def _row(entry: Entry, metric: Metric) -> dict[str, object]:
         "model": entry.model,
         "split": entry.split,
         metric: score.value,
-        "95 % interval": span(score.low, score.high),
+        "95 % interval": format_interval(score.low, score.high),
         "stands": "best" if entry.best else "within noise of the best" if entry.within_noise else "",
     }
 
@@ -122,7 +122,7 @@ def _pairs(found: Comparison) -> list[dict[str, object]]:
             {
                 "pair": f"{first.run} - {second.run}",
                 f"{found.metric} difference": apart.value,
-                "95 % interval": span(apart.low, apart.high),
+                "95 % interval": format_interval(apart.low, apart.high),
                 "p over speakers": f"{apart.p:.3g} ({pair.difference_holm:.3g})",
                 "McNemar p": f"{pair.mcnemar.p:.3g} ({pair.mcnemar_holm:.3g})",
                 "corrected t p": corrected,
@@ -166,8 +166,8 @@ def _euros(amount: float) -> str:
 def _time(seconds: float | None) -> str:
     if seconds is None:
         return "unknown"
-    return f"{seconds:.1f} s" if seconds < MINUTE else told_seconds(seconds)
+    return f"{seconds:.1f} s" if seconds < MINUTE else format_duration(seconds)
 
 
 def _bytes(count: int | None) -> str:
-    return "" if count is None else human(count)
+    return "" if count is None else format_bytes(count)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, cast, get_args
 import typer
 
 from layerprobe.cache.common.console import print_json, print_table, progress, say
-from layerprobe.cache.common.text import told_seconds
+from layerprobe.cache.common.text import format_duration
 from layerprobe.classify.config import Metric
 from layerprobe.classify.finetune.config import (
     REPORTERS,
@@ -181,7 +181,7 @@ def tell_summary(out: Path, summary: Mapping[str, Any], *, as_json: bool) -> Non
         print_json({"out": out, **summary})
         return
     from layerprobe.classify.runs.folder import RUN, read_json
-    from layerprobe.classify.search.console import remarks, tell_scores
+    from layerprobe.classify.search.console import print_scores, remarks
 
     chosen = summary["selected"]
     print_table(
@@ -203,10 +203,10 @@ def tell_summary(out: Path, summary: Mapping[str, Any], *, as_json: bool) -> Non
     print(f"\nfine-tuned {summary['model']}, split: {chosen['split']}")
     print(f"UAR {uar['value']:.3f}{interval}, accuracy {accuracy:.3f}, chance {summary['chance']:.3f}")
     cost = read_json(out / RUN)["cost"]
-    took, trained = told_seconds(cost["wall_s"]), cost["trained_parameters"]
+    took, trained = format_duration(cost["wall_s"]), cost["trained_parameters"]
     print(f"{trained:,} parameters trained in {took} on {cost['device']}")
     print()
-    tell_scores(summary)
+    print_scores(summary)
     for line in remarks(summary):
         say(f"note: {line}")
     print(f"run folder {out}, figure {out / 'figures' / 'curves.svg'}")

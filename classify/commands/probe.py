@@ -36,10 +36,10 @@ def probe(
 ) -> None:
     """See what each layer gives away: a linear probe for one column after the other, without any tuning."""
     from layerprobe.cache.maintenance.catalog import find_store
-    from layerprobe.classify.controls.console import tell_probes
+    from layerprobe.classify.controls.console import print_probes
     from layerprobe.classify.controls.probe_targets import usual_columns
     from layerprobe.classify.controls.probes import probe_columns
-    from layerprobe.classify.data.dataset import join
+    from layerprobe.classify.data.dataset import join_labels
     from layerprobe.classify.search.workers import job_count
     from layerprobe.embed.manifest.clips import read_manifest
     from layerprobe.embed.models.lookup import wanted_fields
@@ -51,7 +51,7 @@ def probe(
     clips = read_manifest(table, path_column=path_column, speaker_column=speaker_column, must_exist=False)
     match = wanted_fields(model, revision=revision, cache=cache)
     store = find_store(cache, model=model, match=match, fingerprint=fingerprint)
-    data = join(clips, store, target=target)
+    data = join_labels(clips, store, target=target)
     names = [name.strip() for name in targets.split(",") if name.strip()] or usual_columns(clips, target)
     columns = {column for clip in clips for column in clip.labels}
     unknown = [name for name in names if name not in {*columns, "speaker", "duration"}]
@@ -66,4 +66,4 @@ def probe(
     if as_json:
         print_json({"model": store.extraction.model, **found})
     else:
-        tell_probes(found)
+        print_probes(found)

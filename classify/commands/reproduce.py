@@ -11,7 +11,7 @@ import typer
 from layerprobe.cache.common.console import print_json, print_table, say
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.config import StudyConfig
-from layerprobe.classify.reproduce.run import MARK, Manner, _find, _report, _reproduce, _stand_ins
+from layerprobe.classify.reproduce.run import MARK, RunSettings, _find, _report, _reproduce, _stand_ins
 from layerprobe.embed.config import DEFAULT_CACHE, DEVICES, EmbedConfig
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def reproduce(
     chosen = choose(rows or ())
     if (out / MARK).is_file():
         raise InputError("holds what stand-ins scored", where=str(out), do="choose another --out")
-    manner = Manner(
+    manner = RunSettings(
         corpora=corpora,
         weights=weights,
         out=out,

@@ -24,7 +24,7 @@ from layerprobe.classify.search.study import run_study
 from layerprobe.embed.manifest.clips import Clip
 
 
-def run_rival(
+def run_baseline(
     out: Path,
     plan: Plan,
     clips: Sequence[Clip],
@@ -44,7 +44,7 @@ def run_rival(
     return run_study(clips, store, out, config, excluded=plan.data.excluded, command=command, report=report)
 
 
-def rivals_of(out: Path, folder: Path, plan: Plan) -> list[dict[str, Any]]:
+def baseline_runs(out: Path, folder: Path, plan: Plan) -> list[dict[str, Any]]:
     """Each finished run in `folder`: its selected system, and by how much that of `out` is better.
 
     Intervals resample speakers, the same for both.
@@ -72,7 +72,7 @@ def rivals_of(out: Path, folder: Path, plan: Plan) -> list[dict[str, Any]]:
     return told
 
 
-def make_rivals(out: Path, plan: Plan, clips: Sequence[Clip]) -> None:
+def run_baselines(out: Path, plan: Plan, clips: Sequence[Clip]) -> None:
     """The study of `plan` on acoustic features and on random weights, as runs in `out/controls`.
 
     What is not cached is embedded first, as the study's own states were. One that cannot be made is told and
@@ -80,9 +80,9 @@ def make_rivals(out: Path, plan: Plan, clips: Sequence[Clip]) -> None:
     """
     from layerprobe.cache.identity.extraction import FRAME
     from layerprobe.cache.store.feature_store import FeatureStore
-    from layerprobe.classify.controls.baselines import run_rival
+    from layerprobe.classify.controls.baselines import run_baseline
     from layerprobe.classify.controls.checkpoint import FOLDER
-    from layerprobe.classify.search.progress import watching
+    from layerprobe.classify.search.progress import live_display
     from layerprobe.embed.config import EmbedConfig
     from layerprobe.embed.extract.progress import run as embed
     from layerprobe.embed.models.sources import ACOUSTIC, RANDOM
@@ -114,7 +114,7 @@ def make_rivals(out: Path, plan: Plan, clips: Sequence[Clip]) -> None:
             store = FeatureStore(done.store)
             folder = out / FOLDER / name
             folder.mkdir(parents=True, exist_ok=True)
-            with watching(f"control {config.model}") as report:
-                run_rival(folder, plan, clips, store, command={"control_of": str(out)}, report=report)
+            with live_display(f"control {config.model}") as report:
+                run_baseline(folder, plan, clips, store, command={"control_of": str(out)}, report=report)
         except InputError as error:
             say(f"note: no control {config.model}: {error}")

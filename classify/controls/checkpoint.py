@@ -17,7 +17,7 @@ PARTS = "parts"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class Step:
     """One piece of work for a process: `make`, a function of a module, called with `arguments`."""
 
     name: str
@@ -25,7 +25,7 @@ class Part:
     arguments: tuple[Any, ...]
 
 
-def results(folder: Path | None, parts: Sequence[Part], *, jobs: int) -> list[dict[str, Any]]:
+def results(folder: Path | None, parts: Sequence[Step], *, jobs: int) -> list[dict[str, Any]]:
     """Each part's result, in their order; those that an earlier run left in `folder` are not made again."""
     if folder is None:
         found = dict(messages(_run, parts, jobs=jobs))
@@ -45,5 +45,5 @@ def clear(folder: Path) -> None:
     shutil.rmtree(folder / PARTS, ignore_errors=True)
 
 
-def _run(part: Part) -> Iterator[tuple[str, dict[str, Any]]]:
+def _run(part: Step) -> Iterator[tuple[str, dict[str, Any]]]:
     yield part.name, part.make(*part.arguments)

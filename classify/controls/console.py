@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from layerprobe.cache.common.console import print_json, print_table, say
-from layerprobe.cache.common.text import span
-from layerprobe.classify.search.console import _tell_selected, _tell_table, remarks, tell_scores
+from layerprobe.cache.common.text import format_bytes, format_interval
+from layerprobe.classify.search.console import _tell_selected, _tell_table, print_scores, remarks
 
 MOVABLE = 0.5  # share of training clips below which shuffling within speakers changes too little
 
 
-def tell_trust(out: Path, summary: Mapping[str, Any]) -> None:
+def print_evaluation(out: Path, summary: Mapping[str, Any]) -> None:
     """Print what a reader needs to judge the score of the run in `out`."""
     _tell_protocol(summary.get("protocol"))
     _tell_audit(out, summary["audit"])
@@ -73,7 +73,7 @@ def _tell_controls(summary: Mapping[str, Any]) -> None:
             "training clips are of speakers with one class only, whose labels stay: the control is weak"
         )
     print()
-    tell_probes(controls["probes"])
+    print_probes(controls["probes"])
     for point in controls.get("economy", {}).get("points", ()):
         of, score = controls["economy"]["of"], point["uar"]
         spread = "" if score["sd"] is None else f" ± {score['sd']:.3f} over {point['draws']} draws"
@@ -83,7 +83,7 @@ def _tell_controls(summary: Mapping[str, Any]) -> None:
         )
 
 
-def tell_probes(probes: Mapping[str, Any]) -> None:
+def print_probes(probes: Mapping[str, Any]) -> None:
     """One row for each thing that linear probes looked for: where in the layers it is found best."""
     rows = []
     for target in probes["targets"]:
@@ -108,10 +108,10 @@ def tell_probes(probes: Mapping[str, Any]) -> None:
 
 def interval(score: Mapping[str, Any]) -> str:
     """`[0.412, 0.538]`; empty where there is none."""
-    return span(score.get("low"), score.get("high"))
+    return format_interval(score.get("low"), score.get("high"))
 
 
-def tell_summary(out: Path, summary: Mapping[str, Any], *, as_json: bool) -> None:
+def print_summary(out: Path, summary: Mapping[str, Any], *, as_json: bool) -> None:
     """The study's result: layers × heads by their metric, the selected system, what its reader must know."""
     if as_json:
         print_json({"out": out, **summary})
@@ -120,10 +120,10 @@ def tell_summary(out: Path, summary: Mapping[str, Any], *, as_json: bool) -> Non
     print()
     _tell_selected(summary)
     print()
-    tell_scores(summary)
+    print_scores(summary)
     for line in remarks(summary):
         say(f"note: {line}")
-    tell_trust(out, summary)
+    print_evaluation(out, summary)
     print()
     _tell_memory(out)
     print(f"run folder  {out}")
@@ -133,13 +133,12 @@ def tell_summary(out: Path, summary: Mapping[str, Any], *, as_json: bool) -> Non
 
 def _tell_memory(out: Path) -> None:
     """What the processes held at most, beside what they were allowed to keep."""
-    from layerprobe.cache.common.text import human
     from layerprobe.classify.runs.folder import RUN, read_json
 
     if not (out / RUN).is_file():
         return
     run = read_json(out / RUN)
     peak, jobs = run["peak_memory"], run["jobs"]
-    workers = f" and {human(peak['worker'])} at most in each of {jobs} workers" if jobs > 1 else ""
-    print(f"memory      {human(peak['main'])} in the main process{workers}; ", end="")
-    print(f"shared work within {human(run['config']['memory'])}")
+    workers = f" and {format_bytes(peak['worker'])} at most in each of {jobs} workers" if jobs > 1 else ""
+    print(f"memory      {format_bytes(peak['main'])} in the main process{workers}; ", end="")
+    print(f"shared work within {format_bytes(run['config']['memory'])}")

@@ -9,11 +9,11 @@ from typing import Any
 from layerprobe.cache.common.disk import locked
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.audit.audit import Audit, audit
-from layerprobe.classify.config import TrustConfig
-from layerprobe.classify.controls.baselines import rivals_of
+from layerprobe.classify.config import EvaluationConfig
+from layerprobe.classify.controls.baselines import baseline_runs
 from layerprobe.classify.controls.checkpoint import FOLDER, clear
-from layerprobe.classify.controls.figures import draw_controls, draw_economy
-from layerprobe.classify.controls.learning_curve import label_economy
+from layerprobe.classify.controls.figures import draw_controls, draw_learning_curve
+from layerprobe.classify.controls.learning_curve import learning_curve
 from layerprobe.classify.controls.probe_targets import usual_columns
 from layerprobe.classify.controls.probes import probe_columns
 from layerprobe.classify.controls.refit import chosen_of
@@ -26,8 +26,8 @@ from layerprobe.embed.manifest.clips import Clip
 AUDIT = "audit.json"
 
 
-def controls_of(
-    out: Path, plan: Plan, clips: Sequence[Clip], summary: Mapping[str, Any], trust: TrustConfig
+def run_controls(
+    out: Path, plan: Plan, clips: Sequence[Clip], summary: Mapping[str, Any], trust: EvaluationConfig
 ) -> dict[str, Any]:
     """What `trust` asks for, made where it is not there yet.
 
@@ -42,8 +42,8 @@ def controls_of(
         "probes": _once(folder, "probes", lambda: _probes(folder, plan, clips)),
     }
     if trust.controls == "full":
-        told["economy"] = _once(folder, "economy", lambda: label_economy(folder, plan, chosen))
-        told["runs"] = rivals_of(out, folder, plan)
+        told["economy"] = _once(folder, "economy", lambda: learning_curve(folder, plan, chosen))
+        told["runs"] = baseline_runs(out, folder, plan)
     clear(folder)
     return told
 
@@ -61,7 +61,7 @@ def _probes(folder: Path, plan: Plan, clips: Sequence[Clip]) -> dict[str, Any]:
     return probe_columns(folder, plan.store, plan.data, clips, names, jobs=plan.jobs, seed=plan.config.seed)
 
 
-def put_beside(out: Path, plan: Plan, clips: Sequence[Clip], trust: TrustConfig) -> None:
+def evaluate_run(out: Path, plan: Plan, clips: Sequence[Clip], trust: EvaluationConfig) -> None:
     """Add to the finished run in `out` what `trust` asks for and it does not have yet.
 
     plan: the run's own. clips: the whole table. Every result has a file of its own in the run folder, from
@@ -74,7 +74,7 @@ def put_beside(out: Path, plan: Plan, clips: Sequence[Clip], trust: TrustConfig)
             before = dict(told)
             if trust.audit:
                 told["audit"] = {**told["audit"], **_audit(out, plan, clips)}
-            told["controls"] = {**told["controls"], **controls_of(out, plan, clips, told, trust)}
+            told["controls"] = {**told["controls"], **run_controls(out, plan, clips, told, trust)}
             if told != before:
                 runfolder.write_json(out / runfolder.SUMMARY, told)
                 _draw(told, out / "figures")
@@ -114,7 +114,7 @@ def _draw(summary: Mapping[str, Any], folder: Path) -> None:
     if "probes" in summary["controls"]:
         draw_controls(summary, folder)
     if "economy" in summary["controls"]:
-        draw_economy(summary, folder)
+        draw_learning_curve(summary, folder)
 
 
 def _plain(found: Audit) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def _plain(found: Audit) -> dict[str, Any]:
     return {**vars(found), **lists, "verdict": found.verdict}
 
 
-def _record(out: Path, trust: TrustConfig) -> None:
+def _record(out: Path, trust: EvaluationConfig) -> None:
     """What the last command asked for, so that `--from` asks for it too."""
     run = runfolder.read_json(out / runfolder.RUN)
     command: Mapping[str, Any] = {**run["command"], "audit": trust.audit, "controls": trust.controls}

@@ -46,7 +46,7 @@ def draw_controls(summary: Mapping[str, Any], folder: Path) -> None:
             save(figure, folder / f"controls.{kind}")
 
 
-def draw_economy(summary: Mapping[str, Any], folder: Path) -> None:
+def draw_learning_curve(summary: Mapping[str, Any], folder: Path) -> None:
     """UAR against the share of training speakers."""
     economy = summary["controls"]["economy"]
     points = economy["points"]

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from layerprobe.classify.controls.checkpoint import Part, results
+from layerprobe.classify.controls.checkpoint import Step, results
 from layerprobe.classify.controls.refit import Chosen, refit
 from layerprobe.classify.data.splits import Fold
-from layerprobe.classify.features.lru_cache import Kept
+from layerprobe.classify.features.lru_cache import LruCache
 from layerprobe.classify.scores.metrics import uar
 from layerprobe.classify.scores.scoring import Scorer
 from layerprobe.classify.search.nested import derive
@@ -21,7 +21,7 @@ DRAWS = 5
 TRIES = 50  # to draw speakers who have clips of every class
 
 
-def label_economy(folder: Path, plan: Plan, chosen: list[Chosen]) -> dict[str, Any]:
+def learning_curve(folder: Path, plan: Plan, chosen: list[Chosen]) -> dict[str, Any]:
     """UAR against the share of training speakers; where none are named, of training clips.
 
     For each share speakers are drawn DRAWS times by the seed in every outer fold, and the fold's selected
@@ -29,7 +29,7 @@ def label_economy(folder: Path, plan: Plan, chosen: list[Chosen]) -> dict[str, A
     small that no draw has clips of every class is left out. uar: the mean over draws, and their standard
     deviation (null for the whole, which is one draw).
     """
-    parts = [Part(name=f"economy-{one.fold}", make=_fold, arguments=(plan, one)) for one in chosen]
+    parts = [Step(name=f"economy-{one.fold}", make=_fold, arguments=(plan, one)) for one in chosen]
     made = [part["shares"] for part in results(folder, parts, jobs=plan.jobs)]
     scorer = Scorer(plan.data, plan.folds, seed=plan.config.seed)
     points = []
@@ -64,7 +64,7 @@ def _mean(folds: list[list[dict[str, Any]]], name: str, draws: int) -> float:
 def _fold(plan: Plan, chosen: Chosen) -> dict[str, Any]:
     """One outer fold: for each share and draw what was trained on and what was answered."""
     fold, data = plan.folds[chosen.fold].outer, plan.data
-    kept = Kept(plan.config.memory // plan.jobs)
+    kept = LruCache(plan.config.memory // plan.jobs)
     layers = states_of(plan, plan.layers_of(chosen.layer), kept=kept.part("states"))
     groups = np.arange(len(data)) if data.speakers is None else data.speakers
     shares: list[list[dict[str, Any]]] = []

@@ -11,7 +11,7 @@ import numpy as np
 
 from layerprobe.cache.identity.extraction import FRAME
 from layerprobe.cache.store.feature_store import FeatureStore
-from layerprobe.classify.controls.checkpoint import Part, results
+from layerprobe.classify.controls.checkpoint import Step, results
 from layerprobe.classify.controls.probe_targets import FOLDS, Target, targets_of
 from layerprobe.classify.data.dataset import Dataset
 from layerprobe.classify.features.frames import mean_states
@@ -57,7 +57,7 @@ def probe_columns(
     used = [_of_rows(target, rows) for target in targets]
     held = [keys[row] for row in rows.tolist()]
     parts = [
-        Part(name=f"probe-{layer}", make=_layer, arguments=(store, layer, held, stats, used))
+        Step(name=f"probe-{layer}", make=_layer, arguments=(store, layer, held, stats, used))
         for layer in layers
     ]
     made = results(folder, parts, jobs=jobs) if targets else []

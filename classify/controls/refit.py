@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from layerprobe.classify.features.shared import Shared
+from layerprobe.classify.features.shared import FoldFeatures
 from layerprobe.classify.heads.registry import HEADS
-from layerprobe.classify.runs.predictions import answers_of
+from layerprobe.classify.runs.predictions import predictions_of
 from layerprobe.classify.search.nested import split_params
 from layerprobe.classify.search.plan import Plan
 
@@ -32,7 +32,7 @@ def chosen_of(summary: Mapping[str, Any]) -> list[Chosen]:
     return [Chosen(**{name: fold[name] for name in names}) for fold in summary["selected"]["folds"]]
 
 
-def refit(shared: Shared, chosen: Chosen, *, seed: int) -> np.ndarray:
+def refit(shared: FoldFeatures, chosen: Chosen, *, seed: int) -> np.ndarray:
     """(m,) classes of the fold's test rows by a fit on its training rows, with the chosen parameters."""
     head, own = HEADS[chosen.head], dict(chosen.params)
     name, values = head.path
@@ -47,7 +47,7 @@ def answered(run: Path, plan: Plan) -> list[np.ndarray]:
 
     Raises InputError where the run did not answer all of them.
     """
-    told = answers_of(run)
+    told = predictions_of(run)
     classes = np.array(plan.data.classes)
     given = dict(zip(told.clips.tolist(), np.searchsorted(classes, told.predicted).tolist(), strict=True))
     return [np.array([given[plan.data.ids[row]] for row in fold.outer.test], np.int64) for fold in plan.folds]

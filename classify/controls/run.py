@@ -10,8 +10,8 @@ import typer
 
 from layerprobe.cache.common.console import say
 from layerprobe.cache.common.errors import InputError
-from layerprobe.classify.config import StudyConfig, TrustConfig
-from layerprobe.classify.search.console import tell_plan
+from layerprobe.classify.config import EvaluationConfig, StudyConfig
+from layerprobe.classify.search.console import print_plan
 
 if TYPE_CHECKING:
     from layerprobe.cache.store.feature_store import FeatureStore
@@ -25,17 +25,17 @@ def run(
     config: StudyConfig,
     *,
     command: Mapping[str, Any] | None = None,
-    trust: TrustConfig | None = None,
+    trust: EvaluationConfig | None = None,
 ) -> dict[str, Any]:
     """Search while a person watches; the run's summary.
 
     command: recorded, for `--from`. trust: what to put beside the score; None for nothing.
     """
-    from layerprobe.classify.controls.baselines import make_rivals
-    from layerprobe.classify.controls.controls import put_beside
+    from layerprobe.classify.controls.baselines import run_baselines
+    from layerprobe.classify.controls.controls import evaluate_run
     from layerprobe.classify.runs.folder import SUMMARY, read_json
     from layerprobe.classify.search.plan import plan_of
-    from layerprobe.classify.search.progress import watching
+    from layerprobe.classify.search.progress import live_display
     from layerprobe.classify.search.study import run_study
 
     try:
@@ -44,13 +44,13 @@ def run(
         told = f"cannot be written ({error.strerror})"
         raise InputError(told, where=str(out), do="choose another folder for --out") from error
     try:
-        with watching(f"classify {store.extraction.model}") as report:
-            run_study(clips, store, out, config, command=command, begin=tell_plan, report=report)
+        with live_display(f"classify {store.extraction.model}") as report:
+            run_study(clips, store, out, config, command=command, begin=print_plan, report=report)
         if trust is not None:
             plan = plan_of(clips, store, config)
             if trust.controls == "full":
-                make_rivals(out, plan, clips)
-            put_beside(out, plan, clips, trust)
+                run_baselines(out, plan, clips)
+            evaluate_run(out, plan, clips, trust)
     except KeyboardInterrupt:
         say(f"stopped: finished trials are kept in {out}; the same command goes on")
         raise typer.Exit(130) from None

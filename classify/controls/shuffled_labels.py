@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from layerprobe.classify.controls.checkpoint import Part, results
+from layerprobe.classify.controls.checkpoint import Step, results
 from layerprobe.classify.controls.refit import Chosen, answered, each_fold, refit
-from layerprobe.classify.features.lru_cache import Kept
+from layerprobe.classify.features.lru_cache import LruCache
 from layerprobe.classify.scores.metrics import uar
 from layerprobe.classify.scores.paired import differences
 from layerprobe.classify.scores.scoring import Scorer
@@ -33,7 +33,7 @@ def shuffled_labels(out: Path, folder: Path, plan: Plan, chosen: list[Chosen]) -
     of another class, without which shuffling changes nothing. p: of "shuffled labels do as well", by counting
     (Phipson & Smyth 2010), so that it is 1 / (SHUFFLES + 1) at the least.
     """
-    parts = [Part(name=f"shuffled-{one.fold}", make=_fold, arguments=(plan, one, SHUFFLES)) for one in chosen]
+    parts = [Step(name=f"shuffled-{one.fold}", make=_fold, arguments=(plan, one, SHUFFLES)) for one in chosen]
     made = results(folder, parts, jobs=plan.jobs)
     scorer = Scorer(plan.data, plan.folds, seed=plan.config.seed)
     real = scorer.counts(answered(out, plan))
@@ -55,7 +55,7 @@ def shuffled_labels(out: Path, folder: Path, plan: Plan, chosen: list[Chosen]) -
 def _fold(plan: Plan, chosen: Chosen, shuffles: int) -> dict[str, Any]:
     """One outer fold: the classes given to its test rows after each shuffle."""
     fold, data = plan.folds[chosen.fold].outer, plan.data
-    kept = Kept(plan.config.memory // plan.jobs)
+    kept = LruCache(plan.config.memory // plan.jobs)
     layers = states_of(plan, plan.layers_of(chosen.layer), kept=kept.part("states"))
     shared = share(plan, layers, fold, kept=kept.part("fold"))
     groups = np.zeros(len(data), np.int64) if data.speakers is None else data.speakers

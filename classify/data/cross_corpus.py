@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.common.text import some
+from layerprobe.cache.common.text import format_list
 from layerprobe.classify.data.dataset import NOT_A_LABEL
 from layerprobe.embed.manifest.clips import Clip
 
 COLUMN = "corpus"  # as `manifest join` writes it
 
 
-def by_corpus(clips: Sequence[Clip], *, train: Sequence[str], test: Sequence[str], target: str) -> list[Clip]:
+def corpus_folds(
+    clips: Sequence[Clip], *, train: Sequence[str], test: Sequence[str], target: str
+) -> list[Clip]:
     """The clips of the corpora named, with `train` or `test` as their split; clips of others are left out.
 
     Raises InputError for corpora that the table does not hold or that are on both sides, and for a class that
@@ -33,7 +35,9 @@ def by_corpus(clips: Sequence[Clip], *, train: Sequence[str], test: Sequence[str
                 )
     both = sorted(set(train) & set(test))
     if both:
-        raise InputError(f"corpus {some(both)} is to be trained on and tested", do="name it on one side only")
+        raise InputError(
+            f"corpus {format_list(both)} is to be trained on and tested", do="name it on one side only"
+        )
     part = {**dict.fromkeys(train, "train"), **dict.fromkeys(test, "test")}
     used = [
         replace(clip, split=part[clip.labels[COLUMN]]) for clip in clips if clip.labels.get(COLUMN) in part
@@ -53,7 +57,7 @@ def _check_classes(clips: Sequence[Clip], *, train: Sequence[str], test: Sequenc
     untrained = sorted(labels["test"] - labels["train"])
     if untrained and labels["train"]:
         raise InputError(
-            f"{target} {some(untrained)} of {some(list(test))} is not among the labels of "
-            f"{some(list(train))} ({some(sorted(labels['train']))})",
+            f"{target} {format_list(untrained)} of {format_list(list(test))} is not among the labels of "
+            f"{format_list(list(train))} ({format_list(sorted(labels['train']))})",
             do=f"give both the same labels: manifest join … --map {test[0]}/{target}:{untrained[0]}=NEW",
         )

@@ -40,7 +40,7 @@ class Dataset:
         return len(self.ids)
 
 
-def join(
+def join_labels(
     clips: Sequence[Clip], store: FeatureStore, *, target: str, excluded: Mapping[str, str] | None = None
 ) -> Dataset:
     """Join `clips` to the states of `store`.
@@ -70,7 +70,7 @@ def labelled(
 ) -> Dataset:
     """The clips that have a label and are not `excluded` (id → reason); `keys` names the sound of each.
 
-    Raises InputError as `join` does, for what concerns labels and speakers.
+    Raises InputError as `join_labels` does, for what concerns labels and speakers.
     """
     out = dict(excluded)
     if not any(target in clip.labels for clip in clips):

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.common.text import some
+from layerprobe.cache.common.text import format_list
 from layerprobe.classify.data.protocol_rules import (
     OneSpeakerOut,
     Rule,
@@ -150,7 +150,9 @@ def check(protocol: str, clips: Sequence[Clip]) -> list[str]:
     for number, (train, test) in enumerate(assign(protocol, clips)):
         untrained = sorted({label[id] for id in test} - {label[id] for id in train})
         if untrained:
-            notes.append(f"fold {number} tests {some(untrained)}, of which its training part has no clip")
+            notes.append(
+                f"fold {number} tests {format_list(untrained)}, of which its training part has no clip"
+            )
     return notes
 
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.common.text import count, some
-from layerprobe.classify.config import CORPUS
+from layerprobe.cache.common.text import format_count, format_list
+from layerprobe.classify.config import CORPUS_SPLIT
 from layerprobe.classify.data.dataset import Dataset
 from layerprobe.classify.data.group_folds import balanced_groups
 
 Assignment = Sequence[tuple[Sequence[str], Sequence[str]]]  # per fold the ids of (training, test) clips
 
-PARTS = {
+PARTITIONS = {
     "train": "train",
     "validation": "validation",
     "val": "validation",
@@ -48,7 +48,7 @@ def outer_folds(data: Dataset, *, split: str, folds: int, inner_folds: int, seed
     Inner folds are speaker-disjoint wherever the outer ones are meant to be: `random` alone lets both leak.
     Raises InputError, naming class or speaker, for data that cannot be split so.
     """
-    if split in ("column", CORPUS):  # `cross.by_corpus` marks the clips of a corpus as the column would
+    if split in ("column", CORPUS_SPLIT):  # `cross.by_corpus` marks the clips of a corpus as the column would
         return [_column(data, inner_folds=inner_folds, seed=seed)]
     if split == "random":
         outer = _partition(data, np.arange(len(data)), folds, grouped=False, seed=seed, what="--folds")
@@ -131,10 +131,10 @@ def _inner(
 
 
 def _column(data: Dataset, *, inner_folds: int, seed: int) -> OuterFold:
-    odd = sorted({part for part in data.parts if part and part.lower() not in PARTS})
+    odd = sorted({part for part in data.parts if part and part.lower() not in PARTITIONS})
     if odd:
         raise InputError(f"split '{odd[0]}' is not known", do="write train, validation or test")
-    parts = np.array([PARTS.get(part.lower(), "") for part in data.parts])
+    parts = np.array([PARTITIONS.get(part.lower(), "") for part in data.parts])
     rows = {name: np.flatnonzero(parts == name) for name in ("train", "validation", "test")}
     for name in ("train", "test"):
         if not len(rows[name]):
@@ -227,12 +227,12 @@ def _every_class_tested(data: Dataset, outer: list[np.ndarray]) -> None:
 def _voices(data: Dataset, label: int) -> str:
     clips = int((data.y == label).sum())
     if data.speakers is None:
-        return count(clips, "clip")
+        return format_count(clips, "clip")
     names = [data.speaker_names[number] for number in np.unique(data.speakers[data.y == label])]
-    return f"{count(clips, 'clip')} of {count(len(names), 'speaker')}: {some(names)}"
+    return f"{format_count(clips, 'clip')} of {format_count(len(names), 'speaker')}: {format_list(names)}"
 
 
 def _and_so(data: Dataset, labels: Sequence[int]) -> str:
     """Other classes of which the same is to be said."""
-    names = some([f"'{data.classes[label]}'" for label in labels])
+    names = format_list([f"'{data.classes[label]}'" for label in labels])
     return f", and so {'has' if len(labels) == 1 else 'have'} {names}" if labels else ""

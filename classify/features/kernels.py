@@ -11,7 +11,7 @@ import numpy as np
 from layerprobe.classify.features.scaling import constant
 
 if TYPE_CHECKING:
-    from layerprobe.classify.features.shared import Prep, Shared
+    from layerprobe.classify.features.shared import FoldFeatures, Preprocessing
 
 Pair = tuple[np.ndarray, np.ndarray]  # training and test rows (n, a) and (m, a) against the a anchors
 
@@ -46,23 +46,23 @@ def kernel_bytes(train: int, test: int) -> int:
     return 24 * train * (train + test)
 
 
-def gram(shared: Shared, prep: Prep) -> Pair:
+def gram(shared: FoldFeatures, prep: Preprocessing) -> Pair:
     """float32 inner products with the anchors, divided by `power`. Of a mix, the layers' weighted sum."""
     return _kept("gram", _gram, shared, prep)
 
 
-def distances(shared: Shared, prep: Prep) -> Pair:
+def distances(shared: FoldFeatures, prep: Preprocessing) -> Pair:
     """float32 squared distances to the anchors, divided by `power`. Of a mix, the layers' weighted sum."""
     return _kept("distances", _distances, shared, prep)
 
 
-def products(shared: Shared, prep: Prep) -> Products:
+def products(shared: FoldFeatures, prep: Preprocessing) -> Products:
     """Inner products of the inputs that `prep` asks for.
 
     Without principal components those of several statistics are the sum of each one's, which are made once;
     and those of rows at unit length come from those of the rows as they were.
     """
-    if prep.pca or (prep.scaling == "l2" and shared.anchors is not None):
+    if prep.pca or (prep.scaling == "l2" and shared.landmarks is not None):
         return _direct(shared, prep, shared.arrays(prep))
     if prep.scaling == "l2":
         return _unit(products(shared, replace(prep, scaling="standard")))
@@ -77,15 +77,15 @@ def products(shared: Shared, prep: Prep) -> Products:
     return total
 
 
-def _of_statistic(shared: Shared, prep: Prep) -> Products:
+def _of_statistic(shared: FoldFeatures, prep: Preprocessing) -> Products:
     return shared.keep(("products", prep), lambda: _direct(shared, prep, shared.scaled(prep)))
 
 
-def _direct(shared: Shared, prep: Prep, inputs: Pair) -> Products:
+def _direct(shared: FoldFeatures, prep: Preprocessing, inputs: Pair) -> Products:
     train, test = inputs
     own, other = (np.einsum("ij,ij->i", rows, rows) for rows in (train, test))
     exact = shared.inner(prep)
-    at = shared.anchored(train)
+    at = shared.at_landmarks(train)
     within = train @ at.T if exact is None else exact.astype(np.float32)
     return Products(within, test @ at.T, own, other)
 
@@ -106,31 +106,33 @@ def _unit(found: Products) -> Products:
     return Products(train, test, *(part.astype(np.float32) for part in lengths))
 
 
-def _make_room(shared: Shared) -> None:
+def _make_room(shared: FoldFeatures) -> None:
     """For one statistic's products, a sum of them, and what is made of it."""
-    anchors = len(shared.train) if shared.anchors is None else len(shared.anchors)
+    anchors = len(shared.train) if shared.landmarks is None else len(shared.landmarks)
     shared.make_room(3 * 4 * anchors * (len(shared.train) + len(shared.test)))
 
 
-def _gram(_shared: Shared, found: Products) -> Pair:
+def _gram(_shared: FoldFeatures, found: Products) -> Pair:
     factor = np.float32(1 / found.power)
     return found.train * factor, found.test * factor
 
 
-def _distances(shared: Shared, found: Products) -> Pair:
+def _distances(shared: FoldFeatures, found: Products) -> Pair:
     factor = np.float32(1 / found.power)
-    at = shared.anchored(found.own) * factor
+    at = shared.at_landmarks(found.own) * factor
     near, far = (np.float32(-2) * factor * part for part in (found.train, found.test))
     for lengths, out in ((found.own, near), (found.other, far)):
         out += lengths[:, None] * factor
         out += at
         np.maximum(out, 0, out=out)
-    if shared.anchors is None:
+    if shared.landmarks is None:
         np.fill_diagonal(near, 0)
     return near, far
 
 
-def _kept(name: str, of: Callable[[Shared, Products], Pair], shared: Shared, prep: Prep) -> Pair:
+def _kept(
+    name: str, of: Callable[[FoldFeatures, Products], Pair], shared: FoldFeatures, prep: Preprocessing
+) -> Pair:
     """What `of` makes of the products, made once for each layer; of a mix, the layers' weighted sum."""
 
     def make() -> Pair:

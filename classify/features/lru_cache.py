@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 
-class Kept:
+class LruCache:
     """Values by key, together at most `budget` bytes, or a single one that is larger."""
 
     def __init__(self, budget: int) -> None:
@@ -15,9 +15,9 @@ class Kept:
         self._held: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()  # value, bytes
         self._part: tuple[Hashable, ...] = ()
 
-    def part(self, name: Hashable) -> Kept:
+    def part(self, name: Hashable) -> LruCache:
         """The same memory under the same budget, for one that has keys of its own."""
-        other = Kept(self.budget)
+        other = LruCache(self.budget)
         other._held, other._part = self._held, (*self._part, name)
         return other
 

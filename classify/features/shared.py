@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from layerprobe.classify.config import Scaling
-from layerprobe.classify.features.lru_cache import Kept
+from layerprobe.classify.features.lru_cache import LruCache
 from layerprobe.classify.features.scaling import (
     by_speaker,
     constant,
@@ -30,13 +30,13 @@ BOTH = "+"  # joins the names of statistics used side by side
 
 
 EXACT_CLIPS = 20_000  # training clips above which a whole kernel is too much for any machine we know
-ANCHORS = 1000
+LANDMARKS = 1000
 LEAST_AXES = 64  # principal axes that are found at once
 ROWS_PER_COLUMN = 2  # up to which products of rows are worth making in double precision
 
 
 @dataclass(frozen=True)
-class Prep:
+class Preprocessing:
     """How a clip's numbers become a head's input.
 
     stats: statistics, joined by `+` where several are used. scaling: `none`, `standard` (zero mean and unit
@@ -52,7 +52,7 @@ class Prep:
     layer: int = 0
     mix: tuple[float, ...] = ()
 
-    def each(self) -> list[Prep]:
+    def each(self) -> list[Preprocessing]:
         """The same with one statistic each."""
         return [replace(self, stats=name) for name in self.stats.split(BOTH)]
 
@@ -62,7 +62,7 @@ def no_frames() -> Frames:
 
 
 @dataclass(frozen=True)
-class States:
+class LayerStates:
     """One layer of N clips.
 
     load: gives X (N, S*width) float32, statistics side by side in the order of `stats`. frames: gives every
@@ -84,7 +84,7 @@ class States:
         return np.hstack([X[:, i * self.width : (i + 1) * self.width] for i in picked])
 
 
-class Shared:
+class FoldFeatures:
     """What the trials of one fold share.
 
     layers: one, or all of a mix. train, test: row numbers. y: classes of the training rows. anchors: places
@@ -96,21 +96,21 @@ class Shared:
 
     def __init__(
         self,
-        layers: tuple[States, ...],
+        layers: tuple[LayerStates, ...],
         y: np.ndarray,
         *,
         train: np.ndarray,
         test: np.ndarray,
         classes: int,
-        kept: Kept,
-        anchors: np.ndarray | None = None,
+        kept: LruCache,
+        landmarks: np.ndarray | None = None,
     ) -> None:
         self.layers, self.train, self.test, self.classes = layers, train, test, classes
-        self.y, self.anchors = y[train], anchors
+        self.y, self.landmarks = y[train], landmarks
         self.labels = ""  # tells classes apart in what is kept; see `relabelled`
         self._kept = kept
 
-    def arrays(self, prep: Prep) -> tuple[np.ndarray, np.ndarray]:
+    def arrays(self, prep: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
         """(n, d) and (m, d) float32: the training and test clips' inputs.
 
         Raises InputError where all training clips have the same.
@@ -122,27 +122,27 @@ class Shared:
             raise constant()
         return train, test
 
-    def scaled(self, prep: Prep) -> tuple[np.ndarray, np.ndarray]:
+    def scaled(self, prep: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
         """As `arrays` for one statistic without principal components; zeros where it is constant."""
         return self._scaled(prep)[:2]
 
-    def inner(self, prep: Prep) -> np.ndarray | None:
+    def inner(self, prep: Preprocessing) -> np.ndarray | None:
         """(n, n) float64: the training rows' inner products; None where rows are too many for it to pay.
 
         Kernels, principal axes and bases come from them: they are made once, each statistic's on its own.
         """
         few = len(self.train) <= ROWS_PER_COLUMN * self.layers[prep.layer].width
-        if prep.pca or prep.scaling == "l2" or self.anchors is not None or not few:
+        if prep.pca or prep.scaling == "l2" or self.landmarks is not None or not few:
             return None
         return self._inner(prep)
 
-    def basis(self, prep: Prep) -> tuple[np.ndarray, np.ndarray]:
+    def basis(self, prep: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
         """(n, r) and (m, r) float32, r ≤ n: the inputs turned so that the training columns are orthogonal."""
         if prep.pca:
             return self.arrays(prep)
         return self.keep(("basis", prep), lambda: self._basis(prep))
 
-    def power(self, prep: Prep) -> float:
+    def power(self, prep: Preprocessing) -> float:
         """The training clips' mean squared length: the sum of the inputs' variances.
 
         Penalties and kernel widths are given relative to it, so that one range suits every layer and scaling.
@@ -161,33 +161,35 @@ class Shared:
         return (len(self.y) / (self.classes * np.bincount(self.y, minlength=self.classes)))[self.y]
 
     def keep(self, key: Hashable, make: Callable[[], Any], *, size: int | None = None) -> Any:
-        """What `make` gave for `key` before, or gives now; see `Kept`."""
+        """What `make` gave for `key` before, or gives now; see `LruCache`."""
         return self._kept.get(key, make, size=size)
 
     def make_room(self, nbytes: int) -> None:
-        """Before something large is made; see `Kept`."""
+        """Before something large is made; see `LruCache`."""
         self._kept.make_room(nbytes)
 
-    def relabelled(self, y: np.ndarray) -> Shared:
+    def relabelled(self, y: np.ndarray) -> FoldFeatures:
         """The same rows with other classes, y (N,); what does not hang on classes is made once for both."""
         other = copy(self)
         other.y = y[self.train]
         other.labels = hashlib.sha256(other.y.tobytes()).hexdigest()
         return other
 
-    def anchored(self, rows: np.ndarray) -> np.ndarray:
+    def at_landmarks(self, rows: np.ndarray) -> np.ndarray:
         """Those of the training rows that kernels are taken with."""
-        return rows if self.anchors is None else rows[self.anchors]
+        return rows if self.landmarks is None else rows[self.landmarks]
 
-    def _arrays(self, prep: Prep) -> tuple[np.ndarray, np.ndarray]:
+    def _arrays(self, prep: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
         if prep.scaling == "l2":
             train, test = self.arrays(replace(prep, scaling="standard"))
             return standardise(unit(train), unit(test), variance=False)
         if prep.pca:
-            whole = replace(prep, pca=0)
-            train, test = self.arrays(whole)
+            exact_kernels_fit = replace(prep, pca=0)
+            train, test = self.arrays(exact_kernels_fit)
             count = max(prep.pca, LEAST_AXES)  # those of fewer are among those of more
-            axes = self.keep(("axes", whole, count), lambda: self._axes(whole, count))[:, : prep.pca]
+            axes = self.keep(
+                ("axes", exact_kernels_fit, count), lambda: self._axes(exact_kernels_fit, count)
+            )[:, : prep.pca]
             # In double precision: a value that rounding moves across a bin's edge can grow another tree.
             return (train @ axes).astype(np.float32), (test @ axes).astype(np.float32)
         parts = [self._scaled(part) for part in prep.each()]
@@ -195,7 +197,7 @@ class Shared:
             raise constant()
         return np.hstack([train for train, *_ in parts]), np.hstack([test for _, test, _ in parts])
 
-    def _scaled(self, prep: Prep) -> tuple[np.ndarray, np.ndarray, bool]:
+    def _scaled(self, prep: Preprocessing) -> tuple[np.ndarray, np.ndarray, bool]:
         """One statistic's training and test rows, and whether the training rows differ."""
 
         def make() -> tuple[np.ndarray, np.ndarray, bool]:
@@ -208,7 +210,7 @@ class Shared:
 
         return self.keep(("scaled", prep), make)
 
-    def _inner(self, prep: Prep) -> np.ndarray:
+    def _inner(self, prep: Preprocessing) -> np.ndarray:
         def make() -> np.ndarray:
             if BOTH in prep.stats:
                 return np.sum([self._inner(part) for part in prep.each()], axis=0)
@@ -218,23 +220,23 @@ class Shared:
         found: np.ndarray = self.keep(("inner", prep), make)
         return found
 
-    def _axes(self, whole: Prep, count: int) -> np.ndarray:
-        train, _ = self.arrays(whole)
-        return principal_axes(train, count, inner=self.inner(whole) if wide(train) else None)
+    def _axes(self, exact_kernels_fit: Preprocessing, count: int) -> np.ndarray:
+        train, _ = self.arrays(exact_kernels_fit)
+        return principal_axes(train, count, inner=self.inner(exact_kernels_fit) if wide(train) else None)
 
-    def _basis(self, prep: Prep) -> tuple[np.ndarray, np.ndarray]:
+    def _basis(self, prep: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
         train, test = self.arrays(prep)
         return orthogonal_columns(train, test, inner=self.inner(prep) if wide(train) else None)
 
 
-def whole(rows: int, *, nbytes: int, memory: int) -> bool:
+def exact_kernels_fit(rows: int, *, nbytes: int, memory: int) -> bool:
     """Whether kernels are taken with all of so many training clips, which takes `nbytes` of `memory`.
 
     They are where there are few, and else up to a number and if their memory is allowed.
     """
-    return rows <= ANCHORS or (rows <= EXACT_CLIPS and nbytes <= memory)
+    return rows <= LANDMARKS or (rows <= EXACT_CLIPS and nbytes <= memory)
 
 
-def anchors(rows: int, *, seed: int) -> np.ndarray:
+def nystroem_landmarks(rows: int, *, seed: int) -> np.ndarray:
     """Places of the rows that kernels are taken with where a whole one is too large."""
-    return np.sort(np.random.default_rng(seed).choice(rows, min(rows, ANCHORS), replace=False))
+    return np.sort(np.random.default_rng(seed).choice(rows, min(rows, LANDMARKS), replace=False))

@@ -16,7 +16,7 @@ from transformers import TrainerCallback
 
 from layerprobe.cache.common.disk import free_bytes, fsync_file, fsync_folder, replace_text
 from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.common.text import human
+from layerprobe.cache.common.text import format_bytes
 from layerprobe.classify.finetune.config import FinetuneConfig
 from layerprobe.embed.extract.stopping import Stop
 
@@ -46,7 +46,7 @@ class Checkpoints:
         needed, free = 3 * (weights + 8 * trained), free_bytes(self.folder)
         if needed > free:
             raise InputError(
-                f"checkpoints need {human(needed)}, but {human(free)} are free",
+                f"checkpoints need {format_bytes(needed)}, but {format_bytes(free)} are free",
                 where=str(self.folder),
                 do="free some space, or choose another --out",
             )
@@ -142,7 +142,7 @@ class Curve:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kept:
+class BestCheckpoint:
     """The checkpoint that is a training's result: the best by validation `score`, or the last one."""
 
     step: int
@@ -150,7 +150,7 @@ class Kept:
     score: float | None
 
 
-class Keeper(TrainerCallback):
+class CheckpointCallback(TrainerCallback):
     """Checkpoints that can be trusted, an end when it is asked for, and when patience is out."""
 
     def __init__(
@@ -210,13 +210,13 @@ def entries_of(state: Any) -> list[dict[str, float]]:
     return [{"epoch": epoch, **entry} for epoch, entry in epochs.items() if "loss" in entry]
 
 
-def kept_of(state: Any, config: FinetuneConfig) -> Kept:
+def best_checkpoint(state: Any, config: FinetuneConfig) -> BestCheckpoint:
     entries = entries_of(state)
     scores = [entry[name] for entry in entries if (name := _score_name(config)) in entry]
     if not scores:
-        return Kept(step=state["global_step"], epoch=entries[-1]["epoch"], score=None)
+        return BestCheckpoint(step=state["global_step"], epoch=entries[-1]["epoch"], score=None)
     best = int(np.argmax(scores))
-    return Kept(step=state["best_global_step"], epoch=entries[best]["epoch"], score=scores[best])
+    return BestCheckpoint(step=state["best_global_step"], epoch=entries[best]["epoch"], score=scores[best])
 
 
 def _score_name(config: FinetuneConfig) -> str:

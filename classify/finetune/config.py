@@ -15,7 +15,12 @@ Freeze = Literal["cnn", "none"]
 Validation = Literal["speaker", "none"]
 ClassWeight = Literal["balanced", "none"]
 REPORTERS = ("none", "tensorboard", "wandb", "mlflow")
-MANNER = ("keep_models", "report_to", "device", "workers")  # how it is made, not what comes out of it
+RUNTIME_OPTIONS = (
+    "keep_models",
+    "report_to",
+    "device",
+    "workers",
+)  # how it is made, not what comes out of it
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ from layerprobe.classify.finetune.search import Fitted, best_fit
 from layerprobe.classify.finetune.training import predict, train
 from layerprobe.classify.runs import folder as runfolder
 from layerprobe.classify.runs.cost import Spending
-from layerprobe.classify.scores.results import Outcome, StudyId
+from layerprobe.classify.scores.results import StudyId, StudyResult
 from layerprobe.classify.search.storage import Trials
 from layerprobe.embed.extract.stopping import Stop
 from layerprobe.embed.models.sources import ModelSource
@@ -46,7 +46,7 @@ Report = Callable[[FinetuneProgress], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Work:
+class FoldTrainer:
     """A run at work in its folder `out`."""
 
     out: Path
@@ -62,14 +62,14 @@ class Work:
     spending: Spending
     report: Report | None
 
-    def outcome(self, number: int) -> Outcome:
+    def outcome(self, number: int) -> StudyResult:
         """What a fold comes to; one that an earlier run finished is not trained again.
 
         Raises KeyboardInterrupt where an end was asked for, InputError where training cannot go on.
         """
         head = SEARCHED if self.config.trials else self.config.head
         id = StudyId(number, LAYER, head)
-        known = runfolder.load_outcome(self.out, id)
+        known = runfolder.load_result(self.out, id)
         if known is not None:
             return known
         if self.stop.asked:
@@ -80,9 +80,9 @@ class Work:
         outcome = self._predicted(id, fitted, count)
         if self.config.keep_models:
             self._keep(number, fitted)
-        (self.out / runfolder.OUTCOMES).mkdir(exist_ok=True)
+        (self.out / runfolder.PARTIAL_RESULTS).mkdir(exist_ok=True)
         runfolder.write_json(self._curve_file(number), {"curve": fitted.curve})
-        runfolder.save_outcome(self.out, outcome)
+        runfolder.save_result(self.out, outcome)
         self.spending.save()
         shutil.rmtree(folder)
         return outcome
@@ -125,7 +125,7 @@ class Work:
         checkpoints.clear()
         return Fitted(config=config, weights=weights, score=kept.score, epoch=kept.epoch, curve=curve)
 
-    def _predicted(self, id: StudyId, fitted: Fitted, trials: int) -> Outcome:
+    def _predicted(self, id: StudyId, fitted: Fitted, trials: int) -> StudyResult:
         model = self._classifier(fitted.config)
         model.load_state_dict(load_file(fitted.weights))
         test = self._windows(self.folds[id.fold].outer.test)
@@ -133,7 +133,7 @@ class Work:
         chosen = {
             name: getattr(fitted.config, name) for name in ("head", "learning_rate", "epochs", "dropout")
         }
-        return Outcome(
+        return StudyResult(
             id=id,
             params={**chosen, "epoch": fitted.epoch},
             inner_score=float("nan") if fitted.score is None else fitted.score,
@@ -185,4 +185,4 @@ class Work:
         self.report(FinetuneProgress(share=share, told=told))
 
     def _curve_file(self, number: int) -> Path:
-        return self.out / runfolder.OUTCOMES / f"curve-{number}.json"
+        return self.out / runfolder.PARTIAL_RESULTS / f"curve-{number}.json"

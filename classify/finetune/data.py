@@ -32,7 +32,7 @@ class Recording:
     moments: audio.Moments
 
 
-def listen(clips: Sequence[Clip], cache: Path) -> tuple[dict[str, Recording], dict[str, str]]:
+def load_recordings(clips: Sequence[Clip], cache: Path) -> tuple[dict[str, Recording], dict[str, str]]:
     """Decode every clip once: by id those that can be used, and of the others why not."""
     heard: dict[str, Recording] = {}
     broken: dict[str, str] = {}

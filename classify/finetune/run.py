@@ -15,9 +15,9 @@ from layerprobe.cache.common.disk import locked, unfinished
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.data.dataset import Dataset, labelled
 from layerprobe.classify.data.splits import Assignment, OuterFold
-from layerprobe.classify.finetune.config import MANNER, FinetuneConfig
-from layerprobe.classify.finetune.cross_validation import WORK, Report, Work
-from layerprobe.classify.finetune.data import Recording, listen
+from layerprobe.classify.finetune.config import RUNTIME_OPTIONS, FinetuneConfig
+from layerprobe.classify.finetune.cross_validation import WORK, FoldTrainer, Report
+from layerprobe.classify.finetune.data import Recording, load_recordings
 from layerprobe.classify.finetune.figures import draw_curves, write_curves
 from layerprobe.classify.finetune.validation import folds_of
 from layerprobe.classify.runs import folder as runfolder
@@ -72,12 +72,12 @@ def finetune(
     heard, data = _data(clips, assignment, config, cache)
     folds = folds_of(data, assignment, config)
     run = _record(data, folds, config, source, weights=weights, precision=precision, command=command)
-    if is_finished(out, run, manner=MANNER):
+    if is_finished(out, run, manner=RUNTIME_OPTIONS):
         return runfolder.read_json(out / runfolder.SUMMARY)
     try:
         out.mkdir(parents=True, exist_ok=True)
         with Stop() as stop, locked(out / LOCK, wait=False):
-            work = Work(
+            work = FoldTrainer(
                 out=out,
                 run=run,
                 source=source,
@@ -118,7 +118,7 @@ def _data(
     """What can be heard, and its labels."""
     used = {id for parts in assignment for part in parts for id in part}
     outside = {clip.id: "in no part of the splits" for clip in clips if clip.id not in used}
-    heard, broken = listen([clip for clip in clips if clip.id in used], cache)
+    heard, broken = load_recordings([clip for clip in clips if clip.id in used], cache)
     data = labelled(
         clips,
         target=config.target,
@@ -140,7 +140,7 @@ def _record(
 ) -> dict[str, Any]:
     settings = asdict(config)
     deciding = {
-        "config": {name: value for name, value in settings.items() if name not in MANNER},
+        "config": {name: value for name, value in settings.items() if name not in RUNTIME_OPTIONS},
         "precision": precision,
         "model": [source.architecture(), weights, source.normalise],
         "clips": [data.ids, data.keys, data.y.tolist()],
@@ -160,7 +160,7 @@ def _record(
     )
 
 
-def _write(work: Work) -> dict[str, Any]:
+def _write(work: FoldTrainer) -> dict[str, Any]:
     """Every fold, then the files that are made of all of them."""
     out, data, folds, config = work.out, work.data, work.folds, work.config
     unfinished(out, remove=True)
@@ -187,13 +187,13 @@ def _write(work: Work) -> dict[str, Any]:
     seconds = {"train": cost.wall_s}
     finished = {"finished": True, "seconds": seconds, "peak_memory": peak_memory(), "cost": asdict(cost)}
     runfolder.write_json(out / runfolder.RUN, {**work.run, **finished})
-    for folder in (runfolder.OUTCOMES, WORK):
+    for folder in (runfolder.PARTIAL_RESULTS, WORK):
         shutil.rmtree(out / folder, ignore_errors=True)
     work.spending.close()
     return runfolder.read_json(out / runfolder.SUMMARY)
 
 
-def _notes(work: Work) -> list[str]:
+def _notes(work: FoldTrainer) -> list[str]:
     """What a reader of the scores should know of how they came about."""
     if work.config.validation == "none":
         return ["all epochs were trained and the last one kept: nothing was set aside to choose it by"]

@@ -15,13 +15,13 @@ from transformers.trainer_callback import PrinterCallback
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.finetune.checkpoints import (
+    BestCheckpoint,
+    CheckpointCallback,
     Checkpoints,
-    Keeper,
-    Kept,
     Step,
+    best_checkpoint,
     entries_of,
     is_over,
-    kept_of,
 )
 from layerprobe.classify.finetune.config import FinetuneConfig
 from layerprobe.classify.finetune.data import ByLength, Windows, collate
@@ -49,7 +49,7 @@ def train(
     saved: Callable[[], None],
     on_step: Step,
     name: str,
-) -> tuple[Kept, list[dict[str, float]]]:
+) -> tuple[BestCheckpoint, list[dict[str, float]]]:
     """Train from the last checkpoint on; which one is to be kept, and the curve, an entry for each epoch.
 
     board: folder for TensorBoard, unless its own variable names one. saved: called after each checkpoint.
@@ -60,8 +60,8 @@ def train(
     """
     before = checkpoints.state()
     if before and is_over(before, config):
-        return kept_of(before, config), entries_of(before)
-    keeper = Keeper(checkpoints, config, stop=stop, saved=saved, on_step=on_step)
+        return best_checkpoint(before, config), entries_of(before)
+    keeper = CheckpointCallback(checkpoints, config, stop=stop, saved=saved, on_step=on_step)
     with _boarding(board / name.replace(" ", "-")):
         trainer = _Trainer(
             model,
@@ -81,7 +81,7 @@ def train(
     with _memory_told(config, where=name):
         trainer.train(resume_from_checkpoint=None if last is None else str(last))
     state = vars(trainer.state)
-    return kept_of(state, config), entries_of(state)
+    return best_checkpoint(state, config), entries_of(state)
 
 
 def predict(

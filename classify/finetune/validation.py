@@ -9,7 +9,7 @@ import numpy as np
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.data.dataset import Dataset
 from layerprobe.classify.data.group_folds import balanced_groups
-from layerprobe.classify.data.splits import PARTS, Assignment, Fold, OuterFold, stratified
+from layerprobe.classify.data.splits import PARTITIONS, Assignment, Fold, OuterFold, stratified
 from layerprobe.classify.finetune.config import FinetuneConfig
 
 SHARE = 5  # a fifth of the training part picks the epoch
@@ -51,7 +51,7 @@ def folds_of(data: Dataset, assignment: Assignment, config: FinetuneConfig) -> l
 
 
 def _validation(data: Dataset, train: np.ndarray, number: int, config: FinetuneConfig) -> Fold:
-    marked = train[[PARTS.get(data.parts[row].lower()) == "validation" for row in train]]
+    marked = train[[PARTITIONS.get(data.parts[row].lower()) == "validation" for row in train]]
     where = f"fold {number}"
     if config.split in BY_COLUMN and len(marked):
         rest = np.setdiff1d(train, marked)

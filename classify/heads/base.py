@@ -10,11 +10,11 @@ import numpy as np
 import optuna
 
 from layerprobe.classify.config import Scaling
-from layerprobe.classify.features.shared import Prep, Shared
+from layerprobe.classify.features.shared import FoldFeatures, Preprocessing
 
 Params = dict[str, Any]
 Space = Callable[[optuna.Trial], Params]
-Fit = Callable[[Shared, Prep, Params, Sequence[float], int], list[np.ndarray]]
+Fit = Callable[[FoldFeatures, Preprocessing, Params, Sequence[float], int], list[np.ndarray]]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from layerprobe.classify.data.group_folds import balanced_groups
 from layerprobe.classify.data.splits import stratified
 from layerprobe.classify.features.frames import Scaled
 from layerprobe.classify.features.scaling import ALL_SCALINGS
-from layerprobe.classify.features.shared import Prep, Shared
+from layerprobe.classify.features.shared import FoldFeatures, Preprocessing
 from layerprobe.classify.heads.base import Head, Params
 
 HIDDEN = [32, 64, 128]  # units in each direction
@@ -28,7 +28,9 @@ def space(trial: optuna.Trial) -> Params:
     }
 
 
-def fit(shared: Shared, prep: Prep, params: Params, values: Sequence[float], seed: int) -> list[np.ndarray]:
+def fit(
+    shared: FoldFeatures, prep: Preprocessing, params: Params, values: Sequence[float], seed: int
+) -> list[np.ndarray]:
     from layerprobe.classify.heads.bilstm_torch import best_device, predict, train
 
     device = best_device()

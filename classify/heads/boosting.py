@@ -16,7 +16,7 @@ import numpy as np
 import optuna
 import xgboost
 
-from layerprobe.classify.features.shared import Prep, Shared
+from layerprobe.classify.features.shared import FoldFeatures, Preprocessing
 from layerprobe.classify.heads.base import Head, Params
 
 CPU, CUDA = "cpu", "cuda"
@@ -38,7 +38,9 @@ def space(trial: optuna.Trial) -> Params:
     }
 
 
-def fit(shared: Shared, prep: Prep, params: Params, values: Sequence[float], seed: int) -> list[np.ndarray]:
+def fit(
+    shared: FoldFeatures, prep: Preprocessing, params: Params, values: Sequence[float], seed: int
+) -> list[np.ndarray]:
     matrix = quantised(shared, prep, params["class_weight"])
     booster = xgboost.train(settings(params, classes=shared.classes, seed=seed), matrix, int(max(values)))
     _, test = shared.arrays(prep)
@@ -65,7 +67,7 @@ def settings(params: Params, *, classes: int, seed: int) -> Params:
     }
 
 
-def quantised(shared: Shared, prep: Prep, weighting: str) -> Any:
+def quantised(shared: FoldFeatures, prep: Preprocessing, weighting: str) -> Any:
     """The training rows with their columns cut into bins, once for all trials that use them."""
     train, _ = shared.arrays(prep)
 

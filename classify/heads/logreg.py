@@ -12,7 +12,7 @@ import numpy as np
 import optuna
 
 from layerprobe.classify.features.scaling import ALL_SCALINGS
-from layerprobe.classify.features.shared import Prep, Shared
+from layerprobe.classify.features.shared import FoldFeatures, Preprocessing
 from layerprobe.classify.heads.base import Head, Params
 from layerprobe.classify.heads.newton import Solver, cross_entropy
 
@@ -21,7 +21,9 @@ def space(trial: optuna.Trial) -> Params:
     return {"class_weight": trial.suggest_categorical("class_weight", ["none", "balanced"])}
 
 
-def fit(shared: Shared, prep: Prep, params: Params, values: Sequence[float], seed: int) -> list[np.ndarray]:
+def fit(
+    shared: FoldFeatures, prep: Preprocessing, params: Params, values: Sequence[float], seed: int
+) -> list[np.ndarray]:
     train, test = shared.basis(prep)
     penalty = shared.power(prep) * (2 if shared.classes == 2 else 1)
     solver = Solver(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import optuna
 
-from layerprobe.classify.features.shared import Prep, Shared
+from layerprobe.classify.features.shared import FoldFeatures, Preprocessing
 from layerprobe.classify.heads.base import Head, Params
 
 
@@ -15,7 +15,9 @@ def space(trial: optuna.Trial) -> Params:
     return {}
 
 
-def fit(shared: Shared, prep: Prep, params: Params, values: Sequence[float], seed: int) -> list[np.ndarray]:
+def fit(
+    shared: FoldFeatures, prep: Preprocessing, params: Params, values: Sequence[float], seed: int
+) -> list[np.ndarray]:
     """Score every clip by the training classes' frequencies."""
     share = np.log(np.bincount(shared.y, minlength=shared.classes) / len(shared.y))
     return [np.tile(share, (len(shared.test), 1))]

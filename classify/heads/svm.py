@@ -18,7 +18,7 @@ from sklearn.svm import SVC
 
 from layerprobe.classify.features.kernels import distances, gram
 from layerprobe.classify.features.scaling import ALL_SCALINGS
-from layerprobe.classify.features.shared import Prep, Shared
+from layerprobe.classify.features.shared import FoldFeatures, Preprocessing
 from layerprobe.classify.heads.base import Head, Params
 from layerprobe.classify.heads.interior_point import NotSolvedError, separate
 from layerprobe.classify.heads.newton import Solver, squared_hinge
@@ -40,14 +40,16 @@ def space(trial: optuna.Trial) -> Params:
     return params
 
 
-def fit(shared: Shared, prep: Prep, params: Params, values: Sequence[float], seed: int) -> list[np.ndarray]:
+def fit(
+    shared: FoldFeatures, prep: Preprocessing, params: Params, values: Sequence[float], seed: int
+) -> list[np.ndarray]:
     if params["kernel"] == "linear" and not prep.mix:
         inputs = shared.arrays(prep)
         rows, columns = inputs[0].shape
         if columns <= min(MOST_COLUMNS, rows / ROWS_PER_COLUMN):
             with suppress(NotSolvedError):
                 return [_linear(shared, *inputs, shared.power(prep), params)]
-    if shared.anchors is not None:
+    if shared.landmarks is not None:
         return [_approximate(shared, *kernel(shared, prep, params), params)]
     own, other = kernel(shared, prep, params)
     svc = SVC(kernel="precomputed", C=params["C"])
@@ -91,7 +93,9 @@ def vote(values: np.ndarray, *, classes: int) -> np.ndarray:
     return votes + confidences / (3 * (np.abs(confidences) + 1))
 
 
-def _linear(shared: Shared, train: np.ndarray, test: np.ndarray, power: float, params: Params) -> np.ndarray:
+def _linear(
+    shared: FoldFeatures, train: np.ndarray, test: np.ndarray, power: float, params: Params
+) -> np.ndarray:
     """(m, K) scores of the machine that libsvm finds on a linear kernel, from the columns themselves."""
     Z, y = train / np.sqrt(power), shared.y
     C = params["C"] * shared.weights(params["class_weight"])
@@ -103,7 +107,7 @@ def _linear(shared: Shared, train: np.ndarray, test: np.ndarray, power: float, p
     return vote(test / np.sqrt(power) @ W[:-1] + W[-1], classes=shared.classes)
 
 
-def kernel(shared: Shared, prep: Prep, params: Params) -> tuple[np.ndarray, np.ndarray]:
+def kernel(shared: FoldFeatures, prep: Preprocessing, params: Params) -> tuple[np.ndarray, np.ndarray]:
     """(n, a) and (m, a): linear, or exp(−gamma · squared distance / power).
 
     The first in double precision, as libsvm wants it. In the same arrays for every trial: the next call
@@ -122,12 +126,12 @@ def kernel(shared: Shared, prep: Prep, params: Params) -> tuple[np.ndarray, np.n
     return own, other
 
 
-def _approximate(shared: Shared, train: np.ndarray, test: np.ndarray, params: Params) -> np.ndarray:
+def _approximate(shared: FoldFeatures, train: np.ndarray, test: np.ndarray, params: Params) -> np.ndarray:
     """(m, K) scores of a linear SVM on Nyström features (Williams & Seeger 2001), one class against the rest.
 
     With K the anchors' own kernel, rows of k(x, anchors) K^(−1/2) have inner products close to k(x, x').
     """
-    values, vectors = scipy.linalg.eigh(train[shared.anchors], check_finite=False, overwrite_a=True)
+    values, vectors = scipy.linalg.eigh(train[shared.landmarks], check_finite=False, overwrite_a=True)
     known = values > LEAST * values[-1]
     root = (vectors[:, known] / np.sqrt(values[known])).astype(np.float32)
     solver = Solver(

@@ -10,7 +10,7 @@ from layerprobe.embed.manifest.corpora import CORPORA, Corpus
 from layerprobe.embed.models.sources import ARCHITECTURES, PRESETS, ModelSource, canonical_name, find_model
 
 
-def present_corpus(name: str, folder: Path | None) -> Corpus:
+def find_corpus(name: str, folder: Path | None) -> Corpus:
     """The clips of `folder/NAME`, whatever the case of its letters.
 
     Raises InputError, saying what was looked for and what was found.
@@ -27,7 +27,7 @@ def present_corpus(name: str, folder: Path | None) -> Corpus:
     return CORPORA[name](found[0])
 
 
-def present_weights(hub_id: str, folder: Path | None, *, any_size: bool = False) -> str:
+def find_weights(hub_id: str, folder: Path | None, *, any_size: bool = False) -> str:
     """What to give as a model: `folder/OWNER/NAME` where it is, else the hub's id of what was downloaded.
 
     any_size: take weights of another size than the model's preset has, as stand-ins are. Loads nothing and

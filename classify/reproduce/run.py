@@ -26,7 +26,7 @@ MARK = "stand-ins.txt"  # in it, so that it is not taken for a folder of real ru
 
 
 @dataclass(frozen=True, kw_only=True)
-class Manner:
+class RunSettings:
     """Where things lie and how large the runs are. quick: what stand-ins change of the published recipe."""
 
     corpora: Path | None
@@ -40,7 +40,7 @@ class Manner:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class Available:
     """What a row needs and is there: its corpora by name, and what to open as its model; and what is not."""
 
     corpora: dict[str, Corpus]
@@ -48,7 +48,7 @@ class Found:
     missing: tuple[Missing, ...]
 
 
-def _stand_ins(chosen: Sequence[PublishedSystem], manner: Manner) -> Manner:
+def _stand_ins(chosen: Sequence[PublishedSystem], manner: RunSettings) -> RunSettings:
     """The same, on stand-ins that are made where they are not there yet."""
     from layerprobe.classify.reproduce.stand_ins import make_corpora, make_weights
 
@@ -80,8 +80,8 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def _find(system: PublishedSystem, manner: Manner) -> Found:
-    from layerprobe.classify.reproduce.available import present_corpus, present_weights
+def _find(system: PublishedSystem, manner: RunSettings) -> Available:
+    from layerprobe.classify.reproduce.available import find_corpus, find_weights
     from layerprobe.classify.reproduce.published import CORPUS_SOURCES
     from layerprobe.classify.reproduce.table import Missing
 
@@ -89,18 +89,18 @@ def _find(system: PublishedSystem, manner: Manner) -> Found:
     missing = []
     for name in system.corpora:
         try:
-            corpora[name] = present_corpus(name, manner.corpora)
+            corpora[name] = find_corpus(name, manner.corpora)
         except InputError as error:
             missing.append(Missing.corpus(CORPUS_SOURCES[name], here=str(error)))
     model = None
     try:
-        model = present_weights(system.hub_id, manner.weights, any_size=manner.stand_in)
+        model = find_weights(system.hub_id, manner.weights, any_size=manner.stand_in)
     except InputError as error:
         missing.append(Missing.weights(system.hub_id, here=str(error)))
-    return Found(corpora=corpora, model=model, missing=tuple(missing))
+    return Available(corpora=corpora, model=model, missing=tuple(missing))
 
 
-def _reproduce(system: PublishedSystem, found: Found, manner: Manner) -> RowReport:
+def _reproduce(system: PublishedSystem, found: Available, manner: RunSettings) -> RowReport:
     """Make the row's four runs; each that fails is told, and the others are made all the same."""
     from layerprobe.classify.reproduce import table as reproduced
 
@@ -129,7 +129,7 @@ def _reproduce(system: PublishedSystem, found: Found, manner: Manner) -> RowRepo
     return _report(system, found, manner, failures=failures)
 
 
-def _clips(system: PublishedSystem, found: Found, manner: Manner) -> list[Clip]:
+def _clips(system: PublishedSystem, found: Available, manner: RunSettings) -> list[Clip]:
     """The row's clips, also written as a table; of two corpora with the corpus's name before the speakers."""
     from layerprobe.embed.manifest.clips import read_manifest, write_manifest
     from layerprobe.embed.manifest.join import join
@@ -145,7 +145,7 @@ def _clips(system: PublishedSystem, found: Found, manner: Manner) -> list[Clip]:
     return read_manifest(tables[0])
 
 
-def _heads(split: str, clips: Sequence[Clip], found: Found, manner: Manner, run: Path) -> None:
+def _heads(split: str, clips: Sequence[Clip], found: Available, manner: RunSettings, run: Path) -> None:
     from layerprobe.cache.maintenance.catalog import find_store
     from layerprobe.classify.controls.run import run as run_classify
     from layerprobe.embed.extract.progress import run as run_embed
@@ -161,7 +161,12 @@ def _heads(split: str, clips: Sequence[Clip], found: Found, manner: Manner, run:
 
 
 def _tuned(
-    system: PublishedSystem, split: str, clips: Sequence[Clip], found: Found, manner: Manner, run: Path
+    system: PublishedSystem,
+    split: str,
+    clips: Sequence[Clip],
+    found: Available,
+    manner: RunSettings,
+    run: Path,
 ) -> None:
     from layerprobe.classify.data.protocols import assign
     from layerprobe.classify.finetune.run import finetune
@@ -186,7 +191,7 @@ def _tuned(
 
 
 def _report(
-    system: PublishedSystem, found: Found, manner: Manner, *, failures: Sequence[str] = ()
+    system: PublishedSystem, found: Available, manner: RunSettings, *, failures: Sequence[str] = ()
 ) -> RowReport:
     from layerprobe.classify.reproduce.table import report_row
 

@@ -26,7 +26,7 @@ class Score:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Honest:
+class SpeakerIndependent:
     """Both on speakers that training has never heard; None for a run that is not finished."""
 
     fine_tuned: Score | None
@@ -93,7 +93,7 @@ class RowReport:
     published_clips: int
     reproduced: Score | None
     heads: Score | None
-    honest: Honest | None
+    honest: SpeakerIndependent | None
     stand_in: StandIn | None
     missing: tuple[Missing, ...]
     failures: tuple[str, ...]
@@ -124,7 +124,9 @@ def report_row(
         published_clips=system.clips,
         reproduced=score[TUNED] if real else None,
         heads=score[HEADS] if real else None,
-        honest=Honest(fine_tuned=score[UNSEEN_TUNED], heads=score[UNSEEN_HEADS]) if real else None,
+        honest=SpeakerIndependent(fine_tuned=score[UNSEEN_TUNED], heads=score[UNSEEN_HEADS])
+        if real
+        else None,
         stand_in=StandIn(
             fine_tuned=score[TUNED],
             heads=score[HEADS],
@@ -153,7 +155,7 @@ def table_row(report: RowReport, *, stand_in: bool) -> dict[str, object]:
         told["stand-in, unseen: fine-tuned"] = _told(made.unseen_fine_tuned)
         told["stand-in, unseen: heads"] = _told(made.unseen_heads)
     else:
-        honest = report.honest or Honest(fine_tuned=None, heads=None)
+        honest = report.honest or SpeakerIndependent(fine_tuned=None, heads=None)
         told["heads, same split"] = _told(report.heads)
         told["honest: fine-tuned"] = _told(honest.fine_tuned)
         told["honest: heads"] = _told(honest.heads)

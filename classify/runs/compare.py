@@ -13,8 +13,13 @@ import numpy as np
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.config import Metric
 from layerprobe.classify.data.protocols import PROTOCOLS
-from layerprobe.classify.runs.cost_table import Bill, BreakEven, Prices, bill_of, break_even, remarks
-from layerprobe.classify.runs.predictions import Answers, answers_of, check_same, read_answers
+from layerprobe.classify.runs.cost_table import BreakEven, Prices, RunCost, break_even, remarks, run_cost
+from layerprobe.classify.runs.predictions import (
+    SystemPredictions,
+    check_same_clips,
+    predictions_of,
+    read_predictions,
+)
 from layerprobe.classify.scores import metrics
 from layerprobe.classify.scores.bootstrap import score_intervals
 from layerprobe.classify.scores.metrics import SCORES, Interval
@@ -77,7 +82,7 @@ class Comparison:
     folds: int
     entries: tuple[Entry, ...]
     pairs: tuple[Pair, ...]
-    bills: tuple[Bill, ...]
+    bills: tuple[RunCost, ...]
     break_even: tuple[BreakEven, ...]
     notes: tuple[str, ...]
 
@@ -104,16 +109,16 @@ def compare(
     if twice:
         raise InputError(f"{twice[0]} is given twice")
     _check_metric(metric)
-    answers = [answers_of(run, system) for run in runs]
+    answers = [predictions_of(run, system) for run in runs]
     for other in answers[1:]:
-        check_same(answers[0], other)
+        check_same_clips(answers[0], other)
     counts = _counts(answers)
     pairs = _pairs(answers, counts, metric, seed)
     best = int(np.argmax([_score(each, metric) for each in answers]))
     apart = [pair for pair in pairs if best in (pair.first, pair.second) and pair.difference_holm < NOISE]
     worse = {number for pair in apart for number in (pair.first, pair.second)} - {best}
     prices = prices or Prices()
-    bills = [bill_of(each.told, prices) for each in answers]
+    bills = [run_cost(each.told, prices) for each in answers]
     billed = list(zip(answers, bills, strict=True))
     near = [number not in worse for number in range(len(answers))]
     return Comparison(
@@ -138,18 +143,18 @@ def rank(run: Path, *, metric: Metric = "uar", seed: int = 0) -> list[Entry]:
     Raises InputError.
     """
     _check_metric(metric)
-    answers = [each for name, each in read_answers(run).items() if name != SELECTED]
+    answers = [each for name, each in read_predictions(run).items() if name != SELECTED]
     if not answers:
         raise InputError("holds no answers of single layers and heads", where=str(run))
     for other in answers[1:]:
-        check_same(answers[0], other)
+        check_same_clips(answers[0], other)
     counts = _counts(answers)
     best, near = near_best(counts, metric=metric, seed=seed)
     entries = _entries(answers, counts, best=best, near=near, seed=seed)
     return sorted(entries, key=lambda entry: -entry.scores[metric].value)
 
 
-def _pairs(answers: Sequence[Answers], counts: np.ndarray, metric: Metric, seed: int) -> list[Pair]:
+def _pairs(answers: Sequence[SystemPredictions], counts: np.ndarray, metric: Metric, seed: int) -> list[Pair]:
     numbers = list(combinations(range(len(answers)), 2))
     apart = differences(counts, numbers, metric=metric, seed=seed)
     right = [each.predicted == each.labels for each in answers]
@@ -174,7 +179,7 @@ def _pairs(answers: Sequence[Answers], counts: np.ndarray, metric: Metric, seed:
     ]
 
 
-def _over_folds(first: Answers, second: Answers, metric: Metric) -> CorrectedT | None:
+def _over_folds(first: SystemPredictions, second: SystemPredictions, metric: Metric) -> CorrectedT | None:
     folds = np.unique(first.folds)
     apart = [
         _score(first, metric, first.folds == fold) - _score(second, metric, first.folds == fold)
@@ -185,7 +190,7 @@ def _over_folds(first: Answers, second: Answers, metric: Metric) -> CorrectedT |
 
 
 def _entries(
-    answers: Sequence[Answers], counts: np.ndarray, *, best: int, near: Sequence[bool], seed: int
+    answers: Sequence[SystemPredictions], counts: np.ndarray, *, best: int, near: Sequence[bool], seed: int
 ) -> list[Entry]:
     scores = {name: score_intervals(counts, metric=name, seed=seed) for name in get_args(Metric)}
     return [
@@ -202,7 +207,7 @@ def _entries(
     ]
 
 
-def _counts(answers: Sequence[Answers]) -> np.ndarray:
+def _counts(answers: Sequence[SystemPredictions]) -> np.ndarray:
     """(clusters, R, K, K) confusion counts by speaker, or by clip where speakers are not known."""
     names = np.unique([each.predicted for each in answers] + [answers[0].labels])
     speakers = answers[0].clips if answers[0].speakers is None else answers[0].speakers
@@ -216,7 +221,7 @@ def _counts(answers: Sequence[Answers]) -> np.ndarray:
     )
 
 
-def _score(answers: Answers, metric: Metric, rows: np.ndarray | slice = slice(None)) -> float:
+def _score(answers: SystemPredictions, metric: Metric, rows: np.ndarray | slice = slice(None)) -> float:
     names = np.unique([answers.predicted, answers.labels])
     counts = metrics.confusion(
         np.searchsorted(names, answers.labels[rows]),
@@ -226,7 +231,7 @@ def _score(answers: Answers, metric: Metric, rows: np.ndarray | slice = slice(No
     return float(SCORES[metric](counts))
 
 
-def _notes(answers: Sequence[Answers]) -> list[str]:
+def _notes(answers: Sequence[SystemPredictions]) -> list[str]:
     notes = []
     first = answers[0]
     if first.speakers is None:
@@ -241,17 +246,17 @@ def _notes(answers: Sequence[Answers]) -> list[str]:
     return notes
 
 
-def _heard(answers: Answers) -> bool:
+def _heard(answers: SystemPredictions) -> bool:
     """Whether the split lets test speakers be heard in training."""
     protocol = PROTOCOLS.get(_split(answers))
     return _split(answers) == "random" if protocol is None else not protocol.rule.speaker_disjoint
 
 
-def _split(answers: Answers) -> str:
+def _split(answers: SystemPredictions) -> str:
     return str(answers.config.get("protocol") or answers.config.get("split", ""))
 
 
-def _training(answers: Answers) -> set[frozenset[str]]:
+def _training(answers: SystemPredictions) -> set[frozenset[str]]:
     return set(answers.training.values())
 
 

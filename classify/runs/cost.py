@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from layerprobe.cache.common.metering import Cost
-from layerprobe.classify.runs.folder import OUTCOMES, read_json, write_json
+from layerprobe.classify.runs.folder import PARTIAL_RESULTS, read_json, write_json
 from layerprobe.embed.models.device import DeviceMeter
 
 FILE = "cost.json"  # in the run folder until the run is whole
@@ -23,7 +23,7 @@ class Watch:
     """Seconds of work on a run, those of earlier sittings included as far as they were saved."""
 
     def __init__(self, out: Path) -> None:
-        self._file = out / OUTCOMES / SPENT
+        self._file = out / PARTIAL_RESULTS / SPENT
         self._before = float(read_json(self._file)["seconds"]) if self._file.is_file() else 0.0
         self._began = time.monotonic()
 

@@ -12,7 +12,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.plotting import COLOURS, STYLE, check_figure, save
 from layerprobe.classify.runs.compare import Comparison, Entry
-from layerprobe.classify.runs.cost_table import FINETUNE, Bill
+from layerprobe.classify.runs.cost_table import FINETUNE, RunCost
 
 WIDE = 8.0  # the costliest over the cheapest, from which on the axis is logarithmic
 TITLES = {
@@ -22,7 +22,7 @@ TITLES = {
 }
 
 
-def draw_bill(found: Comparison, path: Path) -> Path:
+def draw_cost(found: Comparison, path: Path) -> Path:
     """Draw euros where every run has a price, else minutes of wall time. Returns `path`.
 
     Raises InputError for a path that cannot be drawn to, and where fewer than two runs tell their time.
@@ -60,7 +60,7 @@ def draw_bill(found: Comparison, path: Path) -> Path:
         return save(figure, path)
 
 
-def _cost(bill: Bill, priced: bool) -> float | None:
+def _cost(bill: RunCost, priced: bool) -> float | None:
     if priced:
         return bill.euros
     seconds = bill.own_s if bill.wall_s is None else bill.wall_s

@@ -28,7 +28,7 @@ class Prices:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bill:
+class RunCost:
     """What one run took; None is not known, or does not apply.
 
     own_s: seconds of its search or training. extraction_s: seconds that its clips' states took; 0 for a
@@ -66,7 +66,7 @@ class BreakEven:
     extraction_known: bool
 
 
-def bill_of(told: Mapping[str, Any], prices: Prices) -> Bill:
+def run_cost(told: Mapping[str, Any], prices: Prices) -> RunCost:
     """From a run.json; one without `cost`, of an earlier version, tells its seconds and memory at least."""
     kind = str(told.get("kind", ""))
     own = dict(told.get("cost") or _early(told))
@@ -76,7 +76,7 @@ def bill_of(told: Mapping[str, Any], prices: Prices) -> Bill:
     wall = [None if part is None else part.get("wall_s") for part in parts]
     on_gpu = [part for part in known if _gpu(part)]
     devices = dict.fromkeys(str(part["device"]) for part in reversed(known) if part.get("device"))
-    return Bill(
+    return RunCost(
         kind=kind,
         device=" + ".join(devices) or None,
         own_s=wall[0],
@@ -91,7 +91,7 @@ def bill_of(told: Mapping[str, Any], prices: Prices) -> Bill:
     )
 
 
-def break_even(runs: Sequence[tuple[Path, Bill]]) -> list[BreakEven]:
+def break_even(runs: Sequence[tuple[Path, RunCost]]) -> list[BreakEven]:
     """Each fine-tuning against each run of heads, as far as their times are known."""
     found = []
     for tuned, cost in runs:
@@ -116,7 +116,7 @@ def break_even(runs: Sequence[tuple[Path, Bill]]) -> list[BreakEven]:
     return found
 
 
-def remarks(runs: Sequence[tuple[Path, Mapping[str, Any], Bill]], prices: Prices) -> list[str]:
+def remarks(runs: Sequence[tuple[Path, Mapping[str, Any], RunCost]], prices: Prices) -> list[str]:
     """What to keep in mind when reading the bills."""
     notes = []
     unknown = [str(run) for run, _, bill in runs if bill.own_s is not None and bill.extraction_s is None]

@@ -15,7 +15,7 @@ import numpy as np
 
 from layerprobe.cache.common.disk import replace_bytes, replace_text
 from layerprobe.cache.common.errors import InputError
-from layerprobe.classify.scores.results import Outcome, Row, StudyId
+from layerprobe.classify.scores.results import ResultRow, StudyId, StudyResult
 
 if TYPE_CHECKING:
     from layerprobe.classify.data.dataset import Dataset
@@ -30,7 +30,7 @@ RUN, SPLITS, RESULTS, PREDICTIONS, SUMMARY = (
 )
 WHOLE = (SPLITS, RESULTS, PREDICTIONS, SUMMARY)  # what a finished run has beside run.json
 ANEW = "copy it back from where it is whole, or delete the folder and run again"
-OUTCOMES = "outcomes"  # of finished studies, until the run is whole
+PARTIAL_RESULTS = "outcomes"  # of finished studies, until the run is whole
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -84,8 +84,8 @@ def write_splits(out: Path, data: Dataset, folds: Sequence[OuterFold]) -> None:
     write_json(out / SPLITS, {"schema": 1, "folds": nested})
 
 
-def write_results(out: Path, rows: Sequence[Row]) -> None:
-    header = list(Row.__dataclass_fields__)
+def write_results(out: Path, rows: Sequence[ResultRow]) -> None:
+    header = list(ResultRow.__dataclass_fields__)
     write_csv(out / RESULTS, header, ([_text(value) for value in asdict(row).values()] for row in rows))
 
 
@@ -93,7 +93,7 @@ def write_predictions(
     out: Path,
     data: Dataset,
     folds: Sequence[OuterFold],
-    systems: Iterable[tuple[str, Sequence[Outcome]]],
+    systems: Iterable[tuple[str, Sequence[StudyResult]]],
 ) -> None:
     """Out-of-fold predictions. systems: (name, its outcome on each fold)."""
     header = [
@@ -119,9 +119,9 @@ def write_predictions(
     write_csv(out / PREDICTIONS, header, lines())
 
 
-def save_outcome(out: Path, outcome: Outcome) -> None:
+def save_result(out: Path, outcome: StudyResult) -> None:
     """Keep a finished study's outcome, so that a resumed run does not fit it again."""
-    folder = out / OUTCOMES
+    folder = out / PARTIAL_RESULTS
     folder.mkdir(exist_ok=True)
     facts = {
         "params": outcome.params,
@@ -139,12 +139,12 @@ def save_outcome(out: Path, outcome: Outcome) -> None:
     replace_bytes(folder / _file(outcome.id), packed.getvalue())
 
 
-def load_outcome(out: Path, id: StudyId) -> Outcome | None:
+def load_result(out: Path, id: StudyId) -> StudyResult | None:
     """A finished study's outcome; None where it is not finished."""
     try:
-        with np.load(out / OUTCOMES / _file(id), allow_pickle=False) as held:
+        with np.load(out / PARTIAL_RESULTS / _file(id), allow_pickle=False) as held:
             facts = json.loads(str(held["facts"]))
-            return Outcome(id=id, predicted=held["predicted"], probability=held["probability"], **facts)
+            return StudyResult(id=id, predicted=held["predicted"], probability=held["probability"], **facts)
     except FileNotFoundError:
         return None
 

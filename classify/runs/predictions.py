@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.common.text import count, some
+from layerprobe.cache.common.text import format_count, format_list
 from layerprobe.classify.runs.folder import ANEW, PREDICTIONS, RUN, SPLITS, read_json
 from layerprobe.classify.scores.results import SELECTED
 
@@ -19,7 +19,7 @@ COLUMNS = ("clip", "fold", "speaker", "system", "label", "predicted")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answers:
+class SystemPredictions:
     """One system's answers to the N test clips of a run, sorted by clip.
 
     run: the folder. told: what its run.json says. folds: (N,) fold numbers; speakers: (N,) names, or None.
@@ -41,7 +41,7 @@ class Answers:
         return dict(self.told.get("config") or {})
 
 
-def read_answers(run: Path) -> dict[str, Answers]:
+def read_predictions(run: Path) -> dict[str, SystemPredictions]:
     """Every system of a run folder, in the file's order: `selected`, then each `LAYER/HEAD`.
 
     Raises InputError for a folder that is no finished run or is damaged.
@@ -64,19 +64,21 @@ def read_answers(run: Path) -> dict[str, Answers]:
     return {name: _answers(run, name, told, rows, training) for name, rows in systems.items()}
 
 
-def answers_of(run: Path, system: str = SELECTED) -> Answers:
+def predictions_of(run: Path, system: str = SELECTED) -> SystemPredictions:
     """One system of a run folder. Raises InputError."""
-    known = read_answers(run)
+    known = read_predictions(run)
     if system not in known:
-        raise InputError(f"holds no system '{system}'", where=str(run), do=f"choose from {some(list(known))}")
+        raise InputError(
+            f"holds no system '{system}'", where=str(run), do=f"choose from {format_list(list(known))}"
+        )
     return known[system]
 
 
-def check_same(first: Answers, second: Answers) -> None:
+def check_same_clips(first: SystemPredictions, second: SystemPredictions) -> None:
     """Raise InputError, naming every difference, unless both were tested on the same clips and folds."""
     a, b = (dict(zip(x.clips.tolist(), x.labels.tolist(), strict=True)) for x in (first, second))
     faults = [
-        f"{count(len(only), 'clip')} only in {run} ({some(only)})"
+        f"{format_count(len(only), 'clip')} only in {run} ({format_list(only)})"
         for run, only in ((first.run, sorted(a.keys() - b.keys())), (second.run, sorted(b.keys() - a.keys())))
         if only
     ]
@@ -85,7 +87,7 @@ def check_same(first: Answers, second: Answers) -> None:
     if relabelled:
         targets = [str(x.config.get("target")) for x in (first, second)]
         of = f", targets {' and '.join(targets)}" if targets[0] != targets[1] else ""
-        faults.append(f"{len(relabelled):,} of {len(shared):,} labels differ{of} ({some(relabelled)})")
+        faults.append(f"{len(relabelled):,} of {len(shared):,} labels differ{of} ({format_list(relabelled)})")
     if not faults:
         faults += _fold_faults(first, second) + _speaker_faults(first, second)
     if faults:
@@ -95,7 +97,7 @@ def check_same(first: Answers, second: Answers) -> None:
         )
 
 
-def _fold_faults(first: Answers, second: Answers) -> list[str]:
+def _fold_faults(first: SystemPredictions, second: SystemPredictions) -> list[str]:
     """Clips that are tested together with others in one run than in the other; folds may be renumbered."""
     if first.clips.tolist() != second.clips.tolist():
         return []
@@ -113,16 +115,16 @@ def _fold_faults(first: Answers, second: Answers) -> list[str]:
         if first.config.get(name) != second.config.get(name)
     ]
     why = f", {', '.join(settings)}" if settings else ""
-    return [f"{count(len(moved), 'clip')} in other folds ({some(moved.tolist())}){why}"]
+    return [f"{format_count(len(moved), 'clip')} in other folds ({format_list(moved.tolist())}){why}"]
 
 
-def _speaker_faults(first: Answers, second: Answers) -> list[str]:
+def _speaker_faults(first: SystemPredictions, second: SystemPredictions) -> list[str]:
     if first.speakers is None or second.speakers is None:
         named = [x.run for x in (first, second) if x.speakers is not None]
         return [f"only {named[0]} names speakers"] if named else []
     other = np.flatnonzero(first.speakers != second.speakers)
     told = [f"{first.clips[i]}: {first.speakers[i]} and {second.speakers[i]}" for i in other]
-    return [f"{count(len(told), 'clip')} with another speaker ({some(told)})"] if told else []
+    return [f"{format_count(len(told), 'clip')} with another speaker ({format_list(told)})"] if told else []
 
 
 def _rows(path: Path) -> list[list[str]]:
@@ -144,7 +146,7 @@ def _answers(
     told: Mapping[str, Any],
     rows: list[list[str]],
     training: Mapping[int, frozenset[str]],
-) -> Answers:
+) -> SystemPredictions:
     columns = [np.array(column) for column in zip(*sorted(rows), strict=True)]
     clips, folds, speakers, _, labels, predicted = columns
     twice = clips[1:][clips[1:] == clips[:-1]]
@@ -156,7 +158,7 @@ def _answers(
         raise InputError(f"a fold has no number ({error})", where=str(run / PREDICTIONS)) from error
     if not set(numbers.tolist()) <= training.keys():
         raise InputError("has other folds than the predictions", where=str(run / SPLITS), do=ANEW)
-    return Answers(
+    return SystemPredictions(
         run=run,
         system=system,
         told=told,

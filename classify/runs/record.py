@@ -16,7 +16,7 @@ from typing import Any
 from layerprobe.cache.common import metering
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.store.feature_store import FeatureStore
-from layerprobe.classify.config import MANNER, StudyConfig, TrustConfig
+from layerprobe.classify.config import RUNTIME_OPTIONS, EvaluationConfig, StudyConfig
 from layerprobe.classify.runs import folder as runfolder
 from layerprobe.classify.runs.folder import read_json
 
@@ -52,7 +52,7 @@ def begin(
     }
 
 
-def is_finished(out: Path, run: Mapping[str, Any], *, manner: Collection[str] = MANNER) -> bool:
+def is_finished(out: Path, run: Mapping[str, Any], *, manner: Collection[str] = RUNTIME_OPTIONS) -> bool:
     """Whether `out` holds this very run, whole. Raises InputError where it holds something else."""
     if not (out / runfolder.RUN).exists():
         strangers = sorted(path.name for path in out.glob("[!.]*"))
@@ -107,7 +107,7 @@ def _processor() -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recorded:
+class RecordedRun:
     """What a run was made from; the columns as `embed.manifest.clips.read_manifest` takes them."""
 
     table: Path
@@ -115,10 +115,10 @@ class Recorded:
     speaker_column: str | None
     store: FeatureStore
     config: StudyConfig
-    trust: TrustConfig
+    trust: EvaluationConfig
 
 
-def read_recorded(record: Path, *, manner: dict[str, Any]) -> Recorded:
+def read_recorded(record: Path, *, manner: dict[str, Any]) -> RecordedRun:
     """Read run.json, or the one of a run folder.
 
     manner: processes and storage of the new run, and its memory if that is not to be the recorded one.
@@ -131,7 +131,7 @@ def read_recorded(record: Path, *, manner: dict[str, Any]) -> Recorded:
     try:
         told, command = raw["config"], raw["command"]
         settings: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in told.items() if k not in MANNER
+            k: tuple(v) if isinstance(v, list) else v for k, v in told.items() if k not in RUNTIME_OPTIONS
         }
         table, folder, states = Path(command["table"]), Path(raw["store"]), raw["states"]
     except (KeyError, TypeError, AttributeError) as error:
@@ -142,12 +142,12 @@ def read_recorded(record: Path, *, manner: dict[str, Any]) -> Recorded:
     store = FeatureStore(folder)
     if store.extraction.fingerprint() != states:
         raise InputError(f"was made on states {states}, and {folder} holds others", where=str(path))
-    return Recorded(
+    return RecordedRun(
         table=table,
         path_column=command.get("path_column"),
         speaker_column=command.get("speaker_column"),
         store=store,
         config=StudyConfig(**{**settings, "memory": told["memory"], **manner}),
         # A run made before there were controls is repeated without them.
-        trust=TrustConfig(audit=command.get("audit", False), controls=command.get("controls", "none")),
+        trust=EvaluationConfig(audit=command.get("audit", False), controls=command.get("controls", "none")),
     )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.common.text import some
+from layerprobe.cache.common.text import format_list
 from layerprobe.classify.data.splits import Assignment
 from layerprobe.classify.runs.folder import RUN, read_json
 from layerprobe.embed.manifest.clips import Clip
@@ -35,7 +35,7 @@ def read_assignment(splits: Path, clips: Sequence[Clip]) -> Assignment:
             raise InputError(told, where=str(splits), do=ADVICE)
         both = sorted(set(train) & set(test))
         if both:
-            told = f"fold {number} trains on clips that it tests ({some(both)})"
+            told = f"fold {number} trains on clips that it tests ({format_list(both)})"
             raise InputError(told, where=str(splits), do=ADVICE)
     return folds
 

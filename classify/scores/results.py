@@ -23,7 +23,7 @@ class StudyId:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class StudyResult:
     """What a study found: its best parameters and what they predict for the outer test rows.
 
     inner_score: of the pooled inner predictions. predicted: (m,) classes; probability: (m, K).
@@ -39,7 +39,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class ResultRow:
     """One line of results.csv: a head on a layer, scored on one outer fold."""
 
     fold: int

@@ -14,9 +14,9 @@ from layerprobe.classify.data.splits import OuterFold
 from layerprobe.classify.scores import metrics
 from layerprobe.classify.scores.bootstrap import mean_intervals, score_intervals
 from layerprobe.classify.scores.paired import near_best
-from layerprobe.classify.scores.results import Outcome
+from layerprobe.classify.scores.results import StudyResult
 
-Chosen = Sequence[Outcome]  # one for each outer fold, in order: a system
+Chosen = Sequence[StudyResult]  # one for each outer fold, in order: a system
 
 
 class Scorer:
@@ -61,7 +61,7 @@ class Scorer:
         )
         return near_best(counts, metric=metric, seed=self._seed)[1]
 
-    def on_fold(self, outcome: Outcome) -> dict[str, float]:
+    def on_fold(self, outcome: StudyResult) -> dict[str, float]:
         """Each metric on one outer fold."""
         y = self._data.y[self._folds[outcome.id.fold].outer.test]
         return _scores(metrics.confusion(y, outcome.predicted, classes=self._classes))
@@ -92,7 +92,7 @@ class Scorer:
         scores = _scores(metrics.confusion(self._y, np.concatenate(predicted), classes=self._classes))
         return {name: {"value": value} for name, value in scores.items()}
 
-    def _probable(self, outcome: Outcome) -> dict[str, float]:
+    def _probable(self, outcome: StudyResult) -> dict[str, float]:
         y = self._data.y[self._folds[outcome.id.fold].outer.test]
         return _of_probabilities(y, outcome.probability)
 

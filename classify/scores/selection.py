@@ -12,17 +12,17 @@ import numpy as np
 from layerprobe.classify.config import Metric
 from layerprobe.classify.data.dataset import Dataset
 from layerprobe.classify.data.splits import OuterFold, shared_speakers
-from layerprobe.classify.scores.results import SELECTED, Outcome, Row, StudyId
+from layerprobe.classify.scores.results import SELECTED, ResultRow, StudyId, StudyResult
 from layerprobe.classify.scores.scoring import Chosen, Scorer
 
-Outcomes = Mapping[StudyId, Outcome]
+Results = Mapping[StudyId, StudyResult]
 
 
-def rows_of(data: Dataset, folds: Sequence[OuterFold], outcomes: Outcomes, *, seed: int) -> list[Row]:
+def rows_of(data: Dataset, folds: Sequence[OuterFold], outcomes: Results, *, seed: int) -> list[ResultRow]:
     """One row per outcome, in their order."""
     scorer = Scorer(data, folds, seed=seed)
     return [
-        Row(
+        ResultRow(
             fold=id.fold,
             layer=id.layer,
             head=id.head,
@@ -36,9 +36,9 @@ def rows_of(data: Dataset, folds: Sequence[OuterFold], outcomes: Outcomes, *, se
     ]
 
 
-def select(outcomes: Outcomes, *, head: str | None = None) -> list[Outcome]:
+def select(outcomes: Results, *, head: str | None = None) -> list[StudyResult]:
     """For each outer fold the layer and head with the best inner score; the first of equals."""
-    best: dict[int, Outcome] = {}
+    best: dict[int, StudyResult] = {}
     for id, outcome in outcomes.items():
         if head in (None, id.head) and (
             id.fold not in best or outcome.inner_score > best[id.fold].inner_score
@@ -47,7 +47,7 @@ def select(outcomes: Outcomes, *, head: str | None = None) -> list[Outcome]:
     return [best[fold] for fold in sorted(best)]
 
 
-def systems_of(outcomes: Outcomes) -> Iterator[tuple[str, Chosen]]:
+def systems_of(outcomes: Results) -> Iterator[tuple[str, Chosen]]:
     """(name, system): `selected`, then every `LAYER/HEAD`."""
     yield SELECTED, select(outcomes)
     for (layer, head), chosen in _curve(outcomes).items():
@@ -70,7 +70,7 @@ class Settings(Protocol):
 def describe(
     data: Dataset,
     folds: Sequence[OuterFold],
-    outcomes: Outcomes,
+    outcomes: Results,
     *,
     config: Settings,
     model: str,
@@ -119,15 +119,15 @@ def describe(
     }
 
 
-def _curve(outcomes: Outcomes) -> dict[tuple[str, str], list[Outcome]]:
+def _curve(outcomes: Results) -> dict[tuple[str, str], list[StudyResult]]:
     """(layer, head) → its outcome on each outer fold."""
-    curve: dict[tuple[str, str], list[Outcome]] = {}
+    curve: dict[tuple[str, str], list[StudyResult]] = {}
     for id, outcome in outcomes.items():
         curve.setdefault((id.layer, id.head), []).append(outcome)
     return curve
 
 
-def _fold_entry(scorer: Scorer, outcome: Outcome) -> dict[str, Any]:
+def _fold_entry(scorer: Scorer, outcome: StudyResult) -> dict[str, Any]:
     return {
         "fold": outcome.id.fold,
         "layer": outcome.id.layer,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from layerprobe.cache.common.console import print_table, say
-from layerprobe.cache.common.text import count, span
+from layerprobe.cache.common.text import format_bytes, format_count, format_interval
 
 if TYPE_CHECKING:
     from layerprobe.classify.search.plan import Plan
@@ -27,21 +27,20 @@ FEW_SPEAKERS = 6  # below which an interval is half as wide again, and wider, fo
 PREPARATION = ("stats", "scaling", "pca")  # parameters of the input, told after the head's own
 
 
-def tell_plan(plan: Plan) -> None:
+def print_plan(plan: Plan) -> None:
     """What is about to be searched, with how many processes and within which memory."""
-    from layerprobe.cache.common.text import human
     from layerprobe.classify.search.summary import approximated
 
     config, studies = plan.config, plan.studies()
     layers, heads = (len({getattr(id, name) for id in studies}) for name in ("layer", "head"))
     pairs = len(studies) // len(plan.folds)
-    told = count(layers, "layer"), count(heads, "head")
+    told = format_count(layers, "layer"), format_count(heads, "head")
     # The mix of layers goes with heads on kernels alone.
     systems = " × ".join(told) if pairs == layers * heads else f"{pairs} pairs of {' and '.join(told)}"
     say(
-        f"classify {plan.store.extraction.model}: {count(len(plan.folds), 'outer fold')} × {systems}, "
-        f"{count(config.trials, 'trial')} each, {plan.jobs} process{'es' * (plan.jobs != 1)}, "
-        f"at most {human(config.memory)} of shared work kept"
+        f"classify {plan.store.extraction.model}: {format_count(len(plan.folds), 'outer fold')} × {systems}, "
+        f"{format_count(config.trials, 'trial')} each, {plan.jobs} process{'es' * (plan.jobs != 1)}, "
+        f"at most {format_bytes(config.memory)} of shared work kept"
     )
     for line in approximated(plan):
         say(f"note: {line}")
@@ -64,7 +63,7 @@ def remarks(summary: Mapping[str, Any]) -> list[str]:
     excluded = summary["data"]["excluded"]
     if excluded["count"]:
         reasons = ", ".join(f"{clips} {reason}" for reason, clips in excluded["reasons"].items())
-        told.append(f"{count(excluded['count'], 'clip')} in neither training nor test: {reasons}")
+        told.append(f"{format_count(excluded['count'], 'clip')} in neither training nor test: {reasons}")
     return [*told, *summary["notes"]]
 
 
@@ -153,10 +152,10 @@ def _cell(value: object) -> str:
 
 
 def _interval(score: Mapping[str, Any]) -> str:
-    return span(score.get("low"), score.get("high"))
+    return format_interval(score.get("low"), score.get("high"))
 
 
-def tell_scores(summary: Mapping[str, Any]) -> None:
+def print_scores(summary: Mapping[str, Any]) -> None:
     """Print the selected system's scores, and how each class fares."""
     chosen, known = summary["selected"], summary["data"]["speakers"]
     rows = [_score(chosen, name, speakers=bool(known)) for name in SCORES]
@@ -189,7 +188,7 @@ def _told(score: Mapping[str, Any] | float) -> str:
     """`0.558 [0.503, 0.622]`, or a score that has no interval."""
     if not isinstance(score, Mapping):
         return f"{score:.3f}"
-    return f"{score['value']:.3f} {span(score['low'], score['high'])}".rstrip()
+    return f"{score['value']:.3f} {format_interval(score['low'], score['high'])}".rstrip()
 
 
 def _classes(chosen: Mapping[str, Any], *, answers: bool) -> list[dict[str, object]]:
@@ -199,8 +198,8 @@ def _classes(chosen: Mapping[str, Any], *, answers: bool) -> list[dict[str, obje
         row: dict[str, object] = {name: entry[name] for name in ("class", "clips", "recall", "precision")}
         if answers:
             counts, rates = (chosen["confusion"][kind][place] for kind in ("counts", "rates"))
-            for name, count, rate in zip(names, counts, rates, strict=True):
-                row[f"as {name}"] = f"{count} ({rate:.2f})"
+            for name, format_count, rate in zip(names, counts, rates, strict=True):
+                row[f"as {name}"] = f"{format_count} ({rate:.2f})"
         rows.append(row)
     return rows
 

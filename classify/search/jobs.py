@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from optuna.trial import FrozenTrial
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.classify.features.lru_cache import Kept
-from layerprobe.classify.scores.results import Outcome, StudyId
+from layerprobe.classify.features.lru_cache import LruCache
+from layerprobe.classify.scores.results import StudyId, StudyResult
 from layerprobe.classify.search.nested import TrialDone, search
 from layerprobe.classify.search.plan import Plan, share, states_of
 from layerprobe.classify.search.storage import quiet
@@ -20,7 +20,7 @@ BALANCED = 4  # units for each process, from which on all are busy almost to the
 
 
 @dataclass(frozen=True, kw_only=True)
-class Unit:
+class Job:
     """What a process does in one go: the heads of one layer on one outer fold, which share arrays.
 
     done: trials of an earlier run. seconds: for each study. memory: bytes to keep.
@@ -33,9 +33,9 @@ class Unit:
     memory: int
 
 
-def units_of(
+def jobs_of(
     plan: Plan, studies: Sequence[StudyId], done: Mapping[StudyId, list[FrozenTrial]], *, jobs: int
-) -> list[Unit]:
+) -> list[Job]:
     """Heads of a layer and fold go together, unless that would leave processes idle."""
     together = len({(id.fold, id.layer) for id in studies}) >= BALANCED * jobs
     groups: dict[tuple[object, ...], list[StudyId]] = {}
@@ -43,7 +43,7 @@ def units_of(
         groups.setdefault((id.fold, id.layer) if together else (id,), []).append(id)
     timeout = plan.config.timeout
     return [
-        Unit(
+        Job(
             plan=plan,
             studies=tuple(group),
             done={id: done[id] for id in group},
@@ -54,13 +54,13 @@ def units_of(
     ]
 
 
-def run_unit(unit: Unit) -> Iterator[TrialDone | Outcome]:
+def run_job(unit: Job) -> Iterator[TrialDone | StudyResult]:
     """Yield each trial as it ends, and each study's outcome."""
     quiet()
     plan, data, config = unit.plan, unit.plan.data, unit.plan.config
     first = unit.studies[0]
     nested = plan.folds[first.fold]
-    kept = Kept(unit.memory)
+    kept = LruCache(unit.memory)
     layers = states_of(plan, plan.layers_of(first.layer), kept=kept.part("states"))
     inner = [share(plan, layers, fold, kept=kept.part(k)) for k, fold in enumerate(nested.inner)]
     outer = share(plan, layers, nested.outer, kept=kept.part("outer"))

@@ -16,12 +16,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from layerprobe.classify.config import StudyConfig
 from layerprobe.classify.features.scaling import SameFeaturesError
-from layerprobe.classify.features.shared import BOTH, Prep, Shared
+from layerprobe.classify.features.shared import BOTH, FoldFeatures, Preprocessing
 from layerprobe.classify.heads.base import Head, Params
 from layerprobe.classify.heads.registry import HEADS
 from layerprobe.classify.scores import metrics
 from layerprobe.classify.scores.calibration import probabilities, temperature
-from layerprobe.classify.scores.results import Outcome, StudyId
+from layerprobe.classify.scores.results import StudyId, StudyResult
 
 RANDOM_TRIALS = 10  # before the sampler has something to go by
 UNPRUNED_TRIALS = 5  # before the pruner has
@@ -40,14 +40,14 @@ class TrialDone:
 
 def search(
     id: StudyId,
-    inner: Sequence[Shared],
-    outer: Shared,
+    inner: Sequence[FoldFeatures],
+    outer: FoldFeatures,
     y: np.ndarray,
     config: StudyConfig,
     *,
     done: Sequence[FrozenTrial],
     deadline: float | None = None,
-) -> Iterator[TrialDone | Outcome]:
+) -> Iterator[TrialDone | StudyResult]:
     """Run the trials that are not among `done`, then fit the best parameters on the whole training part.
 
     Yields each trial as it ends, then the outcome. y: (N,) classes of all rows. deadline: `time.monotonic()`
@@ -75,7 +75,7 @@ def search(
     prep, params = split_params(best.params, layers=len(outer.layers))
     (scores,) = head.fit(outer, prep, params, [value], config.seed)
     states = [trial.state for trial in study.trials]
-    yield Outcome(
+    yield StudyResult(
         id=id,
         params={**best.params, **({name: value} if name else {})},
         inner_score=float(best.value),
@@ -86,13 +86,13 @@ def search(
     )
 
 
-def split_params(params: Params, *, layers: int = 1) -> tuple[Prep, Params]:
+def split_params(params: Params, *, layers: int = 1) -> tuple[Preprocessing, Params]:
     """A trial's parameters → how the input is made, and the head's own parameters."""
     own = dict(params)
     mix: tuple[float, ...] = ()
     if MIX_CENTRE in own:
         mix = mix_weights(layers, centre=own.pop(MIX_CENTRE), width=own.pop(MIX_WIDTH))
-    return Prep(own.pop("stats"), own.pop("scaling"), own.pop("pca"), mix=mix), own
+    return Preprocessing(own.pop("stats"), own.pop("scaling"), own.pop("pca"), mix=mix), own
 
 
 def mix_weights(layers: int, *, centre: float, width: float) -> tuple[float, ...]:
@@ -113,7 +113,7 @@ def derive(seed: int, *place: object) -> int:
 
 
 def _try(
-    trial: optuna.Trial, head: Head, inner: Sequence[Shared], y: np.ndarray, config: StudyConfig
+    trial: optuna.Trial, head: Head, inner: Sequence[FoldFeatures], y: np.ndarray, config: StudyConfig
 ) -> float | None:
     """The best score on the path over the inner folds' pooled predictions; None if it was pruned."""
     for name, options in _choices(head, inner[0], config).items():
@@ -152,8 +152,8 @@ def _try(
     return reached[kept]
 
 
-def _choices(head: Head, shared: Shared, config: StudyConfig) -> dict[str, list[Any]]:
-    """What head, states and configuration leave open of each part of `Prep`."""
+def _choices(head: Head, shared: FoldFeatures, config: StudyConfig) -> dict[str, list[Any]]:
+    """What head, states and configuration leave open of each part of `Preprocessing`."""
     states = shared.layers[0]
     stats = list(states.stats)
     wide = head.widest is not None and states.width * len(stats) > head.widest
@@ -168,7 +168,7 @@ def _choices(head: Head, shared: Shared, config: StudyConfig) -> dict[str, list[
     }
 
 
-def _first(head: Head, shared: Shared, config: StudyConfig) -> Params:
+def _first(head: Head, shared: FoldFeatures, config: StudyConfig) -> Params:
     """The first trial: every statistic, the first scaling, all layers alike, the head's own start."""
     choices = _choices(head, shared, config)
     mix = {MIX_CENTRE: 0.5, MIX_WIDTH: 3.0} if len(shared.layers) > 1 else {}

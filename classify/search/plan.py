@@ -10,15 +10,20 @@ import numpy as np
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.identity.extraction import FRAME
 from layerprobe.cache.store.feature_store import FeatureStore
-from layerprobe.classify.config import CORPUS, MIX, StudyConfig
-from layerprobe.classify.data.cross_corpus import by_corpus
-from layerprobe.classify.data.dataset import Dataset, join
+from layerprobe.classify.config import CORPUS_SPLIT, MIX, StudyConfig
+from layerprobe.classify.data.cross_corpus import corpus_folds
+from layerprobe.classify.data.dataset import Dataset, join_labels
 from layerprobe.classify.data.protocols import assign, find
 from layerprobe.classify.data.splits import Fold, OuterFold, fixed_folds, outer_folds
 from layerprobe.classify.features.frames import Frames, read_frames
 from layerprobe.classify.features.kernels import kernel_bytes
-from layerprobe.classify.features.lru_cache import Kept
-from layerprobe.classify.features.shared import Shared, States, anchors, whole
+from layerprobe.classify.features.lru_cache import LruCache
+from layerprobe.classify.features.shared import (
+    FoldFeatures,
+    LayerStates,
+    exact_kernels_fit,
+    nystroem_landmarks,
+)
 from layerprobe.classify.heads.registry import HEADS, want_frames
 from layerprobe.classify.scores.results import StudyId
 from layerprobe.classify.search.workers import job_count
@@ -42,7 +47,7 @@ class Plan:
     @property
     def exact(self) -> bool:
         """Whether kernels are taken with every training clip."""
-        return whole(self.largest, nbytes=self.kernels, memory=self.config.memory)
+        return exact_kernels_fit(self.largest, nbytes=self.kernels, memory=self.config.memory)
 
     @property
     def kernels(self) -> int:
@@ -86,20 +91,20 @@ class Plan:
         ]
 
 
-def share(plan: Plan, layers: tuple[States, ...], fold: Fold, *, kept: Kept) -> Shared:
+def share(plan: Plan, layers: tuple[LayerStates, ...], fold: Fold, *, kept: LruCache) -> FoldFeatures:
     """What all fits on one fold share, made once and kept in `kept`."""
-    return Shared(
+    return FoldFeatures(
         layers,
         plan.data.y,
         train=fold.train,
         test=fold.test,
         classes=len(plan.data.classes),
         kept=kept,
-        anchors=None if plan.exact else anchors(len(fold.train), seed=plan.config.seed),
+        landmarks=None if plan.exact else nystroem_landmarks(len(fold.train), seed=plan.config.seed),
     )
 
 
-def states_of(plan: Plan, names: Sequence[str], *, kept: Kept) -> tuple[States, ...]:
+def states_of(plan: Plan, names: Sequence[str], *, kept: LruCache) -> tuple[LayerStates, ...]:
     """Layers that are read when they are needed: those of a mix may be more than memory holds."""
     store, keys = plan.store, plan.data.keys
     stats = plan.config.stats or store.extraction.stats
@@ -112,7 +117,7 @@ def states_of(plan: Plan, names: Sequence[str], *, kept: Kept) -> tuple[States, 
         return lambda: kept.get(name, lambda: read_frames(store, name, keys, budget=half))
 
     return tuple(
-        States(loader(name), stats, store.extraction.width(name), plan.data.speakers, reader(name))
+        LayerStates(loader(name), stats, store.extraction.width(name), plan.data.speakers, reader(name))
         for name in names
     )
 
@@ -135,9 +140,9 @@ def plan_of(
     check_names("head", config.heads, tuple(HEADS))
     check_names("statistic", config.stats, store.extraction.stats)
     _check_store(store, config.heads)
-    if config.split == CORPUS:
-        clips = by_corpus(clips, train=config.train_corpus, test=config.test_corpus, target=config.target)
-    data = join(clips, store, target=config.target, excluded=excluded)
+    if config.split == CORPUS_SPLIT:
+        clips = corpus_folds(clips, train=config.train_corpus, test=config.test_corpus, target=config.target)
+    data = join_labels(clips, store, target=config.target, excluded=excluded)
     if "speaker" in config.scalings and data.speakers is None:
         raise InputError("the table names no speakers to scale by", do="leave 'speaker' out of --scalings")
     return Plan(store=store, data=data, folds=tuple(_folds(clips, data, config)), config=config)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from layerprobe.cache.common.console import progress
-from layerprobe.cache.common.text import told_seconds
+from layerprobe.cache.common.text import format_duration
 from layerprobe.classify.scores.results import StudyId
 
 if TYPE_CHECKING:
@@ -90,11 +90,11 @@ Report = Callable[[Progress], None]
 
 
 @contextmanager
-def watching(label: str) -> Iterator[Report]:
+def live_display(label: str) -> Iterator[Report]:
     """The function that a study reports to; shows what it is told until the block ends."""
     if not sys.stderr.isatty():
         with progress(label) as line:
-            yield lambda now: line.update(now.done / now.total, told(now))
+            yield lambda now: line.update(now.done / now.total, status_line(now))
         return
     from rich.console import Console, Group
     from rich.live import Live
@@ -102,12 +102,14 @@ def watching(label: str) -> Iterator[Report]:
     console = Console(stderr=True)
     with Live(console=console, refresh_per_second=PER_SECOND, transient=True) as live:
         # What does not fit is cut off at the bottom, so the one line that tells the time left comes first.
-        yield lambda now: live.update(Group(label, told(now), table(now, most=console.height - AROUND)))
+        yield lambda now: live.update(
+            Group(label, status_line(now), table(now, most=console.height - AROUND))
+        )
 
 
-def told(now: Progress) -> str:
+def status_line(now: Progress) -> str:
     """One line: trials, rate, time left, and the best (layer, head) so far by its inner score."""
-    left = told_seconds(now.eta) if now.eta is not None else "?"
+    left = format_duration(now.eta) if now.eta is not None else "?"
     so_far = ""
     if leader := now.leader():
         (layer, head), score = leader, now.mean_best()[leader]

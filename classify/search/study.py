@@ -14,16 +14,16 @@ from optuna.trial import TrialState
 from layerprobe.cache.common.disk import locked, unfinished
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.store.feature_store import FeatureStore
-from layerprobe.classify.config import MANNER, StudyConfig
+from layerprobe.classify.config import RUNTIME_OPTIONS, StudyConfig
 from layerprobe.classify.data.protocols import describe
 from layerprobe.classify.heads.boosting import tree_device
 from layerprobe.classify.runs import folder as runfolder
 from layerprobe.classify.runs.cost import Watch
 from layerprobe.classify.runs.record import begin, is_finished, peak_memory
-from layerprobe.classify.scores.results import Outcome, StudyId
+from layerprobe.classify.scores.results import StudyId, StudyResult
 from layerprobe.classify.scores.selection import rows_of, select, systems_of
 from layerprobe.classify.search.figure import draw_layers
-from layerprobe.classify.search.jobs import run_unit, units_of
+from layerprobe.classify.search.jobs import jobs_of, run_job
 from layerprobe.classify.search.nested import TrialDone
 from layerprobe.classify.search.plan import Plan, plan_of
 from layerprobe.classify.search.progress import Progress, Report
@@ -100,7 +100,7 @@ def _write(
         finished["xgboost_device"] = tree_device()
     cost = cost_of(plan, select(outcomes), seconds=searched)
     runfolder.write_json(out / runfolder.RUN, {**run, **finished, "cost": cost})
-    shutil.rmtree(out / runfolder.OUTCOMES, ignore_errors=True)
+    shutil.rmtree(out / runfolder.PARTIAL_RESULTS, ignore_errors=True)
 
 
 def _search(
@@ -110,10 +110,10 @@ def _search(
     fingerprint: str,
     report: Report | None,
     watch: Watch,
-) -> dict[StudyId, Outcome]:
+) -> dict[StudyId, StudyResult]:
     """Every study's outcome, in the order of `studies`; what an earlier run did is not done again."""
     trials = Trials(plan.config.storage, out=out, run=fingerprint)
-    outcomes = {id: outcome for id in studies if (outcome := runfolder.load_outcome(out, id))}
+    outcomes = {id: outcome for id in studies if (outcome := runfolder.load_result(out, id))}
     rest = [id for id in studies if id not in outcomes]
     done = {id: trials.of(id) for id in rest}
     timeout = plan.config.timeout
@@ -126,13 +126,13 @@ def _search(
         progress.resume(outcome.id, [outcome.inner_score], trials=outcome.trials)
     for id, held in done.items():
         progress.resume(id, [trial.value for trial in held if trial.value is not None], trials=len(held))
-    for message in messages(run_unit, units_of(plan, rest, done, jobs=plan.jobs), jobs=plan.jobs):
+    for message in messages(run_job, jobs_of(plan, rest, done, jobs=plan.jobs), jobs=plan.jobs):
         if isinstance(message, TrialDone):
             trials.add(message.id, message.trial)
             complete = message.trial.state == TrialState.COMPLETE
             progress.add(message.id, message.trial.value if complete else None)
         else:
-            runfolder.save_outcome(out, message)
+            runfolder.save_result(out, message)
             watch.save()
             outcomes[message.id] = message
         if report is not None:
@@ -150,7 +150,7 @@ def run_record(plan: Plan, command: Mapping[str, Any] | None) -> dict[str, Any]:
     if plan.config.storage is not None:
         settings["storage"] = without_password(plan.config.storage)  # run folders are shared
     deciding = {
-        "config": {name: value for name, value in settings.items() if name not in MANNER},
+        "config": {name: value for name, value in settings.items() if name not in RUNTIME_OPTIONS},
         "exact": plan.exact,
         "states": extraction.fingerprint(),
         "clips": [data.ids, data.keys, data.y.tolist(), data.parts],

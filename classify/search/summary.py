@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 
 from layerprobe.cache.common.metering import Cost, peak_memory
-from layerprobe.cache.common.text import human
+from layerprobe.cache.common.text import format_bytes
 from layerprobe.cache.store import costs
-from layerprobe.classify.config import CORPUS, MIX
-from layerprobe.classify.features.shared import ANCHORS, BOTH, EXACT_CLIPS
+from layerprobe.classify.config import CORPUS_SPLIT, MIX
+from layerprobe.classify.features.shared import BOTH, EXACT_CLIPS, LANDMARKS
 from layerprobe.classify.heads.registry import HEADS
-from layerprobe.classify.scores.selection import Outcomes, describe
-from layerprobe.classify.search.nested import Outcome
+from layerprobe.classify.scores.results import StudyResult
+from layerprobe.classify.scores.selection import Results, describe
 from layerprobe.classify.search.plan import Plan
 
 
-def summarise(plan: Plan, outcomes: Outcomes) -> dict[str, Any]:
+def summarise(plan: Plan, outcomes: Results) -> dict[str, Any]:
     """summary.json of a search."""
     config, model = plan.config, plan.store.extraction.model
     split, notes = config.split_name, [*_cut_short(outcomes, config.trials), *_notes(plan)]
@@ -34,7 +34,7 @@ def _notes(plan: Plan) -> list[str]:
 
 def _cross(plan: Plan) -> list[str]:
     """Which corpora stand on which side, where a study goes across corpora."""
-    if plan.config.split != CORPUS:
+    if plan.config.split != CORPUS_SPLIT:
         return []
     (fold,) = plan.folds
     trained, tested = ", ".join(plan.config.train_corpus), ", ".join(plan.config.test_corpus)
@@ -44,7 +44,7 @@ def _cross(plan: Plan) -> list[str]:
     ]
 
 
-def _cut_short(outcomes: Outcomes, trials: int) -> list[str]:
+def _cut_short(outcomes: Results, trials: int) -> list[str]:
     """That a timeout ended the search."""
     made, asked = sum(outcome.trials for outcome in outcomes.values()), trials * len(outcomes)
     return [f"--timeout cut the search short: {made} of {asked} trials were made"] if made < asked else []
@@ -80,12 +80,12 @@ def approximated(plan: Plan) -> list[str]:
     if plan.largest > EXACT_CLIPS:
         why = f"more than {EXACT_CLIPS} training clips"
     else:
-        needed, memory = human(plan.kernels), human(plan.config.memory)
+        needed, memory = format_bytes(plan.kernels), format_bytes(plan.config.memory)
         why = f"with {plan.largest} training clips they take {needed}, and --memory is {memory}"
-    return [f"kernels are approximated with {ANCHORS} training clips, not taken with all (Nyström): {why}"]
+    return [f"kernels are approximated with {LANDMARKS} training clips, not taken with all (Nyström): {why}"]
 
 
-def cost_of(plan: Plan, chosen: Sequence[Outcome], *, seconds: float) -> dict[str, Any]:
+def cost_of(plan: Plan, chosen: Sequence[StudyResult], *, seconds: float) -> dict[str, Any]:
     """The `cost` of run.json: the search's, and under `extraction` that of its clips' states or None.
 
     chosen: the selected system, an outcome for each outer fold. seconds: of the search.
@@ -101,7 +101,7 @@ def cost_of(plan: Plan, chosen: Sequence[Outcome], *, seconds: float) -> dict[st
     return {**asdict(search), "extraction": None if extraction is None else asdict(extraction)}
 
 
-def trained_parameters(plan: Plan, chosen: Sequence[Outcome]) -> int | None:
+def trained_parameters(plan: Plan, chosen: Sequence[StudyResult]) -> int | None:
     """Of the largest fold's system; None where a head, such as trees, has no fixed number of them."""
     counts = []
     for outcome in chosen:

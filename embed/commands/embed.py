@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from layerprobe.cache.common.console import print_json, print_table, say
-from layerprobe.cache.common.text import human, told_seconds
+from layerprobe.cache.common.text import format_bytes, format_duration
 from layerprobe.embed.config import DEFAULT_CACHE, DEVICES, DTYPES, PRECISIONS, STATS, EmbedConfig
 from layerprobe.embed.extract.progress import run
 
@@ -101,8 +101,8 @@ def embed(
                     "already cached": told.cached,
                     "to compute": told.missing,
                     "hours": told.hours,
-                    "bytes": human(told.bytes),
-                    "time": told_seconds(told.seconds),
+                    "bytes": format_bytes(told.bytes),
+                    "time": format_duration(told.seconds),
                     "x real time": told.real_time,
                     "failed": told.failed,
                 }
@@ -135,8 +135,8 @@ def tell_summary(summary: Summary, *, as_json: bool) -> None:
                     "cached": summary.cached,
                     "copies": summary.copies,
                     "failed": len(failed),
-                    "sound": told_seconds(summary.seconds),
-                    "took": told_seconds(summary.elapsed),
+                    "sound": format_duration(summary.seconds),
+                    "took": format_duration(summary.elapsed),
                     "x real time": real_time,
                     "store": str(summary.store),
                 }

@@ -52,9 +52,9 @@ def doctor(
 
     Compares a padded batch with each clip alone, and each clip alone with transformers' own forward pass.
     """
-    from layerprobe.embed.extract.doctor import examine
+    from layerprobe.embed.extract.doctor import check_model
 
-    found = examine(EmbedConfig(model=model, device=device, revision=revision, precision="fp32"))
+    found = check_model(EmbedConfig(model=model, device=device, revision=revision, precision="fp32"))
     if as_json:
         print_json({**vars(found), "largest": found.largest, "exact": found.exact})
     else:

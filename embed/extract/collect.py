@@ -13,7 +13,7 @@ from layerprobe.cache.identity.extraction import FRAME, Extraction
 from layerprobe.cache.store.feature_store import StoreWriter
 from layerprobe.embed.audio.sound import Sound
 from layerprobe.embed.extract.batching import Window
-from layerprobe.embed.extract.forward import Given
+from layerprobe.embed.extract.forward import BatchResult
 from layerprobe.embed.extract.pooling import Merger, merging_stats
 from layerprobe.embed.manifest.clips import Clip
 
@@ -47,7 +47,7 @@ class Collector:
         self.done = array("q")
         self.seconds = 0.0
 
-    def collect(self, given: Given) -> Iterator[tuple[int, ClipError]]:
+    def collect(self, given: BatchResult) -> Iterator[tuple[int, ClipError]]:
         """Take one batch in; yields the clips that failed, each once."""
         for index, error in given.failed.items():
             if index not in self._dropped:

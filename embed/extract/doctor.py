@@ -38,7 +38,7 @@ class LayerCheck:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Findings:
+class ModelCheck:
     """All layers' checks, on which device, and whether every difference is within the tolerance."""
 
     layers: list[LayerCheck]
@@ -54,7 +54,7 @@ class Findings:
         return self.largest <= self.tolerance
 
 
-def examine(config: EmbedConfig) -> Findings:
+def check_model(config: EmbedConfig) -> ModelCheck:
     """Compare batch, single clips and transformers on noise of several lengths.
 
     Raises InputError, also for a model whose states are not finite: there is nothing to compare.
@@ -89,7 +89,7 @@ def examine(config: EmbedConfig) -> Findings:
         LayerCheck(layer=layer, batch=apart, reference=other if layer in compared else None)
         for layer, (apart, other) in worst.items()
     ]
-    return Findings(
+    return ModelCheck(
         layers=checks,
         device=describe_device(backbone.device),
         tolerance=TOLERANCE if backbone.device.type == "cpu" else GPU_TOLERANCE,

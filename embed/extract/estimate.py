@@ -11,7 +11,7 @@ from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.embed.config import RATE, EmbedConfig
 from layerprobe.embed.extract.batching import padded_samples
 from layerprobe.embed.extract.forward import Forward
-from layerprobe.embed.extract.pending import find_missing
+from layerprobe.embed.extract.pending import find_pending
 from layerprobe.embed.extract.run import batch_seconds, plan, prefetcher
 from layerprobe.embed.manifest.clips import Clip
 from layerprobe.embed.models.loading import open_backbone
@@ -41,7 +41,7 @@ def estimate(clips: Sequence[Clip], config: EmbedConfig) -> Estimate:
     Nothing is written but hashes of the files. Raises InputError.
     """
     backbone, extraction = open_backbone(config)
-    todo = find_missing(clips, FeatureStore.existing(config.cache, extraction), config)
+    todo = find_pending(clips, FeatureStore.existing(config.cache, extraction), config)
     budget = batch_seconds(config, backbone.device)
     batches = plan(todo, window=config.window, budget=budget)
     seconds = 0.0

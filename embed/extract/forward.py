@@ -18,7 +18,7 @@ from layerprobe.embed.models.backbones import Backbone
 
 
 @dataclass(frozen=True, kw_only=True)
-class Given:
+class BatchResult:
     """What one batch gave. `frames` counts each window's frames; `failed` are clips that gave nothing.
 
     pooled: per layer (B, S, D) float32, statistics in the order of `Forward.stats`; or, where every frame is
@@ -46,9 +46,9 @@ class Forward:
         self._keep_frames = extraction.stats == (FRAME,)
         self.stats = merging_stats(extraction.stats)
 
-    def results(self, batches: Iterable[Batch]) -> Iterator[Given]:
+    def results(self, batches: Iterable[Batch]) -> Iterator[BatchResult]:
         """What each batch gives, in order; the device works on one while its forerunner is collected."""
-        before: Given | None = None
+        before: BatchResult | None = None
         for batch in batches:
             for given in self._fit(batch):
                 if before is not None:
@@ -57,10 +57,10 @@ class Forward:
         if before is not None:
             yield before
 
-    def _fit(self, batch: Batch) -> Iterator[Given]:
+    def _fit(self, batch: Batch) -> Iterator[BatchResult]:
         """The batch in as many parts as memory needs."""
         if not batch.windows:
-            yield Given(windows=[], frames=[], failed=batch.failed)
+            yield BatchResult(windows=[], frames=[], failed=batch.failed)
             return
         if batch.samples > self._budget and len(batch.windows) > 1:
             yield from self._split(batch)
@@ -79,18 +79,18 @@ class Forward:
                 f"{window.samples / RATE:.0f} s of it do not fit in the memory of the device",
                 do=f"lower --window, or let another program free memory on {self._backbone.device}",
             )
-            yield Given(windows=[], frames=[], failed={**batch.failed, window.clip: too_long})
+            yield BatchResult(windows=[], frames=[], failed={**batch.failed, window.clip: too_long})
             return
         self._budget = batch.samples // 2
         yield from self._split(batch)
 
-    def _split(self, batch: Batch) -> Iterator[Given]:
+    def _split(self, batch: Batch) -> Iterator[BatchResult]:
         if batch.failed:
-            yield Given(windows=[], frames=[], failed=batch.failed)
+            yield BatchResult(windows=[], frames=[], failed=batch.failed)
         for half in batch.halves():
             yield from self._fit(half)
 
-    def _launch(self, batch: Batch) -> Given:
+    def _launch(self, batch: Batch) -> BatchResult:
         """Start one forward pass and the copies of what it gives."""
         device = self._backbone.device
         tensors: dict[str, torch.Tensor] = {}
@@ -106,7 +106,9 @@ class Forward:
             event = torch.cuda.Event()
             event.record()
         frames = [self._backbone.frames(n) for n in batch.lengths.tolist()]
-        return Given(windows=batch.windows, frames=frames, failed=batch.failed, tensors=tensors, event=event)
+        return BatchResult(
+            windows=batch.windows, frames=frames, failed=batch.failed, tensors=tensors, event=event
+        )
 
 
 def _to_host(values: torch.Tensor) -> torch.Tensor:

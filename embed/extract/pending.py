@@ -13,7 +13,7 @@ import numpy as np
 
 from layerprobe.cache.common.errors import ClipError
 from layerprobe.cache.identity.digests import STAMP_BYTES, Stamp, stamp
-from layerprobe.cache.identity.keys import KEY_BYTES, each_key, still_holds
+from layerprobe.cache.identity.keys import KEY_BYTES, each_key, is_unchanged
 from layerprobe.cache.store import failures as failure_list
 from layerprobe.cache.store.failures import Failure, FailureId
 from layerprobe.cache.store.feature_store import FeatureStore
@@ -27,7 +27,7 @@ AHEAD = 512  # headers that wait to be read; each takes more memory than all els
 
 
 @dataclass(frozen=True, kw_only=True)
-class Todo:
+class PendingClips:
     """Clips to compute, with their keys and sounds, one for each key.
 
     stamps: of their files, from before these were hashed. repeats: by place, the clips of the table that have
@@ -53,7 +53,7 @@ class Todo:
 
     def unchanged(self, index: int) -> bool:
         """Whether a clip's file holds what it held when it was hashed: else its states are another key's."""
-        return still_holds(self.clips[index], self.keys[index], self.stamps[index])
+        return is_unchanged(self.clips[index], self.keys[index], self.stamps[index])
 
     def named(self, index: int) -> list[Clip]:
         """All clips of the table that a clip here stands for."""
@@ -64,7 +64,7 @@ class Todo:
         return _failed(self.named(index), error, self.keys[index])
 
 
-def find_missing(clips: Sequence[Clip], store: FeatureStore | None, config: EmbedConfig) -> Todo:
+def find_pending(clips: Sequence[Clip], store: FeatureStore | None, config: EmbedConfig) -> PendingClips:
     """Hash the files, ask the store, and read the headers of those it lacks.
 
     No store holds nothing. Raises the ClipError of the first unusable clip with `on_error="stop"`.
@@ -104,7 +104,7 @@ def find_missing(clips: Sequence[Clip], store: FeatureStore | None, config: Embe
             sounds.append(sound)
             usable[number] = True
     kept = missing[usable]
-    return Todo(
+    return PendingClips(
         clips=Records(kept, clips.__getitem__),
         keys=Records(kept, lambda place: _key(digests[place])),
         sounds=sounds,

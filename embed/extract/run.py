@@ -24,7 +24,7 @@ from layerprobe.embed.config import RATE, EmbedConfig
 from layerprobe.embed.extract.batching import Batches, Window, padding_share, plan_batches
 from layerprobe.embed.extract.collect import Collector
 from layerprobe.embed.extract.forward import Forward
-from layerprobe.embed.extract.pending import Todo, find_missing
+from layerprobe.embed.extract.pending import PendingClips, find_pending
 from layerprobe.embed.extract.prefetch import Prefetcher
 from layerprobe.embed.extract.stopping import Stop
 from layerprobe.embed.manifest.clips import Clip
@@ -82,22 +82,22 @@ def embed(clips: Sequence[Clip], config: EmbedConfig, *, report: Report | None =
     backbone, extraction = open_backbone(config)
     meter = DeviceMeter(backbone.device, began=began)
     store = FeatureStore.create(config.cache, extraction)
-    todo = find_missing(clips, store, config)
+    todo = find_pending(clips, store, config)
     require_space(store.folder, estimate_bytes(extraction, clips=len(todo.keys), seconds=todo.seconds))
     summary = run(todo, backbone, extraction, store, config, report=report)
     if summary.embedded:
-        spent = costs.Spent(clips=summary.embedded, seconds=summary.seconds, cost=meter.read())
+        spent = costs.ExtractionCost(clips=summary.embedded, seconds=summary.seconds, cost=meter.read())
         costs.append(store.folder, spent)
     return summary
 
 
-def plan(todo: Todo, *, window: float, budget: float) -> Batches:
+def plan(todo: PendingClips, *, window: float, budget: float) -> Batches:
     """The run's batches; `window` and `budget` in seconds."""
     samples = [sound.samples for sound in todo.sounds]
     return plan_batches(samples, window=window, rate=RATE, budget=int(budget * RATE))
 
 
-def prefetcher(batches: Sequence[Sequence[Window]], todo: Todo, backbone: Backbone) -> Prefetcher:
+def prefetcher(batches: Sequence[Sequence[Window]], todo: PendingClips, backbone: Backbone) -> Prefetcher:
     """What decodes the run's batches ahead of the model."""
     on_gpu = backbone.device.type == "cuda"
     return Prefetcher(
@@ -117,7 +117,7 @@ def batch_seconds(config: EmbedConfig, device: torch.device) -> float:
 
 
 def run(
-    todo: Todo,
+    todo: PendingClips,
     backbone: Backbone,
     extraction: Extraction,
     store: FeatureStore,

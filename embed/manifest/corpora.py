@@ -48,7 +48,7 @@ def baved(folder: Path) -> Corpus:
 
     The label `emotion` is the level: 0 low, 1 neutral, 2 high. Raises InputError.
     """
-    sounds = find_sounds(folder)
+    sounds = find_audio_files(folder)
     named = sounds.named(_BAVED, like="12-f-21-3-2-105.wav (speaker-gender-age-word-level-record)")
     clips = [_clip(sounds, sound, parts) for sound, parts in named.items()]
     notes = _misplaced({sound: parts["word"] for sound, parts in named.items()}, folders=r"\d")
@@ -66,7 +66,7 @@ def eyase(folder: Path) -> Corpus:
 
     The label `emotion` is ang, hap, neu or sad, as in the names. Raises InputError.
     """
-    sounds = find_sounds(folder)
+    sounds = find_audio_files(folder)
     named = sounds.named(_EYASE, like="fm01_hap (3).wav (speaker, emotion, number)")
     clips = [_clip(sounds, sound, parts | {"gender": parts["speaker"][0]}) for sound, parts in named.items()]
     return Corpus(clips, [], sounds.left_out)
@@ -78,7 +78,7 @@ def ksuemotions(folder: Path) -> Corpus:
     The label `emotion` is the name of the E code; sentence and trial come from the name, `phase` from the
     folder. Raises InputError.
     """
-    sounds = find_sounds(folder)
+    sounds = find_audio_files(folder)
     named = sounds.named(
         _KSU, like="D05E01P003S18T02.flac (E emotion 00 to 05, P speaker, S sentence, T trial)"
     )
@@ -97,7 +97,7 @@ def anad(folder: Path) -> Corpus:
     Without the table the label `emotion` is looked for in the name. No speakers are known, so the video that
     a clip was cut from is its group. Raises InputError, and ManifestError for a table that cannot be read.
     """
-    sounds = find_sounds(folder)
+    sounds = find_audio_files(folder)
     named = sounds.named(_ANAD, like="V1_2 (3).wav (video, part, number)")
     pieces = {sound for sound in named if "1sec_segmented" in str(sound)} or set(named)
     table = next(iter(sorted(folder.rglob("ANAD*.csv"))), None)
@@ -131,7 +131,7 @@ def labelled_folders(folder: Path) -> Corpus:
 
     The column of labels is called `emotion`, whatever the folders stand for. Raises InputError.
     """
-    sounds = find_sounds(folder)
+    sounds = find_audio_files(folder)
     inside = [sound for sound in sounds.found if len(sound.parts) > 1]
     loose = [sound for sound in sounds.found if len(sound.parts) == 1]
     if not inside:
@@ -155,7 +155,7 @@ CORPORA: dict[str, Callable[[Path], Corpus]] = {
 }
 
 
-def _clip(sounds: Sounds, sound: PurePosixPath, told: Mapping[str, str]) -> Clip:
+def _clip(sounds: AudioFiles, sound: PurePosixPath, told: Mapping[str, str]) -> Clip:
     """The clip of one file; what is told about it is its labels, the emotion first, and its speaker."""
     labels = {"emotion": told["emotion"]} | {name: text for name, text in told.items() if name != "speaker"}
     return Clip(id=str(sound), path=sounds.folder / sound, labels=labels, speaker=told.get("speaker"))
@@ -190,7 +190,7 @@ def _anad_emotions(table: Path) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Sounds:
+class AudioFiles:
     """The sound files below a folder.
 
     found: paths below `folder`, sorted.
@@ -222,7 +222,7 @@ class Sounds:
         return fitting
 
 
-def find_sounds(folder: Path) -> Sounds:
+def find_audio_files(folder: Path) -> AudioFiles:
     """All sound files below `folder`, links to folders followed. Raises InputError if there are none.
 
     Hidden files and `__MACOSX` are no sound: archives made on a Mac hold a `._x.wav` beside every `x.wav`.
@@ -231,7 +231,7 @@ def find_sounds(folder: Path) -> Sounds:
         raise InputError("no such folder", where=str(folder))
     if not folder.is_dir():
         raise InputError("is a file, not a folder", where=str(folder))
-    sounds = Sounds(folder, [])
+    sounds = AudioFiles(folder, [])
     others: list[PurePosixPath] = []
     seen: set[str] = set()
     for place, folders, names in os.walk(folder, followlinks=True):

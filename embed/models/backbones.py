@@ -46,7 +46,7 @@ class Backbone(Protocol):
         ...
 
 
-class _Enough(Exception):  # noqa: N818 — control flow, not an error
+class _StopForward(Exception):  # noqa: N818 — control flow, not an error
     """Raised by a hook once the last layer asked for is there: no further block is computed."""
 
 
@@ -98,7 +98,7 @@ class TransformerBackbone:
         try:
             with torch.inference_mode(), self._autocast(), exact:
                 self.model(waves, attention_mask=mask)
-        except _Enough:
+        except _StopForward:
             pass
         finally:
             self._visit = None
@@ -139,7 +139,7 @@ class TransformerBackbone:
             raise RuntimeError("the model was called around Backbone.run")
         self._visit(layer, states)
         if layer == self.layers[-1]:
-            raise _Enough
+            raise _StopForward
 
 
 def weights_hash(model: nn.Module) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.classify.config import MANNER, StudyConfig
+from layerprobe.classify.config import RUNTIME_OPTIONS, StudyConfig
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_options_that_make_no_sense_are_refused(changes: dict[str, Any], message
 
 
 def test_manner_names_options_that_exist() -> None:
-    assert set(MANNER) <= set(StudyConfig.__dataclass_fields__)
+    assert set(RUNTIME_OPTIONS) <= set(StudyConfig.__dataclass_fields__)
 
 
 def test_options_are_known_without_loading_numpy() -> None:

@@ -7,7 +7,7 @@ import pytest
 from layerprobe.cache import FeatureStore
 from layerprobe.cache.common.disk import free_bytes, require_space
 from layerprobe.cache.common.errors import StoreError
-from layerprobe.cache.common.text import human
+from layerprobe.cache.common.text import format_bytes
 from layerprobe.cache.identity.extraction import FRAME, estimate_bytes
 from tests.stores import clips, extraction, fill
 
@@ -42,4 +42,4 @@ def test_a_disk_that_cannot_hold_it_is_refused_before_the_run(tmp_path):
     [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (1_536_000, "1.54 MB"), (40e9, "40 GB"), (2.5e12, "2.5 TB")],
 )
 def test_bytes_as_people_read_them(nbytes, told):
-    assert human(nbytes) == told
+    assert format_bytes(nbytes) == told

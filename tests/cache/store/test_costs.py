@@ -11,7 +11,7 @@ import torch
 from layerprobe.cache.common.errors import StoreError
 from layerprobe.cache.common.metering import Cost, Meter, energy_counter
 from layerprobe.cache.store import costs
-from layerprobe.cache.store.costs import Spent
+from layerprobe.cache.store.costs import ExtractionCost
 from layerprobe.classify.config import StudyConfig
 from layerprobe.classify.search.study import run_study
 from layerprobe.embed.config import EmbedConfig
@@ -21,10 +21,10 @@ from layerprobe.embed.models.device import DeviceMeter
 from tests.run import cli, write_corpus
 from tests.studies import made_clips, made_store
 
-FIRST = Spent(
+FIRST = ExtractionCost(
     clips=4, seconds=10.0, cost=Cost(wall_s=5.0, device_s=5.0, peak_memory_bytes=100, energy_j=40.0)
 )
-SECOND = Spent(
+SECOND = ExtractionCost(
     clips=6, seconds=30.0, cost=Cost(wall_s=7.0, device_s=7.0, peak_memory_bytes=300, energy_j=20.0)
 )
 
@@ -46,7 +46,9 @@ def test_a_share_goes_by_seconds_of_sound(tmp_path):
 
 def test_energy_that_one_run_did_not_tell_is_unknown(tmp_path):
     costs.append(tmp_path, FIRST)
-    costs.append(tmp_path, Spent(clips=1, seconds=1.0, cost=Cost(wall_s=1.0, device="H200", device_s=1.0)))
+    costs.append(
+        tmp_path, ExtractionCost(clips=1, seconds=1.0, cost=Cost(wall_s=1.0, device="H200", device_s=1.0))
+    )
     cost = costs.share(tmp_path, seconds=11.0)
     assert cost is not None
     assert (cost.energy_j, cost.device, cost.wall_s) == (None, "cpu, H200", 6.0)
@@ -98,7 +100,7 @@ def test_a_study_tells_its_search_and_its_share_of_the_extraction(tmp_path):
     unknown = run_study(clips, store, tmp_path / "unknown", config)
     assert json.loads((unknown / "run.json").read_text())["cost"]["extraction"] is None
     # 72 clips of a second each, of 144 that were told
-    costs.append(store.folder, Spent(clips=144, seconds=144.0, cost=Cost(wall_s=9.0, device_s=9.0)))
+    costs.append(store.folder, ExtractionCost(clips=144, seconds=144.0, cost=Cost(wall_s=9.0, device_s=9.0)))
     out = run_study(clips, store, tmp_path / "known", config)
     run = json.loads((out / "run.json").read_text())
     cost = run["cost"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from layerprobe.classify.audit.measurements import Measures, measure
+from layerprobe.classify.audit.measurements import Measurements, measure
 from layerprobe.embed.manifest.clips import Clip
 
 RATE = 16_000
@@ -18,7 +18,7 @@ def tone(seconds: float, *, amplitude: float, rate: int = RATE) -> np.ndarray:
     return amplitude * np.sin(2 * np.pi * 443 * np.arange(round(seconds * rate)) / rate)
 
 
-def measured(tmp_path: Path, *waves: np.ndarray, rate: int = RATE, subtype: str = "FLOAT") -> Measures:
+def measured(tmp_path: Path, *waves: np.ndarray, rate: int = RATE, subtype: str = "FLOAT") -> Measurements:
     clips = []
     for number, wave in enumerate(waves):
         path = tmp_path / f"{number}.wav"

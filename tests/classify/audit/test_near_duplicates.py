@@ -10,7 +10,13 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from layerprobe.classify.audit.near_duplicates import BANDS, band_energies, correlate, landmarks, near_copies
+from layerprobe.classify.audit.near_duplicates import (
+    BANDS,
+    band_energies,
+    correlate,
+    find_near_duplicates,
+    landmarks,
+)
 from layerprobe.embed.manifest.clips import Clip
 from layerprobe.embed.manifest.synthetic import RATE, make_corpus
 
@@ -26,7 +32,9 @@ def clips_of(paths: list[Path]) -> list[Clip]:
 def pairs(clips: list[Clip]) -> list[tuple[int, int, float, float]]:
     found = [landmarks(band_energies(*soundfile.read(clip.path, dtype="float32"))) for clip in clips]
     patches, moments = np.array([f.patches for f in found]), np.array([f.seconds for f in found])
-    return [(c.a, c.b, c.correlation, c.shift) for c in near_copies(clips, patches, moments, workers=2)]
+    return [
+        (c.a, c.b, c.correlation, c.shift) for c in find_near_duplicates(clips, patches, moments, workers=2)
+    ]
 
 
 def test_other_takes_of_the_same_word_by_the_same_voice_are_no_copies(tmp_path):
@@ -65,7 +73,7 @@ def test_segments_of_a_long_recording_that_share_its_loudest_moment(tmp_path):
     clips = [Clip(id=str(b), path=tmp_path / "long.wav", start=b, end=e) for b, e in spans]
     found = [landmarks(band_energies(wave[round(b * RATE) : round(e * RATE)], RATE)) for b, e in spans]
     patches, moments = np.array([f.patches for f in found]), np.array([f.seconds for f in found])
-    (copy,) = near_copies(clips, patches, moments, workers=1)
+    (copy,) = find_near_duplicates(clips, patches, moments, workers=1)
     assert (copy.a, copy.b) == (0, 1)
     assert copy.shift == pytest.approx(11.5, abs=1e-3)
 

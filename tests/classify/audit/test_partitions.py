@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layerprobe.classify.audit.table import Parts, numbered, seen_at_random
+from layerprobe.classify.audit.table import Partitions, numbered, seen_at_random
 from layerprobe.embed.manifest.clips import Clip
 
 
@@ -19,7 +19,7 @@ def made(splits: list[str | None]) -> list[Clip]:
 
 
 def test_the_table_s_own_split_with_validation_as_training():
-    parts = Parts.of(made(["train", "Dev", "test", None, "TEST"]), None)
+    parts = Partitions.of(made(["train", "Dev", "test", None, "TEST"]), None)
     assert parts is not None
     ((train, test),) = parts.folds
     assert (train.tolist(), test.tolist()) == ([0, 1], [2, 4])
@@ -27,11 +27,11 @@ def test_the_table_s_own_split_with_validation_as_training():
 
 @pytest.mark.parametrize("splits", [[None, None], ["train", "train"], ["test", "test"], ["", "odd"]])
 def test_a_table_that_says_nothing_of_parts(splits):
-    assert Parts.of(made(splits), None) is None
+    assert Partitions.of(made(splits), None) is None
 
 
 def test_ids_that_are_not_in_the_table_are_passed_over():
-    parts = Parts.of(made([None] * 3), [(["c0", "gone"], ["c2"])])
+    parts = Partitions.of(made([None] * 3), [(["c0", "gone"], ["c2"])])
     assert parts is not None
     ((train, test),) = parts.folds
     assert (train.tolist(), test.tolist()) == ([0], [2])
@@ -42,7 +42,7 @@ def test_seen_counts_each_test_clip_of_every_fold(drawn):
     groups = np.array([group for group, _ in drawn])
     fold_of = np.array([fold for _, fold in drawn])
     folds = tuple((np.flatnonzero(fold_of != k), np.flatnonzero(fold_of == k)) for k in range(3))
-    seen = Parts(len(groups), folds).seen(groups)
+    seen = Partitions(len(groups), folds).seen(groups)
     expected = [
         i
         for i in range(len(groups))

@@ -14,17 +14,17 @@ import pytest
 import layerprobe.classify.controls.checkpoint
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.store.feature_store import FeatureStore
-from layerprobe.classify.config import StudyConfig, TrustConfig
-from layerprobe.classify.controls.baselines import run_rival
-from layerprobe.classify.controls.controls import put_beside
+from layerprobe.classify.config import EvaluationConfig, StudyConfig
+from layerprobe.classify.controls.baselines import run_baseline
+from layerprobe.classify.controls.controls import evaluate_run
 from layerprobe.classify.search.plan import plan_of
 from layerprobe.classify.search.study import run_study
 from layerprobe.embed.manifest.clips import Clip
 from tests.studies import made_clips, made_store
 
 CONFIG = StudyConfig(folds=3, inner_folds=2, trials=2, jobs=1, heads=("logreg", "svm"), layers=("0", "1"))
-FULL = TrustConfig(audit=False, controls="full")
-CHEAP = TrustConfig(audit=False, controls="cheap")
+FULL = EvaluationConfig(audit=False, controls="full")
+CHEAP = EvaluationConfig(audit=False, controls="cheap")
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +54,8 @@ def whole(clips: list[Clip], strong: tuple[FeatureStore, Path], tmp_path_factory
     noise = made_store(folder / "noise", clips, signal=0.0, seed=5)
     plan = plan_of(clips, store, CONFIG)
     (out / "controls").mkdir()
-    run_rival(out / "controls" / "random", plan, clips, noise, command={})
-    put_beside(out, plan, clips, FULL)
+    run_baseline(out / "controls" / "random", plan, clips, noise, command={})
+    evaluate_run(out, plan, clips, FULL)
     return out
 
 
@@ -70,7 +70,7 @@ def test_a_damaged_summary_is_told(
     out = shutil.copytree(run, tmp_path / "run")
     (out / "summary.json").write_text(content)
     with pytest.raises(InputError, match=rf"summary.json: {told}.*; copy it back"):
-        put_beside(out, plan_of(clips, store, CONFIG), clips, CHEAP)
+        evaluate_run(out, plan_of(clips, store, CONFIG), clips, CHEAP)
 
 
 def controls(run: Path) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def test_a_voice_that_is_there_and_a_label_that_is_not(clips: list[Clip], tmp_pa
     """Planted: the speaker is in the states, the label is not; the controls say so."""
     store = made_store(tmp_path / "cache", clips, signal=0.0, width=24)
     out = run_study(clips, store, tmp_path / "run", CONFIG)
-    put_beside(out, plan_of(clips, store, CONFIG), clips, CHEAP)
+    evaluate_run(out, plan_of(clips, store, CONFIG), clips, CHEAP)
     found = {one["target"]: one for one in controls(out)["probes"]["targets"]}
     assert list(found) == ["emotion", "speaker", "gender", "word"]
     for layer in found["speaker"]["layers"]:
@@ -158,16 +158,16 @@ def test_cut_short_it_goes_on_with_what_it_has_and_ends_the_same(
     store, run = strong
     plan = plan_of(clips, store, CONFIG)
     unbroken = shutil.copytree(run, tmp_path / "unbroken")
-    put_beside(unbroken, replace_jobs(plan, 2), clips, CHEAP)
+    evaluate_run(unbroken, replace_jobs(plan, 2), clips, CHEAP)
     broken = shutil.copytree(run, tmp_path / "broken")
     mend = interrupted(4, monkeypatch)  # three folds of shuffled labels, and one layer of the probes
     with pytest.raises(KeyboardInterrupt):
-        put_beside(broken, plan, clips, CHEAP)
+        evaluate_run(broken, plan, clips, CHEAP)
     mend()
     assert (broken / "summary.json").read_bytes() == (run / "summary.json").read_bytes()
     kept = {path.name: path.stat().st_mtime_ns for path in (broken / "controls").rglob("*.json")}
     assert len(kept) == 5
-    put_beside(broken, plan, clips, CHEAP)
+    evaluate_run(broken, plan, clips, CHEAP)
     for name in ("summary.json", "figures/controls.svg"):
         assert (broken / name).read_bytes() == (unbroken / name).read_bytes()
     assert (broken / "controls" / "shuffled.json").stat().st_mtime_ns == kept["shuffled.json"]
@@ -180,6 +180,6 @@ def replace_jobs(plan: Any, jobs: int) -> Any:
 def test_none_adds_nothing(clips: list[Clip], strong: tuple[FeatureStore, Path], tmp_path: Path) -> None:
     store, run = strong
     out = shutil.copytree(run, tmp_path / "run")
-    put_beside(out, plan_of(clips, store, CONFIG), clips, TrustConfig(audit=False, controls="none"))
+    evaluate_run(out, plan_of(clips, store, CONFIG), clips, EvaluationConfig(audit=False, controls="none"))
     assert (out / "summary.json").read_bytes() == (run / "summary.json").read_bytes()
     assert not (out / "controls").exists()

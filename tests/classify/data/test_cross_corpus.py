@@ -11,7 +11,7 @@ import pytest
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.config import StudyConfig
-from layerprobe.classify.data.cross_corpus import by_corpus
+from layerprobe.classify.data.cross_corpus import corpus_folds
 from layerprobe.classify.search.study import run_study
 from layerprobe.embed.manifest.clips import Clip
 from tests.run import cli, refused, write_corpus
@@ -70,7 +70,7 @@ def test_a_class_that_is_never_trained_on_is_refused_with_the_map_to_give(tmp_pa
     with pytest.raises(
         InputError, match=r"emotion hap of two is not among.* \(a, b, c\).*--map two/emotion:hap"
     ):
-        by_corpus(clips, train=["one"], test=["two"], target="emotion")
+        corpus_folds(clips, train=["one"], test=["two"], target="emotion")
 
 
 def test_sides_that_cannot_be(tmp_path):
@@ -78,11 +78,11 @@ def test_sides_that_cannot_be(tmp_path):
     with pytest.raises(
         InputError, match="--test-corpus tow, but the table has no such corpus; choose from one, two"
     ):
-        by_corpus(clips, train=["one"], test=["tow"], target="emotion")
+        corpus_folds(clips, train=["one"], test=["tow"], target="emotion")
     with pytest.raises(InputError, match="corpus one is to be trained on and tested"):
-        by_corpus(clips, train=["one"], test=["two", "one"], target="emotion")
+        corpus_folds(clips, train=["one"], test=["two", "one"], target="emotion")
     with pytest.raises(InputError, match=r"no column 'corpus'.*manifest join"):
-        by_corpus(made_clips(tmp_path), train=["one"], test=["two"], target="emotion")
+        corpus_folds(made_clips(tmp_path), train=["one"], test=["two"], target="emotion")
     wrongs: list[dict[str, Any]] = [
         {"train_corpus": ("one",)},
         {"split": "corpus"},

@@ -7,7 +7,7 @@ import layerprobe.classify.features.frames as frames_module
 from layerprobe.cache.common.errors import InputError, MissingStatesError
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import Scaling
-from layerprobe.classify.data.dataset import Dataset, join
+from layerprobe.classify.data.dataset import Dataset, join_labels
 from layerprobe.classify.features.frames import Frames, Scaled, mean_states, read_frames
 from tests.studies import made_clips, made_frames
 
@@ -19,7 +19,7 @@ def held(tmp_path_factory: pytest.TempPathFactory) -> tuple[FeatureStore, Datase
     folder = tmp_path_factory.mktemp("frames")
     clips = made_clips(folder / "corpus", speakers=4, each=6, classes=2)
     store = made_frames(folder / "cache", clips)
-    return store, join(clips, store, target="emotion")
+    return store, join_labels(clips, store, target="emotion")
 
 
 def read(held: tuple[FeatureStore, Dataset], *, budget: int = 1 << 30) -> Frames:

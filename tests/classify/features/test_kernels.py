@@ -8,19 +8,25 @@ from sklearn.metrics.pairwise import euclidean_distances
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.features.kernels import distances, gram, kernel_bytes
-from layerprobe.classify.features.lru_cache import Kept
-from layerprobe.classify.features.shared import Prep, Shared, States
+from layerprobe.classify.features.lru_cache import LruCache
+from layerprobe.classify.features.shared import FoldFeatures, LayerStates, Preprocessing
 from tests.studies import made_shared
 
-PREP = Prep("mean+std", "standard")
+PREP = Preprocessing("mean+std", "standard")
 
 
 @pytest.mark.parametrize(
     "prep",
-    [PREP, Prep("std", "l2"), Prep("mean+std", "l2"), Prep("mean", "none"), Prep("mean", "standard", 4)],
+    [
+        PREP,
+        Preprocessing("std", "l2"),
+        Preprocessing("mean+std", "l2"),
+        Preprocessing("mean", "none"),
+        Preprocessing("mean", "standard", 4),
+    ],
 )
 @pytest.mark.parametrize("rows", [20, 240])  # few for the double products of rows, and too many
-def test_kernels_are_products_and_distances_over_power(rows: int, prep: Prep) -> None:
+def test_kernels_are_products_and_distances_over_power(rows: int, prep: Preprocessing) -> None:
     shared, _, _ = made_shared(rows=rows)
     assert (shared.inner(PREP) is None) == (rows == 240)
     train, test = (part.astype(np.float64) for part in shared.arrays(prep))
@@ -36,13 +42,13 @@ def test_kernels_are_products_and_distances_over_power(rows: int, prep: Prep) ->
 def test_a_mix_is_the_weighted_sum_of_its_layers() -> None:
     shared, _, y = made_shared(seed=1)
     other, _, _ = made_shared(seed=2)
-    mixed = Shared(
+    mixed = FoldFeatures(
         (*shared.layers, *other.layers),
         y,
         train=shared.train,
         test=shared.test,
         classes=3,
-        kept=Kept(1 << 30),
+        kept=LruCache(1 << 30),
     )
     prep = replace(PREP, mix=(0.25, 0.75))
     first, second = gram(mixed, PREP), gram(mixed, replace(PREP, layer=1))
@@ -57,16 +63,16 @@ def test_a_mix_is_the_weighted_sum_of_its_layers() -> None:
 
 def test_kernels_with_anchors_are_columns_of_the_whole_ones() -> None:
     shared, _, y = made_shared()
-    few = Shared(
+    few = FoldFeatures(
         shared.layers,
         y,
         train=shared.train,
         test=shared.test,
         classes=3,
-        kept=Kept(1 << 30),
-        anchors=np.array([3, 10, 50]),
+        kept=LruCache(1 << 30),
+        landmarks=np.array([3, 10, 50]),
     )
-    for prep in (PREP, Prep("std", "l2")):
+    for prep in (PREP, Preprocessing("std", "l2")):
         for make in (gram, distances):
             for part in (0, 1):
                 whole, columns = make(shared, prep)[part], make(few, prep)[part]
@@ -77,16 +83,18 @@ def test_one_statistic_may_be_constant_but_not_all() -> None:
     usual, X, y = made_shared()
     X[:, 12:] = 3
 
-    def share(X: np.ndarray) -> Shared:
-        states = States(lambda: X, ("mean", "std"), 12, None)
-        return Shared((states,), y, train=usual.train, test=usual.test, classes=3, kept=Kept(1 << 30))
+    def share(X: np.ndarray) -> FoldFeatures:
+        states = LayerStates(lambda: X, ("mean", "std"), 12, None)
+        return FoldFeatures(
+            (states,), y, train=usual.train, test=usual.test, classes=3, kept=LruCache(1 << 30)
+        )
 
     shared = share(X)
     for prep in (PREP, replace(PREP, scaling="l2"), replace(PREP, pca=3)):
         alone = replace(prep, stats="mean")
         for part in (0, 1):
             np.testing.assert_allclose(gram(shared, prep)[part], gram(shared, alone)[part], atol=1e-5)
-    for same, prep in ((shared, Prep("std", "none")), (share(np.full_like(X, 2)), PREP)):
+    for same, prep in ((shared, Preprocessing("std", "none")), (share(np.full_like(X, 2)), PREP)):
         for make in (gram, distances):
             with pytest.raises(InputError, match="same features"):
                 make(same, prep)
@@ -97,15 +105,15 @@ def test_rows_of_zeros_stay_where_rows_are_brought_to_length_one() -> None:
     mean = X[usual.train].mean(0)
     X[usual.train[:4]] = X[usual.test[:2]] = mean  # zero once centred
     X[usual.train[4:]] -= X[usual.train].mean(0) - mean
-    states = States(lambda: np.round(X, 3), ("mean", "std"), 12, None)
-    shared = Shared((states,), y, train=usual.train, test=usual.test, classes=3, kept=Kept(1 << 30))
+    states = LayerStates(lambda: np.round(X, 3), ("mean", "std"), 12, None)
+    shared = FoldFeatures((states,), y, train=usual.train, test=usual.test, classes=3, kept=LruCache(1 << 30))
     for part in (*gram(shared, replace(PREP, scaling="l2")), *distances(shared, replace(PREP, scaling="l2"))):
         assert np.isfinite(part).all()
 
 
 def test_kernels_are_counted_as_large_as_they_are() -> None:
-    kept = Kept(1 << 60)
+    kept = LruCache(1 << 60)
     made, _, y = made_shared(rows=900)
-    shared = Shared(made.layers, y, train=made.train, test=made.test, classes=3, kept=kept)
+    shared = FoldFeatures(made.layers, y, train=made.train, test=made.test, classes=3, kept=kept)
     parts = (*gram(shared, PREP), *distances(shared, PREP))
     assert sum(part.nbytes for part in parts) <= kernel_bytes(len(made.train), len(made.test))

@@ -4,11 +4,11 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layerprobe.classify.features.lru_cache import Kept
+from layerprobe.classify.features.lru_cache import LruCache
 
 
 def test_what_was_not_used_for_longest_goes_first() -> None:
-    kept, made = Kept(100), []
+    kept, made = LruCache(100), []
 
     def get(name: str, size: int) -> None:
         def make() -> np.ndarray:
@@ -30,7 +30,7 @@ def test_what_was_not_used_for_longest_goes_first() -> None:
 
 
 def test_parts_have_keys_of_their_own_and_one_budget() -> None:
-    kept = Kept(100)
+    kept = LruCache(100)
     one, other = kept.part("one"), kept.part("other")
     assert one.get("a", lambda: "one's", size=60) == "one's"
     assert other.get("a", lambda: "other's", size=30) == "other's"
@@ -40,7 +40,7 @@ def test_parts_have_keys_of_their_own_and_one_budget() -> None:
 
 
 def test_room_is_made_before_something_large_is() -> None:
-    kept = Kept(100)
+    kept = LruCache(100)
     for name in "abc":
         kept.get(name, str, size=30)
     kept.make_room(50)
@@ -48,7 +48,7 @@ def test_room_is_made_before_something_large_is() -> None:
 
 
 def test_sizes_are_of_arrays_tuples_or_as_told() -> None:
-    kept = Kept(100)
+    kept = LruCache(100)
     pair = kept.get("pair", lambda: (np.zeros(40, np.uint8), np.zeros(40, np.uint8)))
     kept.get("told", object, size=30)
     assert kept.get("pair", lambda: "made anew") == "made anew"
@@ -57,7 +57,7 @@ def test_sizes_are_of_arrays_tuples_or_as_told() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 60)), max_size=40))
 def test_it_gives_what_was_made_for_the_key(asked: list[tuple[int, int]]) -> None:
-    kept = Kept(100)
+    kept = LruCache(100)
     for key, size in asked:
         value = kept.get(key, lambda key=key, size=size: np.full(size, key))  # type: ignore[misc]
         assert set(value) == {key}

@@ -5,16 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from layerprobe.classify.features.lru_cache import Kept
-from layerprobe.classify.features.shared import Prep, Shared, States, anchors
+from layerprobe.classify.features.lru_cache import LruCache
+from layerprobe.classify.features.shared import FoldFeatures, LayerStates, Preprocessing, nystroem_landmarks
 from tests.studies import made_shared
 
-PREP = Prep("mean+std", "standard")
+PREP = Preprocessing("mean+std", "standard")
 
 
 def test_statistics_are_picked_by_name_in_any_order() -> None:
     X = np.arange(12, dtype=np.float32).reshape(2, 6)
-    states = States(lambda: X, ("mean", "std", "max"), 2, None)
+    states = LayerStates(lambda: X, ("mean", "std", "max"), 2, None)
     np.testing.assert_array_equal(states.columns("std"), X[:, 2:4])
     np.testing.assert_array_equal(states.columns("mean+std"), X[:, :4])
     np.testing.assert_array_equal(states.columns("max+mean"), X[:, [4, 5, 0, 1]])
@@ -25,15 +25,20 @@ def test_the_test_rows_do_not_change_what_training_rows_become() -> None:
     shared, X, y = made_shared()
     other = X.copy()
     other[shared.test] = 1000
-    again = Shared(
-        (States(lambda: other, ("mean", "std"), 12, None),),
+    again = FoldFeatures(
+        (LayerStates(lambda: other, ("mean", "std"), 12, None),),
         y,
         train=shared.train,
         test=shared.test,
         classes=3,
-        kept=Kept(1 << 20),
+        kept=LruCache(1 << 20),
     )
-    for prep in (PREP, Prep("std", "l2"), Prep("mean", "none"), Prep("mean", "standard", 3)):
+    for prep in (
+        PREP,
+        Preprocessing("std", "l2"),
+        Preprocessing("mean", "none"),
+        Preprocessing("mean", "standard", 3),
+    ):
         np.testing.assert_array_equal(shared.arrays(prep)[0], again.arrays(prep)[0])
 
 
@@ -67,7 +72,7 @@ def test_balanced_weights_give_every_class_the_same_share() -> None:
 
 
 def test_anchors_are_places_drawn_once() -> None:
-    places = anchors(30_000, seed=0)
+    places = nystroem_landmarks(30_000, seed=0)
     assert len(places) == len(set(places)) == 1000
-    np.testing.assert_array_equal(places, anchors(30_000, seed=0))
-    assert len(anchors(300, seed=0)) == 300
+    np.testing.assert_array_equal(places, nystroem_landmarks(30_000, seed=0))
+    assert len(nystroem_landmarks(300, seed=0)) == 300

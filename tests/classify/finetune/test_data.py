@@ -6,14 +6,14 @@ import numpy as np
 import soundfile
 import torch
 
-from layerprobe.classify.finetune.data import ByLength, Windows, collate, listen
+from layerprobe.classify.finetune.data import ByLength, Windows, collate, load_recordings
 from layerprobe.embed.manifest.clips import Clip, read_manifest
 from tests.run import tone, write_corpus
 
 
 def heard(folder, **shape):
     clips = read_manifest(write_corpus(folder, **shape))
-    recordings, broken = listen(clips, folder / "cache")
+    recordings, broken = load_recordings(clips, folder / "cache")
     assert not broken
     return [recordings[clip.id] for clip in clips]
 
@@ -23,7 +23,7 @@ def test_a_broken_clip_is_told_and_the_others_are_heard(tmp_path):
     (tmp_path / "clip001.wav").write_bytes(b"no sound")
     soundfile.write(tmp_path / "clip002.wav", np.zeros(16_000), 16_000)
     gone = Clip(id="gone", path=tmp_path / "gone.wav")
-    recordings, broken = listen([*clips, gone], tmp_path / "cache")
+    recordings, broken = load_recordings([*clips, gone], tmp_path / "cache")
     assert set(recordings) == {"clip000.wav", "clip003.wav"}
     assert set(broken) == {"clip001.wav", "clip002.wav", "gone"}
     assert "silent" in broken["clip002.wav"]
@@ -45,7 +45,7 @@ def test_a_long_clip_is_cut_counts_once_and_its_logits_are_averaged(tmp_path):
     soundfile.write(tmp_path / "long.wav", tone(5.0, seed=1), 16_000, subtype="FLOAT")
     soundfile.write(tmp_path / "short.wav", tone(1.0, seed=2), 16_000, subtype="FLOAT")
     clips = [Clip(id=name, path=tmp_path / f"{name}.wav") for name in ("long", "short")]
-    recordings, _ = listen(clips, tmp_path / "cache")
+    recordings, _ = load_recordings(clips, tmp_path / "cache")
     weights = np.array([0.6, 2.0])
     data = Windows(
         [recordings["long"], recordings["short"]],

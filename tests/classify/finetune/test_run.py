@@ -20,7 +20,7 @@ from layerprobe.classify.finetune.model import SpeechClassifier
 from layerprobe.classify.finetune.run import finetune
 from layerprobe.classify.runs.compare import compare
 from layerprobe.classify.runs.folder import read_json
-from layerprobe.classify.runs.predictions import read_answers
+from layerprobe.classify.runs.predictions import read_predictions
 from layerprobe.classify.runs.splits_file import read_assignment
 from layerprobe.embed.manifest.clips import read_manifest
 from tests.voices import by_speaker, make_voices, quick
@@ -90,7 +90,7 @@ def test_the_run_folder_is_what_classify_writes(voices, done):
 
 def test_every_test_clip_is_predicted_once_on_the_given_folds(voices, done):
     out, _ = done
-    systems = read_answers(out)
+    systems = read_predictions(out)
     assert set(systems) == {"selected", "all/linear"}
     tested = {
         id: fold for fold, (_, test) in enumerate(by_speaker(voices / "clips.csv", folds=2)) for id in test

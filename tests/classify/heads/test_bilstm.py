@@ -11,18 +11,18 @@ import pytest
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.store.feature_store import FeatureStore
-from layerprobe.classify.config import StudyConfig, TrustConfig
+from layerprobe.classify.config import EvaluationConfig, StudyConfig
 from layerprobe.classify.controls import learning_curve as economy
 from layerprobe.classify.controls import shuffled_labels as shuffled
-from layerprobe.classify.controls.controls import put_beside
+from layerprobe.classify.controls.controls import evaluate_run
 from layerprobe.classify.heads import bilstm
 from layerprobe.classify.heads import bilstm_torch as recurrent
 from layerprobe.classify.heads.bilstm import BILSTM, held_out
 from layerprobe.classify.runs.compare import compare
 from layerprobe.classify.runs.folder import SUMMARY, read_json
-from layerprobe.classify.scores.results import Outcome
+from layerprobe.classify.scores.results import StudyResult
 from layerprobe.classify.search import study
-from layerprobe.classify.search.jobs import Unit, run_unit
+from layerprobe.classify.search.jobs import Job, run_job
 from layerprobe.classify.search.nested import TrialDone
 from layerprobe.classify.search.plan import plan_of
 from layerprobe.classify.search.study import run_study
@@ -44,10 +44,10 @@ def shrunk() -> Iterator[None]:
         yield
 
 
-def shrunk_unit(unit: Unit) -> Iterator[TrialDone | Outcome]:
+def shrunk_unit(unit: Job) -> Iterator[TrialDone | StudyResult]:
     """What a process runs that knows nothing of this one's patches."""
     with shrunk():
-        yield from run_unit(unit)
+        yield from run_job(unit)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -111,7 +111,7 @@ def test_every_control_is_made_on_frames(
     monkeypatch.setattr(economy, "SHARES", (1.0,))
     out = shutil.copytree(whole, tmp_path / "run")
     plan = plan_of(corpus[0], corpus[1], CONFIG)
-    put_beside(out, plan, corpus[0], TrustConfig(audit=False, controls="full"))
+    evaluate_run(out, plan, corpus[0], EvaluationConfig(audit=False, controls="full"))
     controls = read_json(out / SUMMARY)["controls"]
     assert controls["shuffled"]["selectivity"]["value"] > 0.1
     assert controls["probes"]["statistic"] == "mean"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from layerprobe.classify.data.dataset import join
+from layerprobe.classify.data.dataset import join_labels
 from layerprobe.classify.features.frames import Scaled, read_frames
 from layerprobe.classify.heads import bilstm_torch as recurrent
 from layerprobe.classify.heads.bilstm_torch import BiLstm, best_device, predict, train
@@ -19,7 +19,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Scaled, np.ndarray]:
     folder = tmp_path_factory.mktemp("recurrent")
     clips = made_clips(folder / "corpus", speakers=8, each=8, classes=2)
     store = made_frames(folder / "cache", clips)
-    data = join(clips, store, target="emotion")
+    data = join_labels(clips, store, target="emotion")
     frames = read_frames(store, "0", data.keys, budget=1 << 30)
     return Scaled(frames, train=np.arange(48), scaling="standard", speakers=None), data.y
 

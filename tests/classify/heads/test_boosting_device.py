@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from layerprobe.classify.features.shared import Prep
+from layerprobe.classify.features.shared import Preprocessing
 from layerprobe.classify.heads import boosting as module
 from layerprobe.classify.heads.boosting import CPU, CUDA, settings, tree_device, visible_gpus
 from layerprobe.classify.heads.registry import HEADS
@@ -60,7 +60,10 @@ def test_a_gpu_that_xgboost_cannot_use_is_left_alone(monkeypatch: pytest.MonkeyP
 @pytest.mark.skipif(tree_device() == CPU, reason="no GPU that XGBoost can use")
 def test_trees_of_a_gpu_score_as_those_of_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     shared, _, y = made_shared(rows=900)
-    fit, given = HEADS["xgboost"].fit, (Prep("mean+std", "standard"), dict(HEADS["xgboost"].start), [50.0], 0)
+    fit, given = (
+        HEADS["xgboost"].fit,
+        (Preprocessing("mean+std", "standard"), dict(HEADS["xgboost"].start), [50.0], 0),
+    )
     (there,) = fit(shared, *given)
     monkeypatch.setattr("layerprobe.classify.heads.boosting.tree_device", lambda: CPU)
     (here,) = fit(shared, *given)

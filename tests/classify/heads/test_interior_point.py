@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.svm import SVC
 
-from layerprobe.classify.features.shared import Prep
+from layerprobe.classify.features.shared import Preprocessing
 from layerprobe.classify.heads import interior_point as hinge
 from layerprobe.classify.heads.interior_point import NotSolvedError, separate
 from layerprobe.classify.heads.registry import HEADS
@@ -74,7 +74,7 @@ def test_where_all_intercepts_of_an_interval_are_best_the_middle_is_taken_as_lib
 def test_a_few_clips_of_seven_classes_are_told_apart_as_by_libsvm(C: float, weighting: str) -> None:
     shared, _, _ = made_shared(rows=147, width=6, classes=7)
     shared = shared.relabelled(np.arange(147) % 7)  # as many training clips of each
-    prep = Prep("mean", "standard")
+    prep = Preprocessing("mean", "standard")
     train, test = (part.astype(np.float64) for part in shared.arrays(prep))
     params = {"kernel": "linear", "C": C, "class_weight": weighting}
     (scores,) = HEADS["svm"].fit(shared, prep, params, [1.0], 0)
@@ -100,9 +100,9 @@ def test_numbers_beyond_double_precision_are_told() -> None:
 @pytest.mark.parametrize("classes", [2, 3, 6])
 def test_the_head_gives_scikit_learns_scores(classes: int) -> None:
     shared, _, _ = made_shared(rows=600, width=6, classes=classes)
-    train, test = (part.astype(np.float64) for part in shared.arrays(Prep("mean+std", "standard")))
+    train, test = (part.astype(np.float64) for part in shared.arrays(Preprocessing("mean+std", "standard")))
     params = {"kernel": "linear", "C": 3.0, "class_weight": "balanced"}
-    (scores,) = HEADS["svm"].fit(shared, Prep("mean+std", "standard"), params, [1.0], 0)
+    (scores,) = HEADS["svm"].fit(shared, Preprocessing("mean+std", "standard"), params, [1.0], 0)
     power = np.square(train).sum() / len(train)
     svc = SVC(kernel="linear", C=3.0 / power, class_weight="balanced", tol=1e-6).fit(train, shared.y)
     expected = svc.decision_function(test)
@@ -113,8 +113,8 @@ def test_the_head_gives_scikit_learns_scores(classes: int) -> None:
 def test_without_an_optimum_libsvm_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     shared, _, _ = made_shared(rows=600, width=6)
     params = {"kernel": "linear", "C": 3.0, "class_weight": "none"}
-    (direct,) = HEADS["svm"].fit(shared, Prep("mean+std", "standard"), params, [1.0], 0)
+    (direct,) = HEADS["svm"].fit(shared, Preprocessing("mean+std", "standard"), params, [1.0], 0)
     monkeypatch.setattr(hinge, "STEPS", 0)
-    (asked,) = HEADS["svm"].fit(shared, Prep("mean+std", "standard"), params, [1.0], 0)
+    (asked,) = HEADS["svm"].fit(shared, Preprocessing("mean+std", "standard"), params, [1.0], 0)
     assert np.abs(direct - asked).max() > 0  # two ways,
     np.testing.assert_array_equal(direct.argmax(1), asked.argmax(1))  # one answer

@@ -8,8 +8,8 @@ import pytest
 from sklearn.svm import SVC
 
 from benchmarks.plain import EXACT, Plain, power, preparation
-from layerprobe.classify.features.lru_cache import Kept
-from layerprobe.classify.features.shared import Prep, Shared
+from layerprobe.classify.features.lru_cache import LruCache
+from layerprobe.classify.features.shared import FoldFeatures, Preprocessing
 from layerprobe.classify.heads.registry import HEADS
 from layerprobe.classify.heads.svm import decision, kernel
 from tests.studies import made_shared
@@ -29,11 +29,11 @@ XGBOOST: list[dict[str, Any]] = [
 ]
 CASES = {"logreg": LOGREG, "svm": SVM, "xgboost": XGBOOST}
 PREPS = [
-    Prep("mean+std", "standard"),
-    Prep("std", "l2"),
-    Prep("mean", "none"),
-    Prep("mean+std", "standard", 5),
-    Prep("mean", "l2", 4),
+    Preprocessing("mean+std", "standard"),
+    Preprocessing("std", "l2"),
+    Preprocessing("mean", "none"),
+    Preprocessing("mean+std", "standard", 5),
+    Preprocessing("mean", "l2", 4),
 ]
 SHAPES = [
     (900, 12, 3),
@@ -65,7 +65,7 @@ def test_shared_work_predicts_what_a_plain_pipeline_predicts(head: str) -> None:
 @pytest.mark.parametrize("head", ["logreg", "xgboost"])
 def test_a_path_gives_what_single_fits_give(head: str) -> None:
     shared, _, _ = made_shared(rows=300)
-    (name, values), prep = HEADS[head].path, Prep("mean+std", "standard")
+    (name, values), prep = HEADS[head].path, Preprocessing("mean+std", "standard")
     params = dict(HEADS[head].start)
     together = HEADS[head].fit(shared, prep, params, values, 0)
     for value, scores in zip(values, together, strict=True):
@@ -75,7 +75,7 @@ def test_a_path_gives_what_single_fits_give(head: str) -> None:
 
 def test_a_path_may_be_given_in_any_order() -> None:
     shared, _, _ = made_shared()
-    prep, fit = Prep("mean", "standard"), HEADS["logreg"].fit
+    prep, fit = Preprocessing("mean", "standard"), HEADS["logreg"].fit
     rising = fit(shared, prep, {"class_weight": "none"}, [0.1, 10.0], 0)
     falling = fit(shared, prep, {"class_weight": "none"}, [10.0, 0.1], 0)
     np.testing.assert_array_equal(rising[0], falling[1])
@@ -84,7 +84,7 @@ def test_a_path_may_be_given_in_any_order() -> None:
 @pytest.mark.parametrize("classes", [2, 3, 6])
 def test_scores_of_an_svm_are_scikit_learns(classes: int) -> None:
     shared, _, _ = made_shared(rows=300, classes=classes)
-    own, other = kernel(shared, Prep("mean", "standard"), {"kernel": "rbf", "gamma": 0.7})
+    own, other = kernel(shared, Preprocessing("mean", "standard"), {"kernel": "rbf", "gamma": 0.7})
     svc = SVC(kernel="precomputed", C=2.0).fit(own, shared.y)
     expected = svc.decision_function(other)
     for rows, close in ((other, 1e-4), (other.astype(np.float64), 1e-9)):
@@ -96,17 +96,17 @@ def test_scores_of_an_svm_are_scikit_learns(classes: int) -> None:
 @pytest.mark.parametrize("name", ["rbf", "linear"])
 def test_nystroem_comes_close_to_the_whole_kernel(name: str) -> None:
     exact, _, y = made_shared(rows=900, signal=1.5)
-    near = Shared(
+    near = FoldFeatures(
         exact.layers,
         y,
         train=exact.train,
         test=exact.test,
         classes=3,
-        kept=Kept(1 << 30),
-        anchors=np.arange(0, len(exact.train), 2),
+        kept=LruCache(1 << 30),
+        landmarks=np.arange(0, len(exact.train), 2),
     )
     params = {"kernel": name, "C": 3.0, "gamma": 0.5, "class_weight": "balanced"}
-    prep = Prep("mean+std", "standard")
+    prep = Preprocessing("mean+std", "standard")
     truth = y[exact.test]
     whole, approximate = (
         (HEADS["svm"].fit(shared, prep, params, [1.0], 0)[0].argmax(1) == truth).mean()
@@ -119,7 +119,7 @@ def test_nystroem_comes_close_to_the_whole_kernel(name: str) -> None:
 def test_majority_scores_by_frequency() -> None:
     shared, _, _ = made_shared(rows=100, classes=2)
     shared.y = np.array([0] * 50 + [1] * 16)
-    (scores,) = HEADS["majority"].fit(shared, Prep("mean", "none"), {}, [1.0], 0)
+    (scores,) = HEADS["majority"].fit(shared, Preprocessing("mean", "none"), {}, [1.0], 0)
     assert scores.shape == (len(shared.test), 2)
     np.testing.assert_allclose(np.exp(scores[0]), [50 / 66, 16 / 66])
 

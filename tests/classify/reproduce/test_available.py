@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from layerprobe.cache.common.errors import InputError, ModelError
-from layerprobe.classify.reproduce.available import present_corpus, present_weights
+from layerprobe.classify.reproduce.available import find_corpus, find_weights
 from layerprobe.classify.reproduce.stand_ins import make_corpora, make_weights
 from tests.trees import eyase_names, touch
 
@@ -19,41 +19,41 @@ def no_hub(monkeypatch, tmp_path):
 
 def test_a_corpus_lies_in_a_folder_of_its_name_in_any_case(tmp_path):
     touch(tmp_path / "EYASE", *eyase_names())
-    assert len(present_corpus("eyase", tmp_path).clips) == len(eyase_names())
+    assert len(find_corpus("eyase", tmp_path).clips) == len(eyase_names())
 
 
 def test_what_was_looked_for_and_what_was_found(tmp_path):
     with pytest.raises(InputError, match=r"no folder with corpora was given; give --corpora.*FOLDER/eyase"):
-        present_corpus("eyase", None)
+        find_corpus("eyase", None)
     with pytest.raises(InputError, match="no such folder"):
-        present_corpus("eyase", tmp_path / "nowhere")
+        find_corpus("eyase", tmp_path / "nowhere")
     with pytest.raises(InputError, match="looked for a folder 'eyase' and found none"):
-        present_corpus("eyase", tmp_path)
+        find_corpus("eyase", tmp_path)
     touch(tmp_path / "eyase", "1.wav")
     with pytest.raises(InputError, match=r"fm01_hap \(3\)\.wav.*1\.wav"):
-        present_corpus("eyase", tmp_path)
+        find_corpus("eyase", tmp_path)
 
 
 def test_weights_in_a_folder_come_before_the_hub_s(tmp_path):
     make_weights(tmp_path, [HUB_ID])
-    assert present_weights(HUB_ID, tmp_path, any_size=True) == str(tmp_path / HUB_ID)
+    assert find_weights(HUB_ID, tmp_path, any_size=True) == str(tmp_path / HUB_ID)
     with pytest.raises(ModelError, match=f"has 2 layers of 16, and {HUB_ID} has 12 layers of 768"):
-        present_weights(HUB_ID, tmp_path)
+        find_weights(HUB_ID, tmp_path)
     (tmp_path / HUB_ID / "model.safetensors").unlink()
     with pytest.raises(ModelError, match="no weights in"):
-        present_weights(HUB_ID, tmp_path)
+        find_weights(HUB_ID, tmp_path)
 
 
 def test_weights_that_are_nowhere(tmp_path):
     with pytest.raises(ModelError, match="none in the hub's cache"):
-        present_weights(HUB_ID, None)
+        find_weights(HUB_ID, None)
     with pytest.raises(ModelError, match=rf"no {tmp_path}/w/{HUB_ID}, and none in the hub's cache"):
-        present_weights(HUB_ID, tmp_path / "w")
+        find_weights(HUB_ID, tmp_path / "w")
 
 
 def test_stand_ins_are_read_as_what_they_stand_for(tmp_path):
     folder = make_corpora(tmp_path)
-    of = {name: present_corpus(name, folder).clips for name in ("baved", "eyase")}
+    of = {name: find_corpus(name, folder).clips for name in ("baved", "eyase")}
     assert {clip.labels["emotion"] for clip in of["baved"]} == {"0", "1", "2"}
     assert {clip.labels["emotion"] for clip in of["eyase"]} == {"ang", "hap", "neu", "sad"}
     assert len({clip.speaker for clip in of["eyase"]}) == 3

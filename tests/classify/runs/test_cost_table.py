@@ -10,8 +10,8 @@ import pytest
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.runs.compare import compare
-from layerprobe.classify.runs.cost_figure import draw_bill
-from layerprobe.classify.runs.cost_table import Prices, bill_of, break_even
+from layerprobe.classify.runs.cost_figure import draw_cost
+from layerprobe.classify.runs.cost_table import Prices, break_even, run_cost
 from layerprobe.classify.runs.folder import write_csv
 from tests.classify.runs.test_compare import guesses, write_run
 from tests.run import cli, refused
@@ -66,7 +66,7 @@ def runs(tmp_path) -> list[Path]:
 
 
 def test_a_run_of_heads_pays_for_its_search_and_its_extraction():
-    bill = bill_of(HEADS, Prices(gpu_hour=3.6, cpu_hour=0.36))
+    bill = run_cost(HEADS, Prices(gpu_hour=3.6, cpu_hour=0.36))
     assert (bill.own_s, bill.extraction_s, bill.wall_s) == (600, 200, 800)
     assert (bill.device, bill.device_s) == ("H200 + cpu", 100)
     assert (bill.peak_memory_bytes, bill.peak_device_bytes) == (2 * GB, 5 * GB)
@@ -75,27 +75,27 @@ def test_a_run_of_heads_pays_for_its_search_and_its_extraction():
 
 
 def test_a_fine_tuning_needs_no_extraction():
-    bill = bill_of(TUNED, Prices(gpu_hour=3.6))
+    bill = run_cost(TUNED, Prices(gpu_hour=3.6))
     assert (bill.own_s, bill.extraction_s, bill.wall_s, bill.device_s) == (7200, 0, 7200, 7200)
     assert (bill.energy_j, bill.euros) == (3_600_000, pytest.approx(7.2))
 
 
 def test_what_is_not_known_is_none_and_never_nothing():
     cost = {**HEADS["cost"], "extraction": None}
-    bill = bill_of({**HEADS, "cost": cost}, Prices(gpu_hour=1.0, cpu_hour=1.0))
+    bill = run_cost({**HEADS, "cost": cost}, Prices(gpu_hour=1.0, cpu_hour=1.0))
     assert (bill.own_s, bill.extraction_s, bill.wall_s, bill.euros) == (600, None, None, None)
-    silent = bill_of({**TUNED, "cost": {**TUNED["cost"], "energy_j": None}}, Prices())
+    silent = run_cost({**TUNED, "cost": {**TUNED["cost"], "energy_j": None}}, Prices())
     assert (silent.energy_j, silent.euros) == (None, None)
-    early = bill_of(
+    early = run_cost(
         {"kind": "classify", "seconds": {"search": 9.0}, "peak_memory": {"main": 5, "worker": 7}}, Prices()
     )
     assert (early.own_s, early.extraction_s, early.peak_memory_bytes, early.device) == (9, None, 7, None)
-    nothing = bill_of({"kind": "classify"}, Prices())
+    nothing = run_cost({"kind": "classify"}, Prices())
     assert (nothing.own_s, nothing.wall_s, nothing.euros) == (None, None, None)
 
 
 def test_how_many_trials_a_fine_tuning_pays_for(runs):
-    bills = [(run, bill_of(json.loads((run / "run.json").read_text()), Prices())) for run in runs]
+    bills = [(run, run_cost(json.loads((run / "run.json").read_text()), Prices())) for run in runs]
     (even,) = break_even(bills)
     assert (even.made, even.seconds_per_trial) == (300, 2.0)
     assert even.trials == (7200 - 200) / 2
@@ -110,7 +110,7 @@ def test_runs_of_before_there_were_bills_still_compare(tmp_path):
     assert [bill.wall_s for bill in found.bills] == [None, None]
     assert (found.break_even, found.notes) == ((), ())
     with pytest.raises(InputError, match="fewer than two of the runs tell what they took"):
-        draw_bill(found, tmp_path / "bill.svg")
+        draw_cost(found, tmp_path / "bill.svg")
 
 
 def test_what_to_keep_in_mind(runs):
@@ -125,11 +125,11 @@ def test_what_to_keep_in_mind(runs):
 
 @pytest.mark.parametrize("prices", [Prices(), Prices(gpu_hour=3.0, cpu_hour=0.3)])
 def test_the_figure_names_runs_and_its_axis(runs, tmp_path, prices):
-    text = draw_bill(compare(runs, prices=prices), tmp_path / "bill.svg").read_text()
+    text = draw_cost(compare(runs, prices=prices), tmp_path / "bill.svg").read_text()
     assert text.lstrip().startswith("<?xml")
-    assert draw_bill(compare(runs, prices=prices), tmp_path / "again.svg").read_text() == text
+    assert draw_cost(compare(runs, prices=prices), tmp_path / "again.svg").read_text() == text
     with pytest.raises(InputError, match=r"--figure .*bill\.txt; end the name in \.svg"):
-        draw_bill(compare(runs), tmp_path / "bill.txt")
+        draw_cost(compare(runs), tmp_path / "bill.txt")
 
 
 def test_the_command_prints_the_bill(runs, tmp_path):

@@ -10,21 +10,21 @@ import pytest
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.data.splits import outer_folds
 from layerprobe.classify.runs.folder import (
-    load_outcome,
+    load_result,
     read_json,
-    save_outcome,
+    save_result,
     write_json,
     write_predictions,
     write_results,
     write_splits,
 )
-from layerprobe.classify.scores.results import Outcome, Row, StudyId
+from layerprobe.classify.scores.results import ResultRow, StudyId, StudyResult
 from tests.studies import made_data
 
 
-def outcome(id: StudyId, rows: int) -> Outcome:
+def outcome(id: StudyId, rows: int) -> StudyResult:
     p = np.random.default_rng(id.fold).dirichlet([1, 1, 1], rows)
-    return Outcome(
+    return StudyResult(
         id=id,
         params={"C": 0.1 + 0.2, "kernel": "rbf"},
         inner_score=1 / 3,
@@ -52,13 +52,13 @@ def test_a_missing_or_damaged_file_is_told_by_name(content: str | None, tmp_path
 def test_an_outcome_comes_back_bit_for_bit(tmp_path: Path) -> None:
     id = StudyId(3, "mfcc", "svm")
     kept = outcome(id, 9)
-    assert load_outcome(tmp_path, id) is None
-    save_outcome(tmp_path, kept)
-    held = load_outcome(tmp_path, id)
+    assert load_result(tmp_path, id) is None
+    save_result(tmp_path, kept)
+    held = load_result(tmp_path, id)
     assert held is not None
     assert (held.id, held.params, held.inner_score) == (id, kept.params, kept.inner_score)
     np.testing.assert_array_equal(held.probability, kept.probability)
-    assert load_outcome(tmp_path, StudyId(2, "mfcc", "svm")) is None
+    assert load_result(tmp_path, StudyId(2, "mfcc", "svm")) is None
 
 
 def test_splits_by_clip_id(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_predictions_name_clip_fold_speaker_system_and_probabilities(tmp_path: P
 
 def test_results_keep_commas_and_quotes_of_parameters(tmp_path: Path) -> None:
     params = json.dumps({"kernel": 'a "b", c', "C": 1.0})
-    row = Row(
+    row = ResultRow(
         fold=0, layer="mix", head="svm", inner_score=0.5, uar=1 / 3, accuracy=0.25, macro_f1=float("nan"),
         trials=3, pruned=1, params=params,
     )  # fmt: skip
@@ -103,4 +103,4 @@ def test_results_keep_commas_and_quotes_of_parameters(tmp_path: Path) -> None:
         (held,) = csv.DictReader(file)
     assert held["params"] == params
     assert held["uar"] == "0.333333"
-    assert list(held) == list(Row.__dataclass_fields__)
+    assert list(held) == list(ResultRow.__dataclass_fields__)

@@ -8,7 +8,7 @@ from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from layerprobe.classify.data.dataset import Dataset
 from layerprobe.classify.data.splits import OuterFold, outer_folds
-from layerprobe.classify.scores.results import Outcome, StudyId
+from layerprobe.classify.scores.results import StudyId, StudyResult
 from layerprobe.classify.scores.scoring import Scorer
 from tests.studies import made_data
 
@@ -19,7 +19,7 @@ def folds_of(data: Dataset) -> list[OuterFold]:
     return outer_folds(data, split="speaker", folds=3, inner_folds=2, seed=0)
 
 
-def system(data: Dataset, *, right: float, seed: int = 0) -> list[Outcome]:
+def system(data: Dataset, *, right: float, seed: int = 0) -> list[StudyResult]:
     """Predictions that are right for about that share of the clips."""
     rng = np.random.default_rng(seed)
     outcomes = []
@@ -27,7 +27,7 @@ def system(data: Dataset, *, right: float, seed: int = 0) -> list[Outcome]:
         y = data.y[fold.outer.test]
         predicted = np.where(rng.random(len(y)) < right, y, (y + 1) % 3)
         outcomes.append(
-            Outcome(
+            StudyResult(
                 id=StudyId(number, "1", "svm"),
                 params={},
                 inner_score=0.5,

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from layerprobe.classify.scores.results import Outcome, StudyId
+from layerprobe.classify.scores.results import StudyId, StudyResult
 from layerprobe.classify.scores.selection import select, systems_of
 
 
-def outcomes(*scores: tuple[int, str, str, float]) -> dict[StudyId, Outcome]:
+def outcomes(*scores: tuple[int, str, str, float]) -> dict[StudyId, StudyResult]:
     return {
-        (id := StudyId(fold, layer, head)): Outcome(
+        (id := StudyId(fold, layer, head)): StudyResult(
             id=id,
             params={},
             inner_score=score,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from layerprobe.classify.controls.console import tell_summary
+from layerprobe.classify.controls.console import print_summary
 from layerprobe.classify.search.console import remarks, short
 
 
@@ -51,7 +51,7 @@ def made(*, layers: int = 2, metric: str = "uar") -> dict[str, Any]:
 
 
 def told(summary: dict[str, Any], capsys: pytest.CaptureFixture[str], out: Path = Path("run")) -> list[str]:
-    tell_summary(out, summary, as_json=False)
+    print_summary(out, summary, as_json=False)
     return capsys.readouterr().out.splitlines()
 
 

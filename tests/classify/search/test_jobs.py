@@ -9,12 +9,12 @@ import pytest
 
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import StudyConfig
-from layerprobe.classify.data.dataset import join
+from layerprobe.classify.data.dataset import join_labels
 from layerprobe.classify.data.splits import outer_folds
 from layerprobe.classify.features import shared as sharing
 from layerprobe.classify.features.kernels import kernel_bytes
-from layerprobe.classify.scores.results import Outcome, StudyId
-from layerprobe.classify.search.jobs import Unit, run_unit, units_of
+from layerprobe.classify.scores.results import StudyId, StudyResult
+from layerprobe.classify.search.jobs import Job, jobs_of, run_job
 from layerprobe.classify.search.nested import TrialDone
 from layerprobe.classify.search.plan import Plan
 from tests.studies import made_clips, made_store
@@ -25,7 +25,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     folder = tmp_path_factory.mktemp("units")
     clips = made_clips(folder / "corpus")
     store = made_store(folder / "cache", clips, layers=("0", "1", "2"))
-    data = join(clips, store, target="emotion")
+    data = join_labels(clips, store, target="emotion")
     folds = outer_folds(data, split="speaker", folds=3, inner_folds=2, seed=0)
     return Plan(store=store, data=data, folds=tuple(folds), config=StudyConfig(trials=2, jobs=2))
 
@@ -53,7 +53,7 @@ def test_a_mix_is_of_the_layers_asked_for(plan: Plan) -> None:
 @pytest.mark.parametrize(("jobs", "together"), [(1, True), (3, True), (4, False)])
 def test_heads_share_a_unit_unless_processes_would_idle(plan: Plan, jobs: int, together: bool) -> None:
     studies = plan.studies()
-    units = units_of(plan, studies, {id: [] for id in studies}, jobs=jobs)
+    units = jobs_of(plan, studies, {id: [] for id in studies}, jobs=jobs)
     assert sorted(id for unit in units for id in unit.studies) == sorted(studies)
     assert len(units) == (12 if together else 30)
     for unit in units:
@@ -64,7 +64,7 @@ def test_heads_share_a_unit_unless_processes_would_idle(plan: Plan, jobs: int, t
 def test_the_time_is_shared_between_studies(plan: Plan) -> None:
     studies = plan.studies()
     limited = changed(plan, timeout=60.0)
-    units = units_of(limited, studies, {id: [] for id in studies}, jobs=2)
+    units = jobs_of(limited, studies, {id: [] for id in studies}, jobs=2)
     assert {unit.seconds for unit in units} == {60.0 * 2 / 30}
 
 
@@ -78,7 +78,7 @@ def test_kernels_limit_the_processes_before_they_fill_the_memory(
     small = changed(plan, jobs=8, memory=size - 1)
     assert small.exact  # so few clips that there is nothing to save
     assert small.jobs == 1
-    monkeypatch.setattr(sharing, "ANCHORS", 47)
+    monkeypatch.setattr(sharing, "LANDMARKS", 47)
     assert not small.exact
     monkeypatch.setattr(sharing, "EXACT_CLIPS", 47)
     assert not plan.exact
@@ -87,14 +87,14 @@ def test_kernels_limit_the_processes_before_they_fill_the_memory(
 
 def test_a_unit_travels_to_another_process_and_tells_its_trials(plan: Plan) -> None:
     studies = (StudyId(1, "2", "logreg"), StudyId(1, "2", "majority"))
-    unit = Unit(plan=plan, studies=studies, done={id: [] for id in studies}, seconds=None, memory=1 << 28)
-    messages = list(run_unit(pickle.loads(pickle.dumps(unit))))
-    assert [type(message) for message in messages] == [TrialDone, TrialDone, Outcome] * 2
+    unit = Job(plan=plan, studies=studies, done={id: [] for id in studies}, seconds=None, memory=1 << 28)
+    messages = list(run_job(pickle.loads(pickle.dumps(unit))))
+    assert [type(message) for message in messages] == [TrialDone, TrialDone, StudyResult] * 2
     assert [message.id for message in messages] == [studies[0]] * 3 + [studies[1]] * 3
     trial = messages[0]
     assert isinstance(trial, TrialDone)
-    again = list(run_unit(replace(unit, studies=studies[:1], done={studies[0]: [trial.trial]})))
-    assert [type(message) for message in again] == [TrialDone, Outcome]
+    again = list(run_job(replace(unit, studies=studies[:1], done={studies[0]: [trial.trial]})))
+    assert [type(message) for message in again] == [TrialDone, StudyResult]
 
 
 def test_a_store_is_opened_by_its_folder_in_each_process(plan: Plan) -> None:

@@ -10,10 +10,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.config import StudyConfig
-from layerprobe.classify.features.lru_cache import Kept
-from layerprobe.classify.features.shared import Prep, Shared, States
+from layerprobe.classify.features.lru_cache import LruCache
+from layerprobe.classify.features.shared import FoldFeatures, LayerStates, Preprocessing
 from layerprobe.classify.heads.registry import HEADS
-from layerprobe.classify.scores.results import Outcome, StudyId
+from layerprobe.classify.scores.results import StudyId, StudyResult
 from layerprobe.classify.search.nested import TrialDone, mix_weights, search, split_params
 from tests.studies import made_shared
 
@@ -22,15 +22,15 @@ CONFIG = StudyConfig(trials=8, jobs=1)
 
 def folds(
     *, X: np.ndarray | None = None, layers: int = 1, width: int = 6, signal: float = 0.8
-) -> tuple[list[Shared], Shared, np.ndarray]:
+) -> tuple[list[FoldFeatures], FoldFeatures, np.ndarray]:
     """Two inner folds of the training part, the outer fold, and all classes."""
     whole, made, y = made_shared(rows=150, width=width, signal=signal)
     held = made if X is None else X
-    states = States(lambda: held, ("mean", "std"), width, np.arange(150) % 8)
+    states = LayerStates(lambda: held, ("mean", "std"), width, np.arange(150) % 8)
     halves = np.array_split(whole.train, 2)
 
-    def share(train: np.ndarray, test: np.ndarray) -> Shared:
-        return Shared((states,) * layers, y, train=train, test=test, classes=3, kept=Kept(1 << 28))
+    def share(train: np.ndarray, test: np.ndarray) -> FoldFeatures:
+        return FoldFeatures((states,) * layers, y, train=train, test=test, classes=3, kept=LruCache(1 << 28))
 
     inner = [share(halves[0], halves[1]), share(halves[1], halves[0])]
     return inner, share(whole.train, whole.test), y
@@ -38,13 +38,13 @@ def folds(
 
 def run(
     head: str = "svm", config: StudyConfig = CONFIG, done: list[FrozenTrial] | None = None, **made: Any
-) -> tuple[list[FrozenTrial], Outcome]:
+) -> tuple[list[FrozenTrial], StudyResult]:
     *trials, outcome = search(StudyId(0, "1", head), *folds(**made), config, done=done or [])
-    assert isinstance(outcome, Outcome)
+    assert isinstance(outcome, StudyResult)
     return [trial.trial for trial in trials if isinstance(trial, TrialDone)], outcome
 
 
-def same(one: Outcome, two: Outcome) -> None:
+def same(one: StudyResult, two: StudyResult) -> None:
     assert (one.params, one.inner_score, one.trials, one.pruned) == (
         two.params,
         two.inner_score,
@@ -129,7 +129,7 @@ def test_time_that_is_up_still_leaves_one_trial() -> None:
         StudyId(0, "1", "svm"), *folds(), CONFIG, done=[], deadline=time.monotonic() - 1
     )
     assert len(trials) == 1
-    assert isinstance(outcome, Outcome)
+    assert isinstance(outcome, StudyResult)
     assert outcome.trials == 1
 
 
@@ -158,7 +158,7 @@ def test_mix_weights_reach_from_one_layer_to_all_alike() -> None:
 
 def test_split_params_parts_input_from_head() -> None:
     prep, params = split_params({"stats": "mean", "scaling": "l2", "pca": 64, "C": 1.0})
-    assert prep == Prep("mean", "l2", 64)
+    assert prep == Preprocessing("mean", "l2", 64)
     assert params == {"C": 1.0}
 
 

@@ -269,7 +269,7 @@ def test_large_training_parts_are_told_to_be_approximated(
     whole = json.loads((run_study(clips, store, tmp_path / "few", config) / "summary.json").read_text())
     assert whole["notes"] == []  # so few clips that there is nothing to save
     for module in (sharing, summary_of):
-        monkeypatch.setattr(module, "ANCHORS", 30)
+        monkeypatch.setattr(module, "LANDMARKS", 30)
     summary = json.loads((run_study(clips, store, tmp_path / "run", config) / "summary.json").read_text())
     assert "approximated with 30 training clips, not taken with all (Nyström)" in summary["notes"][0]
     assert "with 48 training clips they take 82.9 kB, and --memory is 70 kB" in summary["notes"][0]

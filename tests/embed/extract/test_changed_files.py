@@ -36,15 +36,15 @@ def once_hashed(monkeypatch):
     """Have something done to the files when they are hashed and none is decoded yet."""
 
     def at_once(act) -> None:
-        find = extract.find_missing
+        find = extract.find_pending
 
         def spy(*arguments):
             todo = find(*arguments)
             act()
-            monkeypatch.setattr(extract, "find_missing", find)
+            monkeypatch.setattr(extract, "find_pending", find)
             return todo
 
-        monkeypatch.setattr(extract, "find_missing", spy)
+        monkeypatch.setattr(extract, "find_pending", spy)
 
     return at_once
 

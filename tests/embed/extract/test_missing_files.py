@@ -16,7 +16,7 @@ from layerprobe.cache.common.errors import StoreError
 from layerprobe.cache.identity.digests import NAME as MEMORY
 from layerprobe.cache.maintenance import prune
 from layerprobe.cache.maintenance.catalog import describe, open_stores
-from layerprobe.classify.data.dataset import join
+from layerprobe.classify.data.dataset import join_labels
 from layerprobe.embed.manifest.clips import read_manifest
 from tests.run import cli, refused, write_corpus
 
@@ -61,9 +61,9 @@ def test_tables_are_joined_without_the_sound(place):
 def test_states_of_a_lost_file_are_still_probed(place):
     clips = read_manifest(place / "clips.csv", must_exist=False)
     (store,), _ = open_stores(place / "features")
-    before = join(clips, store, target="emotion")
+    before = join_labels(clips, store, target="emotion")
     (place / "clip001.wav").unlink()
-    after = join(clips, store, target="emotion")
+    after = join_labels(clips, store, target="emotion")
     assert after.keys == before.keys
     assert after.excluded == before.excluded
 
@@ -101,11 +101,11 @@ def test_segments_of_a_lost_file_stay(place):
     assert cli("embed", table, "--model", "mfcc", "--cache", "parts", cwd=place).returncode == 0
     (place / "clip005.wav").unlink()
     (store,), _ = open_stores(place / "parts")
-    assert set(store.keys()) <= prune.kept(place / "parts", read_manifest(table, must_exist=False))
+    assert set(store.keys()) <= prune.keys_to_keep(place / "parts", read_manifest(table, must_exist=False))
     strange = table.with_name("strange.csv")
     strange.write_text("path\nelsewhere.wav\n")
     with pytest.raises(StoreError, match=r"elsewhere.wav: cannot be read, and what is cached"):
-        prune.kept(place / "parts", read_manifest(strange, must_exist=False))
+        prune.keys_to_keep(place / "parts", read_manifest(strange, must_exist=False))
 
 
 def test_failures_of_clips_that_no_table_names_are_forgotten(place):
@@ -128,6 +128,6 @@ def test_a_broken_clip_is_listed_by_its_tables_path_and_known_wherever_the_table
     moved = place.rename(place.with_name("moved"))  # the tree is moved as a whole
     (moved / "never.wav").write_bytes((moved / "clip003.wav").read_bytes())
     ((store,), _) = open_stores(moved / "other")
-    data = join(read_manifest(moved / "linked.csv"), store, target="emotion")
+    data = join_labels(read_manifest(moved / "linked.csv"), store, target="emotion")
     assert list(data.excluded) == ["link.wav"]
     assert "silent" in data.excluded["link.wav"]

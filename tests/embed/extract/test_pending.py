@@ -12,7 +12,7 @@ from layerprobe.cache.store import failures
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.embed.config import EmbedConfig
 from layerprobe.embed.extract import pending as missing
-from layerprobe.embed.extract.pending import find_missing
+from layerprobe.embed.extract.pending import find_pending
 from layerprobe.embed.extract.run import embed
 from layerprobe.embed.manifest.clips import Clip, read_manifest
 from tests.run import write_corpus
@@ -41,7 +41,7 @@ def test_what_is_to_be_computed_and_what_failed(
     ahead: int, clips: list[Clip], config: EmbedConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(missing, "AHEAD", ahead)
-    todo = find_missing(clips, None, config)
+    todo = find_pending(clips, None, config)
     assert [clip.id for clip in todo.clips] == [clips[i].id for i in (0, 2, 3)]
     assert [len(part) for part in (todo.keys, todo.sounds, todo.stamps)] == [3, 3, 3]
     assert [[clip.id for clip in todo.named(i)] for i in range(3)] == [
@@ -64,7 +64,7 @@ def test_what_is_to_be_computed_and_what_failed(
 
 def test_what_is_held_is_told_with_its_copies(clips: list[Clip], config: EmbedConfig) -> None:
     store = FeatureStore(embed(clips[2:3] + clips[:1], config).store)
-    todo = find_missing(clips, store, config)
+    todo = find_pending(clips, store, config)
     assert [clip.id for clip in todo.clips] == [clips[3].id]
     assert {clip.id for clip in todo.held} == {clips[0].id, "copy0", clips[2].id}
     assert (todo.cached, todo.copies, len(todo.failures)) == (2, 1, 3)
@@ -72,13 +72,13 @@ def test_what_is_held_is_told_with_its_copies(clips: list[Clip], config: EmbedCo
 
 def test_the_first_clip_that_cannot_be_used_may_stop_all(clips: list[Clip], config: EmbedConfig) -> None:
     with pytest.raises(ClipError, match="cannot be read"):
-        find_missing(clips, None, replace(config, on_error="stop"))
+        find_pending(clips, None, replace(config, on_error="stop"))
     with pytest.raises(ClipError, match="not a sound file"):
-        find_missing(clips[:6], None, replace(config, on_error="stop"))
+        find_pending(clips[:6], None, replace(config, on_error="stop"))
 
 
 def test_a_file_that_changes_is_seen(clips: list[Clip], config: EmbedConfig) -> None:
-    todo = find_missing(clips, None, config)
+    todo = find_pending(clips, None, config)
     clips[3].path.write_bytes(clips[2].path.read_bytes())
     assert [todo.unchanged(i) for i in range(3)] == [True, True, False]
 
@@ -91,6 +91,6 @@ def test_zeros_at_the_end_of_a_key_or_a_stamp_are_part_of_it(
     stamps = {used[0].path: b"s" + bytes(23), used[1].path: None, used[2].path: b"s" * 24}
     monkeypatch.setattr(missing, "each_key", lambda clips, cache: enumerate(keys))
     monkeypatch.setattr(missing, "stamp", stamps.get)
-    todo = find_missing(used, None, config)
+    todo = find_pending(used, None, config)
     assert list(todo.keys) == keys
     assert list(todo.stamps) == list(stamps.values())
