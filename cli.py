@@ -19,7 +19,7 @@ from typer.main import get_command
 from layerprobe.cache.commands import cache as cache_commands
 from layerprobe.cache.common.console import print_json, say
 from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.common.interrupts import leave, listen
+from layerprobe.cache.common.interrupts import STATUS, Interrupted, leave, listen
 from layerprobe.classify.commands import audit as audit_commands
 from layerprobe.classify.commands import classify as classify_commands
 from layerprobe.classify.commands import compare as compare_commands
@@ -90,7 +90,7 @@ def demo(
     for model in DEMO_MODELS:
         done = run_embed(clips, EmbedConfig(model=model, cache=cache))
         if done.stopped:
-            raise typer.Exit(130)
+            raise Interrupted(f"finished clips are in {cache}; the same command resumes")
         store = find_store(cache, model=model, match=wanted_fields(model, revision=None, cache=cache))
         run = out / "runs" / model.replace(":", "-")
         results.append(
@@ -135,6 +135,9 @@ def main() -> None:
     except typer.TyperException as error:
         tell_usage(error)
         sys.exit(2)
+    except Interrupted as stop:
+        say(f"stopped: {stop}")
+        sys.exit(STATUS)
     except KeyboardInterrupt:
         leave()
     except BrokenPipeError:

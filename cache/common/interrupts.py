@@ -13,6 +13,13 @@ STATUS = 130
 _IMPORT = "<frozen importlib._bootstrap>"
 
 
+class Interrupted(KeyboardInterrupt):
+    """A run that the user stopped; the message says what is saved and how to resume.
+
+    `cli.py` prints `stopped: MESSAGE` and exits with status 130.
+    """
+
+
 def install() -> None:
     """From now on both signals end the process at once.
 

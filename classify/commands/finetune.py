@@ -9,6 +9,7 @@ from typing import Annotated, Any, cast, get_args
 import typer
 
 from layerprobe.cache.common.console import print_json, print_table, progress, say
+from layerprobe.cache.common.interrupts import Interrupted
 from layerprobe.cache.common.text import format_duration
 from layerprobe.classify.config import Metric
 from layerprobe.classify.finetune.config import (
@@ -171,8 +172,8 @@ def run(clips: Any, assignment: Any, out: Path, config: FinetuneConfig, **given:
                 **given,
             )
     except KeyboardInterrupt:
-        say(f"stopped: finished folds and the last checkpoint are kept in {out}; the same command goes on")
-        raise typer.Exit(130) from None
+        saved = f"finished folds and the last checkpoint are kept in {out}"
+        raise Interrupted(f"{saved}; the same command resumes") from None
 
 
 def tell_summary(out: Path, summary: Mapping[str, Any], *, as_json: bool) -> None:

@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
-from layerprobe.cache.common.console import say
 from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.common.interrupts import Interrupted
 from layerprobe.classify.config import EvaluationConfig, StudyConfig
 from layerprobe.classify.search.console import print_plan
 
@@ -52,6 +50,5 @@ def run(
                 run_baselines(out, plan, clips)
             evaluate_run(out, plan, clips, trust)
     except KeyboardInterrupt:
-        say(f"stopped: finished trials are kept in {out}; the same command goes on")
-        raise typer.Exit(130) from None
+        raise Interrupted(f"finished trials are kept in {out}; the same command resumes") from None
     return read_json(out / SUMMARY)

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from layerprobe.cache.common.console import progress, say
 from layerprobe.cache.common.disk import replace_text
 from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.common.interrupts import Interrupted
 from layerprobe.classify.config import StudyConfig
 from layerprobe.embed.config import EmbedConfig
 
@@ -120,8 +119,6 @@ def _reproduce(system: PublishedSystem, found: Available, manner: RunSettings) -
     for name, make in runs.items():
         try:
             make(folder / name)
-        except typer.Exit:
-            raise
         except Exception as error:  # one row must not take the others with it
             told = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
             failures.append(f"{name}: {told}")
@@ -154,7 +151,7 @@ def _heads(split: str, clips: Sequence[Clip], found: Available, manner: RunSetti
     model = str(found.model)
     done = run_embed(clips, EmbedConfig(model=model, cache=manner.cache, device=manner.device))
     if done.stopped:
-        raise typer.Exit(130)
+        raise Interrupted(f"finished clips are in {manner.cache}; the same command resumes")
     match = wanted_fields(model, revision=None, cache=manner.cache)
     store = find_store(manner.cache, model=model, match=match, fingerprint=done.fingerprint)
     run_classify(clips, store, run, replace(manner.heads, protocol=split))
@@ -186,8 +183,7 @@ def _tuned(
                 report=lambda now: line.update(now.share, now.told),
             )
     except KeyboardInterrupt:
-        say(f"stopped: what is finished is kept in {run}; the same command goes on")
-        raise typer.Exit(130) from None
+        raise Interrupted(f"finished folds are kept in {run}; the same command resumes") from None
 
 
 def _report(
