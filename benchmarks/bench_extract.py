@@ -97,7 +97,7 @@ def find_clips(where: Path, limit: int) -> list[Clip]:
     """At most `limit` clips, taken evenly, so that they are as mixed as the whole."""
     if where.is_dir():
         files = sorted(path for path in where.rglob("*") if path.suffix.lower() in SUFFIXES)
-        clips = [Clip(id=str(path), path=path) for path in files]
+        clips = [Clip(id=str(path), file=str(path)) for path in files]
     else:
         clips = read_manifest(where)
     step = max(1, len(clips) // limit)

@@ -78,7 +78,7 @@ def make_copies(clips: list[Clip], folder: Path, size: int) -> None:
 
 def measure(folder: Path, model: str) -> dict[str, float]:
     """One run over every file of the folder."""
-    clips = [Clip(id=str(path), path=path) for path in sorted(folder.glob("*/*.wav"))]
+    clips = [Clip(id=str(path), file=str(path)) for path in sorted(folder.glob("*/*.wav"))]
     with tempfile.TemporaryDirectory() as cache:
         started = time.perf_counter()
         summary = embed(clips, EmbedConfig(model=model, cache=Path(cache), device="cpu"))

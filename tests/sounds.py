@@ -53,7 +53,7 @@ def sound_file(
 
 
 def clip_of(path: Path, *, start: float | None = None, end: float | None = None) -> Clip:
-    return Clip(id=path.name, path=path, start=start, end=end)
+    return Clip(id=path.name, file=str(path), start=start, end=end)
 
 
 def cut_off(path: Path, *, keep: float) -> Path:

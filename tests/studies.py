@@ -26,7 +26,9 @@ def made_clips(folder: Path, *, speakers: int = 9, each: int = 8, classes: int =
             name = f"s{speaker}-{number}.wav"
             (folder / name).write_bytes(f"{folder} {name}".encode())
             label = "abcdefgh"[(number + speaker) % classes]
-            clips.append(Clip(id=name, path=folder / name, labels={"emotion": label}, speaker=f"s{speaker}"))
+            clips.append(
+                Clip(id=name, file=str(folder / name), labels={"emotion": label}, speaker=f"s{speaker}")
+            )
     return clips
 
 

@@ -158,7 +158,7 @@ CORPORA: dict[str, Callable[[Path], Corpus]] = {
 def _clip(sounds: AudioFiles, sound: PurePosixPath, told: Mapping[str, str]) -> Clip:
     """The clip of one file; what is told about it is its labels, the emotion first, and its speaker."""
     labels = {"emotion": told["emotion"]} | {name: text for name, text in told.items() if name != "speaker"}
-    return Clip(id=str(sound), path=sounds.folder / sound, labels=labels, speaker=told.get("speaker"))
+    return Clip(id=str(sound), file=str(sounds.folder / sound), labels=labels, speaker=told.get("speaker"))
 
 
 def _misplaced(expected: Mapping[PurePosixPath, str], *, folders: str) -> list[str]:

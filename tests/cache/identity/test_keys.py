@@ -18,7 +18,7 @@ def clips(tmp_path: Path) -> list[Clip]:
     for name in "ba":
         (tmp_path / name).write_text(name)
     parts = (("b", None), ("gone", None), ("a", 1.0), ("b", 2.0), ("a", None))
-    return [Clip(id=str(i), path=tmp_path / name, start=start) for i, (name, start) in enumerate(parts)]
+    return [Clip(id=str(i), file=str(tmp_path / name), start=start) for i, (name, start) in enumerate(parts)]
 
 
 @pytest.mark.parametrize("batch", [1, 2, 512])

@@ -25,7 +25,7 @@ FAILURES = st.builds(Failure, st.text(st.characters(codec="utf-8")), st.just("")
 
 
 def clip(path: str) -> Clip:
-    return Clip(id=path, path=Path(path))
+    return Clip(id=path, file=path)
 
 
 @settings(max_examples=40)
@@ -91,7 +91,7 @@ def test_a_table_from_before_keys_is_read(tmp_path):
 
 
 def test_a_clip_has_failed_as_it_is_now_or_by_its_name_if_it_is_gone(tmp_path):
-    a, b, c = (Clip(id=n, path=tmp_path / n) for n in "abc")
+    a, b, c = (Clip(id=n, file=str(tmp_path / n)) for n in "abc")
     failed = {failures.name(a): Failure("silent", "1" * 64), failures.name(b): Failure("gone")}
     failures.update(tmp_path, failed=failed, succeeded=[])
     lost = FileNotFoundError()
@@ -102,7 +102,7 @@ def test_a_clip_has_failed_as_it_is_now_or_by_its_name_if_it_is_gone(tmp_path):
 def test_a_link_is_listed_by_its_own_path(tmp_path):
     (tmp_path / "target.wav").touch()
     (tmp_path / "link.wav").symlink_to("target.wav")
-    assert failures.name(Clip(id="x", path=tmp_path / "link.wav"))[0] == str(tmp_path / "link.wav")
+    assert failures.name(Clip(id="x", file=str(tmp_path / "link.wav")))[0] == str(tmp_path / "link.wav")
 
 
 def test_a_folder_that_is_not_there_is_one_line(tmp_path):

@@ -73,7 +73,7 @@ def clips(sound) -> list[Clip]:
         speaker, emotion = path.stem.split("-")
         labels = {"emotion": emotion, "word": path.parent.name, "session": f"of {speaker}"}
         split = "test" if speaker in ("s6", "s7") else "train"
-        made.append(Clip(id=id, path=path, labels=labels, speaker=speaker, split=split))
+        made.append(Clip(id=id, file=str(path), labels=labels, speaker=speaker, split=split))
     return made
 
 
@@ -172,7 +172,7 @@ def test_segments_of_one_file_are_one_recording(clips, cache, tmp_path):
         change(clip, id=f"{path}#{i}", path=path, start=float(i), end=i + 1.0, labels={"session": "nan"})
         for i, clip in enumerate([clips[0], clips[1], clips[-1], clips[-2]])
     ]
-    bare = [Clip(id=c.id, path=c.path, start=c.start, end=c.end, labels={"emotion": c.labels["emotion"]},
+    bare = [Clip(id=c.id, file=c.file, start=c.start, end=c.end, labels={"emotion": c.labels["emotion"]},
                  speaker=c.speaker, split=c.split) for c in [*clips, *cut]]  # fmt: skip
     report = audit(bare, target="emotion", cache=cache)
     assert set(report.of("source recordings").evidence) == {cut[2].id, cut[3].id}
@@ -421,7 +421,7 @@ def test_without_parts_it_says_what_a_random_split_would_leak(clips, cache):
 
 
 def test_without_speakers_texts_and_sources(clips, cache):
-    bare = [Clip(id=c.id, path=c.path, labels={"emotion": c.labels["emotion"]}, split=c.split) for c in clips]
+    bare = [Clip(id=c.id, file=c.file, labels={"emotion": c.labels["emotion"]}, split=c.split) for c in clips]
     report = audit(bare, target="emotion", cache=cache)
     assert others(report) == {"test speakers in training", "speakers by class"}
     assert report.speakers is None

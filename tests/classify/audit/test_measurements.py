@@ -23,7 +23,7 @@ def measured(tmp_path: Path, *waves: np.ndarray, rate: int = RATE, subtype: str 
     for number, wave in enumerate(waves):
         path = tmp_path / f"{number}.wav"
         soundfile.write(path, wave, rate, subtype=subtype)
-        clips.append(Clip(id=path.name, path=path))
+        clips.append(Clip(id=path.name, file=str(path)))
     return measure(clips, [clip.id for clip in clips], cache=tmp_path / "cache")
 
 
@@ -69,7 +69,7 @@ def test_clipping_of_a_loud_block_does_not_hide_behind_a_quiet_one(tmp_path):
 
 def test_broken_clips_have_a_reason_and_no_values(tmp_path):
     (tmp_path / "bad.wav").write_text("nothing")
-    found = measure([Clip(id="bad", path=tmp_path / "bad.wav")], [""], cache=tmp_path / "cache")
+    found = measure([Clip(id="bad", file=str(tmp_path / "bad.wav"))], [""], cache=tmp_path / "cache")
     assert "not a sound file" in found.broken[0]
     assert np.isnan(found.seconds[0])
     assert found.copies.shape == (0, 2)

@@ -26,7 +26,7 @@ BURST = np.random.default_rng(0).standard_normal(RATE).astype(np.float32) * np.h
 
 
 def clips_of(paths: list[Path]) -> list[Clip]:
-    return [Clip(id=path.name, path=path) for path in paths]
+    return [Clip(id=path.name, file=str(path)) for path in paths]
 
 
 def pairs(clips: list[Clip]) -> list[tuple[int, int, float, float]]:
@@ -70,7 +70,7 @@ def test_segments_of_a_long_recording_that_share_its_loudest_moment(tmp_path):
     wave[round(16.5 * RATE) :][:RATE] += BURST[::-1] / 5
     soundfile.write(tmp_path / "long.wav", wave, RATE)
     spans = [(0.0, 13.0), (11.5, 14.0), (15.0, 20.0)]
-    clips = [Clip(id=str(b), path=tmp_path / "long.wav", start=b, end=e) for b, e in spans]
+    clips = [Clip(id=str(b), file=str(tmp_path / "long.wav"), start=b, end=e) for b, e in spans]
     found = [landmarks(band_energies(wave[round(b * RATE) : round(e * RATE)], RATE)) for b, e in spans]
     patches, moments = np.array([f.patches for f in found]), np.array([f.seconds for f in found])
     (copy,) = find_near_duplicates(clips, patches, moments, workers=1)

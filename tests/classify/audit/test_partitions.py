@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ from layerprobe.embed.manifest.clips import Clip
 
 
 def made(splits: list[str | None]) -> list[Clip]:
-    return [Clip(id=f"c{i}", path=Path(f"c{i}.wav"), split=split) for i, split in enumerate(splits)]
+    return [Clip(id=f"c{i}", file=f"c{i}.wav", split=split) for i, split in enumerate(splits)]
 
 
 def test_the_table_s_own_split_with_validation_as_training():

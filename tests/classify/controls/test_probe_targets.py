@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from layerprobe.classify.controls.probe_targets import FOLDS, Target, targets_of, usual_columns
@@ -21,7 +19,7 @@ def clips_with(**columns: list[str]) -> dict[str, Clip]:
             **{name: cells[row] for name, cells in columns.items()},
         }
         assert DATA.speakers is not None
-        made[id] = Clip(id=id, path=Path(id), labels=labels, speaker=DATA.speaker_names[DATA.speakers[row]])
+        made[id] = Clip(id=id, file=id, labels=labels, speaker=DATA.speaker_names[DATA.speakers[row]])
     return made
 
 

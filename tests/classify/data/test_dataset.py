@@ -117,7 +117,7 @@ def test_speakers_are_for_all_clips_or_none(tmp_path: Path) -> None:
 def test_copies_of_a_file_are_separate_clips_with_one_state(tmp_path: Path) -> None:
     clips = made_clips(tmp_path / "corpus")
     store = made_store(tmp_path / "cache", clips)
-    copy = replace(clips[0], id="copy.wav", path=tmp_path / "copy.wav")
+    copy = replace(clips[0], id="copy.wav", file=str(tmp_path / "copy.wav"))
     copy.path.write_bytes(clips[0].path.read_bytes())
     data = join_labels([*clips, copy], store, target="emotion")
     assert data.keys[-1] == data.keys[0]

@@ -28,7 +28,7 @@ def made(*, speakers: int = 11, root: str = "corpus") -> list[Clip]:
         for i in range(3 * (speaker + 1)):
             path = Path(root, str(i % 7), f"{speaker}-m-20-{i % 7}-{i % 3}-{i}.wav")
             labels = {"emotion": str(i % 3)}
-            clips.append(Clip(id=f"{speaker}.{i}", path=path, labels=labels, speaker=str(speaker)))
+            clips.append(Clip(id=f"{speaker}.{i}", file=str(path), labels=labels, speaker=str(speaker)))
     return clips
 
 
@@ -84,7 +84,7 @@ def test_no_speaker_is_on_both_sides(name):
 def test_groups_of_speakers_by_hand():
     sizes = {"a": 7, "b": 6, "c": 5, "d": 4, "e": 3, "f": 3, "g": 1}
     clips = [
-        Clip(id=f"{name}{i}", path=Path(f"{name}{i}.wav"), labels={"emotion": "x"}, speaker=name)
+        Clip(id=f"{name}{i}", file=f"{name}{i}.wav", labels={"emotion": "x"}, speaker=name)
         for name, size in sizes.items()
         for i in range(size)
     ]
@@ -95,7 +95,7 @@ def test_groups_of_speakers_by_hand():
 
 def test_one_voice_under_two_names_is_kept_together():
     clips = [
-        Clip(id=f"{s}.{i}", path=Path(f"{s}.{i}.wav"), labels={"emotion": "0"}, speaker=str(s))
+        Clip(id=f"{s}.{i}", file=f"{s}.{i}.wav", labels={"emotion": "0"}, speaker=str(s))
         for s in range(40, 60)
         for i in range(5)
     ]
@@ -154,10 +154,10 @@ def test_videos_with_one_emotion_each_cannot_be_tested_and_it_says_so(tmp_path):
 
 def test_what_a_table_lacks():
     clips = made()
-    nobody = [Clip(id=c.id, path=c.path, labels=c.labels) for c in clips]
+    nobody = [Clip(id=c.id, file=c.file, labels=c.labels) for c in clips]
     with pytest.raises(InputError, match=r"0\.0 has no speaker"):
         assign("eyase-loso", nobody)
-    unlabelled = [Clip(id=c.id, path=c.path, speaker=c.speaker) for c in clips]
+    unlabelled = [Clip(id=c.id, file=c.file, speaker=c.speaker) for c in clips]
     with pytest.raises(InputError, match="has no 'emotion'"):
         assign("baved-random-2021", unlabelled)
     with pytest.raises(InputError, match="2 speakers cannot be parted into 5 folds"):

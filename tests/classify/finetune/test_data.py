@@ -22,7 +22,7 @@ def test_a_broken_clip_is_told_and_the_others_are_heard(tmp_path):
     clips = read_manifest(write_corpus(tmp_path, clips=4))
     (tmp_path / "clip001.wav").write_bytes(b"no sound")
     soundfile.write(tmp_path / "clip002.wav", np.zeros(16_000), 16_000)
-    gone = Clip(id="gone", path=tmp_path / "gone.wav")
+    gone = Clip(id="gone", file=str(tmp_path / "gone.wav"))
     recordings, broken = load_recordings([*clips, gone], tmp_path / "cache")
     assert set(recordings) == {"clip000.wav", "clip003.wav"}
     assert set(broken) == {"clip001.wav", "clip002.wav", "gone"}
@@ -44,7 +44,7 @@ def test_windows_come_longest_first_with_the_clips_own_samples(tmp_path):
 def test_a_long_clip_is_cut_counts_once_and_its_logits_are_averaged(tmp_path):
     soundfile.write(tmp_path / "long.wav", tone(5.0, seed=1), 16_000, subtype="FLOAT")
     soundfile.write(tmp_path / "short.wav", tone(1.0, seed=2), 16_000, subtype="FLOAT")
-    clips = [Clip(id=name, path=tmp_path / f"{name}.wav") for name in ("long", "short")]
+    clips = [Clip(id=name, file=str(tmp_path / f"{name}.wav")) for name in ("long", "short")]
     recordings, _ = load_recordings(clips, tmp_path / "cache")
     weights = np.array([0.6, 2.0])
     data = Windows(

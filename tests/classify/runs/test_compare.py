@@ -294,7 +294,9 @@ def test_a_real_study_can_be_compared(tmp_path):
         for i in range(48):
             path = tmp_path / f"{i}.bin"
             path.write_bytes(bytes([i]) * 9)
-            clips.append(Clip(id=path.name, path=path, labels={"emotion": "ab"[i % 2]}, speaker=str(i // 6)))
+            clips.append(
+                Clip(id=path.name, file=str(path), labels={"emotion": "ab"[i % 2]}, speaker=str(i // 6))
+            )
             key = hashlib.sha256(path.read_bytes()).hexdigest()
             states = {
                 "0": rng.normal(0, 1, (1, 4)).astype(np.float16),

@@ -12,7 +12,7 @@ from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.runs.splits_file import read_assignment
 from layerprobe.embed.manifest.clips import Clip
 
-CLIPS = [Clip(id=name, path=Path(name)) for name in ("a", "b", "c")]
+CLIPS = [Clip(id=name, file=name) for name in ("a", "b", "c")]
 
 
 def written(folder: Path, folds: Any) -> Path:

@@ -63,7 +63,7 @@ def test_segments_of_many_bits_are_found_too(tmp_path: Path) -> None:
     with soundfile.SoundFile(path, "w", 44_100, 2, "VORBIS", format="OGG", compression_level=0.0) as file:
         for at in range(0, len(wave), 8_000):
             file.write(wave[at : at + 8_000])
-    clip = Clip(id="a", path=path)
+    clip = Clip(id="a", file=str(path))
     whole = whole_of(clip)
     for begin in range(150_000, 300_000 - 500, 9_973):
         with opened(clip) as decoder:
@@ -81,7 +81,7 @@ def test_the_end_of_a_file_is_in_its_place(tmp_path: Path, rate: int, level: flo
             wave = noise(length, level=0.3)
             for at in range(0, length, 8_000):
                 file.write(wave[at : at + 8_000])
-        clip = Clip(id="a", path=path)
+        clip = Clip(id="a", file=str(path))
         whole = whole_of(clip)
         for back in rng.integers(600, rate, 6).tolist():
             with opened(clip) as decoder:

@@ -27,7 +27,7 @@ def clips(tmp_path) -> list[Clip]:
     """Three files: of one window and, with windows of two seconds, of three; and a segment of the last."""
     clips = read_manifest(write_corpus(tmp_path / "speech", clips=2))
     soundfile.write(tmp_path / "speech" / "long.wav", tone(5.2, seed=7), 16_000)
-    long = replace(clips[0], id="long", path=tmp_path / "speech" / "long.wav")
+    long = replace(clips[0], id="long", file=str(tmp_path / "speech" / "long.wav"))
     return [*clips, long, replace(long, id="part", start=0.5, end=4.9)]
 
 

@@ -24,11 +24,11 @@ def clips(tmp_path: Path) -> list[Clip]:
     made = read_manifest(write_corpus(tmp_path, clips=4))
     made[1].path.write_text("not sound")
     copies = [
-        replace(made[of], id=f"copy{of}", path=made[of].path.with_name(f"copy{of}.wav")) for of in (1, 0)
+        replace(made[of], id=f"copy{of}", file=str(made[of].path.with_name(f"copy{of}.wav"))) for of in (1, 0)
     ]
     for copy, of in zip(copies, (1, 0), strict=True):
         copy.path.write_bytes(made[of].path.read_bytes())
-    return [*made, *copies, Clip(id="gone", path=tmp_path / "gone.wav")]
+    return [*made, *copies, Clip(id="gone", file=str(tmp_path / "gone.wav"))]
 
 
 @pytest.fixture

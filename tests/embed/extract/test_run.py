@@ -120,7 +120,7 @@ def test_a_clip_that_fails_with_its_copies_is_counted_once_for_each(config, tmp_
     for of in (0, 1):
         path = tmp_path / f"copy{of}.wav"
         path.write_bytes(clips[of].path.read_bytes())
-        copies.append(replace(clips[of], id=path.name, path=path))
+        copies.append(replace(clips[of], id=path.name, file=str(path)))
     told: list[extract.Progress] = []
     summary = embed([*clips, *copies], config, report=told.append)
     assert (summary.clips, summary.embedded, summary.copies, len(summary.failures)) == (6, 3, 1, 2)
@@ -143,7 +143,7 @@ def test_a_copied_file_is_embedded_once_and_a_changed_one_anew(config, tmp_path)
     clips = read_manifest(write_corpus(tmp_path, clips=3))
     copy = tmp_path / "copy.wav"
     copy.write_bytes(clips[0].path.read_bytes())
-    summary = embed([*clips, replace(clips[0], id="copy", path=copy)], config)
+    summary = embed([*clips, replace(clips[0], id="copy", file=str(copy))], config)
     assert (summary.embedded, summary.copies) == (3, 1)
     soundfile.write(clips[0].path, tone(0.5, seed=99), 16_000)
     assert embed(clips, config).embedded == 1
@@ -154,7 +154,7 @@ def test_a_renamed_file_is_not_embedded_again(config, tmp_path):
     clips = read_manifest(write_corpus(folder, clips=3))
     assert embed(clips, config).embedded == 3
     folder.rename(tmp_path / "after")
-    moved = [replace(clip, path=tmp_path / "after" / f"new-{clip.path.name}") for clip in clips]
+    moved = [replace(clip, file=str(tmp_path / "after" / f"new-{clip.path.name}")) for clip in clips]
     for before, after in zip(clips, moved, strict=True):
         (tmp_path / "after" / before.path.name).rename(after.path)
     again = embed(moved, config)
@@ -177,9 +177,9 @@ def test_segments_are_their_own_clips(config, tmp_path):
     wave = tone(3.0, seed=1)
     soundfile.write(path, wave, 16_000, subtype="FLOAT")
     soundfile.write(tmp_path / "part.wav", wave[16_000:32_000], 16_000, subtype="FLOAT")
-    segment = Clip(id="segment", path=path, start=1.0, end=2.0)
-    part = Clip(id="part", path=tmp_path / "part.wav")
-    whole = Clip(id="whole", path=path)
+    segment = Clip(id="segment", file=str(path), start=1.0, end=2.0)
+    part = Clip(id="part", file=str(tmp_path / "part.wav"))
+    whole = Clip(id="whole", file=str(path))
     summary = embed([segment, part, whole], config)
     assert summary.embedded == 3
     one, other, all_of_it = states_of(summary, [segment, part, whole], "3")
@@ -194,7 +194,7 @@ def test_windows_merge_to_the_statistics_over_all_frames(config, tmp_path):
     soundfile.write(path, wave, 16_000, subtype="FLOAT")
     short = tmp_path / "short.wav"
     soundfile.write(short, tone(1.0, seed=6), 16_000, subtype="FLOAT")
-    clips = [Clip(id="long", path=path), Clip(id="short", path=short)]
+    clips = [Clip(id="long", file=str(path)), Clip(id="short", file=str(short))]
     settings = replace(config, window=3.0, stats=("std", "max", "min"))
     summary = embed(clips, settings)
     backbone, _ = open_backbone(settings)
@@ -224,7 +224,7 @@ from layerprobe.embed.extract.run import embed
 from layerprobe.embed.manifest.clips import Clip
 import resource
 path = Path(sys.argv[1])
-embed([Clip(id="x", path=path)], EmbedConfig(model="mfcc", cache=path.parent / path.stem, device="cpu"))
+embed([Clip(id="x", file=str(path))], EmbedConfig(model="mfcc", cache=path.parent / path.stem, device="cpu"))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
     minute = np.tile(tone(1.0, seed=4, rate=8_000), 60)
@@ -245,7 +245,7 @@ def test_every_frame_is_kept_on_request(config, tmp_path):
     clips = read_manifest(write_corpus(tmp_path, clips=4))
     long = tmp_path / "long.wav"
     soundfile.write(long, tone(5.0, seed=3), 16_000)
-    clips.append(Clip(id="long", path=long))
+    clips.append(Clip(id="long", file=str(long)))
     pooled = embed(clips, config)
     kept = embed(clips, replace(config, frames=True, window=2.0))
     store = FeatureStore(kept.store)
@@ -310,7 +310,7 @@ class TestBrokenClips:
     def test_are_listed_and_kept_out(self, config, tmp_path, frames):
         reasons = self.broken(tmp_path / "sound")
         clips = read_manifest(write_corpus(tmp_path / "sound", clips=4))
-        bad = [Clip(id=name, path=tmp_path / "sound" / name) for name in reasons]
+        bad = [Clip(id=name, file=str(tmp_path / "sound" / name)) for name in reasons]
         summary = embed([*bad, *clips], replace(config, window=2.0, frames=frames))
         assert (summary.clips, summary.embedded, len(summary.failures)) == (13, 4, 9)
         listed = {Path(path).name: f.reason for (path, _, _), f in failures.read(summary.store).items()}
@@ -323,7 +323,7 @@ class TestBrokenClips:
         clips = read_manifest(write_corpus(tmp_path, clips=2))
         for name in ("one.wav", "other.wav"):
             soundfile.write(tmp_path / name, np.zeros(16_000, np.float32), 16_000)
-        silent = [Clip(id=name, path=tmp_path / name) for name in ("one.wav", "other.wav")]
+        silent = [Clip(id=name, file=str(tmp_path / name)) for name in ("one.wav", "other.wav")]
         summary = embed([*silent, *clips], config)
         assert (summary.clips, summary.embedded, len(summary.failures)) == (4, 2, 2)
 
@@ -347,7 +347,7 @@ class TestBrokenClips:
         bad = tmp_path / "bad.wav"
         bad.write_text("not sound")
         with pytest.raises(InputError, match="none of 1 clips"):
-            embed([Clip(id="bad", path=bad)], config)
+            embed([Clip(id="bad", file=str(bad))], config)
 
 
 def test_states_that_overflow_the_storage_type_are_refused(config, tmp_path, monkeypatch):
@@ -410,7 +410,7 @@ class TestOutOfMemory:
         clips = read_manifest(write_corpus(tmp_path, clips=3, shortest=0.2))
         long = tmp_path / "long.wav"
         soundfile.write(long, tone(4.0, seed=8), 16_000)
-        summary = embed([*clips, Clip(id="long", path=long)], config)
+        summary = embed([*clips, Clip(id="long", file=str(long))], config)
         assert summary.embedded == 3
         assert "--window" in next(iter(summary.failures.values()))
 

@@ -30,7 +30,7 @@ def test_baved(tmp_path):
     assert len(corpus.clips) == 12
     assert corpus.clips[0] == Clip(
         id="0/0-m-20-0-0-0.wav",
-        path=root / "0" / "0-m-20-0-0-0.wav",
+        file=str(root / "0" / "0-m-20-0-0-0.wav"),
         labels={"emotion": "0", "gender": "m", "age": "20", "word": "0", "record": "0"},
         speaker="0",
     )
