@@ -32,7 +32,7 @@ from benchmarks.machine import gemm_gflops, peak_mb, report, timed
 from layerprobe.embed.config import RATE, EmbedConfig
 from layerprobe.embed.extract.run import embed
 from layerprobe.embed.manifest.clips import Clip, read_manifest
-from layerprobe.embed.manifest.corpora import SUFFIXES
+from layerprobe.embed.manifest.corpora import AUDIO_SUFFIXES
 from layerprobe.embed.models.backbones import load_model
 from layerprobe.embed.models.device import find_device, find_precision
 from layerprobe.embed.models.layers import frame_count, layer_names
@@ -96,7 +96,7 @@ def main() -> None:
 def find_clips(where: Path, limit: int) -> list[Clip]:
     """At most `limit` clips, taken evenly, so that they are as mixed as the whole."""
     if where.is_dir():
-        files = sorted(path for path in where.rglob("*") if path.suffix.lower() in SUFFIXES)
+        files = sorted(path for path in where.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
         clips = [Clip(id=str(path), file=str(path)) for path in files]
     else:
         clips = read_manifest(where)

@@ -29,7 +29,7 @@ from layerprobe.embed.manifest.clips import Clip
 
 if TYPE_CHECKING:
     from layerprobe.embed.audio.decoding import Decoder
-    from layerprobe.embed.audio.sound import Sound
+    from layerprobe.embed.audio.sound import AudioInfo
 
 VERSION = 1  # raised whenever a measure comes to mean something else
 QUIET = -40.0  # dB below a clip's loudest frame: below it a frame counts as silent
@@ -100,9 +100,9 @@ def workers() -> int:
 
 
 def _measure_all(clips: Sequence[Clip], keys: Sequence[str]) -> Measurements:
-    from layerprobe.embed.audio.sound import decoders  # loads torch
+    from layerprobe.embed.audio.sound import decoder_pool  # loads torch
 
-    with decoders(workers()) as pool:
+    with decoder_pool(workers()) as pool:
         rows = list(pool.map(_measure_one, clips))
     columns = {name: np.array([row[name] for row in rows]) for name in _UNKNOWN}
     patches, moments = columns.pop("patches"), columns.pop("moments")
@@ -123,18 +123,18 @@ def _measure_all(clips: Sequence[Clip], keys: Sequence[str]) -> Measurements:
 
 
 def _measure_one(clip: Clip) -> dict[str, Any]:
-    from layerprobe.embed.audio.decoding import opened
+    from layerprobe.embed.audio.decoding import open_decoder
     from layerprobe.embed.audio.sound import probe  # loads torch
 
     try:
         sound = probe(clip)
-        with opened(clip) as decoder:
+        with open_decoder(clip) as decoder:
             return _UNKNOWN | _listen(clip, sound, decoder)
     except ClipError as error:
         return _UNKNOWN | {"broken": error.reason}
 
 
-def _listen(clip: Clip, sound: Sound, decoder: Decoder) -> dict[str, Any]:
+def _listen(clip: Clip, sound: AudioInfo, decoder: Decoder) -> dict[str, Any]:
     """One clip's measures, from each block read once at the file's own rate: resampling hides clipping."""
     from layerprobe.embed.audio.sound import Moments  # loads torch
 

@@ -101,7 +101,7 @@ def find_near_duplicates(
     patches: (N, MOMENTS, STEPS * BANDS); seconds: (N, MOMENTS). Decodes the few clips that look alike, which
     must all be readable: a clip whose patches are zero is compared with none.
     """
-    from layerprobe.embed.audio.sound import decoders  # loads torch
+    from layerprobe.embed.audio.sound import decoder_pool  # loads torch
 
     pairs = _alike(np.asarray(patches, np.float32))
 
@@ -113,7 +113,7 @@ def find_near_duplicates(
         shift = begin_a - begin_b + lag
         return NearDuplicate(a=a, b=b, correlation=correlation, shift=shift) if correlation >= SAME else None
 
-    with decoders(workers) as pool:
+    with decoder_pool(workers) as pool:
         return [copy for copy in pool.map(check, pairs) if copy is not None]
 
 
@@ -169,12 +169,12 @@ def _alike(patches: np.ndarray) -> list[tuple[int, int, int, int]]:
 
 def _around(clip: Clip, moment: float) -> tuple[np.ndarray, float]:
     """Samples at 16 kHz within AROUND of a moment, and the second at which they begin."""
-    from layerprobe.embed.audio.sound import probe, read  # loads torch
+    from layerprobe.embed.audio.sound import probe, read_clip  # loads torch
 
     sound = probe(clip)
     begin = max(0, int((moment - AROUND) * RATE))
     stop = min(sound.samples, math.ceil((moment + AROUND) * RATE))
-    return read(clip, sound, begin=begin, stop=stop), begin / RATE
+    return read_clip(clip, sound, begin=begin, stop=stop), begin / RATE
 
 
 @lru_cache(maxsize=16)

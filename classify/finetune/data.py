@@ -28,7 +28,7 @@ class Recording:
 
     clip: Clip
     key: str
-    sound: audio.Sound
+    sound: audio.AudioInfo
     moments: audio.Moments
 
 
@@ -37,7 +37,7 @@ def load_recordings(clips: Sequence[Clip], cache: Path) -> tuple[dict[str, Recor
     heard: dict[str, Recording] = {}
     broken: dict[str, str] = {}
     keys = dict(zip((clip.id for clip in clips), clip_keys(clips, cache), strict=True))
-    with audio.decoders(LISTENERS) as pool:
+    with audio.decoder_pool(LISTENERS) as pool:
         for clip, found in zip(clips, pool.map(_hear, clips), strict=True):
             key = keys[clip.id]
             if isinstance(found, ClipError):
@@ -50,10 +50,10 @@ def load_recordings(clips: Sequence[Clip], cache: Path) -> tuple[dict[str, Recor
     return heard, broken
 
 
-def _hear(clip: Clip) -> tuple[audio.Sound, audio.Moments] | ClipError:
+def _hear(clip: Clip) -> tuple[audio.AudioInfo, audio.Moments] | ClipError:
     try:
         sound = audio.probe(clip)
-        moments = audio.moments(clip, sound)
+        moments = audio.measure_moments(clip, sound)
         moments.check(clip)
     except ClipError as error:
         return error
@@ -102,7 +102,7 @@ class Windows(TorchDataset[Item]):
     def __getitem__(self, index: int) -> Item:
         piece = self.windows[index]
         recording, label = self.recordings[piece.clip], int(self.y[piece.clip])
-        wave = audio.read(recording.clip, recording.sound, begin=piece.begin, stop=piece.stop)
+        wave = audio.read_clip(recording.clip, recording.sound, begin=piece.begin, stop=piece.stop)
         if self._normalise:
             wave = audio.normalise(wave, recording.moments.mean, recording.moments.variance)
         weight = 1.0 if self._weights is None else float(self._weights[label])

@@ -129,7 +129,7 @@ def _reproduce(system: PublishedSystem, found: Available, manner: RunSettings) -
 def _clips(system: PublishedSystem, found: Available, manner: RunSettings) -> list[Clip]:
     """The row's clips, also written as a table; of two corpora with the corpus's name before the speakers."""
     from layerprobe.embed.manifest.clips import read_manifest, write_manifest
-    from layerprobe.embed.manifest.join import join
+    from layerprobe.embed.manifest.join import join_tables
 
     folder = _made(manner.out / "tables")
     tables = [folder / f"{name}.csv" for name in system.corpora]
@@ -137,7 +137,7 @@ def _clips(system: PublishedSystem, found: Available, manner: RunSettings) -> li
         write_manifest(corpus.clips, table)
     if len(tables) > 1:
         joined = folder / f"{'-'.join(system.corpora)}.csv"
-        write_manifest(join(tables), joined)
+        write_manifest(join_tables(tables), joined)
         tables = [joined]
     return read_manifest(tables[0])
 

@@ -13,8 +13,8 @@ import numpy as np
 import soundfile
 
 from layerprobe.cache.common.errors import ClipError
-from layerprobe.embed.audio.mp3 import Frames, frames_of
-from layerprobe.embed.audio.ogg import broken, spliced
+from layerprobe.embed.audio.mp3 import Mp3Scan, scan_frames
+from layerprobe.embed.audio.ogg import find_damage, spliced
 from layerprobe.embed.audio.wav import closed, missing_bytes
 from layerprobe.embed.manifest.clips import Clip
 
@@ -24,19 +24,19 @@ _MP3_FRAME = 1_152  # samples
 _UNKNOWN = 1 << 62  # libsndfile gives a length near 2^63 to a FLAC stream whose header leaves it open
 
 
-def fault(clip: Clip, what: str, *, do: str = "") -> ClipError:
+def clip_error(clip: Clip, what: str, *, do: str = "") -> ClipError:
     return ClipError(what, where=str(clip.path), do=do)
 
 
 @contextmanager
-def opened(clip: Clip) -> Iterator[Decoder]:
+def open_decoder(clip: Clip) -> Iterator[Decoder]:
     """The clip's file, opened by descriptor: libsndfile then goes by content, not by the name's ending."""
     try:
         status = clip.path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise fault(clip, "is not a file")
+            raise clip_error(clip, "is not a file")
         if status.st_size == 0:
-            raise fault(clip, "empty (zero bytes)")
+            raise clip_error(clip, "empty (zero bytes)")
         with ExitStack() as open_files:
             raw = open_files.enter_context(clip.path.open("rb", buffering=0))
             file = open_files.enter_context(_Forward(raw.fileno(), closefd=False))
@@ -44,9 +44,9 @@ def opened(clip: Clip) -> Iterator[Decoder]:
                 file = open_files.enter_context(_Forward(whole))
             yield Decoder(clip, file, open_files)
     except OSError as error:
-        raise fault(clip, f"cannot be read ({(error.strerror or str(error)).lower()})") from error
+        raise clip_error(clip, f"cannot be read ({(error.strerror or str(error)).lower()})") from error
     except soundfile.LibsndfileError as error:
-        raise fault(clip, f"not a sound file that can be read ({_reason(error)})") from error
+        raise clip_error(clip, f"not a sound file that can be read ({_reason(error)})") from error
 
 
 class _Forward(soundfile.SoundFile):
@@ -89,15 +89,15 @@ class Decoder:
     def length(self) -> int:
         """Samples in the file. ClipError where some are missing, moved or out of reach, or there are none."""
         if lost := missing_bytes(self.clip.path):
-            raise fault(self.clip, f"truncated: its header tells of {lost} more bytes than there are")
+            raise clip_error(self.clip, f"truncated: its header tells of {lost} more bytes than there are")
         walked = self._walked()
         if walked.fault is not None:
             again = "copy it again, or encode it again if this is all there is"
-            raise fault(self.clip, walked.fault, do=again)
+            raise clip_error(self.clip, walked.fault, do=again)
         length = self.file.frames
         if length > _UNKNOWN and self.file.format == "OGG":
             told = "an Ogg file of several streams, of which only the first could be read"
-            raise fault(self.clip, told, do="decode it to WAV or FLAC first")
+            raise clip_error(self.clip, told, do="decode it to WAV or FLAC first")
         if length > _UNKNOWN:
             while passed := len(self.file.read(_SKIP, dtype="float32")):
                 self._at += passed
@@ -106,19 +106,19 @@ class Decoder:
             if counted > length + _MP3_FRAME:
                 share = f"{length} of {counted} samples can be read"
                 told = f"an MP3 file of varying bit rate without a frame count: {share}"
-                raise fault(self.clip, told, do="encode it again, as FLAC or WAV")
+                raise clip_error(self.clip, told, do="encode it again, as FLAC or WAV")
             length = min(length, counted)
         if length <= 0:
-            raise fault(self.clip, "holds no samples (a header without data)")
+            raise clip_error(self.clip, "holds no samples (a header without data)")
         return length
 
-    def _walked(self) -> Frames:
+    def _walked(self) -> Mp3Scan:
         """What a look at the whole file finds: libsndfile passes over what it cannot decode.
 
         Segments need it no less than whole files, as what is dropped ahead of them moves them.
         """
         if self.file.format not in ("MP3", "OGG"):
-            return Frames(None, None)
+            return Mp3Scan(None, None)
         status = self.clip.path.stat()
         return _walk(self.clip.path, self.file.format, status.st_size, status.st_mtime_ns)
 
@@ -177,20 +177,20 @@ class Decoder:
             samples = self._source.read(count, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
             told = f"truncated or damaged: decoding fails ({_reason(error)})"
-            raise fault(self.clip, told) from error
+            raise clip_error(self.clip, told) from error
         self._at += len(samples)
         if len(samples) < count:
             told = f"truncated: {self._at} of {self.file.frames} samples are there"
-            raise fault(self.clip, told)
+            raise clip_error(self.clip, told)
         channels = samples.shape[1]
         # Several times as fast as a mean over so short an axis.
         return samples[:, 0] if channels == 1 else np.einsum("tc->t", samples) / np.float32(channels)
 
 
 @lru_cache(maxsize=256)
-def _walk(path: Path, form: str, size: int, changed: int) -> Frames:
+def _walk(path: Path, form: str, size: int, changed: int) -> Mp3Scan:
     """`Decoder._walked` of a file of this size that was last changed then: once for all its segments."""
-    return frames_of(path) if form == "MP3" else Frames(None, broken(path))
+    return scan_frames(path) if form == "MP3" else Mp3Scan(None, find_damage(path))
 
 
 def _reason(error: soundfile.LibsndfileError) -> str:

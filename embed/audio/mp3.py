@@ -40,14 +40,14 @@ class _Frame:
 
 
 @dataclass(frozen=True)
-class Frames:
+class Mp3Scan:
     """samples: per channel, if no header counts them for libsndfile. fault: what is wrong, in words."""
 
     samples: int | None
     fault: str | None
 
 
-def frames_of(path: Path) -> Frames:
+def scan_frames(path: Path) -> Mp3Scan:
     """Follow all frames of an MP3 file. Reads their headers alone, however long it is.
 
     Where a file has no Xing, Info or VBRI header, libsndfile guesses its length from the first frame's bit
@@ -59,9 +59,9 @@ def frames_of(path: Path) -> Frames:
         at, broken = _start(raw)
         first = _frame(raw, at)
         if first is None:
-            return Frames(None, None)
+            return Mp3Scan(None, None)
         if broken:
-            return Frames(None, "damaged: its first frame is broken")
+            return Mp3Scan(None, "damaged: its first frame is broken")
         raw.seek(at)
         counted, told = _counted(raw.read(200))
         count = samples = 0
@@ -74,19 +74,19 @@ def frames_of(path: Path) -> Frames:
                 if not _goes_on(raw, at, first):
                     break  # padding, or what other programs put there
                 place = f"about {samples / first.rate:.1f} s from its start (byte {at} of {size})"
-                return Frames(None, f"damaged: frames of MP3 are broken {place}")
+                return Mp3Scan(None, f"damaged: frames of MP3 are broken {place}")
             if at + frame.size > size:
-                return Frames(None, f"truncated: its last frame lacks {at + frame.size - size} bytes")
+                return Mp3Scan(None, f"truncated: its last frame lacks {at + frame.size - size} bytes")
             count, samples, at = count + 1, samples + frame.samples, at + frame.size
     if not counted:
-        return Frames(samples, None)
+        return Mp3Scan(samples, None)
     # Some encoders count the frame that holds the header, others do not.
     if told is not None and count < told:
-        return Frames(None, f"truncated: its header tells of {told} frames, {count - 1} are there")
+        return Mp3Scan(None, f"truncated: its header tells of {told} frames, {count - 1} are there")
     # Files that were joined without a new header: libsndfile hears the first of them alone.
     if told is not None and (count - 1 - told) * first.samples > first.rate:
-        return Frames(None, f"damaged: its header tells of {told} frames, {count - 1} are there")
-    return Frames(None, None)
+        return Mp3Scan(None, f"damaged: its header tells of {told} frames, {count - 1} are there")
+    return Mp3Scan(None, None)
 
 
 def _start(raw: BinaryIO) -> tuple[int, bool]:

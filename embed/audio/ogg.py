@@ -191,7 +191,7 @@ def page_after(raw: BinaryIO, at: int) -> Page | None:
         at += len(data) - len(_PAGE_MAGIC) + 1
 
 
-def broken(path: Path) -> str | None:
+def find_damage(path: Path) -> str | None:
     """What is wrong with an Ogg file, or None. Reads all of it, a page at a time.
 
     Bytes after the end of all streams are no fault, nor is what other programs put before the first page.

@@ -53,8 +53,7 @@ def join(
 ) -> None:
     """Join tables into one with a column `corpus`; speakers and ids get the corpus's name in front."""
     from layerprobe.embed.manifest.clips import write_manifest
-    from layerprobe.embed.manifest.join import LabelMap
-    from layerprobe.embed.manifest.join import join as join_tables
+    from layerprobe.embed.manifest.join import LabelMap, join_tables
 
     clips = join_tables(
         tables,

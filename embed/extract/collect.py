@@ -11,7 +11,7 @@ import numpy as np
 from layerprobe.cache.common.errors import ClipError, NotFiniteError
 from layerprobe.cache.identity.extraction import FRAME, Extraction
 from layerprobe.cache.store.feature_store import StoreWriter
-from layerprobe.embed.audio.sound import Sound
+from layerprobe.embed.audio.sound import AudioInfo
 from layerprobe.embed.extract.batching import Window
 from layerprobe.embed.extract.forward import BatchResult
 from layerprobe.embed.extract.pooling import Merger, merging_stats
@@ -36,7 +36,7 @@ class Collector:
         *,
         clips: Sequence[Clip],
         keys: Sequence[str],
-        sounds: Sequence[Sound],
+        sounds: Sequence[AudioInfo],
     ) -> None:
         self._writer, self._extraction = writer, extraction
         self._clips, self._keys, self._sounds = clips, keys, sounds

@@ -38,7 +38,7 @@ class PendingClips:
 
     clips: Sequence[Clip]
     keys: Sequence[str]
-    sounds: Sequence[audio.Sound]
+    sounds: Sequence[audio.AudioInfo]
     stamps: Sequence[Stamp | None]
     repeats: dict[int, list[Clip]]
     clips_asked: int
@@ -94,7 +94,7 @@ def find_pending(clips: Sequence[Clip], store: FeatureStore | None, config: Embe
     originals = np.sort(readable[first])
     held = store.holds(digests[originals]) if store else np.zeros(len(originals), bool)
     missing = originals[~held]
-    sounds = Numbers(audio.Sound, most=len(missing))
+    sounds = Numbers(audio.AudioInfo, most=len(missing))
     usable = np.zeros(len(missing), bool)
     probing = zip(missing.tolist(), _probed(clips[place] for place in missing), strict=True)
     for number, (place, sound) in enumerate(probing):
@@ -151,14 +151,14 @@ def _failed(clips: Sequence[Clip], error: ClipError, key: str) -> dict[FailureId
     }
 
 
-def _probed(clips: Iterable[Clip]) -> Iterator[audio.Sound | ClipError]:
+def _probed(clips: Iterable[Clip]) -> Iterator[audio.AudioInfo | ClipError]:
     left = iter(clips)
     with ThreadPoolExecutor(PROBING) as pool:
         while some := list(islice(left, AHEAD)):
             yield from pool.map(_probe, some)
 
 
-def _probe(clip: Clip) -> audio.Sound | ClipError:
+def _probe(clip: Clip) -> audio.AudioInfo | ClipError:
     try:
         return audio.probe(clip)
     except ClipError as error:

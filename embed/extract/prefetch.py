@@ -48,7 +48,7 @@ class _LongClip:
     Batches are loaded in the plan's order, so whoever waits here waits for a window that is being read.
     """
 
-    def __init__(self, clip: Clip, sound: audio.Sound, windows: Sequence[Window]) -> None:
+    def __init__(self, clip: Clip, sound: audio.AudioInfo, windows: Sequence[Window]) -> None:
         self._clip, self._sound = clip, sound
         self._spans = [(window.begin, window.stop) for window in windows]
         self._turn = {window.number: place for place, window in enumerate(windows)}
@@ -82,7 +82,7 @@ class _LongClip:
     def _next(self) -> tuple[np.ndarray, audio.Moments]:
         if self._moments is None or self._waves is None:
             # A fault near the end must not leave the first windows in a shard: read it through first.
-            self._moments = audio.moments(self._clip, self._sound)
+            self._moments = audio.measure_moments(self._clip, self._sound)
             self._moments.check(self._clip)
             self._waves = audio.read_windows(self._clip, self._sound, self._spans)
         wave = next(self._waves)
@@ -103,7 +103,7 @@ class Prefetcher:
         plan: Sequence[Sequence[Window]],
         *,
         clips: Sequence[Clip],
-        sounds: Sequence[audio.Sound],
+        sounds: Sequence[audio.AudioInfo],
         unchanged: Callable[[int], bool],
         normalise: bool,
         pin: bool,
@@ -118,7 +118,7 @@ class Prefetcher:
 
     def __iter__(self) -> Iterator[Batch]:
         waiting: deque[Future[Batch]] = deque()
-        with audio.decoders(self._workers) as pool:
+        with audio.decoder_pool(self._workers) as pool:
             try:
                 for windows in self._plan:
                     waiting.append(pool.submit(self._load, windows))
@@ -158,8 +158,8 @@ class Prefetcher:
             wave, moments = self._long[window.clip].window(window.number)
             mean, variance = moments.mean, moments.variance
         else:
-            wave = audio.read(clip, self._sounds[window.clip])
-            audio.check(wave, clip)
+            wave = audio.read_clip(clip, self._sounds[window.clip])
+            audio.check_samples(wave, clip)
             mean, variance = float(wave.mean(dtype=np.float64)), float(wave.var(dtype=np.float64))
         if window.number + 1 == window.count and not self._unchanged(window.clip):
             raise ClipError("was changed during the run", where=str(clip.path), do="embed it again")

@@ -10,7 +10,7 @@ from pathlib import Path
 from sys import intern
 
 from layerprobe.cache.common.errors import InputError, ManifestError, Problem
-from layerprobe.embed.manifest.tables import Cell, Places, absent, read_table, write_table
+from layerprobe.embed.manifest.tables import Cell, PathCells, missing_files, read_table, write_table
 
 # The first of these that a table has is its column of paths, or of speakers, unless one is named.
 # `file` is audformat's, `file_name` Hugging Face's. Upper and lower case count alike.
@@ -71,7 +71,7 @@ def read_manifest(
     """
     raw = read_table(table)
     columns = _Columns.find(raw.columns, table, path=path_column, speaker=speaker_column)
-    places = Places(table)
+    places = PathCells(table)
     problems: list[Problem] = []
     clips: list[Clip] = []
     row_of_id: dict[str, int] = {}
@@ -90,7 +90,7 @@ def read_manifest(
         if must_exist and named[columns.path]:
             row_of_path.setdefault(clip.path, row)
         clips.append(clip)
-    gone = absent(row_of_path)
+    gone = missing_files(row_of_path)
     problems += [Problem(row_of_path[path], fault) for path, fault in gone.items()]
     do = f"relative paths start at {places.start}" if gone else ""
     if not clips and not problems:
@@ -115,7 +115,7 @@ def write_manifest(clips: Sequence[Clip], out: Path) -> None:
         raise InputError("there are no clips to write", where=str(out))
     if len({clip.id for clip in clips}) != len(clips):
         raise InputError("two clips have the same id", where=str(out))
-    places = Places(out)
+    places = PathCells(out)
     paths = [places.cell(clip.path) for clip in clips]
     columns: dict[str, Sequence[Cell]] = {}
     if any(c.id != _clip_id(p, c.start, c.end) for c, p in zip(clips, paths, strict=True)):
@@ -161,7 +161,7 @@ class _Columns:
         taken = {path, speaker, "id", "start", "end", "split", ""}
         return cls(path, speaker, tuple(name for name in names if name not in taken))
 
-    def clip(self, cells: Mapping[str, str], places: Places) -> tuple[Clip, list[str]]:
+    def clip(self, cells: Mapping[str, str], places: PathCells) -> tuple[Clip, list[str]]:
         """The clip of one row, and what is wrong with the row."""
         path, faults = cells[self.path], []
         if not path:

@@ -16,7 +16,7 @@ from layerprobe.cache.common.errors import InputError
 from layerprobe.embed.manifest.clips import Clip
 from layerprobe.embed.manifest.tables import read_table
 
-SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".sph")
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".sph")
 UNDECODABLE = (".m4a", ".aac", ".mp4", ".wma", ".amr", ".webm")  # sound too, but not for libsndfile
 
 KSU_EMOTIONS = ("neutral", "happiness", "sadness", "surprise", "questioning", "anger")  # E00 to E05
@@ -249,15 +249,15 @@ def find_audio_files(folder: Path) -> AudioFiles:
             readable = os.fsencode(sound).decode("utf-8", "backslashreplace")
             if suffix in UNDECODABLE:
                 sounds.left_out[readable] = f"cannot be decoded ({suffix}); convert it to WAV or FLAC"
-            elif suffix in SUFFIXES and readable != str(sound):  # no table of text could hold it
+            elif suffix in AUDIO_SUFFIXES and readable != str(sound):  # no table of text could hold it
                 sounds.left_out[readable] = "has a name that is not UTF-8; rename it"
-            elif suffix in SUFFIXES:
+            elif suffix in AUDIO_SUFFIXES:
                 sounds.found.append(sound)
             else:
                 others.append(sound)
     if not sounds.found:
         seen_instead = [PurePosixPath(name) for name in sounds.left_out] + sorted(others)
-        what = f"looked for sound files ({', '.join(SUFFIXES)}), found {some(seen_instead)}"
+        what = f"looked for sound files ({', '.join(AUDIO_SUFFIXES)}), found {some(seen_instead)}"
         raise InputError(what, where=str(folder))
     sounds.found.sort()
     return sounds

@@ -34,7 +34,7 @@ class LabelMap:
         return f"{self.corpus + '/' if self.corpus else ''}{self.column}:{self.old}={self.new}"
 
 
-def join(
+def join_tables(
     tables: Sequence[Path],
     *,
     names: Sequence[str] | None = None,

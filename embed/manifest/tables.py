@@ -171,7 +171,7 @@ def _replace(out: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-class Places:
+class PathCells:
     """The places that path cells of the table `table` stand for. The table itself need not exist yet."""
 
     def __init__(self, table: Path) -> None:
@@ -203,7 +203,7 @@ class Places:
         return absolute.as_posix()
 
 
-def absent(files: Iterable[Path]) -> dict[Path, str]:
+def missing_files(files: Iterable[Path]) -> dict[Path, str]:
     """Those of `files` that are no files, each with what is wrong.
 
     Folders are listed once instead of asking for every file: on network storage that is what takes the time.

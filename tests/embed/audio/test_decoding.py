@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from layerprobe.cache.common.errors import ClipError
 from layerprobe.embed.audio import decoding
 from layerprobe.embed.audio import sound as audio
-from layerprobe.embed.audio.decoding import opened
-from layerprobe.embed.audio.ogg import broken
+from layerprobe.embed.audio.decoding import open_decoder
+from layerprobe.embed.audio.ogg import find_damage
 from tests.sounds import FORMATS, clip_of, noise, ogg_pages, sound_file, without_first_mp3_frame
 
 LENGTH = 90_000
@@ -48,7 +48,7 @@ def small(tmp_path_factory):
 @pytest.mark.parametrize("kind", FORMATS)
 def test_the_length_is_what_can_be_read(files, kind):
     clip, whole = files[kind]
-    with opened(clip) as decoder:
+    with open_decoder(clip) as decoder:
         assert decoder.length() == len(whole) == LENGTH
 
 
@@ -59,7 +59,7 @@ def test_the_length_is_what_can_be_read(files, kind):
 )
 def test_any_place_in_any_order_holds_what_it_holds_in_the_whole(files, kind, spans):
     clip, whole = files[kind]
-    with opened(clip) as decoder:
+    with open_decoder(clip) as decoder:
         for begin, count in spans:
             count = min(count, LENGTH - begin)
             got = decoder.read(begin, count)
@@ -72,7 +72,7 @@ def test_any_place_in_any_order_holds_what_it_holds_in_the_whole(files, kind, sp
 def test_blocks_that_follow_one_another_join_without_a_seam(files, kind, overlap):
     clip, whole = files[kind]
     joined = []
-    with opened(clip) as decoder:
+    with open_decoder(clip) as decoder:
         for begin in range(0, LENGTH, 7_001):
             start = max(0, begin - overlap)
             count = min(7_001, LENGTH - begin)
@@ -82,9 +82,9 @@ def test_blocks_that_follow_one_another_join_without_a_seam(files, kind, overlap
 
 def test_a_place_in_a_file_without_seeking_is_reached_by_reading(tmp_path):
     clip = sound_file(tmp_path / "telephone.wav", noise(8_000), 8_000, subtype="GSM610")
-    with opened(clip) as decoder:
+    with open_decoder(clip) as decoder:
         whole = decoder.read(0, 8_000)
-    with opened(clip) as decoder:
+    with open_decoder(clip) as decoder:
         np.testing.assert_array_equal(decoder.read(5_000, 1_000), whole[5_000:6_000])
 
 
@@ -94,7 +94,7 @@ def test_ogg_pages_are_found_although_libsndfile_may_miss_them(tmp_path):
     wave = rng.standard_normal((48_000, 2)).astype(np.float32) * 0.1
     clip = sound_file(tmp_path / "a.ogg", wave, 44_100)
     whole = soundfile.read(clip.path, dtype="float32")[0].mean(axis=1)
-    with opened(clip) as decoder:
+    with open_decoder(clip) as decoder:
         for begin in rng.integers(0, 48_000 - 500, 30):
             np.testing.assert_allclose(decoder.read(int(begin), 500), whole[begin : begin + 500], atol=2e-7)
 
@@ -109,7 +109,7 @@ def test_low_bit_rates_of_mp3_reach_far_back(tmp_path):
         file.write(wave)
     whole, _ = soundfile.read(path, dtype="float32")
     rng = np.random.default_rng(0)
-    with opened(clip_of(path)) as decoder:
+    with open_decoder(clip_of(path)) as decoder:
         for begin in rng.integers(0, len(whole) - 500, 40):
             got = decoder.read(int(begin), 500)
             np.testing.assert_allclose(got, whole[begin : begin + 500], rtol=0, atol=2e-7)
@@ -120,7 +120,7 @@ def test_the_name_s_ending_does_not_matter(tmp_path):
     clip = sound_file(tmp_path / "a.wav", wave, subtype="FLOAT")
     for name in ("a.raw", "a.mp3", "a"):
         other = clip_of(clip.path.rename(tmp_path / name))
-        with opened(other) as decoder:
+        with open_decoder(other) as decoder:
             np.testing.assert_array_equal(decoder.read(0, 8_000), wave)
         clip = other
 
@@ -132,9 +132,9 @@ def test_a_flac_stream_of_unknown_length_is_counted(tmp_path):
     data[22:26] = b"\0\0\0\0"
     whole, _ = soundfile.read(clip.path, dtype="float32")
     clip.path.write_bytes(data)
-    with opened(clip) as decoder:
+    with open_decoder(clip) as decoder:
         assert decoder.length() == 300_001
-    with opened(clip) as decoder:
+    with open_decoder(clip) as decoder:
         np.testing.assert_array_equal(decoder.read(123_456, 10_000), whole[123_456:133_456])
         np.testing.assert_array_equal(decoder.read(1_000, 10_000), whole[1_000:11_000])
 
@@ -143,10 +143,10 @@ def test_a_flac_stream_of_unknown_length_is_counted(tmp_path):
 def test_an_mp3_file_without_a_count_is_as_long_as_its_frames(tmp_path, rate):
     clip = sound_file(tmp_path / "a.mp3", noise(3 * rate), rate, mode="CONSTANT")
     without_first_mp3_frame(clip.path)
-    with opened(clip) as decoder:
+    with open_decoder(clip) as decoder:
         length = decoder.length()
     assert abs(length - 3 * rate) < 3 * 1_152
-    with opened(clip) as decoder:
+    with open_decoder(clip) as decoder:
         assert len(decoder.read(0, length)) == length
 
 
@@ -155,7 +155,10 @@ def test_an_mp3_file_of_which_only_a_part_could_be_read_is_refused(tmp_path):
     wave[80_000:] *= 1e-4  # loud first, so that the first frames' bit rate makes the file seem short
     clip = sound_file(tmp_path / "a.mp3", wave, mode="VARIABLE")
     without_first_mp3_frame(clip.path)
-    with opened(clip) as decoder, pytest.raises(ClipError, match=r"\d+ of \d+ samples can be read.*FLAC"):
+    with (
+        open_decoder(clip) as decoder,
+        pytest.raises(ClipError, match=r"\d+ of \d+ samples can be read.*FLAC"),
+    ):
         decoder.length()
 
 
@@ -198,7 +201,10 @@ def test_ogg_that_lost_its_last_pages_is_not_taken_for_a_shorter_one(tmp_path):
         data = path.read_bytes()
         for begin, _ in ogg_pages(data)[3:]:
             path.write_bytes(data[:begin])
-            with opened(clip_of(path)) as decoder, pytest.raises(ClipError, match=r"last page .* is missing"):
+            with (
+                open_decoder(clip_of(path)) as decoder,
+                pytest.raises(ClipError, match=r"last page .* is missing"),
+            ):
                 decoder.length()
 
 
@@ -207,7 +213,7 @@ def test_what_stands_behind_the_sound_does_not_matter(tmp_path, kind):
     clip = sound_file(tmp_path / f"a.{kind}", noise(5 * RATE, level=0.3), RATE)
     whole, _ = soundfile.read(clip.path, dtype="float32")
     clip.path.write_bytes(clip.path.read_bytes() + np.random.default_rng(0).bytes(3_000))
-    with opened(clip) as decoder:
+    with open_decoder(clip) as decoder:
         assert decoder.length() == len(whole) == 5 * RATE
         np.testing.assert_allclose(decoder.read(0, len(whole)), whole, rtol=0, atol=2e-7)
 
@@ -217,7 +223,7 @@ def test_a_file_is_looked_through_once_for_all_its_segments_and_again_when_it_ch
 
     def counting(path: Path) -> str | None:
         seen.append(path)
-        return broken(path)
+        return find_damage(path)
 
     monkeypatch.setattr(decoding, "broken", counting)
     clip = sound_file(tmp_path / "a.ogg", noise(10 * RATE), RATE)
@@ -243,7 +249,7 @@ def test_one_flipped_bit_of_ogg_is_refused_or_changes_nothing(small, data, kind,
     clip = clip_of(tmp_path / f"{kind}{bit}")
     clip.path.write_bytes(whole[: bit // 8] + bytes([whole[bit // 8] ^ 1 << bit % 8]) + whole[bit // 8 + 1 :])
     try:
-        with opened(clip) as decoder:
+        with open_decoder(clip) as decoder:
             heard = decoder.read(0, decoder.length())
     except ClipError:
         return
@@ -254,7 +260,7 @@ def test_nan_and_infinity_are_seen_wherever_they_are(tmp_path):
     for value in (np.nan, np.inf, -np.inf):
         wave = noise(30_000)
         wave[20_000] = value
-        with opened(sound_file(tmp_path / "a.wav", wave, subtype="FLOAT")) as decoder:
+        with open_decoder(sound_file(tmp_path / "a.wav", wave, subtype="FLOAT")) as decoder:
             decoder.read(0, 20_000)
             assert decoder.finite
             decoder.read(20_000, 5_000)
@@ -265,7 +271,7 @@ def test_nan_and_infinity_are_seen_wherever_they_are(tmp_path):
 
 def test_threads_may_decode_side_by_side(files):
     def everything(kind: str) -> np.ndarray:
-        with opened(files[kind][0]) as decoder:
+        with open_decoder(files[kind][0]) as decoder:
             return np.concatenate([decoder.read(at, 3_000) for at in range(0, LENGTH, 3_000)])
 
     kinds = list(FORMATS) * 4

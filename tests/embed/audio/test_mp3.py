@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from layerprobe.embed.audio.mp3 import Frames, frames_of
+from layerprobe.embed.audio.mp3 import Mp3Scan, scan_frames
 from tests.sounds import noise, sound_file, without_first_mp3_frame
 
 RATE = 16_000
@@ -31,10 +31,10 @@ def data(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return (path if request.param == "counted" else without_first_mp3_frame(path)).read_bytes()
 
 
-def frames(folder: Path, data: bytes) -> Frames:
+def frames(folder: Path, data: bytes) -> Mp3Scan:
     path = folder / "other"
     path.write_bytes(data)
-    return frames_of(path)
+    return scan_frames(path)
 
 
 def fault(folder: Path, data: bytes) -> str:
@@ -53,10 +53,10 @@ def test_frames_are_counted_where_nobody_wrote_their_number_down(
     tmp_path: Path, rate: int, channels: int
 ) -> None:
     path = sound_file(tmp_path / "a.mp3", noise(rate, channels=channels), rate, mode="CONSTANT").path
-    assert frames_of(path) == Frames(None, None)
+    assert scan_frames(path) == Mp3Scan(None, None)
     with soundfile.SoundFile(path) as file:
         counted = file.frames
-    found = frames_of(without_first_mp3_frame(path))
+    found = scan_frames(without_first_mp3_frame(path))
     # Encoders pad by a decoder's delay and fill up the last frame.
     assert found.fault is None
     assert found.samples is not None
@@ -70,8 +70,8 @@ def test_whole_files_of_any_length_pass(tmp_path: Path, rate: int, mode: str) ->
     for channels, length in ((1, rate // 40), (2, rate // 3), (2, 5 * rate + 1), (1, 40 * rate)):
         wave = noise(length, channels=channels, level=0.3)
         path = sound_file(tmp_path / f"{length}.mp3", wave, rate, mode=mode).path
-        assert frames_of(path) == Frames(None, None)
-        assert frames_of(without_first_mp3_frame(path)).fault is None
+        assert scan_frames(path) == Mp3Scan(None, None)
+        assert scan_frames(without_first_mp3_frame(path)).fault is None
 
 
 @pytest.mark.parametrize("tag", TAGS)
@@ -170,13 +170,13 @@ def test_frames_of_another_rate_that_follow_are_not_lost_without_a_word(data: by
 
 def test_a_single_frame_is_a_file(data: bytes, tmp_path: Path) -> None:
     begin, end = boundaries(data)[-2:]
-    assert frames(tmp_path, data[begin:end]) == Frames(576, None)
+    assert frames(tmp_path, data[begin:end]) == Mp3Scan(576, None)
     assert fault(tmp_path, data[begin : end - 1]) == "truncated: its last frame lacks 1 bytes"
 
 
 def test_what_is_no_layer_iii_frame_is_not_followed(tmp_path: Path) -> None:
     noisy = np.random.default_rng(0).bytes(300_000)
-    assert frames(tmp_path, noisy) == frames(tmp_path, b"") == frames(tmp_path, ID3) == Frames(None, None)
+    assert frames(tmp_path, noisy) == frames(tmp_path, b"") == frames(tmp_path, ID3) == Mp3Scan(None, None)
     second = (b"\xff\xfd\x80\xc0" + bytes(413)) * 40  # layer II
     free = (b"\xff\xfb\x00\xc0" + bytes(413)) * 40
-    assert frames(tmp_path, second) == frames(tmp_path, free) == Frames(None, None)
+    assert frames(tmp_path, second) == frames(tmp_path, free) == Mp3Scan(None, None)

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from layerprobe.cache.common.errors import ClipError
-from layerprobe.embed.audio.decoding import Decoder, opened
+from layerprobe.embed.audio.decoding import Decoder, open_decoder
 from layerprobe.embed.audio.ogg import Spliced, spliced
 from layerprobe.embed.manifest.clips import Clip
 from tests.sounds import noise, sound_file
@@ -48,7 +48,7 @@ def test_a_place_holds_what_it_holds_in_the_whole(
     rng = np.random.default_rng(0)
     places = [*rng.integers(0, length - 700, 25).tolist(), length - 700, 0]
     for place in places:
-        with opened(clip) as decoder:
+        with open_decoder(clip) as decoder:
             for begin in (place, int(rng.integers(0, length - 700))):
                 got = decoder.read(begin, 700)
                 np.testing.assert_allclose(got, whole[begin : begin + 700], rtol=0, atol=2e-7)
@@ -66,7 +66,7 @@ def test_segments_of_many_bits_are_found_too(tmp_path: Path) -> None:
     clip = Clip(id="a", file=str(path))
     whole = whole_of(clip)
     for begin in range(150_000, 300_000 - 500, 9_973):
-        with opened(clip) as decoder:
+        with open_decoder(clip) as decoder:
             np.testing.assert_allclose(decoder.read(begin, 500), whole[begin : begin + 500], atol=2e-7)
 
 
@@ -84,7 +84,7 @@ def test_the_end_of_a_file_is_in_its_place(tmp_path: Path, rate: int, level: flo
         clip = Clip(id="a", file=str(path))
         whole = whole_of(clip)
         for back in rng.integers(600, rate, 6).tolist():
-            with opened(clip) as decoder:
+            with open_decoder(clip) as decoder:
                 got = decoder.read(length - back, 500)
                 np.testing.assert_allclose(got, whole[length - back :][:500], rtol=0, atol=2e-7)
 
@@ -113,7 +113,10 @@ def test_streams_one_after_the_other_are_refused(tmp_path: Path) -> None:
     )
     one.path.write_bytes(one.path.read_bytes() + other.path.read_bytes())
     assert opened_at(one, 90 * 16_000) is None
-    with opened(one) as decoder, pytest.raises(ClipError, match="several streams, of which only the first"):
+    with (
+        open_decoder(one) as decoder,
+        pytest.raises(ClipError, match="several streams, of which only the first"),
+    ):
         decoder.length()
 
 
@@ -127,7 +130,7 @@ def test_a_stream_that_was_tuned_in_to_is_read_from_its_start(tmp_path: Path, de
     clip.path.write_bytes(data)
     whole = whole_of(clip)
     begin = len(whole) - 20_000
-    with opened(clip) as decoder:
+    with open_decoder(clip) as decoder:
         np.testing.assert_allclose(decoder.read(begin, 500), whole[begin : begin + 500], atol=2e-7)
     assert sum(decoded) > begin
 

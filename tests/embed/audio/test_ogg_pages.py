@@ -11,7 +11,7 @@ import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from layerprobe.embed.audio.ogg import broken, page_after, page_at
+from layerprobe.embed.audio.ogg import find_damage, page_after, page_at
 from tests.sounds import noise, ogg_pages, sound_file
 
 KINDS = ("ogg", "opus")
@@ -32,7 +32,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 def told(folder: Path, data: bytes) -> str | None:
     path = folder / "other"
     path.write_bytes(data)
-    return broken(path)
+    return find_damage(path)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -41,11 +41,11 @@ def told(folder: Path, data: bytes) -> str | None:
 def test_whole_files_of_any_length_pass(tmp_path: Path, kind: str, channels: int, rate: int) -> None:
     for length in (rate // 40, rate // 3, 5 * rate + 1, 40 * rate):
         wave = noise(length, channels=channels, level=0.3)
-        assert broken(sound_file(tmp_path / f"{length}.{kind}", wave, rate).path) is None
+        assert find_damage(sound_file(tmp_path / f"{length}.{kind}", wave, rate).path) is None
 
 
 def test_a_file_of_minutes_passes(tmp_path: Path) -> None:
-    assert broken(sound_file(tmp_path / "a.ogg", noise(300 * 16_000)).path) is None
+    assert find_damage(sound_file(tmp_path / "a.ogg", noise(300 * 16_000)).path) is None
 
 
 def test_the_largest_pages_and_packets_over_many_pages_pass(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_the_largest_pages_and_packets_over_many_pages_pass(tmp_path: Path) -> N
     with soundfile.SoundFile(path, "w", 48_000, 8, "VORBIS", format="OGG", compression_level=0.0) as file:
         for seed in range(10):
             file.write(noise(8_000, seed=seed, channels=8, level=0.9))
-    assert broken(path) is None
+    assert find_damage(path) is None
 
 
 @pytest.mark.parametrize("kind", KINDS)

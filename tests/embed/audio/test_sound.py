@@ -22,7 +22,7 @@ in_one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixt
 
 
 def heard(clip):
-    return audio.read(clip, audio.probe(clip))
+    return audio.read_clip(clip, audio.probe(clip))
 
 
 # Decoding
@@ -61,7 +61,7 @@ def test_every_format_is_heard(tmp_path, kind, channels):
     sound = audio.probe(clip := sound_file(tmp_path / f"a.{kind}", wave.squeeze().astype(np.float32), 24_000))
     assert (sound.rate, sound.channels, sound.samples, sound.seconds) == (24_000, channels, 16_000, 1.0)
     expected = np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000) * wave.mean(axis=1).max()
-    got = audio.read(clip, sound)
+    got = audio.read_clip(clip, sound)
     assert len(got) == 16_000
     # Lossy formats shift and colour a tone a little.
     assert np.corrcoef(got[2_000:-2_000], expected[2_000:-2_000])[0, 1] > 0.98
@@ -80,7 +80,11 @@ def test_channels_are_averaged(tmp_path, channels):
 def test_the_header_tells_how_many_samples_there_will_be(tmp_path, rate, extra):
     clip = sound_file(tmp_path / "a.wav", noise(rate // 20 + extra), rate)
     sound = audio.probe(clip)
-    assert len(audio.read(clip, sound)) == sound.samples == int(np.ceil((rate // 20 + extra) * 16_000 / rate))
+    assert (
+        len(audio.read_clip(clip, sound))
+        == sound.samples
+        == int(np.ceil((rate // 20 + extra) * 16_000 / rate))
+    )
 
 
 # Segments and windows
@@ -103,10 +107,10 @@ def test_a_window_is_that_slice_of_the_whole(tmp_path, rate, kind, segment, wind
         sound_file(path, noise(int(rate * 0.503)), rate)
     clip = clip_of(path, start=segment[0], end=segment[1])
     sound = audio.probe(clip)
-    whole = audio.read(clip, sound)
+    whole = audio.read_clip(clip, sound)
     begin, stop = sorted(round(share * sound.samples) for share in window)
     stop = max(stop, begin + 1)
-    got = audio.read(clip, sound, begin=begin, stop=stop)
+    got = audio.read_clip(clip, sound, begin=begin, stop=stop)
     assert got.dtype == np.float32
     np.testing.assert_allclose(got, whole[begin:stop], rtol=0, atol=1e-6)
 
@@ -133,7 +137,7 @@ def test_a_segment_is_read_without_decoding_the_whole_file(tmp_path, monkeypatch
 
     monkeypatch.setattr(soundfile.SoundFile, "read", counted)
     clip = clip_of(whole.path, start=40.0, end=41.0)
-    assert len(audio.read(clip, audio.probe(clip))) == 16_000
+    assert len(audio.read_clip(clip, audio.probe(clip))) == 16_000
     assert decoded < 4 * 16_000  # the second itself, and what an MP3 frame may reach back to
 
 
@@ -157,7 +161,7 @@ def test_windows_read_in_turn_join_to_the_whole(tmp_path, kind):
     sound = audio.probe(clip)
     spans = [(0, 17_000), (17_000, 30_001), (30_001, sound.samples)]
     parts = list(audio.read_windows(clip, sound, spans))
-    np.testing.assert_allclose(np.concatenate(parts), audio.read(clip, sound), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(np.concatenate(parts), audio.read_clip(clip, sound), rtol=0, atol=1e-6)
 
 
 def test_an_end_rounded_up_in_the_table_is_the_end_of_the_file(tmp_path):
@@ -254,12 +258,12 @@ def test_a_file_that_shrinks_after_its_header_was_read_is_truncated(tmp_path):
     sound = audio.probe(clip)
     cut_off(clip.path, keep=0.5)
     with pytest.raises(ClipError, match=r"truncated: \d+ of \d+ samples are there"):
-        audio.read(clip, sound)
+        audio.read_clip(clip, sound)
     with pytest.raises(ClipError, match="truncated"):
-        audio.moments(clip, sound)
+        audio.measure_moments(clip, sound)
     clip.path.unlink()
     with pytest.raises(ClipError, match="no such file"):
-        audio.read(clip, sound)
+        audio.read_clip(clip, sound)
 
 
 @pytest.mark.parametrize("rate", [8_000, 16_000, 48_000])
@@ -277,16 +281,16 @@ def test_a_constant_file_is_silent_at_any_rate(tmp_path, rate, value):
     clip = sound_file(tmp_path / "a.wav", np.full(rate, value, np.float32), rate, subtype="FLOAT")
     sound = audio.probe(clip)
     with pytest.raises(ClipError, match="silent"):
-        audio.read(clip, sound)
-    assert audio.moments(clip, sound).constant
+        audio.read_clip(clip, sound)
+    assert audio.measure_moments(clip, sound).constant
 
 
 def test_a_silent_window_of_a_clip_that_speaks_is_fine(tmp_path):
     wave = noise(48_000)
     wave[16_000:32_000] = 0
     clip = sound_file(tmp_path / "a.wav", wave)
-    assert not audio.read(clip, audio.probe(clip), begin=16_000, stop=32_000).any()
-    assert not audio.moments(clip, audio.probe(clip)).constant
+    assert not audio.read_clip(clip, audio.probe(clip), begin=16_000, stop=32_000).any()
+    assert not audio.measure_moments(clip, audio.probe(clip)).constant
 
 
 @pytest.mark.parametrize("rate", [16_000, 44_100])
@@ -297,7 +301,7 @@ def test_samples_that_are_no_numbers_are_refused(tmp_path, rate, value):
     clip = sound_file(tmp_path / "a.wav", wave, rate, subtype="FLOAT")
     with pytest.raises(ClipError, match="NaN or infinite"):
         heard(clip)
-    moments = audio.moments(clip, audio.probe(clip))
+    moments = audio.measure_moments(clip, audio.probe(clip))
     assert not moments.finite
     with pytest.raises(ClipError, match="NaN or infinite"):
         moments.check(clip)
@@ -315,12 +319,14 @@ def test_samples_that_are_no_numbers_are_refused(tmp_path, rate, value):
 )
 def test_check_refuses_what_no_model_can_hear(tmp_path, wave, told):
     with pytest.raises(ClipError, match=told):
-        audio.check(wave.astype(np.float32), clip_of(tmp_path / "a.wav"))
+        audio.check_samples(wave.astype(np.float32), clip_of(tmp_path / "a.wav"))
 
 
 def test_check_lets_the_rest_pass(tmp_path):
-    audio.check(noise(400), clip_of(tmp_path / "a.wav"))
-    audio.check(np.where(np.arange(400) == 7, 1e-6, 0).astype(np.float32), clip_of(tmp_path / "a.wav"))
+    audio.check_samples(noise(400), clip_of(tmp_path / "a.wav"))
+    audio.check_samples(
+        np.where(np.arange(400) == 7, 1e-6, 0).astype(np.float32), clip_of(tmp_path / "a.wav")
+    )
 
 
 # Moments and normalisation
@@ -332,8 +338,8 @@ def test_moments_of_a_stream_are_those_of_the_whole(tmp_path, rate, offset):
     wave = noise(65 * rate, level=0.05) + np.float32(offset)
     clip = sound_file(tmp_path / "a.wav", wave, rate, subtype="FLOAT", start=0.5)
     sound = audio.probe(clip)
-    whole = audio.read(clip, sound).astype(np.float64)
-    moments = audio.moments(clip, sound)
+    whole = audio.read_clip(clip, sound).astype(np.float64)
+    moments = audio.measure_moments(clip, sound)
     assert moments.count == len(whole) == sound.samples
     assert moments.finite
     assert not moments.constant
@@ -345,7 +351,7 @@ def test_moments_of_a_long_clip_need_no_more_memory_than_a_block(tmp_path):
     clip = sound_file(tmp_path / "a.flac", noise(8_000 * 600), 8_000)
     sound = audio.probe(clip)
     tracemalloc.start()
-    audio.moments(clip, sound)
+    audio.measure_moments(clip, sound)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 4 * sound.samples  # bytes: half of the whole clip in float64
@@ -366,7 +372,7 @@ def test_decoders_keep_torch_to_one_core_each_and_leave_this_thread_alone(tmp_pa
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        with audio.decoders(3) as pool:
+        with audio.decoder_pool(3) as pool:
             assert set(pool.map(lambda _: torch.get_num_threads(), range(9))) == {1}
         assert torch.get_num_threads() == 2
     finally:
@@ -379,6 +385,6 @@ def test_many_threads_hear_what_one_hears(tmp_path):
         for i, kind in enumerate([*FORMATS] * 3)
     ]
     alone = [heard(clip) for clip in clips]
-    with audio.decoders(6) as pool:
+    with audio.decoder_pool(6) as pool:
         for got, expected in zip(pool.map(heard, clips), alone, strict=True):
             np.testing.assert_allclose(got, expected, rtol=0, atol=1e-6)

@@ -22,7 +22,7 @@ def unclosed(path, *, riff=0, length=0, behind=b"", before=b""):
 
 
 def heard(clip):
-    return audio.read(clip, audio.probe(clip))
+    return audio.read_clip(clip, audio.probe(clip))
 
 
 @pytest.mark.parametrize("riff", [0, 36, 0xFFFFFFFF])  # not come back to, counted so far, piped

@@ -9,7 +9,7 @@ import pytest
 from layerprobe.cache.common.errors import InputError, ManifestError
 from layerprobe.embed.manifest.clips import read_manifest, write_manifest
 from layerprobe.embed.manifest.corpora import baved, eyase
-from layerprobe.embed.manifest.join import LabelMap, join
+from layerprobe.embed.manifest.join import LabelMap, join_tables
 from tests.trees import baved_names, eyase_names, touch
 
 
@@ -25,7 +25,7 @@ def emotions(clips, corpus: str) -> set[str]:
 
 
 def test_two_corpora(tables):
-    clips = join(tables)
+    clips = join_tables(tables)
     assert [clip.labels["corpus"] for clip in clips] == ["baved"] * 12 + ["eyase"] * 16
     assert {clip.speaker for clip in clips} == {"baved:0", "baved:1", "eyase:fm01", "eyase:ml02"}
     assert clips[0].id == "baved:0/0-m-20-0-0-0.wav"
@@ -34,13 +34,13 @@ def test_two_corpora(tables):
 
 
 def test_the_joined_table_comes_back(tables, tmp_path):
-    clips = join(tables)
+    clips = join_tables(tables)
     write_manifest(clips, tmp_path / "both.csv")
     assert read_manifest(tmp_path / "both.csv") == clips
 
 
 def test_the_same_table_under_two_names_keeps_its_speakers_apart(tables):
-    clips = join([tables[0], tables[0]], names=["one", "two"])
+    clips = join_tables([tables[0], tables[0]], names=["one", "two"])
     assert len({clip.id for clip in clips}) == 24
     assert {clip.speaker for clip in clips} == {"one:0", "one:1", "two:0", "two:1"}
 
@@ -48,7 +48,7 @@ def test_the_same_table_under_two_names_keeps_its_speakers_apart(tables):
 def test_a_clip_without_a_speaker_stays_without(tmp_path):
     touch(tmp_path, "a.wav")
     (tmp_path / "x.csv").write_text("path\na.wav\n")
-    assert join([tmp_path / "x.csv"])[0].speaker is None
+    assert join_tables([tmp_path / "x.csv"])[0].speaker is None
 
 
 def test_labels_are_mapped_once_in_one_corpus_or_in_all(tables):
@@ -56,7 +56,7 @@ def test_labels_are_mapped_once_in_one_corpus_or_in_all(tables):
         LabelMap.parse(text)
         for text in ["emotion:1=neu", "emotion:neu=1", "eyase/emotion:ang=2", "gender:f=w"]
     ]
-    clips = join(tables, maps=maps)
+    clips = join_tables(tables, maps=maps)
     assert emotions(clips, "baved") == {"0", "neu", "2"}
     assert emotions(clips, "eyase") == {"2", "hap", "1", "sad"}
     assert {clip.labels["gender"] for clip in clips} == {"m", "w"}
@@ -64,7 +64,7 @@ def test_labels_are_mapped_once_in_one_corpus_or_in_all(tables):
 
 def test_a_map_for_one_corpus_goes_before_one_for_all(tables):
     maps = [LabelMap.parse("eyase/gender:f=x"), LabelMap.parse("gender:f=y")]
-    clips = join(tables, maps=maps)
+    clips = join_tables(tables, maps=maps)
     assert {c.labels["gender"] for c in clips if c.labels["corpus"] == "eyase"} == {"x", "m"}
     assert {c.labels["gender"] for c in clips if c.labels["corpus"] == "baved"} == {"y", "m"}
 
@@ -72,23 +72,23 @@ def test_a_map_for_one_corpus_goes_before_one_for_all(tables):
 def test_maps_that_fit_nothing_are_all_told(tables):
     texts = ["emotion:happy=2", "mood:1=2", "ksu/emotion:ang=2", "emotion:1=neu"]
     with pytest.raises(ManifestError) as caught:
-        join(tables, maps=[LabelMap.parse(text) for text in texts])
+        join_tables(tables, maps=[LabelMap.parse(text) for text in texts])
     told = str(caught.value)
     assert len(caught.value.problems) == 3
     assert all(text in told for text in texts[:3])
 
 
 def test_a_joined_table_is_not_joined_again(tables, tmp_path):
-    write_manifest(join(tables), tmp_path / "both.csv")
+    write_manifest(join_tables(tables), tmp_path / "both.csv")
     with pytest.raises(InputError, match="'corpus' already"):
-        join([tmp_path / "both.csv", tables[0]])
+        join_tables([tmp_path / "both.csv", tables[0]])
 
 
 def test_names_must_fit_the_tables(tables):
     with pytest.raises(InputError, match="two tables are called 'x'"):
-        join(tables, names=["x", "x"])
+        join_tables(tables, names=["x", "x"])
     with pytest.raises(InputError, match="2 tables but 1 names"):
-        join(tables, names=["x"])
+        join_tables(tables, names=["x"])
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from layerprobe.embed.manifest.tables import Places, absent
+from layerprobe.embed.manifest.tables import PathCells, missing_files
 
 
 def test_below_beside_and_elsewhere(tmp_path):
     folder = tmp_path.resolve() / "project" / "tables"
     folder.mkdir(parents=True)
-    places = Places(folder / "clips.csv")
+    places = PathCells(folder / "clips.csv")
     for file, cell in [
         (folder / "wav" / "a.wav", "wav/a.wav"),
         (folder.parent / "audio" / "a.wav", "../audio/a.wav"),
@@ -23,7 +23,7 @@ def test_below_beside_and_elsewhere(tmp_path):
 
 
 def test_cells_do_not_climb_to_the_root():
-    assert Places(Path("/clips/clips.csv")).cell(Path("/corpus/a.wav")) == "/corpus/a.wav"
+    assert PathCells(Path("/clips/clips.csv")).cell(Path("/corpus/a.wav")) == "/corpus/a.wav"
 
 
 def test_a_table_behind_a_symbolic_link(tmp_path):
@@ -33,7 +33,7 @@ def test_a_table_behind_a_symbolic_link(tmp_path):
     (real.parent / "a.wav").write_bytes(b"")
     link = tmp_path.resolve() / "link"
     link.symlink_to(real)
-    places = Places(link / "clips.csv")
+    places = PathCells(link / "clips.csv")
     assert places.file("../a.wav").samefile(real.parent / "a.wav")
     beside = tmp_path.resolve() / "b.wav"
     assert places.cell(beside) == str(beside)
@@ -43,7 +43,7 @@ def test_a_table_behind_a_symbolic_link(tmp_path):
 def test_a_linked_file_keeps_its_own_name(tmp_path):
     (tmp_path / "blob").write_bytes(b"")
     (tmp_path / "a.wav").symlink_to(tmp_path / "blob")
-    assert Places(tmp_path / "clips.csv").cell(tmp_path / "a.wav") == "a.wav"
+    assert PathCells(tmp_path / "clips.csv").cell(tmp_path / "a.wav") == "a.wav"
 
 
 def test_absent(tmp_path):
@@ -60,17 +60,17 @@ def test_absent(tmp_path):
         "no/such/folder.wav",
         "a.wav/b.wav",
     ]
-    gone = absent(tmp_path / name for name in names)
+    gone = missing_files(tmp_path / name for name in names)
     assert list(gone) == [tmp_path / name for name in names[2:]]
     assert "is a folder" in gone[tmp_path / "folder.wav"]
-    assert absent([]) == {}
+    assert missing_files([]) == {}
 
 
 def test_relative_files_are_looked_for_in_the_working_folder(tmp_path, monkeypatch):
     (tmp_path / "a.wav").write_bytes(b"")
     (tmp_path / "b.wav").write_bytes(b"")
     monkeypatch.chdir(tmp_path)
-    assert list(absent([Path("a.wav"), Path("b.wav"), Path("c.wav")])) == [Path("c.wav")]
+    assert list(missing_files([Path("a.wav"), Path("b.wav"), Path("c.wav")])) == [Path("c.wav")]
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -82,7 +82,7 @@ def test_a_folder_that_may_be_entered_but_not_listed(tmp_path, count):
         file.write_bytes(b"")
     hidden.chmod(0o100)
     try:
-        assert absent([*files, hidden / "gone.wav"]) == {
+        assert missing_files([*files, hidden / "gone.wav"]) == {
             hidden / "gone.wav": f"no such file: {hidden}/gone.wav"
         }
     finally:
