@@ -30,7 +30,6 @@ from sklearn.preprocessing import StandardScaler
 from benchmarks.bench_extract import find_clips
 from benchmarks.machine import report
 from layerprobe.cache.identity.keys import clip_keys
-from layerprobe.cache.maintenance.catalog import find_store
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import StudyConfig
 from layerprobe.classify.data.group_folds import balanced_groups
@@ -38,7 +37,7 @@ from layerprobe.embed.config import EmbedConfig
 from layerprobe.embed.extract.run import embed
 from layerprobe.embed.manifest.clips import Clip
 from layerprobe.embed.models.device import find_device
-from layerprobe.embed.models.lookup import wanted_fields
+from layerprobe.embed.models.lookup import find_model_store
 
 FOLDS = 5
 
@@ -70,7 +69,7 @@ def main() -> None:
 def states(clips: list[Clip], model: str, cache: Path, precision: str, device: str) -> FeatureStore:
     """The clips' states in one precision, in a cache of their own."""
     embed(clips, EmbedConfig(model=model, cache=cache, precision=precision, dtype="float32", device=device))
-    return find_store(cache, model=model, match=wanted_fields(model, revision=None, cache=cache))
+    return find_model_store(cache, model)
 
 
 def against(exact: FeatureStore, other: FeatureStore, clips: list[Clip]) -> dict[str, Any]:

@@ -39,7 +39,6 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from benchmarks.machine import report
 from benchmarks.plain import EXACT, USUAL, PathOf, Plain, mixture, power, preparation
-from layerprobe.cache.maintenance.catalog import find_store
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import MIX, StudyConfig
 from layerprobe.classify.data.dataset import Dataset, join_labels
@@ -53,7 +52,7 @@ from layerprobe.classify.search.nested import PATH_VALUE, TrialDone, search, spl
 from layerprobe.classify.search.storage import quiet
 from layerprobe.classify.search.workers import SETTINGS
 from layerprobe.embed.manifest.clips import read_manifest
-from layerprobe.embed.models.lookup import wanted_fields
+from layerprobe.embed.models.lookup import find_model_store
 
 
 def main() -> None:
@@ -82,8 +81,7 @@ def main() -> None:
     if any(os.environ.get(name) != value for name, value in SETTINGS.items()):
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **SETTINGS})
     quiet()
-    match = wanted_fields(arguments.model, revision=None, cache=arguments.cache)
-    store = find_store(arguments.cache, model=arguments.model, match=match)
+    store = find_model_store(arguments.cache, arguments.model)
     config = StudyConfig(target=arguments.target, trials=arguments.trials, sampler="random", pruner="none")
     data = join_labels(read_manifest(arguments.clips, must_exist=False), store, target=config.target)
     folds = outer_folds(

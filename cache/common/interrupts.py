@@ -10,6 +10,8 @@ from types import FrameType
 from typing import NoReturn
 
 STATUS = 130
+
+
 _IMPORT = "<frozen importlib._bootstrap>"
 
 

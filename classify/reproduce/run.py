@@ -143,17 +143,15 @@ def _clips(system: PublishedSystem, found: Available, manner: RunSettings) -> li
 
 
 def _heads(split: str, clips: Sequence[Clip], found: Available, manner: RunSettings, run: Path) -> None:
-    from layerprobe.cache.maintenance.catalog import find_store
     from layerprobe.classify.controls.run import run as run_classify
     from layerprobe.embed.extract.progress import run as run_embed
-    from layerprobe.embed.models.lookup import wanted_fields
+    from layerprobe.embed.models.lookup import find_model_store
 
     model = str(found.model)
     done = run_embed(clips, EmbedConfig(model=model, cache=manner.cache, device=manner.device))
     if done.stopped:
         raise Interrupted(f"finished clips are in {manner.cache}; the same command resumes")
-    match = wanted_fields(model, revision=None, cache=manner.cache)
-    store = find_store(manner.cache, model=model, match=match, fingerprint=done.fingerprint)
+    store = find_model_store(manner.cache, model, fingerprint=done.fingerprint)
     run_classify(clips, store, run, replace(manner.heads, protocol=split))
 
 

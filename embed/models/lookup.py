@@ -6,11 +6,51 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from layerprobe.cache.common.errors import InputError, ModelError
+from layerprobe.cache.maintenance.catalog import find_store
+from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.embed.config import STATS
 from layerprobe.embed.models.acoustic import ACOUSTIC
-from layerprobe.embed.models.layers import CNN, layer_names, parse_layers
+from layerprobe.embed.models.layers import CNN, embed_options, layer_names, named_layers, parse_layers
 from layerprobe.embed.models.loading import files_hash
 from layerprobe.embed.models.sources import PRESETS, RANDOM, canonical_name, find_model, is_folder
+
+
+def find_model_store(
+    cache: Path,
+    model: str,
+    *,
+    revision: str | None = None,
+    layers: str = "all",
+    virtual_layers: Sequence[str] = (),
+    stats: Sequence[str] = (),
+    frames: bool = False,
+    fingerprint: str | None = None,
+) -> FeatureStore:
+    """The one store in `cache` that holds the states of `model` as requested.
+
+    model: as typed: a preset, hub id, local folder, `random:NAME`, `mfcc` or `fbank`.
+    layers: as in `embed.models.layers.parse_layers`; the store must hold those that are named.
+    virtual_layers: names that `layers` may contain although no store holds them, such as a mix of layers.
+    stats: statistics that the store must hold. frames: whether it must hold every frame.
+    fingerprint: the beginning of the extraction's fingerprint, to choose between several.
+
+    Raises ModelError for an unknown model, InputError for an unknown layer or statistic, and StoreError where
+    no store or more than one fits.
+    """
+    match = wanted_fields(model, revision=revision, cache=cache)
+    if layers != "all" or stats:
+        check_names(model, revision=revision, layers=layers, stats=stats, also=(*virtual_layers, CNN))
+    named = tuple(name for name in named_layers(layers) if name not in virtual_layers)
+    return find_store(
+        cache,
+        model=model,
+        match=match,
+        layers=named,
+        stats=stats,
+        frames=frames,
+        fingerprint=fingerprint,
+        options=embed_options(layers=named, stats=stats),
+    )
 
 
 def wanted_fields(model: str, *, revision: str | None, cache: Path) -> dict[str, object]:
