@@ -11,7 +11,7 @@ from torch import nn
 
 from layerprobe.classify.finetune.config import FinetuneConfig
 from layerprobe.embed.models.backbones import load_model
-from layerprobe.embed.models.exact import ExactBatch
+from layerprobe.embed.models.exact_batching import ExactBatch
 from layerprobe.embed.models.layers import FINAL, frame_count, layer_names
 from layerprobe.embed.models.sources import ModelSource
 

@@ -17,7 +17,7 @@ from torch.nn.utils import parametrize
 
 from layerprobe.cache.common.errors import ModelError
 from layerprobe.embed.config import RATE
-from layerprobe.embed.models.exact import ExactBatch
+from layerprobe.embed.models.exact_batching import ExactBatch
 from layerprobe.embed.models.layers import CNN, FINAL, frame_count, hop, layer_width, receptive_field
 from layerprobe.embed.models.sources import ModelSource
 
@@ -51,7 +51,7 @@ class _StopForward(Exception):  # noqa: N818 — control flow, not an error
 
 
 class TransformerBackbone:
-    """A frozen model of the wav2vec2 family whose batches equal their clips (see `embed.models.exact`)."""
+    """A frozen model of the wav2vec2 family whose batches equal their clips (see `embed.models.exact_batching`)."""
 
     def __init__(
         self,

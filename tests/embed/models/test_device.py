@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of gl
 SCRIPT = """
 import ctypes, os
 from pathlib import Path
-from layerprobe.embed.models.allocator import give_back_holes, keep_freed_memory
+from layerprobe.embed.models.device import give_back_holes, keep_freed_memory
 
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
