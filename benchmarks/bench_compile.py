@@ -26,8 +26,7 @@ from layerprobe.embed.config import RATE, EmbedConfig
 from layerprobe.embed.extract.pending import find_pending
 from layerprobe.embed.extract.pooling import merging_stats, pool
 from layerprobe.embed.extract.run import batch_seconds, plan, prefetcher
-from layerprobe.embed.models.backbones import TransformerBackbone
-from layerprobe.embed.models.loading import open_backbone
+from layerprobe.embed.models.backbones import TransformerBackbone, open_backbone
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from layerprobe.embed.models.sources import ARCHITECTURES
+from layerprobe.embed.models.presets import ARCHITECTURES
 
 SMALL: dict[str, Any] = {
     "hidden_size": 32,

@@ -286,6 +286,6 @@ def _existing(cache: Path) -> Path:
 
 
 def _canonical(model: str | None) -> str | None:
-    from layerprobe.embed.models.sources import canonical_name
+    from layerprobe.embed.models.presets import canonical_name
 
     return None if model is None else canonical_name(model)

@@ -85,12 +85,12 @@ def run_baselines(out: Path, plan: Plan, clips: Sequence[Clip]) -> None:
     from layerprobe.classify.search.progress import live_display
     from layerprobe.embed.config import EmbedConfig
     from layerprobe.embed.extract.progress import run as embed
-    from layerprobe.embed.models.sources import ACOUSTIC, RANDOM
+    from layerprobe.embed.models.presets import ACOUSTIC_PRESETS, RANDOM
 
     of, cache = plan.store.extraction, plan.store.folder.parent.parent
     model, frames = of.model, of.stats == (FRAME,)
     stats = EmbedConfig.stats if frames else of.stats
-    if model in ACOUSTIC:
+    if model in ACOUSTIC_PRESETS:
         say(f"note: {model} is no network, so neither mfcc nor random weights are run beside it")
         return
     rivals = {"mfcc": EmbedConfig(model="mfcc", cache=cache, stats=stats, frames=frames)}

@@ -29,8 +29,8 @@ from layerprobe.embed.config import DEFAULT_CACHE
 from layerprobe.embed.extract.stopping import Stop
 from layerprobe.embed.manifest.clips import Clip
 from layerprobe.embed.models.device import find_device, find_precision
-from layerprobe.embed.models.loading import files_hash
-from layerprobe.embed.models.sources import ACOUSTIC, ModelSource, canonical_name, find_model
+from layerprobe.embed.models.presets import ACOUSTIC_PRESETS, canonical_name
+from layerprobe.embed.models.sources import ModelSource, files_hash, find_model
 
 PACKAGES = ("numpy", "torch", "transformers", "accelerate", "peft", "optuna")
 LOCK = ".lock"
@@ -57,7 +57,7 @@ def finetune(
     A run that was cut short goes on where it was; a finished one is left as it is. Ctrl-C or SIGTERM end it
     with KeyboardInterrupt after a last checkpoint. Raises InputError.
     """
-    if model in ACOUSTIC:
+    if model in ACOUSTIC_PRESETS:
         raise InputError(
             f"--model {model} has no weights to fine-tune", do="classify probes acoustic features"
         )

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from layerprobe.cache.common.errors import InputError, ModelError
 from layerprobe.embed.manifest.corpora import CORPORA, Corpus
-from layerprobe.embed.models.sources import ARCHITECTURES, PRESETS, ModelSource, canonical_name, find_model
+from layerprobe.embed.models.presets import ARCHITECTURES, PRESETS, canonical_name
+from layerprobe.embed.models.sources import ModelSource, find_model
 
 
 def find_corpus(name: str, folder: Path | None) -> Corpus:

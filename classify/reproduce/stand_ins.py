@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoModel, Wav2Vec2FeatureExtractor
 from transformers.utils import logging
 
 from layerprobe.embed.manifest.synthetic import make_corpus, make_eyase
-from layerprobe.embed.models.sources import ARCHITECTURES, PRESETS, canonical_name
+from layerprobe.embed.models.presets import ARCHITECTURES, PRESETS, canonical_name
 
 SMALL = {
     "hidden_size": 16,

@@ -17,7 +17,7 @@ def models(as_json: Json = False) -> None:
     import json
 
     from layerprobe.embed.models.layers import FINAL, layer_names
-    from layerprobe.embed.models.sources import ACOUSTIC, ARCHITECTURES, PRESETS
+    from layerprobe.embed.models.presets import ACOUSTIC_PRESETS, ARCHITECTURES, PRESETS
 
     known = json.loads(ARCHITECTURES.read_text())
     rows = []
@@ -32,7 +32,7 @@ def models(as_json: Json = False) -> None:
                 "width": config["hidden_size"],
             }
         )
-    for name in ACOUSTIC:
+    for name in ACOUSTIC_PRESETS:
         rows.append(
             {"name": name, "weights": "none needed", "type": "acoustic", "layers": name, "width": None}
         )

@@ -12,11 +12,10 @@ from layerprobe.cache.common.errors import InputError
 from layerprobe.embed.audio.sound import MIN_SAMPLES
 from layerprobe.embed.config import EmbedConfig
 from layerprobe.embed.extract.batching import padded_length
-from layerprobe.embed.models.acoustic import ACOUSTIC
-from layerprobe.embed.models.backbones import Backbone, load_model
+from layerprobe.embed.models.backbones import Backbone, load_model, open_backbone
 from layerprobe.embed.models.device import describe_device
 from layerprobe.embed.models.layers import layer_names
-from layerprobe.embed.models.loading import open_backbone
+from layerprobe.embed.models.presets import ACOUSTIC_PRESETS
 from layerprobe.embed.models.sources import find_model
 
 LENGTHS = (MIN_SAMPLES, 7_001, 16_000, 33_333, 51_200)  # samples: from one frame to three seconds
@@ -67,7 +66,7 @@ def check_model(config: EmbedConfig) -> ModelCheck:
         row[:length] = torch.randn(length, generator=generator)
     waves = waves.to(backbone.device)
     batch = layer_states(backbone, waves, lengths)
-    reference = None if config.model in ACOUSTIC else _Reference(config, backbone.device)
+    reference = None if config.model in ACOUSTIC_PRESETS else _Reference(config, backbone.device)
     worst = {layer: [0.0, 0.0] for layer in backbone.layers}
     compared: set[str] = set()
     for i, length in enumerate(LENGTHS):

@@ -14,7 +14,7 @@ from layerprobe.embed.extract.forward import Forward
 from layerprobe.embed.extract.pending import find_pending
 from layerprobe.embed.extract.run import batch_seconds, plan, prefetcher
 from layerprobe.embed.manifest.clips import Clip
-from layerprobe.embed.models.loading import open_backbone
+from layerprobe.embed.models.backbones import open_backbone
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,9 +28,8 @@ from layerprobe.embed.extract.pending import PendingClips, find_pending
 from layerprobe.embed.extract.prefetch import Prefetcher
 from layerprobe.embed.extract.stopping import Stop
 from layerprobe.embed.manifest.clips import Clip
-from layerprobe.embed.models.backbones import Backbone
-from layerprobe.embed.models.device import DeviceMeter, give_back_holes
-from layerprobe.embed.models.loading import open_backbone
+from layerprobe.embed.models.backbones import Backbone, open_backbone
+from layerprobe.embed.models.device import DeviceMeter, release_free_memory
 
 BATCH_SECONDS = {"cpu": 8.0, "cuda": 320.0}  # padded sound in one batch; memory halves it where it must
 TIDY_SECONDS = 5.0  # between two times that free memory is given back to the system
@@ -163,7 +162,7 @@ def run(
                 with writer.together():
                     tell(collector.collect(given))
                 if backbone.device.type == "cpu" and time.perf_counter() - tidied > TIDY_SECONDS:
-                    give_back_holes()
+                    release_free_memory()
                     tidied = time.perf_counter()
                 if stop.asked:
                     break

@@ -1,4 +1,4 @@
-"""A meter for work on a device of torch: which GPU to ask for its energy, and what it held at most."""
+"""The compute device: selecting it and its precision, describing it, metering work on it, freeing memory."""
 
 from __future__ import annotations
 
@@ -16,43 +16,46 @@ from layerprobe.cache.common.metering import Cost, Meter
 
 # Parameters of mallopt(3).
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
-_NEVER = 2**31 - 1  # bytes; the largest that mallopt takes
-_AT_A_TIME = 64 * 2**20
+_NEVER = 2**31 - 1  # bytes; the largest value mallopt accepts
+_GROW_BY = 64 * 2**20  # bytes
 
 
 class DeviceMeter:
-    """Measures work on a device. began: `time.perf_counter()` of its start, if that is before now."""
+    """Measures work on a device. began: `time.perf_counter()` at its start, if that was before now."""
 
     def __init__(self, device: torch.device, *, began: float | None = None) -> None:
         self._cuda = device if device.type == "cuda" else None
         name, gpu = device.type, None
         if self._cuda is not None:
             torch.cuda.reset_peak_memory_stats(self._cuda)
-            known = torch.cuda.get_device_properties(self._cuda)
-            name, gpu = known.name, f"GPU-{known.uuid}"
+            properties = torch.cuda.get_device_properties(self._cuda)
+            name, gpu = properties.name, f"GPU-{properties.uuid}"
         self._meter = Meter(device=name, gpu=gpu, began=began)
 
     def read(self) -> Cost:
-        """What the work took so far."""
-        held = None if self._cuda is None else torch.cuda.max_memory_reserved(self._cuda)
-        return self._meter.read(peak_device_bytes=held)
+        """The cost so far."""
+        peak = None if self._cuda is None else torch.cuda.max_memory_reserved(self._cuda)
+        return self._meter.read(peak_device_bytes=peak)
 
 
 def find_device(name: str) -> torch.device:
-    """`auto` is the first GPU, else the CPU. Raises InputError for a device that is not there."""
+    """The device of that name; `auto` is the first GPU, else the CPU.
+
+    Raises InputError if the device is not available.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device).item()  # `meta` is a device to torch, but holds no numbers
-    except (RuntimeError, AssertionError) as error:  # torch asserts when it was built without a backend
+        torch.zeros(1, device=device).item()  # torch accepts `meta` as a device, but it stores no numbers
+    except (RuntimeError, AssertionError) as error:  # AssertionError: torch was built without that backend
         why = re.split(r"[.\n]", str(error).strip())[0]
         raise InputError(f"--device {name} cannot be used ({why})", do="try --device auto or cpu") from error
     return device
 
 
 def find_precision(name: str, device: torch.device) -> str:
-    """`auto` is fp32 on a CPU, bf16 on a GPU that computes in it."""
+    """`auto` is bf16 on a GPU that supports it, else fp32."""
     if name != "auto":
         return name
     has_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
@@ -60,39 +63,39 @@ def find_precision(name: str, device: torch.device) -> str:
 
 
 def describe_device(device: torch.device) -> str:
-    """What a person would call the machine."""
+    """The GPU's name, or the processor's name and the number of threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{cpu_name()}, {torch.get_num_threads()} threads"
+    return f"{_cpu_name()}, {torch.get_num_threads()} threads"
 
 
-def cpu_name() -> str:
-    """The processor's name where the system tells it."""
+def _cpu_name() -> str:
     info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+    lines = info.read_text().splitlines() if info.is_file() else []
+    models = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(models, platform.processor() or platform.machine())
 
 
 def versions() -> Mapping[str, str]:
-    """Versions of what computes: recorded with the states, no part of their fingerprint."""
+    """Versions of the libraries that compute: recorded with the states, no part of their fingerprint."""
     names = ("torch", "torchaudio", "transformers", "h5py", "numpy")
     return {"python": platform.python_version(), **{name: version(name) for name in names}}
 
 
 def keep_freed_memory() -> bool:
-    """Ask the C library to reuse what is freed; whether it can. Holds for the rest of the process."""
+    """Make the C allocator reuse freed memory for the rest of the process; return whether it can.
+
+    Batches differ in shape: returning memory to the system after each would cost page faults in the next.
+    """
     if not _glibc():
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    settings = ((_MMAP_THRESHOLD, _NEVER), (_TRIM_THRESHOLD, _NEVER), (_TOP_PAD, _AT_A_TIME))
+    settings = ((_MMAP_THRESHOLD, _NEVER), (_TRIM_THRESHOLD, _NEVER), (_TOP_PAD, _GROW_BY))
     return all(mallopt(parameter, value) for parameter, value in settings)
 
 
-def give_back_holes() -> bool:
-    """Give the system what is free at the moment; whether there was any. Takes some milliseconds."""
+def release_free_memory() -> bool:
+    """Return currently free memory to the system, in milliseconds; return whether there was any."""
     return _glibc() and bool(ctypes.CDLL(None).malloc_trim(0))
 
 

@@ -1,16 +1,16 @@
-"""What makes a batch equal to its clips: no frame of a clip may see another clip's length.
+"""Exact batching: a padded batch gives each clip the states it has alone.
 
-Four places of the wav2vec2 family let padding leak into the frames that count:
+In the wav2vec2 family, padding can affect a clip's own frames in four places:
 
-- attention, which an attention mask closes (`Backbone` always passes one when lengths differ);
+- attention: closed by an attention mask, which `TransformerBackbone` passes whenever lengths differ;
 - the first GroupNorm of models with `feat_extract_norm="group"`: its mean and variance run over time, so
-  padding shifts every frame of a clip. Here they are taken over each clip's own frames;
-- data2vec's stacked positional convolutions: LayerNorm between them turns zero padding into something else,
-  which the next convolution draws back in. Here padding is zeroed before each of them;
-- the batch norm before the positional convolution of models with `conv_pos_batch_norm` (mHuBERT): it turns
-  zero padding into something else too, and padding is zeroed after it.
+  padding shifts every frame. `LengthAwareGroupNorm` computes them over each clip's own frames;
+- data2vec's stacked positional convolutions: the LayerNorm between them turns zero padding into nonzero
+  values, which the next convolution mixes in. Padding is zeroed before each of them;
+- the batch norm before the positional convolution of models with `conv_pos_batch_norm` (mHuBERT): it makes
+  zero padding nonzero too, and padding is zeroed after it.
 
-The convolutional front end itself has no padding, so a frame that counts only ever sees its own clip.
+The convolutional front end has no padding of its own, so a clip's frames depend on its own samples only.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from torch import nn
 
 
 class LengthAwareGroupNorm(nn.Module):
-    """GroupNorm with one group a channel, over each clip's own frames only.
+    """GroupNorm with one group per channel, over each clip's own frames only.
 
-    Reads its clips' frame counts from `frames` (B,), set by `ExactBatch`; None means nothing is padded.
+    `frames` (B,) holds the clips' frame counts, set by `ExactBatch`; None means nothing is padded.
     """
 
     def __init__(self, norm: nn.GroupNorm) -> None:
@@ -35,9 +35,9 @@ class LengthAwareGroupNorm(nn.Module):
         self.frames: torch.Tensor | None = None
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        """hidden (B, C, F) → (B, C, F); frames beyond a clip's own are scaled like it and mean nothing.
+        """hidden (B, C, F) → (B, C, F); frames beyond a clip's own are scaled like it and have no meaning.
 
-        Overwrites `hidden` where no gradient is asked for: it is the largest tensor of a forward pass.
+        Overwrites `hidden` when gradients are disabled: it is the largest tensor of a forward pass.
         """
         states = hidden.float()
         mean, variance = self._moments(states)
@@ -49,7 +49,9 @@ class LengthAwareGroupNorm(nn.Module):
 
     def _moments(self, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and population variance (B, C) over each clip's frames."""
-        if states.device.type == "cpu":  # slices cost nothing here, and give what the clip alone would
+        if (
+            states.device.type == "cpu"
+        ):  # slices cost nothing here, and give exactly what the clip alone gives
             counts = [states.shape[-1]] * len(states) if self.frames is None else self.frames.tolist()
             pairs = [_clip_moments(clip[:, :count]) for clip, count in zip(states, counts, strict=True)]
             means, variances = zip(*pairs, strict=True)
@@ -65,10 +67,10 @@ class LengthAwareGroupNorm(nn.Module):
 
 
 def _clip_moments(clip: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and population variance (C,) of (C, F): from plain sums, ten times as fast as `var_mean`.
+    """Mean and population variance (C,) of (C, F), from plain sums: ten times as fast as `var_mean`.
 
-    The mean of squares less the squared mean loses digits where a channel's mean is far larger than its
-    spread, as with an offset in the recording; then the deviations are squared instead.
+    The mean of squares minus the squared mean loses digits where a channel's mean is far larger than its
+    spread, as with a DC offset in the recording; the deviations are squared instead in that case.
     """
     count = clip.shape[-1]
     mean = clip.sum(-1) / count
@@ -79,7 +81,7 @@ def _clip_moments(clip: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 class ExactBatch:
-    """A model of the wav2vec2 family made to treat a padded batch as its clips.
+    """Modifies a model of the wav2vec2 family so that a padded batch equals its clips.
 
     model: transformers' base model (`Wav2Vec2Model`, `HubertModel`, `WavLMModel`, `Data2VecAudioModel`); its
     modules are changed in place.
@@ -93,8 +95,8 @@ class ExactBatch:
             first.layer_norm = self._norm
         self._conv = first.conv
         self._frames: torch.Tensor | None = None
-        for drawing in _drawing_padding_in(model.encoder.pos_conv_embed):
-            drawing.register_forward_pre_hook(self._zero_padding)
+        for convolution in _convolutions_after_norm(model.encoder.pos_conv_embed):
+            convolution.register_forward_pre_hook(self._zero_padding)
 
     @contextmanager
     def clips(self, lengths: torch.Tensor | None, frames: torch.Tensor | None) -> Iterator[None]:
@@ -109,7 +111,7 @@ class ExactBatch:
             self.set(None, None)
 
     def set(self, lengths: torch.Tensor | None, frames: torch.Tensor | None) -> None:
-        """As `clips`, until the next call: a backward pass may compute parts of the forward pass again."""
+        """Like `clips`, until the next call: gradient checkpointing recomputes the forward pass in backward."""
         self._frames = frames
         if self._norm is not None:
             kernel, stride = self._conv.kernel_size[0], self._conv.stride[0]
@@ -118,7 +120,7 @@ class ExactBatch:
     def _zero_padding(
         self, _layer: nn.Module, inputs: tuple[torch.Tensor, ...]
     ) -> tuple[torch.Tensor, ...] | None:
-        """hidden (B, D, F): padded frames set to zero, as the convolution's own padding is."""
+        """Set padded frames of hidden (B, D, F) to zero, like the convolution's own padding."""
         if self._frames is None:
             return None
         hidden, *rest = inputs
@@ -126,8 +128,8 @@ class ExactBatch:
         return (hidden.masked_fill(beyond[:, None], 0.0), *rest)
 
 
-def _drawing_padding_in(positions: Any) -> list[nn.Module]:
-    """Convolutions of a positional embedding whose input is no longer zero where the batch is padded."""
+def _convolutions_after_norm(positions: Any) -> list[nn.Module]:
+    """Convolutions of a positional embedding whose input has nonzero padding: a norm precedes them."""
     stacked = getattr(positions, "layers", None)
     if stacked is not None:
         return list(stacked)

@@ -1,15 +1,16 @@
-"""What a model's configuration says of its layers and frames, known without loading a weight.
+"""Layer names, widths and frame counts of a model, derived from its configuration without loading weights.
 
-Layers are named once, whatever the version of transformers (`cache.identity.extraction.LAYER_CONVENTION`):
+Layer names are the same for every version of transformers (`cache.identity.extraction.LAYER_CONVENTION`):
 
-- `0` is what enters the first transformer block;
-- `k` (1…N) is what block k gives, before any final norm;
+- `0` is the input of the first transformer block;
+- `k` (1…N) is the output of block k, before any final norm;
 - `final` is the output of the final LayerNorm, only where one follows block N (large, XLS-R);
 - `cnn`, on request, is the output of the convolutional front end, before its projection.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,55 +20,55 @@ CNN, FINAL = "cnn", "final"
 
 
 def layer_names(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """The layers of `--layers all`: every one but `cnn`."""
+    """The layers of `--layers all`: every one except `cnn`."""
     names = tuple(str(k) for k in range(config["num_hidden_layers"] + 1))
     return (*names, FINAL) if config.get("do_stable_layer_norm", False) else names
 
 
 def layer_width(config: Mapping[str, Any], layer: str) -> int:
-    """D: numbers a frame has in this layer."""
+    """D: the size of a frame's vector in this layer."""
     return int(config["conv_dim"][-1] if layer == CNN else config["hidden_size"])
 
 
 def parse_layers(text: str, available: Sequence[str], *, also: Sequence[str] = ()) -> tuple[str, ...]:
-    """`all`, or names and ranges as in `0-6,9,final`; in the order of `available`, each once.
+    """`all`, or names and ranges such as `0-6,9,final`; in the order of `available`, without duplicates.
 
-    `also` are names that may be asked for but are not part of `all`. Raises InputError.
+    also: names that may be selected but are not part of `all`. Raises InputError for unknown layers.
     """
     known = [*also, *available]
-    wanted: set[str] = set()
-    for part in (p.strip() for p in text.split(",")):
-        low, dash, high = part.partition("-")
-        if part == "all":
-            wanted.update(available)
-        elif part in known:
-            wanted.add(part)
+    selected: set[str] = set()
+    for item in (item.strip() for item in text.split(",")):
+        low, dash, high = item.partition("-")
+        if item == "all":
+            selected.update(available)
+        elif item in known:
+            selected.add(item)
         elif dash and low in known and high in known:
             first, last = known.index(low), known.index(high)
             if first > last:
-                raise InputError(f"layers {part} run backwards", do=f"write {high}-{low}")
-            wanted.update(known[first : last + 1])
+                raise InputError(f"layers {item} run backwards", do=f"write {high}-{low}")
+            selected.update(known[first : last + 1])
         else:
-            where = f" in '{text}'" if part != text else ""
-            told = f"no layer {part or 'without a name'}{where}"
-            raise InputError(told, do=f"there are {', '.join(known)}")
-    return tuple(name for name in known if name in wanted)
+            where = f" in '{text}'" if item != text else ""
+            what = f"no layer {item or 'without a name'}{where}"
+            raise InputError(what, do=f"there are {', '.join(known)}")
+    return tuple(name for name in known if name in selected)
 
 
 def named_layers(text: str) -> tuple[str, ...]:
-    """The names that stand in such a text: of `0-6,9` they are 0, 6 and 9; of `all` none."""
-    names = (name.strip() for part in text.split(",") for name in part.split("-"))
+    """The names written in a layer selection: of `0-6,9` they are 0, 6 and 9; of `all`, none."""
+    names = (name.strip() for item in text.split(",") for name in item.split("-"))
     return tuple(dict.fromkeys(name for name in names if name not in ("", "all")))
 
 
 def embed_options(*, layers: Sequence[str], stats: Sequence[str]) -> str:
-    """What `embed` must be told to compute just these; nothing where nothing special is asked for."""
-    told = {"--layers": ",".join(layers), "--stats": ",".join(stats)}
-    return " ".join(f"{option} {names}" for option, names in told.items() if names)
+    """The options with which `embed` computes just these layers and statistics; "" for its defaults."""
+    options = {"--layers": ",".join(layers), "--stats": ",".join(stats)}
+    return " ".join(f"{option} {names}" for option, names in options.items() if names)
 
 
 def frame_count(config: Mapping[str, Any], samples: int) -> int:
-    """Frames that the convolutional front end makes of so many samples."""
+    """Frames that the convolutional front end computes from `samples` samples."""
     for kernel, stride in zip(config["conv_kernel"], config["conv_stride"], strict=True):
         samples = (samples - kernel) // stride + 1
     return max(samples, 0)
@@ -75,14 +76,11 @@ def frame_count(config: Mapping[str, Any], samples: int) -> int:
 
 def hop(config: Mapping[str, Any]) -> int:
     """Samples from one frame to the next."""
-    product = 1
-    for stride in config["conv_stride"]:
-        product *= stride
-    return product
+    return math.prod(config["conv_stride"])
 
 
 def receptive_field(config: Mapping[str, Any]) -> int:
-    """Samples of sound that one frame of the front end sees."""
+    """Samples that one frame of the convolutional front end covers."""
     field, step = 1, 1
     for kernel, stride in zip(config["conv_kernel"], config["conv_stride"], strict=True):
         field += (kernel - 1) * step

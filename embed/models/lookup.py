@@ -9,10 +9,9 @@ from layerprobe.cache.common.errors import InputError, ModelError
 from layerprobe.cache.maintenance.catalog import find_store
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.embed.config import STATS
-from layerprobe.embed.models.acoustic import ACOUSTIC
 from layerprobe.embed.models.layers import CNN, embed_options, layer_names, named_layers, parse_layers
-from layerprobe.embed.models.loading import files_hash
-from layerprobe.embed.models.sources import PRESETS, RANDOM, canonical_name, find_model, is_folder
+from layerprobe.embed.models.presets import ACOUSTIC_PRESETS, PRESETS, RANDOM, canonical_name
+from layerprobe.embed.models.sources import files_hash, find_model, is_folder
 
 
 def find_model_store(
@@ -61,8 +60,8 @@ def wanted_fields(model: str, *, revision: str | None, cache: Path) -> dict[str,
     weights and asks no network. Raises ModelError.
     """
     name = canonical_name(model)
-    if model in ACOUSTIC:
-        return {"model": name, "architecture": ACOUSTIC[model].architecture()}
+    if model in ACOUSTIC_PRESETS:
+        return {"model": name, "architecture": ACOUSTIC_PRESETS[model].architecture()}
     if is_folder(model):
         source = find_model(model, revision=revision)
         return {"architecture": source.architecture(), "weights": files_hash(source, cache)}
@@ -95,7 +94,7 @@ def check_names(
     unknown = [name for name in stats if name not in STATS]
     if unknown:
         raise InputError(f"--stats: no statistic '{unknown[0]}'", do=f"choose from {', '.join(STATS)}")
-    if model in ACOUSTIC:
+    if model in ACOUSTIC_PRESETS:
         available: tuple[str, ...] = (model,)
         also = tuple(name for name in also if name != CNN)
     else:

@@ -8,7 +8,7 @@ from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.data.protocols import PROTOCOLS
 from layerprobe.classify.reproduce.published import CORPUS_SOURCES, PUBLISHED, choose
 from layerprobe.embed.manifest.corpora import CORPORA
-from layerprobe.embed.models.sources import PRESETS
+from layerprobe.embed.models.presets import PRESETS
 
 TABLE = [  # corpora, hub id, clips, accuracy in %
     ("eyase", "elgeish/wav2vec2-large-xlsr-53-arabic", 499, 64),

@@ -21,8 +21,7 @@ from layerprobe.embed.extract import run as extract
 from layerprobe.embed.extract.doctor import layer_states
 from layerprobe.embed.extract.run import Summary, embed
 from layerprobe.embed.manifest.clips import Clip, read_manifest
-from layerprobe.embed.models.backbones import TransformerBackbone
-from layerprobe.embed.models.loading import open_backbone
+from layerprobe.embed.models.backbones import TransformerBackbone, open_backbone
 from tests.run import ROOT, tone, write_corpus
 from tests.tiny import save_tiny
 
@@ -133,7 +132,7 @@ def test_holes_in_memory_are_given_back_on_a_cpu(config, tmp_path, monkeypatch):
     clips = read_manifest(write_corpus(tmp_path, clips=4))
     times: list[int] = []
     monkeypatch.setattr(extract, "TIDY_SECONDS", -1.0)
-    monkeypatch.setattr(extract, "give_back_holes", lambda: times.append(1))
+    monkeypatch.setattr(extract, "release_free_memory", lambda: times.append(1))
     told: list[extract.Progress] = []
     embed(clips, replace(config, batch_seconds=0.1), report=told.append)  # a clip a batch
     assert len(told) == len(times) == 4

@@ -11,10 +11,11 @@ from torchaudio.functional import compute_deltas
 from torchaudio.transforms import MFCC, MelSpectrogram
 
 from layerprobe.embed.audio.sound import MIN_SAMPLES
-from layerprobe.embed.models.acoustic import ACOUSTIC, AcousticBackbone
+from layerprobe.embed.models.acoustic import AcousticBackbone
+from layerprobe.embed.models.presets import ACOUSTIC_PRESETS
 from tests.sounds import noise
 
-BACKBONES = {name: AcousticBackbone(settings) for name, settings in ACOUSTIC.items()}
+BACKBONES = {name: AcousticBackbone(settings) for name, settings in ACOUSTIC_PRESETS.items()}
 NAMES = tuple(BACKBONES)
 
 
@@ -116,7 +117,7 @@ def test_no_mel_filter_is_empty():
 
 
 def test_the_architecture_changes_with_every_setting():
-    mfcc = ACOUSTIC["mfcc"]
+    mfcc = ACOUSTIC_PRESETS["mfcc"]
     other = {f.name: getattr(mfcc, f.name) * 2 for f in fields(mfcc)}
     hashes = {replace(mfcc, **{name: value}).architecture() for name, value in other.items()}
     assert len(hashes | {mfcc.architecture()}) == len(other) + 1

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of gl
 SCRIPT = """
 import ctypes, os
 from pathlib import Path
-from layerprobe.embed.models.device import give_back_holes, keep_freed_memory
+from layerprobe.embed.models.device import release_free_memory, keep_freed_memory
 
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -31,7 +31,7 @@ full = resident()
 for block in blocks[::2]:  # each between two that stay
     libc.free(block)
 kept = resident()
-assert give_back_holes()
+assert release_free_memory()
 print(full - kept, full - resident())
 """
 

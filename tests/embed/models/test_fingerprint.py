@@ -13,9 +13,9 @@ import pytest
 
 from layerprobe.cache.identity import extraction as identity
 from layerprobe.embed.config import EmbedConfig
-from layerprobe.embed.models import acoustic
-from layerprobe.embed.models import loading as opening
-from layerprobe.embed.models.loading import open_backbone
+from layerprobe.embed.models import backbones
+from layerprobe.embed.models.backbones import open_backbone
+from layerprobe.embed.models.presets import ACOUSTIC_PRESETS
 from tests.tiny import save_tiny
 
 
@@ -78,7 +78,7 @@ def test_it_changes_with_an_option(config, option):
 def test_it_changes_with_acoustic_settings(config, monkeypatch):
     config = replace(config, model="mfcc")
     before = fingerprint(config)
-    monkeypatch.setitem(acoustic.ACOUSTIC, "mfcc", replace(acoustic.ACOUSTIC["mfcc"], low=50.0))
+    monkeypatch.setitem(ACOUSTIC_PRESETS, "mfcc", replace(ACOUSTIC_PRESETS["mfcc"], low=50.0))
     assert fingerprint(config) != before
 
 
@@ -91,7 +91,7 @@ def test_it_changes_with_the_layer_convention(config):
 def test_it_does_not_change_with_versions_batches_paths_or_the_machine(config, monkeypatch, tmp_path):
     before = fingerprint(config)
     moved = shutil.move(config.model, tmp_path / "elsewhere")
-    monkeypatch.setattr(opening, "versions", lambda: {"torch": "99"})
-    monkeypatch.setattr(opening, "describe_device", lambda device: "another machine")
+    monkeypatch.setattr(backbones, "versions", lambda: {"torch": "99"})
+    monkeypatch.setattr(backbones, "describe_device", lambda device: "another machine")
     other = replace(config, model=str(moved), batch_seconds=1.0, cache=tmp_path / "other", on_error="stop")
     assert fingerprint(other) == before

@@ -10,8 +10,8 @@ import pytest
 
 from layerprobe.cache.common.errors import ModelError
 from layerprobe.embed.models.layers import layer_names
-from layerprobe.embed.models.loading import files_hash
-from layerprobe.embed.models.sources import ARCHITECTURES, PRESETS, find_model
+from layerprobe.embed.models.presets import ARCHITECTURES, PRESETS
+from layerprobe.embed.models.sources import files_hash, find_model
 from tests.tiny import save_tiny
 
 
@@ -92,7 +92,7 @@ def test_safetensors_come_before_pickles(tmp_path):
         (
             "preprocessor_config.json",
             '{"sampling_rate": 8000}',
-            "it hears sound of 8000 Hz; only models of 16000",
+            "it expects audio at 8000 Hz; only models of 16000",
         ),
         ("config.json", '{"model_type": "hubert"}', r"config\.json: its num_hidden_layers is missing"),
     ],
@@ -123,9 +123,9 @@ def test_a_configuration_whose_shape_makes_no_sense_says_so(tmp_path, changes, t
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ('{"weight_map":', "unreadable index"),
-        ("[]", "unreadable index"),
-        ('{"weight_map": {"x": "gone.safetensors"}}', "1 files of weights are missing, such as gone"),
+        ('{"weight_map":', "unreadable weight index"),
+        ("[]", "unreadable weight index"),
+        ('{"weight_map": {"x": "gone.safetensors"}}', "1 weight files are missing, such as gone"),
     ],
 )
 def test_an_index_without_its_weights_says_so(tmp_path, text, told):
