@@ -1,4 +1,4 @@
-"""The audit of a table of clips: what leaks from training into test, and what is wrong with the corpus."""
+"""`audit`: run every check over a table of clips and collect the findings."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ from layerprobe.cache.identity.keys import clip_key
 from layerprobe.classify.audit.composition import composition_findings
 from layerprobe.classify.audit.confounds import confound_findings
 from layerprobe.classify.audit.duplicates import duplicate_findings
-from layerprobe.classify.audit.findings import SEVERITY, Finding, Verdict
 from layerprobe.classify.audit.leakage import leakage_findings
 from layerprobe.classify.audit.measurements import Measurements, measure
-from layerprobe.classify.audit.table import Table
+from layerprobe.classify.audit.table import SEVERITY, Finding, Table, Verdict
 from layerprobe.classify.data.splits import Assignment
 from layerprobe.embed.manifest.clips import Clip
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassRow:
-    """One class: how many clips and speakers it has, and the medians of its sound (NaN without any)."""
+    """One class: its clips and speakers, and medians over its readable clips (NaN without any).
+
+    seconds: length. level: dB below full scale. silence: share of silent frames.
+    """
 
     label: str
     clips: int
@@ -37,7 +39,7 @@ class ClassRow:
 
 @dataclass(frozen=True, kw_only=True)
 class FoldRow:
-    """One fold: clips and speakers of either part, and how many test speakers are in training too."""
+    """One fold: clips and speakers of both partitions, test clips per class, speakers in both partitions."""
 
     fold: int
     train_clips: int
@@ -50,7 +52,7 @@ class FoldRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:
-    """findings: one per item, in a fixed order. unchecked: what could not be looked at, and why."""
+    """findings: one per item, in a fixed order. unchecked: what could not be checked, and why."""
 
     clips: int
     speakers: int | None
@@ -62,12 +64,12 @@ class Audit:
 
     @property
     def verdict(self) -> Verdict:
-        """The worst of all findings."""
-        return max((found.verdict for found in self.findings), key=SEVERITY.index, default="fine")
+        """The most severe verdict of all findings."""
+        return max((finding.verdict for finding in self.findings), key=SEVERITY.index, default="fine")
 
-    def of(self, item: str) -> Finding:
-        """The finding on one item. Raises KeyError where it was not looked at."""
-        return {found.item: found for found in self.findings}[item]
+    def finding(self, item: str) -> Finding:
+        """Raises KeyError for an item that was not checked."""
+        return {finding.item: finding for finding in self.findings}[item]
 
 
 def audit(
@@ -80,35 +82,31 @@ def audit(
     source: str | None = None,
     notes: Sequence[str] = (),
 ) -> Audit:
-    """Look through a table and its sound.
+    """Check a table of clips and its audio for leaks, errors and confounds. Deterministic.
 
-    target: the column with the label. assignment: the ids of training and test clips per fold; without it the
-    table's own split, and where it has none what a random split would leak. text, source: the columns that
-    say what is said and what a clip was cut from, found by their usual names unless given. notes: what the
-    corpus's reader remarked. cache: folder that remembers checksums and measures, so that a second audit of
-    the same clips only compares.
+    target: label column. assignment: ids of the training and test clips of each fold; without it the table's
+    split column, and without that the leakage expected of a random split. text, source: columns with the
+    spoken text and the recording that a clip was cut from; None for their usual names. notes: remarks of the
+    corpus reader. cache: folder for checksums and measurements, so that a second audit decodes nothing.
 
-    Deterministic. A clip that cannot be read is listed as broken and left out of what concerns sound. Raises
-    InputError for columns that are not there.
+    Unreadable clips are listed as broken and left out of the checks of sound. Raises InputError for an empty
+    table or an unknown column.
     """
     if not clips:
         raise InputError("there are no clips to audit")
-    table = Table.of(clips, target=target, assignment=assignment, text=text, source=source)
-    with Digests(cache) as digests:
-        found = digests.of([clip.path for clip in clips])
-    keys = []
-    for clip in clips:
-        digest = found[clip.path]
-        keys.append(clip_key(digest, start=clip.start, end=clip.end) if isinstance(digest, str) else "")
+    table = Table.from_clips(clips, target=target, assignment=assignment, text=text, source=source)
+    keys = _content_keys(clips, cache)
     measures = measure(clips, keys, cache=cache)
     findings = [
         *leakage_findings(table),
         *duplicate_findings(table, keys, measures),
         *composition_findings(table),
         *confound_findings(measures, table.labels, table.classes),
-        _broken(clips, measures),
-        *_notes(notes),
+        _broken_files(clips, measures),
     ]
+    if notes:
+        message = f"The corpus differs from its documentation: {'; '.join(notes)}."
+        findings.append(Finding("corpus notes", "look", message, {"notes": float(len(notes))}, tuple(notes)))
     return Audit(
         clips=len(clips),
         speakers=int(table.speakers.max()) + 1 if np.any(table.speakers >= 0) else None,
@@ -120,46 +118,43 @@ def audit(
     )
 
 
-def _broken(clips: Sequence[Clip], measures: Measurements) -> Finding:
-    rows = np.flatnonzero(measures.broken != "").tolist()
-    evidence = tuple(f"{clips[row].id}: {measures.broken[row]}" for row in rows)
-    numbers = {"broken": float(len(rows))}
-    if not rows:
-        return Finding(item="broken files", verdict="fine", told="Every clip can be read.", numbers=numbers)
-    return Finding(
-        item="broken files",
-        verdict="look",
-        told=f"{format_count(len(rows), 'clip')} of {len(clips):,} cannot be used; they are in neither part, "
-        f"but for those whose states are cached: {format_list(evidence)}. Restore or convert them.",
-        numbers=numbers,
-        evidence=evidence,
+def _content_keys(clips: Sequence[Clip], cache: Path) -> list[str]:
+    """The store's key of each clip, "" where its file cannot be read."""
+    with Digests(cache) as digests:
+        digest_of = digests.of([clip.path for clip in clips])
+    digest_and_clip = ((digest_of[clip.path], clip) for clip in clips)
+    return [
+        clip_key(digest, start=clip.start, end=clip.end) if isinstance(digest, str) else ""
+        for digest, clip in digest_and_clip
+    ]
+
+
+def _broken_files(clips: Sequence[Clip], measures: Measurements) -> Finding:
+    evidence = tuple(
+        f"{clip.id}: {reason}" for clip, reason in zip(clips, measures.broken, strict=True) if reason
     )
-
-
-def _notes(notes: Sequence[str]) -> Iterator[Finding]:
-    if notes:
-        yield Finding(
-            item="corpus notes",
-            verdict="look",
-            told=f"The corpus differs from what it says: {'; '.join(notes)}.",
-            numbers={"notes": float(len(notes))},
-            evidence=tuple(notes),
-        )
+    item, numbers = "broken files", {"broken": float(len(evidence))}
+    if not evidence:
+        return Finding(item, "fine", "Every clip can be read.", numbers)
+    message = (
+        f"{format_count(len(evidence), 'clip')} of {len(clips):,} cannot be used; only those with cached "
+        f"states can be in training or test: {format_list(evidence)}. Restore or convert them."
+    )
+    return Finding(item, "look", message, numbers, evidence)
 
 
 def _class_rows(table: Table, measures: Measurements) -> Iterator[ClassRow]:
-    for number, name in enumerate(table.classes):
-        mine = table.labels == number
-        heard = mine & (measures.broken == "")
+    for code, name in enumerate(table.classes):
+        rows = table.labels == code
+        readable = rows & (measures.broken == "")
         seconds, level, silence = (
-            float(np.median(values[heard])) if heard.any() else float("nan")
+            float(np.median(values[readable])) if readable.any() else float("nan")
             for values in (measures.seconds, measures.level, measures.silence)
         )
-        voices = table.speakers[mine]
         yield ClassRow(
             label=name,
-            clips=int(mine.sum()),
-            speakers=len(np.unique(voices[voices >= 0])),
+            clips=int(rows.sum()),
+            speakers=len(_known(table.speakers[rows])),
             seconds=seconds,
             level=level,
             silence=silence,
@@ -167,16 +162,21 @@ def _class_rows(table: Table, measures: Measurements) -> Iterator[ClassRow]:
 
 
 def _fold_rows(table: Table) -> Iterator[FoldRow]:
-    for number, (train, test) in enumerate(table.parts.folds if table.parts else ()):
-        heard, asked = (np.unique(table.speakers[rows]) for rows in (train, test))
-        heard, asked = heard[heard >= 0], asked[asked >= 0]
-        tested = np.bincount(table.labels[test][table.labels[test] >= 0], minlength=len(table.classes))
+    for number, (train, test) in enumerate(table.partitions.folds if table.partitions else ()):
+        train_speakers, test_speakers = _known(table.speakers[train]), _known(table.speakers[test])
+        labels = table.labels[test]
+        test_classes = np.bincount(labels[labels >= 0], minlength=len(table.classes)).tolist()
         yield FoldRow(
             fold=number,
             train_clips=len(train),
             test_clips=len(test),
-            train_speakers=len(heard),
-            test_speakers=len(asked),
-            shared_speakers=len(np.intersect1d(heard, asked)),
-            test_classes=dict(zip(table.classes, tested.tolist(), strict=True)),
+            train_speakers=len(train_speakers),
+            test_speakers=len(test_speakers),
+            shared_speakers=len(np.intersect1d(train_speakers, test_speakers)),
+            test_classes=dict(zip(table.classes, test_classes, strict=True)),
         )
+
+
+def _known(codes: np.ndarray) -> np.ndarray:
+    """Distinct codes that are not negative."""
+    return np.unique(codes[codes >= 0])

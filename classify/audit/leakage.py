@@ -1,4 +1,4 @@
-"""What of the test clips' speakers, texts and source recordings training has already met."""
+"""Leakage from training into test: speakers, texts and source recordings that both contain."""
 
 from __future__ import annotations
 
@@ -7,81 +7,57 @@ from collections.abc import Iterator
 import numpy as np
 
 from layerprobe.cache.common.text import format_count, format_percent
-from layerprobe.classify.audit.findings import Finding
-from layerprobe.classify.audit.table import Table, numbered, seen_at_random
+from layerprobe.classify.audit.table import Finding, Table, encode, expected_overlap
 
 
 def leakage_findings(table: Table) -> Iterator[Finding]:
-    """One for each item that the table's columns allow to look at."""
-    yield _speakers(table)
-    if table.text is not None and np.any(table.speakers >= 0):
-        yield _twins(table)
-    if np.any(table.sources >= 0):
-        yield _sources(table)
-
-
-def _speakers(table: Table) -> Finding:
-    """Test clips whose speaker is in training."""
-    if not np.any(table.speakers >= 0):
-        return Finding(
+    """One finding for each kind of group that the table's columns define."""
+    if np.any(table.speakers >= 0):
+        yield _overlap_finding(
+            table,
+            table.speakers,
             item="test speakers in training",
-            verdict="look",
-            told="No speakers are named, so training may know every test voice: add a speaker column.",
+            what="clips of the same speaker",
+            advice="the score is about known speakers, not new ones. Split by speaker",
         )
-    return _across(
-        table,
-        table.speakers,
-        item="test speakers in training",
-        what="clips of the same speaker",
-        so="the score says how well known voices are read, not new ones. Split by speaker",
-    )
+    else:
+        message = "The table names no speakers, so any test speaker may be in training: add a speaker column."
+        yield Finding("test speakers in training", "look", message)
+    if table.text is not None and np.any(table.speakers >= 0):
+        triples = zip(table.speakers.tolist(), table.texts.tolist(), table.labels.tolist(), strict=True)
+        yield _overlap_finding(
+            table,
+            encode([None if min(triple) < 0 else triple for triple in triples]),
+            item="speaker, text and label twins",
+            what=f"a twin (same speaker, same {table.text}, same {table.target})",
+            advice="a head that memorises takes scores as high as one that generalises. Split by speaker",
+        )
+    if np.any(table.sources >= 0):
+        yield _overlap_finding(
+            table,
+            table.sources,
+            item="source recordings",
+            what="segments of the same recording",
+            advice="they share room, microphone and mood. Keep each recording in one partition",
+        )
 
 
-def _twins(table: Table) -> Finding:
-    """Test clips whose speaker says the same text with the same label in training."""
-    triples = zip(table.speakers.tolist(), table.texts.tolist(), table.labels.tolist(), strict=True)
-    return _across(
-        table,
-        numbered([None if min(triple) < 0 else triple for triple in triples]),
-        item="speaker, text and label twins",
-        what=f"a twin (same speaker, same {table.text}, same {table.target})",
-        so="a head that remembers takes does as well as one that understands. Split by speaker",
-    )
-
-
-def _sources(table: Table) -> Finding:
-    """Test clips cut from a recording of which other pieces are in training."""
-    return _across(
-        table,
-        table.sources,
-        item="source recordings",
-        what="pieces of the same recording",
-        so="room, microphone and mood come with them. Keep each recording in one part",
-    )
-
-
-def _across(table: Table, groups: np.ndarray, *, item: str, what: str, so: str) -> Finding:
-    """The finding on groups of which no part should be tested while another is trained on."""
-    if table.parts is None:
-        share = seen_at_random(groups)
+def _overlap_finding(table: Table, groups: np.ndarray, *, item: str, what: str, advice: str) -> Finding:
+    """Finding on groups that should not be in training and test at once."""
+    if table.partitions is None:
+        share = expected_overlap(groups)
         numbers = {"expected_share_at_random": share}
         if np.bincount(groups[groups >= 0], minlength=1).max() < 2:
-            told = f"No clip has {what} beside it, however they are split."
-            return Finding(item=item, verdict="fine", told=told, numbers=numbers)
-        told = (
-            f"Were a random fifth tested, {format_percent(share)} of it would have {what} in training: {so}."
+            return Finding(item, "fine", f"No clip has {what} elsewhere in the table.", numbers)
+        expected = (
+            f"If a random fifth were tested, {format_percent(share)} of it would have {what} in training"
         )
-        return Finding(item=item, verdict="look", told=told, numbers=numbers)
-    seen = table.parts.seen(groups)
-    numbers = {"share": seen.share, "clips": float(seen.met), "tested": float(seen.tested)}
-    if seen.met == 0:
-        told = f"No test clip has {what} in training."
-        return Finding(item=item, verdict="fine", told=told, numbers=numbers)
-    return Finding(
-        item=item,
-        verdict="leak",
-        told=f"{seen.met:,} of {format_count(seen.tested, 'test clip')} ({format_percent(seen.share)}) have {what} "
-        f"in training: {so}.",
-        numbers=numbers,
-        evidence=table.ids(seen.rows),
+        return Finding(item, "look", f"{expected}: {advice}.", numbers)
+    overlap = table.partitions.overlap(groups)
+    if overlap.count == 0:
+        return Finding(item, "fine", f"No test clip has {what} in training.", overlap.numbers)
+    message = (
+        f"{overlap.count:,} of {format_count(overlap.tested, 'test clip')} ({format_percent(overlap.share)}) "
+        f"have {what} in training: {advice}."
     )
+    return Finding(item, "leak", message, overlap.numbers, evidence=table.ids(overlap.rows))

@@ -1,25 +1,48 @@
-"""A table of clips as an audit sees it: classes, speakers, texts and sources as numbers."""
+"""Input and output of every audit check: a table of clips as integer codes, its partitions, and a finding."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 import numpy as np
-from scipy.special import gammaln
+from scipy.stats import hypergeom
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.data.dataset import NOT_A_LABEL
 from layerprobe.classify.data.splits import PARTITIONS, Assignment
 from layerprobe.embed.manifest.clips import Clip
 
-TEXTS = ("text", "word", "sentence", "transcript", "transcription", "utterance")
-SOURCES = ("source", "recording", "video", "session", "dialog", "dialogue", "episode")
+TEXT_COLUMNS = ("text", "word", "sentence", "transcript", "transcription", "utterance")
+SOURCE_COLUMNS = ("source", "recording", "video", "session", "dialog", "dialogue", "episode")
+
+Verdict = Literal["fine", "look", "leak"]
+SEVERITY: tuple[Verdict, ...] = get_args(Verdict)  # mildest first
 
 
 @dataclass(frozen=True)
+class Finding:
+    """Result of one check.
+
+    item: name of the check, the same in every audit. verdict: `fine`; `look`, the user should decide; `leak`,
+    training contains what a test clip should be new in. message: what was found, what it means, what to do.
+    numbers: what the verdict rests on. evidence: one line for each clip, copy or speaker concerned, complete.
+    """
+
+    item: str
+    verdict: Verdict
+    message: str
+    numbers: dict[str, float] = field(default_factory=dict)
+    evidence: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Table:
-    """The clips of an audit with their labels, speakers, texts and sources as numbers, -1 where unknown."""
+    """Clips of an audit. labels, speakers, texts, sources: (N,) integer codes, -1 where unknown.
+
+    labels index `classes`. text, source: the columns behind `texts` and `sources`, None where there is none.
+    """
 
     clips: Sequence[Clip]
     target: str
@@ -30,10 +53,10 @@ class Table:
     texts: np.ndarray
     source: str | None
     sources: np.ndarray
-    parts: Partitions | None
+    partitions: Partitions | None
 
     @classmethod
-    def of(
+    def from_clips(
         cls,
         clips: Sequence[Clip],
         *,
@@ -42,133 +65,142 @@ class Table:
         text: str | None = None,
         source: str | None = None,
     ) -> Table:
-        """text, source: columns, found by their usual names unless given. Raises InputError."""
-        columns = list(dict.fromkeys(name for clip in clips for name in clip.labels))
-        for asked in (target, text, source):
-            if asked is not None and asked not in columns:
+        """text, source: columns, None for their usual names. Raises InputError for an unknown column."""
+        columns = label_columns(clips)
+        for name in (target, text, source):
+            if name is not None and name not in columns:
                 raise InputError(
-                    f"no column '{asked}' in the table", do=f"choose from {', '.join(columns) or 'none'}"
+                    f"no column '{name}' in the table", do=f"choose from {', '.join(columns) or 'none'}"
                 )
-        text = text or _first(TEXTS, columns, but=target)
-        source = source or _first(SOURCES, columns, but=target)
-        told = [label(clip, target) for clip in clips]
-        classes = tuple(sorted({name for name in told if name is not None}))
-        number = {name: k for k, name in enumerate(classes)}
+        text = text or find_column(TEXT_COLUMNS, columns, exclude=target)
+        source = source or find_column(SOURCE_COLUMNS, columns, exclude=target)
+        labels = [_label(clip, target) for clip in clips]
+        classes = tuple(sorted({label for label in labels if label is not None}))
+        code_of: dict[str | None, int] = {None: -1, **{name: code for code, name in enumerate(classes)}}
         return cls(
             clips=clips,
             target=target,
             classes=classes,
-            labels=np.array([-1 if name is None else number[name] for name in told], np.int64),
-            speakers=numbered([clip.speaker or None for clip in clips]),
+            labels=np.array([code_of[label] for label in labels], np.int64),
+            speakers=encode([clip.speaker or None for clip in clips]),
             text=text,
-            texts=numbered([clip.labels.get(text) if text else None for clip in clips]),
+            texts=encode([clip.labels.get(text) if text else None for clip in clips]),
             source=source,
-            sources=numbered([_source(clip, source) for clip in clips]),
-            parts=Partitions.of(clips, assignment),
+            sources=encode([_source(clip, source) for clip in clips]),
+            partitions=Partitions.from_clips(clips, assignment),
         )
 
     def unchecked(self) -> list[str]:
-        """What an audit cannot look at, and what the table would need for it."""
-        told = []
+        """What cannot be checked, and what the table lacks for it."""
+        lines = []
         if self.text is None:
-            told.append(f"texts: no column of what is said ({', '.join(TEXTS)})")
+            lines.append(f"texts: no column with the spoken text ({', '.join(TEXT_COLUMNS)})")
         if not np.any(self.sources >= 0):
-            told.append(f"source recordings: no column that names them ({', '.join(SOURCES)})")
-        if self.parts is None:
-            told.append("training and test parts: the table has no split, and none was given")
-        return told
+            lines.append(f"source recordings: no column that names them ({', '.join(SOURCE_COLUMNS)})")
+        if self.partitions is None:
+            lines.append(
+                "training and test partitions: the table has no split column, and no splits were passed"
+            )
+        return lines
 
     def ids(self, rows: np.ndarray) -> tuple[str, ...]:
         return tuple(self.clips[row].id for row in rows)
 
 
-def label(clip: Clip, target: str) -> str | None:
-    """The clip's class; None where the table gives none."""
-    told = clip.labels.get(target, "").strip()
-    return None if told.lower() in NOT_A_LABEL else told
+def label_columns(clips: Iterable[Clip]) -> list[str]:
+    """Names of all label columns, in the order of their first use."""
+    return list(dict.fromkeys(name for clip in clips for name in clip.labels))
+
+
+def find_column(names: Sequence[str], columns: Sequence[str], *, exclude: str) -> str | None:
+    """The column with the first of `names` that exists, ignoring case; never the column `exclude`."""
+    folded = {column.casefold(): column for column in columns if column != exclude}
+    return next((folded[name] for name in names if name in folded), None)
+
+
+def _label(clip: Clip, target: str) -> str | None:
+    value = clip.labels.get(target, "").strip()
+    return None if value.lower() in NOT_A_LABEL else value
 
 
 def _source(clip: Clip, column: str | None) -> str | None:
-    """What the clip was cut from: what a column says, or for a segment the file itself."""
+    """The recording that the clip was cut from: the column's value, or for a segment its own file."""
     if column is not None:
         return clip.labels.get(column)
     return str(clip.path) if clip.start is not None or clip.end is not None else None
 
 
-def _first(names: Sequence[str], columns: Sequence[str], *, but: str) -> str | None:
-    """The first of `names` among the columns, whatever their case, that is not the target."""
-    folded = {column.casefold(): column for column in columns if column != but}
-    return next((folded[name] for name in names if name in folded), None)
-
-
 @dataclass(frozen=True)
-class Seen:
-    """Of test clips over all folds: how many there are, and which (row numbers, once each) have been met."""
+class Overlap:
+    """Test clips of all folds whose group also has training clips.
+
+    tested: number of test clips. count: how many of them overlap. rows: their row numbers, once each.
+    """
 
     tested: int
-    met: int
+    count: int
     rows: np.ndarray
 
     @property
     def share(self) -> float:
-        return self.met / self.tested if self.tested else 0.0
+        return self.count / self.tested if self.tested else 0.0
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        return {"share": self.share, "clips": float(self.count), "tested": float(self.tested)}
 
 
 @dataclass(frozen=True)
 class Partitions:
-    """Per fold the row numbers of its training and its test clips, in a table of `clips` rows."""
+    """For each fold the row numbers of its training and its test clips."""
 
-    clips: int
     folds: tuple[tuple[np.ndarray, np.ndarray], ...]
 
     @classmethod
-    def of(cls, clips: Sequence[Clip], assignment: Assignment | None) -> Partitions | None:
-        """From ids, or where none are given from the table's own split; None where that says nothing.
+    def from_clips(cls, clips: Sequence[Clip], assignment: Assignment | None) -> Partitions | None:
+        """From clip ids per fold, else from the table's split column; None where neither defines a test set.
 
-        The clips marked as validation are part of training. Ids that are not in the table are passed over.
+        Validation clips count as training. Ids that are not in the table are ignored.
         """
-        row_of = {clip.id: row for row, clip in enumerate(clips)}
         if assignment is None:
-            marked = [PARTITIONS.get((clip.split or "").strip().lower(), "") for clip in clips]
-            train = [row for row, part in enumerate(marked) if part in ("train", "validation")]
-            test = [row for row, part in enumerate(marked) if part == "test"]
-            return cls(len(clips), ((np.array(train), np.array(test)),)) if train and test else None
+            splits = [PARTITIONS.get((clip.split or "").strip().lower(), "") for clip in clips]
+            train = np.flatnonzero(np.isin(splits, ("train", "validation")))
+            test = np.flatnonzero(np.isin(splits, "test"))
+            return cls(((train, test),)) if len(train) and len(test) else None
+        row_of = {clip.id: row for row, clip in enumerate(clips)}
 
         def rows(ids: Sequence[str]) -> np.ndarray:
             return np.array([row_of[id] for id in ids if id in row_of], np.int64)
 
-        return cls(len(clips), tuple((rows(train), rows(test)) for train, test in assignment))
+        return cls(tuple((rows(train), rows(test)) for train, test in assignment))
 
-    def seen(self, groups: np.ndarray) -> Seen:
-        """Test clips of whose group a clip is in training. groups: (N,) numbers, negative for no group."""
-        tested, met = 0, []
-        for train, test in self.folds:
-            known = np.isin(groups[test], groups[train]) & (groups[test] >= 0)
-            tested += len(test)
-            met.append(test[known])
-        rows = np.concatenate(met) if met else np.empty(0, np.int64)
-        return Seen(tested, len(rows), np.unique(rows))
+    def overlap(self, groups: np.ndarray) -> Overlap:
+        """Test clips that share a group with a training clip. groups: (N,) codes, negative for no group."""
+        rows = [
+            test[np.isin(groups[test], groups[train]) & (groups[test] >= 0)] for train, test in self.folds
+        ]
+        tested = sum(len(test) for _, test in self.folds)
+        return Overlap(tested, sum(map(len, rows)), np.unique(np.concatenate([np.empty(0, np.int64), *rows])))
 
 
-def seen_at_random(groups: np.ndarray, *, share: float = 0.2) -> float:
-    """What share of test clips a random split would be expected to meet in training; exact.
+def expected_overlap(groups: np.ndarray, *, share: float = 0.2) -> float:
+    """Expected share of test clips that share a group with a training clip under a random split; exact.
 
-    groups: (N,) numbers, negative for no group. share: of the clips that are tested. A test clip of a group
-    of g is not met where the other g - 1 are tested too: C(t - 1, g - 1) / C(N - 1, g - 1) for t tests of N.
+    groups: (N,) codes, negative for no group. share: of the clips that are tested. A test clip in a group of
+    g has no training clip in its group if the other g - 1 are tested too: a hypergeometric probability.
     """
     clips = len(groups)
-    tests = round(clips * share)
-    if tests == 0:
+    tested = round(clips * share)
+    if tested == 0:
         return 0.0
     sizes = np.unique(groups[groups >= 0], return_counts=True)[1]
-    others = sizes[sizes <= tests] - 1
-    alone = np.exp(
-        gammaln(tests) - gammaln(tests - others) - gammaln(clips) + gammaln(clips - others)
-    )  # the binomials' common factor cancels
-    return float((sizes.sum() - (sizes[sizes <= tests] * alone).sum()) / clips)
+    all_tested = hypergeom.pmf(sizes - 1, clips - 1, sizes - 1, tested - 1)
+    return float((sizes * (1 - all_tested)).sum() / clips)
 
 
-def numbered(values: Sequence[object | None]) -> np.ndarray:
-    """(N,) a number for each different value, -1 for None."""
-    order = {value: number for number, value in enumerate(dict.fromkeys(v for v in values if v is not None))}
-    return np.array([-1 if value is None else order[value] for value in values], np.int64)
+def encode(values: Sequence[object | None]) -> np.ndarray:
+    """(N,) integer codes in order of first occurrence, -1 for None."""
+    codes: dict[object, int] = {}
+    return np.array(
+        [-1 if value is None else codes.setdefault(value, len(codes)) for value in values], np.int64
+    )

@@ -68,7 +68,7 @@ def audit(
             print(f"… and {len(found.folds) - MOST_FOLDS} more folds in --json")
         print()
     for finding in found.findings:
-        print(f"{finding.verdict:4}  {finding.item}: {finding.told}")
+        print(f"{finding.verdict:4}  {finding.item}: {finding.message}")
         if finding.verdict != "fine":
             for piece in finding.evidence[:SHOWN]:
                 print(f"        {piece}")

@@ -101,7 +101,7 @@ def _audit(out: Path, plan: Plan, clips: Sequence[Clip]) -> dict[str, Any]:
     return {
         "verdict": full["verdict"],
         "findings": [
-            {name: found[name] for name in ("item", "verdict", "told")}
+            {name: found.get(name, found.get("told")) for name in ("item", "verdict", "message")}
             for found in full["findings"]
             if found["verdict"] != "fine"
         ],

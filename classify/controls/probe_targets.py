@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from layerprobe.classify.audit.table import TEXTS
+from layerprobe.classify.audit.table import TEXT_COLUMNS
 from layerprobe.classify.data.dataset import NOT_A_LABEL, Dataset
 from layerprobe.classify.data.group_folds import balanced_groups
 from layerprobe.classify.search.nested import derive
@@ -41,7 +41,8 @@ def usual_columns(clips: Sequence[Clip], target: str) -> list[str]:
     """The study's target, then what should not matter, in columns that are known by their usual names."""
     columns = {column.casefold(): column for clip in clips for column in clip.labels if column != target}
     found = [
-        next((columns[name] for name in names if name in columns), None) for names in (GENDERS, AGES, TEXTS)
+        next((columns[name] for name in names if name in columns), None)
+        for names in (GENDERS, AGES, TEXT_COLUMNS)
     ]
     return [target, SPEAKER, *(column for column in found if column is not None), DURATION]
 

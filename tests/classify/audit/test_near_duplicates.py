@@ -1,4 +1,4 @@
-"""Copies are found whatever was done to them; other takes of one word by one voice are not."""
+"""Altered copies are found; other takes of one word by one speaker are not."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from layerprobe.classify.audit.near_duplicates import (
     BANDS,
     band_energies,
     correlate,
+    find_landmarks,
     find_near_duplicates,
-    landmarks,
 )
 from layerprobe.embed.manifest.clips import Clip
 from layerprobe.embed.manifest.synthetic import RATE, make_corpus
@@ -30,14 +30,19 @@ def clips_of(paths: list[Path]) -> list[Clip]:
 
 
 def pairs(clips: list[Clip]) -> list[tuple[int, int, float, float]]:
-    found = [landmarks(band_energies(*soundfile.read(clip.path, dtype="float32"))) for clip in clips]
-    patches, moments = np.array([f.patches for f in found]), np.array([f.seconds for f in found])
+    fingerprints = [
+        find_landmarks(band_energies(*soundfile.read(clip.path, dtype="float32"))) for clip in clips
+    ]
+    patches, moments = (
+        np.array([f.patches for f in fingerprints]),
+        np.array([f.seconds for f in fingerprints]),
+    )
     return [
-        (c.a, c.b, c.correlation, c.shift) for c in find_near_duplicates(clips, patches, moments, workers=2)
+        (c.a, c.b, c.correlation, c.shift) for c in find_near_duplicates(clips, patches, moments, threads=2)
     ]
 
 
-def test_other_takes_of_the_same_word_by_the_same_voice_are_no_copies(tmp_path):
+def test_other_takes_of_a_word_by_one_speaker_are_no_copies(tmp_path):
     corpus = make_corpus(tmp_path, speakers=2, words=2, levels=1, takes=6)
     assert pairs(clips_of(sorted(corpus.rglob("*.wav")))) == []
 
@@ -54,7 +59,7 @@ def test_a_copy_among_other_takes_is_found_with_its_shift(tmp_path):
     assert shift == pytest.approx(-0.1, abs=0.001)
 
 
-def test_a_hum_that_recordings_share_makes_no_copies(tmp_path):
+def test_a_shared_hum_makes_no_copies(tmp_path):
     time = np.arange(2 * RATE) / RATE
     hum = np.sum([np.sin(2 * np.pi * 50 * k * time) / k for k in range(1, 8)], axis=0)
     paths = [tmp_path / f"{i}.wav" for i in range(4)]
@@ -64,16 +69,21 @@ def test_a_hum_that_recordings_share_makes_no_copies(tmp_path):
     assert pairs(clips_of(paths)) == []
 
 
-def test_segments_of_a_long_recording_that_share_its_loudest_moment(tmp_path):
+def test_segments_of_one_recording_that_share_its_loudest_moment(tmp_path):
     wave = 0.01 * np.random.default_rng(2).standard_normal(20 * RATE).astype(np.float32)
     wave[round(11.7 * RATE) :][:RATE] += BURST / 5
     wave[round(16.5 * RATE) :][:RATE] += BURST[::-1] / 5
     soundfile.write(tmp_path / "long.wav", wave, RATE)
     spans = [(0.0, 13.0), (11.5, 14.0), (15.0, 20.0)]
     clips = [Clip(id=str(b), file=str(tmp_path / "long.wav"), start=b, end=e) for b, e in spans]
-    found = [landmarks(band_energies(wave[round(b * RATE) : round(e * RATE)], RATE)) for b, e in spans]
-    patches, moments = np.array([f.patches for f in found]), np.array([f.seconds for f in found])
-    (copy,) = find_near_duplicates(clips, patches, moments, workers=1)
+    fingerprints = [
+        find_landmarks(band_energies(wave[round(b * RATE) : round(e * RATE)], RATE)) for b, e in spans
+    ]
+    patches, moments = (
+        np.array([f.patches for f in fingerprints]),
+        np.array([f.seconds for f in fingerprints]),
+    )
+    (copy,) = find_near_duplicates(clips, patches, moments, threads=1)
     assert (copy.a, copy.b) == (0, 1)
     assert copy.shift == pytest.approx(11.5, abs=1e-3)
 
@@ -85,13 +95,13 @@ def test_segments_of_a_long_recording_that_share_its_loudest_moment(tmp_path):
     cut=st.integers(0, 2000),
     sign=st.sampled_from([-1, 1]),
 )
-def test_gain_shift_cut_and_polarity_do_not_matter(gain, lead, cut, sign):
+def test_gain_shift_cut_and_polarity_make_no_difference(gain, lead, cut, sign):
     copy = np.concatenate([np.zeros(lead, np.float32), np.float32(sign * gain) * BURST[cut:]])
     correlation, shift = correlate(BURST, copy)
     assert correlation > 0.999
     assert shift == pytest.approx((cut - lead) / RATE, abs=1e-6)
-    ours, theirs = landmarks(band_energies(BURST, RATE)), landmarks(band_energies(copy, RATE))
-    assert (ours.patches @ theirs.patches.T).max() > 0.97
+    original, altered = find_landmarks(band_energies(BURST, RATE)), find_landmarks(band_energies(copy, RATE))
+    assert (original.patches @ altered.patches.T).max() > 0.97
 
 
 def test_unrelated_noise_is_not_correlated():
@@ -99,7 +109,7 @@ def test_unrelated_noise_is_not_correlated():
     assert correlate(BURST, other)[0] < 0.3
 
 
-def test_too_little_overlap_is_no_likeness():
+def test_too_little_overlap_is_no_correlation():
     assert correlate(BURST[:2000], BURST[:2000])[0] == 0.0
 
 
@@ -107,5 +117,5 @@ def test_too_little_overlap_is_no_likeness():
 def test_a_silent_or_tiny_clip_has_no_landmarks(wave):
     energies = band_energies(wave, RATE)
     assert energies.shape[1] == BANDS
-    assert not landmarks(energies).patches.any()
-    assert np.isnan(landmarks(energies).seconds).all()
+    assert not find_landmarks(energies).patches.any()
+    assert np.isnan(find_landmarks(energies).seconds).all()

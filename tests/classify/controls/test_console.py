@@ -104,7 +104,7 @@ class TestAudit:
         assert told["verdict"] == "leak"
         assert told["test_clips_of_training_speakers"] == 1.0
         found = {one["item"]: one for one in told["findings"]}
-        assert found["test speakers in training"]["told"].startswith("36 of 36 test clips")
+        assert found["test speakers in training"]["message"].startswith("36 of 36 test clips")
         full = json.loads((place / "r" / "audit.json").read_text())
         assert {one["item"] for one in full["findings"]} == {*found, *told["fine"]}
         assert [fold["shared_speakers"] for fold in full["folds"]] == [6, 6]
