@@ -168,7 +168,7 @@ def run(clips: Any, assignment: Any, out: Path, config: FinetuneConfig, **given:
                 assignment,
                 out=out,
                 config=config,
-                report=lambda now: line.update(now.share, now.told),
+                report=lambda now: line.update(now.share, now.status),
                 **given,
             )
     except KeyboardInterrupt:

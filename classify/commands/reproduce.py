@@ -11,7 +11,6 @@ import typer
 from layerprobe.cache.common.console import print_json, print_table, say
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.config import StudyConfig
-from layerprobe.classify.reproduce.run import MARK, RunSettings, _find, _report, _reproduce, _stand_ins
 from layerprobe.embed.config import DEFAULT_CACHE, DEVICES, EmbedConfig
 
 if TYPE_CHECKING:
@@ -57,31 +56,22 @@ def reproduce(
     interrupted go on, finished ones are not repeated, and one that fails does not stop the others.
     """
     from layerprobe.classify.reproduce.published import choose
+    from layerprobe.classify.reproduce.run import RunSettings, reproduce_rows
 
-    chosen = choose(rows or ())
-    if (out / MARK).is_file():
-        raise InputError("holds what stand-ins scored", where=str(out), do="choose another --out")
-    manner = RunSettings(
+    settings = RunSettings(
         corpora=corpora,
         weights=weights,
         out=out,
         cache=cache,
         device=device,
         heads=StudyConfig(trials=trials, jobs=jobs),
+        stand_in=stand_in,
     )
-    if stand_in:
-        manner = _stand_ins(chosen, manner)
-    found = {system.name: _find(system, manner) for system in chosen}
-    reports = [
-        _report(system, found[system.name], manner)
-        if dry_run or found[system.name].missing
-        else _reproduce(system, found[system.name], manner)
-        for system in chosen
-    ]
+    reports = reproduce_rows(choose(rows or ()), settings, dry_run=dry_run)
     if as_json:
         print_json(reports)
     else:
-        _tell(reports, stand_in=stand_in, dry_run=dry_run)
+        _print(reports, stand_in=stand_in, dry_run=dry_run)
     failed = [report.row for report in reports if report.state == "failed"]
     if failed:
         say(f"error: {len(failed)} of {len(reports)} rows failed: {', '.join(failed)}")
@@ -90,7 +80,7 @@ def reproduce(
         raise InputError("no row could run", do="get what is missing, or try --stand-in")
 
 
-def _tell(reports: Sequence[RowReport], *, stand_in: bool, dry_run: bool) -> None:
+def _print(reports: Sequence[RowReport], *, stand_in: bool, dry_run: bool) -> None:
     from layerprobe.classify.reproduce.table import plan_row, table_row
 
     if dry_run:
@@ -98,11 +88,13 @@ def _tell(reports: Sequence[RowReport], *, stand_in: bool, dry_run: bool) -> Non
     else:
         title = "accuracy in %; in brackets 95 % over speakers"
         print_table([table_row(report, stand_in=stand_in) for report in reports], title=title)
-        print("published: stratified random 80/20 split (seed 101), the test part looked at in training")
-        print("reproduced: the same recipe on the same split; honest: on speakers never heard in training")
-    for gone in dict.fromkeys(gone for report in reports for gone in report.missing):
-        say(f"missing: {gone.what}\n  here: {gone.here}\n  get it: {gone.get}; licence: {gone.licence}")
-        say(f"  expected: {gone.expected}")
+        print(
+            "published: stratified random 80/20 split (seed 101); training was guided by the test partition"
+        )
+        print("reproduced: same recipe, same split; speaker-independent: test speakers unseen in training")
+    for missing in dict.fromkeys(missing for report in reports for missing in report.missing):
+        say(f"missing: {missing.name}\n  reason: {missing.reason}")
+        say(f"  source: {missing.source}; licence: {missing.licence}\n  expected: {missing.expected}")
     for report in reports:
         for note in report.notes:
             say(f"note: {report.row}: {note}")

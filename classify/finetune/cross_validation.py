@@ -39,7 +39,7 @@ class FinetuneProgress:
     """How far a fine-tuning is: `share` of all training steps (0 to 1), and in words what matters now."""
 
     share: float
-    told: str
+    status: str
 
 
 Report = Callable[[FinetuneProgress], None]
@@ -182,7 +182,7 @@ class FoldTrainer:
             scores = [entry[now.score] for entry in now.entries if now.score in entry]
             if scores:
                 told += f", validation {self.config.metric} {scores[-1]:.3f} (best {max(scores):.3f})"
-        self.report(FinetuneProgress(share=share, told=told))
+        self.report(FinetuneProgress(share=share, status=told))
 
     def _curve_file(self, number: int) -> Path:
         return self.out / runfolder.PARTIAL_RESULTS / f"curve-{number}.json"

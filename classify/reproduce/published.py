@@ -11,7 +11,7 @@ from layerprobe.classify.finetune.config import FinetuneConfig, HeadName
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusSource:
-    """How to come by a corpus; `layout` is what its reader expects to find."""
+    """Where to get a corpus; `layout` is the file layout that its reader expects."""
 
     name: str
     title: str
@@ -25,9 +25,10 @@ class CorpusSource:
 class PublishedSystem:
     """One row of the table.
 
-    corpora: names of `embed.manifest.corpora.CORPORA`; two are joined. hub_id: the model. accuracy: as
-    published, on the test part of `published_split`, of `clips` clips in all. unseen_split: what tells how the same system
-    does on speakers that it has never heard. Both are names of `classify.data.protocols.PROTOCOLS`.
+    corpora: names in `embed.manifest.corpora.CORPORA`; two are joined. accuracy: as published, on the test
+    partition of `published_split`. clips: size of the data set, all partitions. unseen_split: a
+    speaker-independent split of the same clips. Both splits are names in
+    `classify.data.protocols.PROTOCOLS`.
     """
 
     name: str
@@ -42,9 +43,9 @@ class PublishedSystem:
     unseen_split: str
 
     def recipe(self, split: str, *, device: str = "cpu") -> FinetuneConfig:
-        """Fine-tuning as published: all epochs, the last one kept, as the test part was looked at all along.
+        """The published fine-tuning: no validation partition, the last epoch is the result.
 
-        device: as torch calls it. The publication trained in fp16, which takes a GPU.
+        device: in torch's notation. The publication trained in fp16, which needs a GPU.
         """
         return FinetuneConfig(
             split=split,
@@ -64,75 +65,76 @@ class PublishedSystem:
 
 
 CORPUS_SOURCES = {
-    source.name: source
-    for source in (
-        CorpusSource(
-            name="baved",
-            title="Basic Arabic Vocal Emotions Dataset",
-            clips=1935,
-            where="freely published by its authors under this title",
-            licence="its README advises against commercial use and names no licence",
-            layout="WORD/speaker-gender-age-word-level-record.wav, such as 2/12-f-21-2-2-105.wav",
-        ),
-        CorpusSource(
-            name="eyase",
-            title="Egyptian Arabic Semi-natural Emotion speech",
-            clips=579,
-            where="on a drive of its authors: ask them",
-            licence="what its authors grant you",
-            layout="one folder of files such as 'fm01_hap (3).wav' (speaker, emotion, number)",
-        ),
-    )
+    "baved": CorpusSource(
+        name="baved",
+        title="Basic Arabic Vocal Emotions Dataset",
+        clips=1935,
+        where="freely published by its authors under this title",
+        licence="its README advises against commercial use and names no licence",
+        layout="WORD/speaker-gender-age-word-level-record.wav, such as 2/12-f-21-2-2-105.wav",
+    ),
+    "eyase": CorpusSource(
+        name="eyase",
+        title="Egyptian Arabic Semi-natural Emotion speech",
+        clips=579,
+        where="on a drive of its authors: ask them",
+        licence="what its authors grant you",
+        layout="one folder of files such as 'fm01_hap (3).wav' (speaker, emotion, number)",
+    ),
 }
 
-ELGEISH = "elgeish/wav2vec2-large-xlsr-53-arabic"
-OTHRIF = "othrif/wav2vec2-large-xlsr-arabic"
-ZAID = "Zaid/wav2vec2-large-xlsr-53-arabic-egyptian"
-HUBERT_BASE, HUBERT_LARGE = "facebook/hubert-base-ls960", "facebook/hubert-large-ll60k"
+_DATA_SETS = {  # corpora, clips, classes, speaker-independent split
+    "eyase": (("eyase",), 499, 4, "eyase-loso"),
+    "baved": (("baved",), 1935, 3, "baved-speaker-5"),
+    "baved-eyase": (("baved", "eyase"), 2434, 7, "baved-eyase-speaker-5"),
+}
+_HUB_IDS = {
+    "elgeish": "elgeish/wav2vec2-large-xlsr-53-arabic",
+    "othrif": "othrif/wav2vec2-large-xlsr-arabic",
+    "zaid": "Zaid/wav2vec2-large-xlsr-53-arabic-egyptian",
+    "hubert-base": "facebook/hubert-base-ls960",
+    "hubert-large": "facebook/hubert-large-ll60k",
+}
 
 
-def _row(of: str, model: str, hub_id: str, accuracy: float) -> PublishedSystem:
-    """wav2vec2 got one linear layer and 5 epochs, HuBERT a dense layer more and 15."""
-    corpora, clips, classes, unseen = {
-        "eyase": (("eyase",), 499, 4, "eyase-loso"),
-        "baved": (("baved",), 1935, 3, "baved-speaker-5"),
-        "baved-eyase": (("baved", "eyase"), 2434, 7, "baved-eyase-speaker-5"),
-    }[of]
-    hubert = hub_id in (HUBERT_BASE, HUBERT_LARGE)
+def _system(data_set: str, model: str, accuracy: float) -> PublishedSystem:
+    """The wav2vec 2.0 systems have one linear layer and 5 epochs, the HuBERT systems an MLP and 15."""
+    corpora, clips, classes, unseen_split = _DATA_SETS[data_set]
+    hubert = model.startswith("hubert")
     return PublishedSystem(
-        name=f"{of}-{model}",
+        name=f"{data_set}-{model}",
         corpora=corpora,
-        hub_id=hub_id,
+        hub_id=_HUB_IDS[model],
         head="mlp" if hubert else "linear",
         epochs=15 if hubert else 5,
         accuracy=accuracy,
         clips=clips,
         classes=classes,
-        published_split=f"{of}-random-2021",
-        unseen_split=unseen,
+        published_split=f"{data_set}-random-2021",
+        unseen_split=unseen_split,
     )
 
 
 PUBLISHED: dict[str, PublishedSystem] = {
-    row.name: row
-    for row in (
-        _row("eyase", "elgeish", ELGEISH, 0.64),
-        _row("eyase", "othrif", OTHRIF, 0.67),
-        _row("eyase", "zaid", ZAID, 0.67),
-        _row("eyase", "hubert-base", HUBERT_BASE, 0.70),
-        _row("eyase", "hubert-large", HUBERT_LARGE, 0.64),
-        _row("baved", "elgeish", ELGEISH, 0.89),
-        _row("baved", "hubert-base", HUBERT_BASE, 0.87),
-        _row("baved-eyase", "elgeish", ELGEISH, 0.84),
+    system.name: system
+    for system in (
+        _system("eyase", "elgeish", 0.64),
+        _system("eyase", "othrif", 0.67),
+        _system("eyase", "zaid", 0.67),
+        _system("eyase", "hubert-base", 0.70),
+        _system("eyase", "hubert-large", 0.64),
+        _system("baved", "elgeish", 0.89),
+        _system("baved", "hubert-base", 0.87),
+        _system("baved-eyase", "elgeish", 0.84),
     )
 }
 
 
 def choose(names: Sequence[str]) -> list[PublishedSystem]:
-    """The rows of these names, all if none is given, in the table's order. Raises InputError."""
+    """The named rows, or all if there are no names, in the table's order. Raises InputError."""
     for name in names:
         if name not in PUBLISHED:
             raise InputError(
                 f"no row '{name}' in the published table", do=f"choose from {', '.join(PUBLISHED)}"
             )
-    return [row for row in PUBLISHED.values() if not names or row.name in names]
+    return [system for system in PUBLISHED.values() if not names or system.name in names]

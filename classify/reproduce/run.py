@@ -1,32 +1,44 @@
-"""Rows of the published table, run again as published and on unseen speakers."""
+"""Run rows of the published table: as published and on unseen speakers, fine-tuned and with frozen heads."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from layerprobe.cache.common.console import progress, say
 from layerprobe.cache.common.disk import replace_text
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.interrupts import Interrupted
 from layerprobe.classify.config import StudyConfig
+from layerprobe.classify.data.protocols import assign
+from layerprobe.classify.reproduce.available import Available, find_available
+from layerprobe.classify.reproduce.published import PublishedSystem
+from layerprobe.classify.reproduce.table import (
+    FINE_TUNED,
+    HEADS,
+    UNSEEN_FINE_TUNED,
+    UNSEEN_HEADS,
+    RowReport,
+    report_row,
+)
 from layerprobe.embed.config import EmbedConfig
+from layerprobe.embed.manifest.clips import Clip, read_manifest, write_manifest
+from layerprobe.embed.manifest.join import join_tables
 
-if TYPE_CHECKING:
-    from layerprobe.classify.reproduce.published import PublishedSystem
-    from layerprobe.classify.reproduce.table import Missing, RowReport
-    from layerprobe.embed.manifest.clips import Clip
-    from layerprobe.embed.manifest.corpora import Corpus
-
-STAND_IN = "stand-in"  # the folder below --out that holds all that stand-ins need and make
-MARK = "stand-ins.txt"  # in it, so that it is not taken for a folder of real runs
+STAND_IN = "stand-in"  # folder below --out for everything that stand-ins need and produce
+MARK = "stand-ins.txt"  # marks that folder, so that real runs are never written into it
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """Where things lie and how large the runs are. quick: what stand-ins change of the published recipe."""
+    """Settings of all rows.
+
+    corpora, weights: folders to search; None for none, and for weights the hub's cache. heads: the study of
+    frozen heads. stand_in: use stand-ins instead of real corpora and weights. overrides: fields of the
+    published `FinetuneConfig` to replace.
+    """
 
     corpora: Path | None
     weights: Path | None
@@ -34,173 +46,157 @@ class RunSettings:
     cache: Path
     device: str
     heads: StudyConfig
-    quick: Mapping[str, Any] = field(default_factory=dict)
     stand_in: bool = False
+    overrides: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Available:
-    """What a row needs and is there: its corpora by name, and what to open as its model; and what is not."""
+class Row:
+    """A published system, and what this machine has of it."""
 
-    corpora: dict[str, Corpus]
-    model: str | None
-    missing: tuple[Missing, ...]
+    system: PublishedSystem
+    settings: RunSettings
+    available: Available
+
+    def run(self) -> RowReport:
+        """Make the row's four runs; finished ones are not repeated, and a failed one is reported.
+
+        Raises Interrupted when the user stops it.
+        """
+        system, folder = self.system, self.settings.out / self.system.name
+        say(f"{system.name}: {system.hub_id} on {' + '.join(system.corpora)}")
+        try:
+            clips = self._clips()
+        except InputError as error:
+            return self.report(failures=[str(error)])
+        runs: dict[str, tuple[Callable[[str, Sequence[Clip], Path], None], str]] = {
+            HEADS: (self._run_heads, system.published_split),
+            UNSEEN_HEADS: (self._run_heads, system.unseen_split),
+            FINE_TUNED: (self._run_fine_tuning, system.published_split),
+            UNSEEN_FINE_TUNED: (self._run_fine_tuning, system.unseen_split),
+        }
+        failures = []
+        for name, (run, split) in runs.items():
+            try:
+                run(split, clips, folder / name)
+            except Exception as error:  # one failing run must not stop the others
+                message = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+                failures.append(f"{name}: {message}")
+                say(f"error: {system.name}, {failures[-1]}")
+        return self.report(failures=failures)
+
+    def report(self, *, failures: Sequence[str] = ()) -> RowReport:
+        """Report on the row's runs without running anything."""
+        system, corpora = self.system, self.available.corpora
+        count = sum(len(corpus.clips) for corpus in corpora.values())
+        notes = []
+        if len(corpora) == len(system.corpora) and count != system.clips and not self.settings.stand_in:
+            notes.append(
+                f"published on {system.clips:,} clips, but this copy has {count:,}"
+                + ("; which clips of EYASE were used is unknown" if "eyase" in system.corpora else "")
+            )
+        return report_row(
+            system,
+            self.settings.out / system.name,
+            stand_in=self.settings.stand_in,
+            missing=self.available.missing,
+            failures=failures,
+            notes=notes,
+        )
+
+    def _clips(self) -> list[Clip]:
+        """The row's clips, also written as a table; a join prefixes speakers with their corpus."""
+        folder = _make_folder(self.settings.out / "tables")
+        tables = [folder / f"{name}.csv" for name in self.system.corpora]
+        for table, corpus in zip(tables, self.available.corpora.values(), strict=True):
+            write_manifest(corpus.clips, table)
+        if len(tables) > 1:
+            joined = folder / f"{'-'.join(self.system.corpora)}.csv"
+            write_manifest(join_tables(tables), joined)
+            tables = [joined]
+        return read_manifest(tables[0])
+
+    def _run_heads(self, split: str, clips: Sequence[Clip], out: Path) -> None:
+        from layerprobe.classify.controls.run import run as run_classify
+        from layerprobe.embed.extract.progress import run as run_embed
+        from layerprobe.embed.models.lookup import find_model_store
+
+        model, cache = str(self.available.model), self.settings.cache
+        summary = run_embed(clips, EmbedConfig(model=model, cache=cache, device=self.settings.device))
+        if summary.stopped:
+            raise Interrupted(f"finished clips are in {cache}; the same command resumes")
+        store = find_model_store(cache, model, fingerprint=summary.fingerprint)
+        run_classify(clips, store, out, replace(self.settings.heads, protocol=split))
+
+    def _run_fine_tuning(self, split: str, clips: Sequence[Clip], out: Path) -> None:
+        from layerprobe.classify.finetune.run import finetune  # imports torch and transformers
+        from layerprobe.embed.models.device import find_device
+
+        settings = self.settings
+        recipe = self.system.recipe(split, device=str(find_device(settings.device)))
+        try:
+            with progress(f"finetune {self.system.hub_id}") as line:
+                finetune(
+                    clips,
+                    assign(split, clips),
+                    model=str(self.available.model),
+                    out=out,
+                    config=replace(recipe, **settings.overrides),
+                    cache=settings.cache,
+                    report=lambda now: line.update(now.share, now.status),
+                )
+        except KeyboardInterrupt:
+            raise Interrupted(f"finished folds are kept in {out}; the same command resumes") from None
 
 
-def _stand_ins(chosen: Sequence[PublishedSystem], manner: RunSettings) -> RunSettings:
-    """The same, on stand-ins that are made where they are not there yet."""
-    from layerprobe.classify.reproduce.stand_ins import make_corpora, make_weights
+def reproduce_rows(
+    systems: Sequence[PublishedSystem], settings: RunSettings, *, dry_run: bool = False
+) -> list[RowReport]:
+    """Run every row whose corpora and weights are available, and report on all of them.
+
+    Finished runs are not repeated, interrupted ones are resumed, and a failing run does not stop the others.
+    dry_run: run nothing. Raises InputError where `settings.out` cannot be used, Interrupted.
+    """
+    if (settings.out / MARK).is_file():
+        raise InputError("holds scores of stand-ins", where=str(settings.out), do="choose another --out")
+    if settings.stand_in:
+        settings = _prepare_stand_ins(systems, settings)
+    rows = [
+        Row(
+            system=system,
+            settings=settings,
+            available=find_available(
+                system, corpora=settings.corpora, weights=settings.weights, any_size=settings.stand_in
+            ),
+        )
+        for system in systems
+    ]
+    return [row.report() if dry_run or row.available.missing else row.run() for row in rows]
+
+
+def _prepare_stand_ins(systems: Sequence[PublishedSystem], settings: RunSettings) -> RunSettings:
+    """Make the stand-ins that do not exist yet; settings that use them, with much smaller runs."""
+    from layerprobe.classify.reproduce.stand_ins import make_corpora, make_weights  # imports torch
 
     say("stand-ins: tiny models with random weights and a few synthetic voices; their scores mean nothing")
-    out = _made(manner.out / STAND_IN)
-    replace_text(out / MARK, "Made of stand-ins: no figure in here says anything of a published system.\n")
-    small = replace(
-        manner.heads, heads=("logreg",), trials=min(manner.heads.trials, 2), inner_folds=2, jobs=1
-    )
+    out = _make_folder(settings.out / STAND_IN)
+    replace_text(out / MARK, "Made with stand-ins: no score in this folder describes a published system.\n")
+    heads = settings.heads
     return replace(
-        manner,
+        settings,
         corpora=make_corpora(out / "corpora"),
-        weights=make_weights(out / "weights", sorted({system.hub_id for system in chosen})),
+        weights=make_weights(out / "weights", sorted({system.hub_id for system in systems})),
         out=out,
         cache=out / "features",
-        heads=small,
-        quick={"epochs": 1, "batch_size": 16, "accumulation": 1},
-        stand_in=True,
+        heads=replace(heads, heads=("logreg",), trials=min(heads.trials, 2), inner_folds=2, jobs=1),
+        overrides={"epochs": 1, "batch_size": 16, "accumulation": 1},
     )
 
 
-def _made(folder: Path) -> Path:
-    """The folder, which is there then. Raises InputError."""
+def _make_folder(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        told = f"cannot be made ({error.strerror})"
-        raise InputError(told, where=str(folder), do="choose another --out") from error
+        message = f"cannot be created ({error.strerror})"
+        raise InputError(message, where=str(folder), do="choose another --out") from error
     return folder
-
-
-def _find(system: PublishedSystem, manner: RunSettings) -> Available:
-    from layerprobe.classify.reproduce.available import find_corpus, find_weights
-    from layerprobe.classify.reproduce.published import CORPUS_SOURCES
-    from layerprobe.classify.reproduce.table import Missing
-
-    corpora: dict[str, Corpus] = {}
-    missing = []
-    for name in system.corpora:
-        try:
-            corpora[name] = find_corpus(name, manner.corpora)
-        except InputError as error:
-            missing.append(Missing.corpus(CORPUS_SOURCES[name], here=str(error)))
-    model = None
-    try:
-        model = find_weights(system.hub_id, manner.weights, any_size=manner.stand_in)
-    except InputError as error:
-        missing.append(Missing.weights(system.hub_id, here=str(error)))
-    return Available(corpora=corpora, model=model, missing=tuple(missing))
-
-
-def _reproduce(system: PublishedSystem, found: Available, manner: RunSettings) -> RowReport:
-    """Make the row's four runs; each that fails is told, and the others are made all the same."""
-    from layerprobe.classify.reproduce import table as reproduced
-
-    failures: list[str] = []
-    folder = manner.out / system.name
-    say(f"{system.name}: {system.hub_id} on {' + '.join(system.corpora)}")
-    try:
-        clips = _clips(system, found, manner)
-    except InputError as error:
-        return _report(system, found, manner, failures=[str(error)])
-    runs: dict[str, Callable[[Path], object]] = {
-        reproduced.HEADS: lambda run: _heads(system.published_split, clips, found, manner, run),
-        reproduced.UNSEEN_HEADS: lambda run: _heads(system.unseen_split, clips, found, manner, run),
-        reproduced.TUNED: lambda run: _tuned(system, system.published_split, clips, found, manner, run),
-        reproduced.UNSEEN_TUNED: lambda run: _tuned(system, system.unseen_split, clips, found, manner, run),
-    }
-    for name, make in runs.items():
-        try:
-            make(folder / name)
-        except Exception as error:  # one row must not take the others with it
-            told = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-            failures.append(f"{name}: {told}")
-            say(f"error: {system.name}, {failures[-1]}")
-    return _report(system, found, manner, failures=failures)
-
-
-def _clips(system: PublishedSystem, found: Available, manner: RunSettings) -> list[Clip]:
-    """The row's clips, also written as a table; of two corpora with the corpus's name before the speakers."""
-    from layerprobe.embed.manifest.clips import read_manifest, write_manifest
-    from layerprobe.embed.manifest.join import join_tables
-
-    folder = _made(manner.out / "tables")
-    tables = [folder / f"{name}.csv" for name in system.corpora]
-    for table, corpus in zip(tables, found.corpora.values(), strict=True):
-        write_manifest(corpus.clips, table)
-    if len(tables) > 1:
-        joined = folder / f"{'-'.join(system.corpora)}.csv"
-        write_manifest(join_tables(tables), joined)
-        tables = [joined]
-    return read_manifest(tables[0])
-
-
-def _heads(split: str, clips: Sequence[Clip], found: Available, manner: RunSettings, run: Path) -> None:
-    from layerprobe.classify.controls.run import run as run_classify
-    from layerprobe.embed.extract.progress import run as run_embed
-    from layerprobe.embed.models.lookup import find_model_store
-
-    model = str(found.model)
-    done = run_embed(clips, EmbedConfig(model=model, cache=manner.cache, device=manner.device))
-    if done.stopped:
-        raise Interrupted(f"finished clips are in {manner.cache}; the same command resumes")
-    store = find_model_store(manner.cache, model, fingerprint=done.fingerprint)
-    run_classify(clips, store, run, replace(manner.heads, protocol=split))
-
-
-def _tuned(
-    system: PublishedSystem,
-    split: str,
-    clips: Sequence[Clip],
-    found: Available,
-    manner: RunSettings,
-    run: Path,
-) -> None:
-    from layerprobe.classify.data.protocols import assign
-    from layerprobe.classify.finetune.run import finetune
-    from layerprobe.embed.models.device import find_device
-
-    config = replace(system.recipe(split, device=str(find_device(manner.device))), **manner.quick)
-    model = str(found.model)
-    try:
-        with progress(f"finetune {system.hub_id}") as line:
-            finetune(
-                clips,
-                assign(split, clips),
-                model=model,
-                out=run,
-                config=config,
-                cache=manner.cache,
-                report=lambda now: line.update(now.share, now.told),
-            )
-    except KeyboardInterrupt:
-        raise Interrupted(f"finished folds are kept in {run}; the same command resumes") from None
-
-
-def _report(
-    system: PublishedSystem, found: Available, manner: RunSettings, *, failures: Sequence[str] = ()
-) -> RowReport:
-    from layerprobe.classify.reproduce.table import report_row
-
-    held = sum(len(corpus.clips) for corpus in found.corpora.values())
-    notes = []
-    if len(found.corpora) == len(system.corpora) and held != system.clips and not manner.stand_in:
-        notes.append(
-            f"published on {system.clips:,} clips, and here are {held:,}"
-            + ("; which ones of EYASE were used is not known" if "eyase" in system.corpora else "")
-        )
-    return report_row(
-        system,
-        manner.out / system.name,
-        stand_in=manner.stand_in,
-        missing=found.missing,
-        failures=failures,
-        notes=notes,
-    )

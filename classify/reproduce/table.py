@@ -1,4 +1,4 @@
-"""What came out of reproducing a published system: four runs of a row, set beside the published figure."""
+"""Reports of reproduced rows: the scores of a row's four runs next to the published accuracy."""
 
 from __future__ import annotations
 
@@ -12,13 +12,26 @@ from layerprobe.classify.runs.folder import RUN, SUMMARY, read_json
 from layerprobe.classify.scores.metrics import Interval
 
 State = Literal["ready", "missing", "failed", "done"]
-TUNED, HEADS, UNSEEN_TUNED, UNSEEN_HEADS = "fine-tuned", "heads", "unseen-fine-tuned", "unseen-heads"
-RUNS = (TUNED, HEADS, UNSEEN_TUNED, UNSEEN_HEADS)  # names of the run folders of a row
+FINE_TUNED, HEADS = "fine-tuned", "heads"
+UNSEEN_FINE_TUNED, UNSEEN_HEADS = "unseen-fine-tuned", "unseen-heads"
+RUNS = (FINE_TUNED, HEADS, UNSEEN_FINE_TUNED, UNSEEN_HEADS)  # names of the run folders of a row
+
+# Field of a report → column of the printed table.
+_SPEAKER_INDEPENDENT_COLUMNS = {
+    "fine_tuned": "speaker-independent: fine-tuned",
+    "heads": "speaker-independent: heads",
+}
+_STAND_IN_COLUMNS = {
+    "fine_tuned": "stand-in: fine-tuned",
+    "heads": "stand-in: heads",
+    "unseen_fine_tuned": "stand-in, speaker-independent: fine-tuned",
+    "unseen_heads": "stand-in, speaker-independent: heads",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """What a run scored on its test clips."""
+    """Scores of one run on its test clips."""
 
     accuracy: Interval
     uar: Interval
@@ -27,7 +40,7 @@ class Score:
 
 @dataclass(frozen=True, kw_only=True)
 class SpeakerIndependent:
-    """Both on speakers that training has never heard; None for a run that is not finished."""
+    """Scores on speakers that are not in the training partition; None for an unfinished run."""
 
     fine_tuned: Score | None
     heads: Score | None
@@ -35,7 +48,7 @@ class SpeakerIndependent:
 
 @dataclass(frozen=True, kw_only=True)
 class StandIn:
-    """What a stand-in scored, which says that all parts work and nothing about the system."""
+    """Scores of stand-ins: they show that every step works, and say nothing about the system."""
 
     fine_tuned: Score | None
     heads: Score | None
@@ -45,30 +58,30 @@ class StandIn:
 
 @dataclass(frozen=True, kw_only=True)
 class Missing:
-    """A corpus or weights that a row needs and that are not here: what was found instead, how to get them."""
+    """A corpus or weights that were not found: why, where to get them, and where they are expected."""
 
-    what: str
-    here: str
-    get: str
+    name: str
+    reason: str
+    source: str
     licence: str
     expected: str
 
     @classmethod
-    def corpus(cls, source: CorpusSource, *, here: str) -> Missing:
+    def corpus(cls, source: CorpusSource, *, reason: str) -> Missing:
         return cls(
-            what=f"corpus {source.name}: {source.title}, {source.clips:,} clips",
-            here=here,
-            get=source.where,
+            name=f"corpus {source.name}: {source.title}, {source.clips:,} clips",
+            reason=reason,
+            source=source.where,
             licence=source.licence,
             expected=f"FOLDER/{source.name} for --corpora FOLDER; in it {source.layout}",
         )
 
     @classmethod
-    def weights(cls, hub_id: str, *, here: str) -> Missing:
+    def weights(cls, hub_id: str, *, reason: str) -> Missing:
         return cls(
-            what=f"weights {hub_id}",
-            here=here,
-            get=f"hf download {hub_id}, from the Hugging Face hub",
+            name=f"weights {hub_id}",
+            reason=reason,
+            source=f"hf download {hub_id}, from the Hugging Face hub",
             licence="on the model's page",
             expected=f"the hub's cache; or FOLDER/{hub_id} for --weights FOLDER, with config.json and "
             "model.safetensors",
@@ -79,10 +92,9 @@ class Missing:
 class RowReport:
     """One row of the table.
 
-    published: accuracy as published. reproduced: the fine-tuned system on the published split. heads: frozen,
-    on the same split. honest: both on unseen speakers. stand_in: instead of these three, where the row was
-    made of stand-ins. missing: what is not at hand, and how to get it. failures: runs that failed, and why.
-    runs: folders of the runs that are finished.
+    published: accuracy as published. reproduced: the fine-tuned system on the published split. heads: heads
+    on frozen states, on the same split. stand_in: scores of stand-ins, which leave these two and
+    speaker_independent None. failures: failed runs, with the reason. runs: folders of finished runs.
     """
 
     row: str
@@ -93,7 +105,7 @@ class RowReport:
     published_clips: int
     reproduced: Score | None
     heads: Score | None
-    honest: SpeakerIndependent | None
+    speaker_independent: SpeakerIndependent | None
     stand_in: StandIn | None
     missing: tuple[Missing, ...]
     failures: tuple[str, ...]
@@ -110,11 +122,16 @@ def report_row(
     failures: Sequence[str] = (),
     notes: Sequence[str] = (),
 ) -> RowReport:
-    """From the runs that lie in `folder`, finished or not. Raises InputError for a run that is damaged."""
-    runs = {name: folder / name for name in RUNS if _finished(folder / name)}
-    score = {name: _score(read_json(runs[name] / SUMMARY)) if name in runs else None for name in RUNS}
+    """Report on the runs in `folder`, finished or not. Raises InputError for a damaged run."""
+    runs = {name: folder / name for name in RUNS if _is_finished(folder / name)}
+    scores = {name: _score(read_json(path / SUMMARY)) for name, path in runs.items()}
+    fine_tuned, heads, unseen_fine_tuned, unseen_heads = (scores.get(name) for name in RUNS)
     state: State = "done" if len(runs) == len(RUNS) else "missing" if missing else "ready"
     real = bool(runs) and not stand_in
+    unseen = SpeakerIndependent(fine_tuned=unseen_fine_tuned, heads=unseen_heads)
+    stand_in_scores = StandIn(
+        fine_tuned=fine_tuned, heads=heads, unseen_fine_tuned=unseen_fine_tuned, unseen_heads=unseen_heads
+    )
     return RowReport(
         row=system.name,
         corpus=" + ".join(system.corpora),
@@ -122,19 +139,10 @@ def report_row(
         state="failed" if failures else state,
         published=system.accuracy,
         published_clips=system.clips,
-        reproduced=score[TUNED] if real else None,
-        heads=score[HEADS] if real else None,
-        honest=SpeakerIndependent(fine_tuned=score[UNSEEN_TUNED], heads=score[UNSEEN_HEADS])
-        if real
-        else None,
-        stand_in=StandIn(
-            fine_tuned=score[TUNED],
-            heads=score[HEADS],
-            unseen_fine_tuned=score[UNSEEN_TUNED],
-            unseen_heads=score[UNSEEN_HEADS],
-        )
-        if runs and stand_in
-        else None,
+        reproduced=fine_tuned if real else None,
+        heads=heads if real else None,
+        speaker_independent=unseen if real else None,
+        stand_in=stand_in_scores if runs and stand_in else None,
         missing=tuple(missing),
         failures=tuple(failures),
         notes=tuple(notes),
@@ -143,27 +151,24 @@ def report_row(
 
 
 def table_row(report: RowReport, *, stand_in: bool) -> dict[str, object]:
-    """The row as a person reads it: accuracy in per cent, with its interval over speakers."""
-    told: dict[str, object] = {"row": report.row, "published": f"{100 * report.published:.0f}"}
-    told["reproduced"] = _told(report.reproduced)
+    """The row as printed: accuracies in per cent, each with its interval over speakers."""
+    row: dict[str, object] = {
+        "row": report.row,
+        "published": f"{100 * report.published:.0f}",
+        "reproduced": _cell(report.reproduced),
+    }
+    scores: StandIn | SpeakerIndependent | None
     if stand_in:
-        made = report.stand_in or StandIn(
-            fine_tuned=None, heads=None, unseen_fine_tuned=None, unseen_heads=None
-        )
-        told["stand-in: fine-tuned"] = _told(made.fine_tuned)
-        told["stand-in: heads"] = _told(made.heads)
-        told["stand-in, unseen: fine-tuned"] = _told(made.unseen_fine_tuned)
-        told["stand-in, unseen: heads"] = _told(made.unseen_heads)
+        scores, columns = report.stand_in, _STAND_IN_COLUMNS
     else:
-        honest = report.honest or SpeakerIndependent(fine_tuned=None, heads=None)
-        told["heads, same split"] = _told(report.heads)
-        told["honest: fine-tuned"] = _told(honest.fine_tuned)
-        told["honest: heads"] = _told(honest.heads)
-    return {**told, "state": report.state}
+        row["heads, same split"] = _cell(report.heads)
+        scores, columns = report.speaker_independent, _SPEAKER_INDEPENDENT_COLUMNS
+    row.update({column: _cell(getattr(scores, field, None)) for field, column in columns.items()})
+    return {**row, "state": report.state}
 
 
 def plan_row(report: RowReport) -> dict[str, object]:
-    """What a row is and whether it can run."""
+    """The row as a dry run prints it: what it is and whether it can run."""
     return {
         "row": report.row,
         "corpus": report.corpus,
@@ -174,22 +179,22 @@ def plan_row(report: RowReport) -> dict[str, object]:
     }
 
 
-def _finished(run: Path) -> bool:
+def _is_finished(run: Path) -> bool:
     return (run / RUN).is_file() and bool(read_json(run / RUN).get("finished"))
 
 
 def _score(summary: Mapping[str, Any]) -> Score:
-    chosen = summary["selected"]
+    selected = summary["selected"]
     return Score(
-        accuracy=Interval(**chosen["accuracy"]),
-        uar=Interval(**chosen["uar"]),
-        clips=sum(entry["clips"] for entry in chosen["classes"]),
+        accuracy=Interval(**selected["accuracy"]),
+        uar=Interval(**selected["uar"]),
+        clips=sum(entry["clips"] for entry in selected["classes"]),
     )
 
 
-def _told(score: Score | None) -> str:
+def _cell(score: Score | None) -> str:
     if score is None:
         return ""
     value, low, high = score.accuracy.value, score.accuracy.low, score.accuracy.high
-    known = low is not None and low == low
-    return f"{100 * value:.0f}" + (f" [{100 * low:.0f}, {100 * high:.0f}]" if known else "")
+    has_interval = low is not None and low == low
+    return f"{100 * value:.0f}" + (f" [{100 * low:.0f}, {100 * high:.0f}]" if has_interval else "")

@@ -168,7 +168,7 @@ def test_a_search_keeps_the_best_trial_and_goes_on_where_it_was(voices, tmp_path
     stopped = tmp_path / "stopped"
 
     def interrupt(now):
-        if "trial 2" in now.told:
+        if "trial 2" in now.status:
             raise RuntimeError("killed")
 
     with pytest.raises(RuntimeError):
@@ -296,7 +296,7 @@ def test_full_memory_is_told_with_what_takes_less(voices, tmp_path, monkeypatch,
 
 def test_checkpoints_of_another_run_are_refused(voices, tmp_path):
     def interrupt(now):
-        if "epoch 2" in now.told:
+        if "epoch 2" in now.status:
             raise RuntimeError("killed")
 
     for name, config in (("one", quick()), ("other", quick(seed=1))):
@@ -310,7 +310,7 @@ def test_checkpoints_of_another_run_are_refused(voices, tmp_path):
 
 def test_a_damaged_checkpoint_is_passed_over(voices, done, tmp_path):
     def interrupt(now):
-        if "epoch 2" in now.told:
+        if "epoch 2" in now.status:
             raise RuntimeError("killed")
 
     out = tmp_path / "run"

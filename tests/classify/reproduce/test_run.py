@@ -38,8 +38,8 @@ def test_a_row_of_finished_runs(tmp_path):
         "published": "70",
         "reproduced": "50 [40, 60]",
         "heads, same split": "51 [40, 60]",
-        "honest: fine-tuned": "52 [40, 60]",
-        "honest: heads": "53 [40, 60]",
+        "speaker-independent: fine-tuned": "52 [40, 60]",
+        "speaker-independent: heads": "53 [40, 60]",
         "state": "done",
     }
 
@@ -48,14 +48,14 @@ def test_a_stand_in_s_figures_have_columns_of_their_own(tmp_path):
     for name in RUNS:
         finished(tmp_path / name)
     report = report_row(ONE, tmp_path, stand_in=True)
-    assert (report.reproduced, report.heads, report.honest) == (None, None, None)
+    assert (report.reproduced, report.heads, report.speaker_independent) == (None, None, None)
     row = table_row(report, stand_in=True)
     assert (row["published"], row["reproduced"]) == ("70", "")
     assert [name for name, told in row.items() if told == "50 [40, 60]"] == [
         "stand-in: fine-tuned",
         "stand-in: heads",
-        "stand-in, unseen: fine-tuned",
-        "stand-in, unseen: heads",
+        "stand-in, speaker-independent: fine-tuned",
+        "stand-in, speaker-independent: heads",
     ]
 
 
@@ -97,22 +97,23 @@ def test_a_copy_of_another_size_is_noted(tmp_path):
     make_corpora(tmp_path)
     done = cli("reproduce", "--dry-run", "--corpora", tmp_path, "eyase-zaid", "baved-elgeish", cwd=tmp_path)
     assert (
-        "published on 499 clips, and here are 24; which ones of EYASE were used is not known" in done.stderr
+        "published on 499 clips, but this copy has 24; which clips of EYASE were used is unknown"
+        in done.stderr
     )
-    assert "published on 1,935 clips, and here are 15" in done.stderr
+    assert "published on 1,935 clips, but this copy has 15" in done.stderr
 
 
 def test_a_folder_of_stand_ins_is_not_taken_for_one_of_real_runs(tmp_path):
     done = cli("reproduce", "--stand-in", "--dry-run", "eyase-zaid", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     told = refused(cli("reproduce", "--out", "runs/published/stand-in", "eyase-zaid", cwd=tmp_path))
-    assert told == "error: runs/published/stand-in: holds what stand-ins scored; choose another --out"
+    assert told == "error: runs/published/stand-in: holds scores of stand-ins; choose another --out"
 
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "file").touch()
     told = refused(cli("reproduce", "--stand-in", "eyase-zaid", "--out", "file", cwd=tmp_path))
-    assert told == "error: file/stand-in: cannot be made (Not a directory); choose another --out"
+    assert told == "error: file/stand-in: cannot be created (Not a directory); choose another --out"
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +130,7 @@ def test_all_eight_rows_run_on_stand_ins(stand_ins):
     assert [row["row"] for row in rows] == list(PUBLISHED)
     for row in rows:
         assert row["state"] == "done", row
-        assert (row["reproduced"], row["heads"], row["honest"]) == (None, None, None)
+        assert (row["reproduced"], row["heads"], row["speaker_independent"]) == (None, None, None)
         assert row["published"] == PUBLISHED[row["row"]].accuracy
         tested = {name: score["clips"] for name, score in row["stand_in"].items()}
         clips = {"eyase": 24, "baved": 15, "baved + eyase": 39}[row["corpus"]]
