@@ -88,9 +88,7 @@ def _print(reports: Sequence[RowReport], *, stand_in: bool, dry_run: bool) -> No
     else:
         title = "accuracy in %; in brackets 95 % over speakers"
         print_table([table_row(report, stand_in=stand_in) for report in reports], title=title)
-        print(
-            "published: stratified random 80/20 split (seed 101); training was guided by the test partition"
-        )
+        print("published: stratified random 80/20 split (seed 101); test scores were monitored in training")
         print("reproduced: same recipe, same split; speaker-independent: test speakers unseen in training")
     for missing in dict.fromkeys(missing for report in reports for missing in report.missing):
         say(f"missing: {missing.name}\n  reason: {missing.reason}")

@@ -16,10 +16,10 @@ from layerprobe.embed.models.sources import ModelSource, find_model
 
 @dataclass(frozen=True, kw_only=True)
 class Available:
-    """What was found for a row: its corpora by name, its model (None if absent), and what is missing."""
+    """What was found for a row: its corpora by name, its model ("" if absent), and what is missing."""
 
     corpora: dict[str, Corpus]
-    model: str | None
+    model: str
     missing: tuple[Missing, ...]
 
 
@@ -33,12 +33,30 @@ def find_available(
         try:
             found[name] = find_corpus(name, corpora)
         except InputError as error:
-            missing.append(Missing.corpus(CORPUS_SOURCES[name], reason=str(error)))
-    model = None
+            source = CORPUS_SOURCES[name]
+            missing.append(
+                Missing(
+                    name=f"corpus {name}: {source.title}, {source.clips:,} clips",
+                    reason=str(error),
+                    source=source.where,
+                    licence=source.licence,
+                    expected=f"FOLDER/{name} for --corpora FOLDER; in it {source.layout}",
+                )
+            )
+    model, hub_id = "", system.hub_id
     try:
-        model = find_weights(system.hub_id, weights, any_size=any_size)
+        model = find_weights(hub_id, weights, any_size=any_size)
     except InputError as error:
-        missing.append(Missing.weights(system.hub_id, reason=str(error)))
+        missing.append(
+            Missing(
+                name=f"weights {hub_id}",
+                reason=str(error),
+                source=f"hf download {hub_id}, from the Hugging Face hub",
+                licence="on the model's page",
+                expected=f"the hub's cache; or FOLDER/{hub_id} for --weights FOLDER, with config.json and "
+                "model.safetensors",
+            )
+        )
     return Available(corpora=found, model=model, missing=tuple(missing))
 
 

@@ -13,7 +13,6 @@ from layerprobe.classify.finetune.config import FinetuneConfig, HeadName
 class CorpusSource:
     """Where to get a corpus; `layout` is the file layout that its reader expects."""
 
-    name: str
     title: str
     clips: int
     where: str
@@ -25,10 +24,9 @@ class CorpusSource:
 class PublishedSystem:
     """One row of the table.
 
-    corpora: names in `embed.manifest.corpora.CORPORA`; two are joined. accuracy: as published, on the test
-    partition of `published_split`. clips: size of the data set, all partitions. unseen_split: a
-    speaker-independent split of the same clips. Both splits are names in
-    `classify.data.protocols.PROTOCOLS`.
+    corpora: names in `embed.manifest.corpora.CORPORA`; two are joined. accuracy: on the test partition of
+    `published_split`. clips: in all partitions. unseen_split: a speaker-independent split of the same clips;
+    both are names in `classify.data.protocols.PROTOCOLS`.
     """
 
     name: str
@@ -38,7 +36,6 @@ class PublishedSystem:
     epochs: int
     accuracy: float
     clips: int
-    classes: int
     published_split: str
     unseen_split: str
 
@@ -66,7 +63,6 @@ class PublishedSystem:
 
 CORPUS_SOURCES = {
     "baved": CorpusSource(
-        name="baved",
         title="Basic Arabic Vocal Emotions Dataset",
         clips=1935,
         where="freely published by its authors under this title",
@@ -74,7 +70,6 @@ CORPUS_SOURCES = {
         layout="WORD/speaker-gender-age-word-level-record.wav, such as 2/12-f-21-2-2-105.wav",
     ),
     "eyase": CorpusSource(
-        name="eyase",
         title="Egyptian Arabic Semi-natural Emotion speech",
         clips=579,
         where="on a drive of its authors: ask them",
@@ -83,10 +78,10 @@ CORPUS_SOURCES = {
     ),
 }
 
-_DATA_SETS = {  # corpora, clips, classes, speaker-independent split
-    "eyase": (("eyase",), 499, 4, "eyase-loso"),
-    "baved": (("baved",), 1935, 3, "baved-speaker-5"),
-    "baved-eyase": (("baved", "eyase"), 2434, 7, "baved-eyase-speaker-5"),
+_DATA_SETS = {  # corpora, clips, speaker-independent split
+    "eyase": (("eyase",), 499, "eyase-loso"),
+    "baved": (("baved",), 1935, "baved-speaker-5"),
+    "baved-eyase": (("baved", "eyase"), 2434, "baved-eyase-speaker-5"),
 }
 _HUB_IDS = {
     "elgeish": "elgeish/wav2vec2-large-xlsr-53-arabic",
@@ -99,7 +94,7 @@ _HUB_IDS = {
 
 def _system(data_set: str, model: str, accuracy: float) -> PublishedSystem:
     """The wav2vec 2.0 systems have one linear layer and 5 epochs, the HuBERT systems an MLP and 15."""
-    corpora, clips, classes, unseen_split = _DATA_SETS[data_set]
+    corpora, clips, unseen_split = _DATA_SETS[data_set]
     hubert = model.startswith("hubert")
     return PublishedSystem(
         name=f"{data_set}-{model}",
@@ -109,7 +104,6 @@ def _system(data_set: str, model: str, accuracy: float) -> PublishedSystem:
         epochs=15 if hubert else 5,
         accuracy=accuracy,
         clips=clips,
-        classes=classes,
         published_split=f"{data_set}-random-2021",
         unseen_split=unseen_split,
     )

@@ -121,7 +121,7 @@ class Row:
         from layerprobe.embed.extract.progress import run as run_embed
         from layerprobe.embed.models.lookup import find_model_store
 
-        model, cache = str(self.available.model), self.settings.cache
+        model, cache = self.available.model, self.settings.cache
         summary = run_embed(clips, EmbedConfig(model=model, cache=cache, device=self.settings.device))
         if summary.stopped:
             raise Interrupted(f"finished clips are in {cache}; the same command resumes")
@@ -139,7 +139,7 @@ class Row:
                 finetune(
                     clips,
                     assign(split, clips),
-                    model=str(self.available.model),
+                    model=self.available.model,
                     out=out,
                     config=replace(recipe, **settings.overrides),
                     cache=settings.cache,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from layerprobe.classify.reproduce.published import CorpusSource, PublishedSystem
+from layerprobe.classify.reproduce.published import PublishedSystem
 from layerprobe.classify.runs.folder import RUN, SUMMARY, read_json
 from layerprobe.classify.scores.metrics import Interval
 
@@ -15,18 +15,6 @@ State = Literal["ready", "missing", "failed", "done"]
 FINE_TUNED, HEADS = "fine-tuned", "heads"
 UNSEEN_FINE_TUNED, UNSEEN_HEADS = "unseen-fine-tuned", "unseen-heads"
 RUNS = (FINE_TUNED, HEADS, UNSEEN_FINE_TUNED, UNSEEN_HEADS)  # names of the run folders of a row
-
-# Field of a report → column of the printed table.
-_SPEAKER_INDEPENDENT_COLUMNS = {
-    "fine_tuned": "speaker-independent: fine-tuned",
-    "heads": "speaker-independent: heads",
-}
-_STAND_IN_COLUMNS = {
-    "fine_tuned": "stand-in: fine-tuned",
-    "heads": "stand-in: heads",
-    "unseen_fine_tuned": "stand-in, speaker-independent: fine-tuned",
-    "unseen_heads": "stand-in, speaker-independent: heads",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,16 +35,6 @@ class SpeakerIndependent:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StandIn:
-    """Scores of stand-ins: they show that every step works, and say nothing about the system."""
-
-    fine_tuned: Score | None
-    heads: Score | None
-    unseen_fine_tuned: Score | None
-    unseen_heads: Score | None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Missing:
     """A corpus or weights that were not found: why, where to get them, and where they are expected."""
 
@@ -66,35 +44,14 @@ class Missing:
     licence: str
     expected: str
 
-    @classmethod
-    def corpus(cls, source: CorpusSource, *, reason: str) -> Missing:
-        return cls(
-            name=f"corpus {source.name}: {source.title}, {source.clips:,} clips",
-            reason=reason,
-            source=source.where,
-            licence=source.licence,
-            expected=f"FOLDER/{source.name} for --corpora FOLDER; in it {source.layout}",
-        )
-
-    @classmethod
-    def weights(cls, hub_id: str, *, reason: str) -> Missing:
-        return cls(
-            name=f"weights {hub_id}",
-            reason=reason,
-            source=f"hf download {hub_id}, from the Hugging Face hub",
-            licence="on the model's page",
-            expected=f"the hub's cache; or FOLDER/{hub_id} for --weights FOLDER, with config.json and "
-            "model.safetensors",
-        )
-
 
 @dataclass(frozen=True, kw_only=True)
 class RowReport:
     """One row of the table.
 
     published: accuracy as published. reproduced: the fine-tuned system on the published split. heads: heads
-    on frozen states, on the same split. stand_in: scores of stand-ins, which leave these two and
-    speaker_independent None. failures: failed runs, with the reason. runs: folders of finished runs.
+    on frozen states, on the same split. stand_in: scores of stand-ins by run, which say nothing about the
+    system; then the scores above are None. failures: failed runs, with the reason. runs: finished ones.
     """
 
     row: str
@@ -106,7 +63,7 @@ class RowReport:
     reproduced: Score | None
     heads: Score | None
     speaker_independent: SpeakerIndependent | None
-    stand_in: StandIn | None
+    stand_in: Mapping[str, Score | None] | None
     missing: tuple[Missing, ...]
     failures: tuple[str, ...]
     notes: tuple[str, ...]
@@ -124,14 +81,10 @@ def report_row(
 ) -> RowReport:
     """Report on the runs in `folder`, finished or not. Raises InputError for a damaged run."""
     runs = {name: folder / name for name in RUNS if _is_finished(folder / name)}
-    scores = {name: _score(read_json(path / SUMMARY)) for name, path in runs.items()}
-    fine_tuned, heads, unseen_fine_tuned, unseen_heads = (scores.get(name) for name in RUNS)
-    state: State = "done" if len(runs) == len(RUNS) else "missing" if missing else "ready"
+    scores = {name: _score(runs[name]) if name in runs else None for name in RUNS}
+    unseen = SpeakerIndependent(fine_tuned=scores[UNSEEN_FINE_TUNED], heads=scores[UNSEEN_HEADS])
     real = bool(runs) and not stand_in
-    unseen = SpeakerIndependent(fine_tuned=unseen_fine_tuned, heads=unseen_heads)
-    stand_in_scores = StandIn(
-        fine_tuned=fine_tuned, heads=heads, unseen_fine_tuned=unseen_fine_tuned, unseen_heads=unseen_heads
-    )
+    state: State = "done" if len(runs) == len(RUNS) else "missing" if missing else "ready"
     return RowReport(
         row=system.name,
         corpus=" + ".join(system.corpora),
@@ -139,10 +92,12 @@ def report_row(
         state="failed" if failures else state,
         published=system.accuracy,
         published_clips=system.clips,
-        reproduced=fine_tuned if real else None,
-        heads=heads if real else None,
+        reproduced=scores[FINE_TUNED] if real else None,
+        heads=scores[HEADS] if real else None,
         speaker_independent=unseen if real else None,
-        stand_in=stand_in_scores if runs and stand_in else None,
+        stand_in={name.replace("-", "_"): score for name, score in scores.items()}
+        if runs and stand_in
+        else None,
         missing=tuple(missing),
         failures=tuple(failures),
         notes=tuple(notes),
@@ -157,13 +112,16 @@ def table_row(report: RowReport, *, stand_in: bool) -> dict[str, object]:
         "published": f"{100 * report.published:.0f}",
         "reproduced": _cell(report.reproduced),
     }
-    scores: StandIn | SpeakerIndependent | None
     if stand_in:
-        scores, columns = report.stand_in, _STAND_IN_COLUMNS
+        scores = report.stand_in or {}
+        for prefix, column in (("", "stand-in"), ("unseen_", "stand-in, speaker-independent")):
+            row[f"{column}: fine-tuned"] = _cell(scores.get(f"{prefix}fine_tuned"))
+            row[f"{column}: heads"] = _cell(scores.get(f"{prefix}heads"))
     else:
         row["heads, same split"] = _cell(report.heads)
-        scores, columns = report.speaker_independent, _SPEAKER_INDEPENDENT_COLUMNS
-    row.update({column: _cell(getattr(scores, field, None)) for field, column in columns.items()})
+        unseen = report.speaker_independent
+        row["speaker-independent: fine-tuned"] = _cell(unseen and unseen.fine_tuned)
+        row["speaker-independent: heads"] = _cell(unseen and unseen.heads)
     return {**row, "state": report.state}
 
 
@@ -183,8 +141,8 @@ def _is_finished(run: Path) -> bool:
     return (run / RUN).is_file() and bool(read_json(run / RUN).get("finished"))
 
 
-def _score(summary: Mapping[str, Any]) -> Score:
-    selected = summary["selected"]
+def _score(run: Path) -> Score:
+    selected = read_json(run / SUMMARY)["selected"]
     return Score(
         accuracy=Interval(**selected["accuracy"]),
         uar=Interval(**selected["uar"]),

@@ -1,4 +1,4 @@
-"""The published table is what was published, and each row can be asked for by name."""
+"""The published table matches the publication, and rows are chosen by name."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ TABLE = [  # corpora, hub id, clips, accuracy in %
 ]
 
 
-def test_the_table():
+def test_the_rows_match_the_published_table():
     rows = [(" + ".join(r.corpora), r.hub_id, r.clips, round(100 * r.accuracy)) for r in PUBLISHED.values()]
     assert rows == TABLE
 
 
-def test_what_a_row_names_is_known():
+def test_corpora_models_and_protocols_of_every_row_exist():
     for name, row in PUBLISHED.items():
         assert row.name == name
         assert set(row.corpora) <= CORPORA.keys() & CORPUS_SOURCES.keys()
@@ -38,7 +38,7 @@ def test_what_a_row_names_is_known():
         assert unseen.rule.speaker_disjoint
 
 
-def test_the_recipe_is_the_published_one():
+def test_the_recipe_matches_the_publication():
     wav2vec2, hubert = PUBLISHED["baved-elgeish"].recipe("x"), PUBLISHED["baved-hubert-base"].recipe("x")
     assert (wav2vec2.head, wav2vec2.epochs, hubert.head, hubert.epochs) == ("linear", 5, "mlp", 15)
     for config in (wav2vec2, hubert):
@@ -57,7 +57,7 @@ def test_the_recipe_is_the_published_one():
     ]
 
 
-def test_rows_by_name():
+def test_rows_are_chosen_by_name():
     assert [row.name for row in choose(())] == list(PUBLISHED)
     assert [row.name for row in choose(["baved-elgeish", "eyase-zaid"])] == ["eyase-zaid", "baved-elgeish"]
     with pytest.raises(InputError, match="no row 'baved' in the published table; choose from eyase-elgeish"):

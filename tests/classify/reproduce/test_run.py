@@ -1,4 +1,4 @@
-"""`reproduce`: all eight rows on stand-ins, what is missing, what is resumed, what fails."""
+"""The command `reproduce`: all eight rows on stand-ins, missing inputs, resuming, failures."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from layerprobe.classify.reproduce.table import RUNS, report_row, table_row
 from layerprobe.classify.runs.folder import write_json
 from tests.run import cli, refused
 
-ONE = PUBLISHED["eyase-hubert-base"]
-LEVEL = {"value": 0.5, "low": 0.4, "high": 0.6}
+SYSTEM = PUBLISHED["eyase-hubert-base"]
+INTERVAL = {"value": 0.5, "low": 0.4, "high": 0.6}
 
 
-def finished(run: Path, *, value: float = 0.5) -> None:
+def write_finished_run(run: Path, *, value: float = 0.5) -> None:
     run.mkdir(parents=True)
     write_json(run / "run.json", {"finished": True})
-    score = {**LEVEL, "value": value}
+    score = {**INTERVAL, "value": value}
     classes = [{"class": "a", "clips": 3}, {"class": "b", "clips": 4}]
     write_json(run / "summary.json", {"selected": {"accuracy": score, "uar": score, "classes": classes}})
 
 
-def test_a_row_of_finished_runs(tmp_path):
+def test_the_printed_row_of_finished_runs(tmp_path):
     for number, name in enumerate(RUNS):
-        finished(tmp_path / name, value=0.5 + number / 100)
-    report = report_row(ONE, tmp_path, stand_in=False)
+        write_finished_run(tmp_path / name, value=0.5 + number / 100)
+    report = report_row(SYSTEM, tmp_path, stand_in=False)
     assert report.state == "done"
     assert report.stand_in is None
     assert report.reproduced is not None
@@ -44,14 +44,14 @@ def test_a_row_of_finished_runs(tmp_path):
     }
 
 
-def test_a_stand_in_s_figures_have_columns_of_their_own(tmp_path):
+def test_scores_of_stand_ins_have_columns_of_their_own(tmp_path):
     for name in RUNS:
-        finished(tmp_path / name)
-    report = report_row(ONE, tmp_path, stand_in=True)
+        write_finished_run(tmp_path / name)
+    report = report_row(SYSTEM, tmp_path, stand_in=True)
     assert (report.reproduced, report.heads, report.speaker_independent) == (None, None, None)
     row = table_row(report, stand_in=True)
     assert (row["published"], row["reproduced"]) == ("70", "")
-    assert [name for name, told in row.items() if told == "50 [40, 60]"] == [
+    assert [name for name, cell in row.items() if cell == "50 [40, 60]"] == [
         "stand-in: fine-tuned",
         "stand-in: heads",
         "stand-in, speaker-independent: fine-tuned",
@@ -59,19 +59,19 @@ def test_a_stand_in_s_figures_have_columns_of_their_own(tmp_path):
     ]
 
 
-def test_a_row_that_is_half_done(tmp_path):
-    finished(tmp_path / RUNS[1])
+def test_the_report_of_a_partly_finished_row(tmp_path):
+    write_finished_run(tmp_path / RUNS[1])
     (tmp_path / RUNS[0]).mkdir()
     write_json(tmp_path / RUNS[0] / "run.json", {"finished": False})
-    report = report_row(ONE, tmp_path, stand_in=False)
+    report = report_row(SYSTEM, tmp_path, stand_in=False)
     assert (report.state, list(report.runs)) == ("ready", [RUNS[1]])
     assert report.reproduced is None
     assert report.heads is not None
-    failed = report_row(ONE, tmp_path, stand_in=False, failures=["fine-tuned: no"])
+    failed = report_row(SYSTEM, tmp_path, stand_in=False, failures=["fine-tuned: no"])
     assert failed.state == "failed"
 
 
-def test_what_is_missing_is_told_with_how_to_get_it(tmp_path):
+def test_missing_corpora_and_weights_are_reported_with_their_source(tmp_path):
     done = cli("reproduce", "--dry-run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("missing") == 8
@@ -93,7 +93,7 @@ def test_what_is_missing_is_told_with_how_to_get_it(tmp_path):
     assert "no row 'zaid'" in refused(cli("reproduce", "zaid", cwd=tmp_path))
 
 
-def test_a_copy_of_another_size_is_noted(tmp_path):
+def test_a_copy_with_another_number_of_clips_is_noted(tmp_path):
     make_corpora(tmp_path)
     done = cli("reproduce", "--dry-run", "--corpora", tmp_path, "eyase-zaid", "baved-elgeish", cwd=tmp_path)
     assert (
@@ -103,17 +103,17 @@ def test_a_copy_of_another_size_is_noted(tmp_path):
     assert "published on 1,935 clips, but this copy has 15" in done.stderr
 
 
-def test_a_folder_of_stand_ins_is_not_taken_for_one_of_real_runs(tmp_path):
+def test_real_runs_are_refused_in_the_folder_of_stand_ins(tmp_path):
     done = cli("reproduce", "--stand-in", "--dry-run", "eyase-zaid", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    told = refused(cli("reproduce", "--out", "runs/published/stand-in", "eyase-zaid", cwd=tmp_path))
-    assert told == "error: runs/published/stand-in: holds scores of stand-ins; choose another --out"
+    message = refused(cli("reproduce", "--out", "runs/published/stand-in", "eyase-zaid", cwd=tmp_path))
+    assert message == "error: runs/published/stand-in: holds scores of stand-ins; choose another --out"
 
 
-def test_a_place_that_cannot_be_written_is_told(tmp_path):
+def test_an_output_folder_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").touch()
-    told = refused(cli("reproduce", "--stand-in", "eyase-zaid", "--out", "file", cwd=tmp_path))
-    assert told == "error: file/stand-in: cannot be created (Not a directory); choose another --out"
+    message = refused(cli("reproduce", "--stand-in", "eyase-zaid", "--out", "file", cwd=tmp_path))
+    assert message == "error: file/stand-in: cannot be created (Not a directory); choose another --out"
 
 
 @pytest.fixture(scope="module")
@@ -154,11 +154,11 @@ def test_the_four_runs_of_a_row_share_their_clips_classes_and_splits(stand_ins):
         assert "trials of the heads" in done.stdout
 
 
-def test_finished_rows_are_not_repeated_and_a_failing_one_stops_no_other(stand_ins):
+def test_finished_rows_are_not_repeated_and_a_failing_row_does_not_stop_the_others(stand_ins):
     folder, _ = stand_ins
     base = folder / "runs" / "published" / "stand-in"
-    whole = {path: path.stat().st_mtime_ns for path in base.glob("*/*/predictions.csv")}
-    assert len(whole) == 32
+    modified = {path: path.stat().st_mtime_ns for path in base.glob("*/*/predictions.csv")}
+    assert len(modified) == 32
     broken = base / "eyase-zaid" / "heads" / "run.json"
     broken.write_text(json.dumps({**json.loads(broken.read_text()), "fingerprint": "another"}))
     done = cli("reproduce", "--stand-in", "eyase-zaid", "eyase-othrif", "--json", cwd=folder)
@@ -166,4 +166,4 @@ def test_finished_rows_are_not_repeated_and_a_failing_one_stops_no_other(stand_i
     assert "eyase-zaid, heads" in done.stderr
     assert "holds another run" in done.stderr
     assert [row["state"] for row in json.loads(done.stdout)] == ["done", "failed"]
-    assert {path: path.stat().st_mtime_ns for path in base.glob("*/*/predictions.csv")} == whole
+    assert {path: path.stat().st_mtime_ns for path in base.glob("*/*/predictions.csv")} == modified
