@@ -17,8 +17,8 @@ from layerprobe.cache.common.disk import open_temporary, publish, require_space
 from layerprobe.cache.common.errors import InputError, MissingStatesError, StoreError
 from layerprobe.cache.identity.keys import Located, clip_keys
 from layerprobe.cache.store import failures
+from layerprobe.cache.store.deferred_error_file import Spool
 from layerprobe.cache.store.feature_store import FeatureStore
-from layerprobe.cache.store.spool import Spool
 
 BATCH_BYTES = (
     256 << 20

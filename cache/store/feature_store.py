@@ -14,8 +14,8 @@ import numpy as np
 from layerprobe.cache.common.disk import replace_text
 from layerprobe.cache.common.errors import MissingStatesError, StoreError
 from layerprobe.cache.identity.extraction import FRAME, Extraction
-from layerprobe.cache.store.gather import Gather
 from layerprobe.cache.store.index import Index, Place
+from layerprobe.cache.store.row_reader import Gather
 from layerprobe.cache.store.shard import list_shards, open_shard, read_digests, reading, to_digests, to_keys
 from layerprobe.cache.store.writer import StoreWriter
 

@@ -20,7 +20,7 @@ import numpy as np
 from layerprobe.cache.common.disk import open_temporary, publish
 from layerprobe.cache.common.errors import StoreError
 from layerprobe.cache.identity.extraction import Extraction
-from layerprobe.cache.store.spool import Spool
+from layerprobe.cache.store.deferred_error_file import Spool
 
 SCHEMA = 1
 NAME = re.compile(r"shard-([0-9a-f]{32})\.h5")

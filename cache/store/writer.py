@@ -12,8 +12,8 @@ import numpy as np
 from layerprobe.cache.common.disk import locked, unfinished
 from layerprobe.cache.common.errors import StoreError
 from layerprobe.cache.identity.extraction import FRAME, Extraction
-from layerprobe.cache.store.flusher import Flusher, PendingClip, refused
-from layerprobe.cache.store.slab import Slabs
+from layerprobe.cache.store.background_writer import Flusher, PendingClip, refused
+from layerprobe.cache.store.packed_arrays import Slabs
 
 SHARD_BYTES = 32 << 20  # one shard being filled and one being written: 64 MiB in flight at most
 SHARD_CLIPS = 1_000  # of few numbers each: what is known of a clip that waits then takes more than its states

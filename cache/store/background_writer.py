@@ -15,8 +15,8 @@ import numpy as np
 
 from layerprobe.cache.common.errors import StoreError
 from layerprobe.cache.identity.extraction import Extraction
+from layerprobe.cache.store.packed_arrays import Packed
 from layerprobe.cache.store.shard import Entry, ShardFile
-from layerprobe.cache.store.slab import Packed
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
-from layerprobe.cache.store.spool import Spool
+from layerprobe.cache.store.deferred_error_file import Spool
 
 DATA = np.random.default_rng(0).standard_normal((300, 50))
 

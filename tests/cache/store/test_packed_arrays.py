@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layerprobe.cache.store.slab import SLAB_BYTES, Slabs
+from layerprobe.cache.store.packed_arrays import SLAB_BYTES, Slabs
 
 SHAPES = st.lists(st.tuples(st.integers(1, 3), st.integers(1, 7)), min_size=1, max_size=4)
 ASKED = st.lists(st.tuples(SHAPES, st.integers(0, 5), st.sampled_from(["f2", "f4"])), max_size=20)
