@@ -6,9 +6,9 @@ import os
 import sys
 
 if __name__ == "__main__":  # before the other imports: they take a moment, in which somebody may press Ctrl-C
-    from layerprobe.cache.common.interrupts import install
+    from layerprobe.cache.common.interrupts import exit_on_signals
 
-    install()
+    exit_on_signals()
 
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +19,7 @@ from typer.main import get_command
 from layerprobe.cache.commands import cache as cache_commands
 from layerprobe.cache.common.console import print_json, say
 from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.common.interrupts import STATUS, Interrupted, leave, listen
+from layerprobe.cache.common.interrupts import STATUS, Interrupted, exit_now, raise_on_signals
 from layerprobe.classify.commands import audit as audit_commands
 from layerprobe.classify.commands import classify as classify_commands
 from layerprobe.classify.commands import compare as compare_commands
@@ -123,7 +123,7 @@ def main() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
-        listen()
+        raise_on_signals()
         command = get_command(app)
         with command.make_context("cli.py", sys.argv[1:]) as context:
             command.invoke(context)
@@ -139,7 +139,7 @@ def main() -> None:
         say(f"stopped: {stop}")
         sys.exit(STATUS)
     except KeyboardInterrupt:
-        leave()
+        exit_now()
     except BrokenPipeError:
         # The reader of our output has gone; Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -51,7 +51,7 @@ def main() -> None:
         if not isinstance(backbone, TransformerBackbone):
             raise SystemExit(f"{arguments.model} is no network")
         clips = find_clips(arguments.clips, arguments.limit)
-        todo = find_pending(clips, FeatureStore.existing(config.cache, extraction), config)
+        todo = find_pending(clips, FeatureStore.find(config.cache, extraction), config)
         batches = plan(todo, window=config.window, budget=batch_seconds(config, backbone.device))
         decoded = list(prefetcher(batches, todo, backbone))
         stats = merging_stats(extraction.stats)

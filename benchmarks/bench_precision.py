@@ -74,7 +74,7 @@ def states(clips: list[Clip], model: str, cache: Path, precision: str, device: s
 
 def against(exact: FeatureStore, other: FeatureStore, clips: list[Clip]) -> dict[str, Any]:
     """Each layer's differences, and scores from both."""
-    by_clip = dict(zip(clip_keys(clips, exact.folder.parent.parent), clips, strict=True))
+    by_clip = dict(zip(clip_keys(clips, exact.cache), clips, strict=True))
     held = [key for key in by_clip if isinstance(key, str) and not other.missing([key])]
     used = [by_clip[key] for key in held]
     target = StudyConfig.target

@@ -38,7 +38,7 @@ import numpy as np
 
 from layerprobe.cache import FeatureStore
 from layerprobe.cache.identity.extraction import Extraction
-from layerprobe.cache.store.shard import Entry, ShardFile
+from layerprobe.cache.store.shard import ClipEntry, ShardWriter
 from layerprobe.cache.store.writer import SHARD_BYTES
 
 CLIPS, SHARDS, SHARD_CLIPS, RANDOM, READERS = 100_000, 1_000, 1_000, 1_000, 8
@@ -104,9 +104,9 @@ def measure_open(folder: Path, scale: float) -> dict[str, float]:
     rng = np.random.default_rng(1)
     store = FeatureStore.create(folder, extraction(("0",), 2))
     for _ in range(scaled(SHARDS, scale)):
-        with ShardFile(store.folder, store.extraction, rows=SHARD_CLIPS) as shard:
+        with ShardWriter(store.folder, store.extraction, rows=SHARD_CLIPS) as shard:
             shard.append("0", np.zeros((SHARD_CLIPS, 2, 2), "f2"))
-            shard.finish([Entry(rng.bytes(32).hex(), 1, 50, 1.0, f"{i}.wav") for i in range(SHARD_CLIPS)])
+            shard.finish([ClipEntry(rng.bytes(32).hex(), 1, 50, 1.0, f"{i}.wav") for i in range(SHARD_CLIPS)])
     program = (
         "import resource, sys, time; from pathlib import Path; started = time.perf_counter();"
         "from cache import FeatureStore; index = FeatureStore(Path(sys.argv[1])).index();"

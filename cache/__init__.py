@@ -15,12 +15,12 @@
 
 A clip is known by its content. The key of a file, or of a segment of it, and whether its states are there:
 
-    from layerprobe.cache.identity.digests import Digests
+    from layerprobe.cache.identity.digests import DigestCache
     from layerprobe.cache.identity.extraction import clip_key
 
     wav = Path("clips/a.wav")
-    with Digests(Path("features")) as digests:       # remembers what it has hashed before
-        digest = digests.of([wav])[wav]              # an OSError where the file cannot be read
+    with DigestCache(Path("features")) as digests:       # remembers what it has hashed before
+        digest = digests.hash_files([wav])[wav]              # an OSError where the file cannot be read
     key = clip_key(digest, start=None, end=None)
     store.missing([key])                             # [] if it is held
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from layerprobe.cache.common.disk import replace_bytes
+from layerprobe.cache.common.disk import write_atomically
 from layerprobe.cache.common.errors import InputError
 
 KINDS = ("svg", "pdf", "png")
@@ -34,7 +34,7 @@ def save(figure: Figure, path: Path) -> Path:
     drawn, kind = io.BytesIO(), path.suffix[1:]
     figure.savefig(drawn, format=kind, dpi=160, metadata=METADATA.get(kind))
     try:
-        replace_bytes(path, drawn.getvalue())
+        write_atomically(path, drawn.getvalue())
     except OSError as error:
         told = f"cannot be written ({error.strerror})"
         raise InputError(told, where=str(path), do="choose another folder") from error

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from layerprobe.cache.identity.digests import Digests
+from layerprobe.cache.identity.digests import DigestCache
 from layerprobe.cache.identity.extraction import FRAME
 from layerprobe.cache.identity.keys import clip_key
 from layerprobe.cache.store.feature_store import FeatureStore
@@ -51,8 +51,8 @@ def made_store(
     offset = dict(zip(names, rng.standard_normal((len(names), 2, width)), strict=True))
     labels = sorted({clip.labels["emotion"] for clip in clips})
     centre = dict(zip(labels, rng.standard_normal((len(labels), 2, width)), strict=True))
-    with Digests(cache) as digests:
-        found = digests.of([clip.path for clip in clips])
+    with DigestCache(cache) as digests:
+        found = digests.hash_files([clip.path for clip in clips])
     with store.writer() as writer:
         for clip in clips:
             digest = found[clip.path]
@@ -79,8 +79,8 @@ def made_frames(
     rng = np.random.default_rng(seed)
     axis = 2 * rng.standard_normal(width)
     labels = sorted({clip.labels["emotion"] for clip in clips})
-    with Digests(cache) as digests, store.writer() as writer:
-        found = digests.of([clip.path for clip in clips])
+    with DigestCache(cache) as digests, store.writer() as writer:
+        found = digests.hash_files([clip.path for clip in clips])
         for clip in clips:
             digest = found[clip.path]
             assert isinstance(digest, str)

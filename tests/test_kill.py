@@ -112,7 +112,7 @@ def kill_again_and_again(
         if process.returncode == -signal.SIGKILL:  # else it had ended by itself
             found.all += 1
             found.half_filled += 0 < now < CLIPS
-            found.in_the_making += store is not None and bool(verify(store).unfinished)
+            found.in_the_making += store is not None and bool(verify(store).abandoned_files)
         if store is not None:
             assert not verify(store).damaged
             if now == CLIPS:
@@ -159,7 +159,7 @@ def test_forty_kills(table, undisturbed, tmp_path):
     store = the_store(tmp_path)
     assert store is not None
     checked = verify(store)
-    assert (checked.damaged, checked.unfinished) == ([], [])
+    assert (checked.damaged, checked.abandoned_files) == ([], [])
     print(
         f"\n{found.all} kills: {found.half_filled} found the store half filled, {found.in_the_making} "
         "a shard half written; nothing lost, nothing damaged, the same bits in the end"

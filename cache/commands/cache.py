@@ -78,12 +78,12 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Read every shard whole and find any flipped bit; status 1 if damage is found and not repaired."""
-    from layerprobe.cache.maintenance.verify import set_record_aside
+    from layerprobe.cache.maintenance.verify import quarantine_record
     from layerprobe.cache.maintenance.verify import verify as verify_store
 
     stores, faults = _opened(cache, model)
     found = [verify_store(store, repair=repair) for store in stores]
-    set_aside = [fault.where for fault in faults if repair and set_record_aside(fault)]
+    set_aside = [fault.where for fault in faults if repair and quarantine_record(fault)]
     if as_json:
         print_json(found)
     else:
@@ -96,7 +96,7 @@ def verify(
                     "clips": one.clips,
                     "size": format_bytes(one.nbytes),
                     "damaged": len(one.damaged),
-                    "set aside": len(one.set_aside),
+                    "set aside": len(one.quarantined),
                 }
                 for one in found
             ]
@@ -106,7 +106,7 @@ def verify(
         clips = ", ".join(shard.clips[:5]) or "unknown, its own list is damaged"
         more = f" and {len(shard.clips) - 5} more" if len(shard.clips) > 5 else ""
         say(f"  clips: {clips}{more}")
-    for stranger in (path for one in found for path in one.strangers):
+    for stranger in (path for one in found for path in one.foreign_files):
         say(f"not ours, never read: {stranger}")
     for record in set_aside:
         say(f"set aside: {record}; the next embed writes it anew and finds its shards")
@@ -161,7 +161,7 @@ def export(
     """Write one layer as a plain file: `states` (N, W), `paths` and `keys` (N,)."""
     from layerprobe.cache.maintenance.catalog import find_store
     from layerprobe.cache.maintenance.export import export as export_layer
-    from layerprobe.cache.maintenance.export import rows_of
+    from layerprobe.cache.maintenance.export import select_rows
     from layerprobe.embed.manifest.clips import read_manifest
     from layerprobe.embed.models.layers import CNN, embed_options
     from layerprobe.embed.models.lookup import check_names, wanted_fields
@@ -184,7 +184,7 @@ def export(
     )
     rows = None
     if table is not None:
-        rows, left_out = rows_of(read_manifest(table, must_exist=False), store, cache=cache, table=table)
+        rows, left_out = select_rows(read_manifest(table, must_exist=False), store, cache=cache, table=table)
         if left_out:
             first = ", ".join(left_out[:5]) + (" …" if len(left_out) > 5 else "")
             say(f"note: {len(left_out)} clips could not be embedded and are left out: {first}")
@@ -209,21 +209,21 @@ def prune(
     as_json: Json = False,
 ) -> None:
     """Remove a model's states, or those of clips that are in none of the given tables."""
-    from layerprobe.cache.maintenance.prune import apply, keys_to_keep, plan
+    from layerprobe.cache.maintenance.prune import apply_plan, keys_to_keep, plan_pruning
     from layerprobe.cache.store import failures
     from layerprobe.embed.manifest.clips import read_manifest
 
     clips = [clip for table in keep or () for clip in read_manifest(table, must_exist=False)]
     keys = None if keep is None else keys_to_keep(_existing(cache), clips)
-    names = {failures.name(clip) for clip in clips}
-    planned = plan(_existing(cache), model=_canonical(model), keep=keys, names=names)
+    names = {failures.failure_id(clip) for clip in clips}
+    planned = plan_pruning(_existing(cache), model=_canonical(model), keep=keys, names=names)
     _check_any(cache, model, [*planned.stores, *planned.faults])
     rows = [
         {
             "model": one.model,
             "fingerprint": one.fingerprint,
             "clips that go": one.clips,
-            "clips that stay": one.clips_left,
+            "clips that stay": one.remaining_clips,
             "failures forgotten": len(one.failures),
             "size": format_bytes(one.nbytes),
         }
@@ -238,7 +238,7 @@ def prune(
             say(", ".join(f"{name}: {value}" for name, value in row.items()))
     removed = bool(rows) and (yes or _agreed("Remove them?"))
     if removed:
-        apply(planned)
+        apply_plan(planned)
     if as_json:
         print_json({"removed": removed, "stores": rows})
     elif rows:
@@ -269,13 +269,13 @@ def _opened(cache: Path, model: str | None) -> tuple[list[FeatureStore], list[St
 
 def _check_any(cache: Path, model: str | None, found: Sequence[object]) -> None:
     """Raises StoreError where a model is named of which there is nothing; `found` need not be looked for."""
-    from layerprobe.cache.maintenance.catalog import no_states, open_stores
+    from layerprobe.cache.maintenance.catalog import no_states_error, open_stores
 
     if model is None or found:
         return
     stores, _ = open_stores(cache)
     if _canonical(model) not in {store.extraction.model for store in stores}:
-        raise no_states(model, stores, cache)
+        raise no_states_error(model, stores, cache)
 
 
 def _existing(cache: Path) -> Path:

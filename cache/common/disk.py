@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import io
 import os
 import secrets
 import shutil
@@ -22,7 +23,7 @@ from layerprobe.cache.common.text import format_bytes
 
 ELSEWHERE = "free some space, choose fewer --layers or --stats, or another --cache"
 
-PREFIX = ".tmp-"
+TEMPORARY_PREFIX = ".tmp-"
 LOCKLESS = {errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK}  # a file system without locks: we go on without
 
 
@@ -44,7 +45,7 @@ def fsync_file(path: Path) -> None:
 def open_temporary(folder: Path) -> tuple[FileIO, Path]:
     """A new file for reading and writing, locked for as long as it is open; and its path."""
     while True:
-        path = folder / f"{PREFIX}{secrets.token_hex(8)}"
+        path = folder / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
         file = FileIO(path, "x+")
         with suppress(BlockingIOError, FileNotFoundError):
             _lock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -60,26 +61,38 @@ def publish(file: FileIO, temporary: Path, target: Path) -> None:
     fsync_folder(target.parent)
 
 
-def replace_text(target: Path, text: str) -> None:
-    """Write a small text file, whole or not at all. Raises OSError and then leaves the old file in place."""
+@contextmanager
+def atomic_file(target: Path) -> Iterator[io.BufferedRandom]:
+    """Open a file for reading and writing that replaces `target` when the block ends without an error.
+
+    Raises OSError and then leaves the old file in place.
+    """
     file, temporary = open_temporary(target.parent)
     try:
-        with file:
-            left = text.encode("utf-8", "surrogateescape")
-            while left:
-                left = left[file.write(left) :]
+        with io.BufferedRandom(file) as buffered:
+            yield buffered
+            buffered.flush()
             publish(file, temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def unfinished(folder: Path, *, remove: bool = False) -> list[Path]:
+def write_atomically(target: Path, content: str | bytes) -> None:
+    """Replace a file's content completely or not at all. Raises OSError.
+
+    content: text is encoded as UTF-8; bytes of file names that are not UTF-8 keep their value.
+    """
+    with atomic_file(target) as file:
+        file.write(content if isinstance(content, bytes) else content.encode("utf-8", "surrogateescape"))
+
+
+def abandoned_files(folder: Path, *, remove: bool = False) -> list[Path]:
     """Temporary files that dead writers left behind; a living writer's file is never among them.
 
     remove: take them away.
     """
     dead = []
-    for path in sorted(folder.glob(f"{PREFIX}*")):
+    for path in sorted(folder.glob(f"{TEMPORARY_PREFIX}*")):
         with suppress(FileNotFoundError), path.open("rb", buffering=0) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -123,19 +136,6 @@ def _lock(handle: int, how: int) -> None:
     except OSError as error:
         if error.errno not in LOCKLESS:
             raise
-
-
-def replace_bytes(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all."""
-    file, temporary = open_temporary(path.parent)
-    try:
-        with file:
-            left = memoryview(data)
-            while left:
-                left = left[file.write(left) :]
-            publish(file, temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def free_bytes(folder: Path) -> int:

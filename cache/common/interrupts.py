@@ -10,8 +10,6 @@ from types import FrameType
 from typing import NoReturn
 
 STATUS = 130
-
-
 _IMPORT = "<frozen importlib._bootstrap>"
 
 
@@ -22,16 +20,16 @@ class Interrupted(KeyboardInterrupt):
     """
 
 
-def install() -> None:
+def exit_on_signals() -> None:
     """From now on both signals end the process at once.
 
     Call it before anything slow is imported, in the main thread.
     """
-    _handle(lambda number, frame: leave())
+    _handle(lambda number, frame: exit_now())
     sys.unraisablehook = _unraisable
 
 
-def listen() -> None:
+def raise_on_signals() -> None:
     """From now on both signals raise KeyboardInterrupt; while something is imported they end the process.
 
     Call it where somebody catches that.
@@ -45,7 +43,7 @@ def _handle(handler: Callable[[int, FrameType | None], None]) -> None:
             signal.signal(number, handler)
 
 
-def leave() -> NoReturn:
+def exit_now() -> NoReturn:
     """End this process now, with the one line. Nothing is lost: files are whole or not there."""
     os.write(2, b"stopped\n")
     os._exit(STATUS)
@@ -54,7 +52,7 @@ def leave() -> NoReturn:
 def _interrupt(number: int, frame: FrameType | None) -> None:
     while frame is not None:
         if frame.f_code.co_filename == _IMPORT:
-            leave()  # compiled modules turn an exception into another one, or print it and go on
+            exit_now()  # compiled modules turn an exception into another one, or print it and go on
         frame = frame.f_back
     raise KeyboardInterrupt
 
@@ -62,5 +60,5 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 def _unraisable(told: sys.UnraisableHookArgs) -> None:
     """Where Python drops an exception, as in a finaliser, do not go on as if nobody had asked."""
     if isinstance(told.exc_value, KeyboardInterrupt):
-        leave()
+        exit_now()
     sys.__unraisablehook__(told)

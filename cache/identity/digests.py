@@ -15,7 +15,7 @@ from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from struct import pack
 
-NAME = "digests.db"
+DATABASE = "digests.db"
 BATCH = 512  # files between two commits: what a kill can lose
 PATIENCE = 30.0  # seconds to wait for another process to commit
 SETTLED = 2_000_000_000  # ns; a younger file may change again within one tick of its file system's clock
@@ -23,11 +23,11 @@ TABLE = """CREATE TABLE IF NOT EXISTS digests
     (path BLOB PRIMARY KEY, size INTEGER, mtime INTEGER, ctime INTEGER, digest TEXT) WITHOUT ROWID"""
 
 Times = tuple[int, int, int]  # size, mtime and ctime (ns): what a change of a file shows in
-Stamp = bytes  # the same in `STAMP_BYTES`, to be held for every clip of a run
+FileStamp = bytes  # the same in `STAMP_BYTES`, to be held for every clip of a run
 STAMP_BYTES = 24
 
 
-class Digests:
+class DigestCache:
     """The memory, in CACHE/digests.db; safe for many processes at once.
 
     It saves time and nothing else: where it cannot be read or written every file is hashed again.
@@ -35,9 +35,9 @@ class Digests:
     """
 
     def __init__(self, cache: Path) -> None:
-        self._memory = _connect(Path(cache) / NAME)
+        self._memory = _connect(Path(cache) / DATABASE)
 
-    def __enter__(self) -> Digests:
+    def __enter__(self) -> DigestCache:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -48,12 +48,12 @@ class Digests:
             self._memory.close()
             self._memory = None
 
-    def of(self, paths: Sequence[Path], *, workers: int = 4) -> dict[Path, str | OSError]:
+    def hash_files(self, paths: Sequence[Path], *, workers: int = 4) -> dict[Path, str | OSError]:
         """Each path's SHA-256 as 64 hex digits, or why it could not be read."""
         unique = list(dict.fromkeys(paths))
-        return dict(zip(unique, self.each(unique, workers=workers), strict=True))
+        return dict(zip(unique, self.iter_hashes(unique, workers=workers), strict=True))
 
-    def each(self, paths: Iterable[Path], *, workers: int = 4) -> Iterator[str | OSError]:
+    def iter_hashes(self, paths: Iterable[Path], *, workers: int = 4) -> Iterator[str | OSError]:
         """The same one after the other, of paths that differ; some hundreds are held at a time."""
         left = iter(paths)
         with ThreadPoolExecutor(workers) as pool:
@@ -66,7 +66,7 @@ class Digests:
                 for digest in known:
                     yield next(found)[0] if digest is None else digest
 
-    def last(self, path: Path) -> str | None:
+    def last_known(self, path: Path) -> str | None:
         """The digest of a file when it was last hashed, if that is remembered; it may be gone by now."""
         if self._memory is None:
             return None
@@ -115,7 +115,7 @@ def _connect(path: Path) -> sqlite3.Connection | None:
     return None
 
 
-def stamp(path: Path) -> Stamp | None:
+def file_stamp(path: Path) -> FileStamp | None:
     """By which a later change of a file is seen; None if it cannot be read or is too young to show one."""
     try:
         stat = path.stat()

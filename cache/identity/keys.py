@@ -8,12 +8,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Protocol
 
-from layerprobe.cache.identity.digests import Digests, Stamp, file_digest, stamp
+from layerprobe.cache.identity.digests import DigestCache, FileStamp, file_digest, file_stamp
 
 KEY_BYTES = 32  # of a clip's key, which is written as hex digits
 
 
-class Located(Protocol):
+class AudioSegment(Protocol):
     """A stretch of a file: `start` and `end` in seconds, None for the file's own."""
 
     @property
@@ -24,15 +24,15 @@ class Located(Protocol):
     def end(self) -> float | None: ...
 
 
-def clip_keys(clips: Sequence[Located], cache: Path) -> list[str | OSError]:
+def clip_keys(clips: Sequence[AudioSegment], cache: Path) -> list[str | OSError]:
     """Each clip's key, or why its file could not be read; hashes are remembered in the cache."""
     keys: list[str | OSError] = [""] * len(clips)
-    for place, key in each_key(clips, cache):
+    for place, key in iter_keys(clips, cache):
         keys[place] = key
     return keys
 
 
-def each_key(clips: Sequence[Located], cache: Path) -> Iterator[tuple[int, str | OSError]]:
+def iter_keys(clips: Sequence[AudioSegment], cache: Path) -> Iterator[tuple[int, str | OSError]]:
     """The same one by one, each with its clip's place; in the order of files, so that none are held."""
 
     def named(place: int) -> str:
@@ -40,27 +40,27 @@ def each_key(clips: Sequence[Located], cache: Path) -> Iterator[tuple[int, str |
 
     order = sorted(range(len(clips)), key=named)
     files = (clips[next(same)].path for _, same in groupby(order, key=named))
-    with Digests(cache) as digests:
-        for digest, (_, same) in zip(digests.each(files), groupby(order, key=named), strict=True):
+    with DigestCache(cache) as digests:
+        for digest, (_, same) in zip(digests.iter_hashes(files), groupby(order, key=named), strict=True):
             for place in same:
                 start, end = clips[place].start, clips[place].end
                 yield place, clip_key(digest, start=start, end=end) if isinstance(digest, str) else digest
 
 
-def is_unchanged(clip: Located, key: str, before: Stamp | None) -> bool:
+def is_unchanged(clip: AudioSegment, key: str, before: FileStamp | None) -> bool:
     """Whether a clip's file holds what its key says. Reads it only if its stamp is not that of `before`."""
-    if before is not None and stamp(clip.path) == before:
+    if before is not None and file_stamp(clip.path) == before:
         return True
     digest = file_digest(clip.path)
     return isinstance(digest, str) and clip_key(digest, start=clip.start, end=clip.end) == key
 
 
-def remembered_keys(clips: Sequence[Located], cache: Path) -> list[str | OSError]:
+def remembered_keys(clips: Sequence[AudioSegment], cache: Path) -> list[str | OSError]:
     """As `clip_keys`; a file that is gone by now is known by what it held when it was last seen."""
     keys = clip_keys(clips, cache)
-    with Digests(cache) as digests:
+    with DigestCache(cache) as digests:
         for number, (clip, key) in enumerate(zip(clips, keys, strict=True)):
-            if isinstance(key, FileNotFoundError) and (digest := digests.last(clip.path)) is not None:
+            if isinstance(key, FileNotFoundError) and (digest := digests.last_known(clip.path)) is not None:
                 keys[number] = clip_key(digest, start=clip.start, end=clip.end)
     return keys
 

@@ -13,12 +13,12 @@ from layerprobe.cache.common.errors import StoreError
 from layerprobe.cache.identity import digests
 from layerprobe.cache.identity.extraction import FRAME, Extraction
 from layerprobe.cache.store import failures
-from layerprobe.cache.store.feature_store import RECORD, FeatureStore, slug
+from layerprobe.cache.store.feature_store import EXTRACTION_FILE, FeatureStore, model_slug
 from layerprobe.cache.store.shard import list_shards, stat_shards
-from layerprobe.cache.store.writer import WRITERS
+from layerprobe.cache.store.writer import WRITERS_LOCK
 
 # Fields in which stores of one model may differ, and that a person can tell apart.
-TELLING = (
+DISTINGUISHING_FIELDS = (
     "layers",
     "stats",
     "dtype",
@@ -30,7 +30,7 @@ TELLING = (
     "normalise",
 )
 
-AUDIT = "audit"  # folder of a cache where an audit remembers what it measured
+AUDIT_FOLDER = "audit"  # folder of a cache where an audit remembers what it measured
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,11 @@ def open_stores(cache: Path, *, model: str | None = None) -> tuple[list[FeatureS
     stores, faults = [], []
     for folder in sorted(path for path in cache.glob("*/*") if path.is_dir()):
         try:
-            if (folder / RECORD).exists():
+            if (folder / EXTRACTION_FILE).exists():
                 stores.append(FeatureStore(folder))
             elif shards := len(list_shards(folder)):
                 do = "embed with the model and options that filled it, which writes it anew: no state is lost"
-                raise StoreError(f"holds {shards} shards, but no {RECORD}", where=str(folder), do=do)
+                raise StoreError(f"holds {shards} shards, but no {EXTRACTION_FILE}", where=str(folder), do=do)
         except StoreError as error:
             faults.append(error)
     return [s for s in stores if model in (None, s.extraction.model)], faults
@@ -90,7 +90,7 @@ def describe(cache: Path, *, model: str | None = None) -> CacheInfo:
             told.append(_describe(store, errors))
         except StoreError as error:
             errors.append(error)
-    beside = [cache / digests.NAME, *(cache / AUDIT).rglob("*")]
+    beside = [cache / digests.DATABASE, *(cache / AUDIT_FOLDER).rglob("*")]
     remembered = sum(path.stat().st_size for path in beside if path.is_file())
     return CacheInfo(cache, told, [error.line() for error in errors], remembered)
 
@@ -106,7 +106,7 @@ def _failed(store: FeatureStore, held: set[str], errors: list[StoreError]) -> in
 def _describe(store: FeatureStore, errors: list[StoreError]) -> StoreInfo:
     keys, index, extraction = store.keys(), store.index(), store.extraction
     held = set(keys)
-    stats = [(store.folder / RECORD).stat(), *stat_shards(store.folder, index.shards).values()]
+    stats = [(store.folder / EXTRACTION_FILE).stat(), *stat_shards(store.folder, index.shards).values()]
     return StoreInfo(
         model=extraction.model,
         fingerprint=extraction.fingerprint(),
@@ -121,7 +121,7 @@ def _describe(store: FeatureStore, errors: list[StoreError]) -> StoreInfo:
         shards=len(index.shards),
         nbytes=sum(s.st_size for s in stats),
         last_write=datetime.fromtimestamp(max(s.st_mtime for s in stats), tz=UTC),
-        being_written=is_locked(store.folder / WRITERS),
+        being_written=is_locked(store.folder / WRITERS_LOCK),
     )
 
 
@@ -146,7 +146,7 @@ def find_store(
     saying in what they differ; or where one of this model cannot be read.
     """
     stores, faults = open_stores(cache)
-    folder = slug(str(match.get("model", model)))
+    folder = model_slug(str(match.get("model", model)))
     own = [fault for fault in faults if folder in Path(fault.where).parts[len(cache.parts) :]]
     of_model = [s for s in stores if all(getattr(s.extraction, k) == v for k, v in match.items())]
     found = [s for s in of_model if _holds(s.extraction, layers, stats, frames)]
@@ -173,10 +173,10 @@ def find_store(
         held = "; ".join(_what(s.extraction) for s in of_model)
         what = f"holds {model}, but not with {asked} (there is {held})"
         raise StoreError(what, where=where, do=f"{run} {options}".rstrip())
-    raise no_states(model, stores, cache, do=run)
+    raise no_states_error(model, stores, cache, do=run)
 
 
-def no_states(model: str, stores: Sequence[FeatureStore], cache: Path, *, do: str = "") -> StoreError:
+def no_states_error(model: str, stores: Sequence[FeatureStore], cache: Path, *, do: str = "") -> StoreError:
     """What a person is told who names a model of which a cache of these stores has nothing."""
     names = ", ".join(dict.fromkeys(store.extraction.model for store in stores)) or "nothing"
     return StoreError(f"holds no states of {model} (it holds {names})", where=str(cache), do=do)
@@ -191,7 +191,9 @@ def _holds(extraction: Extraction, layers: Sequence[str], stats: Sequence[str], 
 def _differences(store: FeatureStore, others: Sequence[FeatureStore]) -> str:
     """The telling fields in which the stores are not all alike, as this store has them."""
     mine = asdict(store.extraction)
-    unlike = [name for name in TELLING if len({str(asdict(s.extraction)[name]) for s in others}) > 1]
+    unlike = [
+        name for name in DISTINGUISHING_FIELDS if len({str(asdict(s.extraction)[name]) for s in others}) > 1
+    ]
     return ", ".join(f"{name} {_short(mine[name])}" for name in unlike)
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from layerprobe.cache.common.errors import StoreError
-from layerprobe.cache.maintenance.rewrite import Piece, maintaining, remove, rewrite
-from layerprobe.cache.maintenance.verify import inspect
+from layerprobe.cache.maintenance.rewrite import ShardSelection, maintenance_lock, merge_clips, remove_shards
+from layerprobe.cache.maintenance.verify import check_shard
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.cache.store.shard import list_shards, stat_shards
 
@@ -40,18 +40,18 @@ def compact(store: FeatureStore) -> Compaction:
     where a shard is damaged, another process is at the same work, or the disk has no room for one new shard.
     """
     folder = store.folder
-    with maintaining(folder):
+    with maintenance_lock(folder):
         kept = store.index().kept()
         before = _sizes(folder, kept)
         for name in kept:
-            reason = inspect(folder / name, store.extraction).reason
+            reason = check_shard(folder / name, store.extraction).reason
             if reason:
                 do = "run `python cli.py cache verify --repair` first"
                 raise StoreError(f"damaged shard ({reason})", where=str(folder / name), do=do)
         for group in _groups(kept, before):
-            pieces = [Piece(folder / name, kept[name]) for name in group if kept[name].any()]
-            new = [rewrite(folder, store.extraction, pieces)] if pieces else []
-            remove([folder / name for name in group if folder / name not in new])
+            pieces = [ShardSelection(folder / name, kept[name]) for name in group if kept[name].any()]
+            new = [merge_clips(folder, store.extraction, pieces)] if pieces else []
+            remove_shards([folder / name for name in group if folder / name not in new])
         after = _sizes(folder, list_shards(folder))
     return Compaction(
         folder=folder,

@@ -13,11 +13,11 @@ from typing import Literal, Protocol
 import h5py
 import numpy as np
 
-from layerprobe.cache.common.disk import open_temporary, publish, require_space
+from layerprobe.cache.common.disk import atomic_file, require_space
 from layerprobe.cache.common.errors import InputError, MissingStatesError, StoreError
-from layerprobe.cache.identity.keys import Located, clip_keys
+from layerprobe.cache.identity.keys import AudioSegment, clip_keys
 from layerprobe.cache.store import failures
-from layerprobe.cache.store.deferred_error_file import Spool
+from layerprobe.cache.store.deferred_error_file import DeferredErrorFile
 from layerprobe.cache.store.feature_store import FeatureStore
 
 BATCH_BYTES = (
@@ -27,7 +27,7 @@ BATCH_BYTES = (
 Format = Literal["h5", "npz", "parquet"]
 
 
-class Named(Located, Protocol):
+class NamedClip(AudioSegment, Protocol):
     """A clip of a table, with its name there."""
 
     @property
@@ -35,7 +35,7 @@ class Named(Located, Protocol):
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportedFile:
     """A file that was written: `states` (clips, width) float32, `paths` and `keys` (clips,)."""
 
     path: Path
@@ -64,7 +64,7 @@ def export(
     format: Format,
     stats: Sequence[str] | None = None,
     clips: Sequence[tuple[str, str]] | None = None,
-) -> Exported:
+) -> ExportedFile:
     """Write one layer, whole or not at all, in bounded memory.
 
     stats: side by side in this order; by default all that the store has.
@@ -97,28 +97,19 @@ def export(
     )
     do = "choose another place for --out"
     require_space(out.parent, len(keys) * (width * 4 + 128), do=do)
+    write = {"h5": _write_h5, "npz": _write_npz, "parquet": _write_parquet}[format]
     try:
-        file, temporary = open_temporary(out.parent)
-        try:
-            with file:
-                if format == "h5":
-                    _write_h5(file, content)
-                elif format == "npz":
-                    _write_npz(file, content)
-                else:
-                    _write_parquet(file, content)
-                publish(file, temporary, out)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with atomic_file(out) as file:
+            write(file, content)
         nbytes = out.stat().st_size
     except OSError as error:
         what = f"cannot be written ({error.strerror or error})"
         raise StoreError(what, where=str(out), do=do) from error
-    return Exported(out, format, layer, chosen, len(keys), width, nbytes)
+    return ExportedFile(out, format, layer, chosen, len(keys), width, nbytes)
 
 
-def rows_of(
-    clips: Sequence[Named], store: FeatureStore, *, cache: Path, table: Path
+def select_rows(
+    clips: Sequence[NamedClip], store: FeatureStore, *, cache: Path, table: Path
 ) -> tuple[list[tuple[str, str]], list[str]]:
     """(key, id) of a table's clips, for `export`; and the ids of those left out, which cannot be embedded.
 
@@ -148,8 +139,8 @@ def rows_of(
     return rows, left_out
 
 
-def _write_h5(file: io.FileIO, content: _Content) -> None:
-    spool = Spool(file.fileno())
+def _write_h5(file: io.BufferedRandom, content: _Content) -> None:
+    spool = DeferredErrorFile(file.fileno())
     with h5py.File(spool, "w") as h5:
         states = h5.create_dataset("states", (len(content.keys), content.width), np.float32)
         done = 0
@@ -163,10 +154,9 @@ def _write_h5(file: io.FileIO, content: _Content) -> None:
     spool.check()
 
 
-def _write_npz(file: io.FileIO, content: _Content) -> None:
+def _write_npz(file: io.BufferedRandom, content: _Content) -> None:
     header = {"descr": "<f4", "fortran_order": False, "shape": (len(content.keys), content.width)}
-    whole = io.BufferedRandom(file)  # zipfile does not look for short writes
-    with zipfile.ZipFile(whole, "w", zipfile.ZIP_STORED) as archive:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         with archive.open("states.npy", "w", force_zip64=True) as member:
             np.lib.format.write_array_header_1_0(member, header)
             for batch in content.states:
@@ -174,23 +164,19 @@ def _write_npz(file: io.FileIO, content: _Content) -> None:
         for name, column in (("paths", content.paths), ("keys", content.keys)):
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.array(column, dtype="U"), allow_pickle=False)
-    whole.detach()
 
 
-def _write_parquet(file: io.FileIO, content: _Content) -> None:
+def _write_parquet(file: io.BufferedRandom, content: _Content) -> None:
     import pyarrow as pa  # late: slow to import, and only this needs it
     import pyarrow.parquet as pq
 
     kind = pa.list_(pa.float32(), content.width)
     columns = [("states", kind), ("paths", pa.string()), ("keys", pa.string())]
     schema = pa.schema(columns, metadata=content.about)
-    whole = io.BufferedRandom(file)
     done = 0
-    with pq.ParquetWriter(pa.PythonFile(whole, mode="wb"), schema) as writer:
+    with pq.ParquetWriter(pa.PythonFile(file, mode="wb"), schema) as writer:
         for batch in content.states:
             some = slice(done, done + len(batch))
             states = pa.FixedSizeListArray.from_arrays(batch.reshape(-1), type=kind)
             writer.write_table(pa.table([states, content.paths[some], content.keys[some]], schema=schema))
             done += len(batch)
-    whole.flush()
-    whole.detach()

@@ -12,36 +12,42 @@ import numpy as np
 
 from layerprobe.cache.common.disk import locked
 from layerprobe.cache.common.errors import StoreError
-from layerprobe.cache.identity.digests import Digests
-from layerprobe.cache.identity.keys import Located, clip_key, clip_keys
+from layerprobe.cache.identity.digests import DigestCache
+from layerprobe.cache.identity.keys import AudioSegment, clip_key, clip_keys
 from layerprobe.cache.maintenance.catalog import open_stores
-from layerprobe.cache.maintenance.rewrite import LOCK, Piece, maintaining, remove, rewrite
-from layerprobe.cache.maintenance.verify import ASIDE
+from layerprobe.cache.maintenance.rewrite import (
+    MAINTENANCE_LOCK,
+    ShardSelection,
+    maintenance_lock,
+    merge_clips,
+    remove_shards,
+)
+from layerprobe.cache.maintenance.verify import QUARANTINE
 from layerprobe.cache.store import costs, failures
 from layerprobe.cache.store.failures import FailureId
-from layerprobe.cache.store.feature_store import RECORD, FeatureStore
-from layerprobe.cache.store.shard import list_shards, stat_shards, to_digests
-from layerprobe.cache.store.writer import WRITERS
+from layerprobe.cache.store.feature_store import EXTRACTION_FILE, FeatureStore
+from layerprobe.cache.store.shard import keys_to_digests, list_shards, stat_shards
+from layerprobe.cache.store.writer import WRITERS_LOCK
 
 
 @dataclass(frozen=True)
 class StorePlan:
-    """What goes from one store: `clips` of them, about `nbytes`; with `whole`, the store itself."""
+    """What goes from one store: `clips` of them, about `nbytes`; with `removes_store`, the store itself."""
 
     folder: Path
     model: str
     fingerprint: str
     clips: int
-    clips_left: int
+    remaining_clips: int
     nbytes: int
-    whole: bool
+    removes_store: bool
     shards: tuple[str, ...] = field(repr=False)  # that are removed, or written anew without the clips that go
     failures: tuple[FailureId, ...] = field(repr=False)  # that are forgotten
 
 
 @dataclass(frozen=True)
 class PrunePlan:
-    """What `apply` removes: this, and nothing that comes to the stores after it was planned."""
+    """What `apply_plan` removes: this, and nothing that comes to the stores after it was planned."""
 
     cache: Path
     stores: list[StorePlan]
@@ -49,7 +55,7 @@ class PrunePlan:
     faults: list[str]  # of stores that cannot be read, and are left alone
 
 
-def plan(
+def plan_pruning(
     cache: Path,
     *,
     model: str | None = None,
@@ -68,20 +74,20 @@ def plan(
             "nothing says what may go", where=str(cache), do="name a model, or the tables whose clips stay"
         )
     stores, faults = open_stores(cache, model=model)
-    digests = None if keep is None else to_digests(sorted(keep))
+    digests = None if keep is None else keys_to_digests(sorted(keep))
     plans = [
         _plan_store(
             store,
             digests,
-            () if keep is None else failures.strangers(store.folder, keys=keep, names=names),
+            () if keep is None else failures.unreferenced(store.folder, keys=keep, names=names),
         )
         for store in stores
     ]
-    some = [p for p in plans if p.whole or p.clips or p.failures]
+    some = [p for p in plans if p.removes_store or p.clips or p.failures]
     return PrunePlan(cache, some, digests, [fault.line() for fault in faults])
 
 
-def keys_to_keep(cache: Path, clips: Sequence[Located]) -> set[str]:
+def keys_to_keep(cache: Path, clips: Sequence[AudioSegment]) -> set[str]:
     """The keys of clips that stay, also of those whose files are gone.
 
     What a lost file held is told by its remembered hash, and by the path where a clip was first seen: all
@@ -102,9 +108,9 @@ def keys_to_keep(cache: Path, clips: Sequence[Located]) -> set[str]:
             seen.setdefault(os.path.abspath(path), set()).add(key)  # noqa: PTH100 (keeps symbolic links)
         failed |= failures.read(store.folder).keys()
     unknown = []
-    with Digests(cache) as digests:
+    with DigestCache(cache) as digests:
         for clip in gone:
-            digest, name = digests.last(clip.path), failures.name(clip)
+            digest, name = digests.last_known(clip.path), failures.failure_id(clip)
             if digest is not None:
                 found.add(clip_key(digest, start=clip.start, end=clip.end))
             found |= seen.get(name[0], set())
@@ -120,17 +126,17 @@ def keys_to_keep(cache: Path, clips: Sequence[Located]) -> set[str]:
     return found
 
 
-def apply(plan: PrunePlan) -> None:
+def apply_plan(plan: PrunePlan) -> None:
     """Remove what was planned. Raises StoreError where a process writes to a store that goes, or the disk
     refuses; what is half done then is whole, and can be planned and done again."""
     for planned in plan.stores:
         store = FeatureStore(planned.folder)
-        with maintaining(planned.folder):
-            if plan.keep is None or planned.whole:
+        with maintenance_lock(planned.folder):
+            if plan.keep is None or planned.removes_store:
                 _remove_store(planned)
             else:
                 _remove_clips(store, planned, plan.keep)
-                failures.forget(planned.folder, planned.failures)
+                failures.remove(planned.folder, planned.failures)
 
 
 def _plan_store(store: FeatureStore, keep: np.ndarray | None, forgotten: tuple[FailureId, ...]) -> StorePlan:
@@ -148,9 +154,9 @@ def _plan_store(store: FeatureStore, keep: np.ndarray | None, forgotten: tuple[F
         model=store.extraction.model,
         fingerprint=store.extraction.fingerprint(),
         clips=clips,
-        clips_left=len(index.digests) - clips,
+        remaining_clips=len(index.digests) - clips,
         nbytes=int(sum(stat.st_size * going[name].mean() for name, stat in stats.items())),
-        whole=keep is None or 0 < clips == len(index.digests),
+        removes_store=keep is None or 0 < clips == len(index.digests),
         shards=tuple(going),
         failures=forgotten,
     )
@@ -160,21 +166,33 @@ def _remove_clips(store: FeatureStore, planned: StorePlan, keep: np.ndarray) -> 
     held = store.index().shards
     for name in (name for name in planned.shards if name in held):  # some may be gone since it was planned
         path, stays = store.folder / name, np.isin(held[name], keep)
-        new = [rewrite(store.folder, store.extraction, [Piece(path, stays)])] if stays.any() else []
-        remove([path] if path not in new else [])
+        new = (
+            [merge_clips(store.folder, store.extraction, [ShardSelection(path, stays)])]
+            if stays.any()
+            else []
+        )
+        remove_shards([path] if path not in new else [])
 
 
 def _remove_store(planned: StorePlan) -> None:
     """Shards first, the record last: cut short, it leaves a smaller store that can be pruned again."""
     folder = planned.folder
     try:
-        with locked(folder / WRITERS, wait=False):
-            remove([folder / name for name in planned.shards])
+        with locked(folder / WRITERS_LOCK, wait=False):
+            remove_shards([folder / name for name in planned.shards])
             if list_shards(folder):
                 raise StoreError("has got new clips since it was planned", where=str(folder), do="plan again")
-            if (folder / ASIDE).exists():
-                shutil.rmtree(folder / ASIDE)
-            for name in (failures.NAME, failures.LOCK, costs.NAME, costs.LOCK, RECORD, WRITERS, LOCK):
+            if (folder / QUARANTINE).exists():
+                shutil.rmtree(folder / QUARANTINE)
+            for name in (
+                failures.FILE_NAME,
+                failures.LOCK,
+                costs.FILE_NAME,
+                costs.LOCK,
+                EXTRACTION_FILE,
+                WRITERS_LOCK,
+                MAINTENANCE_LOCK,
+            ):
                 (folder / name).unlink(missing_ok=True)
     except BlockingIOError as error:
         raise StoreError("a process writes to it now", where=str(folder), do="stop it, or wait") from error

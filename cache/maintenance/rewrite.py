@@ -14,17 +14,24 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from layerprobe.cache.common.disk import fsync_folder, locked, require_space, unfinished
+from layerprobe.cache.common.disk import abandoned_files, fsync_folder, locked, require_space
 from layerprobe.cache.common.errors import StoreError
 from layerprobe.cache.identity.extraction import Extraction
-from layerprobe.cache.store.shard import ShardFile, open_shard, read_digests, read_entries, reading, to_keys
+from layerprobe.cache.store.shard import (
+    ShardWriter,
+    digests_to_keys,
+    open_shard,
+    read_digests,
+    read_entries,
+    reporting_damage,
+)
 
-LOCK = ".maintenance.lock"
+MAINTENANCE_LOCK = ".maintenance.lock"
 COPY_BYTES = 8 << 20  # of one layer, in memory at once
 
 
 @dataclass(frozen=True)
-class Piece:
+class ShardSelection:
     """Clips to be taken from one shard: `keep` (clips,) bool over its table."""
 
     shard: Path
@@ -32,12 +39,12 @@ class Piece:
 
 
 @contextmanager
-def maintaining(folder: Path) -> Iterator[None]:
+def maintenance_lock(folder: Path) -> Iterator[None]:
     """Be the only process that moves or removes this store's shards. Raises StoreError if another one is,
     and for every fault of the disk in the block: what is half done then is whole, and can be done again."""
     try:
-        with locked(folder / LOCK, wait=False):
-            unfinished(folder, remove=True)
+        with locked(folder / MAINTENANCE_LOCK, wait=False):
+            abandoned_files(folder, remove=True)
             yield
     except BlockingIOError as error:
         raise StoreError(
@@ -48,7 +55,7 @@ def maintaining(folder: Path) -> Iterator[None]:
         raise StoreError(what, where=str(folder), do="mend it and run again: no clip is lost") from error
 
 
-def rewrite(folder: Path, extraction: Extraction, pieces: Sequence[Piece]) -> Path:
+def merge_clips(folder: Path, extraction: Extraction, pieces: Sequence[ShardSelection]) -> Path:
     """One new shard with the clips of all pieces, in their order, checked after it was written.
 
     Raises StoreError where a source is damaged or the disk has no room, OSError where it refuses the shard.
@@ -62,19 +69,19 @@ def rewrite(folder: Path, extraction: Extraction, pieces: Sequence[Piece]) -> Pa
         rows.append(np.repeat(piece.keep, [entry.rows for entry in table]))
     total = sum(int(r.sum()) for r in rows)
     require_space(folder, total * extraction.bytes_per_row())
-    with ShardFile(folder, extraction, rows=total) as new:
+    with ShardWriter(folder, extraction, rows=total) as new:
         for piece, keep in zip(pieces, rows, strict=True):
             with open_shard(piece.shard, fingerprint) as old:
                 for layer in extraction.layers:
                     for states in _blocks(old, piece.shard, layer, keep):
                         new.append(layer, states)
         path = new.finish(entries)
-    if to_keys(read_digests(path, fingerprint)) != [entry.key for entry in entries]:
+    if digests_to_keys(read_digests(path, fingerprint)) != [entry.key for entry in entries]:
         raise StoreError("the new shard does not hold what was written to it", where=str(path))
     return path
 
 
-def remove(shards: Sequence[Path]) -> None:
+def remove_shards(shards: Sequence[Path]) -> None:
     """Remove shards durably. Raises OSError."""
     for path in shards:
         path.unlink(missing_ok=True)
@@ -84,13 +91,13 @@ def remove(shards: Sequence[Path]) -> None:
 
 def _blocks(file: h5py.File, path: Path, layer: str, keep: np.ndarray) -> Iterator[np.ndarray]:
     """The kept rows of one layer, some MiB at a time."""
-    with reading(path):
+    with reporting_damage(path):
         dataset = file["states"][layer]
         row_bytes = dataset.dtype.itemsize * int(np.prod(dataset.shape[1:]))
     step = max(1, COPY_BYTES // row_bytes)
     for begin in range(0, len(keep), step):
         some = keep[begin : begin + step]
         if some.any():
-            with reading(path):
+            with reporting_damage(path):
                 block = dataset[begin : begin + step]
             yield block if some.all() else block[some]

@@ -8,17 +8,33 @@ from pathlib import Path
 
 import h5py
 
-from layerprobe.cache.common.disk import PREFIX, fsync_folder, unfinished
+from layerprobe.cache.common.disk import TEMPORARY_PREFIX, abandoned_files, fsync_folder
 from layerprobe.cache.common.errors import ForeignStoreError, StoreError
 from layerprobe.cache.identity.extraction import Extraction
-from layerprobe.cache.maintenance.rewrite import LOCK, maintaining
+from layerprobe.cache.maintenance.rewrite import MAINTENANCE_LOCK, maintenance_lock
 from layerprobe.cache.store import costs, failures
-from layerprobe.cache.store.feature_store import RECORD, FeatureStore
-from layerprobe.cache.store.shard import NAME, Entry, checksum, list_shards, open_shard, read_entries
-from layerprobe.cache.store.writer import WRITERS
+from layerprobe.cache.store.feature_store import EXTRACTION_FILE, FeatureStore
+from layerprobe.cache.store.shard import (
+    SHARD_NAME,
+    ClipEntry,
+    checksum,
+    list_shards,
+    open_shard,
+    read_entries,
+)
+from layerprobe.cache.store.writer import WRITERS_LOCK
 
-ASIDE = "damaged"  # the folder into which damaged shards are moved; nothing reads it
-KNOWN = {RECORD, failures.NAME, failures.LOCK, costs.NAME, costs.LOCK, LOCK, WRITERS, ASIDE}
+QUARANTINE = "damaged"  # the folder into which damaged shards are moved; nothing reads it
+STORE_FILES = {
+    EXTRACTION_FILE,
+    failures.FILE_NAME,
+    failures.LOCK,
+    costs.FILE_NAME,
+    costs.LOCK,
+    MAINTENANCE_LOCK,
+    WRITERS_LOCK,
+    QUARANTINE,
+}
 
 
 @dataclass(frozen=True)
@@ -47,9 +63,9 @@ class Verification:
     clips: int  # of sound shards, duplicates counted
     nbytes: int
     damaged: list[ShardReport]
-    set_aside: list[Path]
-    unfinished: list[Path]  # left by dead processes; the next writer removes them
-    strangers: list[Path]  # files that are no part of a store, which nothing reads
+    quarantined: list[Path]
+    abandoned_files: list[Path]  # left by dead processes; the next writer removes them
+    foreign_files: list[Path]  # files that are no part of a store, which nothing reads
 
 
 def verify(store: FeatureStore, *, repair: bool = False, workers: int = 4) -> Verification:
@@ -62,7 +78,7 @@ def verify(store: FeatureStore, *, repair: bool = False, workers: int = 4) -> Ve
 
     def report(path: Path) -> ShardReport | None:
         try:
-            return inspect(path, store.extraction)
+            return check_shard(path, store.extraction)
         except FileNotFoundError:
             return None  # compacted away meanwhile
 
@@ -78,17 +94,19 @@ def verify(store: FeatureStore, *, repair: bool = False, workers: int = 4) -> Ve
         clips=sum(len(report.clips) for report in reports if not report.reason),
         nbytes=sum(report.nbytes for report in reports),
         damaged=damaged,
-        set_aside=_set_aside(folder, [report.path for report in damaged]) if repair and damaged else [],
-        unfinished=unfinished(folder),
-        strangers=[
+        quarantined=_set_aside(folder, [report.path for report in damaged]) if repair and damaged else [],
+        abandoned_files=abandoned_files(folder),
+        foreign_files=[
             path
             for path in sorted(folder.iterdir())
-            if path.name not in KNOWN and not NAME.fullmatch(path.name) and not path.name.startswith(PREFIX)
+            if path.name not in STORE_FILES
+            and not SHARD_NAME.fullmatch(path.name)
+            and not path.name.startswith(TEMPORARY_PREFIX)
         ],
     )
 
 
-def set_record_aside(fault: StoreError) -> bool:
+def quarantine_record(fault: StoreError) -> bool:
     """Move the record that `open_stores` told of to FOLDER/damaged: the next embed writes it anew.
 
     Returns whether it did: one of another version is sound, and one that is lost cannot be moved.
@@ -97,10 +115,10 @@ def set_record_aside(fault: StoreError) -> bool:
     if isinstance(fault, ForeignStoreError):
         return False
     folder = Path(fault.where) if Path(fault.where).is_dir() else Path(fault.where).parent
-    return (folder / RECORD).exists() and bool(_set_aside(folder, [folder / RECORD]))
+    return (folder / EXTRACTION_FILE).exists() and bool(_set_aside(folder, [folder / EXTRACTION_FILE]))
 
 
-def inspect(path: Path, extraction: Extraction) -> ShardReport:
+def check_shard(path: Path, extraction: Extraction) -> ShardReport:
     """Read one shard whole. Raises FileNotFoundError."""
     reason, entries, nbytes = "", [], 0
     try:
@@ -120,7 +138,7 @@ def inspect(path: Path, extraction: Extraction) -> ShardReport:
     return ShardReport(path, reason, [entry.path or entry.key for entry in entries], nbytes)
 
 
-def _misfit(file: h5py.File, entries: list[Entry], extraction: Extraction) -> str:
+def _misfit(file: h5py.File, entries: list[ClipEntry], extraction: Extraction) -> str:
     """How an intact shard's arrays differ from what its store says they are; empty if they do not."""
     rows = sum(entry.rows for entry in entries)
     for layer, width in zip(extraction.layers, extraction.widths, strict=True):
@@ -134,8 +152,8 @@ def _misfit(file: h5py.File, entries: list[Entry], extraction: Extraction) -> st
 
 
 def _set_aside(folder: Path, paths: list[Path]) -> list[Path]:
-    with maintaining(folder):
-        aside = folder / ASIDE
+    with maintenance_lock(folder):
+        aside = folder / QUARANTINE
         aside.mkdir(exist_ok=True)
         moved = [path.replace(aside / path.name) for path in paths if path.exists()]
         fsync_folder(aside)

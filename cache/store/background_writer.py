@@ -15,8 +15,8 @@ import numpy as np
 
 from layerprobe.cache.common.errors import StoreError
 from layerprobe.cache.identity.extraction import Extraction
-from layerprobe.cache.store.packed_arrays import Packed
-from layerprobe.cache.store.shard import Entry, ShardFile
+from layerprobe.cache.store.packed_arrays import PackedArrays
+from layerprobe.cache.store.shard import ClipEntry, ShardWriter
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -27,20 +27,22 @@ class PendingClip:
 
     key: str
     path: str
-    parts: list[Packed] = field(default_factory=list)  # still in memory; each layer's (R, S, D)
+    parts: list[PackedArrays] = field(default_factory=list)  # still in memory; each layer's (R, S, D)
     nbytes: int = 0  # of `parts`
     rows: int = 0  # of all parts, written or not
     frames: int = 0
     seconds: float = 0.0
     over: bool = False  # ended or dropped: no part will follow
     dropped: bool = False
-    shard: ShardFile | None = None
+    shard: ShardWriter | None = None
 
-    def entry(self) -> Entry:
-        return Entry(key=self.key, rows=self.rows, frames=self.frames, seconds=self.seconds, path=self.path)
+    def entry(self) -> ClipEntry:
+        return ClipEntry(
+            key=self.key, rows=self.rows, frames=self.frames, seconds=self.seconds, path=self.path
+        )
 
 
-class Flusher:
+class BackgroundWriter:
     """Holds at most two shards' bytes: those of one that is being filled and of one that is being written.
 
     All of HDF5 runs in the thread, where no Ctrl-C can cut it short. Its first error ends it, and is raised
@@ -90,7 +92,7 @@ class Flusher:
         if self._error is not None:
             raise self._error
 
-    def add(self, clip: PendingClip, part: Packed) -> None:
+    def add(self, clip: PendingClip, part: PackedArrays) -> None:
         """Take the next part of a clip. Waits for room."""
         with self._state:
             self._state.wait_for(lambda: self._held < 2 * self._shard_bytes or self._error is not None)
@@ -125,7 +127,7 @@ class Flusher:
             self._state.notify_all()
 
     @contextmanager
-    def together(self) -> Iterator[None]:
+    def in_one_shard(self) -> Iterator[None]:
         """Clips that end within come into one shard, as long as they fit into memory."""
         with self._state:
             self._together = True
@@ -143,7 +145,7 @@ class Flusher:
                 self._write_long()
                 self._write_ready()
         except OSError as error:
-            self._fail(refused(self._folder, error))
+            self._fail(write_error(self._folder, error))
         except Exception as error:  # handed to the caller's thread
             self._fail(error)
         finally:
@@ -185,7 +187,7 @@ class Flusher:
             parts, nbytes, over = clip.parts, clip.nbytes, clip.over
             clip.parts, clip.nbytes = [], 0
         if clip.shard is None:
-            clip.shard = ShardFile(self._folder, self._extraction)
+            clip.shard = ShardWriter(self._folder, self._extraction)
         if not clip.dropped:
             self._write(clip.shard, parts)
         if over:
@@ -204,21 +206,21 @@ class Flusher:
                 return
             clips, nbytes = self._ready, self._ready_bytes
             self._ready, self._ready_bytes = [], 0
-        with ShardFile(self._folder, self._extraction, rows=sum(c.rows for c in clips)) as shard:
+        with ShardWriter(self._folder, self._extraction, rows=sum(c.rows for c in clips)) as shard:
             self._write(shard, [part for clip in clips for part in clip.parts])
             shard.finish([clip.entry() for clip in clips])
         with self._state:
             self._held -= nbytes
             self._state.notify_all()
 
-    def _write(self, shard: ShardFile, parts: list[Packed]) -> None:
+    def _write(self, shard: ShardWriter, parts: list[PackedArrays]) -> None:
         shapes = [(len(self._extraction.stats), width) for width in self._extraction.widths]
         dtype = np.dtype(self._extraction.dtype)
         for place, layer in enumerate(self._extraction.layers if parts else ()):
             shard.append(layer, np.concatenate([part.array(place, shapes, dtype) for part in parts]))
 
 
-def refused(folder: Path, error: OSError) -> StoreError:
+def write_error(folder: Path, error: OSError) -> StoreError:
     """What a person is told when the disk refuses a store's bytes."""
     do = "free some space and run again" if error.errno in FULL else "mend it and run again"
     what = f"cannot be written ({error.strerror or error})"

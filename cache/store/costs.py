@@ -9,11 +9,11 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from layerprobe.cache.common.disk import locked, replace_text
+from layerprobe.cache.common.disk import locked, write_atomically
 from layerprobe.cache.common.errors import StoreError
 from layerprobe.cache.common.metering import Cost
 
-NAME = "costs.csv"
+FILE_NAME = "costs.csv"
 LOCK = ".costs.lock"
 
 
@@ -40,14 +40,14 @@ def append(folder: Path, spent: ExtractionCost) -> None:
             before: list[ExtractionCost] = []
             with suppress(StoreError):  # what was spent is a memory: a run that has ended well does not fail
                 before = read(folder)
-            replace_text(folder / NAME, _text([*before, spent]))
+            write_atomically(folder / FILE_NAME, _text([*before, spent]))
     except OSError as error:
-        raise StoreError(f"cannot be written ({error.strerror})", where=str(folder / NAME)) from error
+        raise StoreError(f"cannot be written ({error.strerror})", where=str(folder / FILE_NAME)) from error
 
 
 def read(folder: Path) -> list[ExtractionCost]:
     """Every line, the oldest first; empty where nothing was told. StoreError for a damaged table."""
-    table = folder / NAME
+    table = folder / FILE_NAME
     try:
         header, *rows = csv.reader(io.StringIO(table.read_text(encoding="utf-8"), newline=""), strict=True)
         if header != COLUMNS:
@@ -59,7 +59,7 @@ def read(folder: Path) -> list[ExtractionCost]:
         raise StoreError(f"not a table of costs ({error})", where=str(table), do="delete it") from error
 
 
-def share(folder: Path, *, seconds: float) -> Cost | None:
+def prorated_cost(folder: Path, *, seconds: float) -> Cost | None:
     """What `seconds` of the store's sound took, at the mean rate of the runs told; None where none is.
 
     Peaks are the highest of the runs; energy is None unless all runs told theirs.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
 
-class Spool(io.RawIOBase):
+class DeferredErrorFile(io.RawIOBase):
     """A file object for HDF5 that never fails: after its first error it keeps in memory what is written.
 
     The shard's writer asks `check` after each step and gives up, so that little is ever kept.

@@ -9,11 +9,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from layerprobe.cache.common.disk import locked, replace_text
+from layerprobe.cache.common.disk import locked, write_atomically
 from layerprobe.cache.common.errors import StoreError
-from layerprobe.cache.identity.keys import Located
+from layerprobe.cache.identity.keys import AudioSegment
 
-NAME = "failures.csv"
+FILE_NAME = "failures.csv"
 LOCK = ".failures.lock"
 COLUMNS = ["path", "start", "end", "reason", "key"]
 BEFORE_KEYS = COLUMNS[:4]  # as written by versions that did not know of keys yet
@@ -32,14 +32,14 @@ class Failure:
     key: str = ""
 
 
-def name(clip: Located) -> FailureId:
+def failure_id(clip: AudioSegment) -> FailureId:
     """How a clip is listed: by its table's path, not by what a link leads to."""
     return os.path.abspath(clip.path), clip.start, clip.end  # noqa: PTH100 (keeps symbolic links)
 
 
 def read(folder: Path) -> dict[FailureId, Failure]:
     """Each failed clip and why; empty where nothing has failed. StoreError for a damaged table."""
-    table = folder / NAME
+    table = folder / FILE_NAME
     try:
         text = table.read_bytes().decode("utf-8", "surrogateescape")
     except FileNotFoundError:
@@ -60,7 +60,7 @@ def read(folder: Path) -> dict[FailureId, Failure]:
         raise StoreError(f"not a table of failures ({error})", where=str(table), do="delete it") from error
 
 
-def reasons(folder: Path, clips: Sequence[Located], keys: Sequence[str | OSError]) -> list[str | None]:
+def reasons(folder: Path, clips: Sequence[AudioSegment], keys: Sequence[str | OSError]) -> list[str | None]:
     """Why each of these clips, which the store does not hold, failed; None where that is not known.
 
     keys: of the clips as they are now, as `cache.identity.keys.clip_keys` gives them. A file that was changed since
@@ -73,25 +73,25 @@ def reasons(folder: Path, clips: Sequence[Located], keys: Sequence[str | OSError
         if isinstance(key, str):
             found.append(by_key.get(key))
         else:
-            named = listed.get(name(clip))
+            named = listed.get(failure_id(clip))
             found.append(None if named is None else named.reason)
     return found
 
 
-def update(folder: Path, *, failed: Mapping[FailureId, Failure], succeeded: Sequence[Located]) -> None:
+def update(folder: Path, *, failed: Mapping[FailureId, Failure], succeeded: Sequence[AudioSegment]) -> None:
     """Add and replace failures, and forget the clips that have succeeded since; atomic among many processes.
 
     Where that changes nothing, nothing is written. Raises StoreError where the table cannot be written.
     """
 
     def changed(before: Mapping[FailureId, Failure]) -> dict[FailureId, Failure]:
-        gone = before.keys() & map(name, succeeded) if before else set()
+        gone = before.keys() & map(failure_id, succeeded) if before else set()
         return {**{id: failure for id, failure in before.items() if id not in gone}, **failed}
 
     _change(folder, changed)
 
 
-def forget(folder: Path, ids: Collection[FailureId]) -> None:
+def remove(folder: Path, ids: Collection[FailureId]) -> None:
     """Take these out of the table. Raises StoreError as `update`."""
     _change(folder, lambda before: {id: failure for id, failure in before.items() if id not in ids})
 
@@ -102,12 +102,14 @@ def _change(folder: Path, changed: Callable[[Mapping[FailureId, Failure]], dict[
         return
     try:
         with locked(folder / LOCK):
-            replace_text(folder / NAME, _text(changed(read(folder))))
+            write_atomically(folder / FILE_NAME, _text(changed(read(folder))))
     except OSError as error:
-        raise StoreError(f"cannot be written ({error.strerror})", where=str(folder / NAME)) from error
+        raise StoreError(f"cannot be written ({error.strerror})", where=str(folder / FILE_NAME)) from error
 
 
-def strangers(folder: Path, *, keys: Collection[str], names: Collection[FailureId]) -> tuple[FailureId, ...]:
+def unreferenced(
+    folder: Path, *, keys: Collection[str], names: Collection[FailureId]
+) -> tuple[FailureId, ...]:
     """The listed clips that are neither among `keys` nor among `names`."""
     listed = read(folder).items()
     return tuple(id for id, failure in listed if failure.key not in keys and id not in names)

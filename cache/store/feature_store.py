@@ -11,15 +11,22 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from layerprobe.cache.common.disk import replace_text
+from layerprobe.cache.common.disk import write_atomically
 from layerprobe.cache.common.errors import MissingStatesError, StoreError
 from layerprobe.cache.identity.extraction import FRAME, Extraction
-from layerprobe.cache.store.index import Index, Place
-from layerprobe.cache.store.row_reader import Gather
-from layerprobe.cache.store.shard import list_shards, open_shard, read_digests, reading, to_digests, to_keys
+from layerprobe.cache.store.index import ClipIndex, ShardRows
+from layerprobe.cache.store.row_reader import RowReader
+from layerprobe.cache.store.shard import (
+    digests_to_keys,
+    keys_to_digests,
+    list_shards,
+    open_shard,
+    read_digests,
+    reporting_damage,
+)
 from layerprobe.cache.store.writer import StoreWriter
 
-RECORD = "extraction.json"
+EXTRACTION_FILE = "extraction.json"
 
 
 class FeatureStore:
@@ -32,7 +39,7 @@ class FeatureStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
-        record = self.folder / RECORD
+        record = self.folder / EXTRACTION_FILE
         try:
             text = record.read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
@@ -42,35 +49,49 @@ class FeatureStore:
         self.extraction = Extraction.from_json(text, where=str(record))
         self._fingerprint = self.extraction.fingerprint()
         self._keeps_frames = self.extraction.stats == (FRAME,)
-        self._index = Index({})
+        self._index = ClipIndex({})
 
     @classmethod
-    def existing(cls, cache: Path, extraction: Extraction) -> FeatureStore | None:
+    def find(cls, cache: Path, extraction: Extraction) -> FeatureStore | None:
         """The store of that fingerprint, whatever its model was called then; None if there is none."""
-        for record in sorted(cache.glob(f"*/{extraction.fingerprint()}/{RECORD}")):
+        for record in sorted(cache.glob(f"*/{extraction.fingerprint()}/{EXTRACTION_FILE}")):
             return cls(record.parent)
         return None
 
     @classmethod
     def create(cls, cache: Path, extraction: Extraction) -> FeatureStore:
-        """The store of that fingerprint, as `existing` finds it; made if there is none.
+        """The store of that fingerprint, as `find` finds it; made if there is none.
 
         A folder of that fingerprint that has lost its record is given it again.
         """
-        there = cls.existing(cache, extraction)
+        there = cls.find(cache, extraction)
         if there is not None:
             return there
         try:
             lost = sorted(cache.glob(f"*/{extraction.fingerprint()}"))
-            folder = lost[0] if lost else cache / slug(extraction.model) / extraction.fingerprint()
+            folder = lost[0] if lost else cache / model_slug(extraction.model) / extraction.fingerprint()
             folder.mkdir(parents=True, exist_ok=True)
-            replace_text(folder / RECORD, extraction.to_json())
+            write_atomically(folder / EXTRACTION_FILE, extraction.to_json())
         except OSError as error:
             raise StoreError(f"cannot be written ({error.strerror})", where=str(cache)) from error
         return cls(folder)
 
+    def __repr__(self) -> str:
+        return f"FeatureStore({str(self.folder)!r}, model={self.extraction.model!r}, clips={len(self)})"
+
+    def __len__(self) -> int:
+        return len(self.index().digests)
+
+    def __contains__(self, key: str) -> bool:
+        return not self.missing([key])
+
+    @property
+    def cache(self) -> Path:
+        """The cache folder that contains the store."""
+        return self.folder.parent.parent
+
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_index": Index({})}
+        return {**self.__dict__, "_index": ClipIndex({})}
 
     def writer(self) -> StoreWriter:
         """A context manager that adds clips; see StoreWriter."""
@@ -78,7 +99,7 @@ class FeatureStore:
 
     def keys(self) -> list[str]:
         """Every clip held, sorted."""
-        return to_keys(self.index().digests)
+        return digests_to_keys(self.index().digests)
 
     def missing(self, keys: Iterable[str]) -> list[str]:
         """Those of the keys that are not held, in the given order."""
@@ -103,7 +124,7 @@ class FeatureStore:
         columns = self._columns(name, stats)
         width = self.extraction.width(name)
         out = np.empty((len(keys), len(columns), width), np.float32)
-        with Gather(out, columns) as gather:
+        with RowReader(out, columns) as gather:
             self._visit(keys, lambda file, p: gather.read(file["states"][name], p.rows, p.wanted))
         return out.reshape(len(keys), len(columns) * width)
 
@@ -126,7 +147,7 @@ class FeatureStore:
         keys: in this order; by default all, as they lie on disk, which reads each byte once. In any other
         order each batch reads all chunks that hold one of its clips: the larger the batches, the faster.
         """
-        wanted = to_keys(self.index().stored()) if keys is None else keys
+        wanted = digests_to_keys(self.index().stored()) if keys is None else keys
         for begin in range(0, len(wanted), rows):
             batch = list(wanted[begin : begin + rows])
             yield batch, self.layer(name, batch, stats=stats)
@@ -151,7 +172,7 @@ class FeatureStore:
         self._check_frames()
         self._columns(name, None)
 
-        def fill(file: h5py.File, place: Place) -> None:
+        def fill(file: h5py.File, place: ShardRows) -> None:
             offsets, states = file["offsets"][()], file["states"][name]
             for i in np.argsort(place.rows):
                 begin, end = offsets[place.rows[i] : place.rows[i] + 2]
@@ -177,7 +198,7 @@ class FeatureStore:
         """A column of the shards' tables, for each key."""
         out: np.ndarray = np.empty(len(keys), dtype)
 
-        def fill(file: h5py.File, place: Place) -> None:
+        def fill(file: h5py.File, place: ShardRows) -> None:
             out[place.wanted] = file[name][()][place.rows]
 
         self._visit(keys, fill)
@@ -201,11 +222,11 @@ class FeatureStore:
 
     def _digests(self, keys: Sequence[str]) -> np.ndarray:
         try:
-            return to_digests(keys)
+            return keys_to_digests(keys)
         except HexError as error:
             raise StoreError(f"not all are clips' keys ({error})", where=str(self.folder)) from error
 
-    def index(self) -> Index:
+    def index(self) -> ClipIndex:
         """Where each clip lies that the folder holds now."""
         names = list_shards(self.folder)
         while names != self._index.shards.keys():
@@ -216,7 +237,7 @@ class FeatureStore:
                     shards[name] = known[name] if name in known else self._read_digests(name)
                 except FileNotFoundError:
                     continue  # compacted away meanwhile: its clips are in another shard
-            self._index = Index(shards)
+            self._index = ClipIndex(shards)
             # A folder that changes while it is listed can hide both the old and the new: look until it rests.
             names = list_shards(self.folder)
         return self._index
@@ -224,7 +245,7 @@ class FeatureStore:
     def _read_digests(self, name: str) -> np.ndarray:
         return read_digests(self.folder / name, self._fingerprint)
 
-    def _visit(self, keys: Sequence[str], fill: Callable[[h5py.File, Place], None]) -> None:
+    def _visit(self, keys: Sequence[str], fill: Callable[[h5py.File, ShardRows], None]) -> None:
         """Call `fill` with each shard that holds some of the keys. Raises MissingStatesError."""
         digests = self._digests(keys)
         left = np.arange(len(keys))
@@ -238,7 +259,7 @@ class FeatureStore:
             for place in index.places(positions, left):
                 try:
                     path = self.folder / place.shard
-                    with open_shard(path, self._fingerprint) as file, reading(path):
+                    with open_shard(path, self._fingerprint) as file, reporting_damage(path):
                         fill(file, place)
                 except FileNotFoundError:
                     again.append(place.wanted)  # compacted away meanwhile
@@ -250,10 +271,10 @@ class FeatureStore:
             f"{len(absent)} of {asked} clips are not held ({first})",
             keys=absent,
             where=str(self.folder),
-            do=f"run: {self.extraction.embed_command(self.folder.parent.parent)}",
+            do=f"run: {self.extraction.embed_command(self.cache)}",
         )
 
 
-def slug(model: str) -> str:
+def model_slug(model: str) -> str:
     """A folder's name for whatever a person types as a model."""
     return re.sub(r"[^A-Za-z0-9._]+", "-", model).strip("-.")[-80:] or "model"

@@ -9,7 +9,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Place:
+class ShardRows:
     """Wanted clips that lie in one shard: `rows` in the shard's table, `wanted` in what was asked for."""
 
     shard: str
@@ -17,7 +17,7 @@ class Place:
     wanted: np.ndarray
 
 
-class Index:
+class ClipIndex:
     """Digests of every clip held, sorted, with shard and row. A clip held twice is known once.
 
     shards: name → the shard's digests (clips,) S32. Takes 40 bytes a clip beyond them.
@@ -55,7 +55,7 @@ class Index:
         at = np.minimum(np.searchsorted(self.digests, digests), len(self.digests) - 1)
         return np.where(self.digests[at] == digests, at, -1)
 
-    def places(self, positions: np.ndarray, wanted: np.ndarray) -> Iterator[Place]:
+    def places(self, positions: np.ndarray, wanted: np.ndarray) -> Iterator[ShardRows]:
         """Group positions (none -1) by shard, each with rows rising; `wanted` travels with them."""
         shard, row = self._shard[positions], self._row[positions]
         order = np.lexsort((row, shard))
@@ -63,7 +63,7 @@ class Index:
         cuts = np.flatnonzero(np.diff(shard)) + 1
         for part in np.split(np.arange(len(shard)), cuts):
             if len(part):
-                yield Place(self._names[shard[part[0]]], row[part], wanted[part])
+                yield ShardRows(self._names[shard[part[0]]], row[part], wanted[part])
 
 
 def _sorted(digests: np.ndarray) -> np.ndarray:

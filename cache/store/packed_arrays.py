@@ -14,14 +14,14 @@ from math import prod
 
 import numpy as np
 
-SLAB_BYTES = 4 << 20
+BLOCK_BYTES = 4 << 20
 ALIGNED = 8  # bytes: where any number may begin
 
 Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Packed:
+class PackedArrays:
     """Copies of arrays that all have `rows` rows, side by side in a block from byte `begin` on."""
 
     block: np.ndarray
@@ -36,20 +36,20 @@ class Packed:
         return self.block[begin : begin + sizes[-1]].view(dtype).reshape(self.rows, *shapes[place])
 
 
-class Slabs:
+class ArrayPacker:
     """Copies arrays into large blocks, one after the other. A block lives as long as a copy in it."""
 
     def __init__(self) -> None:
         self._block = np.empty(0, np.uint8)
         self._used = 0
 
-    def pack(self, arrays: Sequence[np.ndarray]) -> Packed:
+    def pack(self, arrays: Sequence[np.ndarray]) -> PackedArrays:
         """The same numbers, C-contiguous, of arrays of one type with equally many rows."""
         nbytes = sum(_aligned(array.nbytes) for array in arrays)
         if self._used + nbytes > len(self._block):
-            pages = mmap.mmap(-1, max(SLAB_BYTES, nbytes))
+            pages = mmap.mmap(-1, max(BLOCK_BYTES, nbytes))
             self._block, self._used = np.frombuffer(pages, np.uint8), 0
-        packed = Packed(self._block, self._used, len(arrays[0]), nbytes)
+        packed = PackedArrays(self._block, self._used, len(arrays[0]), nbytes)
         self._used += nbytes
         shapes = [array.shape[1:] for array in arrays]
         for place, array in enumerate(arrays):

@@ -17,7 +17,7 @@ KEPT_BITS = np.int32(-0x70002000)  # 0x8FFFE000: sign, exponent and mantissa onc
 REBIAS = np.float32(2.0**112)  # between a float16's exponent bias (15) and a float32's (127)
 
 
-class Gather:
+class RowReader:
     """Fills `out` (N, S, D) with rows of datasets (rows, stats, D); a context manager.
 
     While HDF5 reads one block, a thread converts the one before and puts its rows where they belong. On
@@ -30,7 +30,7 @@ class Gather:
         self._last: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None  # block, its rows, their places
         self._blocks = [np.empty(0), np.empty(0)]
 
-    def __enter__(self) -> Gather:
+    def __enter__(self) -> RowReader:
         return self
 
     def __exit__(self, *_: object) -> None:

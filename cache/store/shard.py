@@ -20,16 +20,16 @@ import numpy as np
 from layerprobe.cache.common.disk import open_temporary, publish
 from layerprobe.cache.common.errors import StoreError
 from layerprobe.cache.identity.extraction import Extraction
-from layerprobe.cache.store.deferred_error_file import Spool
+from layerprobe.cache.store.deferred_error_file import DeferredErrorFile
 
 SCHEMA = 1
-NAME = re.compile(r"shard-([0-9a-f]{32})\.h5")
+SHARD_NAME = re.compile(r"shard-([0-9a-f]{32})\.h5")
 CHUNK_ROWS = 128
 REPAIR = "run `python cli.py cache verify --repair`, then embed again"
 
 
 @dataclass(frozen=True)
-class Entry:
+class ClipEntry:
     """One clip of a shard: `rows` of states, 1 where statistics are stored and `frames` where frames are."""
 
     key: str
@@ -39,7 +39,7 @@ class Entry:
     path: str = ""  # where it was first seen; for people and for export, no part of its identity
 
 
-class ShardFile:
+class ShardWriter:
     """A shard in the making; `finish` gives it its name, leaving without it leaves no trace.
 
     rows: how many rows it will have, if that is known; then no chunk is padded by more than a few rows.
@@ -48,7 +48,7 @@ class ShardFile:
     def __init__(self, folder: Path, extraction: Extraction, *, rows: int | None = None) -> None:
         self._folder, self._extraction = folder, extraction
         self._disk, self._temporary = open_temporary(folder)
-        self._spool = Spool(self._disk.fileno())
+        self._spool = DeferredErrorFile(self._disk.fileno())
         self._file = h5py.File(self._spool, "w", libver=("v110", "v110"))  # v110: all metadata checksummed
         chunk = CHUNK_ROWS if not rows else ceil(rows / ceil(rows / CHUNK_ROWS))
         stats = len(extraction.stats)
@@ -78,13 +78,13 @@ class ShardFile:
         dataset[before:] = states
         self._spool.check()
 
-    def __enter__(self) -> ShardFile:
+    def __enter__(self) -> ShardWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.discard()
 
-    def finish(self, entries: Sequence[Entry]) -> Path:
+    def finish(self, entries: Sequence[ClipEntry]) -> Path:
         """Write the table of clips and publish the shard, whole. Raises OSError where the disk refuses it."""
         rows = np.array([e.rows for e in entries], dtype=np.int64)
         table = {
@@ -123,7 +123,7 @@ def list_shards(folder: Path) -> frozenset[str]:
     """Names of the shards in a store's folder. Raises StoreError where it cannot be listed."""
     try:
         with os.scandir(folder) as entries:
-            return frozenset(e.name for e in entries if NAME.fullmatch(e.name) and e.is_file())
+            return frozenset(e.name for e in entries if SHARD_NAME.fullmatch(e.name) and e.is_file())
     except OSError as error:
         raise StoreError(f"cannot be listed ({error.strerror})", where=str(folder)) from error
 
@@ -146,9 +146,9 @@ def open_shard(path: Path, fingerprint: str) -> h5py.File:
     except OSError as error:
         if not path.exists():  # HDF5 looks at it more than once, and tells only of the first that it is gone
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from error
-        raise damaged(path, error) from error
+        raise damaged_shard(path, error) from error
     try:
-        with reading(path):
+        with reporting_damage(path):
             schema, owner = file.attrs["schema"], file.attrs["fingerprint"]
         if schema != SCHEMA:
             raise StoreError(f"schema {schema}; this version reads {SCHEMA}", where=str(path), do=REPAIR)
@@ -164,34 +164,34 @@ def open_shard(path: Path, fingerprint: str) -> h5py.File:
 
 def read_digests(path: Path, fingerprint: str) -> np.ndarray:
     """A shard's keys as (clips,) S32, 32 bytes each. Raises as `open_shard` does."""
-    with open_shard(path, fingerprint) as file, reading(path):
-        return to_digests(file["keys"][()])
+    with open_shard(path, fingerprint) as file, reporting_damage(path):
+        return keys_to_digests(file["keys"][()])
 
 
-def read_entries(file: h5py.File, path: Path) -> list[Entry]:
+def read_entries(file: h5py.File, path: Path) -> list[ClipEntry]:
     """The table of clips of an open shard. Raises StoreError where it is damaged."""
-    with reading(path):
+    with reporting_damage(path):
         columns = zip(
-            to_keys(to_digests(file["keys"][()])),
+            digests_to_keys(keys_to_digests(file["keys"][()])),
             np.diff(file["offsets"][()]).tolist(),
             file["frames"][()].tolist(),
             file["seconds"][()].tolist(),
             map(os.fsdecode, file["paths"][()]),
             strict=True,
         )
-        return [Entry(*row) for row in columns]
+        return [ClipEntry(*row) for row in columns]
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
+def reporting_damage(path: Path) -> Iterator[None]:
     """What goes wrong while a shard's content is read, as a StoreError that names the shard."""
     try:
         yield
     except (OSError, KeyError, ValueError, RuntimeError) as error:  # of HDF5; a malformed key is a ValueError
-        raise damaged(path, error) from error
+        raise damaged_shard(path, error) from error
 
 
-def to_digests(keys: Sequence[str] | np.ndarray) -> np.ndarray:
+def keys_to_digests(keys: Sequence[str] | np.ndarray) -> np.ndarray:
     """Keys of 64 hex digits each → (N,) S32, half the memory. Raises binascii.Error if one is malformed."""
     text = np.array(keys, dtype="S") if len(keys) else np.empty(0, "S64")
     if text.dtype.itemsize != 64:
@@ -199,12 +199,12 @@ def to_digests(keys: Sequence[str] | np.ndarray) -> np.ndarray:
     return np.frombuffer(unhexlify(text.tobytes()), dtype="S32")
 
 
-def to_keys(digests: np.ndarray) -> list[str]:
+def digests_to_keys(digests: np.ndarray) -> list[str]:
     """(N,) S32 → keys of 64 hex digits."""
     text = digests.tobytes().hex()
     return [text[i : i + 64] for i in range(0, len(text), 64)]
 
 
-def damaged(path: Path, error: Exception) -> StoreError:
+def damaged_shard(path: Path, error: Exception) -> StoreError:
     reason = " ".join(str(error).split())
     return StoreError(f"damaged shard ({reason})", where=str(path), do=REPAIR)

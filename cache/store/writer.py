@@ -9,16 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
-from layerprobe.cache.common.disk import locked, unfinished
+from layerprobe.cache.common.disk import abandoned_files, locked
 from layerprobe.cache.common.errors import StoreError
 from layerprobe.cache.identity.extraction import FRAME, Extraction
-from layerprobe.cache.store.background_writer import Flusher, PendingClip, refused
-from layerprobe.cache.store.packed_arrays import Slabs
+from layerprobe.cache.store.background_writer import BackgroundWriter, PendingClip, write_error
+from layerprobe.cache.store.packed_arrays import ArrayPacker
 
 SHARD_BYTES = 32 << 20  # one shard being filled and one being written: 64 MiB in flight at most
 SHARD_CLIPS = 1_000  # of few numbers each: what is known of a clip that waits then takes more than its states
 SHARD_SECONDS = 60.0
-WRITERS = ".writers.lock"  # shared by all that write the store
+WRITERS_LOCK = ".writers.lock"  # shared by all that write the store
 KEY = re.compile(r"[0-9a-f]{64}")
 
 
@@ -39,29 +39,29 @@ class StoreWriter:
             for layer, width in zip(extraction.layers, extraction.widths, strict=True)
         }
         self._presence = ExitStack()
-        self._flusher = Flusher(
+        self._background = BackgroundWriter(
             folder,
             extraction,
             shard_bytes=SHARD_BYTES,
             shard_clips=SHARD_CLIPS,
             shard_seconds=SHARD_SECONDS,
         )
-        self._slabs = Slabs()
+        self._packer = ArrayPacker()
         self._open: PendingClip | None = None
 
     def __enter__(self) -> StoreWriter:
         try:
             # Held while we write, so that nobody removes the store under us.
-            self._presence.enter_context(locked(self._folder / WRITERS, shared=True))
-            unfinished(self._folder, remove=True)
-            self._flusher.start()
+            self._presence.enter_context(locked(self._folder / WRITERS_LOCK, shared=True))
+            abandoned_files(self._folder, remove=True)
+            self._background.start()
         except OSError as error:
-            raise refused(self._folder, error) from error
+            raise write_error(self._folder, error) from error
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._drop()
-        failure = self._flusher.close()
+        failure = self._background.close()
         self._presence.close()
         if failure is not None and failure is not error:
             raise failure
@@ -78,18 +78,18 @@ class StoreWriter:
         self.append(states)
         self.end(frames=frames, seconds=seconds)
 
-    def together(self) -> AbstractContextManager[None]:
+    def in_one_shard(self) -> AbstractContextManager[None]:
         """Clips that are added within come into one shard, so that none of them is kept without the others.
 
         Unless they are too many to wait for one another: past 64 MiB they go as they come.
         """
-        return self._flusher.together()
+        return self._background.in_one_shard()
 
     def begin(self, key: str, *, path: str = "") -> None:
         """Begin a clip that comes in parts; one that was begun before and never ended is dropped."""
         if not KEY.fullmatch(key):
             raise StoreError(f"{key!r} is no clip's key (64 hex digits)", where=str(self._folder))
-        self._flusher.check()
+        self._background.check()
         self._drop()
         self._open = PendingClip(key, path)
 
@@ -103,7 +103,7 @@ class StoreWriter:
         lengths = {len(block) for block in blocks}
         if len(lengths) != 1:
             raise StoreError(f"layers of unequal length: {sorted(lengths)}", where=str(self._folder))
-        self._flusher.add(clip, self._slabs.pack(blocks))
+        self._background.add(clip, self._packer.pack(blocks))
 
     def end(self, *, frames: int, seconds: float) -> None:
         """The clip in hand is complete. Raises StoreError."""
@@ -111,11 +111,11 @@ class StoreWriter:
         expected = 1 if self._pooled else frames
         if clip.rows != expected:
             raise StoreError(f"{clip.rows} rows for {expected} expected", where=f"clip {clip.key}")
-        self._flusher.end(clip, frames=frames, seconds=seconds)
+        self._background.end(clip, frames=frames, seconds=seconds)
         self._open = None
 
     def _in_hand(self) -> PendingClip:
-        self._flusher.check()
+        self._background.check()
         if self._open is None:
             raise StoreError("no clip was begun", where=str(self._folder))
         return self._open
@@ -123,7 +123,7 @@ class StoreWriter:
     def _drop(self) -> None:
         clip, self._open = self._open, None
         if clip is not None and not clip.over:
-            self._flusher.drop(clip)
+            self._background.drop(clip)
 
     def _block(self, layer: str, states: np.ndarray) -> np.ndarray:
         """As (R, S, D); StoreError where shape or type are not the store's."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.text import format_count, format_list
-from layerprobe.cache.identity.digests import Digests
+from layerprobe.cache.identity.digests import DigestCache
 from layerprobe.cache.identity.keys import clip_key
 from layerprobe.classify.audit.composition import composition_findings
 from layerprobe.classify.audit.confounds import confound_findings
@@ -120,8 +120,8 @@ def audit(
 
 def _content_keys(clips: Sequence[Clip], cache: Path) -> list[str]:
     """The store's key of each clip, "" where its file cannot be read."""
-    with Digests(cache) as digests:
-        digest_of = digests.of([clip.path for clip in clips])
+    with DigestCache(cache) as digests:
+        digest_of = digests.hash_files([clip.path for clip in clips])
     digest_and_clip = ((digest_of[clip.path], clip) for clip in clips)
     return [
         clip_key(digest, start=clip.start, end=clip.end) if isinstance(digest, str) else ""

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from layerprobe.cache.common.disk import replace_bytes
+from layerprobe.cache.common.disk import write_atomically
 from layerprobe.cache.common.errors import ClipError
-from layerprobe.cache.maintenance.catalog import AUDIT
+from layerprobe.cache.maintenance.catalog import AUDIT_FOLDER
 from layerprobe.classify.audit.near_duplicates import (
     BANDS,
     LANDMARKS,
@@ -87,7 +87,7 @@ def measure(clips: Sequence[Clip], keys: Sequence[str], *, cache: Path) -> Measu
     `cache` cannot be written, nothing is saved.
     """
     name = hashlib.sha256("\n".join([str(VERSION), *keys]).encode()).hexdigest()[:16]
-    path = cache / AUDIT / f"{name}.npz"
+    path = cache / AUDIT_FOLDER / f"{name}.npz"
     measures = _load(path)
     if measures is None:
         measures = _measure_all(clips, keys)
@@ -194,4 +194,4 @@ def _save(path: Path, measures: Measurements) -> None:
     np.savez(content, **vars(measures))
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        replace_bytes(path, content.getvalue())
+        write_atomically(path, content.getvalue())

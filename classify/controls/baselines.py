@@ -87,7 +87,7 @@ def run_baselines(out: Path, plan: Plan, clips: Sequence[Clip]) -> None:
     from layerprobe.embed.extract.progress import run as embed
     from layerprobe.embed.models.presets import ACOUSTIC_PRESETS, RANDOM
 
-    of, cache = plan.store.extraction, plan.store.folder.parent.parent
+    of, cache = plan.store.extraction, plan.store.cache
     model, frames = of.model, of.stats == (FRAME,)
     stats = EmbedConfig.stats if frames else of.stats
     if model in ACOUSTIC_PRESETS:

@@ -93,7 +93,7 @@ def _audit(out: Path, plan: Plan, clips: Sequence[Clip]) -> dict[str, Any]:
             )
             for fold in plan.folds
         ]
-        cache = plan.store.folder.parent.parent
+        cache = plan.store.cache
         runfolder.write_json(
             out / AUDIT, _plain(audit(clips, target=plan.config.target, cache=cache, assignment=parts))
         )

@@ -51,7 +51,7 @@ def join_labels(
     for clips that were never embedded, InputError where the target column is missing or holds fewer than two
     classes, or where only some clips have a speaker.
     """
-    cache = store.folder.parent.parent
+    cache = store.cache
     keys = dict(zip((clip.id for clip in clips), remembered_keys(clips, cache), strict=True))
     missing = set(store.missing([key for key in keys.values() if isinstance(key, str)]))
     lacking = [clip for clip in clips if not isinstance(keys[clip.id], str) or keys[clip.id] in missing]
@@ -111,7 +111,7 @@ def _held(
     if without:
         first = ", ".join(clip.id for clip in without[:SHOWN])
         more = f" and {len(without) - SHOWN} more" if len(without) > SHOWN else ""
-        command = store.extraction.embed_command(store.folder.parent.parent)
+        command = store.extraction.embed_command(store.cache)
         raise MissingStatesError(
             f"{len(without)} of {len(clips)} clips have no states of {store.extraction.model}: {first}{more}",
             keys=[found[clip.id] for clip in without if clip.id in found],

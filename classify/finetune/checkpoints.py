@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from transformers import TrainerCallback
 
-from layerprobe.cache.common.disk import free_bytes, fsync_file, fsync_folder, replace_text
+from layerprobe.cache.common.disk import free_bytes, fsync_file, fsync_folder, write_atomically
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.text import format_bytes
 from layerprobe.classify.finetune.config import FinetuneConfig
@@ -58,7 +58,7 @@ class Checkpoints:
         for path in files:
             fsync_file(path)
         sizes = {path.name: path.stat().st_size for path in files}
-        replace_text(here / MARK, json.dumps({"run": self.run, "step": step, "files": sizes}))
+        write_atomically(here / MARK, json.dumps({"run": self.run, "step": step, "files": sizes}))
         fsync_folder(self.folder)
         for other, path in self._there().items():
             if other not in (step, best):

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from layerprobe.cache.common.disk import locked, unfinished
+from layerprobe.cache.common.disk import abandoned_files, locked
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.data.dataset import Dataset, labelled
 from layerprobe.classify.data.splits import Assignment, OuterFold
@@ -163,7 +163,7 @@ def _record(
 def _write(work: FoldTrainer) -> dict[str, Any]:
     """Every fold, then the files that are made of all of them."""
     out, data, folds, config = work.out, work.data, work.folds, work.config
-    unfinished(out, remove=True)
+    abandoned_files(out, remove=True)
     runfolder.write_json(out / runfolder.RUN, work.run)
     runfolder.write_splits(out, data, folds)
     outcomes = {}

@@ -12,7 +12,7 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-from layerprobe.cache.common.disk import replace_text
+from layerprobe.cache.common.disk import write_atomically
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.finetune.config import FinetuneConfig, HeadName
 from layerprobe.classify.scores.results import StudyId
@@ -113,7 +113,7 @@ def _done(config: FinetuneConfig, folder: Path, fit: Fit) -> Fitted:
     folder.mkdir(parents=True, exist_ok=True)
     fitted = fit(config, folder)
     told = {"score": fitted.score, "epoch": fitted.epoch, "curve": fitted.curve}
-    replace_text(record, json.dumps({"weights": fitted.weights.name, **told}))
+    write_atomically(record, json.dumps({"weights": fitted.weights.name, **told}))
     return fitted
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from layerprobe.cache.common.console import progress, say
-from layerprobe.cache.common.disk import replace_text
+from layerprobe.cache.common.disk import write_atomically
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.interrupts import Interrupted
 from layerprobe.classify.config import StudyConfig
@@ -180,7 +180,9 @@ def _prepare_stand_ins(systems: Sequence[PublishedSystem], settings: RunSettings
 
     say("stand-ins: tiny models with random weights and a few synthetic voices; their scores mean nothing")
     out = _make_folder(settings.out / STAND_IN)
-    replace_text(out / MARK, "Made with stand-ins: no score in this folder describes a published system.\n")
+    write_atomically(
+        out / MARK, "Made with stand-ins: no score in this folder describes a published system.\n"
+    )
     heads = settings.heads
     return replace(
         settings,

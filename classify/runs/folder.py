@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from layerprobe.cache.common.disk import replace_bytes, replace_text
+from layerprobe.cache.common.disk import write_atomically
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.scores.results import ResultRow, StudyId, StudyResult
 
@@ -35,7 +35,7 @@ PARTIAL_RESULTS = "outcomes"  # of finished studies, until the run is whole
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Numbers that are not finite are written as null."""
-    replace_text(path, json.dumps(_plain(value), indent=2, allow_nan=False) + "\n")
+    write_atomically(path, json.dumps(_plain(value), indent=2, allow_nan=False) + "\n")
 
 
 def read_json(path: Path, *, do: str | None = None, holding: str | None = None) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
     writer.writerows(rows)
-    replace_text(path, text.getvalue())
+    write_atomically(path, text.getvalue())
 
 
 def write_splits(out: Path, data: Dataset, folds: Sequence[OuterFold]) -> None:
@@ -136,7 +136,7 @@ def save_result(out: Path, outcome: StudyResult) -> None:
         predicted=outcome.predicted,
         probability=outcome.probability,
     )
-    replace_bytes(folder / _file(outcome.id), packed.getvalue())
+    write_atomically(folder / _file(outcome.id), packed.getvalue())
 
 
 def load_result(out: Path, id: StudyId) -> StudyResult | None:

@@ -151,7 +151,7 @@ def plan_of(
 def _check_store(store: FeatureStore, heads: Sequence[str]) -> None:
     """Raises InputError for heads that read what this store does not keep."""
     kept, wanted = store.extraction.stats == (FRAME,), want_frames(heads)
-    cache = store.folder.parent.parent
+    cache = store.cache
     embed = f"run: python cli.py embed TABLE --model {store.extraction.model} --cache {cache}"
     if wanted and not kept:
         told, do = "keeps statistics over frames, and bilstm reads every frame", f"{embed} --frames"

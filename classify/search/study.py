@@ -11,7 +11,7 @@ from typing import Any
 
 from optuna.trial import TrialState
 
-from layerprobe.cache.common.disk import locked, unfinished
+from layerprobe.cache.common.disk import abandoned_files, locked
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import RUNTIME_OPTIONS, StudyConfig
@@ -84,7 +84,7 @@ def _write(
 ) -> None:
     watch = Watch(out)
     data, folds = plan.data, plan.folds
-    unfinished(out, remove=True)
+    abandoned_files(out, remove=True)
     runfolder.write_json(out / runfolder.RUN, run)
     runfolder.write_splits(out, data, folds)
     outcomes = _search(plan, studies, out, run["fingerprint"], report, watch)

@@ -97,7 +97,7 @@ def cost_of(plan: Plan, chosen: Sequence[StudyResult], *, seconds: float) -> dic
         trained_parameters=trained_parameters(plan, chosen),
     )
     sound = float(plan.store.seconds(plan.data.keys).sum(dtype="f8"))
-    extraction = costs.share(plan.store.folder, seconds=sound)
+    extraction = costs.prorated_cost(plan.store.folder, seconds=sound)
     return {**asdict(search), "extraction": None if extraction is None else asdict(extraction)}
 
 

@@ -41,7 +41,7 @@ def estimate(clips: Sequence[Clip], config: EmbedConfig) -> Estimate:
     Nothing is written but hashes of the files. Raises InputError.
     """
     backbone, extraction = open_backbone(config)
-    todo = find_pending(clips, FeatureStore.existing(config.cache, extraction), config)
+    todo = find_pending(clips, FeatureStore.find(config.cache, extraction), config)
     budget = batch_seconds(config, backbone.device)
     batches = plan(todo, window=config.window, budget=budget)
     seconds = 0.0

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from layerprobe.cache.common.errors import ClipError
-from layerprobe.cache.identity.digests import STAMP_BYTES, Stamp, stamp
-from layerprobe.cache.identity.keys import KEY_BYTES, each_key, is_unchanged
+from layerprobe.cache.identity.digests import STAMP_BYTES, FileStamp, file_stamp
+from layerprobe.cache.identity.keys import KEY_BYTES, is_unchanged, iter_keys
 from layerprobe.cache.store import failures as failure_list
 from layerprobe.cache.store.failures import Failure, FailureId
 from layerprobe.cache.store.feature_store import FeatureStore
@@ -39,7 +39,7 @@ class PendingClips:
     clips: Sequence[Clip]
     keys: Sequence[str]
     sounds: Sequence[audio.AudioInfo]
-    stamps: Sequence[Stamp | None]
+    stamps: Sequence[FileStamp | None]
     repeats: dict[int, list[Clip]]
     clips_asked: int
     cached: int
@@ -80,7 +80,7 @@ def find_pending(clips: Sequence[Clip], store: FeatureStore | None, config: Embe
 
     stamps = np.zeros(len(clips), f"S{STAMP_BYTES}")
     for place, clip in enumerate(clips):
-        stamps[place] = stamp(clip.path) or b""
+        stamps[place] = file_stamp(clip.path) or b""
     digests, unreadable = _digests(clips, config.cache)
     for place, cause in sorted(unreadable.items()):
         told = (cause.strerror or str(cause)).lower()
@@ -92,7 +92,7 @@ def find_pending(clips: Sequence[Clip], store: FeatureStore | None, config: Embe
     for copy, original in zip(readable[of != readable].tolist(), of[of != readable].tolist(), strict=True):
         repeats.setdefault(original, []).append(clips[copy])
     originals = np.sort(readable[first])
-    held = store.holds(digests[originals]) if store else np.zeros(len(originals), bool)
+    held = store.holds(digests[originals]) if store is not None else np.zeros(len(originals), bool)
     missing = originals[~held]
     sounds = Numbers(audio.AudioInfo, most=len(missing))
     usable = np.zeros(len(missing), bool)
@@ -122,7 +122,7 @@ def _digests(clips: Sequence[Clip], cache: Path) -> tuple[np.ndarray, dict[int, 
     """(N,) S32: the bytes of each clip's key; and by place why a clip's file could not be read."""
     digests = np.zeros(len(clips), f"S{KEY_BYTES}")
     unreadable: dict[int, OSError] = {}
-    for place, key in each_key(clips, cache):
+    for place, key in iter_keys(clips, cache):
         if isinstance(key, str):
             digests[place] = bytes.fromhex(key)
         else:
@@ -137,7 +137,7 @@ def _key(digest: bytes) -> str:
     return digest.ljust(KEY_BYTES, b"\0").hex()
 
 
-def _stamp(times: bytes) -> Stamp | None:
+def _stamp(times: bytes) -> FileStamp | None:
     return times.ljust(STAMP_BYTES, b"\0") if times else None
 
 
@@ -146,8 +146,8 @@ def _failed(clips: Sequence[Clip], error: ClipError, key: str) -> dict[FailureId
     first, *others = clips
     told = f"has the sound of {first.path}, which failed: {error.reason}"
     return {
-        failure_list.name(first): Failure(error.reason, key),
-        **{failure_list.name(clip): Failure(told, key) for clip in others},
+        failure_list.failure_id(first): Failure(error.reason, key),
+        **{failure_list.failure_id(clip): Failure(told, key) for clip in others},
     }
 
 

@@ -159,7 +159,7 @@ def run(
             # One batch stays in flight on the device while the one before it is collected.
             tidied = started
             for given in forward.results(prefetcher(batches, todo, backbone)):
-                with writer.together():
+                with writer.in_one_shard():
                     tell(collector.collect(given))
                 if backbone.device.type == "cpu" and time.perf_counter() - tidied > TIDY_SECONDS:
                     release_free_memory()

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from layerprobe.cache.common.disk import open_temporary, publish
+from layerprobe.cache.common.disk import write_atomically
 from layerprobe.cache.common.errors import InputError, ManifestError, Problem
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -66,7 +66,7 @@ def write_table(columns: Mapping[str, Sequence[Cell]], out: Path) -> None:
     try:
         data = _parquet(columns) if suffix in PARQUET else _delimited(columns, DELIMITERS[suffix])
         out.parent.mkdir(parents=True, exist_ok=True)
-        _replace(out, data)
+        write_atomically(out, data)
     except UnicodeEncodeError as error:
         told = f"{_not_unicode(columns)!r} is not Unicode"
         raise InputError(told, where=str(out), do="rename it") from error
@@ -157,18 +157,6 @@ def _not_unicode(columns: Mapping[str, Sequence[Cell]]) -> str:
     """The first name or cell that holds half of a character, as file names that are not UTF-8 come."""
     texts = (_text(cell) for name, cells in columns.items() for cell in (name, *cells))
     return next(text for text in texts if any("\ud800" <= letter <= "\udfff" for letter in text))
-
-
-def _replace(out: Path, data: bytes) -> None:
-    raw, temporary = open_temporary(out.parent)
-    try:
-        with raw:
-            file = io.BufferedWriter(raw)
-            file.write(data)
-            file.flush()
-            publish(raw, temporary, out)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 class PathCells:

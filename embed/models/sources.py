@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from layerprobe.cache.common.errors import InputError, ModelError
-from layerprobe.cache.identity.digests import Digests
+from layerprobe.cache.identity.digests import DigestCache
 from layerprobe.embed.config import RATE
 from layerprobe.embed.models.hub import WEIGHT_FILES, fetch_snapshot
 from layerprobe.embed.models.presets import ACOUSTIC_PRESETS, ARCHITECTURES, PRESETS, RANDOM
@@ -69,8 +69,8 @@ def files_hash(source: ModelSource, cache: Path) -> str:
     The files' hashes are remembered in `cache`. Raises InputError for a file that cannot be read.
     """
     files = source.weight_files()
-    with Digests(cache) as digests:
-        digest_of = digests.of(files)
+    with DigestCache(cache) as digests:
+        digest_of = digests.hash_files(files)
     total = hashlib.sha256()
     for path in files:
         digest = digest_of[path]

@@ -9,13 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from layerprobe.cache.common.disk import is_locked, locked, open_temporary, publish, replace_text, unfinished
+from layerprobe.cache.common.disk import (
+    abandoned_files,
+    is_locked,
+    locked,
+    open_temporary,
+    publish,
+    write_atomically,
+)
 
 
 def test_a_text_is_replaced(tmp_path):
     target = tmp_path / "a.txt"
     for text in ["long " * 1000, "", "caf\udce9 é\n"]:
-        replace_text(target, text)
+        write_atomically(target, text)
         assert target.read_bytes() == text.encode("utf-8", "surrogateescape")
         assert list(tmp_path.iterdir()) == [target]
 
@@ -23,14 +30,14 @@ def test_a_text_is_replaced(tmp_path):
 @pytest.mark.parametrize("step", ["fsync", "replace"])
 def test_a_failure_leaves_the_old_text_and_no_trace(tmp_path, monkeypatch, step):
     target = tmp_path / "a.txt"
-    replace_text(target, "old")
+    write_atomically(target, "old")
 
     def failing(*_: object) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(Path if step == "replace" else os, step, failing)
     with pytest.raises(OSError, match="Input/output"):
-        replace_text(target, "new")
+        write_atomically(target, "new")
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
 
@@ -60,10 +67,10 @@ def test_only_what_the_dead_left_is_unfinished(tmp_path):
     with file:
         dead = tmp_path / ".tmp-dead"
         dead.touch()
-        assert unfinished(tmp_path) == [dead]
-        assert unfinished(tmp_path, remove=True) == [dead]
+        assert abandoned_files(tmp_path) == [dead]
+        assert abandoned_files(tmp_path, remove=True) == [dead]
         assert list(tmp_path.iterdir()) == [living]
-    assert unfinished(tmp_path) == [living]
+    assert abandoned_files(tmp_path) == [living]
 
 
 def test_a_file_that_is_taken_for_dead_while_it_is_made_is_made_anew(tmp_path, monkeypatch):
@@ -88,11 +95,11 @@ def test_a_file_system_without_locks_goes_on_and_removes_nothing(tmp_path, monke
         raise OSError(errno.ENOTSUP, "Operation not supported")
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    replace_text(tmp_path / "a", "text")
+    write_atomically(tmp_path / "a", "text")
     with locked(tmp_path / "lock", wait=False), locked(tmp_path / "lock", wait=False):
         pass
     (tmp_path / ".tmp-perhaps").touch()
-    assert unfinished(tmp_path, remove=True) == []
+    assert abandoned_files(tmp_path, remove=True) == []
 
 
 def test_a_lock_is_held_alone_or_shared(tmp_path):

@@ -127,7 +127,7 @@ def test_before_anybody_listens_it_ends_at_once():
     """As while the commands are put together, outside of any import."""
     program = (
         f"import os, signal, sys\nsys.path.insert(0, {str(ROOT)!r})\n"
-        "from layerprobe.cache.common.interrupts import install\ninstall()\n"
+        "from layerprobe.cache.common.interrupts import exit_on_signals\nexit_on_signals()\n"
         "os.kill(os.getpid(), signal.SIGINT)\nprint('went on')"
     )
     done = ended(program)
@@ -139,7 +139,7 @@ def test_an_import_that_would_swallow_it_does_not(tmp_path):
     (tmp_path / "slow.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
     program = (
         f"import sys\nsys.path[:0] = [{str(ROOT)!r}, {str(tmp_path)!r}]\n"
-        "from layerprobe.cache.common.interrupts import install, listen\ninstall()\nlisten()\n"
+        "from layerprobe.cache.common.interrupts import exit_on_signals, raise_on_signals\nexit_on_signals()\nraise_on_signals()\n"
         "try:\n    import slow\nexcept BaseException:\n    pass\nprint('went on')"
     )
     done = ended(program)
@@ -149,7 +149,7 @@ def test_an_import_that_would_swallow_it_does_not(tmp_path):
 def test_an_interrupt_that_python_drops_still_stops():
     program = (
         f"import os, signal, sys\nsys.path.insert(0, {str(ROOT)!r})\n"
-        "from layerprobe.cache.common.interrupts import install, listen\ninstall()\nlisten()\n"
+        "from layerprobe.cache.common.interrupts import exit_on_signals, raise_on_signals\nexit_on_signals()\nraise_on_signals()\n"
         "class Dropped:\n    def __del__(self): os.kill(os.getpid(), signal.SIGINT); print('still')\n"
         "Dropped()\nprint('went on')"
     )

@@ -1,4 +1,4 @@
-"""Digests of files: right always, remembered where that is safe."""
+"""File digests: always correct, cached where that is safe."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from layerprobe.cache.identity import digests
-from layerprobe.cache.identity.digests import Digests
+from layerprobe.cache.identity.digests import DigestCache
 
 OLD = time.time_ns() - 3_600 * 10**9
 
@@ -54,19 +54,19 @@ def files(folder: Path, count: int) -> dict[Path, str]:
 
 def test_each_file_once_and_then_never_again(tmp_path, aged, reads):
     made = files(tmp_path / "clips", 5)
-    with Digests(tmp_path) as memory:
-        assert memory.of([*made, *made]) == made
+    with DigestCache(tmp_path) as memory:
+        assert memory.hash_files([*made, *made]) == made
     assert sorted(reads) == sorted(path.name for path in made)
-    with Digests(tmp_path) as memory:
-        assert memory.of(list(made)) == made
+    with DigestCache(tmp_path) as memory:
+        assert memory.hash_files(list(made)) == made
     assert len(reads) == 5
 
 
 @pytest.mark.parametrize("workers", [1, 4])
 def test_a_file_that_cannot_be_read_does_not_stop_the_others(tmp_path, workers):
     made = files(tmp_path / "clips", 2)
-    with Digests(tmp_path) as memory:
-        found = memory.of([tmp_path / "gone.wav", *made, tmp_path], workers=workers)
+    with DigestCache(tmp_path) as memory:
+        found = memory.hash_files([tmp_path / "gone.wav", *made, tmp_path], workers=workers)
     assert isinstance(found.pop(tmp_path / "gone.wav"), FileNotFoundError)
     assert isinstance(found.pop(tmp_path), IsADirectoryError)
     assert found == made
@@ -74,27 +74,27 @@ def test_a_file_that_cannot_be_read_does_not_stop_the_others(tmp_path, workers):
 
 def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.wav")
-    with Digests(tmp_path) as memory:
-        found = memory.of([tmp_path / "pipe.wav"])
+    with DigestCache(tmp_path) as memory:
+        found = memory.hash_files([tmp_path / "pipe.wav"])
     assert "is not a file" in str(found[tmp_path / "pipe.wav"])
 
 
 def test_a_changed_file_is_never_served_stale(tmp_path, aged):
     ((path, _),) = files(tmp_path / "clips", 1).items()
-    with Digests(tmp_path) as memory:
+    with DigestCache(tmp_path) as memory:
         path.write_bytes(b"aaaa")
         settle(path)
-        first = memory.of([path])[path]
+        first = memory.hash_files([path])[path]
         path.write_bytes(b"bbbb")  # as long, and with its time put back
         settle(path)
-        assert memory.of([path])[path] == hashlib.sha256(b"bbbb").hexdigest() != first
+        assert memory.hash_files([path])[path] == hashlib.sha256(b"bbbb").hexdigest() != first
 
 
 def test_a_file_younger_than_its_clock_can_tell_is_not_remembered(tmp_path, reads):
     ((path, digest),) = files(tmp_path / "clips", 1).items()
-    with Digests(tmp_path) as memory:
-        memory.of([path])
-        assert memory.of([path]) == {path: digest}
+    with DigestCache(tmp_path) as memory:
+        memory.hash_files([path])
+        assert memory.hash_files([path]) == {path: digest}
     assert len(reads) == 2
 
 
@@ -102,13 +102,13 @@ def test_a_renamed_file_has_the_same_digest_and_a_relative_path_the_same_memory(
     tmp_path, aged, reads, monkeypatch
 ):
     ((path, digest),) = files(tmp_path / "clips", 1).items()
-    with Digests(tmp_path) as memory:
-        memory.of([path])
+    with DigestCache(tmp_path) as memory:
+        memory.hash_files([path])
         monkeypatch.chdir(tmp_path)
-        assert memory.of([Path("clips/0.wav")]) == {Path("clips/0.wav"): digest}
+        assert memory.hash_files([Path("clips/0.wav")]) == {Path("clips/0.wav"): digest}
         assert len(reads) == 1
         path.rename(tmp_path / "b.wav")
-        assert memory.of([tmp_path / "b.wav"]) == {tmp_path / "b.wav": digest}
+        assert memory.hash_files([tmp_path / "b.wav"]) == {tmp_path / "b.wav": digest}
 
 
 @pytest.mark.parametrize("content", [b"this is no database", b"SQLite format 3\0" + b"\xff" * 5000])
@@ -116,35 +116,35 @@ def test_a_damaged_memory_is_made_anew(tmp_path, aged, reads, content):
     made = files(tmp_path / "clips", 2)
     (tmp_path / "digests.db").write_bytes(content)
     for _ in range(2):
-        with Digests(tmp_path) as memory:
-            assert memory.of(list(made)) == made
+        with DigestCache(tmp_path) as memory:
+            assert memory.hash_files(list(made)) == made
     assert len(reads) == 2
 
 
 def test_without_a_place_for_its_memory_it_only_forgets(tmp_path, aged, reads):
     made = files(tmp_path / "clips", 2)
     (tmp_path / "file").touch()
-    with Digests(tmp_path / "file" / "cache") as memory:
-        assert memory.of(list(made)) == made
-        assert memory.of(list(made)) == made
+    with DigestCache(tmp_path / "file" / "cache") as memory:
+        assert memory.hash_files(list(made)) == made
+        assert memory.hash_files(list(made)) == made
     assert len(reads) == 4
 
 
 def test_a_locked_memory_only_forgets(tmp_path, aged, monkeypatch):
     made = files(tmp_path / "clips", 2)
     monkeypatch.setattr(digests, "PATIENCE", 0.05)
-    with Digests(tmp_path) as memory:
+    with DigestCache(tmp_path) as memory:
         holder = sqlite3.connect(tmp_path / "digests.db", isolation_level=None)
         holder.execute("BEGIN EXCLUSIVE")
-        assert memory.of(list(made)) == made
-        with Digests(tmp_path) as another:
-            assert another.of(list(made)) == made
+        assert memory.hash_files(list(made)) == made
+        with DigestCache(tmp_path) as another:
+            assert another.hash_files(list(made)) == made
         holder.close()
 
 
 def _hash_all(cache: Path, paths: list[Path]) -> dict[Path, str | OSError]:
-    with Digests(cache) as memory:
-        return memory.of(paths)
+    with DigestCache(cache) as memory:
+        return memory.hash_files(paths)
 
 
 def test_eight_processes_share_one_memory(tmp_path):

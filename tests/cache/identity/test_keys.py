@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from layerprobe.cache.identity import digests
-from layerprobe.cache.identity.keys import clip_key, clip_keys, each_key
+from layerprobe.cache.identity.keys import clip_key, clip_keys, iter_keys
 from layerprobe.embed.manifest.clips import Clip
 
 
@@ -37,5 +37,5 @@ def test_each_clip_has_its_own_whatever_the_order_of_files(
 
 
 def test_clips_of_a_file_come_side_by_side(clips: list[Clip], tmp_path: Path) -> None:
-    assert [place for place, _ in each_key(clips, tmp_path / "cache")] == [2, 4, 0, 3, 1]
-    assert list(each_key([], tmp_path / "cache")) == []
+    assert [place for place, _ in iter_keys(clips, tmp_path / "cache")] == [2, 4, 0, 3, 1]
+    assert list(iter_keys([], tmp_path / "cache")) == []

@@ -16,7 +16,7 @@ from layerprobe.cache import FeatureStore
 from layerprobe.cache.common.errors import StoreError
 from layerprobe.cache.identity.extraction import FRAME
 from layerprobe.cache.maintenance.compact import compact
-from layerprobe.cache.maintenance.rewrite import LOCK, maintaining
+from layerprobe.cache.maintenance.rewrite import MAINTENANCE_LOCK, maintenance_lock
 from layerprobe.cache.maintenance.verify import verify
 from layerprobe.cache.store.shard import list_shards, open_shard
 from tests.cache.maintenance.test_verify import shard_of
@@ -104,9 +104,9 @@ def test_a_good_copy_is_never_dropped_for_a_damaged_one(tmp_path):
 
 def test_only_one_process_may_do_it(tmp_path):
     store = FeatureStore.create(tmp_path, extraction())
-    with maintaining(store.folder), pytest.raises(StoreError, match="another process"):
+    with maintenance_lock(store.folder), pytest.raises(StoreError, match="another process"):
         compact(store)
-    assert (store.folder / LOCK).exists()
+    assert (store.folder / MAINTENANCE_LOCK).exists()
     compact(store)
 
 
@@ -148,7 +148,7 @@ def test_no_order_of_failure_loses_a_clip(tmp_path, monkeypatch):
         check(store, held)
         assert compact(store).shards_after == 1
         check(store, held)
-        assert verify(store).unfinished == []
+        assert verify(store).abandoned_files == []
         good += 1
     assert good > 3 * len(STEPS)
 
@@ -190,4 +190,4 @@ def test_a_kill_in_the_middle_loses_no_clip(tmp_path, step, after):
     check(store, held)
     assert compact(store).shards_after == 1
     check(store, held)
-    assert verify(store).unfinished == []
+    assert verify(store).abandoned_files == []

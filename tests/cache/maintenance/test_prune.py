@@ -30,43 +30,43 @@ def three(tmp_path):
 def test_a_model_goes_with_all_its_stores(three):
     cache, (first, second, other), held = three
     failures.update(first.folder, failed={("/x.wav", None, None): failures.Failure("empty")}, succeeded=[])
-    plan = prune.plan(cache, model="tiny")
-    assert [(p.folder, p.clips, p.clips_left, p.whole) for p in plan.stores] == [
+    plan = prune.plan_pruning(cache, model="tiny")
+    assert [(p.folder, p.clips, p.remaining_clips, p.removes_store) for p in plan.stores] == [
         (folder, 10, 0, True) for folder in sorted([first.folder, second.folder])
     ]
     assert plan.stores[0].nbytes == sum(p.stat().st_size for p in plan.stores[0].folder.glob("shard-*"))
     check(first, held)  # a plan removes nothing
-    prune.apply(plan)
+    prune.apply_plan(plan)
     assert [p.name for p in cache.iterdir()] == ["other"]
     check(other, held)
-    assert prune.plan(cache, model="tiny").stores == []
+    assert prune.plan_pruning(cache, model="tiny").stores == []
 
 
 def test_clips_that_no_table_names_go_from_every_store(three):
     cache, stores, held = three
     keep = dict(list(held.items())[2:8])
-    plan = prune.plan(cache, keep=[*keep, "f" * 64])
-    assert [(p.clips, p.clips_left, p.whole) for p in plan.stores] == [(4, 6, False)] * 3
-    prune.apply(plan)
+    plan = prune.plan_pruning(cache, keep=[*keep, "f" * 64])
+    assert [(p.clips, p.remaining_clips, p.removes_store) for p in plan.stores] == [(4, 6, False)] * 3
+    prune.apply_plan(plan)
     for store in stores:
         check(store, keep)
         assert not verify(store).damaged
-    assert prune.plan(cache, keep=list(keep)).stores == []
+    assert prune.plan_pruning(cache, keep=list(keep)).stores == []
 
 
 def test_a_shard_with_nothing_to_remove_stays_as_it_is(three):
     cache, (store, *_), held = three
     before = list_shards(store.folder)
-    prune.apply(prune.plan(cache, keep=list(held)[4:]))
+    prune.apply_plan(prune.plan_pruning(cache, keep=list(held)[4:]))
     assert len(list_shards(store.folder)) == 1
     assert list_shards(store.folder) < before
 
 
 def test_both_together_narrow_to_one_model_and_an_emptied_store_goes(three):
     cache, (first, second, other), held = three
-    plan = prune.plan(cache, model="other", keep=["f" * 64])
-    assert [(p.model, p.whole) for p in plan.stores] == [("other", True)]
-    prune.apply(plan)
+    plan = prune.plan_pruning(cache, model="other", keep=["f" * 64])
+    assert [(p.model, p.removes_store) for p in plan.stores] == [("other", True)]
+    prune.apply_plan(plan)
     assert not other.folder.exists()
     check(first, held)
     check(second, held)
@@ -75,21 +75,21 @@ def test_both_together_narrow_to_one_model_and_an_emptied_store_goes(three):
 def test_what_comes_after_the_plan_stays(three):
     cache, (_, _, other), held = three
     keep = list(held)[:5]
-    plans = [prune.plan(cache, model="other", keep=keep), prune.plan(cache, model="other")]
+    plans = [prune.plan_pruning(cache, model="other", keep=keep), prune.plan_pruning(cache, model="other")]
     late = clips(other.extraction, 2, seed=2)
     fill(other, late)
-    prune.apply(plans[0])
+    prune.apply_plan(plans[0])
     check(other, {**{key: held[key] for key in keep}, **late})
     with pytest.raises(StoreError, match="new clips since it was planned"):
-        prune.apply(plans[1])
+        prune.apply_plan(plans[1])
     assert set(late) <= set(other.keys())
 
 
 def test_a_store_that_is_being_written_is_not_removed(three):
     cache, (_, _, other), held = three
-    plan = prune.plan(cache, model="other")
+    plan = prune.plan_pruning(cache, model="other")
     with other.writer(), pytest.raises(StoreError, match="a process writes to it now"):
-        prune.apply(plan)
+        prune.apply_plan(plan)
     check(other, held)
 
 
@@ -97,34 +97,34 @@ def test_a_strangers_file_and_its_folder_stay(three):
     cache, (_, _, other), _ = three
     note = other.folder / "notes.txt"
     note.write_text("mine")
-    prune.apply(prune.plan(cache, model="other"))
+    prune.apply_plan(prune.plan_pruning(cache, model="other"))
     assert list(other.folder.iterdir()) == [note]
 
 
 def test_a_prune_that_was_cut_short_can_be_done_again(three, monkeypatch):
     cache, (_, _, other), _ = three
-    plan = prune.plan(cache, model="other")
+    plan = prune.plan_pruning(cache, model="other")
     with monkeypatch.context() as patch:
         patch.setattr("shutil.rmtree", lambda path: (_ for _ in ()).throw(OSError(5, "Input/output error")))
         (other.folder / "damaged").mkdir()
         with pytest.raises(StoreError, match="Input/output error"):
-            prune.apply(plan)
+            prune.apply_plan(plan)
     assert FeatureStore(other.folder).keys() == []
-    prune.apply(prune.plan(cache, model="other"))
+    prune.apply_plan(prune.plan_pruning(cache, model="other"))
     assert not other.folder.exists()
 
 
 def test_a_store_that_cannot_be_read_is_told_and_left_alone(three):
     cache, (first, _, other), _ = three
     (first.folder / "extraction.json").write_text("{}")
-    plan = prune.plan(cache, model="other")
+    plan = prune.plan_pruning(cache, model="other")
     assert len(plan.faults) == 1
     assert str(first.folder) in plan.faults[0]
-    prune.apply(plan)
+    prune.apply_plan(plan)
     assert not other.folder.exists()
     assert len(list_shards(first.folder)) == 2
 
 
 def test_nothing_named_is_refused(three):
     with pytest.raises(StoreError, match="nothing says what may go"):
-        prune.plan(three[0])
+        prune.plan_pruning(three[0])

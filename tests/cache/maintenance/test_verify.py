@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from layerprobe.cache import FeatureStore
-from layerprobe.cache.common.disk import PREFIX
+from layerprobe.cache.common.disk import TEMPORARY_PREFIX
 from layerprobe.cache.common.errors import StoreError
 from layerprobe.cache.maintenance.verify import verify
 from layerprobe.cache.store.shard import list_shards
@@ -39,8 +39,8 @@ def shard_of(store: FeatureStore) -> Path:
 def test_a_sound_store_is_sound(tmp_path):
     store, held = filled(tmp_path)
     found = verify(store, repair=True)
-    assert (found.shards, found.clips, found.damaged, found.set_aside) == (1, 4, [], [])
-    assert (found.unfinished, found.strangers) == ([], [])
+    assert (found.shards, found.clips, found.damaged, found.quarantined) == (1, 4, [], [])
+    assert (found.abandoned_files, found.foreign_files) == ([], [])
     assert found.nbytes == shard_of(store).stat().st_size
     check(store, held)
 
@@ -89,7 +89,7 @@ def test_the_clips_of_a_damaged_shard_are_named_and_set_aside_to_be_computed_aga
     (damaged,) = verify(store).damaged
     assert "checksum" in damaged.reason
     assert sorted(damaged.clips) == sorted(f"{key[:8]}.wav" for key in first)
-    (aside,) = verify(store, repair=True).set_aside
+    (aside,) = verify(store, repair=True).quarantined
     assert aside.read_bytes() == raw
     assert store.missing([*first, *second]) == list(first)
     assert verify(store).damaged == []
@@ -135,10 +135,10 @@ def test_files_that_nothing_reads_are_told(tmp_path):
     path = shard_of(store)
     copy = path.with_name(f"{path.stem} (1).h5")
     shutil.copy(path, copy)
-    dead = store.folder / f"{PREFIX}0000000000000000"
+    dead = store.folder / f"{TEMPORARY_PREFIX}0000000000000000"
     dead.touch()
     found = verify(store)
-    assert (found.strangers, found.unfinished) == ([copy], [dead])
+    assert (found.foreign_files, found.abandoned_files) == ([copy], [dead])
     assert len(store.keys()) == 4
 
 

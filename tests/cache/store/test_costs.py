@@ -31,7 +31,7 @@ SECOND = ExtractionCost(
 
 def test_what_was_told_is_read_back(tmp_path):
     assert costs.read(tmp_path) == []
-    assert costs.share(tmp_path, seconds=1.0) is None
+    assert costs.prorated_cost(tmp_path, seconds=1.0) is None
     for spent in (FIRST, SECOND):
         costs.append(tmp_path, spent)
     assert costs.read(tmp_path) == [FIRST, SECOND]
@@ -40,7 +40,7 @@ def test_what_was_told_is_read_back(tmp_path):
 def test_a_share_goes_by_seconds_of_sound(tmp_path):
     for spent in (FIRST, SECOND):
         costs.append(tmp_path, spent)
-    half = costs.share(tmp_path, seconds=20.0)
+    half = costs.prorated_cost(tmp_path, seconds=20.0)
     assert half == Cost(wall_s=6.0, device_s=6.0, peak_memory_bytes=300, energy_j=30.0)
 
 
@@ -49,13 +49,13 @@ def test_energy_that_one_run_did_not_tell_is_unknown(tmp_path):
     costs.append(
         tmp_path, ExtractionCost(clips=1, seconds=1.0, cost=Cost(wall_s=1.0, device="H200", device_s=1.0))
     )
-    cost = costs.share(tmp_path, seconds=11.0)
+    cost = costs.prorated_cost(tmp_path, seconds=11.0)
     assert cost is not None
     assert (cost.energy_j, cost.device, cost.wall_s) == (None, "cpu, H200", 6.0)
 
 
 def test_a_damaged_table_is_refused(tmp_path):
-    (tmp_path / costs.NAME).write_text("clips,seconds\n1,2\n")
+    (tmp_path / costs.FILE_NAME).write_text("clips,seconds\n1,2\n")
     with pytest.raises(StoreError, match=r"costs\.csv: not a table of costs.*delete it"):
         costs.read(tmp_path)
 

@@ -10,12 +10,12 @@ import h5py
 import numpy as np
 import pytest
 
-from layerprobe.cache.store.deferred_error_file import Spool
+from layerprobe.cache.store.deferred_error_file import DeferredErrorFile
 
 DATA = np.random.default_rng(0).standard_normal((300, 50))
 
 
-def write(spool: Spool) -> None:
+def write(spool: DeferredErrorFile) -> None:
     """No chunk cache, so that HDF5 reads back what it has written of a chunk."""
     with h5py.File(spool, "w", libver=("v110", "v110"), rdcc_nbytes=0) as file:
         for name in "ab":
@@ -30,7 +30,7 @@ def write(spool: Spool) -> None:
 
 def test_what_is_written_is_an_ordinary_file(tmp_path):
     with (tmp_path / "a.h5").open("xb+", buffering=0) as disk:
-        spool = Spool(disk.fileno())
+        spool = DeferredErrorFile(disk.fileno())
         write(spool)
         spool.check()
     with h5py.File(tmp_path / "a.h5") as file:
@@ -54,7 +54,7 @@ def test_the_first_error_is_kept_wherever_it_comes(tmp_path, monkeypatch, functi
         calls, before = 0, failed
         path = Path(tmp_path / f"{good}.h5")
         with path.open("xb+", buffering=0) as disk:
-            spool = Spool(disk.fileno())
+            spool = DeferredErrorFile(disk.fileno())
             write(spool)  # must neither raise nor bring the process down
             if failed > before:
                 with pytest.raises(OSError, match="No space left"):

@@ -52,7 +52,7 @@ def test_what_succeeds_later_is_forgotten_and_what_fails_again_has_the_new_reaso
 def test_names_are_forgotten_whether_or_not_their_files_are_there(tmp_path):
     whole, part = ("/a.wav", None, None), ("/a.wav", 0.0, 1.5)
     failures.update(tmp_path, failed={whole: Failure("cut short"), part: Failure("silent")}, succeeded=[])
-    failures.forget(tmp_path, [part, ("/b.wav", None, None)])
+    failures.remove(tmp_path, [part, ("/b.wav", None, None)])
     assert failures.read(tmp_path) == {whole: Failure("cut short")}
 
 
@@ -92,7 +92,7 @@ def test_a_table_from_before_keys_is_read(tmp_path):
 
 def test_a_clip_has_failed_as_it_is_now_or_by_its_name_if_it_is_gone(tmp_path):
     a, b, c = (Clip(id=n, file=str(tmp_path / n)) for n in "abc")
-    failed = {failures.name(a): Failure("silent", "1" * 64), failures.name(b): Failure("gone")}
+    failed = {failures.failure_id(a): Failure("silent", "1" * 64), failures.failure_id(b): Failure("gone")}
     failures.update(tmp_path, failed=failed, succeeded=[])
     lost = FileNotFoundError()
     assert failures.reasons(tmp_path, [a, b, c], ["1" * 64, lost, lost]) == ["silent", "gone", None]
@@ -102,7 +102,7 @@ def test_a_clip_has_failed_as_it_is_now_or_by_its_name_if_it_is_gone(tmp_path):
 def test_a_link_is_listed_by_its_own_path(tmp_path):
     (tmp_path / "target.wav").touch()
     (tmp_path / "link.wav").symlink_to("target.wav")
-    assert failures.name(Clip(id="x", file=str(tmp_path / "link.wav")))[0] == str(tmp_path / "link.wav")
+    assert failures.failure_id(Clip(id="x", file=str(tmp_path / "link.wav")))[0] == str(tmp_path / "link.wav")
 
 
 def test_a_folder_that_is_not_there_is_one_line(tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layerprobe.cache.store.index import Index
+from layerprobe.cache.store.index import ClipIndex
 
 DIGESTS = st.sampled_from(
     [bytes([0] * 31 + [i]) for i in range(6)] + [bytes([i] + [0] * 31) for i in range(6)]
@@ -22,7 +22,7 @@ def array(raw: list[bytes]) -> np.ndarray:
     asked=st.lists(DIGESTS, max_size=8),
 )
 def test_each_clip_is_found_once_where_the_first_shard_has_it(shards, asked):
-    index = Index({name: array(digests) for name, digests in shards.items()})
+    index = ClipIndex({name: array(digests) for name, digests in shards.items()})
     expected = {}
     for name in sorted(shards, reverse=True):
         expected.update({digest: (name, row) for row, digest in enumerate(shards[name])})

@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layerprobe.cache.store.packed_arrays import SLAB_BYTES, Slabs
+from layerprobe.cache.store.packed_arrays import BLOCK_BYTES, ArrayPacker
 
 SHAPES = st.lists(st.tuples(st.integers(1, 3), st.integers(1, 7)), min_size=1, max_size=4)
 ASKED = st.lists(st.tuples(SHAPES, st.integers(0, 5), st.sampled_from(["f2", "f4"])), max_size=20)
@@ -17,7 +17,7 @@ ASKED = st.lists(st.tuples(SHAPES, st.integers(0, 5), st.sampled_from(["f2", "f4
 
 @given(ASKED, st.integers(0, 99))
 def test_what_is_packed_stays_what_it_was(asked, seed):
-    rng, slabs = np.random.default_rng(seed), Slabs()
+    rng, slabs = np.random.default_rng(seed), ArrayPacker()
     given = [
         [rng.standard_normal((rows, *shape)).astype(dtype) for shape in shapes]
         for shapes, rows, dtype in asked
@@ -37,18 +37,18 @@ def test_what_is_packed_stays_what_it_was(asked, seed):
 
 
 def test_arrays_of_any_order_and_more_than_a_block():
-    slabs = Slabs()
+    slabs = ArrayPacker()
     turned = np.arange(12, dtype="f4").reshape(3, 4).T
     np.testing.assert_array_equal(slabs.pack([turned]).array(0, [(3,)], turned.dtype), turned)
-    large = np.ones(SLAB_BYTES + 4, np.uint8)
-    assert slabs.pack([large]).array(0, [()], large.dtype).sum() == SLAB_BYTES + 4
+    large = np.ones(BLOCK_BYTES + 4, np.uint8)
+    assert slabs.pack([large]).array(0, [()], large.dtype).sum() == BLOCK_BYTES + 4
 
 
 def test_a_block_goes_with_the_last_copy_in_it():
-    slabs = Slabs()
+    slabs = ArrayPacker()
     first, second = slabs.pack([np.zeros(3)]), slabs.pack([np.ones(3)])
     block = weakref.ref(slabs._block)
-    slabs.pack([np.zeros(SLAB_BYTES, np.uint8)])  # the next block
+    slabs.pack([np.zeros(BLOCK_BYTES, np.uint8)])  # the next block
     del first
     gc.collect()
     assert block() is not None

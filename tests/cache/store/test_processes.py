@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from layerprobe.cache import FeatureStore
-from layerprobe.cache.common.disk import PREFIX
+from layerprobe.cache.common.disk import TEMPORARY_PREFIX
 from layerprobe.cache.common.errors import StoreError
 from layerprobe.cache.maintenance.compact import compact
 from layerprobe.cache.maintenance.verify import verify
@@ -65,7 +65,7 @@ def kill_often(cache: Path, *, kills: int, seed: int) -> None:
     assert process.communicate()[0] == f"{200 - before}\n"
     assert process.returncode == 0
     assert check(store) == 200
-    assert verify(store).unfinished == []
+    assert verify(store).abandoned_files == []
 
 
 def test_a_kill_loses_only_the_shard_in_hand(tmp_path):
@@ -86,14 +86,14 @@ def test_what_a_process_leaves_behind_is_cleaned_when_it_is_dead_and_not_before(
     first = start(tmp_path, 0, 5, "--hold")
     assert first.stdout is not None
     assert [first.stdout.readline(), first.stdout.readline()] == ["5\n", "holding\n"]
-    dead = store.folder / f"{PREFIX}0123456789abcdef"
+    dead = store.folder / f"{TEMPORARY_PREFIX}0123456789abcdef"
     dead.write_bytes(b"left by a process that died")
     with store.writer():
         assert not dead.exists()
     first.send_signal(stop)
     first.communicate()
     assert check(store) == (5 if stop == signal.SIGINT else 0)
-    assert list(store.folder.glob(f"{PREFIX}*")) == []
+    assert list(store.folder.glob(f"{TEMPORARY_PREFIX}*")) == []
 
 
 def test_eight_writers_four_readers_and_a_compaction_at_once(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from layerprobe.cache.store.row_reader import Gather, to_float32
+from layerprobe.cache.store.row_reader import RowReader, to_float32
 
 EVERY_FLOAT16 = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
 
@@ -41,7 +41,7 @@ def test_any_rows_of_any_files_arrive_where_they_belong(tmp_path_factory, data, 
     asked = [(f, r) for f, n in enumerate(lengths) for r in range(n) if rng.random() < 0.3]
     rng.shuffle(asked)
     out = np.full((len(asked), len(columns), 3), np.nan, "f4")
-    with pytest.MonkeyPatch.context() as patch, Gather(out, columns) as gather:
+    with pytest.MonkeyPatch.context() as patch, RowReader(out, columns) as gather:
         patch.setattr("layerprobe.cache.store.row_reader.READ_BYTES", read_bytes)
         for number, array in enumerate(arrays):
             with h5py.File(Path(folder, f"{number}.h5"), "w") as file:

@@ -14,7 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from layerprobe.cache.common.errors import StoreError
-from layerprobe.cache.store.shard import Entry, ShardFile, open_shard, read_entries, to_digests, to_keys
+from layerprobe.cache.store.shard import (
+    ClipEntry,
+    ShardWriter,
+    digests_to_keys,
+    keys_to_digests,
+    open_shard,
+    read_entries,
+)
 from tests.stores import extraction
 
 KIND = extraction()
@@ -22,9 +29,10 @@ KIND = extraction()
 
 def write(folder: Path, *, clips: int = 3, path: str = "a.wav") -> Path:
     entries = [
-        Entry(key=f"{i:064x}", rows=1, frames=50 + i, seconds=1.5, path=f"{i}{path}") for i in range(clips)
+        ClipEntry(key=f"{i:064x}", rows=1, frames=50 + i, seconds=1.5, path=f"{i}{path}")
+        for i in range(clips)
     ]
-    with ShardFile(folder, KIND, rows=clips) as shard:
+    with ShardWriter(folder, KIND, rows=clips) as shard:
         for layer, width in zip(KIND.layers, KIND.widths, strict=True):
             shard.append(layer, np.full((clips, 2, width), 0.5, "f2"))
         return shard.finish(entries)
@@ -77,11 +85,11 @@ def test_a_chunk_is_never_much_larger_than_its_rows(tmp_path, clips):
 
 
 def test_an_unfinished_shard_leaves_no_trace(tmp_path):
-    with ShardFile(tmp_path, KIND) as shard:
+    with ShardWriter(tmp_path, KIND) as shard:
         shard.append("0", np.zeros((2, 2, 8), "f2"))
         assert len(list(tmp_path.iterdir())) == 1
         with pytest.raises(ValueError, match=r"layers \['0', '1', 'cnn'\] do not have the 1 rows"):
-            shard.finish([Entry(key="a" * 64, rows=1, frames=1, seconds=1.0)])
+            shard.finish([ClipEntry(key="a" * 64, rows=1, frames=1, seconds=1.0)])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -110,10 +118,10 @@ def test_another_fingerprint_schema_or_format_is_refused_with_the_reason(tmp_pat
 @given(st.lists(st.binary(min_size=32, max_size=32)))
 def test_keys_and_digests_are_the_same_thing(raw):
     keys = [digest.hex() for digest in raw]
-    assert to_keys(to_digests(keys)) == keys
+    assert digests_to_keys(keys_to_digests(keys)) == keys
 
 
 @pytest.mark.parametrize("keys", [["ab"], ["a" * 65], ["g" * 64], ["a" * 64, "b" * 63], [""]])
 def test_a_malformed_key_is_no_digest(keys):
     with pytest.raises(HexError):
-        to_digests(keys)
+        keys_to_digests(keys)

@@ -31,8 +31,8 @@ def test_joins_labels_speakers_and_keys_in_the_tables_order(tmp_path: Path) -> N
 
 
 def list_failed(store: FeatureStore, clips: Sequence[Clip], reason: str) -> None:
-    keys = clip_keys(clips, store.folder.parent.parent)
-    failed = {failures.name(c): Failure(reason, str(k)) for c, k in zip(clips, keys, strict=True)}
+    keys = clip_keys(clips, store.cache)
+    failed = {failures.failure_id(c): Failure(reason, str(k)) for c, k in zip(clips, keys, strict=True)}
     failures.update(store.folder, failed=failed, succeeded=[])
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from layerprobe.cache.common.disk import PREFIX
+from layerprobe.cache.common.disk import TEMPORARY_PREFIX
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.finetune import checkpoints as finetune_checkpoints
 from layerprobe.classify.finetune.checkpoints import STATE, WEIGHTS, Checkpoints
@@ -47,7 +47,7 @@ def test_one_is_on_disk_before_it_is_whole(tmp_path, monkeypatch):
     save(kept, 1)
     kept.mark(1, best=None)
     assert sorted(synced[:2]) == sorted([WEIGHTS, STATE])
-    assert synced[2].startswith(PREFIX)  # of the mark, which gets its name after this
+    assert synced[2].startswith(TEMPORARY_PREFIX)  # of the mark, which gets its name after this
 
 
 def test_one_that_was_cut_short_is_removed(tmp_path):

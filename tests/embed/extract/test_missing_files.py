@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from layerprobe.cache.common.errors import StoreError
-from layerprobe.cache.identity.digests import NAME as MEMORY
+from layerprobe.cache.identity.digests import DATABASE as MEMORY
 from layerprobe.cache.maintenance import prune
 from layerprobe.cache.maintenance.catalog import describe, open_stores
 from layerprobe.classify.data.dataset import join_labels

@@ -49,12 +49,14 @@ def test_what_is_to_be_computed_and_what_failed(
     ]  # fmt: skip
     assert (todo.clips_asked, todo.cached, todo.copies, todo.held) == (7, 0, 1, [])
     failed = {
-        failures.name(clip): failure for clip in clips for failure in [todo.failures.get(failures.name(clip))]
+        failures.failure_id(clip): failure
+        for clip in clips
+        for failure in [todo.failures.get(failures.failure_id(clip))]
     }
-    assert [failed[failures.name(clip)] is not None for clip in clips] == [
+    assert [failed[failures.failure_id(clip)] is not None for clip in clips] == [
         False, True, False, False, True, False, True,
     ]  # fmt: skip
-    broken, copy = (failed[failures.name(clips[i])] for i in (1, 4))
+    broken, copy = (failed[failures.failure_id(clips[i])] for i in (1, 4))
     assert broken is not None
     assert copy is not None
     assert broken.key == copy.key != ""
@@ -89,8 +91,8 @@ def test_zeros_at_the_end_of_a_key_or_a_stamp_are_part_of_it(
     used = [clips[i] for i in (0, 2, 3)]
     keys = ["ab" + "00" * 31, "ab" * 31 + "00", "cd" * 32]
     stamps = {used[0].path: b"s" + bytes(23), used[1].path: None, used[2].path: b"s" * 24}
-    monkeypatch.setattr(missing, "each_key", lambda clips, cache: enumerate(keys))
-    monkeypatch.setattr(missing, "stamp", stamps.get)
+    monkeypatch.setattr(missing, "iter_keys", lambda clips, cache: enumerate(keys))
+    monkeypatch.setattr(missing, "file_stamp", stamps.get)
     todo = find_pending(used, None, config)
     assert list(todo.keys) == keys
     assert list(todo.stamps) == list(stamps.values())
