@@ -139,7 +139,8 @@ def test_an_import_that_would_swallow_it_does_not(tmp_path):
     (tmp_path / "slow.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
     program = (
         f"import sys\nsys.path[:0] = [{str(ROOT)!r}, {str(tmp_path)!r}]\n"
-        "from layerprobe.cache.common.interrupts import exit_on_signals, raise_on_signals\nexit_on_signals()\nraise_on_signals()\n"
+        "from layerprobe.cache.common.interrupts import exit_on_signals, raise_on_signals\n"
+        "exit_on_signals()\nraise_on_signals()\n"
         "try:\n    import slow\nexcept BaseException:\n    pass\nprint('went on')"
     )
     done = ended(program)
@@ -149,7 +150,8 @@ def test_an_import_that_would_swallow_it_does_not(tmp_path):
 def test_an_interrupt_that_python_drops_still_stops():
     program = (
         f"import os, signal, sys\nsys.path.insert(0, {str(ROOT)!r})\n"
-        "from layerprobe.cache.common.interrupts import exit_on_signals, raise_on_signals\nexit_on_signals()\nraise_on_signals()\n"
+        "from layerprobe.cache.common.interrupts import exit_on_signals, raise_on_signals\n"
+        "exit_on_signals()\nraise_on_signals()\n"
         "class Dropped:\n    def __del__(self): os.kill(os.getpid(), signal.SIGINT); print('still')\n"
         "Dropped()\nprint('went on')"
     )
