@@ -1,13 +1,16 @@
-"""What a study searches, how it splits and what it may spend: every option a field, every default here."""
+"""What a study searches, on which folds and within which limits: every option and its default."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
+
+from cyclopts import Parameter
 
 from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.common.options import BYTES
 
 Metric = Literal["uar", "accuracy", "macro_f1"]
 Scaling = Literal["none", "standard", "speaker", "l2"]
@@ -23,54 +26,53 @@ MIX = "mix"  # the layer made of all layers: a kernel that is a weighted sum of 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyConfig:
-    """One study.
-
-    target: the column of the table that holds the label.
-    heads: names of `classify.heads.registry.HEADS`.
-    layers: names of the store's layers, and `mix`, the weighted sum of their kernels, for heads that see
-        kernels only. Empty for every layer the store holds, and their mix.
-    stats: statistics that may be used; empty for all in the store. Each alone and all together are searched.
-    scalings: ways of scaling that are searched. `none` is left out unless asked for: unscaled, the columns
-        with the largest variance decide, and they carry the microphone as much as the voice. `speaker`
-        standardises by each speaker's own unlabelled clips, the test speakers' too, and is only fair where
-        these are at hand before the first decision.
-    split: `speaker` (speaker-disjoint, stratified), `random` (stratified, leaks speakers), `column` (the
-        table's own train/validation/test), `loso` (leave one speaker out), `corpus` (train_corpus against
-        test_corpus).
-    train_corpus, test_corpus: names in the column `corpus`; given with the split `corpus` and only then.
-    protocol: instead of `split` and `folds`, a fixed split of `classify.data.protocols`.
-    folds, inner_folds: outer folds score, inner folds choose.
-    trials: trials per outer fold, layer and head.
-    timeout: seconds for the whole search, shared evenly between the studies, each of which makes one trial at
-        least; None for no limit. A search that is cut short depends on the machine's speed.
-    metric: what the inner folds maximise.
-    sampler, pruner: Optuna's; `median` stops a trial that is below the median after an inner fold.
-    jobs: processes; -1 for one per core.
-    storage: URL of the Optuna storage; None for `search.db` in the run folder.
-    seed: decides folds, trials and fits; the same seed gives the same results whatever `jobs`.
-    memory: bytes that all processes together may keep of work shared between trials.
-    """
+    """One study: what is searched, on which folds, within which limits."""
 
     target: str = "emotion"
+    """Column with the label."""
     heads: tuple[str, ...] = ("logreg", "svm", "xgboost")
-    layers: tuple[str, ...] = ()
+    """Classifiers to search, comma-separated; bilstm is for stores of frames."""
+    layers: Annotated[tuple[str, ...], Parameter(show_default=lambda _: "all")] = ()
+    """all, or names and ranges such as 0-6,9,final; mix is a weighted sum of the kernels of the named layers, or of
+    all layers if it is alone, for heads that see kernels only."""
     stats: tuple[str, ...] = ()
+    """Statistics that may be used, each alone and all together; all that are cached if omitted."""
     scalings: tuple[Scaling, ...] = ("standard", "l2")
+    """Scalings to search. Without scaling (none), the columns with the largest variance decide, and they carry the
+    microphone as much as the voice. speaker standardises with each speaker's own unlabelled clips, those of test
+    speakers too, and is fair only if these are available before the first decision."""
     split: str = "speaker"
-    train_corpus: tuple[str, ...] = ()
-    test_corpus: tuple[str, ...] = ()
+    """Outer folds: speaker (speaker-disjoint, stratified), random (stratified, leaks speakers), column (the table's own
+    train/validation/test), loso (leave one speaker out) or corpus (--train-corpus against --test-corpus)."""
     protocol: str | None = None
+    """A published split instead of --split and --folds; `protocols` lists them."""
+    train_corpus: tuple[str, ...] = ()
+    """Train on these names of the column `corpus`; requires --test-corpus."""
+    test_corpus: tuple[str, ...] = ()
+    """Test on these names of the column `corpus`; requires --train-corpus."""
     folds: int = 5
+    """Outer folds, which give the score."""
     inner_folds: int = 3
+    """Inner folds, which choose layer, head and parameters."""
     trials: int = 30
+    """Trials for each outer fold, layer and head."""
     timeout: float | None = None
+    """Seconds for the complete search, shared evenly between its studies, each of which runs at least one trial. The
+    result of a search that is cut short depends on the machine's speed."""
     metric: Metric = "uar"
+    """Score that the inner folds maximise."""
     sampler: str = "tpe"
+    """Optuna's sampler: tpe, random or gp."""
     pruner: str = "median"
+    """Optuna's pruner: median stops a trial that is below the median after an inner fold; none."""
     jobs: int = -1
+    """Worker processes; -1 for one per core."""
     storage: str | None = None
+    """URL of the Optuna storage; search.db in the run folder if omitted."""
+    memory: Annotated[int, BYTES] = 4 << 30
+    """Memory budget of all processes together for work that trials share, such as 8GB."""
     seed: int = 0
-    memory: int = 4 << 30
+    """Decides folds, trials and fits: the same seed gives the same results whatever --jobs is."""
 
     @property
     def split_name(self) -> str:
@@ -78,6 +80,10 @@ class StudyConfig:
         return self.protocol or self.split
 
     def __post_init__(self) -> None:
+        if self.layers == ("all",):
+            object.__setattr__(self, "layers", ())
+        if self.train_corpus and self.test_corpus and self.split == StudyConfig.split:
+            object.__setattr__(self, "split", CORPUS_SPLIT)
         _one_of("split", self.split, SPLITS)
         _one_of("sampler", self.sampler, SAMPLERS)
         _one_of("pruner", self.pruner, PRUNERS)
@@ -105,15 +111,13 @@ class StudyConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationConfig:
-    """What is put beside a study's score.
+    """What is reported next to a study's score."""
 
-    audit: look through the table and its sound for leaks and faults. controls: `cheap` is the selected system
-    on shuffled labels, and linear probes over layers for what should not matter; `full` adds the same study
-    on `mfcc` and on random weights, and the score for fewer training speakers.
-    """
-
-    audit: bool = True
+    audit: Annotated[bool, Parameter(negative="--no-audit")] = True
+    """Look through the table and its sound for leaks and faults."""
     controls: Controls = "cheap"
+    """Controls to run: none; cheap: shuffled labels, and probes over layers for speaker, gender, words, age and
+    duration; full: in addition mfcc, random weights and fewer training speakers."""
 
     def __post_init__(self) -> None:
         _one_of("controls", self.controls, get_args(Controls))

@@ -1,4 +1,4 @@
-"""The settings of one `embed` run; their defaults are written here and nowhere else."""
+"""The settings of an extraction: every option and its default."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.common.options import DEFAULT_CACHE
 
 RATE = 16_000  # samples a second every model here hears
-DEFAULT_CACHE = Path("features")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 DTYPES = ("float16", "float32")
@@ -20,29 +20,34 @@ LONGEST = 1e9  # seconds of sound, in a window or a batch: more than any corpus 
 
 @dataclass(frozen=True, kw_only=True)
 class EmbedConfig:
-    """What to extract and how.
-
-    model: preset, hub id, local folder, `random:NAME`, `mfcc` or `fbank`. revision: branch, tag or commit.
-    layers: as in `embed.models.layers.parse_layers`. stats: kept statistics over frames. frames: keep every
-    frame instead. dtype: storage. precision: computation; `auto` is fp32 on a CPU and bf16 on a GPU that has it.
-    device: `auto`, or what torch calls one, such as `cuda:1`. window: seconds above which a clip is cut.
-    on_error: what a clip that cannot be used does to the run. seed: of `random:` weights.
-    batch_seconds: padded sound in one batch; None takes what suits the device.
-    """
+    """What to extract, and how."""
 
     model: str
+    """Preset, hub id, local folder, random:NAME, mfcc or fbank."""
     cache: Path = DEFAULT_CACHE
+    """Folder of the feature stores."""
     revision: str | None = None
+    """Branch, tag or commit of a hub model."""
     layers: str = "all"
+    """all, or names and ranges such as 0-6,9,final,cnn."""
     stats: tuple[str, ...] = ("mean", "std")
+    """Statistics over frames to store: mean, std, max, min."""
     frames: bool = False
+    """Store every frame instead of statistics."""
     dtype: str = "float16"
+    """Storage type: float16 or float32."""
     precision: str = "auto"
+    """Precision of the computation: auto, fp32, bf16 or fp16; auto is bf16 on a GPU that supports it, else fp32."""
     device: str = "auto"
+    """auto, cpu, cuda, mps, or any device name of torch, such as cuda:1."""
     window: float = 30.0
-    on_error: str = "skip"
-    seed: int = 0
+    """Seconds above which a clip is cut into windows."""
     batch_seconds: float | None = None
+    """Seconds of padded sound in a batch; suits the device if omitted."""
+    on_error: str = "skip"
+    """A clip that cannot be used: skip (list it and continue) or stop."""
+    seed: int = 0
+    """Seed of random: weights."""
 
     def __post_init__(self) -> None:
         _one_of("--dtype", self.dtype, DTYPES)

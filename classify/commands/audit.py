@@ -1,99 +1,105 @@
-"""The command `audit`: parse, look, print each finding with its verdict."""
+"""The command `audit`."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from layerprobe.cache.common.console import print_json, print_table, say
 from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.common.options import DEFAULT_CACHE, FLAT, OutputOptions, TableColumns
 from layerprobe.classify.config import StudyConfig
-from layerprobe.embed.config import DEFAULT_CACHE
 
 if TYPE_CHECKING:
-    from layerprobe.classify.audit.audit import FoldRow
+    from layerprobe.classify.audit.audit import Audit, FoldRow
     from layerprobe.embed.manifest.clips import Clip
 
-MOST_FOLDS = 12  # rows of the table; all are in --json
-SHOWN = 5  # pieces of evidence told for each finding; all are in --json
+MAX_FOLDS = 12  # rows of the table; all are in --json
+MAX_EVIDENCE = 5  # printed for each finding; all is in --json
 
 
-def audit(
-    table: Annotated[Path, typer.Argument(help="Table of clips: CSV, TSV or Parquet.", show_default=False)],
-    target: Annotated[str, typer.Option(help="Column with the label.")] = StudyConfig.target,
-    splits: Annotated[
-        Path | None, typer.Option(help="splits.json of a run, to look for leaks between its parts.")
-    ] = None,
-    text: Annotated[str | None, typer.Option(help="Column with what is said, if not found.")] = None,
-    source: Annotated[
-        str | None, typer.Option(help="Column with the recording that a clip was cut from.")
-    ] = None,
-    corpus: Annotated[
-        str | None, typer.Option(help="As in `manifest`: what its reader remarks on this copy is told too.")
-    ] = None,
-    cache: Annotated[Path, typer.Option(help="Folder where hashes are remembered.")] = DEFAULT_CACHE,
-    path_column: Annotated[str | None, typer.Option(help="Column with the audio files.")] = None,
-    speaker_column: Annotated[str | None, typer.Option(help="Column with the speakers.")] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document instead of a table.")
-    ] = False,
-) -> None:
-    """Look through a table and its sound for leaks, faults and clues to the label that are not speech."""
+@dataclass(frozen=True)
+class AuditOptions:
+    """Options of `audit`."""
+
+    table: Path
+    """Table of clips: CSV, TSV or Parquet."""
+    _: KW_ONLY
+    target: str = StudyConfig.target
+    """Column with the label."""
+    splits: Path | None = None
+    """splits.json of a run, to look for leaks between its partitions."""
+    text: str | None = None
+    """Column with the spoken text; found by its usual names if omitted."""
+    source: str | None = None
+    """Column with the recording that a clip was cut from."""
+    corpus: str | None = None
+    """Corpus as in `manifest`: notes of its reader on this copy are printed too."""
+    cache: Path = DEFAULT_CACHE
+    """Folder where hashes of audio files are stored."""
+    columns: Annotated[TableColumns, FLAT] = TableColumns()
+    output: Annotated[OutputOptions, FLAT] = OutputOptions()
+
+
+def audit(options: Annotated[AuditOptions, FLAT]) -> None:
+    """Look through a table and its sound for leaks, faults, and cues to the label that are not speech."""
     from layerprobe.classify.audit.audit import audit as run_audit
     from layerprobe.classify.runs.splits_file import read_assignment
     from layerprobe.embed.manifest.clips import read_manifest
 
-    clips = read_manifest(table, path_column=path_column, speaker_column=speaker_column, must_exist=False)
-    found = run_audit(
+    clips = read_manifest(options.table, **vars(options.columns), must_exist=False)
+    result = run_audit(
         clips,
-        target=target,
-        cache=cache,
-        assignment=None if splits is None else read_assignment(splits, clips),
-        text=text,
-        source=source,
-        notes=() if corpus is None else _notes(corpus, clips),
+        target=options.target,
+        cache=options.cache,
+        assignment=None if options.splits is None else read_assignment(options.splits, clips),
+        text=options.text,
+        source=options.source,
+        notes=() if options.corpus is None else _corpus_notes(options.corpus, clips),
     )
-    if as_json:
-        print_json({**vars(found), "verdict": found.verdict})
-        return
-    print_table([vars(row) for row in found.classes])
+    if options.output.json:
+        print_json({**vars(result), "verdict": result.verdict})
+    else:
+        _print_audit(result)
+
+
+def _print_audit(result: Audit) -> None:
+    print_table([vars(row) for row in result.classes])
     print()
-    if found.folds:
-        print_table([_fold(row) for row in found.folds[:MOST_FOLDS]])
-        if len(found.folds) > MOST_FOLDS:
-            print(f"… and {len(found.folds) - MOST_FOLDS} more folds in --json")
+    if result.folds:
+        print_table([_fold_cells(row) for row in result.folds[:MAX_FOLDS]])
+        if len(result.folds) > MAX_FOLDS:
+            print(f"… and {len(result.folds) - MAX_FOLDS} more folds in --json")
         print()
-    for finding in found.findings:
+    for finding in result.findings:
         print(f"{finding.verdict:4}  {finding.item}: {finding.message}")
         if finding.verdict != "fine":
-            for piece in finding.evidence[:SHOWN]:
+            for piece in finding.evidence[:MAX_EVIDENCE]:
                 print(f"        {piece}")
-            if len(finding.evidence) > SHOWN:
-                print(f"        … and {len(finding.evidence) - SHOWN} more")
-    for line in found.unchecked:
-        say(f"not looked at: {line}")
-    print(f"\nverdict: {found.verdict}")
+            if len(finding.evidence) > MAX_EVIDENCE:
+                print(f"        … and {len(finding.evidence) - MAX_EVIDENCE} more")
+    for line in result.unchecked:
+        say(f"not checked: {line}")
+    print(f"\nverdict: {result.verdict}")
 
 
-def _fold(row: FoldRow) -> dict[str, object]:
-    """`in both` are the speakers that training and test share."""
+def _fold_cells(row: FoldRow) -> dict[str, object]:
     return {
         "fold": row.fold,
         "train clips": row.train_clips,
-        "speakers": row.train_speakers,
+        "train speakers": row.train_speakers,
         "test clips": row.test_clips,
-        "their speakers": row.test_speakers,
-        "in both": row.shared_speakers,
+        "test speakers": row.test_speakers,
+        "shared speakers": row.shared_speakers,
         **{f"test {name}": clips for name, clips in row.test_classes.items()},
     }
 
 
-def _notes(corpus: str, clips: Sequence[Clip]) -> list[str]:
-    """What a corpus's reader remarks on the folder that holds all clips. Raises InputError."""
+def _corpus_notes(corpus: str, clips: Sequence[Clip]) -> list[str]:
+    """Notes of a corpus's reader on the folder that contains all clips. Raises InputError."""
     from layerprobe.embed.manifest.corpora import CORPORA
 
     if corpus not in CORPORA:

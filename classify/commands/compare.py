@@ -1,105 +1,107 @@
-"""The commands `compare` and `protocols`: parse, call one function, print."""
+"""The command `compare`."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast, get_args
-
-import typer
+from typing import TYPE_CHECKING, Annotated
 
 from layerprobe.cache.common.console import print_json, print_table, say
 from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.common.options import FLAT, Given, OutputOptions
 from layerprobe.cache.common.text import format_bytes, format_duration, format_interval
 from layerprobe.classify.config import Metric, StudyConfig
 
 if TYPE_CHECKING:
     from layerprobe.classify.runs.compare import Comparison, Entry
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 MINUTE = 60.0
-PAIRS = (
-    "pairs; p values in brackets are corrected for all pairs (Holm 1979); McNemar's takes clips as\n"
-    "independent, which those of one speaker are not: go by the interval and the p over speakers"
+PAIRS_TITLE = (
+    "pairs; p values in brackets are corrected for all pairs (Holm 1979). McNemar's test assumes that\n"
+    "clips are independent, which clips of one speaker are not: rely on the interval and on p over speakers"
 )
+SEVERAL_RUNS = ("--system", "--figure", "--euros-per-hour", "--euros-per-cpu-hour")
 
 
-def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders; one alone has its own systems compared.")],
-    system: Annotated[
-        str | None,
-        typer.Option(help="Which system of each run: selected, or LAYER/HEAD.", show_default="selected"),
-    ] = None,
-    metric: Annotated[str, typer.Option(help=f"Of {', '.join(get_args(Metric))}.")] = "uar",
-    seed: Annotated[int, typer.Option(help="Of the resampling.")] = StudyConfig.seed,
-    euros_per_hour: Annotated[float | None, typer.Option(help="Price of an hour of the GPU.")] = None,
-    euros_per_cpu_hour: Annotated[
-        float | None, typer.Option(help="Price of an hour of work without a GPU.")
-    ] = None,
-    figure: Annotated[
-        Path | None, typer.Option(help="Draw score against cost into this .svg, .pdf or .png.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Set runs side by side on the same clips: paired intervals over speakers, corrected tests, the bill."""
+@dataclass(frozen=True)
+class CompareOptions:
+    """Options of `compare`."""
+
+    runs: list[Path]
+    """Run folders; of a single one, its own systems are compared."""
+    _: KW_ONLY
+    system: str = "selected"
+    """System of each run: selected, or LAYER/HEAD."""
+    metric: Metric = "uar"
+    """Score that is compared."""
+    seed: int = StudyConfig.seed
+    """Seed of the resampling."""
+    euros_per_hour: float | None = None
+    """Price of an hour on the GPU."""
+    euros_per_cpu_hour: float | None = None
+    """Price of an hour without a GPU."""
+    figure: Path | None = None
+    """Draw score against cost into this .svg, .pdf or .png."""
+    output: Annotated[OutputOptions, FLAT] = OutputOptions()
+
+
+def compare(options: Annotated[CompareOptions, FLAT], *, given: Given | None = None) -> None:
+    """Compare runs on the same clips: paired intervals over speakers, corrected tests, costs."""
     from layerprobe.classify.runs.compare import compare as compare_runs
     from layerprobe.classify.runs.compare import rank
     from layerprobe.classify.runs.cost_table import Prices
-    from layerprobe.classify.scores.results import SELECTED
 
-    chosen = cast("Metric", metric)
-    if figure is not None:
+    if options.figure is not None:
         from layerprobe.classify.plotting import check_figure
 
-        check_figure(figure)
-    if len(runs) == 1:
-        _alone(system, figure, euros_per_hour, euros_per_cpu_hour)
-        entries = rank(runs[0], metric=chosen, seed=seed)
-        if as_json:
+        check_figure(options.figure)
+    if len(options.runs) == 1:
+        for name in SEVERAL_RUNS:
+            if name in (given or {}):
+                raise InputError(
+                    f"{name} compares runs, and only one is given", do=f"name another run, or omit {name}"
+                )
+        entries = rank(options.runs[0], metric=options.metric, seed=options.seed)
+        if options.output.json:
             print_json(entries)
         else:
-            print_table([_row(entry, chosen) for entry in entries])
+            print_table([_entry_cells(entry, options.metric) for entry in entries])
         return
-    prices = Prices(gpu_hour=euros_per_hour, cpu_hour=euros_per_cpu_hour)
-    found = compare_runs(runs, system=system or SELECTED, metric=chosen, seed=seed, prices=prices)
-    if figure is not None:
+    comparison = compare_runs(
+        options.runs,
+        system=options.system,
+        metric=options.metric,
+        seed=options.seed,
+        prices=Prices(gpu_hour=options.euros_per_hour, cpu_hour=options.euros_per_cpu_hour),
+    )
+    if options.figure is not None:
         from layerprobe.classify.runs.cost_figure import draw_cost
 
-        draw_cost(found, figure)
-    if as_json:
-        print_json(found)
-        return
-    print_table([_row(entry, chosen) for entry in found.entries])
+        draw_cost(comparison, options.figure)
+    if options.output.json:
+        print_json(comparison)
+    else:
+        _print_comparison(comparison, options.metric)
+
+
+def _print_comparison(comparison: Comparison, metric: Metric) -> None:
+    print_table([_entry_cells(entry, metric) for entry in comparison.entries])
     print()
-    print_table(_pairs(found), title=PAIRS)
+    print_table(_pair_rows(comparison), title=PAIRS_TITLE)
     print()
-    print_table(_bills(found), title="the bill; what is empty is not known or does not apply")
-    for even in found.break_even:
-        first = "the extraction and " if even.extraction_known else ""
+    print_table(_cost_rows(comparison), title="cost; empty cells are unknown or do not apply")
+    for even in comparison.break_even:
+        extraction = "the extraction and " if even.extraction_known else ""
         print(
-            f"in the time of the fine-tuning {even.finetuned}: {first}{even.trials:,} trials of the heads of "
-            f"{even.heads}, which made {even.made:,} ({even.times:.1f} x as long)"
+            f"in the time of fine-tuning {even.finetuned}: {extraction}{even.trials:,} trials of the heads of "
+            f"{even.heads}, which ran {even.made:,} ({even.times:.1f} x as long)"
         )
-    for note in found.notes:
+    for note in comparison.notes:
         say(f"note: {note}")
 
 
-def _alone(system: str | None, figure: Path | None, *prices: float | None) -> None:
-    """Raise InputError for options that say something of several runs only."""
-    given = {
-        "--system": system is not None,
-        "--figure": figure is not None,
-        "--euros-per-hour": prices[0] is not None,
-        "--euros-per-cpu-hour": prices[1] is not None,
-    }
-    useless = [name for name, there in given.items() if there]
-    if useless:
-        raise InputError(
-            f"{useless[0]} compares runs, and one is given", do=f"name another run, or leave {useless[0]} out"
-        )
-
-
-def _row(entry: Entry, metric: Metric) -> dict[str, object]:
+def _entry_cells(entry: Entry, metric: Metric) -> dict[str, object]:
     score = entry.scores[metric]
     return {
         "run": entry.run,
@@ -108,22 +110,22 @@ def _row(entry: Entry, metric: Metric) -> dict[str, object]:
         "split": entry.split,
         metric: score.value,
         "95 % interval": format_interval(score.low, score.high),
-        "stands": "best" if entry.best else "within noise of the best" if entry.within_noise else "",
+        "rank": "best" if entry.best else "within noise of the best" if entry.within_noise else "",
     }
 
 
-def _pairs(found: Comparison) -> list[dict[str, object]]:
+def _pair_rows(comparison: Comparison) -> list[dict[str, object]]:
     rows = []
-    for pair in found.pairs:
-        first, second = found.entries[pair.first], found.entries[pair.second]
-        apart = pair.difference
+    for pair in comparison.pairs:
+        first, second = comparison.entries[pair.first], comparison.entries[pair.second]
+        difference = pair.difference
         corrected = "" if pair.corrected is None else f"{pair.corrected.p:.3g} ({pair.corrected_holm:.3g})"
         rows.append(
             {
                 "pair": f"{first.run} - {second.run}",
-                f"{found.metric} difference": apart.value,
-                "95 % interval": format_interval(apart.low, apart.high),
-                "p over speakers": f"{apart.p:.3g} ({pair.difference_holm:.3g})",
+                f"{comparison.metric} difference": difference.value,
+                "95 % interval": format_interval(difference.low, difference.high),
+                "p over speakers": f"{difference.p:.3g} ({pair.difference_holm:.3g})",
                 "McNemar p": f"{pair.mcnemar.p:.3g} ({pair.mcnemar_holm:.3g})",
                 "corrected t p": corrected,
             }
@@ -131,19 +133,19 @@ def _pairs(found: Comparison) -> list[dict[str, object]]:
     return rows
 
 
-def _bills(found: Comparison) -> list[dict[str, object]]:
+def _cost_rows(comparison: Comparison) -> list[dict[str, object]]:
     rows = []
-    for entry, bill in zip(found.entries, found.bills, strict=True):
+    for entry, bill in zip(comparison.entries, comparison.bills, strict=True):
         rows.append(
             {
                 "run": entry.run,
                 "kind": bill.kind,
                 "device": bill.device,
-                "extraction": _time(bill.extraction_s),
-                "search or training": _time(bill.own_s),
-                "GPU time": "" if bill.device_s is None else _time(bill.device_s),
-                "peak memory": _bytes(bill.peak_memory_bytes),
-                "peak GPU memory": _bytes(bill.peak_device_bytes),
+                "extraction": _duration(bill.extraction_s),
+                "search or training": _duration(bill.own_s),
+                "GPU time": "" if bill.device_s is None else _duration(bill.device_s),
+                "peak memory": _size(bill.peak_memory_bytes),
+                "peak GPU memory": _size(bill.peak_device_bytes),
                 "parameters trained": (
                     "" if bill.trained_parameters is None else f"{bill.trained_parameters:,}"
                 ),
@@ -163,11 +165,11 @@ def _euros(amount: float) -> str:
     return f"{amount:.{1 - math.floor(math.log10(amount))}f}"
 
 
-def _time(seconds: float | None) -> str:
+def _duration(seconds: float | None) -> str:
     if seconds is None:
         return "unknown"
     return f"{seconds:.1f} s" if seconds < MINUTE else format_duration(seconds)
 
 
-def _bytes(count: int | None) -> str:
+def _size(count: int | None) -> str:
     return "" if count is None else format_bytes(count)

@@ -1,69 +1,71 @@
-"""The runs beside a run, whose states are embedded first; and the command `probe`."""
+"""The command `probe`."""
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from layerprobe.cache.common.console import print_json
 from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.common.options import FLAT, OutputOptions, StoreOptions, TableColumns
 from layerprobe.classify.config import StudyConfig
-from layerprobe.embed.config import DEFAULT_CACHE
 
 
-def probe(
-    table: Annotated[Path, typer.Argument(help="Table of clips: CSV, TSV or Parquet.", show_default=False)],
-    model: Annotated[str, typer.Option(help="Model whose cached states are probed, as for embed.")],
-    targets: Annotated[
-        str, typer.Option(help="Columns to look for, comma-separated; speaker and duration are known too.")
-    ] = "",
-    figure: Annotated[
-        Path | None, typer.Option(help="Draw the curves over layers: a file .svg, .pdf or .png.")
-    ] = None,
-    target: Annotated[str, typer.Option(help="Column by which folds are balanced.")] = StudyConfig.target,
-    cache: Annotated[Path, typer.Option(help="Folder of the stores.")] = DEFAULT_CACHE,
-    jobs: Annotated[int, typer.Option(help="Processes; -1 for one per core.")] = StudyConfig.jobs,
-    seed: Annotated[int, typer.Option(help="Decides the folds.")] = StudyConfig.seed,
-    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub model.")] = None,
-    fingerprint: Annotated[
-        str | None, typer.Option(help="Which extraction, where a model was cached in several ways.")
-    ] = None,
-    path_column: Annotated[str | None, typer.Option(help="Column with the audio files.")] = None,
-    speaker_column: Annotated[str | None, typer.Option(help="Column with the speakers.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
-) -> None:
-    """See what each layer gives away: a linear probe for one column after the other, without any tuning."""
-    from layerprobe.cache.maintenance.catalog import find_store
+@dataclass(frozen=True)
+class ProbeOptions:
+    """Options of `probe`."""
+
+    table: Path
+    """Table of clips: CSV, TSV or Parquet."""
+    _: KW_ONLY
+    model: str
+    """Model whose cached states are probed: preset, hub id, local folder, random:NAME, mfcc or fbank."""
+    targets: tuple[str, ...] = ()
+    """Columns to predict, comma-separated; speaker and duration are always known."""
+    target: str = StudyConfig.target
+    """Column by which folds are balanced."""
+    figure: Path | None = None
+    """Draw the curves over layers into this .svg, .pdf or .png."""
+    jobs: int = StudyConfig.jobs
+    """Worker processes; -1 for one per core."""
+    seed: int = StudyConfig.seed
+    """Decides the folds."""
+    source: Annotated[StoreOptions, FLAT] = StoreOptions()
+    columns: Annotated[TableColumns, FLAT] = TableColumns()
+    output: Annotated[OutputOptions, FLAT] = OutputOptions()
+
+
+def probe(options: Annotated[ProbeOptions, FLAT]) -> None:
+    """Measure what each layer encodes: one linear probe per column and layer, without any tuning."""
     from layerprobe.classify.controls.console import print_probes
     from layerprobe.classify.controls.probe_targets import usual_columns
     from layerprobe.classify.controls.probes import probe_columns
     from layerprobe.classify.data.dataset import join_labels
     from layerprobe.classify.search.workers import job_count
     from layerprobe.embed.manifest.clips import read_manifest
-    from layerprobe.embed.models.lookup import wanted_fields
+    from layerprobe.embed.models.lookup import find_model_store
 
-    if figure is not None:
+    if options.figure is not None:
         from layerprobe.classify.plotting import check_figure
 
-        check_figure(figure)
-    clips = read_manifest(table, path_column=path_column, speaker_column=speaker_column, must_exist=False)
-    match = wanted_fields(model, revision=revision, cache=cache)
-    store = find_store(cache, model=model, match=match, fingerprint=fingerprint)
-    data = join_labels(clips, store, target=target)
-    names = [name.strip() for name in targets.split(",") if name.strip()] or usual_columns(clips, target)
-    columns = {column for clip in clips for column in clip.labels}
-    unknown = [name for name in names if name not in {*columns, "speaker", "duration"}]
+        check_figure(options.figure)
+    clips = read_manifest(options.table, **vars(options.columns), must_exist=False)
+    store = find_model_store(model=options.model, **vars(options.source))
+    data = join_labels(clips, store, target=options.target)
+    names = list(options.targets) or usual_columns(clips, options.target)
+    known = {"speaker", "duration", *(column for clip in clips for column in clip.labels)}
+    unknown = [name for name in names if name not in known]
     if unknown:
-        known = ", ".join(sorted({*columns, "speaker", "duration"}))
-        raise InputError(f"no column '{unknown[0]}' in the table", do=f"choose --targets from {known}")
-    found = probe_columns(None, store, data, clips, names, jobs=job_count(jobs), seed=seed)
-    if figure is not None:
+        raise InputError(
+            f"no column '{unknown[0]}' in the table", do=f"choose --targets from {', '.join(sorted(known))}"
+        )
+    probes = probe_columns(None, store, data, clips, names, jobs=job_count(options.jobs), seed=options.seed)
+    if options.figure is not None:
         from layerprobe.classify.controls.figures import draw_probes
 
-        draw_probes(found, f"{store.extraction.model}: what a linear probe reads", figure)
-    if as_json:
-        print_json({"model": store.extraction.model, **found})
+        draw_probes(probes, f"{store.extraction.model}: accuracy of a linear probe", options.figure)
+    if options.output.json:
+        print_json({"model": store.extraction.model, **probes})
     else:
-        print_probes(found)
+        print_probes(probes)

@@ -1,28 +1,30 @@
-"""The command `protocols`: published splits and what each leaks."""
+"""The command `protocols`."""
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from layerprobe.cache.common.console import print_json
-from layerprobe.classify.commands.compare import Json
+from layerprobe.cache.common.options import FLAT, OutputOptions
 
 
-def protocols(as_json: Json = False) -> None:
-    """Fixed, published splits by name: the rule each goes by, and what it leaks."""
+def protocols(output: Annotated[OutputOptions, FLAT] = OutputOptions()) -> None:
+    """List fixed, published splits: the rule of each, and what it leaks."""
     from layerprobe.classify.data.protocols import PROTOCOLS
 
     rows = [
         {
-            "name": one.name,
-            "corpus": one.published.corpus,
-            "clips": one.published.clips,
-            "speakers": one.published.speakers,
-            "rule": one.rule.told,
-            "speaker_disjoint": one.rule.speaker_disjoint,
-            "leaks": one.leaks,
+            "name": protocol.name,
+            "corpus": protocol.published.corpus,
+            "clips": protocol.published.clips,
+            "speakers": protocol.published.speakers,
+            "rule": protocol.rule.told,
+            "speaker_disjoint": protocol.rule.speaker_disjoint,
+            "leaks": protocol.leaks,
         }
-        for one in PROTOCOLS.values()
+        for protocol in PROTOCOLS.values()
     ]
-    if as_json:
+    if output.json:
         print_json(rows)
         return
     for row in rows:

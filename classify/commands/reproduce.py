@@ -1,92 +1,89 @@
-"""The command `reproduce`: look what is there, run what can run, print it beside the published table."""
+"""The command `reproduce`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from layerprobe.cache.common.console import print_json, print_table, say
 from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.common.options import DEFAULT_CACHE, FLAT, OutputOptions
 from layerprobe.classify.config import StudyConfig
-from layerprobe.embed.config import DEFAULT_CACHE, DEVICES, EmbedConfig
+from layerprobe.embed.config import EmbedConfig
 
 if TYPE_CHECKING:
     from layerprobe.classify.reproduce.table import RowReport
 
-DEFAULT_OUT = Path("runs/published")
+
+@dataclass(frozen=True)
+class ReproduceOptions:
+    """Options of `reproduce`."""
+
+    rows: list[str] | None = None
+    """Rows of the published table; all if omitted."""
+    _: KW_ONLY
+    corpora: Path | None = None
+    """Folder that contains the corpora as baved and eyase."""
+    weights: Path | None = None
+    """Folder with weights as OWNER/NAME; the hub's cache if omitted."""
+    out: Path = Path("runs/published")
+    """Folder for the tables and runs."""
+    cache: Path = DEFAULT_CACHE
+    """Folder of the feature stores."""
+    trials: int = StudyConfig.trials
+    """Trials of the frozen heads, for each outer fold, layer and head."""
+    jobs: int = StudyConfig.jobs
+    """Worker processes for the heads; -1 for one per core."""
+    device: str = EmbedConfig.device
+    """auto, cpu, cuda, mps, or any device name of torch, such as cuda:1."""
+    stand_in: bool = False
+    """Use tiny random models and a few synthetic voices, to check that everything runs."""
+    dry_run: bool = False
+    """Report what is available, what is missing and what would run."""
+    output: Annotated[OutputOptions, FLAT] = OutputOptions()
 
 
-def reproduce(
-    rows: Annotated[
-        list[str] | None, typer.Argument(help="Rows of the published table; all of them by default.")
-    ] = None,
-    corpora: Annotated[
-        Path | None, typer.Option(help="Folder with the corpora in it, as baved and eyase.")
-    ] = None,
-    weights: Annotated[
-        Path | None,
-        typer.Option(help="Folder with weights as OWNER/NAME; else the hub's cache is looked at."),
-    ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for the tables and runs.")] = DEFAULT_OUT,
-    cache: Annotated[Path, typer.Option(help="Folder of the stores.")] = DEFAULT_CACHE,
-    trials: Annotated[
-        int, typer.Option(help="Of the frozen heads, for each outer fold, layer and head.")
-    ] = StudyConfig.trials,
-    jobs: Annotated[
-        int, typer.Option(help="Processes for the heads; -1 for one per core.")
-    ] = StudyConfig.jobs,
-    device: Annotated[
-        str, typer.Option(help=f"{', '.join(DEVICES)}, or as torch calls it.")
-    ] = EmbedConfig.device,
-    stand_in: Annotated[
-        bool,
-        typer.Option("--stand-in", help="Tiny random models and a few synthetic voices: does it all work?"),
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Tell what is there, what is missing and what would run.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a row.")] = False,
-) -> None:
-    """Run the published table again: fine-tuned as published, beside frozen heads, and on unseen speakers.
+def reproduce(options: Annotated[ReproduceOptions, FLAT] = ReproduceOptions()) -> int:
+    """Run the published table again: fine-tuned as published, frozen heads, and both on unseen speakers.
 
-    A row needs its corpora and its weights; what is missing is told with how to get it. Rows that were
-    interrupted go on, finished ones are not repeated, and one that fails does not stop the others.
+    A row requires its corpora and its weights; the command says what is missing and how to get it. Interrupted rows
+    continue, finished rows are not repeated, and a row that fails does not stop the others.
     """
     from layerprobe.classify.reproduce.published import choose
     from layerprobe.classify.reproduce.run import RunSettings, reproduce_rows
 
     settings = RunSettings(
-        corpora=corpora,
-        weights=weights,
-        out=out,
-        cache=cache,
-        device=device,
-        heads=StudyConfig(trials=trials, jobs=jobs),
-        stand_in=stand_in,
+        corpora=options.corpora,
+        weights=options.weights,
+        out=options.out,
+        cache=options.cache,
+        device=options.device,
+        heads=StudyConfig(trials=options.trials, jobs=options.jobs),
+        stand_in=options.stand_in,
     )
-    reports = reproduce_rows(choose(rows or ()), settings, dry_run=dry_run)
-    if as_json:
+    reports = reproduce_rows(choose(options.rows or ()), settings, dry_run=options.dry_run)
+    if options.output.json:
         print_json(reports)
     else:
-        _print(reports, stand_in=stand_in, dry_run=dry_run)
+        _print_reports(reports, stand_in=options.stand_in, dry_run=options.dry_run)
     failed = [report.row for report in reports if report.state == "failed"]
     if failed:
         say(f"error: {len(failed)} of {len(reports)} rows failed: {', '.join(failed)}")
-        raise typer.Exit(1)
-    if not dry_run and all(report.state == "missing" for report in reports):
+        return 1
+    if not options.dry_run and all(report.state == "missing" for report in reports):
         raise InputError("no row could run", do="get what is missing, or try --stand-in")
+    return 0
 
 
-def _print(reports: Sequence[RowReport], *, stand_in: bool, dry_run: bool) -> None:
+def _print_reports(reports: Sequence[RowReport], *, stand_in: bool, dry_run: bool) -> None:
     from layerprobe.classify.reproduce.table import plan_row, table_row
 
     if dry_run:
         print_table([plan_row(report) for report in reports])
     else:
-        title = "accuracy in %; in brackets 95 % over speakers"
+        title = "accuracy in %, with 95 % intervals over speakers in brackets"
         print_table([table_row(report, stand_in=stand_in) for report in reports], title=title)
         print("published: stratified random 80/20 split (seed 101); test scores were monitored in training")
         print("reproduced: same recipe, same split; speaker-independent: test speakers unseen in training")

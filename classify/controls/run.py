@@ -23,11 +23,11 @@ def run(
     config: StudyConfig,
     *,
     command: Mapping[str, Any] | None = None,
-    trust: EvaluationConfig | None = None,
+    evaluation: EvaluationConfig | None = None,
 ) -> dict[str, Any]:
     """Search while a person watches; the run's summary.
 
-    command: recorded, for `--from`. trust: what to put beside the score; None for nothing.
+    command: recorded, for `--from`. evaluation: what to report next to the score; None for nothing.
     """
     from layerprobe.classify.controls.baselines import run_baselines
     from layerprobe.classify.controls.controls import evaluate_run
@@ -44,11 +44,11 @@ def run(
     try:
         with live_display(f"classify {store.extraction.model}") as report:
             run_study(clips, store, out, config, command=command, begin=print_plan, report=report)
-        if trust is not None:
+        if evaluation is not None:
             plan = plan_of(clips, store, config)
-            if trust.controls == "full":
+            if evaluation.controls == "full":
                 run_baselines(out, plan, clips)
-            evaluate_run(out, plan, clips, trust)
+            evaluate_run(out, plan, clips, evaluation)
     except KeyboardInterrupt:
         raise Interrupted(f"finished trials are kept in {out}; the same command resumes") from None
     return read_json(out / SUMMARY)

@@ -1,12 +1,15 @@
-"""What a fine-tuning trains, how and on what part: every option a field, every default here."""
+"""What a fine-tuning trains, how and on which clips: every option and its default."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
+
+from cyclopts import Parameter
 
 from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.common.options import INTERNAL
 from layerprobe.classify.config import Metric
 from layerprobe.embed.config import PRECISIONS, check_window
 
@@ -25,64 +28,64 @@ RUNTIME_OPTIONS = (
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneConfig:
-    """One fine-tuning, the same for every outer fold.
-
-    target: the column of the table that holds the label.
-    split: what the splits are called, as in `StudyConfig`; recorded, so that a reader knows what they leak.
-    head: what turns the pooled states (B, D) into logits: `linear` is dropout and one linear layer, `mlp`
-        dropout, dense, tanh, dropout, linear.
-    epochs: passes over the training clips, at most.
-    learning_rate: its peak; it falls linearly to zero over all epochs.
-    batch_size, accumulation: clips in one pass, and passes that make one step of the optimizer.
-    warmup: share of the steps over which the rate rises to its peak.
-    weight_decay: AdamW's.
-    dropout: of the head. The model's own dropouts stay as its configuration says.
-    freeze: `cnn` keeps the convolutional front end as it is, `none` trains it too.
-    weighted_layers: pool a softmax-weighted sum of all layers instead of the last one.
-    lora: rank of low-rank adapters that are trained instead of the model; 0 trains the model itself.
-    class_weight: `balanced` weighs a clip's loss by the inverse frequency of its class.
-    precision: as for `embed`; `auto` is bf16 on a GPU that has it, else fp32.
-    gradient_checkpointing: compute blocks twice and hold less memory.
-    window: seconds; longer clips are cut, and their windows' logits averaged.
-    validation: `speaker` sets a fifth of the training part aside, speaker-disjoint where speakers are named,
-        and keeps the epoch that scores best on it; `none` trains on all of it and keeps the last epoch.
-    patience: epochs without a better validation score after which training stops; 0 for never.
-    metric: the score of the validation part.
-    spec_augment: mask spans of frames in training as the model's configuration says.
-    trials: of a search over rate, epochs, dropout and head, scored on the validation part; 0 for no search.
-    seed: decides the validation part, the head's first weights, the order of clips and `random:` weights.
-    report_to: where transformers' Trainer sends its curves too.
-    device: `auto`, or what torch calls one. workers: processes that decode ahead; -1 for what suits it.
-    keep_models: leave each fold's trained weights in the run folder.
-    """
+    """One fine-tuning, the same for every outer fold."""
 
     target: str = "emotion"
-    split: str = "speaker"
+    """Column with the label."""
+    split: Annotated[str, INTERNAL] = "speaker"
+    """Name of the splits, as in StudyConfig; recorded, so that a reader knows what they leak."""
     head: HeadName = "linear"
+    """Classification head on the pooled states (B, D): linear is dropout and one linear layer; mlp is dropout, dense,
+    tanh, dropout, linear."""
     epochs: int = 15
+    """Passes over the training clips, at most."""
     learning_rate: float = 1e-4
+    """Peak learning rate; it decays linearly to zero over all epochs."""
     batch_size: int = 8
+    """Clips in one forward pass."""
     accumulation: int = 1
+    """Forward passes for each optimizer step."""
     warmup: float = 0.1
+    """Share of the steps over which the learning rate rises to its peak."""
     weight_decay: float = 0.01
+    """Weight decay of AdamW."""
     dropout: float = 0.1
+    """Dropout of the head; the model's own dropouts stay as configured."""
     freeze: Freeze = "cnn"
+    """What is not trained: cnn keeps the convolutional front end frozen, none trains everything."""
     weighted_layers: bool = False
+    """Pool a softmax-weighted sum of all layers instead of the last one."""
     lora: int = 0
+    """Rank of low-rank adapters (LoRA) trained instead of the model; 0 trains the model itself."""
     class_weight: ClassWeight = "balanced"
+    """Weights of the loss: balanced uses the inverse class frequency."""
     precision: str = "auto"
+    """Precision of the computation: auto, fp32, bf16 or fp16; auto is bf16 on a GPU that supports it, else fp32."""
     gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass to save memory."""
     window: float = 30.0
+    """Seconds above which a clip is cut into windows; the windows' logits are averaged."""
     validation: Validation = "speaker"
+    """Validation part: speaker sets a fifth of the training part aside, speaker-disjoint where speakers are known, and
+    keeps its best epoch; none trains on everything and keeps the last epoch."""
     patience: int = 5
+    """Epochs without a better validation score before training stops; 0 for never."""
     metric: Metric = "uar"
-    spec_augment: bool = True
+    """Score of the validation part."""
+    spec_augment: Annotated[bool, Parameter(negative="--no-spec-augment")] = True
+    """Mask spans of frames in training as the model's configuration says."""
     trials: int = 0
+    """Trials of a search over learning rate, epochs, dropout and head, scored on the validation part; 0 for none."""
     seed: int = 0
-    report_to: str = "none"
+    """Decides the validation part, initial weights, order of clips and random: weights."""
     device: str = "auto"
+    """auto, cpu, cuda, mps, or any device name of torch, such as cuda:1."""
     workers: int = -1
+    """Processes that decode ahead; -1 for what suits the device."""
     keep_models: bool = False
+    """Keep each fold's trained weights in the run folder."""
+    report_to: str = "none"
+    """Where transformers' Trainer also sends its curves: none, tensorboard, wandb or mlflow."""
 
     def __post_init__(self) -> None:
         for option, allowed in (

@@ -115,7 +115,7 @@ class RecordedRun:
     speaker_column: str | None
     store: FeatureStore
     config: StudyConfig
-    trust: EvaluationConfig
+    evaluation: EvaluationConfig
 
 
 def read_recorded(record: Path, *, manner: dict[str, Any]) -> RecordedRun:
@@ -149,5 +149,7 @@ def read_recorded(record: Path, *, manner: dict[str, Any]) -> RecordedRun:
         store=store,
         config=StudyConfig(**{**settings, "memory": told["memory"], **manner}),
         # A run made before there were controls is repeated without them.
-        trust=EvaluationConfig(audit=command.get("audit", False), controls=command.get("controls", "none")),
+        evaluation=EvaluationConfig(
+            audit=command.get("audit", False), controls=command.get("controls", "none")
+        ),
     )

@@ -1,78 +1,93 @@
-"""The commands `manifest CORPUS` and `manifest join`: a corpus on disk, or several tables → one table."""
+"""The commands `manifest CORPUS` and `manifest join`: a table of clips from a corpus on disk or from other tables."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from cyclopts import App, Parameter
 
 from layerprobe.cache.common.console import print_json, print_table, say
+from layerprobe.cache.common.options import FLAT, OutputOptions
 from layerprobe.embed.manifest.clips import Clip
 from layerprobe.embed.manifest.corpora import CORPORA, Corpus
 
-app = typer.Typer(no_args_is_help=True, help="Make a table of clips from a corpus on disk.")
-
-Out = Annotated[Path, typer.Option(help="Table to write: .csv, .tsv or .parquet.", show_default=False)]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
+app = App(name="manifest", help="Make a table of clips from a corpus on disk.")
 
 
-def _command(name: str, read: Callable[[Path], Corpus]) -> None:
-    def make(
-        folder: Annotated[Path, typer.Argument(help="The corpus folder.", show_default=False)],
-        out: Out,
-        as_json: Json = False,
-    ) -> None:
+@dataclass(frozen=True)
+class ManifestOptions:
+    """Options of `manifest CORPUS`."""
+
+    folder: Path
+    """Folder of the corpus."""
+    _: KW_ONLY
+    out: Path
+    """Table to write: .csv, .tsv or .parquet."""
+    output: Annotated[OutputOptions, FLAT] = OutputOptions()
+
+
+@dataclass(frozen=True)
+class JoinOptions:
+    """Options of `manifest join`."""
+
+    tables: list[Path]
+    """Tables of clips, one per corpus."""
+    _: KW_ONLY
+    out: Path
+    """Table to write: .csv, .tsv or .parquet."""
+    names: tuple[str, ...] = ()
+    """Names of the corpora, comma-separated; the file names of the tables if omitted."""
+    maps: Annotated[list[str] | None, Parameter(name="--map")] = None
+    """Rename a label: [CORPUS/]COLUMN:OLD=NEW; repeatable."""
+    output: Annotated[OutputOptions, FLAT] = OutputOptions()
+
+
+def _add_corpus(name: str, read: Callable[[Path], Corpus]) -> None:
+    def make(options: Annotated[ManifestOptions, FLAT]) -> None:
         from layerprobe.embed.manifest.clips import write_manifest
 
-        corpus = read(folder)
-        write_manifest(corpus.clips, out)
+        corpus = read(options.folder)
+        write_manifest(corpus.clips, options.out)
         left_out = [{"path": str(path), "reason": reason} for path, reason in corpus.left_out.items()]
-        _tell(corpus.clips, out, notes=corpus.notes, left_out=left_out, as_json=as_json)
+        _print_summary(
+            corpus.clips, options.out, notes=corpus.notes, left_out=left_out, as_json=options.output.json
+        )
 
-    app.command(name, help=(read.__doc__ or "").partition("Raises")[0])(make)
+    app.command(make, name=name, help=(read.__doc__ or "").partition("Raises")[0])
 
 
 for _name, _read in CORPORA.items():
-    _command(_name, _read)
+    _add_corpus(_name, _read)
 
 
-@app.command()
-def join(
-    tables: Annotated[list[Path], typer.Argument(help="Tables of clips, one a corpus.", show_default=False)],
-    out: Out,
-    names: Annotated[
-        str, typer.Option(help="Corpus names, comma-separated; by default the tables' file names.")
-    ] = "",
-    maps: Annotated[
-        list[str] | None, typer.Option("--map", help="Rename a label: [CORPUS/]COLUMN:OLD=NEW; repeatable.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Join tables into one with a column `corpus`; speakers and ids get the corpus's name in front."""
+@app.command
+def join(options: Annotated[JoinOptions, FLAT]) -> None:
+    """Join tables into one with a column `corpus`; speakers and ids get the corpus's name as a prefix."""
     from layerprobe.embed.manifest.clips import write_manifest
     from layerprobe.embed.manifest.join import LabelMap, join_tables
 
     clips = join_tables(
-        tables,
-        names=[name.strip() for name in names.split(",")] if names else None,
-        maps=[LabelMap.parse(text) for text in maps or ()],
+        options.tables,
+        names=list(options.names) or None,
+        maps=[LabelMap.parse(text) for text in options.maps or ()],
     )
-    write_manifest(clips, out)
-    _tell(clips, out, notes=(), left_out=[], as_json=as_json)
+    write_manifest(clips, options.out)
+    _print_summary(clips, options.out, as_json=options.output.json)
 
 
-def _tell(
+def _print_summary(
     clips: Sequence[Clip],
     out: Path,
     *,
-    notes: Sequence[str],
-    left_out: Sequence[dict[str, str]],
     as_json: bool,
+    notes: Sequence[str] = (),
+    left_out: Sequence[dict[str, str]] = (),
 ) -> None:
-    """What the table holds: clips and speakers of each emotion; remarks and files left out on stderr."""
+    """Print clips and speakers of each emotion; notes and files that were left out go to stderr."""
     counts = Counter(clip.labels.get("emotion", "") for clip in clips)
     rows = [
         {
@@ -84,8 +99,8 @@ def _tell(
     ]
     speakers = len({clip.speaker for clip in clips if clip.speaker is not None})
     if as_json:
-        told = {"out": out, "clips": len(clips), "speakers": speakers, "emotions": rows}
-        print_json({**told, "notes": list(notes), "left_out": list(left_out)})
+        summary = {"out": out, "clips": len(clips), "speakers": speakers, "emotions": rows}
+        print_json({**summary, "notes": list(notes), "left_out": list(left_out)})
         return
     print_table(rows)
     print(f"{len(clips)} clips of {speakers} speakers in {out}")

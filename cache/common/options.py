@@ -1,0 +1,111 @@
+"""Options that several commands share, and how the command line reads values.
+
+Every command has one frozen dataclass of options in its module below `commands/`. The command line, `--help`, the
+reference in `docs/commands.md` and a call from Python are all derived from it: an option's name, type, default and help
+text are written there and nowhere else. cyclopts builds the command line from these dataclasses.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin
+
+from cyclopts import Parameter, Token, convert
+
+from layerprobe.cache.common.errors import InputError
+
+DEFAULT_CACHE = Path("features")
+
+# A dataclass of options whose fields appear as options of the command itself.
+FLAT = Parameter(name="*")
+# A field that is set by the program, not on the command line.
+INTERNAL = Parameter(parse=False)
+# Options as typed, name -> value ("" for a flag): tells an option that was given from one that has its default.
+Given = Annotated[Mapping[str, str], INTERNAL]
+
+_BYTES = {
+    **{"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12},
+    **{"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40},
+}
+
+
+def parse_bytes(text: str) -> int:
+    """Bytes of `8GB`, `512MiB` or plain digits. Raises InputError."""
+    digits = text.strip().rstrip("KMGTIBkmgtib ")
+    unit = text.strip()[len(digits) :].strip().upper()
+    try:
+        return int(float(digits) * _BYTES[unit])
+    except (ValueError, KeyError, OverflowError):
+        raise InputError(f"--memory {text}", do="write it as 8GB or 512MiB") from None
+
+
+# An integer field that is typed as `8GB`.
+BYTES = Parameter(
+    converter=lambda _, tokens: parse_bytes(tokens[0].value),
+    show_default=lambda size: f"{size >> 30}GiB",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableColumns:
+    """Where a table of clips has its audio files and its speakers."""
+
+    path_column: str | None = None
+    """Column with the audio files; found by its usual names if omitted."""
+    speaker_column: str | None = None
+    """Column with the speakers; `speaker` and its usual names if omitted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreOptions:
+    """Which cached states a command reads."""
+
+    cache: Path = DEFAULT_CACHE
+    """Folder of the feature stores."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub model."""
+    fingerprint: str | None = None
+    """Beginning of the extraction's fingerprint, if a model was cached in several ways."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputOptions:
+    """How a command prints its result."""
+
+    json: bool = False
+    """Print one JSON document instead of a table."""
+
+
+def program() -> str:
+    """What the user types before a command: `python cli.py` in a checkout, `layerprobe` once installed."""
+    return "python cli.py" if Path(sys.argv[0]).name == "cli.py" else "layerprobe"
+
+
+def convert_option(kind: Any, tokens: Sequence[Token]) -> Any:
+    """The value of an option: tuples are comma-separated (`a,b`), all else is converted by cyclopts."""
+    if get_origin(kind) is tuple and get_args(kind)[-1:] == (Ellipsis,):
+        parts = [part.strip() for token in tokens for part in token.value.split(",")]
+        return tuple(part for part in parts if part)
+    return convert(kind, tokens)
+
+
+def show_default(value: object) -> str | None:
+    """A default as the user would type it; None, which shows nothing, for flags and for no value."""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value)) or None
+    return None if value is None or value is False else str(value)
+
+
+def given_options(arguments: Sequence[str]) -> dict[str, str]:
+    """The options among the words of a command line, name -> value as typed ("" for a flag)."""
+    given: dict[str, str] = {}
+    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        if word == "--":
+            break
+        if word.startswith("--"):
+            name, equals, value = word.partition("=")
+            given[name] = value if equals else "" if following.startswith("--") else following
+    return given
