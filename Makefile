@@ -4,16 +4,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/requirements.lock
 WORKERS ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
+# The package as a wheel lays it out, for tools that do not import it: links to this checkout.
+LINKED := $(VENV)/linked/layerprobe
 
-.PHONY: setup demo test lint soak lock clean
+.PHONY: setup demo test test-fast lint soak reference lock clean
 
 setup: $(STAMP)
 
-# Made anew whenever the lock changes, so that nothing the lock does not name is ever in it.
+# Recreated whenever the lock changes, so that it never contains anything that the lock does not name.
 $(STAMP): requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "layerprobe needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
-	@echo "Installing what requirements.lock pins into $(VENV) (about 5 GB with torch; a few minutes)"
+	@echo "Installing the packages of requirements.lock into $(VENV) (about 5 GB with torch; a few minutes)"
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@cp requirements.lock $@
@@ -22,15 +25,27 @@ demo: setup
 	@$(BIN)/python cli.py demo
 
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "not soak"
+	$(PYTEST) -m "not soak"
+
+# What a developer runs after each change: all but the tests of kills, training and whole studies.
+test-fast: setup
+	$(PYTEST) -m "not soak and not slow"
 
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	@mkdir -p $(LINKED)
+	@for name in cache embed classify cli.py; do ln -sfn ../../../$$name $(LINKED)/$$name; done
+	@ln -sfn ../../../layerprobe.py $(LINKED)/__init__.py
 	$(BIN)/mypy
+	cd $(VENV)/linked && ../bin/lint-imports --no-logo ../../pyproject.toml
 
 soak: setup
 	$(BIN)/python -m pytest -q -s -m soak
+
+# docs/commands.md, from the options of the commands.
+reference: setup
+	$(BIN)/python docs/make_commands.py > docs/commands.md
 
 # Needs uv; the lock holds exact versions and hashes, no addresses.
 lock:

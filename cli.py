@@ -18,6 +18,7 @@ if __name__ == "__main__" or Path(sys.argv[0]).name == "layerprobe":
 
 from cyclopts import App, Argument, CycloptsError, MissingArgumentError, Parameter, UnusedCliTokensError
 
+import layerprobe
 from layerprobe.cache.commands.compact import compact
 from layerprobe.cache.commands.export import export
 from layerprobe.cache.commands.info import info
@@ -26,7 +27,8 @@ from layerprobe.cache.commands.verify import verify
 from layerprobe.cache.common.console import say
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.interrupts import STATUS, Interrupted, exit_now, raise_on_signals
-from layerprobe.cache.common.options import convert_option, given_options, program, show_default
+from layerprobe.cache.common.options import convert_option, given_options, show_default
+from layerprobe.cache.common.text import program
 from layerprobe.classify.commands.audit import audit
 from layerprobe.classify.commands.classify import classify
 from layerprobe.classify.commands.compare import compare
@@ -40,27 +42,13 @@ from layerprobe.embed.commands.doctor import doctor
 from layerprobe.embed.commands.embed import embed
 from layerprobe.embed.commands.models import models
 
-
-def version() -> str:
-    """The installed version, or the one of pyproject.toml in a checkout that is not installed."""
-    from importlib.metadata import PackageNotFoundError
-    from importlib.metadata import version as installed_version
-
-    try:
-        return installed_version("layerprobe")
-    except PackageNotFoundError:
-        import tomllib
-
-        project = tomllib.loads(Path(__file__).with_name("pyproject.toml").read_text(encoding="utf-8"))
-        return str(project["project"]["version"])
-
-
 app = App(
     name=program(),
     help="Probe the layers of frozen speech models with classical heads, and get numbers you can trust.",
-    version=version,
+    version=lambda: str(layerprobe.__version__),
     default_parameter=Parameter(negative=(), converter=convert_option, show_default=show_default),
 )
+HELP = {"--help", "-h"}
 cache = App(name="cache", help="Inspect and maintain the cached states.")
 for command in (info, verify, compact, export, prune):
     cache.command(command)
@@ -75,6 +63,11 @@ for command in (models, doctor, demo):
 def run(arguments: list[str]) -> int:
     """Run one command; its exit status. Raises what the command raises, and CycloptsError for unusable options."""
     function, bound, internal = app.parse_args(arguments, exit_on_error=False, print_error=False)
+    if function == app.help_print and not HELP & set(arguments):  # a group of commands without a command
+        from rich.console import Console
+
+        app.help_print(arguments, console=Console(stderr=True))
+        return 2
     if "given" in internal:
         bound.arguments["given"] = given_options(arguments)
     status = function(*bound.args, **bound.kwargs)

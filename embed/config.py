@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.common.options import DEFAULT_CACHE
+from layerprobe.cache.common.options import DEFAULT_CACHE, CacheFolder, Device, ModelName, Revision
 
 RATE = 16_000  # samples a second every model here hears
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -22,12 +21,9 @@ LONGEST = 1e9  # seconds of sound, in a window or a batch: more than any corpus 
 class EmbedConfig:
     """What to extract, and how."""
 
-    model: str
-    """Preset, hub id, local folder, random:NAME, mfcc or fbank."""
-    cache: Path = DEFAULT_CACHE
-    """Folder of the feature stores."""
-    revision: str | None = None
-    """Branch, tag or commit of a hub model."""
+    model: ModelName
+    cache: CacheFolder = DEFAULT_CACHE
+    revision: Revision = None
     layers: str = "all"
     """all, or names and ranges such as 0-6,9,final,cnn."""
     stats: tuple[str, ...] = ("mean", "std")
@@ -38,8 +34,7 @@ class EmbedConfig:
     """Storage type: float16 or float32."""
     precision: str = "auto"
     """Precision of the computation: auto, fp32, bf16 or fp16; auto is bf16 on a GPU that supports it, else fp32."""
-    device: str = "auto"
-    """auto, cpu, cuda, mps, or any device name of torch, such as cuda:1."""
+    device: Device = "auto"
     window: float = 30.0
     """Seconds above which a clip is cut into windows."""
     batch_seconds: float | None = None

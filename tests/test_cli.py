@@ -303,10 +303,12 @@ class TestCache:
 
     def test_prune_asks_and_a_no_removes_nothing(self, place):
         done = cli("cache", "prune", "--model", "mfcc", cwd=place)
-        assert "nobody answered, nothing was removed; give --yes to go on" in refused(done)
+        assert "no answer was given, nothing was removed; give --yes to remove without asking" in refused(
+            done
+        )
         done = cli("cache", "prune", "--model", "mfcc", "--json", cwd=place)
         assert "model: mfcc, fingerprint: " in done.stderr  # what is asked about
-        assert "nobody answered" in done.stderr
+        assert "no answer was given" in done.stderr
         told = json.loads(cli("cache", "info", "--json", cwd=place).stdout)
         assert {store["model"] for store in told["stores"]} == {TINY, "mfcc"}
 
@@ -360,13 +362,13 @@ class TestUsage:
     @pytest.mark.parametrize(
         ("arguments", "told"),
         [
-            (["embed", "--nosuch", "1"], "no such option: --nosuch; see python cli.py embed --help"),
-            (["embed", "x.csv", "--stat", "max"], "no such option: --stat"),
-            (["embed", "x.csv"], "missing option '--model'"),
-            (["compare"], "missing argument 'runs'"),
-            (["classify", "x.csv", "--folds", "many", "--out", "r"], "invalid value for '--folds'"),
-            (["manifest", "join", "a.csv"], "missing option '--out'; see python cli.py manifest join --help"),
-            (["clasify"], "no such command 'clasify'. Did you mean 'classify'; see python cli.py --help"),
+            (["embed", "--nosuch", "1"], "unknown option: --nosuch; see python cli.py embed --help"),
+            (["embed", "x.csv", "--stat", "max"], "unknown option: --stat"),
+            (["embed", "x.csv"], "missing option --model; see python cli.py embed --help"),
+            (["compare"], "missing argument RUNS"),
+            (["classify", "x.csv", "--folds", "many", "--out", "r"], "invalid value for --folds"),
+            (["manifest", "join", "a.csv"], "missing option --out; see python cli.py manifest join --help"),
+            (["clasify"], 'unknown command "clasify". Did you mean "classify"; see python cli.py --help'),
         ],
     )
     def test_is_refused_in_one_line(self, arguments, told):
@@ -378,5 +380,5 @@ class TestUsage:
     def test_without_a_command_there_is_help(self, words):
         done = cli(*words)
         assert done.returncode == 2
-        assert done.stderr.startswith(f"Usage: {' '.join(['cli.py', *words])}")
+        assert done.stderr.startswith(f"Usage: {' '.join(['python cli.py', *words])}")
         assert "error" not in done.stderr

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 from layerprobe.cache.commands.selection import existing_folder
 from layerprobe.cache.common.console import print_json, say
 from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.common.options import FLAT, OutputOptions, StoreOptions, TableColumns
+from layerprobe.cache.common.options import FLAT, ModelName, OutputOptions, StoreOptions, TableColumns
 
 if TYPE_CHECKING:
     from layerprobe.cache.maintenance.export import Format
@@ -25,8 +25,7 @@ class ExportOptions:
     table: Path | None = None
     """Table of clips to export, in its order; all clips of the store if omitted."""
     _: KW_ONLY
-    model: str
-    """Preset, hub id, local folder, random:NAME, mfcc or fbank."""
+    model: ModelName
     layer: str
     """Name of the layer, such as 9 or final."""
     out: Path

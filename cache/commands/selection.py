@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from layerprobe.cache.common.console import say
 from layerprobe.cache.common.errors import StoreError
-from layerprobe.cache.common.options import DEFAULT_CACHE
+from layerprobe.cache.common.options import DEFAULT_CACHE, CacheFolder
 
 if TYPE_CHECKING:
     from layerprobe.cache.store.feature_store import FeatureStore
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 class CacheSelection:
     """A cache, or one model's stores in it."""
 
-    cache: Path = DEFAULT_CACHE
-    """Folder of the feature stores."""
+    cache: CacheFolder = DEFAULT_CACHE
     model: str | None = None
     """Only this model's stores; all if omitted."""
 

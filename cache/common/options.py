@@ -7,7 +7,6 @@ text are written there and nowhere else. cyclopts builds the command line from t
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,17 @@ FLAT = Parameter(name="*")
 INTERNAL = Parameter(parse=False)
 # Options as typed, name -> value ("" for a flag): tells an option that was given from one that has its default.
 Given = Annotated[Mapping[str, str], INTERNAL]
+
+# Types of options that several commands have, with the help text of each.
+TableFile = Annotated[Path, Parameter(help="Table of clips: CSV, TSV or Parquet.")]
+CacheFolder = Annotated[
+    Path,
+    Parameter(env_var="LAYERPROBE_CACHE", help="Folder of the feature stores and of hashes of audio files."),
+]
+ModelName = Annotated[str, Parameter(help="Preset, hub id, local folder, random:NAME, mfcc or fbank.")]
+Revision = Annotated[str | None, Parameter(help="Branch, tag or commit of a hub model.")]
+Device = Annotated[str, Parameter(help="auto, cpu, cuda, mps, or any device name of torch, such as cuda:1.")]
+RunFolder = Annotated[Path, Parameter(help="Run folder to write; an interrupted run continues in it.")]
 
 _BYTES = {
     **{"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12},
@@ -63,10 +73,8 @@ class TableColumns:
 class StoreOptions:
     """Which cached states a command reads."""
 
-    cache: Path = DEFAULT_CACHE
-    """Folder of the feature stores."""
-    revision: str | None = None
-    """Branch, tag or commit of a hub model."""
+    cache: CacheFolder = DEFAULT_CACHE
+    revision: Revision = None
     fingerprint: str | None = None
     """Beginning of the extraction's fingerprint, if a model was cached in several ways."""
 
@@ -77,11 +85,6 @@ class OutputOptions:
 
     json: bool = False
     """Print one JSON document instead of a table."""
-
-
-def program() -> str:
-    """What the user types before a command: `python cli.py` in a checkout, `layerprobe` once installed."""
-    return "python cli.py" if Path(sys.argv[0]).name == "cli.py" else "layerprobe"
 
 
 def convert_option(kind: Any, tokens: Sequence[Token]) -> Any:

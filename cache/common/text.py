@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 
 MAX_LISTED = 3
 
@@ -44,3 +46,8 @@ def format_list(things: Sequence[object], *, shown: int = MAX_LISTED) -> str:
 def format_count(number: int, noun: str) -> str:
     """`1 clip`, `1,935 clips`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def program() -> str:
+    """What the user types before a command: `layerprobe` once installed, `python cli.py` in a checkout."""
+    return "layerprobe" if Path(sys.argv[0]).name == "layerprobe" else "python cli.py"

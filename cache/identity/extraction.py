@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from layerprobe.cache.common.errors import ForeignStoreError, StoreError
+from layerprobe.cache.common.text import program
 
 TABLE_BYTES = 256  # of a clip's key, path, counts and checksums, rounded up
 SLACK = 1.02  # chunk padding and HDF5's own records
 
 LAYER_CONVENTION = 1  # raised whenever a layer's name comes to mean another tensor
-REPAIR = "restore it, or run `python cli.py cache verify --repair` and embed again: no state is lost"
+REPAIR = f"restore it, or run `{program()} cache verify --repair` and embed again: no state is lost"
 FRAME = "frame"  # the one "statistic" of a store that keeps every frame
 
 
@@ -69,7 +70,7 @@ class Extraction:
         span = [f"{numbers[0]}-{numbers[-1]}"] if len(numbers) > 1 else numbers
         steps = [int(b) - int(a) for a, b in pairwise(numbers)]
         layers = [*(span if set(steps) <= {1} else numbers), *(x for x in self.layers if x not in numbers)]
-        words = ["python", "cli.py", "embed", str(table), "--model", self.model, "--cache", str(cache)]
+        words = [*program().split(), "embed", str(table), "--model", self.model, "--cache", str(cache)]
         words += ["--revision", self.revision] if self.revision else []
         words += ["--seed", str(self.notes["seed"])] if self.notes.get("seed") else []
         words += ["--layers", ",".join(layers)]

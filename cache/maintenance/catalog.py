@@ -10,6 +10,7 @@ from pathlib import Path
 
 from layerprobe.cache.common.disk import is_locked
 from layerprobe.cache.common.errors import StoreError
+from layerprobe.cache.common.text import program
 from layerprobe.cache.identity import digests
 from layerprobe.cache.identity.extraction import FRAME, Extraction
 from layerprobe.cache.store import failures
@@ -156,7 +157,7 @@ def find_store(
         raise own[0]
     if len(found) == 1:
         return found[0]
-    words = shlex.join(["python", "cli.py", "embed", "TABLE", "--model", model, "--cache", str(cache)])
+    words = shlex.join([*program().split(), "embed", "TABLE", "--model", model, "--cache", str(cache)])
     where, run = str(cache), f"run: {words}"
     run += " --frames" if frames else ""
     if found:

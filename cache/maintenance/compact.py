@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from layerprobe.cache.common.errors import StoreError
+from layerprobe.cache.common.text import program
 from layerprobe.cache.maintenance.rewrite import ShardSelection, maintenance_lock, merge_clips, remove_shards
 from layerprobe.cache.maintenance.verify import check_shard
 from layerprobe.cache.store.feature_store import FeatureStore
@@ -46,7 +47,7 @@ def compact(store: FeatureStore) -> Compaction:
         for name in kept:
             reason = check_shard(folder / name, store.extraction).reason
             if reason:
-                do = "run `python cli.py cache verify --repair` first"
+                do = f"run `{program()} cache verify --repair` first"
                 raise StoreError(f"damaged shard ({reason})", where=str(folder / name), do=do)
         for group in _groups(kept, before):
             pieces = [ShardSelection(folder / name, kept[name]) for name in group if kept[name].any()]

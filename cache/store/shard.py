@@ -19,13 +19,14 @@ import numpy as np
 
 from layerprobe.cache.common.disk import open_temporary, publish
 from layerprobe.cache.common.errors import StoreError
+from layerprobe.cache.common.text import program
 from layerprobe.cache.identity.extraction import Extraction
 from layerprobe.cache.store.deferred_error_file import DeferredErrorFile
 
 SCHEMA = 1
 SHARD_NAME = re.compile(r"shard-([0-9a-f]{32})\.h5")
 CHUNK_ROWS = 128
-REPAIR = "run `python cli.py cache verify --repair`, then embed again"
+REPAIR = f"run `{program()} cache verify --repair`, then embed again"
 
 
 @dataclass(frozen=True)

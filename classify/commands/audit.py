@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 from layerprobe.cache.common.console import print_json, print_table, say
 from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.common.options import DEFAULT_CACHE, FLAT, OutputOptions, TableColumns
+from layerprobe.cache.common.options import (
+    DEFAULT_CACHE,
+    FLAT,
+    CacheFolder,
+    OutputOptions,
+    TableColumns,
+    TableFile,
+)
 from layerprobe.classify.config import StudyConfig
 
 if TYPE_CHECKING:
@@ -25,8 +32,7 @@ MAX_EVIDENCE = 5  # printed for each finding; all is in --json
 class AuditOptions:
     """Options of `audit`."""
 
-    table: Path
-    """Table of clips: CSV, TSV or Parquet."""
+    table: TableFile
     _: KW_ONLY
     target: str = StudyConfig.target
     """Column with the label."""
@@ -38,8 +44,7 @@ class AuditOptions:
     """Column with the recording that a clip was cut from."""
     corpus: str | None = None
     """Corpus as in `manifest`: notes of its reader on this copy are printed too."""
-    cache: Path = DEFAULT_CACHE
-    """Folder where hashes of audio files are stored."""
+    cache: CacheFolder = DEFAULT_CACHE
     columns: Annotated[TableColumns, FLAT] = TableColumns()
     output: Annotated[OutputOptions, FLAT] = OutputOptions()
 

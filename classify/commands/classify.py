@@ -10,7 +10,15 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.common.options import FLAT, Given, OutputOptions, StoreOptions, TableColumns
+from layerprobe.cache.common.options import (
+    FLAT,
+    Given,
+    OutputOptions,
+    RunFolder,
+    StoreOptions,
+    TableColumns,
+    TableFile,
+)
 from layerprobe.classify.config import (
     CORPUS_SPLIT,
     MIX,
@@ -32,11 +40,9 @@ FREE_WITH_FROM = (
 class ClassifyOptions:
     """Options of `classify`."""
 
-    table: Path | None = None
-    """Table of clips: CSV, TSV or Parquet."""
+    table: TableFile | None = None
     _: KW_ONLY
-    out: Path
-    """Run folder to write; an interrupted run continues in it."""
+    out: RunFolder
     model: str | None = None
     """Model whose cached states are searched: preset, hub id, local folder, random:NAME, mfcc or fbank."""
     repeat: Annotated[Path | None, Parameter(name="--from")] = None

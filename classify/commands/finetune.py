@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from layerprobe.cache.common.console import print_json, print_table, say
-from layerprobe.cache.common.options import DEFAULT_CACHE, FLAT, OutputOptions, TableColumns
+from layerprobe.cache.common.options import (
+    DEFAULT_CACHE,
+    FLAT,
+    CacheFolder,
+    OutputOptions,
+    Revision,
+    RunFolder,
+    TableColumns,
+    TableFile,
+)
 from layerprobe.cache.common.text import format_duration
 from layerprobe.classify.finetune.config import FinetuneConfig
 
@@ -17,20 +26,16 @@ from layerprobe.classify.finetune.config import FinetuneConfig
 class FinetuneOptions:
     """Options of `finetune`."""
 
-    table: Path
-    """Table of clips: CSV, TSV or Parquet."""
+    table: TableFile
     _: KW_ONLY
     model: str
     """Preset, hub id, local folder or random:NAME."""
     splits: Path
     """splits.json of a run on the same table."""
-    out: Path
-    """Run folder to write; an interrupted run continues in it."""
+    out: RunFolder
     config: Annotated[FinetuneConfig, FLAT] = FinetuneConfig()
-    cache: Path = DEFAULT_CACHE
-    """Folder where hashes of audio files are stored."""
-    revision: str | None = None
-    """Branch, tag or commit of a hub model."""
+    cache: CacheFolder = DEFAULT_CACHE
+    revision: Revision = None
     columns: Annotated[TableColumns, FLAT] = TableColumns()
     output: Annotated[OutputOptions, FLAT] = OutputOptions()
 

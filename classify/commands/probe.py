@@ -8,7 +8,7 @@ from typing import Annotated
 
 from layerprobe.cache.common.console import print_json
 from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.common.options import FLAT, OutputOptions, StoreOptions, TableColumns
+from layerprobe.cache.common.options import FLAT, OutputOptions, StoreOptions, TableColumns, TableFile
 from layerprobe.classify.config import StudyConfig
 
 
@@ -16,8 +16,7 @@ from layerprobe.classify.config import StudyConfig
 class ProbeOptions:
     """Options of `probe`."""
 
-    table: Path
-    """Table of clips: CSV, TSV or Parquet."""
+    table: TableFile
     _: KW_ONLY
     model: str
     """Model whose cached states are probed: preset, hub id, local folder, random:NAME, mfcc or fbank."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from layerprobe.cache.common.console import print_json, print_table, say
 from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.common.options import DEFAULT_CACHE, FLAT, OutputOptions
+from layerprobe.cache.common.options import DEFAULT_CACHE, FLAT, CacheFolder, Device, OutputOptions
 from layerprobe.classify.config import StudyConfig
 from layerprobe.embed.config import EmbedConfig
 
@@ -30,14 +30,12 @@ class ReproduceOptions:
     """Folder with weights as OWNER/NAME; the hub's cache if omitted."""
     out: Path = Path("runs/published")
     """Folder for the tables and runs."""
-    cache: Path = DEFAULT_CACHE
-    """Folder of the feature stores."""
+    cache: CacheFolder = DEFAULT_CACHE
     trials: int = StudyConfig.trials
     """Trials of the frozen heads, for each outer fold, layer and head."""
     jobs: int = StudyConfig.jobs
     """Worker processes for the heads; -1 for one per core."""
-    device: str = EmbedConfig.device
-    """auto, cpu, cuda, mps, or any device name of torch, such as cuda:1."""
+    device: Device = EmbedConfig.device
     stand_in: bool = False
     """Use tiny random models and a few synthetic voices, to check that everything runs."""
     dry_run: bool = False

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, get_args
 from cyclopts import Parameter
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.common.options import INTERNAL
+from layerprobe.cache.common.options import INTERNAL, Device
 from layerprobe.classify.config import Metric
 from layerprobe.embed.config import PRECISIONS, check_window
 
@@ -78,8 +78,7 @@ class FinetuneConfig:
     """Trials of a search over learning rate, epochs, dropout and head, scored on the validation part; 0 for none."""
     seed: int = 0
     """Decides the validation part, initial weights, order of clips and random: weights."""
-    device: str = "auto"
-    """auto, cpu, cuda, mps, or any device name of torch, such as cuda:1."""
+    device: Device = "auto"
     workers: int = -1
     """Processes that decode ahead; -1 for what suits the device."""
     keep_models: bool = False

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.common.text import program
 from layerprobe.cache.identity.extraction import FRAME
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import CORPUS_SPLIT, MIX, StudyConfig
@@ -152,7 +153,7 @@ def _check_store(store: FeatureStore, heads: Sequence[str]) -> None:
     """Raises InputError for heads that read what this store does not keep."""
     kept, wanted = store.extraction.stats == (FRAME,), want_frames(heads)
     cache = store.cache
-    embed = f"run: python cli.py embed TABLE --model {store.extraction.model} --cache {cache}"
+    embed = f"run: {program()} embed TABLE --model {store.extraction.model} --cache {cache}"
     if wanted and not kept:
         told, do = "keeps statistics over frames, and bilstm reads every frame", f"{embed} --frames"
     elif kept and not wanted and any(HEADS[head].reads == "statistics" for head in heads):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from layerprobe.cache.common.console import print_json, print_table
 from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.common.options import FLAT, OutputOptions
+from layerprobe.cache.common.options import FLAT, Device, OutputOptions, Revision
 from layerprobe.embed.config import EmbedConfig
 
 
@@ -18,10 +18,8 @@ class DoctorOptions:
     model: str
     """Model to check, as for embed --model."""
     _: KW_ONLY
-    device: str = EmbedConfig.device
-    """auto, cpu, cuda, mps, or any device name of torch, such as cuda:1."""
-    revision: str | None = None
-    """Branch, tag or commit of a hub model."""
+    device: Device = EmbedConfig.device
+    revision: Revision = None
     output: Annotated[OutputOptions, FLAT] = OutputOptions()
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from layerprobe.cache.common.console import print_json, print_table, say
 from layerprobe.cache.common.interrupts import Interrupted
-from layerprobe.cache.common.options import FLAT, OutputOptions, TableColumns
+from layerprobe.cache.common.options import FLAT, OutputOptions, TableColumns, TableFile
 from layerprobe.cache.common.text import format_bytes, format_duration
 from layerprobe.embed.config import EmbedConfig
 
@@ -23,8 +22,7 @@ MAX_FAILURES = 5  # printed at the end of a run; all are in failures.csv
 class EmbedOptions:
     """Options of `embed`."""
 
-    table: Path
-    """Table of clips: CSV, TSV or Parquet."""
+    table: TableFile
     _: KW_ONLY
     config: Annotated[EmbedConfig, FLAT]
     columns: Annotated[TableColumns, FLAT] = TableColumns()

@@ -113,7 +113,7 @@ def test_failures_of_clips_that_no_table_names_are_forgotten(place):
     (place / "good.csv").write_text("\n".join(rows[:-2]) + "\n")
     done = cli("cache", "prune", "--keep", "good.csv", "--yes", "--json", cwd=place)
     (told,) = json.loads(done.stdout)["stores"]
-    assert (told["clips that go"], told["failures forgotten"]) == (0, 2)
+    assert (told["clips to remove"], told["failures to forget"]) == (0, 2)
     assert clips_and_failures(place) == (6, 0)
 
 

@@ -1,0 +1,133 @@
+"""The command line as a whole: flags stay, every option is documented, errors are one line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from functools import cache
+from typing import Any
+
+import pytest
+from cyclopts import App
+
+import layerprobe
+from layerprobe import cli
+from layerprobe.cache.common.options import show_default
+from tests.run import CLI, ENVIRONMENT, ROOT
+
+BEFORE = json.loads((ROOT / "tests" / "flags_before.json").read_text())  # of version 0.1.0
+# Defaults that a run determines by itself if the option is omitted; help describes them in words.
+IN_WORDS = {
+    "(audit)": "True",
+    "(cheap)": "cheap",
+    "(5)": "5",
+    "(speaker)": "speaker",
+    "(selected)": "selected",
+}
+
+
+@cache
+def all_commands() -> dict[str, Any]:
+    """Words of each command -> its arguments and options."""
+
+    def walk(app: App, words: list[str]) -> dict[str, Any]:
+        commands = {}
+        for name in app:
+            if name.startswith("-"):
+                continue
+            inner = app[name]
+            commands |= walk(inner, [*words, name]) or {" ".join([*words, name]): inner}
+        return commands
+
+    return walk(cli.app, [])
+
+
+def options_of(words: str) -> dict[str, Any]:
+    """Every flag and positional name of a command -> its option."""
+    collection = all_commands()[words].assemble_argument_collection(
+        default_parameter=cli.app.default_parameter, parse_docstring=True
+    )
+    return {
+        name: option for option in collection if option.parse and not option.children for name in option.names
+    }
+
+
+def test_no_command_is_lost():
+    leaves = {entry["command"] for entry in BEFORE if entry["command"] and not entry["group"]}
+    assert leaves <= set(all_commands())
+
+
+@pytest.mark.parametrize(
+    "entry", [e for e in BEFORE if e["command"] and not e["group"]], ids=lambda e: e["command"]
+)
+def test_flags_and_defaults_of_the_last_version_stay(entry):
+    options = options_of(entry["command"])
+    for old in entry["parameters"]:
+        if old["name"] == "help":
+            continue
+        names = old["flags"] + old["secondary_flags"] or [f"--{old['name']}"]
+        assert set(names) <= set(options), (entry["command"], names)
+        option = options[names[0]]
+        if old["kind"] == "argument":
+            assert option.index is not None, names
+        assert option.required == old["required"], names
+        if old["default"] is not None:
+            default = IN_WORDS.get(old["default"], old["default"])
+            shown = option.parameter.show_default or show_default  # the latter is the default of the app
+            assert shown(option.field_info.default) == default, names
+
+
+@pytest.mark.parametrize("words", sorted(all_commands()))
+def test_every_command_and_option_has_help(words):
+    app = all_commands()[words]
+    assert app.help or app.default_command.__doc__, words
+    for name, option in options_of(words).items():
+        assert option.parameter.help, (words, name)
+
+
+@pytest.mark.parametrize("words", sorted(all_commands()))
+def test_every_command_can_print_json(words):
+    assert "--json" in options_of(words)
+
+
+def test_one_name_means_one_thing():
+    """An option that several commands share has the same default and the same type in all of them."""
+    seen: dict[str, tuple[Any, str]] = {}
+    own = {"--out", "--trials", "--layers", "--stats", "--heads", "--targets", "--head"}  # of each command
+    for words in all_commands():
+        for name, option in options_of(words).items():
+            if name in own or not name.startswith("--") or option.required:
+                continue
+            meaning = (option.field_info.default, str(option.hint))
+            assert seen.setdefault(name, (meaning, words))[0] == meaning, (name, words, seen[name][1])
+
+
+def test_the_reference_is_up_to_date():
+    program = [sys.executable, "docs/make_commands.py"]
+    made = subprocess.run(program, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    assert (ROOT / "docs" / "commands.md").read_text() == made.stdout, "run: make reference"
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help_is_printed_for_a_group_and_a_command(flag):
+    for words in ([], ["cache"], ["cache", "info"], ["embed"]):
+        done = subprocess.run(
+            [*CLI, *words, flag], env=ENVIRONMENT, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0
+        assert done.stdout.startswith(f"Usage: {' '.join(['python cli.py', *words])}")
+
+
+def test_version():
+    done = subprocess.run([*CLI, "--version"], env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == layerprobe.__version__
+
+
+def test_the_cache_folder_can_be_an_environment_variable(tmp_path):
+    environment = {**ENVIRONMENT, "LAYERPROBE_CACHE": str(tmp_path / "nosuch")}
+    done = subprocess.run(
+        [*CLI, "cache", "info"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert f"{tmp_path / 'nosuch'}: no such folder" in done.stderr
