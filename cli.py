@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 if __name__ == "__main__" or Path(sys.argv[0]).name == "layerprobe":
@@ -49,15 +50,19 @@ app = App(
     default_parameter=Parameter(negative=(), converter=convert_option, show_default=show_default),
 )
 HELP = {"--help", "-h"}
+CACHE_COMMANDS: tuple[Callable[..., object], ...] = (info, verify, compact, export, prune)
+COMMANDS: tuple[Callable[..., object], ...] = (
+    *(embed, classify, finetune, probe, audit, compare, protocols),
+    *(reproduce, models, doctor, demo),
+)
+
 cache = App(name="cache", help="Inspect and maintain the cached states.")
-for command in (info, verify, compact, export, prune):
-    cache.command(command)
+for function in CACHE_COMMANDS:
+    cache.command(function)
 app.command(manifest.app)
-for command in (embed, classify, finetune, probe, audit, compare, protocols, reproduce):
-    app.command(command)
 app.command(cache)
-for command in (models, doctor, demo):
-    app.command(command)
+for function in COMMANDS:
+    app.command(function)
 
 
 def run(arguments: list[str]) -> int:

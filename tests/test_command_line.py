@@ -32,7 +32,7 @@ def all_commands() -> dict[str, Any]:
     """Words of each command -> its arguments and options."""
 
     def walk(app: App, words: list[str]) -> dict[str, Any]:
-        commands = {}
+        commands: dict[str, Any] = {}
         for name in app:
             if name.startswith("-"):
                 continue

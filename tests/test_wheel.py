@@ -101,7 +101,7 @@ def test_the_package_is_imported_by_its_name_alone(environment, tmp_path):
 
 
 def test_python_cli_py_works_in_a_checkout_from_any_folder(tmp_path):
-    program = [sys.executable, ROOT / "cli.py", "--version"]
+    program = [sys.executable, str(ROOT / "cli.py"), "--version"]
     done = subprocess.run(
         program, cwd=tmp_path, env=dict(os.environ), capture_output=True, text=True, check=True
     )

@@ -1,0 +1,5 @@
+"""The commands `classify`, `finetune`, `probe`, `audit`, `compare`, `protocols`, `reproduce` and `demo`, one file each.
+
+A command has a dataclass of its options, calls one function and prints the result. Shared options are in
+`cache.common.options`; the settings of a study in `classify.config`, of a fine-tuning in `classify.finetune.config`.
+"""
