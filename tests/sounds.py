@@ -1,4 +1,4 @@
-"""Makers of sound files for tests: any format, whole or broken."""
+"""Sound files for tests: any format, intact or damaged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FORMATS = ("wav", "flac", "ogg", "opus", "mp3")
 
 
 def noise(samples: int, *, seed: int = 0, channels: int = 1, level: float = 0.1) -> np.ndarray:
-    """(samples,) or (samples, channels) float32 of a loudness that swells and falls, as speech does."""
+    """(samples,) or (samples, channels) float32 of noise whose loudness rises and falls like that of speech."""
     rng = np.random.default_rng(seed)
     swell = np.abs(np.sin(np.arange(samples) * 0.0007)) ** 3 + 0.001
     wave = (rng.standard_normal((samples, channels)) * swell[:, None] * level).astype(np.float32)
@@ -32,7 +32,7 @@ def sound_file(
     start: float | None = None,
     end: float | None = None,
 ) -> Clip:
-    """Write `wave` in the format of the path's ending; `mode` is CONSTANT or VARIABLE, an MP3's bit rate."""
+    """Write `wave` in the format of the path's extension; `mode`: an MP3's bit rate, CONSTANT or VARIABLE."""
     kinds = {".opus": ("OGG", "OPUS"), ".ogg": ("OGG", "VORBIS"), ".mp3": ("MP3", "MPEG_LAYER_III")}
     kind, usual = kinds.get(path.suffix, (path.suffix[1:].upper(), None))
     channels = 1 if wave.ndim == 1 else wave.shape[1]
@@ -57,14 +57,14 @@ def clip_of(path: Path, *, start: float | None = None, end: float | None = None)
 
 
 def cut_off(path: Path, *, keep: float) -> Path:
-    """Leave only the first part of a file, as a copy that was interrupted does."""
+    """Truncate a file to a share of its bytes, as an interrupted copy does."""
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * keep)])
     return path
 
 
 def without_first_mp3_frame(path: Path) -> Path:
-    """Drop the frame in which an encoder wrote down how many follow."""
+    """Remove the frame in which the encoder wrote how many follow."""
     data = path.read_bytes()
     second = data.index(data[:2], 4)
     path.write_bytes(data[second:])
@@ -72,6 +72,6 @@ def without_first_mp3_frame(path: Path) -> Path:
 
 
 def ogg_pages(data: bytes) -> list[tuple[int, int]]:
-    """Where each page of a whole Ogg file begins and ends."""
-    begins = [found.start() for found in re.finditer(b"OggS\0", data)]
+    """Where each page of an intact Ogg file begins and ends."""
+    begins = [match.start() for match in re.finditer(b"OggS\0", data)]
     return list(pairwise([*begins, len(data)]))

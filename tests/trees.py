@@ -1,4 +1,4 @@
-"""Small trees in the layouts of the corpora, of empty files: whoever needs sound fills them."""
+"""Small trees of empty files in the layouts of the corpora."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ def touch(root: Path, *names: str) -> Path:
 
 def baved_names(*, speakers: int = 2, words: int = 2) -> list[str]:
     """Every speaker says every word once in each of the levels 0, 1 and 2."""
-    said = [
+    utterances = [
         (speaker, word, level) for speaker in range(speakers) for word in range(words) for level in range(3)
     ]
-    return [f"{w}/{s}-{'mf'[s % 2]}-{20 + s}-{w}-{level}-{i}.wav" for i, (s, w, level) in enumerate(said)]
+    return [
+        f"{w}/{s}-{'mf'[s % 2]}-{20 + s}-{w}-{level}-{i}.wav" for i, (s, w, level) in enumerate(utterances)
+    ]
 
 
 def eyase_names(*, speakers: tuple[str, ...] = ("fm01", "ml02"), takes: int = 2) -> list[str]:
-    """Flat, with the blank and the brackets of the original."""
+    """Flat, with the space and the brackets of the original."""
     return [f"{s}_{e} ({take + 1}).wav" for s in speakers for e in EYASE_EMOTIONS for take in range(takes)]
 
 
@@ -41,17 +43,17 @@ def ksuemotions_names(*, speakers: tuple[int, ...] = (1, 3), sentences: int = 2)
 
 
 def anad_names(*, videos: int = 3, pieces: int = 2) -> list[str]:
-    """Pieces in the doubled folders that the archive unpacks to, beside whole videos and turns."""
-    cut = [
+    """Segments in the doubled folders that the archive unpacks to, next to complete videos and turns."""
+    segments = [
         f"1sec_segmented_part1/1sec_segmented_part1/V{v}_1 ({i}).wav"
         for v in range(1, videos + 1)
         for i in range(1, pieces + 1)
     ]
-    return [*cut, "V1.wav", "caller_Reciever_turns/V1_1.wav"]
+    return [*segments, "V1.wav", "caller_Reciever_turns/V1_1.wav"]
 
 
 def anad_table(root: Path, emotions: dict[str, str]) -> Path:
-    """`ANAD.csv` with its oddities: a quotation mark behind the names, a blank behind `Emotion`."""
+    """`ANAD.csv` with its oddities: a quotation mark after the names, a space after `Emotion`."""
     rows = [f"{name}',{emotion},1,0.5" for name, emotion in emotions.items()]
     table = root / "ANAD.csv"
     table.write_text("\n".join(["name,Emotion ,Type,F0", *rows]) + "\n")

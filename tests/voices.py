@@ -1,4 +1,4 @@
-"""Synthetic voices with given splits, and a tiny model that can learn them: what fine-tuning is tried on."""
+"""Synthetic voices with fixed splits, and a tiny model that can learn them: data for fine-tuning tests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STILL: dict[str, Any] = dict.fromkeys(
 
 
 def make_voices(folder: Path, *, speakers: int = 6, words: int = 2, folds: int = 2) -> Path:
-    """clips.csv of synthetic voices with `splits.json` and the model `tiny` beside it; the table's path."""
+    """clips.csv of synthetic voices with `splits.json` and the model `tiny` next to it; the table's path."""
     folder.mkdir(parents=True, exist_ok=True)
     corpus = make_corpus(folder / "corpus", speakers=speakers, words=words)
     write_manifest(CORPORA["baved"](corpus).clips, folder / "clips.csv")
@@ -45,7 +45,7 @@ def by_speaker(table: Path, *, folds: int) -> Assignment:
 
 
 def write_splits(path: Path, assignment: Assignment) -> None:
-    """As a run folder holds them."""
+    """In the format of a run folder."""
     folds = [
         {"fold": number, "train": list(train), "test": list(test), "inner": []}
         for number, (train, test) in enumerate(assignment)
@@ -54,5 +54,5 @@ def write_splits(path: Path, assignment: Assignment) -> None:
 
 
 def quick(**changes: Any) -> FinetuneConfig:
-    """Two epochs at a rate at which a tiny model moves."""
+    """Two epochs at a learning rate at which a tiny model learns."""
     return FinetuneConfig(**{"epochs": 2, "learning_rate": 1e-3, **changes})

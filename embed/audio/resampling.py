@@ -1,8 +1,9 @@
 """Any sample rate → 16 kHz, window by window: torchaudio's windowed sinc, its kernels cached per rate.
 
 The filter is `torchaudio.transforms.Resample` with a Kaiser window of 64 zero crossings (the settings that
-torchaudio's documentation gives as equal to resampy's "kaiser_best"). Only its evaluation is arranged anew,
-so that any stretch of the output can be had from the stretch of input it depends on, on the whole's grid.
+torchaudio's documentation gives as equal to resampy's "kaiser_best"). Only its evaluation is different: any
+stretch of the output is computed from the stretch of input that it depends on, on the sample grid of the
+complete clip.
 """
 
 from __future__ import annotations
@@ -19,20 +20,19 @@ ZEROS = 64  # zero crossings of the sinc on either side
 ROLLOFF = 0.9475937167399596  # cut-off as a share of the lower Nyquist frequency
 BETA = 14.769656459379492  # of the Kaiser window
 
-_DENSE = 1 << 22  # weights above which a kernel is kept by its taps alone
+_MAX_DENSE = 1 << 22  # weights above which a kernel is stored by its taps alone
 _BLOCK_OUT = 64  # outputs of one matrix row: enough for the product to run at full rate
-_BLOCK_TAPS = 1_024  # outputs whose taps are worked on at a time
+_BLOCK_TAPS = 1_024  # outputs whose taps are computed at a time
 
 
 class Resampler(Protocol):
-    """Outputs `begin` to `stop` depend on inputs `span(begin, stop)`; those outside the clip are zero.
-
-    `stop` is more than `begin`; `inputs` are the whole span.
-    """
+    """Outputs `begin` to `stop` > `begin` depend on inputs `span(begin, stop)`, zero outside the clip."""
 
     def span(self, begin: int, stop: int) -> tuple[int, int]: ...
 
-    def apply(self, inputs: np.ndarray, begin: int, stop: int) -> np.ndarray: ...
+    def apply(self, inputs: np.ndarray, begin: int, stop: int) -> np.ndarray:
+        """The complete span of inputs → (stop - begin,) float32."""
+        ...
 
 
 @lru_cache(maxsize=16)
@@ -41,7 +41,7 @@ def resampler(source: int, target: int) -> Resampler:
     common = math.gcd(source, target)
     old, new = source // common, target // common
     width = math.ceil(ZEROS * old / (min(old, new) * ROLLOFF))
-    dense = new * (old + 2 * width) <= _DENSE
+    dense = new * (old + 2 * width) <= _MAX_DENSE
     return _Dense(source, target, old, new) if dense else _Taps(old, new, width)
 
 
@@ -53,14 +53,8 @@ class _Dense:
     """
 
     def __init__(self, source: int, target: int, old: int, new: int) -> None:
-        transform = Resample(
-            source,
-            target,
-            resampling_method="sinc_interp_kaiser",
-            lowpass_filter_width=ZEROS,
-            rolloff=ROLLOFF,
-            beta=BETA,
-        )
+        kaiser = {"lowpass_filter_width": ZEROS, "rolloff": ROLLOFF, "beta": BETA}
+        transform = Resample(source, target, resampling_method="sinc_interp_kaiser", **kaiser)
         kernel = transform.kernel[:, 0]  # (new, old + 2 * width)
         repeat = -(-_BLOCK_OUT // new)
         self.old, self.new, self.width = old * repeat, new * repeat, transform.width

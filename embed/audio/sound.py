@@ -1,8 +1,8 @@
-"""Sound files as 16 kHz mono: header, decoding, normalisation.
+"""Any recording as 16 kHz mono float32: header, decoding, resampling, normalisation.
 
-WAV (8 to 32 bit, float), FLAC, OGG and MP3 through libsndfile; integer samples are scaled to [-1, 1) (16 bit:
-divided by 32,768), channels are averaged. Every fault of a file is a ClipError whose reason a person can act
-on. All functions may be called from several threads at once, best from those of `decoder_pool`.
+WAV (8 to 32 bit, float), FLAC, OGG and MP3 are decoded by libsndfile. Integer samples are scaled to [-1, 1)
+(16 bit: divided by 32,768), channels are averaged. Every fault of a file is a ClipError. All functions may be
+called from several threads at once, best from those of `decoder_pool`.
 """
 
 from __future__ import annotations
@@ -20,16 +20,19 @@ from layerprobe.embed.audio.resampling import resampler
 from layerprobe.embed.config import RATE
 from layerprobe.embed.manifest.clips import Clip
 
-MIN_SAMPLES = 400  # at RATE: the 25 ms that one frame of the models' front ends spans
+MIN_SAMPLES = 400  # at RATE: 25 ms, which one frame of the models' convolutional front ends spans
 
-_LOWEST_RATE, _HIGHEST_RATE = 1_000, 768_000  # Hz
-_ROUNDING = 0.005  # seconds a segment's end may exceed its file: labels are rounded, files are not
-_BLOCK = 30 * RATE  # samples at RATE decoded at a time where a whole clip is streamed
+_MIN_RATE, _MAX_RATE = 1_000, 768_000  # Hz
+_ROUNDING = 0.005  # seconds by which a segment's end may exceed its file: labels are rounded, files are not
+_BLOCK = 30 * RATE  # samples at RATE decoded at a time where a complete clip is streamed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AudioInfo:
-    """What a file's header and a clip's segment say; `begin` and `stop` in the file's own samples."""
+    """The format of a clip's file, and where in it the clip is.
+
+    rate: the file's own, in Hz. begin, stop: the clip's samples in the file, at that rate.
+    """
 
     rate: int
     channels: int
@@ -48,133 +51,137 @@ class AudioInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class Moments:
-    """Of a clip's samples at RATE; `constant` where its file holds a single value throughout."""
+    """Statistics of a clip's samples at RATE.
+
+    variance: of the population. finite: no NaN or infinity. constant: the file has a single value throughout.
+    """
 
     count: int
     mean: float
-    variance: float  # the population's
+    variance: float
     finite: bool
     constant: bool
 
     def check(self, clip: Clip) -> None:
-        """ClipError as `check_samples` raises it for samples."""
-        _judge(clip, count=self.count, finite=self.finite, constant=self.constant)
+        """Raises ClipError as `check_samples` does."""
+        _check(clip, count=self.count, finite=self.finite, constant=self.constant)
 
 
 def decoder_pool(workers: int) -> ThreadPoolExecutor:
-    """Threads to decode in, each of which keeps torch's arithmetic to one core.
+    """Threads for decoding, each of which keeps torch's arithmetic to one core.
 
-    One clip is too little work to share among cores, and the decoding threads already keep all of them busy.
-    The thread that calls this keeps its own setting.
+    One clip is too little work to share among cores, and the threads already keep all of them busy. The
+    calling thread keeps its own setting.
     """
     return ThreadPoolExecutor(workers, "decoder", initializer=torch.set_num_threads, initargs=(1,))
 
 
 def probe(clip: Clip) -> AudioInfo:
-    """Decode nothing: read the header, and of Ogg and MP3 look through the file for damage.
+    """Check a clip without decoding it: read the header, and scan Ogg and MP3 files for damage.
 
     Raises ClipError where the file or the clip's segment cannot be used.
     """
     with open_decoder(clip) as decoder:
         rate, length = decoder.file.samplerate, decoder.length()
-        if not _LOWEST_RATE <= rate <= _HIGHEST_RATE:
+        if not _MIN_RATE <= rate <= _MAX_RATE:
             raise clip_error(clip, f"sample rate of {rate} Hz", do="resample the file first")
-        lasts = f"but the file lasts {length / rate:.3f} s"
+        duration = f"but the file lasts {length / rate:.3f} s"
         begin, stop = 0, length
         if clip.start is not None:
             begin = round(clip.start * rate)
             if not 0 <= begin < length:
-                raise clip_error(clip, f"starts at {clip.start:g} s, {lasts}")
+                raise clip_error(clip, f"starts at {clip.start:g} s, {duration}")
         if clip.end is not None:
             stop = min(round(clip.end * rate), length)
             if clip.end > length / rate + _ROUNDING:
-                raise clip_error(clip, f"ends at {clip.end:g} s, {lasts}")
+                raise clip_error(clip, f"ends at {clip.end:g} s, {duration}")
             if stop <= begin:
-                raise clip_error(
-                    clip, f"ends at {clip.end:g} s, not after its start at {clip.start or 0:g} s"
-                )
-        sound = AudioInfo(rate=rate, channels=decoder.file.channels, begin=begin, stop=stop)
-        _judge(clip, count=sound.samples)
-        return sound
+                start = clip.start or 0
+                raise clip_error(clip, f"ends at {clip.end:g} s, not after its start at {start:g} s")
+        info = AudioInfo(rate=rate, channels=decoder.file.channels, begin=begin, stop=stop)
+        _check(clip, count=info.samples)
+        return info
 
 
-def read_clip(clip: Clip, sound: AudioInfo, *, begin: int = 0, stop: int | None = None) -> np.ndarray:
-    """Decode `begin` to `stop` > `begin` (samples at RATE from the segment's start): (stop - begin,) float32.
+def read_clip(clip: Clip, info: AudioInfo, *, begin: int = 0, stop: int | None = None) -> np.ndarray:
+    """Decode a clip, or its samples `begin` to `stop` > `begin` at RATE: (stop - begin,) float32.
 
-    A window of a long clip is the same slice of the whole clip's samples to float rounding. What lies before
-    and after the segment in its file is not heard, as if the segment had been cut out into a file of its own.
-    Raises ClipError where the file cannot be decoded or, read whole, fails what `check_samples` asks.
+    A window is the same slice of the complete clip to float rounding. What surrounds a segment in its file
+    has no influence, as if the segment were a file of its own.
+
+    Raises ClipError where the file cannot be decoded or the complete clip fails `check_samples`.
     """
-    stop = sound.samples if stop is None else stop
+    stop = info.samples if stop is None else stop
     with open_decoder(clip) as decoder:
-        wave = _window(decoder, sound, begin, stop)
-        if stop - begin == sound.samples:
-            # Judged here, on the file's own samples: resampling gives a constant clip edges that vary.
-            _judge(clip, count=len(wave), finite=decoder.finite, constant=decoder.constant)
+        wave = _read_window(decoder, info, begin, stop)
+        if stop - begin == info.samples:
+            # Checked on the file's own samples: resampling gives a constant clip edges that vary.
+            _check(clip, count=len(wave), finite=decoder.finite, constant=decoder.constant)
     return wave
 
 
-def read_windows(clip: Clip, sound: AudioInfo, spans: Sequence[tuple[int, int]]) -> Iterator[np.ndarray]:
-    """What `read_clip` gives for each (begin, stop) of a long clip in turn, from a file opened once.
+def read_windows(clip: Clip, info: AudioInfo, spans: Sequence[tuple[int, int]]) -> Iterator[np.ndarray]:
+    """Yield each window (begin, stop) of a long clip, as `read_clip` gives it, from a file opened once.
 
     Takes time in proportion to the clip's length in every format.
     """
     with open_decoder(clip) as decoder:
         for begin, stop in spans:
-            yield _window(decoder, sound, begin, stop)
+            yield _read_window(decoder, info, begin, stop)
 
 
-def measure_moments(clip: Clip, sound: AudioInfo) -> Moments:
-    """Stream the whole clip in blocks, in bounded memory. Raises ClipError where it cannot be decoded.
+def measure_moments(clip: Clip, info: AudioInfo) -> Moments:
+    """Stream the complete clip in blocks, in bounded memory. Raises ClipError where it cannot be decoded.
 
-    Blocks are merged as in Chan, Golub and LeVeque (1979), in float64.
+    Blocks are merged in float64 as in Chan, Golub and LeVeque (1979, "Updating formulae and a pairwise
+    algorithm for computing sample variances").
     """
     count, mean, squares = 0, 0.0, 0.0
     with open_decoder(clip) as decoder:
-        for begin in range(0, sound.samples, _BLOCK):
-            wave = _window(decoder, sound, begin, min(begin + _BLOCK, sound.samples)).astype(np.float64)
+        for begin in range(0, info.samples, _BLOCK):
+            stop = min(begin + _BLOCK, info.samples)
+            wave = _read_window(decoder, info, begin, stop).astype(np.float64)
             if not decoder.finite:
                 nan = math.nan
-                return Moments(count=sound.samples, mean=nan, variance=nan, finite=False, constant=False)
+                return Moments(count=info.samples, mean=nan, variance=nan, finite=False, constant=False)
             total = count + len(wave)
             block_mean = float(wave.mean())
             wave -= block_mean
-            apart = block_mean - mean
-            squares += float(np.square(wave, out=wave).sum()) + apart**2 * count * len(wave) / total
-            mean += apart * len(wave) / total
+            difference = block_mean - mean
+            squares += float(np.square(wave, out=wave).sum()) + difference**2 * count * len(wave) / total
+            mean += difference * len(wave) / total
             count = total
         constant = decoder.constant
     return Moments(count=count, mean=mean, variance=squares / count, finite=True, constant=constant)
 
 
 def check_samples(wave: np.ndarray, clip: Clip) -> None:
-    """ClipError where a clip's samples at RATE are too few, not finite or all the same."""
+    """Raises ClipError where a clip's samples (T,) at RATE are too few, not finite or all the same."""
     low, high = (float(wave.min()), float(wave.max())) if len(wave) else (0.0, 0.0)
-    _judge(clip, count=len(wave), finite=math.isfinite(low) and math.isfinite(high), constant=low == high)
+    _check(clip, count=len(wave), finite=math.isfinite(low) and math.isfinite(high), constant=low == high)
 
 
 def normalise(wave: np.ndarray, mean: float, variance: float) -> np.ndarray:
-    """(x - mean) / sqrt(variance + 1e-7) in float32, as Wav2Vec2FeatureExtractor of transformers does it."""
+    """(x - mean) / sqrt(variance + 1e-7) in float32, as transformers' Wav2Vec2FeatureExtractor does it."""
     return (wave - np.float32(mean)) / np.float32(math.sqrt(variance + 1e-7))
 
 
-def _judge(clip: Clip, *, count: int, finite: bool = True, constant: bool = False) -> None:
+def _check(clip: Clip, *, count: int, finite: bool = True, constant: bool = False) -> None:
     if count < MIN_SAMPLES:
-        lasts, least = count / RATE * 1000, MIN_SAMPLES / RATE * 1000
-        raise clip_error(clip, f"too short: lasts {lasts:.1f} ms, a model needs {least:g} ms")
+        duration, minimum = count / RATE * 1000, MIN_SAMPLES / RATE * 1000
+        raise clip_error(clip, f"too short: lasts {duration:.1f} ms, a model needs {minimum:g} ms")
     if not finite:
         raise clip_error(clip, "holds NaN or infinite samples")
     if constant:
         raise clip_error(clip, "silent: every sample has the same value")
 
 
-def _window(decoder: Decoder, sound: AudioInfo, begin: int, stop: int) -> np.ndarray:
-    """Samples `begin` to `stop` of the segment, at RATE."""
-    if sound.rate == RATE:
-        return decoder.read(sound.begin + begin, stop - begin).copy()
-    resample = resampler(sound.rate, RATE)
+def _read_window(decoder: Decoder, info: AudioInfo, begin: int, stop: int) -> np.ndarray:
+    """Samples `begin` to `stop` of the clip, at RATE."""
+    if info.rate == RATE:
+        return decoder.read(info.begin + begin, stop - begin).copy()
+    resample = resampler(info.rate, RATE)
     low, high = resample.span(begin, stop)
-    length = sound.stop - sound.begin
-    first, last = max(low, 0), min(high, length)
-    heard = decoder.read(sound.begin + first, last - first)
-    return resample.apply(np.pad(heard, (first - low, high - last)), begin, stop)
+    first, last = max(low, 0), min(high, info.stop - info.begin)
+    wave = decoder.read(info.begin + first, last - first)
+    return resample.apply(np.pad(wave, (first - low, high - last)), begin, stop)

@@ -1,4 +1,4 @@
-"""A table of clips → `list[Clip]`; every bad row reported at once."""
+"""Tables of clips: read as a list of `Clip`, with all faulty rows reported at once, and written."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from sys import intern
 from layerprobe.cache.common.errors import InputError, ManifestError, Problem
 from layerprobe.embed.manifest.tables import Cell, PathCells, missing_files, read_table, write_table
 
-# The first of these that a table has is its column of paths, or of speakers, unless one is named.
-# `file` is audformat's, `file_name` Hugging Face's. Upper and lower case count alike.
+# The first of these that a table has is its column of paths, or of speakers, unless one is named; case does
+# not matter. `file` is audformat's name, `file_name` Hugging Face's.
 PATH_COLUMNS = ("path", "file", "file_name", "filename", "filepath", "file_path", "audio", "wav")
 SPEAKER_COLUMNS = ("speaker", "speaker_id")
-RESERVED = ("id", "path", "start", "end", "speaker", "split")  # names with a meaning, so no names for labels
+RESERVED = ("id", "path", "start", "end", "speaker", "split")  # columns with a meaning, so not label names
 
-# pandas' text of a timedelta: `0 days 00:00:01.500000`, `-1 days +23:59:59`; and Python's own: `0:00:01.5`.
+# pandas' text of a timedelta, `0 days 00:00:01.500000` or `-1 days +23:59:59`, and Python's own, `0:00:01.5`.
 _TIMEDELTA = re.compile(r"(?:(-?\d+) days?,? ?)?(?:\+?(\d+):(\d{2}):(\d{2}(?:\.\d+)?))?")
-
 
 _NO_LABELS: Mapping[str, str] = {}
 
@@ -56,43 +55,42 @@ def read_manifest(
     speaker_column: str | None = None,
     must_exist: bool = True,
 ) -> list[Clip]:
-    """Read a table of clips: CSV, TSV or Parquet, in the layouts of audformat and Hugging Face too.
+    """Read a table of clips: CSV, TSV or Parquet, also in the layouts of audformat and Hugging Face.
 
-    Needed is a column of paths; relative ones are relative to the table. `start` and `end` (seconds, or
-    timedeltas such as `0 days 00:00:01.5`) cut a segment out of the file; a segment from 0 without an end is
-    the whole file. `id`, `split` and the speaker's column are taken where they are there. Every other column
-    with a name is a label, its text exactly as written; an empty or NaN cell is no label for that clip.
+    Only a column of paths is required; relative paths are relative to the table. `start` and `end` (seconds,
+    or timedeltas such as `0 days 00:00:01.5`) select a segment; one from 0 without an end is the complete
+    file. `id`, `split` and the speaker's column are optional. Every other column with a name is a label, its
+    text exactly as written; an empty or NaN cell is no label for that clip. No audio is opened.
 
-    must_exist: a path without a file is a fault of the table. With False it is left to whoever reads the
-    audio, who then finds clip by clip what is gone: right for work that goes on without the lost clips.
-    No audio is opened either way.
+    must_exist: report paths without a file. False leaves that to the reader of the audio, clip by clip, so
+        that work continues without the missing clips.
 
-    Raises ManifestError with all faults of the table in it.
+    Raises ManifestError with all faults of the table.
     """
     raw = read_table(table)
     columns = _Columns.find(raw.columns, table, path=path_column, speaker=speaker_column)
-    places = PathCells(table)
+    cells = PathCells(table)
     problems: list[Problem] = []
     clips: list[Clip] = []
     row_of_id: dict[str, int] = {}
     row_of_path: dict[Path, int] = {}
-    for row, cells in enumerate(raw.rows, start=1):
-        if not cells:
+    for row, texts in enumerate(raw.rows, start=1):
+        if not texts:
             continue
-        if len(cells) != len(raw.columns):
-            problems.append(Problem(row, f"has {len(cells)} cells, the header {len(raw.columns)}"))
+        if len(texts) != len(raw.columns):
+            problems.append(Problem(row, f"has {len(texts)} cells, the header {len(raw.columns)}"))
             continue
-        named = dict(zip(raw.columns, cells, strict=True))
-        clip, faults = columns.clip(named, places)
+        by_column = dict(zip(raw.columns, texts, strict=True))
+        clip, faults = columns.clip(by_column, cells)
         if not faults and row_of_id.setdefault(clip.id, row) != row:
             faults.append(f"has the same clip or id as row {row_of_id[clip.id]}: '{clip.id}'")
         problems += [Problem(row, fault) for fault in faults]
-        if must_exist and named[columns.path]:
+        if must_exist and by_column[columns.path]:
             row_of_path.setdefault(clip.path, row)
         clips.append(clip)
-    gone = missing_files(row_of_path)
-    problems += [Problem(row_of_path[path], fault) for path, fault in gone.items()]
-    do = f"relative paths start at {places.start}" if gone else ""
+    missing = missing_files(row_of_path)
+    problems += [Problem(row_of_path[path], fault) for path, fault in missing.items()]
+    do = f"relative paths start at {cells.base}" if missing else ""
     if not clips and not problems:
         problems = [Problem(None, "has a header but no rows")]
     if problems:
@@ -101,11 +99,11 @@ def read_manifest(
 
 
 def write_manifest(clips: Sequence[Clip], out: Path) -> None:
-    """Write clips as CSV, TSV or Parquet, so that `read_manifest` gives the same clips again.
+    """Write clips as CSV, TSV or Parquet, so that `read_manifest` returns the same clips.
 
-    Paths below the table's folder or below its parent are written relative to the table, so the tree can be
-    moved as a whole; others are absolute. The columns id, start, end and split are left out where they
-    say nothing. An empty label and a missing one are the same. Raises InputError.
+    Paths below the table's folder or its parent are relative to the table, so that the tree can be moved;
+    others are absolute. The columns id, start, end and split are left out where they say nothing. An empty
+    label and a missing one are the same. Raises InputError.
     """
     labels = list(dict.fromkeys(name for clip in clips for name in clip.labels))
     unusable = [name for name in labels if name in RESERVED or not name]
@@ -115,10 +113,10 @@ def write_manifest(clips: Sequence[Clip], out: Path) -> None:
         raise InputError("there are no clips to write", where=str(out))
     if len({clip.id for clip in clips}) != len(clips):
         raise InputError("two clips have the same id", where=str(out))
-    places = PathCells(out)
-    paths = [places.cell(clip.path) for clip in clips]
+    cells = PathCells(out)
+    paths = [cells.to_cell(clip.path) for clip in clips]
     columns: dict[str, Sequence[Cell]] = {}
-    if any(c.id != _clip_id(p, c.start, c.end) for c, p in zip(clips, paths, strict=True)):
+    if any(c.id != _default_id(path, c.start, c.end) for c, path in zip(clips, paths, strict=True)):
         columns["id"] = [clip.id for clip in clips]
     columns["path"] = paths
     if any(clip.start is not None or clip.end is not None for clip in clips):
@@ -133,7 +131,7 @@ def write_manifest(clips: Sequence[Clip], out: Path) -> None:
 
 @dataclass(frozen=True)
 class _Columns:
-    """What a table's columns are for. `id`, `start`, `end` and `split` have no other name."""
+    """Which columns of a table hold paths, speakers and labels. Those of RESERVED have no other name."""
 
     path: str
     speaker: str | None
@@ -143,39 +141,42 @@ class _Columns:
     def find(cls, names: list[str], table: Path, *, path: str | None, speaker: str | None) -> _Columns:
         if not names:
             raise ManifestError(str(table), [Problem(None, "is empty")])
-        there = ", ".join(f"'{name}'" for name in names)
-        twice = [name for name in dict.fromkeys(names) if name and names.count(name) > 1]
-        problems = [Problem(None, f"has more than one column '{name}'") for name in twice]
-        for asked in (path, speaker):
-            if asked is not None and asked not in names:
-                problems.append(Problem(None, f"has no column '{asked}'; its columns are {there}"))
+        listed = ", ".join(f"'{name}'" for name in names)
+        repeated = [name for name in dict.fromkeys(names) if name and names.count(name) > 1]
+        problems = [Problem(None, f"has more than one column '{name}'") for name in repeated]
+        for requested in (path, speaker):
+            if requested is not None and requested not in names:
+                problems.append(Problem(None, f"has no column '{requested}'; its columns are {listed}"))
         do = ""
         path = path or _first(PATH_COLUMNS, names)
         if path is None:
-            problems.append(Problem(None, f"has no column of paths; its columns are {there}"))
-            uncut = len(names) == 1 and (";" in names[0] or "\t" in names[0])
-            do = "put commas between its cells" if uncut else f"call it '{PATH_COLUMNS[0]}' or name it"
+            problems.append(Problem(None, f"has no column of paths; its columns are {listed}"))
+            other_delimiter = len(names) == 1 and (";" in names[0] or "\t" in names[0])
+            do = (
+                "separate its cells by commas"
+                if other_delimiter
+                else f"call it '{PATH_COLUMNS[0]}' or name it"
+            )
         if path is None or problems:
             raise ManifestError(str(table), problems, do=do)
         speaker = speaker or _first(SPEAKER_COLUMNS, names)
-        taken = {path, speaker, "id", "start", "end", "split", ""}
-        return cls(path, speaker, tuple(name for name in names if name not in taken))
+        not_labels = {path, speaker, "id", "start", "end", "split", ""}
+        return cls(path, speaker, tuple(name for name in names if name not in not_labels))
 
-    def clip(self, cells: Mapping[str, str], places: PathCells) -> tuple[Clip, list[str]]:
+    def clip(self, texts: Mapping[str, str], cells: PathCells) -> tuple[Clip, list[str]]:
         """The clip of one row, and what is wrong with the row."""
-        path, faults = cells[self.path], []
+        path, faults = texts[self.path], []
         if not path:
             faults.append("has no path")
         if "\0" in path:
-            faults.append("path holds a zero byte, as no file's name does")
-        if cells.get("id") == "":
+            faults.append("path contains a zero byte, which no file name can")
+        if texts.get("id") == "":
             faults.append("has no id")
-        times: dict[str, float | None] = {}
-        for name in ("start", "end"):
+        times: dict[str, float | None] = {"start": None, "end": None}
+        for name in times:
             try:
-                times[name] = _seconds(cells.get(name, ""))
+                times[name] = _seconds(texts.get(name, ""))
             except ValueError as error:
-                times[name] = None
                 faults.append(f"{name} {error}")
         start, end = times["start"], times["end"]
         if end is not None and end <= (start or 0.0):
@@ -183,47 +184,46 @@ class _Columns:
         if end is None and start == 0.0:
             start = None
         clip = Clip(
-            id=cells.get("id", _clip_id(path, start, end)),
-            file=str(places.file(path)),
+            id=texts.get("id", _default_id(path, start, end)),
+            file=str(cells.to_file(path)),
             start=start,
             end=end,
-            # What many rows say is held once.
-            labels={name: intern(cells[name]) for name in self.labels if not _empty(cells[name])},
-            speaker=None if self.speaker is None else _optional(intern(cells[self.speaker])),
-            split=_optional(intern(cells.get("split", ""))),
+            # Interned, because many rows hold the same text.
+            labels={name: intern(texts[name]) for name in self.labels if not _is_empty(texts[name])},
+            speaker=None if self.speaker is None else _optional(intern(texts[self.speaker])),
+            split=_optional(intern(texts.get("split", ""))),
         )
         return clip, faults
 
 
 def _first(wanted: Sequence[str], names: Sequence[str]) -> str | None:
-    """The first of `wanted` among `names`, letter for letter or else in another case."""
+    """The first of `wanted` among `names`: the exact name if there is one, else in another case."""
     folded = {name.strip().casefold(): name for name in reversed(names)}
     exact = next((name for name in wanted if name in names), None)
     return exact or next((folded[name] for name in wanted if name in folded), None)
 
 
-def _clip_id(cell: str, start: float | None, end: float | None) -> str:
+def _default_id(cell: str, start: float | None, end: float | None) -> str:
     if start is None and end is None:
         return cell
     return f"{cell}#{'' if start is None else start}-{'' if end is None else end}"
 
 
-def _empty(text: str) -> bool:
+def _is_empty(text: str) -> bool:
     return text == "" or text.lower() == "nan"
 
 
 def _optional(text: str) -> str | None:
-    return None if _empty(text) else text
+    return None if _is_empty(text) else text
 
 
 def _seconds(text: str) -> float | None:
-    """Seconds of a number or a timedelta; None of an empty cell or NaT. Raises ValueError."""
+    """Seconds of a number or a timedelta; None for an empty cell or NaT. Raises ValueError."""
     text = text.strip()
-    if _empty(text) or text == "NaT":
+    if _is_empty(text) or text == "NaT":
         return None
-    told = _TIMEDELTA.fullmatch(text)
-    if told:
-        days, hours, minutes, rest = (float(part or 0) for part in told.groups())
+    if match := _TIMEDELTA.fullmatch(text):
+        days, hours, minutes, rest = (float(number or 0) for number in match.groups())
         seconds = round(days * 86_400 + hours * 3_600 + minutes * 60 + rest, 9)
     else:
         try:

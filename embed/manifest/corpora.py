@@ -1,23 +1,21 @@
-"""Corpora as they lie on disk → clips: BAVED, EYASE, KSUEmotions, ANAD and plain folders of labels.
+"""Corpora on disk → clips: BAVED, EYASE, KSUEmotions, ANAD and plain folders of labels.
 
-One function each, all of them in `CORPORA`. What a corpus says about a clip stands in the file's name; no
-audio is opened. A copy in which nothing fits the expected layout is refused; what else differs is told.
+To add a corpus, write a function like these and enter it in `CORPORA`. Labels come from the files' names; no
+audio is opened. A copy in which no file fits the expected layout is refused; other deviations become notes.
 """
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.common.text import format_list
+from layerprobe.embed.manifest.audio_files import AudioFiles, find_audio_files
 from layerprobe.embed.manifest.clips import Clip
 from layerprobe.embed.manifest.tables import read_table
-
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".sph")
-UNDECODABLE = (".m4a", ".aac", ".mp4", ".wma", ".amr", ".webm")  # sound too, but not for libsndfile
 
 KSU_EMOTIONS = ("neutral", "happiness", "sadness", "surprise", "questioning", "anger")  # E00 to E05
 
@@ -31,11 +29,11 @@ _ANAD = re.compile(r"(?P<speaker>V\d+)_.+")
 
 @dataclass(frozen=True)
 class Corpus:
-    """Clips of a corpus, and what a person should know about this copy of it.
+    """Clips of a corpus, and what the user should know about this copy of it.
 
-    clips: sorted by path; a clip's id is its path below the corpus folder.
-    notes: one line each.
-    left_out: sound files that are no clips, by their path below the corpus folder, each with the reason.
+    clips: sorted by path; a clip's id is its path relative to the corpus folder.
+    notes: deviations from the expected layout, one line per note.
+    left_out: audio files that are not clips, by path relative to the corpus folder, each with the reason.
     """
 
     clips: list[Clip]
@@ -48,17 +46,17 @@ def baved(folder: Path) -> Corpus:
 
     The label `emotion` is the level: 0 low, 1 neutral, 2 high. Raises InputError.
     """
-    sounds = find_audio_files(folder)
-    named = sounds.named(_BAVED, like="12-f-21-3-2-105.wav (speaker-gender-age-word-level-record)")
-    clips = [_clip(sounds, sound, parts) for sound, parts in named.items()]
-    notes = _misplaced({sound: parts["word"] for sound, parts in named.items()}, folders=r"\d")
+    audio = find_audio_files(folder)
+    names = audio.match(_BAVED, example="12-f-21-3-2-105.wav (speaker-gender-age-word-level-record)")
+    clips = [_clip(audio, path, fields) for path, fields in names.items()]
+    notes = _misplaced({path: fields["word"] for path, fields in names.items()}, folders=r"\d")
     readme = folder / "README.md"
     text = readme.read_text("utf-8", "replace") if readme.is_file() else ""
-    promised = re.search(r"Number of speakers:\W*(\d+)", text)
+    declared = re.search(r"Number of speakers:\W*(\d+)", text)
     speakers = len({clip.speaker for clip in clips})
-    if promised and int(promised[1]) != speakers:
-        notes.append(f"there are {speakers} speakers, the README says {promised[1]}")
-    return Corpus(clips, notes, sounds.left_out)
+    if declared and int(declared[1]) != speakers:
+        notes.append(f"there are {speakers} speakers, the README says {declared[1]}")
+    return Corpus(clips, notes, audio.left_out)
 
 
 def eyase(folder: Path) -> Corpus:
@@ -66,10 +64,10 @@ def eyase(folder: Path) -> Corpus:
 
     The label `emotion` is ang, hap, neu or sad, as in the names. Raises InputError.
     """
-    sounds = find_audio_files(folder)
-    named = sounds.named(_EYASE, like="fm01_hap (3).wav (speaker, emotion, number)")
-    clips = [_clip(sounds, sound, parts | {"gender": parts["speaker"][0]}) for sound, parts in named.items()]
-    return Corpus(clips, [], sounds.left_out)
+    audio = find_audio_files(folder)
+    names = audio.match(_EYASE, example="fm01_hap (3).wav (speaker, emotion, number)")
+    clips = [_clip(audio, path, fields | {"gender": fields["speaker"][0]}) for path, fields in names.items()]
+    return Corpus(clips, [], audio.left_out)
 
 
 def ksuemotions(folder: Path) -> Corpus:
@@ -78,17 +76,16 @@ def ksuemotions(folder: Path) -> Corpus:
     The label `emotion` is the name of the E code; sentence and trial come from the name, `phase` from the
     folder. Raises InputError.
     """
-    sounds = find_audio_files(folder)
-    named = sounds.named(
-        _KSU, like="D05E01P003S18T02.flac (E emotion 00 to 05, P speaker, S sentence, T trial)"
-    )
-    notes = _misplaced({sound: f"E{parts['emotion']}" for sound, parts in named.items()}, folders=r"E\d\d")
+    audio = find_audio_files(folder)
+    example = "D05E01P003S18T02.flac (E emotion 00 to 05, P speaker, S sentence, T trial)"
+    names = audio.match(_KSU, example=example)
+    notes = _misplaced({path: f"E{fields['emotion']}" for path, fields in names.items()}, folders=r"E\d\d")
     clips = []
-    for sound, parts in named.items():
-        phase = re.search(r"Phase_(\d+)", str(folder / sound))
-        labels = parts | {"emotion": KSU_EMOTIONS[int(parts["emotion"])]}
-        clips.append(_clip(sounds, sound, labels | ({"phase": phase[1]} if phase else {})))
-    return Corpus(clips, notes, sounds.left_out)
+    for path, fields in names.items():
+        phase = re.search(r"Phase_(\d+)", str(folder / path))
+        labels = fields | {"emotion": KSU_EMOTIONS[int(fields["emotion"])]}
+        clips.append(_clip(audio, path, labels | ({"phase": phase[1]} if phase else {})))
+    return Corpus(clips, notes, audio.left_out)
 
 
 def anad(folder: Path) -> Corpus:
@@ -97,33 +94,31 @@ def anad(folder: Path) -> Corpus:
     Without the table the label `emotion` is looked for in the name. No speakers are known, so the video that
     a clip was cut from is its group. Raises InputError, and ManifestError for a table that cannot be read.
     """
-    sounds = find_audio_files(folder)
-    named = sounds.named(_ANAD, like="V1_2 (3).wav (video, part, number)")
-    pieces = {sound for sound in named if "1sec_segmented" in str(sound)} or set(named)
+    audio = find_audio_files(folder)
+    names = audio.match(_ANAD, example="V1_2 (3).wav (video, part, number)")
+    segments = {path for path in names if "1sec_segmented" in str(path)} or set(names)
     table = next(iter(sorted(folder.rglob("ANAD*.csv"))), None)
     emotions = {} if table is None else _anad_emotions(table)
     clips = []
-    for sound, parts in named.items():
-        in_name = re.search("angry|happy|surprised", sound.stem)
-        emotion = emotions.get(sound.stem, in_name[0] if in_name else None)
-        if sound not in pieces:
-            sounds.left_out[str(sound)] = "is not in a 1sec_segmented folder"
+    for path, fields in names.items():
+        in_name = re.search("angry|happy|surprised", path.stem)
+        emotion = emotions.get(path.stem, in_name[0] if in_name else None)
+        if path not in segments:
+            audio.left_out[str(path)] = "is not in a 1sec_segmented folder"
         elif emotion is None:
-            sounds.left_out[str(sound)] = f"has no emotion in {table.name if table else 'its name'}"
+            audio.left_out[str(path)] = f"has no emotion in {table.name if table else 'its name'}"
         else:
-            clips.append(_clip(sounds, sound, {"speaker": parts["speaker"], "emotion": emotion}))
+            clips.append(_clip(audio, path, fields | {"emotion": emotion}))
     if not clips:
-        found = f"{table} about other files" if table else "no such table, and no emotion in a file's name"
-        raise InputError(f"looked for the emotions in ANAD.csv, found {found}", where=str(folder))
-    notes = ["ANAD names no speakers: the video a clip was cut from stands in for its speaker"]
-    if len({(clip.speaker, clip.labels["emotion"]) for clip in clips}) == len(
-        {clip.speaker for clip in clips}
-    ):
-        notes.append("every video has one emotion: who tells the videos apart tells the emotions apart")
-    lost = sorted(emotions.keys() - {sound.stem for sound in named})
-    if lost:
-        notes.append(f"named in the table, but not there: {some(lost)}")
-    return Corpus(clips, notes, sounds.left_out)
+        source = f"{table} about other files" if table else "no such table, and no emotion in a file's name"
+        raise InputError(f"looked for the emotions in ANAD.csv, found {source}", where=str(folder))
+    notes = ["ANAD names no speakers: the video that a clip was cut from is used as its speaker"]
+    if len({(clip.speaker, clip.labels["emotion"]) for clip in clips}) == len({c.speaker for c in clips}):
+        notes.append("every video has one emotion: a classifier that recognises videos recognises emotions")
+    missing = sorted(emotions.keys() - {path.stem for path in names})
+    if missing:
+        notes.append(f"listed in the table, but not found: {format_list(missing)}")
+    return Corpus(clips, notes, audio.left_out)
 
 
 def labelled_folders(folder: Path) -> Corpus:
@@ -131,19 +126,19 @@ def labelled_folders(folder: Path) -> Corpus:
 
     The column of labels is called `emotion`, whatever the folders stand for. Raises InputError.
     """
-    sounds = find_audio_files(folder)
-    inside = [sound for sound in sounds.found if len(sound.parts) > 1]
-    loose = [sound for sound in sounds.found if len(sound.parts) == 1]
-    if not inside:
+    audio = find_audio_files(folder)
+    labelled = [path for path in audio.paths if len(path.parts) > 1]
+    loose = [path for path in audio.paths if len(path.parts) == 1]
+    if not labelled:
         raise InputError(
-            f"looked for LABEL/*.wav, found {some(loose)} and no folders with sound",
+            f"looked for LABEL/*.wav, found {format_list(loose)} and no folders with sound",
             where=str(folder),
             do="put the files of each label into a folder of that name",
         )
-    sounds.left_out.update((str(sound), "lies outside the labels' folders") for sound in loose)
-    clips = [_clip(sounds, sound, {"emotion": sound.parts[0]}) for sound in inside]
+    audio.left_out.update((str(path), "is outside the labels' folders") for path in loose)
+    clips = [_clip(audio, path, {"emotion": path.parts[0]}) for path in labelled]
     note = "no speakers are known: add a column `speaker` to the table, or no split can keep them apart"
-    return Corpus(clips, [note], sounds.left_out)
+    return Corpus(clips, [note], audio.left_out)
 
 
 CORPORA: dict[str, Callable[[Path], Corpus]] = {
@@ -155,120 +150,37 @@ CORPORA: dict[str, Callable[[Path], Corpus]] = {
 }
 
 
-def _clip(sounds: AudioFiles, sound: PurePosixPath, told: Mapping[str, str]) -> Clip:
-    """The clip of one file; what is told about it is its labels, the emotion first, and its speaker."""
-    labels = {"emotion": told["emotion"]} | {name: text for name, text in told.items() if name != "speaker"}
-    return Clip(id=str(sound), file=str(sounds.folder / sound), labels=labels, speaker=told.get("speaker"))
+def _clip(audio: AudioFiles, path: PurePosixPath, fields: Mapping[str, str]) -> Clip:
+    """The clip of one file. All `fields` but the speaker are its labels, the emotion first."""
+    labels = {"emotion": fields["emotion"]} | {k: text for k, text in fields.items() if k != "speaker"}
+    return Clip(id=str(path), file=str(audio.folder / path), labels=labels, speaker=fields.get("speaker"))
 
 
 def _misplaced(expected: Mapping[PurePosixPath, str], *, folders: str) -> list[str]:
-    """A note on files whose folder is named in the corpus's way (`folders`), but not as their names say."""
+    """A note on files whose folder is named in the corpus's way (`folders`), but not as `expected`."""
     wrong = [
-        sound
-        for sound, name in expected.items()
-        if sound.parent.name != name and re.fullmatch(folders, sound.parent.name)
+        path
+        for path, name in expected.items()
+        if path.parent.name != name and re.fullmatch(folders, path.parent.name)
     ]
     if not wrong:
         return []
-    lie = "1 file lies" if len(wrong) == 1 else f"{len(wrong)} files lie"
-    return [f"{lie} in another folder than the name says, the name is trusted: {some(wrong)}"]
+    files = "1 file is" if len(wrong) == 1 else f"{len(wrong)} files are"
+    return [f"{files} in another folder than the name says, the name is trusted: {format_list(wrong)}"]
 
 
 def _anad_emotions(table: Path) -> dict[str, str]:
-    """The emotion of each file, by its name without the suffix.
+    """The emotion of each file, by its name without suffix.
 
-    The table in circulation has a blank behind `Emotion` and quotation marks around or behind the names.
+    The table in circulation has a blank after `Emotion` and quotation marks around or after the names.
     """
     raw = read_table(table)
-    names = [column.strip().lower() for column in raw.columns]
-    if "name" not in names or "emotion" not in names:
-        what = f"looked for columns 'name' and 'Emotion', found {some(raw.columns, shown=5)}"
+    columns = [column.strip().lower() for column in raw.columns]
+    if "name" not in columns or "emotion" not in columns:
+        what = (
+            f"looked for columns 'name' and 'Emotion', found {format_list(raw.columns, shown=5) or 'nothing'}"
+        )
         raise InputError(what, where=str(table))
-    name, emotion = names.index("name"), names.index("emotion")
+    name, emotion = columns.index("name"), columns.index("emotion")
     rows = [row for row in raw.rows if len(row) > max(name, emotion) and row[emotion].strip()]
     return {PurePosixPath(row[name].strip(" '\"")).stem: row[emotion].strip().lower() for row in rows}
-
-
-@dataclass(frozen=True)
-class AudioFiles:
-    """The sound files below a folder.
-
-    found: paths below `folder`, sorted.
-    left_out: those that become no clip, each with the reason; filled as they are looked through.
-    """
-
-    folder: Path
-    found: list[PurePosixPath]
-    left_out: dict[str, str] = field(default_factory=dict)
-
-    def named(self, pattern: re.Pattern[str], *, like: str) -> dict[PurePosixPath, dict[str, str]]:
-        """The files whose whole name, without the suffix, fits `pattern`, with the pattern's named groups.
-
-        The others go into `left_out`. Raises InputError, with what was looked for and found, if none fits.
-        """
-        fitting = {}
-        for sound in self.found:
-            parts = pattern.fullmatch(sound.stem)
-            if parts:
-                fitting[sound] = parts.groupdict()
-            else:
-                self.left_out[str(sound)] = f"is not named like {like}"
-        if not fitting:
-            raise InputError(
-                f"looked for names like {like}, found {some(self.found)}",
-                where=str(self.folder),
-                do="give the corpus's own folder, or describe the files in a table",
-            )
-        return fitting
-
-
-def find_audio_files(folder: Path) -> AudioFiles:
-    """All sound files below `folder`, links to folders followed. Raises InputError if there are none.
-
-    Hidden files and `__MACOSX` are no sound: archives made on a Mac hold a `._x.wav` beside every `x.wav`.
-    """
-    if not folder.exists():
-        raise InputError("no such folder", where=str(folder))
-    if not folder.is_dir():
-        raise InputError("is a file, not a folder", where=str(folder))
-    sounds = AudioFiles(folder, [])
-    others: list[PurePosixPath] = []
-    seen: set[str] = set()
-    for place, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not _hidden(name))
-        real = os.path.realpath(place)
-        if real in seen:  # a link back to a folder already walked through
-            folders.clear()
-            continue
-        seen.add(real)
-        for name in names:
-            sound = PurePosixPath(os.path.relpath(os.path.join(place, name), folder))  # noqa: PTH118
-            suffix = sound.suffix.lower()
-            if _hidden(name):
-                continue
-            readable = os.fsencode(sound).decode("utf-8", "backslashreplace")
-            if suffix in UNDECODABLE:
-                sounds.left_out[readable] = f"cannot be decoded ({suffix}); convert it to WAV or FLAC"
-            elif suffix in AUDIO_SUFFIXES and readable != str(sound):  # no table of text could hold it
-                sounds.left_out[readable] = "has a name that is not UTF-8; rename it"
-            elif suffix in AUDIO_SUFFIXES:
-                sounds.found.append(sound)
-            else:
-                others.append(sound)
-    if not sounds.found:
-        seen_instead = [PurePosixPath(name) for name in sounds.left_out] + sorted(others)
-        what = f"looked for sound files ({', '.join(AUDIO_SUFFIXES)}), found {some(seen_instead)}"
-        raise InputError(what, where=str(folder))
-    sounds.found.sort()
-    return sounds
-
-
-def some(things: Sequence[object], *, shown: int = 3) -> str:
-    """The first few of many, in words."""
-    told = ", ".join(str(thing) for thing in things[:shown]) or "nothing"
-    more = len(things) - shown
-    return f"{told} and {more} more" if more > 0 else told
-
-
-def _hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"

@@ -10,7 +10,7 @@ from pathlib import Path
 from layerprobe.cache.common.errors import InputError, ManifestError, Problem
 from layerprobe.embed.manifest.clips import Clip, read_manifest
 
-COLUMN = "corpus"  # the column that says which table a clip comes from
+COLUMN = "corpus"  # the label that names the table a clip comes from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,11 +24,11 @@ class LabelMap:
 
     @classmethod
     def parse(cls, text: str) -> LabelMap:
-        """Read `[CORPUS/]COLUMN:OLD=NEW`, such as `eyase/emotion:hap=2`. Raises InputError."""
-        told = re.fullmatch(r"(?:([^/:=]+)/)?([^/:=]+):([^=]+)=(.+)", text)
-        if not told:
+        """Parse `[CORPUS/]COLUMN:OLD=NEW`, such as `eyase/emotion:hap=2`. Raises InputError."""
+        match = re.fullmatch(r"(?:([^/:=]+)/)?([^/:=]+):([^=]+)=(.+)", text)
+        if not match:
             raise InputError(f"'{text}' is no label map", do="write [CORPUS/]COLUMN:OLD=NEW")
-        return cls(corpus=told[1], column=told[2], old=told[3], new=told[4])
+        return cls(corpus=match[1], column=match[2], old=match[3], new=match[4])
 
     def __str__(self) -> str:
         return f"{self.corpus + '/' if self.corpus else ''}{self.column}:{self.old}={self.new}"
@@ -42,30 +42,29 @@ def join_tables(
 ) -> list[Clip]:
     """The clips of all tables, each with its table's name in the label `corpus`.
 
-    Ids and speakers get that name in front (`baved:12`), so that none of two corpora collide. Labels are
-    renamed as `maps` say, each label once: a map's result is not mapped again.
+    That name is put in front of ids and speakers (`baved:12`), so that those of two corpora differ. `maps`
+    rename each label at most once: the result of a map is not mapped again.
 
-    names: one a table; the tables' file names without the suffix if not given.
+    names: of the tables; by default their file names without suffix.
 
     Raises InputError, and ManifestError for a faulty table or for maps that fit no clip.
     """
     corpora = [table.stem for table in tables] if names is None else list(names)
     if len(corpora) != len(tables):
         raise InputError(f"{len(tables)} tables but {len(corpora)} names")
-    twice = [name for name in dict.fromkeys(corpora) if corpora.count(name) > 1]
-    if twice:
-        raise InputError(f"two tables are called '{twice[0]}'", do="give each a name of its own")
+    repeated = [name for name in dict.fromkeys(corpora) if corpora.count(name) > 1]
+    if repeated:
+        raise InputError(f"two tables are called '{repeated[0]}'", do="give each a name of its own")
     unused = set(maps)
     clips: list[Clip] = []
     for name, table in zip(corpora, tables, strict=True):
-        renamed = {(m.column, m.old): m for m in maps if m.corpus is None}
-        renamed |= {(m.column, m.old): m for m in maps if m.corpus == name}
-        for clip in read_manifest(table, must_exist=False):  # labels and paths only
+        new = {(m.column, m.old): m for m in maps if m.corpus is None}
+        new |= {(m.column, m.old): m for m in maps if m.corpus == name}
+        for clip in read_manifest(table, must_exist=False):
             if COLUMN in clip.labels:
-                raise InputError(
-                    f"has a column '{COLUMN}' already", where=str(table), do="join the single tables"
-                )
-            used = {column: m for column, old in clip.labels.items() if (m := renamed.get((column, old)))}
+                what = f"has a column '{COLUMN}' already"
+                raise InputError(what, where=str(table), do="join the single tables")
+            used = {column: m for column, old in clip.labels.items() if (m := new.get((column, old)))}
             unused -= set(used.values())
             clips.append(
                 replace(
@@ -76,6 +75,6 @@ def join_tables(
                 )
             )
     if unused:
-        idle = [Problem(None, f"no clip has what '{one}' renames") for one in maps if one in unused]
-        raise ManifestError(", ".join(map(str, tables)), idle)
+        problems = [Problem(None, f"no clip has what '{m}' renames") for m in maps if m in unused]
+        raise ManifestError(", ".join(map(str, tables)), problems)
     return clips

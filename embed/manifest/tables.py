@@ -1,7 +1,7 @@
-"""Tables as text: CSV, TSV and Parquet, each cell read exactly as written and written whole or not at all.
+"""Tables as text: CSV, TSV and Parquet, each cell read exactly as written, and paths in their cells.
 
-No data frame stands between the file and the reader, because a data frame guesses types: a label `01` would
-come back as the number 1, and a column with one empty cell would turn 0 into 0.0.
+Tables are not read through a data frame, because a data frame guesses types: a label `01` would become the
+number 1, and a column with one empty cell would turn 0 into 0.0.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from layerprobe.cache.common.errors import InputError, ManifestError, Problem
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 PARQUET = (".parquet", ".pq")
 SUFFIXES = (*DELIMITERS, *PARQUET)
+_USE_KNOWN_SUFFIX = f"use one of {', '.join(SUFFIXES)}"
 _PARQUET_ROW_NAMES = "__index_level_"  # what pandas calls row names that have no name of their own
 
 Cell = str | float | None
@@ -30,8 +32,8 @@ Cell = str | float | None
 class Table:
     """`rows[i][j]` is the text in row i of column `columns[j]`, '' where the cell is empty.
 
-    A row that the file gives too many or too few cells keeps them; a blank line is a row without cells, so
-    that row numbers stay those of the file.
+    A row may have too many or too few cells, as in the file; a blank line is a row without cells, so that row
+    numbers are those of the file.
     """
 
     columns: list[str]
@@ -39,65 +41,65 @@ class Table:
 
 
 def read_table(path: Path) -> Table:
-    """Read a table by its extension. Raises ManifestError where there is none or it cannot be read."""
+    """Read a table by its extension. Raises ManifestError where it is missing or cannot be read."""
     suffix = path.suffix.lower()
     if path.is_dir():
-        raise _fault(path, "is a folder, not a table", do="make a table of it with `manifest folder`")
+        raise _error(path, "is a folder, not a table", do="make a table of it with `manifest folder`")
     if not path.exists():
-        raise _fault(path, "no such table")
+        raise _error(path, "no such table")
     if suffix not in SUFFIXES:
-        raise _fault(path, f"is no table that can be read ({suffix or 'no extension'})", do=_KINDS)
+        what = f"is not a table that can be read ({suffix or 'no extension'})"
+        raise _error(path, what, do=_USE_KNOWN_SUFFIX)
     try:
         return _read_parquet(path) if suffix in PARQUET else _read_text(path, DELIMITERS[suffix])
     except UnicodeDecodeError as error:
-        raise _fault(path, f"is not UTF-8 text (byte {error.start})", do="save it as UTF-8") from error
+        raise _error(path, f"is not UTF-8 text (byte {error.start})", do="save it as UTF-8") from error
     except (OSError, ValueError, NotImplementedError) as error:  # pyarrow's are of these kinds
-        raise _fault(path, f"cannot be read ({error})") from error
+        raise _error(path, f"cannot be read ({error})") from error
 
 
 def write_table(columns: Mapping[str, Sequence[Cell]], out: Path) -> None:
     """Write equally long columns of text or numbers; None is an empty cell. Raises InputError.
 
-    The file appears whole or not at all.
+    An existing table is replaced at once, or stays as it is if writing fails.
     """
     suffix = out.suffix.lower()
     if suffix not in SUFFIXES:
-        raise InputError(f"is no kind of table ({suffix or 'no extension'})", where=str(out), do=_KINDS)
+        what = f"is not a kind of table ({suffix or 'no extension'})"
+        raise InputError(what, where=str(out), do=_USE_KNOWN_SUFFIX)
     try:
-        data = _parquet(columns) if suffix in PARQUET else _delimited(columns, DELIMITERS[suffix])
+        data = _parquet_bytes(columns) if suffix in PARQUET else _text_bytes(columns, DELIMITERS[suffix])
         out.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(out, data)
     except UnicodeEncodeError as error:
-        told = f"{_not_unicode(columns)!r} is not Unicode"
-        raise InputError(told, where=str(out), do="rename it") from error
+        what = f"{_not_unicode(columns)!r} is not Unicode"
+        raise InputError(what, where=str(out), do="rename it") from error
     except OSError as error:
         raise InputError(f"cannot be written ({error.strerror or error})", where=str(out)) from error
 
 
-_KINDS = f"use one of {', '.join(SUFFIXES)}"
-
-
-def _fault(path: Path, what: str, *, do: str = "") -> ManifestError:
+def _error(path: Path, what: str, *, do: str = "") -> ManifestError:
     return ManifestError(str(path), [Problem(None, what)], do=do)
 
 
 def _read_text(path: Path, delimiter: str) -> Table:
     with path.open(encoding="utf-8-sig", newline="") as file:
-        reader, rows, begun = csv.reader(file, delimiter=delimiter, strict=True), [], 1
+        reader, rows, line = csv.reader(file, delimiter=delimiter, strict=True), [], 1
         try:
             for row in reader:
                 rows.append(row)
-                begun = reader.line_num + 1
+                line = reader.line_num + 1
         except csv.Error as error:
-            # Read on, a quote that is not closed would swallow all rows after it.
-            told = "a quote is opened and never closed" if str(error) == "unexpected end of data" else error
-            raise ValueError(f"{told}, in the row that begins on line {begun}") from error
+            # Read leniently, a quote that is not closed would swallow all rows after it.
+            unclosed = str(error) == "unexpected end of data"
+            what = "a quote is opened and never closed" if unclosed else str(error)
+            raise ValueError(f"{what}, in the row that begins on line {line}") from error
     return Table(rows[0], rows[1:]) if rows else Table([], [])
 
 
-def _delimited(columns: Mapping[str, Sequence[Cell]], delimiter: str) -> bytes:
+def _text_bytes(columns: Mapping[str, Sequence[Cell]], delimiter: str) -> bytes:
     texts = [[_text(cell) for cell in cells] for cells in columns.values()]
-    # A lone carriage return ends a line for the reader, but the writer does not count it as worth quoting.
+    # The reader ends a line at a lone carriage return, but the writer does not quote a cell that has one.
     returns = any("\r" in text for column in [list(columns), *texts] for text in column)
     file = io.StringIO()
     writer = csv.writer(
@@ -134,85 +136,71 @@ def _read_parquet(path: Path) -> Table:
     return Table(names, [list(row) for row in zip(*columns, strict=True)])
 
 
-def _parquet(columns: Mapping[str, Sequence[Cell]]) -> bytes:
+def _parquet_bytes(columns: Mapping[str, Sequence[Cell]]) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     arrays = {}
     for name, cells in columns.items():
-        number = any(isinstance(cell, float) for cell in cells)
-        arrays[name] = pa.array(cells, type=pa.float64() if number else pa.string())
+        is_number = any(isinstance(cell, float) for cell in cells)
+        arrays[name] = pa.array(cells, type=pa.float64() if is_number else pa.string())
     file = io.BytesIO()
     pq.write_table(pa.table(arrays), file)
     return file.getvalue()
 
 
 def _text(value: object) -> str:
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else str(value)
+    return "" if value is None else str(value)
 
 
 def _not_unicode(columns: Mapping[str, Sequence[Cell]]) -> str:
-    """The first name or cell that holds half of a character, as file names that are not UTF-8 come."""
+    """The first name or cell with half of a surrogate pair, as Python decodes file names that are not UTF-8."""
     texts = (_text(cell) for name, cells in columns.items() for cell in (name, *cells))
     return next(text for text in texts if any("\ud800" <= letter <= "\udfff" for letter in text))
 
 
 class PathCells:
-    """The places that path cells of the table `table` stand for. The table itself need not exist yet."""
+    """Paths in the cells of a table, which need not exist yet: relative ones are relative to its folder."""
 
     def __init__(self, table: Path) -> None:
         self._folder = table.parent
-        self._absolute = Path(os.path.abspath(table.parent))  # noqa: PTH100 (keeps symbolic links, as the cells do)
-        self._real = table.parent.resolve()
+        self._absolute = Path(os.path.abspath(table.parent))  # noqa: PTH100 (keeps symbolic links, as cells do)
+        self.base = table.parent.resolve()
 
-    @property
-    def start(self) -> Path:
-        """The folder that relative cells are relative to."""
-        return self._real
-
-    def file(self, cell: str) -> Path:
-        """The file a path cell stands for."""
+    def to_file(self, cell: str) -> Path:
+        """The file that a cell names."""
         if cell.startswith("../"):
-            # `..` climbs out of the real folder, also where the way to the table is a symbolic link.
-            return Path(os.path.normpath(self._real / cell))
+            # `..` is the parent of the real folder, even if the path to the table is a symbolic link.
+            return Path(os.path.normpath(self.base / cell))
         return self._folder / cell
 
-    def cell(self, file: Path) -> str:
-        """A path cell for a file: relative below the table's folder or the folder above it, else absolute."""
+    def to_cell(self, file: Path) -> str:
+        """A file as a cell: relative if below the table's folder or that folder's parent, else absolute."""
         absolute = Path(os.path.abspath(file))  # noqa: PTH100
         if absolute.is_relative_to(self._absolute):
             return absolute.relative_to(self._absolute).as_posix()
-        above = self._absolute.parent
-        climbable = self._absolute == self._real and above != above.parent
-        if climbable and absolute.is_relative_to(above):
-            return "../" + absolute.relative_to(above).as_posix()
+        parent = self._absolute.parent
+        not_linked = self._absolute == self.base and parent != parent.parent
+        if not_linked and absolute.is_relative_to(parent):
+            return "../" + absolute.relative_to(parent).as_posix()
         return absolute.as_posix()
 
 
 def missing_files(files: Iterable[Path]) -> dict[Path, str]:
-    """Those of `files` that are no files, each with what is wrong.
+    """Those of `files` that are not files, each with the reason.
 
-    Folders are listed once instead of asking for every file: on network storage that is what takes the time.
+    Folders are listed once instead of testing every file, which is slow on network storage.
     """
-    by_folder: dict[str, list[tuple[str, Path]]] = defaultdict(list)
-    for file in files:
-        folder, name = os.path.split(file)
-        by_folder[folder].append((name, file))
-    gone: dict[Path, str] = {}
-    for folder, named in by_folder.items():
-        listed = _listing(folder) if len(named) > 1 else frozenset()
-        for name, file in named:
-            # What the listing lacks is asked for by name: the file system may fold case or compose letters.
-            if name not in listed and not file.is_file():
-                gone[file] = f"'{file}' is a folder" if file.is_dir() else f"no such file: {file}"
-    return gone
-
-
-def _listing(folder: str) -> frozenset[str]:
-    try:
-        with os.scandir(folder or ".") as entries:
-            return frozenset(entry.name for entry in entries if entry.is_file())
-    except OSError:
-        return frozenset()  # no folder, or one that may be entered but not listed: each file is asked for
+    files = list(files)
+    listed: set[str] = set()
+    for folder, count in Counter(os.path.dirname(file) for file in files).items():  # noqa: PTH120
+        # A folder may be entered but not listed, and the file system may fold case or compose letters: files
+        # that are not listed are tested.
+        if count > 1:
+            with suppress(OSError), os.scandir(folder or ".") as entries:
+                listed.update(os.path.join(folder, entry.name) for entry in entries if entry.is_file())  # noqa: PTH118
+    return {
+        file: f"'{file}' is a folder" if file.is_dir() else f"no such file: {file}"
+        for file in files
+        if str(file) not in listed and not file.is_file()
+    }

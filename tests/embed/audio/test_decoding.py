@@ -12,10 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from layerprobe.cache.common.errors import ClipError
-from layerprobe.embed.audio import decoding
+from layerprobe.embed.audio import ogg
 from layerprobe.embed.audio import sound as audio
 from layerprobe.embed.audio.decoding import open_decoder
-from layerprobe.embed.audio.ogg import find_damage
 from tests.sounds import FORMATS, clip_of, noise, ogg_pages, sound_file, without_first_mp3_frame
 
 LENGTH = 90_000
@@ -57,7 +56,7 @@ def test_the_length_is_what_can_be_read(files, kind):
     kind=st.sampled_from(FORMATS),
     spans=st.lists(st.tuples(st.integers(0, LENGTH - 1), st.integers(0, 20_000)), min_size=1, max_size=6),
 )
-def test_any_place_in_any_order_holds_what_it_holds_in_the_whole(files, kind, spans):
+def test_reads_in_any_order_give_the_samples_of_the_complete_file(files, kind, spans):
     clip, whole = files[kind]
     with open_decoder(clip) as decoder:
         for begin, count in spans:
@@ -69,7 +68,7 @@ def test_any_place_in_any_order_holds_what_it_holds_in_the_whole(files, kind, sp
 
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("overlap", [0, 300])
-def test_blocks_that_follow_one_another_join_without_a_seam(files, kind, overlap):
+def test_consecutive_blocks_join_without_a_seam(files, kind, overlap):
     clip, whole = files[kind]
     joined = []
     with open_decoder(clip) as decoder:
@@ -80,7 +79,7 @@ def test_blocks_that_follow_one_another_join_without_a_seam(files, kind, overlap
     np.testing.assert_allclose(np.concatenate(joined), whole, rtol=0, atol=2e-7)
 
 
-def test_a_place_in_a_file_without_seeking_is_reached_by_reading(tmp_path):
+def test_positions_in_a_file_without_seeking_are_reached_by_reading(tmp_path):
     clip = sound_file(tmp_path / "telephone.wav", noise(8_000), 8_000, subtype="GSM610")
     with open_decoder(clip) as decoder:
         whole = decoder.read(0, 8_000)
@@ -89,7 +88,7 @@ def test_a_place_in_a_file_without_seeking_is_reached_by_reading(tmp_path):
 
 
 def test_ogg_pages_are_found_although_libsndfile_may_miss_them(tmp_path):
-    """In a file like this one, two seeks in five miss their place."""
+    """In a file like this one, two seeks in five miss their position."""
     rng = np.random.default_rng(0)
     wave = rng.standard_normal((48_000, 2)).astype(np.float32) * 0.1
     clip = sound_file(tmp_path / "a.ogg", wave, 44_100)
@@ -115,7 +114,7 @@ def test_low_bit_rates_of_mp3_reach_far_back(tmp_path):
             np.testing.assert_allclose(got, whole[begin : begin + 500], rtol=0, atol=2e-7)
 
 
-def test_the_name_s_ending_does_not_matter(tmp_path):
+def test_the_extension_does_not_matter(tmp_path):
     wave = noise(8_000)
     clip = sound_file(tmp_path / "a.wav", wave, subtype="FLOAT")
     for name in ("a.raw", "a.mp3", "a"):
@@ -150,7 +149,7 @@ def test_an_mp3_file_without_a_count_is_as_long_as_its_frames(tmp_path, rate):
         assert len(decoder.read(0, length)) == length
 
 
-def test_an_mp3_file_of_which_only_a_part_could_be_read_is_refused(tmp_path):
+def test_an_mp3_file_that_cannot_be_read_to_its_end_is_refused(tmp_path):
     wave = noise(10 * 16_000, level=0.5)
     wave[80_000:] *= 1e-4  # loud first, so that the first frames' bit rate makes the file seem short
     clip = sound_file(tmp_path / "a.mp3", wave, mode="VARIABLE")
@@ -162,7 +161,7 @@ def test_an_mp3_file_of_which_only_a_part_could_be_read_is_refused(tmp_path):
         decoder.length()
 
 
-def spoilt(data: bytes, how: str, at: int) -> bytes:
+def damaged(data: bytes, how: str, at: int) -> bytes:
     """The bytes of a file, some of them changed from byte `at` on."""
     noisy = np.random.default_rng(0).bytes(2_000)
     return {
@@ -176,7 +175,7 @@ def spoilt(data: bytes, how: str, at: int) -> bytes:
 @pytest.mark.parametrize("how", ["flipped", "zeroed", "random", "removed"])
 @pytest.mark.parametrize("kind", ["ogg", "opus", "mp3", "mp3 without a count"])
 def test_a_damaged_file_is_refused_with_all_its_segments(tmp_path, kind, how):
-    """libsndfile drops what is damaged, and what follows is heard too soon."""
+    """libsndfile drops what is damaged, and what follows moves forward."""
     path = tmp_path / f"a.{kind[:4].strip()}"
     sound_file(path, noise(10 * RATE, level=0.3), RATE, mode="CONSTANT" if "mp3" in kind else None)
     if "without" in kind:
@@ -188,14 +187,14 @@ def test_a_damaged_file_is_refused_with_all_its_segments(tmp_path, kind, how):
         if begins:  # MP3 has no checksum of its sound, only a chain of headers
             at = min(begin for begin in begins if begin >= at) + (how == "removed")
         other = tmp_path / f"{share}"
-        other.write_bytes(spoilt(data, how, at))
+        other.write_bytes(damaged(data, how, at))
         for start, end in ((None, None), (0.1, 0.9), (4, 4.5), (8, 9)):
             with pytest.raises(ClipError, match=f"{share}: (damaged|truncated): .*; copy it again"):
                 audio.probe(clip_of(other, start=start, end=end))
     assert audio.probe(clip_of(path, start=8, end=9)).seconds == 1
 
 
-def test_ogg_that_lost_its_last_pages_is_not_taken_for_a_shorter_one(tmp_path):
+def test_ogg_without_its_last_pages_is_refused(tmp_path):
     for kind in ("ogg", "opus"):
         path = sound_file(tmp_path / f"a.{kind}", noise(10 * RATE), RATE).path
         data = path.read_bytes()
@@ -209,7 +208,7 @@ def test_ogg_that_lost_its_last_pages_is_not_taken_for_a_shorter_one(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["ogg", "opus", "mp3"])
-def test_what_stands_behind_the_sound_does_not_matter(tmp_path, kind):
+def test_bytes_after_the_sound_are_ignored(tmp_path, kind):
     clip = sound_file(tmp_path / f"a.{kind}", noise(5 * RATE, level=0.3), RATE)
     whole, _ = soundfile.read(clip.path, dtype="float32")
     clip.path.write_bytes(clip.path.read_bytes() + np.random.default_rng(0).bytes(3_000))
@@ -218,27 +217,28 @@ def test_what_stands_behind_the_sound_does_not_matter(tmp_path, kind):
         np.testing.assert_allclose(decoder.read(0, len(whole)), whole, rtol=0, atol=2e-7)
 
 
-def test_a_file_is_looked_through_once_for_all_its_segments_and_again_when_it_changed(tmp_path, monkeypatch):
-    seen: list[Path] = []
+def test_a_file_is_scanned_once_for_all_its_segments_and_again_when_it_changes(tmp_path, monkeypatch):
+    scanned: list[Path] = []
+    find_damage = ogg.find_damage
 
     def counting(path: Path) -> str | None:
-        seen.append(path)
+        scanned.append(path)
         return find_damage(path)
 
-    monkeypatch.setattr(decoding, "broken", counting)
+    monkeypatch.setattr(ogg, "find_damage", counting)
     clip = sound_file(tmp_path / "a.ogg", noise(10 * RATE), RATE)
     data = clip.path.read_bytes()
     for start in range(9):
         audio.probe(clip_of(clip.path, start=start, end=start + 1))
-    assert seen == [clip.path]
-    clip.path.write_bytes(spoilt(data, "flipped", len(data) // 2))
+    assert scanned == [clip.path]
+    clip.path.write_bytes(damaged(data, "flipped", len(data) // 2))
     os.utime(clip.path, (1, 1))  # a clock may stand still between two writes
     with pytest.raises(ClipError, match="damaged"):
         audio.probe(clip)
     clip.path.write_bytes(data)
     os.utime(clip.path, (2, 2))
     audio.probe(clip)
-    assert seen == [clip.path] * 3
+    assert scanned == [clip.path] * 3
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
@@ -250,13 +250,13 @@ def test_one_flipped_bit_of_ogg_is_refused_or_changes_nothing(small, data, kind,
     clip.path.write_bytes(whole[: bit // 8] + bytes([whole[bit // 8] ^ 1 << bit % 8]) + whole[bit // 8 + 1 :])
     try:
         with open_decoder(clip) as decoder:
-            heard = decoder.read(0, decoder.length())
+            got = decoder.read(0, decoder.length())
     except ClipError:
         return
-    np.testing.assert_array_equal(heard, samples)
+    np.testing.assert_array_equal(got, samples)
 
 
-def test_nan_and_infinity_are_seen_wherever_they_are(tmp_path):
+def test_nan_and_infinity_are_detected_at_any_position(tmp_path):
     for value in (np.nan, np.inf, -np.inf):
         wave = noise(30_000)
         wave[20_000] = value
@@ -269,12 +269,12 @@ def test_nan_and_infinity_are_seen_wherever_they_are(tmp_path):
             assert not decoder.finite
 
 
-def test_threads_may_decode_side_by_side(files):
-    def everything(kind: str) -> np.ndarray:
+def test_threads_may_decode_concurrently(files):
+    def decode_all(kind: str) -> np.ndarray:
         with open_decoder(files[kind][0]) as decoder:
             return np.concatenate([decoder.read(at, 3_000) for at in range(0, LENGTH, 3_000)])
 
     kinds = list(FORMATS) * 4
     with ThreadPoolExecutor(8) as pool:
-        for kind, got in zip(kinds, pool.map(everything, kinds), strict=True):
+        for kind, got in zip(kinds, pool.map(decode_all, kinds), strict=True):
             np.testing.assert_allclose(got, files[kind][1], rtol=0, atol=2e-7)

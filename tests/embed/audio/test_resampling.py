@@ -13,15 +13,15 @@ from layerprobe.embed.audio.resampling import BETA, ROLLOFF, ZEROS, resampler
 from tests.sounds import noise
 
 SHORT = (8_000, 11_025, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000)  # ratios to 16,000 Hz
-LONG = (20_008, 12_345)  # ratios whose taps are kept by phase, yet not too long for torchaudio to check
+LONG = (20_008, 12_345)  # ratios whose taps are stored by phase, yet short enough to compare with torchaudio
 PRIME = (11_127, 44_101)
 
 
-def whole(wave: np.ndarray, rate: int) -> np.ndarray:
-    return part(wave, rate, 0, -(-len(wave) * 16_000 // rate))
+def resample_all(wave: np.ndarray, rate: int) -> np.ndarray:
+    return resample_part(wave, rate, 0, -(-len(wave) * 16_000 // rate))
 
 
-def part(wave: np.ndarray, rate: int, begin: int, stop: int) -> np.ndarray:
+def resample_part(wave: np.ndarray, rate: int, begin: int, stop: int) -> np.ndarray:
     resample = resampler(rate, 16_000)
     low, high = resample.span(begin, stop)
     inside = wave[max(low, 0) : min(high, len(wave))]
@@ -35,9 +35,9 @@ def test_it_is_the_filter_of_torchaudio(rate):
         rate, 16_000, "sinc_interp_kaiser", lowpass_filter_width=ZEROS, rolloff=ROLLOFF, beta=BETA
     )
     expected = theirs(torch.from_numpy(wave)).numpy()
-    ours = whole(wave, rate)
+    ours = resample_all(wave, rate)
     assert ours.dtype == np.float32
-    # torchaudio rounds phases to float32 before it scales them, which tells where there are thousands.
+    # torchaudio rounds phases to float32 before it scales them, which matters where there are thousands.
     np.testing.assert_allclose(ours, expected, rtol=0, atol=5e-5 if rate in LONG else 1e-6)
 
 
@@ -47,34 +47,34 @@ def test_it_is_the_filter_of_torchaudio(rate):
     samples=st.integers(1, 9_000),
     ends=st.tuples(st.floats(0, 1), st.floats(0, 1)),
 )
-def test_any_stretch_is_that_stretch_of_the_whole(rate, samples, ends):
+def test_any_stretch_is_that_stretch_of_the_complete_output(rate, samples, ends):
     wave = noise(samples, seed=samples)
-    full = whole(wave, rate)
+    full = resample_all(wave, rate)
     begin, stop = sorted(round(end * len(full)) for end in ends)
     begin = min(begin, len(full) - 1)
     stop = max(stop, begin + 1)
-    np.testing.assert_allclose(part(wave, rate, begin, stop), full[begin:stop], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(resample_part(wave, rate, begin, stop), full[begin:stop], rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("rate", SHORT + LONG + PRIME)
-def test_a_tone_stays_the_tone_it_is(rate):
+def test_a_tone_stays_the_same(rate):
     old, new = np.arange(rate) / rate, np.arange(16_000) / 16_000
     tone = np.sin(2 * np.pi * 1_000.5 * old).astype(np.float32)
     expected = np.sin(2 * np.pi * 1_000.5 * new)
     inner = slice(1_000, -1_000)
-    np.testing.assert_allclose(whole(tone, rate)[inner], expected[inner], rtol=0, atol=2e-5)
+    np.testing.assert_allclose(resample_all(tone, rate)[inner], expected[inner], rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize("rate", [rate for rate in SHORT + LONG + PRIME if rate > 17_000])
-def test_what_16_khz_cannot_carry_is_gone(rate):
+def test_tones_above_8_khz_are_removed(rate):
     tone = np.sin(2 * np.pi * 8_300 * np.arange(rate) / rate).astype(np.float32)
-    assert np.abs(whole(tone, rate)[1_000:-1_000]).max() < 1e-3
+    assert np.abs(resample_all(tone, rate)[1_000:-1_000]).max() < 1e-3
 
 
 def test_threads_may_share_it():
     waves = [noise(4_000, seed=seed) for seed in range(12)]
     rates = [SHORT[seed % 4] for seed in range(12)]
     with ThreadPoolExecutor(6) as pool:
-        together = list(pool.map(whole, waves, rates))
+        together = list(pool.map(resample_all, waves, rates))
     for wave, rate, got in zip(waves, rates, together, strict=True):
-        np.testing.assert_array_equal(got, whole(wave, rate))
+        np.testing.assert_array_equal(got, resample_all(wave, rate))

@@ -21,7 +21,7 @@ RATES = (8_000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 44_101)
 in_one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 
 
-def heard(clip):
+def read(clip):
     return audio.read_clip(clip, audio.probe(clip))
 
 
@@ -39,10 +39,10 @@ def heard(clip):
         ("DOUBLE", 0),
     ],
 )
-def test_every_kind_of_sample_is_scaled_to_one(tmp_path, subtype, step):
+def test_every_sample_format_is_scaled_to_one(tmp_path, subtype, step):
     wave = noise(8_000, level=0.2).clip(-1, 1)
     wave[:4] = (-1, 0, 0.5, -0.25)  # exact in 8 bits
-    got = heard(sound_file(tmp_path / "a.wav", wave, subtype=subtype))
+    got = read(sound_file(tmp_path / "a.wav", wave, subtype=subtype))
     assert got.dtype == np.float32
     assert got[:4].tolist() == [-1, 0, 0.5, -0.25]
     np.testing.assert_allclose(got, wave, rtol=0, atol=step)
@@ -51,12 +51,12 @@ def test_every_kind_of_sample_is_scaled_to_one(tmp_path, subtype, step):
 def test_16_bit_samples_are_divided_by_32768(tmp_path):
     numbers = np.array([-32_768, -1, 0, 1, 32_767] * 100, np.int16)
     soundfile.write(tmp_path / "a.wav", numbers, 16_000, subtype="PCM_16")
-    np.testing.assert_array_equal(heard(clip_of(tmp_path / "a.wav")), numbers / np.float32(32_768))
+    np.testing.assert_array_equal(read(clip_of(tmp_path / "a.wav")), numbers / np.float32(32_768))
 
 
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("channels", [1, 2])
-def test_every_format_is_heard(tmp_path, kind, channels):
+def test_every_format_is_read(tmp_path, kind, channels):
     wave = np.sin(2 * np.pi * 440 * np.arange(24_000) / 24_000)[:, None] * np.linspace(0.5, 0.3, channels)
     sound = audio.probe(clip := sound_file(tmp_path / f"a.{kind}", wave.squeeze().astype(np.float32), 24_000))
     assert (sound.rate, sound.channels, sound.samples, sound.seconds) == (24_000, channels, 16_000, 1.0)
@@ -71,13 +71,13 @@ def test_every_format_is_heard(tmp_path, kind, channels):
 @pytest.mark.parametrize("channels", [2, 3, 6])
 def test_channels_are_averaged(tmp_path, channels):
     wave = noise(4_000, channels=channels)
-    got = heard(sound_file(tmp_path / "a.wav", wave, subtype="FLOAT"))
+    got = read(sound_file(tmp_path / "a.wav", wave, subtype="FLOAT"))
     np.testing.assert_allclose(got, wave.mean(axis=1), rtol=0, atol=1e-7)
 
 
 @in_one_folder
 @given(rate=st.sampled_from(RATES), extra=st.integers(0, 500))
-def test_the_header_tells_how_many_samples_there_will_be(tmp_path, rate, extra):
+def test_probe_gives_the_number_of_samples(tmp_path, rate, extra):
     clip = sound_file(tmp_path / "a.wav", noise(rate // 20 + extra), rate)
     sound = audio.probe(clip)
     assert (
@@ -97,7 +97,7 @@ def test_the_header_tells_how_many_samples_there_will_be(tmp_path, rate, extra):
     segment=st.tuples(st.floats(0, 0.2), st.floats(0.3, 0.5)),
     window=st.tuples(st.floats(0, 0.999), st.floats(0, 1)),
 )
-def test_a_window_is_that_slice_of_the_whole(tmp_path, rate, kind, segment, window):
+def test_a_window_is_that_slice_of_the_clip(tmp_path, rate, kind, segment, window):
     if kind == "opus":
         rate = 48_000  # one of the few rates it knows
     elif kind == "mp3" and rate == 44_101:
@@ -116,22 +116,22 @@ def test_a_window_is_that_slice_of_the_whole(tmp_path, rate, kind, segment, wind
 
 
 @pytest.mark.parametrize("rate", RATES)
-def test_a_segment_is_as_if_cut_out_into_a_file(tmp_path, rate):
+def test_a_segment_equals_a_file_of_its_own(tmp_path, rate):
     wave = noise(rate)
     whole = sound_file(tmp_path / "a.wav", wave, rate, subtype="FLOAT", start=0.25, end=0.75)
     cut = sound_file(tmp_path / "b.wav", wave[round(0.25 * rate) : round(0.75 * rate)], rate, subtype="FLOAT")
-    np.testing.assert_allclose(heard(whole), heard(cut), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(read(whole), read(cut), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["wav", "flac", "mp3"])
-def test_a_segment_is_read_without_decoding_the_whole_file(tmp_path, monkeypatch, kind):
+def test_a_segment_is_read_without_decoding_the_complete_file(tmp_path, monkeypatch, kind):
     whole = sound_file(tmp_path / f"a.{kind}", noise(60 * 16_000))
     decoded = 0
-    read = soundfile.SoundFile.read
+    original = soundfile.SoundFile.read
 
     def counted(self, *arguments, **options):
         nonlocal decoded
-        got = read(self, *arguments, **options)
+        got = original(self, *arguments, **options)
         decoded += len(got)
         return got
 
@@ -144,8 +144,8 @@ def test_a_segment_is_read_without_decoding_the_whole_file(tmp_path, monkeypatch
 def test_start_or_end_may_be_given_alone(tmp_path):
     wave = noise(16_000)
     clip = sound_file(tmp_path / "a.wav", wave, subtype="FLOAT")
-    np.testing.assert_array_equal(heard(replace(clip, start=0.6)), wave[9_600:])
-    np.testing.assert_array_equal(heard(replace(clip, end=0.6)), wave[:9_600])
+    np.testing.assert_array_equal(read(replace(clip, start=0.6)), wave[9_600:])
+    np.testing.assert_array_equal(read(replace(clip, end=0.6)), wave[:9_600])
 
 
 def test_times_fall_on_the_nearest_sample(tmp_path):
@@ -155,7 +155,7 @@ def test_times_fall_on_the_nearest_sample(tmp_path):
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_windows_read_in_turn_join_to_the_whole(tmp_path, kind):
+def test_consecutive_windows_join_to_the_clip(tmp_path, kind):
     rate = 48_000
     clip = sound_file(tmp_path / f"a.{kind}", noise(3 * rate), rate)
     sound = audio.probe(clip)
@@ -174,7 +174,7 @@ def test_an_end_rounded_up_in_the_table_is_the_end_of_the_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("start", "end", "told"),
+    ("start", "end", "message"),
     [
         (2.0, None, r"starts at 2 s, but the file lasts 1\.000 s"),
         (1.0, None, r"starts at 1 s, but the file lasts 1\.000 s"),
@@ -185,9 +185,9 @@ def test_an_end_rounded_up_in_the_table_is_the_end_of_the_file(tmp_path):
         (0.5, 0.52, r"too short: lasts 20\.0 ms"),
     ],
 )
-def test_a_segment_that_is_not_there_is_told_with_both_times(tmp_path, start, end, told):
+def test_a_segment_outside_its_file_is_reported_with_both_times(tmp_path, start, end, message):
     clip = sound_file(tmp_path / "a.wav", noise(16_000), start=start, end=end)
-    with pytest.raises(ClipError, match=told):
+    with pytest.raises(ClipError, match=message):
         audio.probe(clip)
 
 
@@ -209,7 +209,7 @@ FAULTS = {
     "text": (lambda path: path.write_text("not sound" * 50), "not a sound file"),
     "half a header": (lambda path: path.write_bytes(path.read_bytes()[:20]), "not a sound file"),
     "header without data": (_header_alone, r"holds no samples \(a header without data\)"),
-    "truncated": (lambda path: cut_off(path, keep=0.6), "truncated: .* more bytes than there are"),
+    "truncated": (lambda path: cut_off(path, keep=0.6), "truncated: .* more bytes than the file has"),
     "no channels": (lambda path: _set(path, 22, "<H", 0), "Channel count is zero"),
     "rate of zero": (lambda path: _set(path, 24, "<I", 0), "not a sound file"),
     "rate of one": (lambda path: _set(path, 24, "<I", 1), "sample rate of 1 Hz"),
@@ -219,11 +219,11 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_broken_file_is_told_by_its_reason(tmp_path, name):
-    spoil, told = FAULTS[name]
+def test_a_broken_file_is_reported_with_its_reason(tmp_path, name):
+    damage, message = FAULTS[name]
     clip = sound_file(tmp_path / "a.wav", noise(16_000))
-    spoil(clip.path)
-    with pytest.raises(ClipError, match=told) as caught:
+    damage(clip.path)
+    with pytest.raises(ClipError, match=message) as caught:
         audio.probe(clip)
     assert caught.value.where == str(clip.path)
     assert "\n" not in str(caught.value)
@@ -235,7 +235,7 @@ def test_a_truncated_file_of_any_format_is_refused(tmp_path, kind, keep):
     clip = sound_file(tmp_path / f"a.{kind}", noise(64_000))
     cut_off(clip.path, keep=keep)
     with pytest.raises(ClipError, match="truncated"):
-        heard(clip)
+        read(clip)
 
 
 def test_a_folder_and_a_pipe_are_not_files(tmp_path):
@@ -246,7 +246,7 @@ def test_a_folder_and_a_pipe_are_not_files(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_one_may_not_read_is_told(tmp_path):
+def test_a_file_without_permission_is_reported(tmp_path):
     clip = sound_file(tmp_path / "a.wav", noise(16_000))
     clip.path.chmod(0)
     with pytest.raises(ClipError, match="permission denied"):
@@ -257,7 +257,7 @@ def test_a_file_that_shrinks_after_its_header_was_read_is_truncated(tmp_path):
     clip = sound_file(tmp_path / "a.wav", noise(16_000))
     sound = audio.probe(clip)
     cut_off(clip.path, keep=0.5)
-    with pytest.raises(ClipError, match=r"truncated: \d+ of \d+ samples are there"):
+    with pytest.raises(ClipError, match=r"truncated: \d+ of \d+ samples can be read"):
         audio.read_clip(clip, sound)
     with pytest.raises(ClipError, match="truncated"):
         audio.measure_moments(clip, sound)
@@ -267,7 +267,7 @@ def test_a_file_that_shrinks_after_its_header_was_read_is_truncated(tmp_path):
 
 
 @pytest.mark.parametrize("rate", [8_000, 16_000, 48_000])
-def test_400_samples_at_16_khz_are_the_least(tmp_path, rate):
+def test_400_samples_at_16_khz_are_the_minimum(tmp_path, rate):
     least = rate // 40
     sound = audio.probe(sound_file(tmp_path / "a.wav", noise(least), rate))
     assert sound.samples == audio.MIN_SAMPLES
@@ -285,7 +285,7 @@ def test_a_constant_file_is_silent_at_any_rate(tmp_path, rate, value):
     assert audio.measure_moments(clip, sound).constant
 
 
-def test_a_silent_window_of_a_clip_that_speaks_is_fine(tmp_path):
+def test_a_silent_window_of_a_clip_with_speech_is_accepted(tmp_path):
     wave = noise(48_000)
     wave[16_000:32_000] = 0
     clip = sound_file(tmp_path / "a.wav", wave)
@@ -295,12 +295,12 @@ def test_a_silent_window_of_a_clip_that_speaks_is_fine(tmp_path):
 
 @pytest.mark.parametrize("rate", [16_000, 44_100])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_samples_that_are_no_numbers_are_refused(tmp_path, rate, value):
+def test_nan_and_infinite_samples_are_refused(tmp_path, rate, value):
     wave = noise(rate)
     wave[rate // 2] = value
     clip = sound_file(tmp_path / "a.wav", wave, rate, subtype="FLOAT")
     with pytest.raises(ClipError, match="NaN or infinite"):
-        heard(clip)
+        read(clip)
     moments = audio.measure_moments(clip, audio.probe(clip))
     assert not moments.finite
     with pytest.raises(ClipError, match="NaN or infinite"):
@@ -308,7 +308,7 @@ def test_samples_that_are_no_numbers_are_refused(tmp_path, rate, value):
 
 
 @pytest.mark.parametrize(
-    ("wave", "told"),
+    ("wave", "message"),
     [
         (np.zeros(0), "too short"),
         (noise(399), "too short: lasts 24.9 ms, a model needs 25 ms"),
@@ -317,12 +317,12 @@ def test_samples_that_are_no_numbers_are_refused(tmp_path, rate, value):
         (np.where(np.arange(500) == 0, np.inf, 0.1), "NaN or infinite"),
     ],
 )
-def test_check_refuses_what_no_model_can_hear(tmp_path, wave, told):
-    with pytest.raises(ClipError, match=told):
+def test_check_refuses_samples_that_no_model_can_use(tmp_path, wave, message):
+    with pytest.raises(ClipError, match=message):
         audio.check_samples(wave.astype(np.float32), clip_of(tmp_path / "a.wav"))
 
 
-def test_check_lets_the_rest_pass(tmp_path):
+def test_check_accepts_other_samples(tmp_path):
     audio.check_samples(noise(400), clip_of(tmp_path / "a.wav"))
     audio.check_samples(
         np.where(np.arange(400) == 7, 1e-6, 0).astype(np.float32), clip_of(tmp_path / "a.wav")
@@ -334,7 +334,7 @@ def test_check_lets_the_rest_pass(tmp_path):
 
 @pytest.mark.parametrize("rate", [16_000, 22_050])
 @pytest.mark.parametrize("offset", [0.0, 0.7])
-def test_moments_of_a_stream_are_those_of_the_whole(tmp_path, rate, offset):
+def test_streamed_moments_equal_those_of_the_complete_clip(tmp_path, rate, offset):
     wave = noise(65 * rate, level=0.05) + np.float32(offset)
     clip = sound_file(tmp_path / "a.wav", wave, rate, subtype="FLOAT", start=0.5)
     sound = audio.probe(clip)
@@ -357,7 +357,7 @@ def test_moments_of_a_long_clip_need_no_more_memory_than_a_block(tmp_path):
     assert peak < 4 * sound.samples  # bytes: half of the whole clip in float64
 
 
-def test_normalising_is_what_transformers_does():
+def test_normalisation_equals_that_of_transformers():
     wave = noise(9_000) * 3 + np.float32(0.2)
     theirs = Wav2Vec2FeatureExtractor(do_normalize=True)(wave, sampling_rate=16_000).input_values[0]
     ours = audio.normalise(wave, float(wave.mean()), float(wave.var()))
@@ -368,7 +368,7 @@ def test_normalising_is_what_transformers_does():
 # Threads
 
 
-def test_decoders_keep_torch_to_one_core_each_and_leave_this_thread_alone(tmp_path):
+def test_decoder_threads_use_one_core_each_and_leave_the_caller_s_setting(tmp_path):
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
@@ -379,12 +379,12 @@ def test_decoders_keep_torch_to_one_core_each_and_leave_this_thread_alone(tmp_pa
         torch.set_num_threads(before)
 
 
-def test_many_threads_hear_what_one_hears(tmp_path):
+def test_many_threads_read_what_one_reads(tmp_path):
     clips = [
         sound_file(tmp_path / f"{i}.{kind}", noise(20_000, seed=i), 8_000)
         for i, kind in enumerate([*FORMATS] * 3)
     ]
-    alone = [heard(clip) for clip in clips]
+    alone = [read(clip) for clip in clips]
     with audio.decoder_pool(6) as pool:
-        for got, expected in zip(pool.map(heard, clips), alone, strict=True):
+        for got, expected in zip(pool.map(read, clips), alone, strict=True):
             np.testing.assert_allclose(got, expected, rtol=0, atol=1e-6)

@@ -7,51 +7,51 @@ import pytest
 
 from layerprobe.cache.common.errors import ClipError
 from layerprobe.embed.audio import sound as audio
-from layerprobe.embed.audio.wav import closed
+from layerprobe.embed.audio.libsndfile import with_wav_lengths
 from tests.sounds import clip_of, noise, sound_file
 
 
-def unclosed(path, *, riff=0, length=0, behind=b"", before=b""):
-    """A copy of a WAV file with these two lengths, a chunk before its sound and bytes behind it."""
+def without_lengths(path, *, riff=0, length=0, after=b"", before=b""):
+    """A copy of a WAV file with these two lengths, a chunk before its samples and bytes after them."""
     data = path.read_bytes()
     at = data.index(b"data")
-    told = data[:4] + struct.pack("<I", riff) + data[8:at] + before + b"data" + struct.pack("<I", length)
-    copy = path.with_name("unclosed.wav")
-    copy.write_bytes(told + data[at + 8 :] + behind)
+    header = data[:4] + struct.pack("<I", riff) + data[8:at] + before + b"data" + struct.pack("<I", length)
+    copy = path.with_name("copy.wav")
+    copy.write_bytes(header + data[at + 8 :] + after)
     return clip_of(copy)
 
 
-def heard(clip):
+def read(clip):
     return audio.read_clip(clip, audio.probe(clip))
 
 
-@pytest.mark.parametrize("riff", [0, 36, 0xFFFFFFFF])  # not come back to, counted so far, piped
+@pytest.mark.parametrize("riff", [0, 36, 0xFFFFFFFF])  # never written, counted so far, piped
 @pytest.mark.parametrize(("subtype", "channels"), [("PCM_16", 1), ("PCM_24", 2), ("FLOAT", 1)])
-def test_what_a_recorder_left_open_is_heard_to_its_end(tmp_path, riff, subtype, channels):
+def test_a_file_without_lengths_is_read_to_its_end(tmp_path, riff, subtype, channels):
     whole = sound_file(tmp_path / "a.wav", noise(20_000, channels=channels), subtype=subtype)
-    copy = unclosed(whole.path, riff=riff)
-    np.testing.assert_array_equal(heard(copy), heard(whole))
+    copy = without_lengths(whole.path, riff=riff)
+    np.testing.assert_array_equal(read(copy), read(whole))
     segment = clip_of(copy.path, start=0.25, end=0.75)
-    np.testing.assert_array_equal(heard(segment), heard(whole)[4_000:12_000])
+    np.testing.assert_array_equal(read(segment), read(whole)[4_000:12_000])
 
 
-def test_chunks_before_the_sound_and_half_a_sample_at_its_end_do_no_harm(tmp_path):
+def test_chunks_before_the_samples_and_half_a_sample_at_the_end_are_ignored(tmp_path):
     whole = sound_file(tmp_path / "a.wav", noise(9_000))
-    copy = unclosed(whole.path, before=struct.pack("<4sI", b"LIST", 5) + b"INFO!\0", behind=b"\1")
-    np.testing.assert_array_equal(heard(copy), heard(whole))
+    copy = without_lengths(whole.path, before=struct.pack("<4sI", b"LIST", 5) + b"INFO!\0", after=b"\1")
+    np.testing.assert_array_equal(read(copy), read(whole))
 
 
-def test_an_empty_file_that_was_closed_stays_empty(tmp_path):
+def test_an_empty_file_with_lengths_stays_empty(tmp_path):
     whole = sound_file(tmp_path / "a.wav", noise(4))
     notes = struct.pack("<4sI", b"LIST", 1000) + bytes(1000)
-    copy = unclosed(whole.path, riff=len(whole.path.read_bytes()) - 8 + len(notes), behind=notes)
+    copy = without_lengths(whole.path, riff=len(whole.path.read_bytes()) - 8 + len(notes), after=notes)
     with pytest.raises(ClipError, match="a header without data"):
         audio.probe(copy)
 
 
 @pytest.mark.parametrize("keep", [0, 8, 20, 44, 60])
-def test_other_files_are_left_alone(tmp_path, keep):
+def test_other_files_are_not_changed(tmp_path, keep):
     path = sound_file(tmp_path / "a.wav", noise(1_000)).path
     path.write_bytes(path.read_bytes()[:keep])
     with path.open("rb") as raw:
-        assert closed(raw) is None
+        assert with_wav_lengths(raw) is None

@@ -1,4 +1,4 @@
-"""Tables of clips: what is read and what is refused."""
+"""Tables of clips: which are read and which are refused."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from layerprobe.embed.manifest.clips import Clip, read_manifest
 
 @pytest.fixture
 def audio(tmp_path: Path) -> Path:
-    """A folder with a few files that are there but hold no sound: a manifest never opens them."""
+    """A folder with a few empty files: reading a table does not open them."""
     for name in ("a.wav", "b.wav", "c.wav", "سعيد/صوت.wav"):
         file = tmp_path / name
         file.parent.mkdir(exist_ok=True)
@@ -168,7 +168,7 @@ def test_relative_table_gives_paths_from_the_working_folder(audio, monkeypatch):
     assert read_manifest(Path("clips.csv"))[0].path == Path("سعيد/صوت.wav")
 
 
-def test_all_faults_are_told_at_once_with_their_rows(audio):
+def test_all_faults_are_reported_at_once_with_their_rows(audio):
     text = (
         "path,start,end,emotion\n"
         ",,,x\n"  # 1
@@ -199,18 +199,18 @@ def test_all_faults_are_told_at_once_with_their_rows(audio):
         (13, "negative"),
         (13, "'2 s'"),
     ]
-    told = problems(table(audio, text))
-    assert [row for row, _ in told] == [row for row, _ in expected]
-    assert [word for (_, what), (_, word) in zip(told, expected, strict=True) if word not in what] == []
+    reported = problems(table(audio, text))
+    assert [row for row, _ in reported] == [row for row, _ in expected]
+    assert [word for (_, what), (_, word) in zip(reported, expected, strict=True) if word not in what] == []
 
 
 def test_a_zero_byte_in_a_path_is_a_fault_of_its_row(audio):
     assert problems(table(audio, "path\na.wav\na\0.wav\n"), must_exist=False) == [
-        (2, "path holds a zero byte, as no file's name does")
+        (2, "path contains a zero byte, which no file name can")
     ]
 
 
-def test_no_faults_hide_behind_the_first_twenty(audio):
+def test_faults_after_the_first_twenty_are_counted(audio):
     path = table(audio, "path\n" + "".join(f"gone{i}.wav\n" for i in range(30)))
     with pytest.raises(ManifestError) as caught:
         read_manifest(path)
@@ -219,7 +219,7 @@ def test_no_faults_hide_behind_the_first_twenty(audio):
     assert f"relative paths start at {audio}" in str(caught.value)
 
 
-def test_a_missing_file_of_many_segments_is_told_once(audio):
+def test_a_missing_file_of_many_segments_is_reported_once(audio):
     path = table(audio, "path,start,end\ngone.wav,0,1\na.wav,,\ngone.wav,1,2\n")
     assert problems(path) == [(1, f"no such file: {audio / 'gone.wav'}")]
 
@@ -229,31 +229,31 @@ def test_existence_can_be_left_to_the_reader_of_audio(audio):
     assert [clip.id for clip in read_manifest(path, must_exist=False)] == ["gone.wav", "a.wav"]
 
 
-def test_ids_must_be_there_and_differ(audio):
-    told = problems(table(audio, "id,path\nx,a.wav\n,b.wav\nx,c.wav\n"))
-    assert told[0] == (2, "has no id")
-    assert told[1][0] == 3
-    assert "row 1" in told[1][1]
+def test_ids_must_be_unique_and_not_empty(audio):
+    reported = problems(table(audio, "id,path\nx,a.wav\n,b.wav\nx,c.wav\n"))
+    assert reported[0] == (2, "has no id")
+    assert reported[1][0] == 3
+    assert "row 1" in reported[1][1]
 
 
-def test_columns_that_are_not_there(audio):
-    told = problems(table(audio, "path,emotion\na.wav,h\n"), path_column="wave", speaker_column="subject")
-    assert [row for row, _ in told] == [None, None]
-    assert "'wave'" in told[0][1]
-    assert "'path', 'emotion'" in told[0][1]
-    assert "'subject'" in told[1][1]
+def test_missing_columns(audio):
+    reported = problems(table(audio, "path,emotion\na.wav,h\n"), path_column="wave", speaker_column="subject")
+    assert [row for row, _ in reported] == [None, None]
+    assert "'wave'" in reported[0][1]
+    assert "'path', 'emotion'" in reported[0][1]
+    assert "'subject'" in reported[1][1]
 
 
-def test_no_path_column_names_those_that_are_there(audio):
+def test_a_table_without_a_path_column_is_refused_with_its_columns(audio):
     ((row, what),) = problems(table(audio, "clip,emotion\na.wav,h\n"))
     assert row is None
     assert "'clip', 'emotion'" in what
 
 
-@pytest.mark.parametrize("between", [";", "\t"])
-def test_what_stands_where_commas_should_is_recognised(audio, between):
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_another_delimiter_is_recognised(audio, delimiter):
     with pytest.raises(ManifestError, match="commas"):
-        read_manifest(table(audio, f"path{between}emotion\na.wav{between}h\n"))
+        read_manifest(table(audio, f"path{delimiter}emotion\na.wav{delimiter}h\n"))
 
 
 def test_two_columns_of_one_name(audio):

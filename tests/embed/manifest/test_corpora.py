@@ -38,7 +38,7 @@ def test_baved(tmp_path):
     assert (corpus.notes, corpus.left_out) == ([], {})
 
 
-def test_baved_trusts_the_name_before_the_folder(tmp_path):
+def test_baved_trusts_the_name_over_the_folder(tmp_path):
     corpus = baved(touch(tmp_path, *baved_names(), "0/49-m-23-6-1-201.wav"))
     (clip,) = [clip for clip in corpus.clips if clip.speaker == "49"]
     assert clip.labels["word"] == "6"
@@ -47,20 +47,20 @@ def test_baved_trusts_the_name_before_the_folder(tmp_path):
     assert "trusted" in note
 
 
-def test_baved_in_a_folder_of_another_kind_is_no_fault(tmp_path):
+def test_baved_in_other_folders_needs_no_note(tmp_path):
     assert baved(touch(tmp_path, "wavs/49-m-23-6-1-201.wav")).notes == []
 
 
-@pytest.mark.parametrize(("promised", "notes"), [("61", 1), ("2", 0)])
-def test_baved_counts_speakers_against_its_readme(tmp_path, promised, notes):
+@pytest.mark.parametrize(("declared", "notes"), [("61", 1), ("2", 0)])
+def test_baved_speakers_are_compared_with_its_readme(tmp_path, declared, notes):
     root = touch(tmp_path, *baved_names())
-    (root / "README.md").write_text(f"# BAVED\n* **Number of speakers:** {promised}\n")
+    (root / "README.md").write_text(f"# BAVED\n* **Number of speakers:** {declared}\n")
     corpus = baved(root)
     assert len(corpus.notes) == notes
     assert all("2 speakers" in note and "61" in note for note in corpus.notes)
 
 
-def test_names_that_do_not_fit_are_left_out_and_told(tmp_path):
+def test_names_that_do_not_fit_are_left_out_with_a_reason(tmp_path):
     odd = ["0/copy of 0-m-20-0-0-0.wav", "1/0-x-20-1-0-9.wav", "2/0-m-20-7-0-9.wav", "2/0-m-20-2-3-9.wav"]
     corpus = baved(touch(tmp_path, *baved_names(), *odd))
     assert len(corpus.clips) == 12
@@ -138,7 +138,7 @@ def test_anad_without_a_row_or_without_a_file(tmp_path):
     assert len(corpus.clips) == 5
     assert "ANAD.csv" in corpus.left_out["1sec_segmented_part1/1sec_segmented_part1/V2_1 (2).wav"]
     assert not any("one emotion" in note for note in corpus.notes)
-    assert any("not there" in note and "V8_1 (77)" in note for note in corpus.notes)
+    assert any("not found" in note and "V8_1 (77)" in note for note in corpus.notes)
 
 
 def test_anad_with_emotions_in_the_names(tmp_path):
@@ -147,7 +147,7 @@ def test_anad_with_emotions_in_the_names(tmp_path):
     assert list(corpus.left_out) == ["V2_1 (2).wav"]
 
 
-def test_anad_says_what_it_looked_for(tmp_path):
+def test_anad_without_emotions_is_refused(tmp_path):
     root = touch(tmp_path, *anad_names())
     with pytest.raises(InputError, match=r"looked for the emotions in ANAD\.csv, found no such table"):
         anad(root)
@@ -187,12 +187,12 @@ def test_a_tree_of_another_corpus_is_refused_with_what_was_found(tmp_path, reade
 
 
 @pytest.mark.parametrize("reader", CORPORA.values())
-def test_folders_that_are_none(tmp_path, reader):
+def test_missing_folders(tmp_path, reader):
     with pytest.raises(InputError, match="no such folder"):
         reader(tmp_path / "gone")
 
 
-def test_a_corpus_comes_back_from_a_table_elsewhere(tmp_path):
+def test_a_corpus_survives_a_table_elsewhere(tmp_path):
     clips = baved(touch(tmp_path / "corpus", *baved_names())).clips
     write_manifest(clips, tmp_path / "tables" / "clips.csv")
     again = read_manifest(tmp_path / "tables" / "clips.csv")

@@ -33,7 +33,7 @@ def test_two_corpora(tables):
     assert emotions(clips, "baved") | emotions(clips, "eyase") == {"0", "1", "2", "ang", "hap", "neu", "sad"}
 
 
-def test_the_joined_table_comes_back(tables, tmp_path):
+def test_the_joined_table_is_read_back(tables, tmp_path):
     clips = join_tables(tables)
     write_manifest(clips, tmp_path / "both.csv")
     assert read_manifest(tmp_path / "both.csv") == clips
@@ -62,20 +62,20 @@ def test_labels_are_mapped_once_in_one_corpus_or_in_all(tables):
     assert {clip.labels["gender"] for clip in clips} == {"m", "w"}
 
 
-def test_a_map_for_one_corpus_goes_before_one_for_all(tables):
+def test_a_map_for_one_corpus_precedes_one_for_all(tables):
     maps = [LabelMap.parse("eyase/gender:f=x"), LabelMap.parse("gender:f=y")]
     clips = join_tables(tables, maps=maps)
     assert {c.labels["gender"] for c in clips if c.labels["corpus"] == "eyase"} == {"x", "m"}
     assert {c.labels["gender"] for c in clips if c.labels["corpus"] == "baved"} == {"y", "m"}
 
 
-def test_maps_that_fit_nothing_are_all_told(tables):
+def test_maps_that_fit_nothing_are_all_reported(tables):
     texts = ["emotion:happy=2", "mood:1=2", "ksu/emotion:ang=2", "emotion:1=neu"]
     with pytest.raises(ManifestError) as caught:
         join_tables(tables, maps=[LabelMap.parse(text) for text in texts])
-    told = str(caught.value)
+    message = str(caught.value)
     assert len(caught.value.problems) == 3
-    assert all(text in told for text in texts[:3])
+    assert all(text in message for text in texts[:3])
 
 
 def test_a_joined_table_is_not_joined_again(tables, tmp_path):
@@ -100,7 +100,7 @@ def test_names_must_fit_the_tables(tables):
         ("العاطفة:سعيد=فرح", LabelMap(column="العاطفة", old="سعيد", new="فرح")),
     ],
 )
-def test_maps_are_read(text, expected):
+def test_maps_are_parsed(text, expected):
     assert LabelMap.parse(text) == expected
     assert LabelMap.parse(str(expected)) == expected
 
@@ -108,6 +108,6 @@ def test_maps_are_read(text, expected):
 @pytest.mark.parametrize(
     "text", ["", "emotion", "emotion:1", "emotion=1", ":1=2", "emotion:=2", "emotion:1="]
 )
-def test_maps_that_are_none(text):
+def test_texts_that_are_no_map(text):
     with pytest.raises(InputError, match="label map"):
         LabelMap.parse(text)

@@ -1,4 +1,4 @@
-"""Path cells and the files they stand for."""
+"""Path cells and the files they name."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import pytest
 from layerprobe.embed.manifest.tables import PathCells, missing_files
 
 
-def test_below_beside_and_elsewhere(tmp_path):
+def test_paths_inside_next_to_and_outside_the_folder(tmp_path):
     folder = tmp_path.resolve() / "project" / "tables"
     folder.mkdir(parents=True)
-    places = PathCells(folder / "clips.csv")
+    cells = PathCells(folder / "clips.csv")
     for file, cell in [
         (folder / "wav" / "a.wav", "wav/a.wav"),
         (folder.parent / "audio" / "a.wav", "../audio/a.wav"),
         (tmp_path.resolve() / "corpus" / "a.wav", f"{tmp_path.resolve()}/corpus/a.wav"),
     ]:
-        assert places.cell(file) == cell
-        assert places.file(cell) == file
+        assert cells.to_cell(file) == cell
+        assert cells.to_file(cell) == file
 
 
 def test_cells_do_not_climb_to_the_root():
-    assert PathCells(Path("/clips/clips.csv")).cell(Path("/corpus/a.wav")) == "/corpus/a.wav"
+    assert PathCells(Path("/clips/clips.csv")).to_cell(Path("/corpus/a.wav")) == "/corpus/a.wav"
 
 
 def test_a_table_behind_a_symbolic_link(tmp_path):
@@ -33,20 +33,20 @@ def test_a_table_behind_a_symbolic_link(tmp_path):
     (real.parent / "a.wav").write_bytes(b"")
     link = tmp_path.resolve() / "link"
     link.symlink_to(real)
-    places = PathCells(link / "clips.csv")
-    assert places.file("../a.wav").samefile(real.parent / "a.wav")
-    beside = tmp_path.resolve() / "b.wav"
-    assert places.cell(beside) == str(beside)
-    assert places.cell(link / "own.wav") == "own.wav"
+    cells = PathCells(link / "clips.csv")
+    assert cells.to_file("../a.wav").samefile(real.parent / "a.wav")
+    outside = tmp_path.resolve() / "b.wav"
+    assert cells.to_cell(outside) == str(outside)
+    assert cells.to_cell(link / "own.wav") == "own.wav"
 
 
 def test_a_linked_file_keeps_its_own_name(tmp_path):
     (tmp_path / "blob").write_bytes(b"")
     (tmp_path / "a.wav").symlink_to(tmp_path / "blob")
-    assert PathCells(tmp_path / "clips.csv").cell(tmp_path / "a.wav") == "a.wav"
+    assert PathCells(tmp_path / "clips.csv").to_cell(tmp_path / "a.wav") == "a.wav"
 
 
-def test_absent(tmp_path):
+def test_missing_files(tmp_path):
     (tmp_path / "a.wav").write_bytes(b"")
     (tmp_path / "folder.wav").mkdir()
     (tmp_path / "dangling.wav").symlink_to(tmp_path / "nowhere")
@@ -60,13 +60,13 @@ def test_absent(tmp_path):
         "no/such/folder.wav",
         "a.wav/b.wav",
     ]
-    gone = missing_files(tmp_path / name for name in names)
-    assert list(gone) == [tmp_path / name for name in names[2:]]
-    assert "is a folder" in gone[tmp_path / "folder.wav"]
+    missing = missing_files(tmp_path / name for name in names)
+    assert list(missing) == [tmp_path / name for name in names[2:]]
+    assert "is a folder" in missing[tmp_path / "folder.wav"]
     assert missing_files([]) == {}
 
 
-def test_relative_files_are_looked_for_in_the_working_folder(tmp_path, monkeypatch):
+def test_relative_files_are_relative_to_the_working_folder(tmp_path, monkeypatch):
     (tmp_path / "a.wav").write_bytes(b"")
     (tmp_path / "b.wav").write_bytes(b"")
     monkeypatch.chdir(tmp_path)

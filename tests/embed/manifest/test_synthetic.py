@@ -1,4 +1,4 @@
-"""The synthetic corpus: BAVED's layout, the same bytes each time, a task that can be learnt."""
+"""The synthetic corpus: BAVED's layout, reproducible bytes, a task that can be learnt."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_women_speak_higher_and_arousal_raises_pitch_and_loudness(corpus, waves)
         assert loudness[level == high].mean() > loudness[level == low].mean() + 2
 
 
-def test_the_level_can_be_learnt_across_speakers_but_is_not_given_away(corpus, waves):
+def test_the_level_can_be_learnt_across_speakers_but_not_perfectly(corpus, waves):
     mfcc = torchaudio.transforms.MFCC(RATE, 20, melkwargs={"n_fft": 400, "hop_length": 160, "n_mels": 40})
     frames = [mfcc(torch.from_numpy(wave)) for wave in waves]
     features = torch.stack([torch.cat([f.mean(1), f.std(1)]) for f in frames]).numpy()
@@ -115,14 +115,14 @@ def test_takes_differ_and_a_larger_corpus_contains_the_smaller_one(tmp_path):
     assert set(small.values()) < set(large.values())
 
 
-def test_making_it_again_mends_what_was_broken_off(tmp_path):
-    whole = digests(make_corpus(tmp_path, **SMALL))
+def test_making_it_again_repairs_truncated_files(tmp_path):
+    intact = digests(make_corpus(tmp_path, **SMALL))
     victim = next(tmp_path.rglob("*.wav"))
     victim.write_bytes(victim.read_bytes()[:100])
-    assert digests(make_corpus(tmp_path, **SMALL)) == whole
+    assert digests(make_corpus(tmp_path, **SMALL)) == intact
 
 
-def test_other_sound_is_not_mixed_in(tmp_path):
+def test_a_folder_with_other_sound_is_refused(tmp_path):
     make_corpus(tmp_path, **SMALL)
     before = digests(tmp_path)
     with pytest.raises(InputError, match="other sound"):
@@ -130,7 +130,7 @@ def test_other_sound_is_not_mixed_in(tmp_path):
     assert digests(tmp_path) == before
 
 
-def test_a_place_that_cannot_be_written(tmp_path):
+def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(InputError, match="cannot be written"):
         make_corpus(tmp_path / "file", **SMALL)
@@ -147,8 +147,8 @@ def test_numbers_that_do_not_fit_the_names(tmp_path, numbers):
 
 
 def _pitch(wave: np.ndarray) -> float:
-    """The lag between 70 and 450 Hz at which the middle of the wave is most like itself, as Hz."""
+    """The lag between 70 and 450 Hz at which the autocorrelation of the middle is highest, as Hz."""
     middle = wave[len(wave) // 3 : 2 * len(wave) // 3]
     power = np.abs(np.fft.rfft(middle, 2 * len(middle))) ** 2
-    likeness = np.fft.irfft(power)[RATE // 450 : RATE // 70]
-    return RATE / (RATE // 450 + int(likeness.argmax()))
+    correlation = np.fft.irfft(power)[RATE // 450 : RATE // 70]
+    return RATE / (RATE // 450 + int(correlation.argmax()))

@@ -22,7 +22,7 @@ def test_cells_are_text(tmp_path, name, comma):
     assert table == Table(["a", "b"], [["01", "1.0"], ["", "NA"], ["x\ny", 'say "so"']])
 
 
-def test_blank_and_ragged_rows_are_kept(tmp_path):
+def test_blank_and_ragged_rows_are_preserved(tmp_path):
     (tmp_path / "t.csv").write_text("a,b\n1,2\n\n3\n4,5,6\n")
     assert read_table(tmp_path / "t.csv").rows == [["1", "2"], [], ["3"], ["4", "5", "6"]]
 
@@ -36,7 +36,7 @@ def test_parquet_numbers_become_text_and_row_names_go(tmp_path):
     )
 
 
-def test_parquet_with_sound_inside_names_the_column(tmp_path):
+def test_parquet_with_audio_data_is_refused_with_the_column(tmp_path):
     pd.DataFrame({"audio": [{"bytes": b"RIFF", "path": "a.wav"}]}).to_parquet(tmp_path / "t.parquet")
     with pytest.raises(ManifestError, match="'audio' holds struct"):
         read_table(tmp_path / "t.parquet")
@@ -45,7 +45,7 @@ def test_parquet_with_sound_inside_names_the_column(tmp_path):
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
 @settings(deadline=None)
 @given(data=st.data())
-def test_any_text_comes_back(tmp_path_factory, suffix, data):
+def test_any_text_survives(tmp_path_factory, suffix, data):
     names = data.draw(st.lists(st.text(min_size=1, max_size=5), min_size=2, max_size=4, unique=True))
     rows = data.draw(
         st.lists(st.lists(st.text(max_size=5), min_size=len(names), max_size=len(names)), min_size=1)
@@ -56,9 +56,9 @@ def test_any_text_comes_back(tmp_path_factory, suffix, data):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
-        # Leniently read, it would be a single row with a label of three lines, and b.wav gone without a word.
+        # Read leniently, it would be a single row with a label of three lines, without b.wav.
         (
             'path,emotion\na.wav,"calm\nb.wav,calm\n',
             "a quote is opened and never closed, in the row that begins on line 2",
@@ -66,13 +66,13 @@ def test_any_text_comes_back(tmp_path_factory, suffix, data):
         ('path,emotion\n"a\nb.wav",calm\n"c"d.wav,calm\n', "in the row that begins on line 4"),
     ],
 )
-def test_quotes_that_do_not_match_are_told(tmp_path, text, told):
+def test_unmatched_quotes_are_refused(tmp_path, text, message):
     (tmp_path / "t.csv").write_text(text)
-    with pytest.raises(ManifestError, match=told):
+    with pytest.raises(ManifestError, match=message):
         read_table(tmp_path / "t.csv")
 
 
-def test_what_cannot_be_read(tmp_path):
+def test_files_that_cannot_be_read(tmp_path):
     (tmp_path / "latin.csv").write_bytes("path\nsch\u00f6n.wav\n".encode("cp1252"))
     (tmp_path / "damaged.parquet").write_bytes(b"PAR1 and no more")
     (tmp_path / "sheet.xlsx").write_bytes(b"")
@@ -97,7 +97,7 @@ def test_a_table_without_permission(tmp_path):
         read_table(tmp_path / "t.csv")
 
 
-def test_what_cannot_be_written(tmp_path):
+def test_tables_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     for out, word in [(tmp_path / "t.xlsx", ".xlsx"), (tmp_path / "file" / "t.csv", "cannot be written")]:
         with pytest.raises(InputError, match=word):
@@ -106,14 +106,14 @@ def test_what_cannot_be_written(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
-def test_what_is_not_unicode_is_told_and_not_the_whole_table(tmp_path, name):
+def test_only_the_text_that_is_not_unicode_is_reported(tmp_path, name):
     with pytest.raises(InputError) as caught:
         write_table({"path": ["fine.wav", "caf\udce9.wav", "later.wav"]}, tmp_path / name)
     assert str(caught.value) == f"{tmp_path / name}: 'caf\\udce9.wav' is not Unicode; rename it"
     assert not list(tmp_path.iterdir())
 
 
-def test_folders_are_made_and_nothing_is_left_beside_the_table(tmp_path):
+def test_folders_are_created_and_no_temporary_file_is_left(tmp_path):
     out = tmp_path / "new" / "er" / "t.csv"
     write_table({"a": ["1", None], "x": [0.1, 2.0]}, out)
     assert out.read_text() == "a,x\n1,0.1\n,2.0\n"

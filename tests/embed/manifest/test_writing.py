@@ -1,4 +1,4 @@
-"""Tables of clips written: reading undoes writing, and a write that fails changes nothing."""
+"""Writing tables of clips: they are read back unchanged, and a write that fails changes nothing."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def segments(draw) -> tuple[float | None, float | None]:
 @st.composite
 def clips_below(draw, root: Path) -> list[Clip]:
     labels = draw(st.lists(LABELS, max_size=3, unique=True))
-    places = st.sampled_from([root / "tables", root / "tables" / "sub", root / "audio", Path("/elsewhere")])
+    folders = st.sampled_from([root / "tables", root / "tables" / "sub", root / "audio", Path("/elsewhere")])
     clips = {}
     for name, (start, end) in draw(st.lists(st.tuples(NAMES, segments()), min_size=1, max_size=6)):
-        path = draw(places) / name
+        path = draw(folders) / name
         own = draw(st.booleans())
         clip_id = draw(VALUES) if own else f"{path.name}#{start}-{end}"
         clips[clip_id] = Clip(
@@ -49,7 +49,7 @@ def clips_below(draw, root: Path) -> list[Clip]:
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
-def test_reading_undoes_writing(suffix, tmp_path):
+def test_written_tables_are_read_back_unchanged(suffix, tmp_path):
     root = tmp_path.resolve()
     out = root / "tables" / f"clips{suffix}"
 
@@ -70,7 +70,7 @@ def test_plain_ids_need_no_column(tmp_path):
     )
 
 
-def test_ids_stay_when_the_table_moves_away(tmp_path):
+def test_ids_stay_when_the_table_is_written_elsewhere(tmp_path):
     clips = read_manifest(_table(tmp_path, "path\na.wav\nb.wav\n"))
     write_manifest(clips, tmp_path / "deep" / "er" / "clips.csv")
     again = read_manifest(tmp_path / "deep" / "er" / "clips.csv")
@@ -88,14 +88,14 @@ def test_an_existing_table_survives_a_write_that_fails(tmp_path):
 
 
 @pytest.mark.parametrize("name", RESERVED)
-def test_a_label_cannot_take_a_name_with_a_meaning(tmp_path, name):
+def test_a_label_cannot_have_a_reserved_name(tmp_path, name):
     clips = [Clip(id="a", file=str(tmp_path / "a.wav"), labels={name: "x"})]
     with pytest.raises(InputError, match=f"'{name}'"):
         write_manifest(clips, tmp_path / "clips.csv")
     assert not (tmp_path / "clips.csv").exists()
 
 
-def test_clips_of_one_id_or_none_at_all_are_not_written(tmp_path):
+def test_repeated_ids_and_empty_tables_are_not_written(tmp_path):
     clip = Clip(id="a", file=str(tmp_path / "a.wav"))
     with pytest.raises(InputError, match="same id"):
         write_manifest([clip, clip], tmp_path / "clips.csv")

@@ -1,0 +1,93 @@
+"""Find the audio files of a folder, and record those that become no clip, each with the reason."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.common.text import format_list
+
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".sph")
+UNDECODABLE_SUFFIXES = (".m4a", ".aac", ".mp4", ".wma", ".amr", ".webm")  # audio, but not for libsndfile
+
+
+@dataclass(frozen=True)
+class AudioFiles:
+    """The audio files of a corpus folder.
+
+    paths: relative to `folder`, sorted.
+    left_out: files that become no clip, by path, with the reason; `match` and the corpora add theirs.
+    """
+
+    folder: Path
+    paths: list[PurePosixPath] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    def match(self, pattern: re.Pattern[str], *, example: str) -> dict[PurePosixPath, dict[str, str]]:
+        """Each path whose complete file name without suffix matches, with the pattern's named groups.
+
+        The others go into `left_out`. Raises InputError if none matches.
+        """
+        fields = {}
+        for path in self.paths:
+            if match := pattern.fullmatch(path.stem):
+                fields[path] = match.groupdict()
+            else:
+                self.left_out[str(path)] = f"is not named like {example}"
+        if not fields:
+            raise InputError(
+                f"looked for names like {example}, found {format_list(self.paths)}",
+                where=str(self.folder),
+                do="give the corpus's own folder, or describe the files in a table",
+            )
+        return fields
+
+
+def find_audio_files(folder: Path) -> AudioFiles:
+    """All audio files below `folder`; links to folders are followed. Raises InputError if there are none.
+
+    Hidden files and `__MACOSX` are ignored: archives made on a Mac hold a `._x.wav` for every `x.wav`.
+    """
+    if not folder.exists():
+        raise InputError("no such folder", where=str(folder))
+    if not folder.is_dir():
+        raise InputError("is a file, not a folder", where=str(folder))
+    audio = AudioFiles(folder)
+    others: list[PurePosixPath] = []
+    visited: set[str] = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not _is_hidden(name))
+        real = os.path.realpath(place)
+        if real in visited:  # a link back to a folder that was already searched
+            folders.clear()
+            continue
+        visited.add(real)
+        for name in names:
+            path = PurePosixPath(os.path.relpath(os.path.join(place, name), folder))  # noqa: PTH118
+            suffix = path.suffix.lower()
+            if _is_hidden(name):
+                continue
+            readable = os.fsencode(path).decode("utf-8", "backslashreplace")
+            if suffix in UNDECODABLE_SUFFIXES:
+                audio.left_out[readable] = f"cannot be decoded ({suffix}); convert it to WAV or FLAC"
+            elif suffix not in AUDIO_SUFFIXES:
+                others.append(path)
+            elif readable != str(path):  # no text table could hold it
+                audio.left_out[readable] = "has a name that is not UTF-8; rename it"
+            else:
+                audio.paths.append(path)
+    if not audio.paths:
+        others = [*map(PurePosixPath, audio.left_out), *sorted(others)]
+        what = (
+            f"looked for sound files ({', '.join(AUDIO_SUFFIXES)}), found {format_list(others) or 'nothing'}"
+        )
+        raise InputError(what, where=str(folder))
+    audio.paths.sort()
+    return audio
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
