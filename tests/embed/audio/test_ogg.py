@@ -1,148 +1,164 @@
-"""Ogg Vorbis from the middle: the same samples as from the start, with little decoding."""
+"""Ogg page by page: intact files pass, any damage is detected."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from layerprobe.cache.common.errors import ClipError
-from layerprobe.embed.audio.decoding import Decoder, open_decoder
-from layerprobe.embed.audio.libsndfile import VorbisTail, vorbis_tail
-from layerprobe.embed.manifest.clips import Clip
-from tests.sounds import noise, sound_file
+from layerprobe.embed.audio.ogg import find_damage, page_after, page_at
+from tests.sounds import noise, ogg_pages, sound_file
 
-SECONDS = 90
-
-
-def decode_all(clip: Clip) -> np.ndarray:
-    samples, _ = soundfile.read(clip.path, dtype="float32", always_2d=True)
-    return np.asarray(samples.mean(1))
+KINDS = ("ogg", "opus")
+in_one_folder = settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300, deadline=None
+)
 
 
-@pytest.fixture
-def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Samples of each call that decodes."""
-    counts: list[int] = []
-    decode = Decoder._decode
-
-    def counting(decoder: Decoder, count: int) -> np.ndarray:
-        counts.append(count)
-        return decode(decoder, count)
-
-    monkeypatch.setattr(Decoder, "_decode", counting)
-    return counts
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Kind → the bytes of an intact file of eight pages or more."""
+    folder = tmp_path_factory.mktemp("ogg")
+    made = {kind: sound_file(folder / f"a.{kind}", noise(8 * 16_000)).path.read_bytes() for kind in KINDS}
+    assert all(len(ogg_pages(data)) >= 8 for data in made.values())
+    return made
 
 
-@pytest.mark.parametrize(("rate", "channels"), [(8_000, 1), (16_000, 2), (48_000, 1)])
-def test_any_position_gives_the_samples_of_the_complete_file(
-    tmp_path: Path, rate: int, channels: int, decoded: list[int]
-) -> None:
-    length = SECONDS * rate + 123
-    wave = noise(length, channels=channels, level=0.3)
-    wave[length // 4 : length // 3] = 0
-    clip = sound_file(tmp_path / "a.ogg", wave, rate)
-    whole = decode_all(clip)
-    rng = np.random.default_rng(0)
-    positions = [*rng.integers(0, length - 700, 25).tolist(), length - 700, 0]
-    for position in positions:
-        with open_decoder(clip) as decoder:
-            for begin in (position, int(rng.integers(0, length - 700))):
-                got = decoder.read(begin, 700)
-                np.testing.assert_allclose(got, whole[begin : begin + 700], rtol=0, atol=2e-7)
-    each = sum(decoded) / len(positions) / 2
-    assert each < 15 * rate, "from the start it would be half the file"
+def damage(folder: Path, data: bytes) -> str | None:
+    path = folder / "other"
+    path.write_bytes(data)
+    return find_damage(path)
 
 
-def test_packets_over_several_pages(tmp_path: Path) -> None:
-    wave = noise(300_000, channels=2, level=0.9)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("rate", [8_000, 16_000, 48_000])
+def test_intact_files_of_any_length_pass(tmp_path: Path, kind: str, channels: int, rate: int) -> None:
+    for length in (rate // 40, rate // 3, 5 * rate + 1, 40 * rate):
+        wave = noise(length, channels=channels, level=0.3)
+        assert find_damage(sound_file(tmp_path / f"{length}.{kind}", wave, rate).path) is None
+
+
+def test_a_file_of_minutes_passes(tmp_path: Path) -> None:
+    assert find_damage(sound_file(tmp_path / "a.ogg", noise(300 * 16_000)).path) is None
+
+
+def test_the_largest_pages_and_packets_over_many_pages_pass(tmp_path: Path) -> None:
     path = tmp_path / "a.ogg"
-    with soundfile.SoundFile(path, "w", 44_100, 2, "VORBIS", format="OGG", compression_level=0.0) as file:
-        for at in range(0, len(wave), 8_000):
-            file.write(wave[at : at + 8_000])
-    clip = Clip(id="a", file=str(path))
-    whole = decode_all(clip)
-    for begin in range(150_000, 300_000 - 500, 9_973):
-        with open_decoder(clip) as decoder:
-            np.testing.assert_allclose(decoder.read(begin, 500), whole[begin : begin + 500], atol=2e-7)
+    with soundfile.SoundFile(path, "w", 48_000, 8, "VORBIS", format="OGG", compression_level=0.0) as file:
+        for seed in range(10):
+            file.write(noise(8_000, seed=seed, channels=8, level=0.9))
+    assert find_damage(path) is None
 
 
-@pytest.mark.parametrize("rate", [16_000, 22_050, 44_100, 48_000])
-@pytest.mark.parametrize("level", [0.3, 0.9, 1.0])
-def test_the_end_of_a_file_is_at_its_position(tmp_path: Path, rate: int, level: float) -> None:
-    """The last page declares more samples than the stream has; how many differs from file to file."""
-    rng = np.random.default_rng(0)
-    for length in rng.integers(20 * rate, 24 * rate, 4).tolist():
-        path = tmp_path / f"{length}.ogg"
-        with soundfile.SoundFile(path, "w", rate, 1, "VORBIS", format="OGG", compression_level=level) as file:
-            wave = noise(length, level=0.3)
-            for at in range(0, length, 8_000):
-                file.write(wave[at : at + 8_000])
-        clip = Clip(id="a", file=str(path))
-        whole = decode_all(clip)
-        for back in rng.integers(600, rate, 6).tolist():
-            with open_decoder(clip) as decoder:
-                got = decoder.read(length - back, 500)
-                np.testing.assert_allclose(got, whole[length - back :][:500], rtol=0, atol=2e-7)
+@pytest.mark.parametrize("kind", KINDS)
+def test_page_headers_are_parsed(files: dict[str, bytes], kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(files[kind])
+    with path.open("rb") as raw:
+        pages = [page_at(raw, begin) for begin, _ in ogg_pages(files[kind])]
+        assert page_at(raw, 1) is None
+    assert [(page.begin, page.end) for page in pages if page] == ogg_pages(files[kind])
+    assert [page.number for page in pages if page] == list(range(len(pages)))
+    assert [page.first for page in pages if page] == [True] + [False] * (len(pages) - 1)
+    assert [page.last for page in pages if page] == [False] * (len(pages) - 1) + [True]
 
 
-def tail_at(clip: Clip, sample: int) -> VorbisTail | None:
-    with clip.path.open("rb") as raw:
-        return vorbis_tail(raw, sample)
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_next_page_is_found_from_any_byte(files: dict[str, bytes], kind: str, tmp_path: Path) -> None:
+    pages = ogg_pages(files[kind])
+    path = tmp_path / "a"
+    path.write_bytes(b"OggS\0" * 30_000 + files[kind])
+    with path.open("rb") as raw:
+        page = page_after(raw, 0)
+        assert page is not None
+        assert page.begin == 150_000
+        for begin, end in pages[:-1]:
+            page = page_after(raw, 150_000 + begin + 1)
+            assert page is not None
+            assert page.begin == 150_000 + end
+        assert page_after(raw, 150_000 + pages[-1][0] + 1) is None
 
 
-def test_near_the_start_files_are_decoded_from_their_start(tmp_path: Path) -> None:
-    clip = sound_file(tmp_path / "a.ogg", noise(40 * 16_000))
-    assert tail_at(clip, 16_000) is None
-    assert tail_at(clip, 30 * 16_000) is not None
-
-
-def test_opus_is_decoded_from_its_start(tmp_path: Path) -> None:
-    """Its decoder depends on sound long before."""
-    clip = sound_file(tmp_path / "a.opus", noise(40 * 16_000))
-    assert tail_at(clip, 30 * 16_000) is None
-
-
-def test_chained_streams_are_refused(tmp_path: Path) -> None:
-    one, other = (
-        sound_file(tmp_path / f"{name}.ogg", noise(60 * 16_000, seed=seed))
-        for seed, name in enumerate(("one", "other"))
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_cut_anywhere_is_detected(files: dict[str, bytes], kind: str, tmp_path: Path) -> None:
+    data = files[kind]
+    for begin, end in ogg_pages(data):
+        for size in (begin + 1, begin + 4, begin + 26, begin + 27, (begin + 27 + end) // 2, end - 1):
+            assert str(damage(tmp_path, data[:size])).startswith("truncated: "), (size, begin, end)
+        if begin:
+            assert damage(tmp_path, data[:begin]) == "truncated: the last page of its Ogg stream is missing"
+    size = ogg_pages(data)[-1][1]
+    assert (
+        damage(tmp_path, data[: size - 9]) == "truncated: its header declares 9 more bytes than the file has"
     )
-    one.path.write_bytes(one.path.read_bytes() + other.path.read_bytes())
-    assert tail_at(one, 90 * 16_000) is None
-    with (
-        open_decoder(one) as decoder,
-        pytest.raises(ClipError, match="several streams, of which only the first"),
-    ):
-        decoder.length()
 
 
-def test_a_recorded_broadcast_is_decoded_from_its_start(tmp_path: Path, decoded: list[int]) -> None:
-    """Its pages count from the start of a broadcast whose start is not in the file."""
-    clip = sound_file(tmp_path / "a.ogg", noise(SECONDS * 16_000))
-    with clip.path.open("rb") as raw:
-        tail = vorbis_tail(raw, 30 * 16_000)
-        assert tail is not None
-        data = tail.readall()
-    clip.path.write_bytes(data)
-    whole = decode_all(clip)
-    begin = len(whole) - 20_000
-    with open_decoder(clip) as decoder:
-        np.testing.assert_allclose(decoder.read(begin, 500), whole[begin : begin + 500], atol=2e-7)
-    assert sum(decoded) > begin
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_missing_or_repeated_page_is_detected(files: dict[str, bytes], kind: str, tmp_path: Path) -> None:
+    data = files[kind]
+    for number, (begin, end) in enumerate(ogg_pages(data)[:-1]):
+        missing = "its first page is" if number == 0 else f"page {number} of its stream is"
+        assert re.match(f"damaged: .*{missing} missing", str(damage(tmp_path, data[:begin] + data[end:])))
+        if number:
+            assert str(damage(tmp_path, data[:end] + data[begin:])).startswith("damaged: ")
 
 
-def test_a_spliced_file_is_seekable(tmp_path: Path) -> None:
-    clip = sound_file(tmp_path / "a.ogg", noise(60 * 16_000))
-    with clip.path.open("rb") as raw:
-        tail = vorbis_tail(raw, 40 * 16_000)
-        assert tail is not None
-        data = tail.readall()
-        for begin, count in ((0, 100), (3_000, 5_000), (len(data) - 10, 50), (len(data) + 5, 3)):
-            tail.seek(begin)
-            assert tail.read(count) == data[begin : begin + count]
-            assert tail.tell() == begin + len(data[begin : begin + count])
-        assert tail.seek(-4, 2) == len(data) - 4
-        assert tail.read() == data[-4:]
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.97])
+def test_lost_or_overwritten_bytes_are_detected(
+    files: dict[str, bytes], kind: str, share: float, tmp_path: Path
+) -> None:
+    data, noisy = files[kind], np.random.default_rng(0).bytes(3_000)
+    at = int(len(data) * share)
+    for count in (1, 50, 3_000):
+        rest = data[at + count :]
+        assert str(damage(tmp_path, data[:at] + rest)).startswith(("damaged: ", "truncated: "))
+        assert str(damage(tmp_path, data[:at] + bytes(count) + rest)).startswith("damaged: ")
+        assert str(damage(tmp_path, data[:at] + noisy[:count] + rest)).startswith("damaged: ")
+        assert str(damage(tmp_path, data[:at] + noisy[:count] + data[at:])).startswith("damaged: ")
+    assert str(damage(tmp_path, data[:at] + bytes(len(data) - at))).startswith("damaged: ")
+
+
+@in_one_folder
+@given(data=st.data(), kind=st.sampled_from(KINDS))
+def test_any_flipped_bit_is_detected(
+    files: dict[str, bytes], data: st.DataObject, kind: str, tmp_path: Path
+) -> None:
+    damaged = bytearray(files[kind])
+    bit = data.draw(st.integers(0, 8 * len(damaged) - 1))
+    damaged[bit // 8] ^= 1 << bit % 8
+    assert damage(tmp_path, bytes(damaged)) is not None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bytes_before_the_first_page_and_after_the_last_are_ignored(
+    files: dict[str, bytes], kind: str, tmp_path: Path
+) -> None:
+    noisy = np.random.default_rng(0).bytes(100_000)
+    assert damage(tmp_path, files[kind] + noisy) is None
+    assert damage(tmp_path, files[kind] + bytes(3)) is None
+    assert damage(tmp_path, files[kind] + b"OggS\0" * 100) is None
+    assert damage(tmp_path, b"ID3" + noisy + files[kind]) is None
+
+
+def test_chained_and_multiplexed_streams_are_followed(files: dict[str, bytes], tmp_path: Path) -> None:
+    one, other = files["ogg"], files["opus"]
+    assert damage(tmp_path, one + other) is None
+    pages_of = [[data[begin:end] for begin, end in ogg_pages(data)] for data in (one, other)]
+    mixed = [page for pair in zip(*pages_of, strict=False) for page in pair]
+    mixed += [page for pages in pages_of for page in pages[len(mixed) // 2 :]]
+    assert damage(tmp_path, b"".join(mixed)) is None
+    assert damage(tmp_path, b"".join(mixed[:-1])) is not None
+    assert str(damage(tmp_path, b"".join(mixed[:5] + mixed[6:]))).startswith("damaged: ")
+    assert str(damage(tmp_path, one + other[ogg_pages(other)[0][1] :])).startswith("damaged: ")
+
+
+@pytest.mark.parametrize("data", [b"", b"Og", b"hello", b"OggS", b"\0" * 70_000])
+def test_files_without_a_page_are_refused(tmp_path: Path, data: bytes) -> None:
+    assert damage(tmp_path, data) is not None

@@ -2,56 +2,55 @@ from __future__ import annotations
 
 import struct
 
-import numpy as np
 import pytest
+import soundfile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from layerprobe.cache.common.errors import ClipError
-from layerprobe.embed.audio import sound as audio
-from layerprobe.embed.audio.libsndfile import with_wav_lengths
-from tests.sounds import clip_of, noise, sound_file
+from layerprobe.embed.audio.wav import find_damage
+from tests.sounds import FORMATS, noise, sound_file
 
-
-def without_lengths(path, *, riff=0, length=0, after=b"", before=b""):
-    """A copy of a WAV file with these two lengths, a chunk before its samples and bytes after them."""
-    data = path.read_bytes()
-    at = data.index(b"data")
-    header = data[:4] + struct.pack("<I", riff) + data[8:at] + before + b"data" + struct.pack("<I", length)
-    copy = path.with_name("copy.wav")
-    copy.write_bytes(header + data[at + 8 :] + after)
-    return clip_of(copy)
+in_one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def read(clip):
-    return audio.read_clip(clip, audio.probe(clip))
+@pytest.mark.parametrize("kind", FORMATS)
+def test_an_intact_file_has_no_damage(tmp_path, kind):
+    assert find_damage(sound_file(tmp_path / f"a.{kind}", noise(16_000)).path) is None
 
 
-@pytest.mark.parametrize("riff", [0, 36, 0xFFFFFFFF])  # never written, counted so far, piped
-@pytest.mark.parametrize(("subtype", "channels"), [("PCM_16", 1), ("PCM_24", 2), ("FLOAT", 1)])
-def test_a_file_without_lengths_is_read_to_its_end(tmp_path, riff, subtype, channels):
-    whole = sound_file(tmp_path / "a.wav", noise(20_000, channels=channels), subtype=subtype)
-    copy = without_lengths(whole.path, riff=riff)
-    np.testing.assert_array_equal(read(copy), read(whole))
-    segment = clip_of(copy.path, start=0.25, end=0.75)
-    np.testing.assert_array_equal(read(segment), read(whole)[4_000:12_000])
+@in_one_folder
+@given(lost=st.integers(1, 31_999))
+def test_every_byte_cut_off_is_missing(tmp_path, lost):
+    path = tmp_path / "a.wav"
+    if not path.exists():
+        sound_file(path, noise(16_000))
+    cut = tmp_path / "cut.wav"
+    cut.write_bytes(path.read_bytes()[:-lost])
+    assert find_damage(cut) == f"truncated: its header declares {lost} more bytes than the file has"
 
 
-def test_chunks_before_the_samples_and_half_a_sample_at_the_end_are_ignored(tmp_path):
-    whole = sound_file(tmp_path / "a.wav", noise(9_000))
-    copy = without_lengths(whole.path, before=struct.pack("<4sI", b"LIST", 5) + b"INFO!\0", after=b"\1")
-    np.testing.assert_array_equal(read(copy), read(whole))
-
-
-def test_an_empty_file_with_lengths_stays_empty(tmp_path):
-    whole = sound_file(tmp_path / "a.wav", noise(4))
-    notes = struct.pack("<4sI", b"LIST", 1000) + bytes(1000)
-    copy = without_lengths(whole.path, riff=len(whole.path.read_bytes()) - 8 + len(notes), after=notes)
-    with pytest.raises(ClipError, match="a header without data"):
-        audio.probe(copy)
-
-
-@pytest.mark.parametrize("keep", [0, 8, 20, 44, 60])
-def test_other_files_are_not_changed(tmp_path, keep):
+def test_chunks_before_the_samples_are_skipped(tmp_path):
     path = sound_file(tmp_path / "a.wav", noise(1_000)).path
-    path.write_bytes(path.read_bytes()[:keep])
-    with path.open("rb") as raw:
-        assert with_wav_lengths(raw) is None
+    data = path.read_bytes()
+    odd = struct.pack("<4sI", b"LIST", 5) + b"INFO!" + b"\0"
+    path.write_bytes(data[:12] + odd + data[12:])
+    assert find_damage(path) is None
+    path.write_bytes(path.read_bytes()[:-9])
+    assert str(find_damage(path)).startswith("truncated: its header declares 9 more bytes")
+
+
+@pytest.mark.parametrize("length", [0xFFFFFFFF, 0x7FFFF000])  # as ffmpeg and SoX write to a pipe
+def test_a_streamed_file_of_unknown_length_is_intact(tmp_path, length):
+    path = sound_file(tmp_path / "a.wav", noise(1_000)).path
+    data = path.read_bytes()
+    at = data.index(b"data") + 4
+    path.write_bytes(data[:at] + struct.pack("<I", length) + data[at + 4 :])
+    assert find_damage(path) is None
+    assert len(soundfile.read(path)[0]) == 1_000
+
+
+@pytest.mark.parametrize("name", ["empty", "text"])
+def test_other_files_are_ignored(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(b"" if name == "empty" else b"hello")
+    assert find_damage(path) is None
