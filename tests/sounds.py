@@ -15,7 +15,7 @@ FORMATS = ("wav", "flac", "ogg", "opus", "mp3")
 
 
 def noise(samples: int, *, seed: int = 0, channels: int = 1, level: float = 0.1) -> np.ndarray:
-    """(samples,) or (samples, channels) float32 of noise whose loudness rises and falls like that of speech."""
+    """(samples,) or (samples, channels) float32 noise whose loudness rises and falls like that of speech."""
     rng = np.random.default_rng(seed)
     swell = np.abs(np.sin(np.arange(samples) * 0.0007)) ** 3 + 0.001
     wave = (rng.standard_normal((samples, channels)) * swell[:, None] * level).astype(np.float32)

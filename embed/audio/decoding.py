@@ -75,7 +75,7 @@ class Decoder:
         return self._low == self._high
 
     def length(self) -> int:
-        """Samples in the file. Raises ClipError where some are missing, or out of place, or there are none."""
+        """Samples in the file. Raises ClipError if some are missing or out of place, or there are none."""
         status = self.clip.path.stat()
         # Damage also concerns segments far from it: what libsndfile drops ahead of them moves them.
         damage, counted = _scan(self.clip.path, self.file.format, status.st_size, status.st_mtime_ns)

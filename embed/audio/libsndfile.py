@@ -1,11 +1,10 @@
-"""Workarounds for libsndfile: reading without seeking, WAV files without lengths, Ogg Vorbis from the middle."""
+"""Workarounds for libsndfile: reading without seeking, WAV without lengths, Ogg Vorbis from the middle."""
 
 from __future__ import annotations
 
 import io
 import os
 import struct
-from itertools import pairwise
 from typing import BinaryIO
 
 import soundfile
@@ -60,7 +59,7 @@ def with_wav_lengths(raw: BinaryIO) -> SplicedFile | None:
     """A WAV file whose recorder was cut off before it wrote the lengths, with these filled in.
 
     libsndfile reads such a file as empty; players play it to its end. None for any other file, also for an
-    empty one that was finished: if notes follow its samples, its first length counts them. Moves `raw`.
+    empty one with lengths: if other chunks follow its samples, its first length counts them. Moves `raw`.
     """
     data = find_data(raw)
     size = raw.seek(0, os.SEEK_END)
@@ -122,28 +121,18 @@ def vorbis_tail(raw: BinaryIO, sample: int) -> VorbisTail | None:
             low, before = page.end, page
         else:
             high = middle
-    pages = _pages_until(raw, low, wanted)
-    for page, following in pairwise(pages):
-        if 0 < page.granule <= wanted:
-            before, low = page, following.begin
-    start = page_at(raw, low)
-    if before is None or start is None or any(page.stream != first.stream for page in pages):
+    page = start = page_at(raw, low)
+    while page is not None and page.stream == first.stream and page.granule <= wanted:
+        following = page_at(raw, page.end)
+        if page.granule > 0 and following is not None:
+            before, start = page, following
+        page = following
+    if before is None or start is None or (page is not None and page.stream != first.stream):
         return None
     if page_at(raw, start.end) is None:
         return None  # libsndfile does not cut a last page alone to the stream's length
     raw.seek(0)
     return VorbisTail(raw, raw.read(headers_end), before, start)
-
-
-def _pages_until(raw: BinaryIO, at: int, granule: int) -> list[Page]:
-    """Pages from byte `at` on, up to the first one that ends beyond `granule`."""
-    pages: list[Page] = []
-    while (page := page_at(raw, at)) is not None:
-        pages.append(page)
-        at = page.end
-        if page.granule > granule:
-            break
-    return pages
 
 
 def _end_of_headers(raw: BinaryIO) -> int | None:

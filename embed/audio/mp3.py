@@ -157,7 +157,7 @@ def _frames_follow(raw: BinaryIO, at: int, like: _Frame) -> bool:
 
 
 def _chain_at(raw: BinaryIO, at: int, like: _Frame, *, or_end: bool = False) -> bool:
-    """`_CHAIN` frames of this stream begin at byte `at`; with `or_end`, fewer up to the file's end or a tag."""
+    """`_CHAIN` frames of this stream begin at byte `at`; with `or_end`, or fewer up to a tag or the end."""
     for _ in range(_CHAIN):
         frame = _frame_at(raw, at)
         if frame is None or not frame.continues(like):

@@ -25,8 +25,9 @@ _REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 class Page:
     """The header of a page.
 
-    begin, end: bytes of the file. continued: begins within a packet. first, last: of its stream. granule: samples
-    up to the end of the last packet that ends here, or -1. stream: serial number. number: within its stream.
+    begin, end: bytes of the file. continued: begins within a packet. first, last: of its stream. granule:
+    samples up to the end of the last packet that ends here, or -1. stream: serial number. number: of the page
+    in its stream.
     """
 
     begin: int

@@ -15,7 +15,7 @@ _UNKNOWN_LENGTHS = (0xFFFFFFFF, 0x7FFFF000)
 
 
 def find_data(raw: BinaryIO) -> tuple[int, int] | None:
-    """Where the samples of a WAV file begin and how many bytes they have by its header; None for other files."""
+    """The first byte of a WAV file's samples and their length in bytes by its header; None for others."""
     raw.seek(0)
     start = raw.read(12)
     if start[:4] != b"RIFF" or start[8:] != b"WAVE":

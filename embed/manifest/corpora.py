@@ -122,7 +122,7 @@ def anad(folder: Path) -> Corpus:
 
 
 def labelled_folders(folder: Path) -> Corpus:
-    """Any sound sorted by label: `FOLDER/LABEL/…/file.wav`.
+    """Audio files sorted by label: `FOLDER/LABEL/…/file.wav`.
 
     The column of labels is called `emotion`, whatever the folders stand for. Raises InputError.
     """

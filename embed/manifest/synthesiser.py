@@ -8,8 +8,6 @@ loudness, tempo, the slope of the spectrum, breath.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from layerprobe.embed.config import RATE
@@ -30,41 +28,25 @@ HOP = 80
 SPECTRUM = 512  # longer than a frame, because the resonators ring on
 
 
-@dataclass(frozen=True)
 class Voice:
-    """What stays the same from one utterance of a speaker to the next."""
+    """What stays the same from one utterance of a speaker to the next, drawn at random."""
 
-    gender: str
-    age: int
-    pitch: float  # Hz
-    tract: float  # scale of the formants: shorter vocal tracts have higher ones
-    open_quotient: float  # share of a glottal cycle in which the folds are open
-    cutoff: float  # Hz above which the source loses a further 6 dB per octave
-    breath: float  # noise against pulses, in amplitude
-    jitter: float  # relative spread of cycle lengths
-    shimmer: float  # relative spread of cycle amplitudes
-    tempo: float  # vowels per second
-    expression: float  # how strongly the speaker expresses the intended arousal
-    microphone: float  # slope of the recording chain, in powers of frequency
-    noise: float  # dB of the room's noise below the voice
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator, *, female: bool) -> Voice:
-        return cls(
-            gender="f" if female else "m",
-            age=int(rng.integers(18, 60)),
-            pitch=(205.0 if female else 120.0) * 2 ** rng.normal(0, 0.2),
-            tract=(1.16 if female else 1.0) * 2 ** rng.normal(0, 0.06),
-            open_quotient=rng.uniform(0.5, 0.7),
-            cutoff=2000 * 2 ** rng.normal(0, 0.3),
-            breath=0.04 * 2 ** rng.normal(0, 0.7),
-            jitter=rng.uniform(0.004, 0.012),
-            shimmer=rng.uniform(0.02, 0.08),
-            tempo=4.0 * 2 ** rng.normal(0, 0.12),
-            expression=rng.uniform(0.8, 1.5),
-            microphone=rng.normal(0, 0.08),
-            noise=rng.uniform(30, 45),
-        )
+    def __init__(self, rng: np.random.Generator, *, female: bool) -> None:
+        self.gender = "f" if female else "m"
+        self.age = int(rng.integers(18, 60))
+        self.pitch = (205.0 if female else 120.0) * 2 ** rng.normal(0, 0.2)  # Hz
+        self.tract = (1.16 if female else 1.0) * 2 ** rng.normal(0, 0.06)  # scale of the formants
+        self.open_quotient = rng.uniform(0.5, 0.7)  # share of a glottal cycle in which the folds are open
+        self.cutoff = 2000 * 2 ** rng.normal(
+            0, 0.3
+        )  # Hz above which the source loses a further 6 dB per octave
+        self.breath = 0.04 * 2 ** rng.normal(0, 0.7)  # amplitude of noise relative to pulses
+        self.jitter = rng.uniform(0.004, 0.012)  # relative spread of cycle lengths
+        self.shimmer = rng.uniform(0.02, 0.08)  # relative spread of cycle amplitudes
+        self.tempo = 4.0 * 2 ** rng.normal(0, 0.12)  # vowels per second
+        self.expression = rng.uniform(0.8, 1.5)  # how strongly the speaker expresses the intended arousal
+        self.microphone = rng.normal(0, 0.08)  # slope of the recording chain, in powers of frequency
+        self.noise = rng.uniform(30, 45)  # dB of the room's noise below the voice
 
 
 def synthesise(voice: Voice, vowels: str, *, arousal: float, rng: np.random.Generator) -> np.ndarray:

@@ -80,8 +80,7 @@ def make_eyase(folder: Path, *, speakers: int = 4, takes: int = 3, seed: int = 0
 def _voices(speakers: int, *seed: int) -> list[Voice]:
     """Voices of men and women in turn."""
     return [
-        Voice.draw(np.random.default_rng([*seed, speaker]), female=speaker % 2 == 1)
-        for speaker in range(speakers)
+        Voice(np.random.default_rng([*seed, speaker]), female=speaker % 2 == 1) for speaker in range(speakers)
     ]
 
 

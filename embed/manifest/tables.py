@@ -154,7 +154,7 @@ def _text(value: object) -> str:
 
 
 def _not_unicode(columns: Mapping[str, Sequence[Cell]]) -> str:
-    """The first name or cell with half of a surrogate pair, as Python decodes file names that are not UTF-8."""
+    """The first name or cell with a lone surrogate, to which Python decodes file names that are not UTF-8."""
     texts = (_text(cell) for name, cells in columns.items() for cell in (name, *cells))
     return next(text for text in texts if any("\ud800" <= letter <= "\udfff" for letter in text))
 
@@ -164,7 +164,7 @@ class PathCells:
 
     def __init__(self, table: Path) -> None:
         self._folder = table.parent
-        self._absolute = Path(os.path.abspath(table.parent))  # noqa: PTH100 (keeps symbolic links, as cells do)
+        self._absolute = Path(os.path.abspath(table.parent))  # noqa: PTH100 (keeps symbolic links)
         self.base = table.parent.resolve()
 
     def to_file(self, cell: str) -> Path:
@@ -198,7 +198,7 @@ def missing_files(files: Iterable[Path]) -> dict[Path, str]:
         # that are not listed are tested.
         if count > 1:
             with suppress(OSError), os.scandir(folder or ".") as entries:
-                listed.update(os.path.join(folder, entry.name) for entry in entries if entry.is_file())  # noqa: PTH118
+                listed.update(str(Path(folder, entry.name)) for entry in entries if entry.is_file())
     return {
         file: f"'{file}' is a folder" if file.is_dir() else f"no such file: {file}"
         for file in files

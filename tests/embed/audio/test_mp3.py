@@ -1,4 +1,4 @@
-"""MP3 frame by frame: intact files pass, broken chains of frames are reported, tags and padding are ignored."""
+"""MP3 frame by frame: intact files pass, broken chains of frames are reported, tags are ignored."""
 
 from __future__ import annotations
 

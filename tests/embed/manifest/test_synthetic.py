@@ -93,7 +93,8 @@ def test_the_level_can_be_learnt_across_speakers_but_not_perfectly(corpus, waves
 
 
 def test_the_same_seed_gives_the_same_bytes_in_another_process(tmp_path):
-    code = f"import pathlib, layerprobe.embed.manifest.synthetic as s; s.make_corpus(pathlib.Path('b'), **{SMALL})"
+    module = "layerprobe.embed.manifest.synthetic"
+    code = f"import pathlib, {module} as s; s.make_corpus(pathlib.Path('b'), **{SMALL})"
     root = Path(__file__).parents[3]
     environment = os.environ | {"PYTHONPATH": str(root), "PYTHONHASHSEED": "7"}
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
