@@ -23,9 +23,11 @@ from benchmarks.bench_extract import find_clips
 from benchmarks.machine import report, timed
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.embed.config import RATE, EmbedConfig
+from layerprobe.embed.extract.batching import plan_batches
 from layerprobe.embed.extract.pending import find_pending
-from layerprobe.embed.extract.pooling import merging_stats, pool
-from layerprobe.embed.extract.run import batch_seconds, plan, prefetcher
+from layerprobe.embed.extract.pooling import mergeable_stats, pool
+from layerprobe.embed.extract.prefetch import Prefetcher
+from layerprobe.embed.extract.run import batch_budget
 from layerprobe.embed.models.backbones import TransformerBackbone, open_backbone
 
 
@@ -51,10 +53,12 @@ def main() -> None:
         if not isinstance(backbone, TransformerBackbone):
             raise SystemExit(f"{arguments.model} is no network")
         clips = find_clips(arguments.clips, arguments.limit)
-        todo = find_pending(clips, FeatureStore.find(config.cache, extraction), config)
-        batches = plan(todo, window=config.window, budget=batch_seconds(config, backbone.device))
-        decoded = list(prefetcher(batches, todo, backbone))
-        stats = merging_stats(extraction.stats)
+        pending = find_pending(clips, FeatureStore.find(config.cache, extraction), config)
+        budget = batch_budget(config, backbone.device)
+        batches = plan_batches(pending.samples(), window=config.window, budget=budget)
+        device = backbone.device
+        decoded = list(Prefetcher(batches, pending, normalise=backbone.normalise, device=device))
+        stats = mergeable_stats(extraction.stats)
 
         def visit(_layer: str, states: torch.Tensor, frames: torch.Tensor) -> None:
             pool(states, frames, stats)
@@ -68,7 +72,7 @@ def main() -> None:
         compile_parts(backbone)
         first_s = timed(work, device=backbone.device) + timed(work, device=backbone.device)
         compiled_s = min(timed(work, device=backbone.device) for _ in range(2))
-    sound = todo.seconds
+    sound = pending.seconds
     saved = plain_s - compiled_s
     overhead = first_s - 2 * compiled_s
     report(

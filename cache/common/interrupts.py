@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
-from types import FrameType
-from typing import NoReturn
+from types import FrameType, TracebackType
+from typing import Any, NoReturn
 
 STATUS = 130
 _IMPORT = "<frozen importlib._bootstrap>"
@@ -62,3 +63,33 @@ def _unraisable(told: sys.UnraisableHookArgs) -> None:
     if isinstance(told.exc_value, KeyboardInterrupt):
         exit_now()
     sys.__unraisablehook__(told)
+
+
+class GracefulStop:
+    """A context in which the first Ctrl-C or SIGTERM sets `requested`; a second has its usual effect.
+
+    Outside the main thread, where Python allows no signal handlers, it is never set.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> GracefulStop:
+        if threading.current_thread() is threading.main_thread():
+            self._before = {n: signal.signal(n, self._request) for n in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._restore()
+
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        self.requested = True
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}

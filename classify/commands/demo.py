@@ -32,7 +32,7 @@ class DemoOptions:
 def demo(options: Annotated[DemoOptions, FLAT] = DemoOptions()) -> None:
     """Run the main job end to end: a corpus, its states in a cache, heads tuned on every layer, a figure."""
     from layerprobe.classify.controls.run import run as run_classify
-    from layerprobe.embed.extract.progress import run as run_embed
+    from layerprobe.embed.extract.run import embed_with_progress
     from layerprobe.embed.manifest.clips import read_manifest, write_manifest
     from layerprobe.embed.manifest.corpora import CORPORA
     from layerprobe.embed.manifest.synthetic import make_corpus
@@ -49,7 +49,7 @@ def demo(options: Annotated[DemoOptions, FLAT] = DemoOptions()) -> None:
     clips = read_manifest(table)
     results = []
     for model in MODELS:
-        if run_embed(clips, EmbedConfig(model=model, cache=cache)).stopped:
+        if embed_with_progress(clips, EmbedConfig(model=model, cache=cache)).stopped:
             raise Interrupted(f"embedded clips are in {cache}; run the same command again to continue")
         store = find_model_store(cache, model)
         run = options.out / "runs" / model.replace(":", "-")

@@ -84,7 +84,7 @@ def run_baselines(out: Path, plan: Plan, clips: Sequence[Clip]) -> None:
     from layerprobe.classify.controls.checkpoint import FOLDER
     from layerprobe.classify.search.progress import live_display
     from layerprobe.embed.config import EmbedConfig
-    from layerprobe.embed.extract.progress import run as embed
+    from layerprobe.embed.extract.run import embed_with_progress
     from layerprobe.embed.models.presets import ACOUSTIC_PRESETS, RANDOM
 
     of, cache = plan.store.extraction, plan.store.cache
@@ -108,7 +108,7 @@ def run_baselines(out: Path, plan: Plan, clips: Sequence[Clip]) -> None:
         )
     for name, config in rivals.items():
         try:
-            done = embed(clips, config)
+            done = embed_with_progress(clips, config)
             if done.stopped:
                 raise KeyboardInterrupt
             store = FeatureStore(done.store)

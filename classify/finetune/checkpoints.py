@@ -16,9 +16,9 @@ from transformers import TrainerCallback
 
 from layerprobe.cache.common.disk import free_bytes, fsync_file, fsync_folder, write_atomically
 from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.common.interrupts import GracefulStop
 from layerprobe.cache.common.text import format_bytes
 from layerprobe.classify.finetune.config import FinetuneConfig
-from layerprobe.embed.extract.stopping import Stop
 
 CHECKPOINT_SECONDS = 600.0  # a kill loses no more than this, and no more than an epoch
 _SCORES = ("eval_uar", "eval_accuracy", "eval_macro_f1")
@@ -158,7 +158,7 @@ class CheckpointCallback(TrainerCallback):
         checkpoints: Checkpoints,
         config: FinetuneConfig,
         *,
-        stop: Stop,
+        stop: GracefulStop,
         saved: Callable[[], None],
         on_step: Step,
     ) -> None:
@@ -170,7 +170,7 @@ class CheckpointCallback(TrainerCallback):
         self._tell(state)
         if state.epoch.is_integer():
             return  # the end of an epoch is saved once it has been scored
-        if self._stop.asked or time.monotonic() - self._saved >= CHECKPOINT_SECONDS:
+        if self._stop.requested or time.monotonic() - self._saved >= CHECKPOINT_SECONDS:
             control.should_save = True
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -180,7 +180,7 @@ class CheckpointCallback(TrainerCallback):
         self._checkpoints.mark(state.global_step, best=state.best_global_step or None)
         self._on_saved()
         self._saved = time.monotonic()
-        if self._stop.asked:
+        if self._stop.requested:
             raise KeyboardInterrupt
         if is_over(vars(state), self._config):
             control.should_training_stop = True

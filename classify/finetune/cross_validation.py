@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 from scipy.special import softmax
 
+from layerprobe.cache.common.interrupts import GracefulStop
 from layerprobe.classify.data.dataset import Dataset
 from layerprobe.classify.data.splits import OuterFold
 from layerprobe.classify.finetune.checkpoints import WEIGHTS, Checkpoints, Curve
@@ -26,7 +27,6 @@ from layerprobe.classify.runs import folder as runfolder
 from layerprobe.classify.runs.cost import Spending
 from layerprobe.classify.scores.results import StudyId, StudyResult
 from layerprobe.classify.search.storage import Trials
-from layerprobe.embed.extract.stopping import Stop
 from layerprobe.embed.models.sources import ModelSource
 
 LAYER = "all"  # under which results.csv files what no single layer made
@@ -58,7 +58,7 @@ class FoldTrainer:
     config: FinetuneConfig
     device: torch.device
     precision: str
-    stop: Stop
+    stop: GracefulStop
     spending: Spending
     report: Report | None
 
@@ -72,7 +72,7 @@ class FoldTrainer:
         known = runfolder.load_result(self.out, id)
         if known is not None:
             return known
-        if self.stop.asked:
+        if self.stop.requested:
             raise KeyboardInterrupt
         folder = self.out / WORK / f"fold-{number}"
         trials = self._trials if self.config.trials else None

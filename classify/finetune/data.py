@@ -15,7 +15,6 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 from layerprobe.cache.common.errors import ClipError
 from layerprobe.cache.identity.keys import clip_keys
 from layerprobe.embed.audio import sound as audio
-from layerprobe.embed.config import RATE
 from layerprobe.embed.extract.batching import cut, padded_length
 from layerprobe.embed.manifest.clips import Clip
 
@@ -91,7 +90,7 @@ class Windows(TorchDataset[Item]):
         pieces = [
             piece
             for number, recording in enumerate(recordings)
-            for piece in cut(number, recording.sound.samples, window=window, rate=RATE)
+            for piece in cut(number, recording.sound.samples, window=window)
         ]
         self.windows = sorted(pieces, key=lambda piece: (-piece.samples, piece.clip, piece.number))
         self.lengths = [piece.samples for piece in self.windows]

@@ -13,6 +13,7 @@ import torch
 
 from layerprobe.cache.common.disk import abandoned_files, locked
 from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.common.interrupts import GracefulStop
 from layerprobe.classify.data.dataset import Dataset, labelled
 from layerprobe.classify.data.splits import Assignment, OuterFold
 from layerprobe.classify.finetune.config import RUNTIME_OPTIONS, FinetuneConfig
@@ -26,7 +27,6 @@ from layerprobe.classify.runs.record import begin, is_finished, peak_memory
 from layerprobe.classify.scores.selection import describe, rows_of, systems_of
 from layerprobe.classify.search.storage import quiet
 from layerprobe.embed.config import DEFAULT_CACHE
-from layerprobe.embed.extract.stopping import Stop
 from layerprobe.embed.manifest.clips import Clip
 from layerprobe.embed.models.device import find_device, find_precision
 from layerprobe.embed.models.presets import ACOUSTIC_PRESETS, canonical_name
@@ -76,7 +76,7 @@ def finetune(
         return runfolder.read_json(out / runfolder.SUMMARY)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with Stop() as stop, locked(out / LOCK, wait=False):
+        with GracefulStop() as stop, locked(out / LOCK, wait=False):
             work = FoldTrainer(
                 out=out,
                 run=run,

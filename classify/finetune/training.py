@@ -14,6 +14,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
 from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.common.interrupts import GracefulStop
 from layerprobe.classify.finetune.checkpoints import (
     BestCheckpoint,
     CheckpointCallback,
@@ -28,8 +29,7 @@ from layerprobe.classify.finetune.data import ByLength, Windows, collate
 from layerprobe.classify.finetune.model import SpeechClassifier
 from layerprobe.classify.finetune.search import DivergedError
 from layerprobe.classify.scores.metrics import score
-from layerprobe.embed.extract.forward import out_of_memory
-from layerprobe.embed.extract.stopping import Stop
+from layerprobe.embed.models.device import is_out_of_memory
 
 BOARD = "TENSORBOARD_LOGGING_DIR"
 SHOWN = 8  # clips named with a loss that is not finite
@@ -44,7 +44,7 @@ def train(
     *,
     device: torch.device,
     precision: str,
-    stop: Stop,
+    stop: GracefulStop,
     board: Path,
     saved: Callable[[], None],
     on_step: Step,
@@ -120,7 +120,7 @@ def _memory_told(config: FinetuneConfig, *, where: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if not out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         raise InputError(
             f"memory is full at --batch-size {config.batch_size}",

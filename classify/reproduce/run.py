@@ -118,11 +118,13 @@ class Row:
 
     def _run_heads(self, split: str, clips: Sequence[Clip], out: Path) -> None:
         from layerprobe.classify.controls.run import run as run_classify
-        from layerprobe.embed.extract.progress import run as run_embed
+        from layerprobe.embed.extract.run import embed_with_progress
         from layerprobe.embed.models.lookup import find_model_store
 
         model, cache = self.available.model, self.settings.cache
-        summary = run_embed(clips, EmbedConfig(model=model, cache=cache, device=self.settings.device))
+        summary = embed_with_progress(
+            clips, EmbedConfig(model=model, cache=cache, device=self.settings.device)
+        )
         if summary.stopped:
             raise Interrupted(f"finished clips are in {cache}; the same command resumes")
         store = find_model_store(cache, model, fingerprint=summary.fingerprint)

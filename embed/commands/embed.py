@@ -13,7 +13,7 @@ from layerprobe.embed.config import EmbedConfig
 
 if TYPE_CHECKING:
     from layerprobe.embed.extract.estimate import Estimate
-    from layerprobe.embed.extract.run import Summary
+    from layerprobe.embed.extract.run import ExtractionSummary
 
 MAX_FAILURES = 5  # printed at the end of a run; all are in failures.csv
 
@@ -37,14 +37,14 @@ def embed(options: Annotated[EmbedOptions, FLAT]) -> None:
     States that the store already holds are not computed again: an interrupted run continues with the same command.
     """
     from layerprobe.embed.extract.estimate import estimate
-    from layerprobe.embed.extract.progress import run
+    from layerprobe.embed.extract.run import embed_with_progress
     from layerprobe.embed.manifest.clips import read_manifest
 
     clips = read_manifest(options.table, **vars(options.columns), must_exist=False)
     if options.dry_run:
         _print_estimate(estimate(clips, options.config), as_json=options.output.json)
         return
-    summary = run(clips, options.config)
+    summary = embed_with_progress(clips, options.config)
     _print_summary(summary, as_json=options.output.json)
     if summary.stopped:
         raise Interrupted(f"{summary.embedded} clips are saved; run the same command again to continue")
@@ -70,7 +70,7 @@ def _print_estimate(estimate: Estimate, *, as_json: bool) -> None:
     )
 
 
-def _print_summary(summary: Summary, *, as_json: bool) -> None:
+def _print_summary(summary: ExtractionSummary, *, as_json: bool) -> None:
     """Print a run as one row, and failed clips by name on stderr."""
     failed = [
         {"path": path, "start": start, "end": end, "reason": reason}

@@ -1,34 +1,28 @@
-"""Windows of like length → batches under a budget of padded seconds, longest first.
+"""Cut clips into windows and group windows of similar length into batches, longest first.
 
-The longest go first so that memory runs out at once or not at all, and so that what is left for the end is
-small. Lengths are rounded up to a grid: a device that has seen a shape before has its plans for it at hand.
+With the longest first, memory runs out at once or not at all, and the end of a run is made of small batches.
+Lengths are rounded up to a grid, so that a device sees few shapes and can reuse its plans for them.
 """
 
 from __future__ import annotations
 
-import math
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import overload
 
 import numpy as np
 
-from layerprobe.cache.common.errors import InputError
-from layerprobe.embed.extract.columnar import Numbers
+from layerprobe.embed.config import RATE, check_window
 
-SHORTEST_WINDOW = 2.0  # seconds: halves of it still last a second
-
-GRID = 800  # samples; a twentieth of a second at 16 kHz
+GRID = 800  # samples; 50 ms at 16 kHz
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Window:
-    """A stretch of a clip that goes through the model in one piece.
+    """A stretch of a clip that passes through the model in one piece.
 
-    clip: its index in the run. begin, stop: samples at the model's rate. number, count: which window of how
-    many the clip was cut into.
+    clip: its index in the run. begin, stop: samples at 16 kHz. number: this window's among the clip's `count`.
     """
 
     clip: int
@@ -43,82 +37,94 @@ class Window:
 
 
 def padded_length(samples: int) -> int:
-    """Samples that a batch with this longest window is padded to."""
+    """Samples to which a batch is padded whose longest window has `samples` samples."""
     return -(-samples // GRID) * GRID
 
 
-def cut(clip: int, samples: int, *, window: float, rate: int) -> list[Window]:
-    """The windows of a clip of so many samples, as `embed.extract.windows` cuts it."""
-    spans = windows(samples, window=window, rate=rate)
-    return [
-        Window(clip=clip, begin=begin, stop=stop, number=number, count=len(spans))
-        for number, (begin, stop) in enumerate(spans)
-    ]
+def cut(clip: int, samples: int, *, window: float) -> list[Window]:
+    """Cut a clip of `samples` samples into the fewest windows of at most `window` seconds.
+
+    The windows are contiguous, cover every sample once and differ in length by at most one sample: of a clip
+    that is cut at all, none is shorter than `window / 2`. Raises InputError if `window` is under two seconds
+    or infinite.
+    """
+    return cut_evenly(clip, samples, int(_window_counts(np.int64(samples), window)))
+
+
+def cut_evenly(clip: int, samples: int, count: int) -> list[Window]:
+    """Cut a clip of `samples` samples into `count` windows."""
+    return [_window(clip, samples, number, count) for number in range(count)]
+
+
+def _window(clip: int, samples: int, number: int, count: int) -> Window:
+    begin, stop = samples * number // count, samples * (number + 1) // count
+    return Window(clip=clip, begin=begin, stop=stop, number=number, count=count)
+
+
+def _window_counts(samples: np.ndarray | np.int64, window: float) -> np.ndarray:
+    check_window(window)
+    return np.maximum(1, -(-samples // int(window * RATE)))
 
 
 class Batches(Sequence[list[Window]]):
-    """A plan's batches in their order; the windows of each, `most` in all, are made when it is asked for."""
+    """The batches of a plan. The windows of a batch are made on access: kept as objects they need more memory.
 
-    def __init__(self, *, most: int) -> None:
-        self._windows = Numbers(Window, most=most)
-        self._ends = array("q")
+    samples, counts: (N,) length and number of windows of each clip. order: (N,) the clips in the order of the
+    plan. bounds: (B + 1,) of the windows in that order, batch i has those from bounds[i] to bounds[i + 1].
+    """
 
-    def begin(self, windows: Iterable[Window]) -> None:
-        """A further batch, of these windows."""
-        self._ends.append(len(self._windows))
-        self.extend(windows)
-
-    def extend(self, windows: Iterable[Window]) -> None:
-        """Further windows of the latest batch."""
-        for window in windows:
-            self._windows.append(window)
-        self._ends[-1] = len(self._windows)
+    def __init__(
+        self, samples: np.ndarray, counts: np.ndarray, order: np.ndarray, bounds: Sequence[int]
+    ) -> None:
+        self._samples, self._counts, self._bounds = samples, counts, bounds
+        ordered = counts[order]
+        self._clips = np.repeat(order, ordered)  # of each window
+        self._numbers = np.arange(len(self._clips)) - np.repeat(np.cumsum(ordered) - ordered, ordered)
 
     def __len__(self) -> int:
-        return len(self._ends)
+        return len(self._bounds) - 1
 
     @overload
     def __getitem__(self, index: int) -> list[Window]: ...
     @overload
     def __getitem__(self, index: slice) -> list[list[Window]]: ...
     def __getitem__(self, index: int | slice) -> list[Window] | list[list[Window]]:
-        places = range(len(self))[index]
-        if isinstance(places, range):
-            return [self[place] for place in places]
-        return self._windows[self._ends[places - 1] if places else 0 : self._ends[places]]
+        batches = range(len(self))[index]
+        if isinstance(batches, range):
+            return [self[batch] for batch in batches]
+        rows = slice(self._bounds[batches], self._bounds[batches + 1])
+        return [
+            _window(clip, int(self._samples[clip]), number, int(self._counts[clip]))
+            for clip, number in zip(self._clips[rows].tolist(), self._numbers[rows].tolist(), strict=True)
+        ]
 
 
-def plan_batches(samples: Sequence[int], *, window: float, rate: int, budget: int) -> Batches:
-    """Clips of so many samples, cut into windows of at most `window` seconds, in batches.
+def plan_batches(samples: Sequence[int], *, window: float, budget: int) -> Batches:
+    """Cut clips of `samples` samples into windows of at most `window` seconds, and group these in batches.
 
-    The padded size of each (windows × padded length) is within the budget; a window longer than that gets a
-    batch of its own. Windows of one clip stay in order and side by side, so that few clips are open at a
-    time. No batch has a part of one clip and something of another. So what is left of a plan after any number
-    of its batches is the plan of the clips that are left: a run that was cut short goes on with the very
-    batches, and to the last bit the states, of one that was not.
+    The padded size of a batch (windows × padded length) is within `budget` samples; a longer window gets a
+    batch of its own. A clip's windows stay in order and next to each other, so that few clips are open at a
+    time, and no batch holds both a part of one clip and anything of another. What remains of a plan after any
+    number of its batches is therefore the plan of the remaining clips: a run that was stopped and resumed
+    computes the same batches, and to the last bit the same states, as one that was not.
     """
-
-    def whole(clip: int) -> list[Window]:
-        return cut(clip, samples[clip], window=window, rate=rate)
-
-    longest, total = np.empty(len(samples), np.int64), 0
-    for clip in range(len(samples)):
-        pieces = whole(clip)
-        longest[clip] = max(w.samples for w in pieces)
-        total += len(pieces)
-    batches = Batches(most=total)
-    width, count, room = 0, 0, False
-    for clip in np.argsort(-longest, kind="stable").tolist():
-        pieces, needed = whole(clip), padded_length(int(longest[clip]))
-        if room and max(width, needed) * (count + len(pieces)) <= budget:
-            batches.extend(pieces)
-            width, count = max(width, needed), count + len(pieces)
+    lengths = np.asarray(samples, np.int64)
+    counts = _window_counts(lengths, window)
+    longest = -(-lengths // counts)  # window of each clip
+    order = np.argsort(-longest, kind="stable")
+    bounds = array("q", [0])
+    width, rows, open_batch = 0, 0, False
+    for count, length in zip(counts[order].tolist(), longest[order].tolist(), strict=True):
+        if open_batch and width * (rows + count) <= budget:
+            bounds[-1] += count
+            rows += count
             continue
-        fitting = max(1, budget // needed)
-        for i in range(0, len(pieces), fitting):
-            batches.begin(pieces[i : i + fitting])
-        width, count, room = needed, len(pieces), len(pieces) <= fitting
-    return batches
+        width, rows = padded_length(length), count
+        fitting = max(1, budget // width)
+        for first in range(0, count, fitting):
+            bounds.append(bounds[-1] + min(fitting, count - first))
+        open_batch = count <= fitting
+    return Batches(lengths, counts, order, bounds)
 
 
 def padded_samples(batches: Sequence[Sequence[Window]]) -> int:
@@ -127,21 +133,6 @@ def padded_samples(batches: Sequence[Sequence[Window]]) -> int:
 
 
 def padding_share(batches: Sequence[Sequence[Window]]) -> float:
-    """The part of all computed samples that is padding."""
+    """The share of padding among all computed samples."""
     real = sum(window.samples for batch in batches for window in batch)
     return 1 - real / padded_samples(batches) if batches else 0.0
-
-
-def windows(samples: int, *, window: float, rate: int) -> list[tuple[int, int]]:
-    """Cut `samples` at `rate` per second into the fewest windows of at most `window` seconds.
-
-    The windows are contiguous, cover every sample once and differ in length by at most one sample, so that
-    none is a scrap: of a clip that is cut at all, none is shorter than `window / 2`, hence than a second.
-    Returns (begin, stop) pairs in samples. Raises InputError where `window` is under two seconds or infinite.
-    """
-    if not SHORTEST_WINDOW <= window < math.inf:
-        raise InputError(f"a window of {window:g} s", do=f"give at least {SHORTEST_WINDOW:g} seconds")
-    longest = int(window * rate)
-    count = max(1, -(-samples // longest))
-    cuts = [samples * i // count for i in range(count + 1)]
-    return list(pairwise(cuts))

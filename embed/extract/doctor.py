@@ -1,4 +1,4 @@
-"""`doctor`: the promise that batches are exact, checked on a person's own model and machine in seconds."""
+"""`doctor`: check on the user's own model and machine, in seconds, that batches are exact."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ GPU_TOLERANCE = 1e-3  # a GPU may compute fp32 products in TF32
 
 @dataclass(frozen=True, kw_only=True)
 class LayerCheck:
-    """Largest differences of one layer, as shares of its largest value.
+    """The largest differences in one layer, as shares of its largest value.
 
     batch: padded batch against each clip alone. reference: each clip alone against transformers' own forward
-    pass; None where transformers does not give that layer.
+    pass; None for a layer that transformers does not return.
     """
 
     layer: str
@@ -38,7 +38,7 @@ class LayerCheck:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCheck:
-    """All layers' checks, on which device, and whether every difference is within the tolerance."""
+    """The checks of all layers, the device, and the largest difference that is tolerated there."""
 
     layers: list[LayerCheck]
     device: str
@@ -54,9 +54,9 @@ class ModelCheck:
 
 
 def check_model(config: EmbedConfig) -> ModelCheck:
-    """Compare batch, single clips and transformers on noise of several lengths.
+    """Compare a padded batch, single clips and transformers on noise of several lengths.
 
-    Raises InputError, also for a model whose states are not finite: there is nothing to compare.
+    Raises InputError for a model that is not available or whose states are not finite.
     """
     backbone, _ = open_backbone(config)
     generator = torch.Generator().manual_seed(0)
@@ -67,56 +67,56 @@ def check_model(config: EmbedConfig) -> ModelCheck:
     waves = waves.to(backbone.device)
     batch = layer_states(backbone, waves, lengths)
     reference = None if config.model in ACOUSTIC_PRESETS else _Reference(config, backbone.device)
-    worst = {layer: [0.0, 0.0] for layer in backbone.layers}
-    compared: set[str] = set()
+    batch_difference = dict.fromkeys(backbone.layers, 0.0)
+    reference_difference: dict[str, float] = {}
     for i, length in enumerate(LENGTHS):
         wave = waves[i : i + 1, :length]
-        alone = layer_states(backbone, wave, lengths[i : i + 1])
-        theirs = reference.states(wave) if reference else {}
-        for layer, states in alone.items():
-            if not bool(states.isfinite().all()):
-                told = f"layer {layer} has states that are not finite"
-                raise InputError(told, where=config.model, do="take other weights: these are damaged")
-            scale = states.abs().max().clamp_min(torch.finfo(states.dtype).tiny)
-            apart = (batch[layer][i : i + 1, : states.shape[1]] - states).abs().max() / scale
-            worst[layer][0] = _largest(worst[layer][0], float(apart))
-            if layer in theirs:
-                compared.add(layer)
-                other = (theirs[layer] - states).abs().max() / scale
-                worst[layer][1] = _largest(worst[layer][1], float(other))
-    checks = [
-        LayerCheck(layer=layer, batch=apart, reference=other if layer in compared else None)
-        for layer, (apart, other) in worst.items()
-    ]
+        expected = reference.states(wave) if reference else {}
+        for layer, alone in layer_states(backbone, wave, lengths[i : i + 1]).items():
+            if not bool(alone.isfinite().all()):
+                what = f"layer {layer} has states that are not finite"
+                raise InputError(what, where=config.model, do="take other weights: these are damaged")
+            scale = alone.abs().max().clamp_min(torch.finfo(alone.dtype).tiny)
+            difference = float((batch[layer][i : i + 1, : alone.shape[1]] - alone).abs().max() / scale)
+            batch_difference[layer] = _largest(batch_difference[layer], difference)
+            if layer in expected:
+                difference = float((expected[layer] - alone).abs().max() / scale)
+                reference_difference[layer] = _largest(reference_difference.get(layer, 0.0), difference)
     return ModelCheck(
-        layers=checks,
+        layers=[
+            LayerCheck(layer=layer, batch=difference, reference=reference_difference.get(layer))
+            for layer, difference in batch_difference.items()
+        ],
         device=describe_device(backbone.device),
         tolerance=TOLERANCE if backbone.device.type == "cpu" else GPU_TOLERANCE,
     )
 
 
 def layer_states(backbone: Backbone, waves: torch.Tensor, lengths: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Every layer's states (B, F, D) of one batch, all at once: for checks, not for extraction."""
-    found: dict[str, torch.Tensor] = {}
+    """Every layer's states (B, F, D) of one batch, all in memory at once: for checks, not for extraction.
+
+    waves: (B, T) float32, zero beyond lengths (B,) in samples.
+    """
+    states_of: dict[str, torch.Tensor] = {}
 
     def visit(layer: str, states: torch.Tensor, _frames: torch.Tensor) -> None:
-        found[layer] = states.clone()
+        states_of[layer] = states.clone()
 
     backbone.run(waves, lengths, visit)
-    return found
+    return states_of
 
 
 class _Reference:
-    """transformers' own forward pass of a clip alone, with nothing of ours in the model."""
+    """transformers' own, unmodified model, run on one clip at a time."""
 
     def __init__(self, config: EmbedConfig, device: torch.device) -> None:
         source = find_model(config.model, revision=config.revision)
         self._model: Any = load_model(source, seed=config.seed).to(device)
-        # An adapter after the encoder shortens what the model gives at last; no layer here comes after it.
+        # An adapter after the encoder shortens the model's last output; no layer here comes after it.
         self._last = None if source.config.get("add_adapter") else layer_names(source.config)[-1]
 
     def states(self, wave: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Layers that every version of transformers gives alike: all before the last block, and the last."""
+        """The layers that all versions of transformers return alike: those before the last block, and the last."""
         with torch.inference_mode():
             out = self._model(wave, output_hidden_states=True)
         before = {str(k): states for k, states in enumerate(out.hidden_states[:-1])}
@@ -124,5 +124,5 @@ class _Reference:
 
 
 def _largest(*values: float) -> float:
-    """NaN where there is one, which Python's own `max` may pass over."""
+    """NaN if any value is, which Python's own `max` may miss."""
     return float(np.max(values))

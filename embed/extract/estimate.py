@@ -1,4 +1,4 @@
-"""`--dry-run`: what a run would compute, write and take, after a short calibration on its own clips."""
+"""`--dry-run`: what a run would compute and write and how long it would take, timed on one of its batches."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 from layerprobe.cache.identity.extraction import estimate_bytes
 from layerprobe.cache.store.feature_store import FeatureStore
-from layerprobe.embed.config import RATE, EmbedConfig
-from layerprobe.embed.extract.batching import padded_samples
-from layerprobe.embed.extract.forward import Forward
+from layerprobe.embed.config import EmbedConfig
+from layerprobe.embed.extract.batching import padded_samples, plan_batches
+from layerprobe.embed.extract.forward import ForwardPass
 from layerprobe.embed.extract.pending import find_pending
-from layerprobe.embed.extract.run import batch_seconds, plan, prefetcher
+from layerprobe.embed.extract.prefetch import Prefetcher
+from layerprobe.embed.extract.run import batch_budget
 from layerprobe.embed.manifest.clips import Clip
 from layerprobe.embed.models.backbones import open_backbone
 
@@ -21,8 +22,8 @@ from layerprobe.embed.models.backbones import open_backbone
 class Estimate:
     """What a run would do.
 
-    clips in the table; cached, missing and failed (as far as headers tell) among them. hours of sound to
-    compute. bytes to write. seconds it will take. real_time: seconds of sound computed in a second.
+    clips: in the table; cached, missing and failed (as far as headers show): among them. hours: of sound to
+    compute. bytes: to write. seconds: duration of the run. real_time: seconds of sound computed per second.
     """
 
     clips: int
@@ -36,31 +37,32 @@ class Estimate:
 
 
 def estimate(clips: Sequence[Clip], config: EmbedConfig) -> Estimate:
-    """Time one batch from the middle of the plan, decoding included, and carry it over to the whole.
+    """Time one batch from the middle of the plan, decoding included, and extrapolate to all batches.
 
-    Nothing is written but hashes of the files. Raises InputError.
+    Writes nothing except file hashes. Raises InputError as `embed.extract.run.embed` does.
     """
     backbone, extraction = open_backbone(config)
-    todo = find_pending(clips, FeatureStore.find(config.cache, extraction), config)
-    budget = batch_seconds(config, backbone.device)
-    batches = plan(todo, window=config.window, budget=budget)
+    pending = find_pending(clips, FeatureStore.find(config.cache, extraction), config)
+    budget = batch_budget(config, backbone.device)
+    batches = plan_batches(pending.samples(), window=config.window, budget=budget)
     seconds = 0.0
     if batches:
         middle = batches[len(batches) // 2]
-        forward = Forward(backbone, extraction, budget=int(budget * RATE))
-        for _ in range(2):  # the first pass pays for what a device does once
+        forward = ForwardPass(backbone, extraction, budget=budget)
+        for _ in range(2):  # the first pass includes one-time costs of the device
             started = time.perf_counter()
-            for given in forward.results(prefetcher([middle], todo, backbone)):
-                given.wait()
-            took = time.perf_counter() - started
-        seconds = took * padded_samples(batches) / padded_samples([middle])
+            decoded = Prefetcher([middle], pending, normalise=backbone.normalise, device=backbone.device)
+            for result in forward.results(decoded):
+                result.wait()
+            elapsed = time.perf_counter() - started
+        seconds = elapsed * padded_samples(batches) / padded_samples([middle])
     return Estimate(
         clips=len(clips),
-        cached=todo.cached,
-        missing=len(todo.keys),
-        failed=len(todo.failures),
-        hours=todo.seconds / 3600,
-        bytes=estimate_bytes(extraction, clips=len(todo.keys), seconds=todo.seconds),
+        cached=pending.cached,
+        missing=len(pending.keys),
+        failed=len(pending.failures),
+        hours=pending.seconds / 3600,
+        bytes=estimate_bytes(extraction, clips=len(pending.keys), seconds=pending.seconds),
         seconds=seconds,
-        real_time=todo.seconds / seconds if seconds else 0.0,
+        real_time=pending.seconds / seconds if seconds else 0.0,
     )

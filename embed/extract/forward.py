@@ -1,4 +1,4 @@
-"""Decoded batches → states on the host: the forward pass, pooling on the device, copies, out-of-memory."""
+"""Decoded batches → states on the host: forward pass, pooling on the device, copies, running out of memory."""
 
 from __future__ import annotations
 
@@ -12,18 +12,15 @@ from layerprobe.cache.common.errors import ClipError
 from layerprobe.cache.identity.extraction import FRAME, Extraction
 from layerprobe.embed.config import RATE
 from layerprobe.embed.extract.batching import Window
-from layerprobe.embed.extract.pooling import merging_stats, pool
+from layerprobe.embed.extract.pooling import mergeable_stats, pool
 from layerprobe.embed.extract.prefetch import Batch
 from layerprobe.embed.models.backbones import Backbone
+from layerprobe.embed.models.device import is_out_of_memory
 
 
 @dataclass(frozen=True, kw_only=True)
 class BatchResult:
-    """What one batch gave. `frames` counts each window's frames; `failed` are clips that gave nothing.
-
-    pooled: per layer (B, S, D) float32, statistics in the order of `Forward.stats`; or, where every frame is
-    kept, kept: per layer (B, F, D) float32. Read them after `wait`.
-    """
+    """The states of one batch. frames: each window's frame count. failed: clips without states, by index."""
 
     windows: list[Window]
     frames: list[int]
@@ -32,33 +29,37 @@ class BatchResult:
     event: torch.cuda.Event | None = None
 
     def wait(self) -> dict[str, np.ndarray]:
-        """The arrays, once their copies from the device have arrived."""
+        """Each layer's array, once it has been copied from the device.
+
+        (B, S, D) float32, statistics in the order of `mergeable_stats`; or where every frame is kept,
+        (B, F, D) float32.
+        """
         if self.event is not None:
             self.event.synchronize()
         return {layer: tensor.numpy() for layer, tensor in self.tensors.items()}
 
 
-class Forward:
-    """Runs batches through a backbone, halving its budget (padded samples) where the device is too small."""
+class ForwardPass:
+    """Runs batches through a backbone, halving its budget (padded samples) if the device runs out of memory."""
 
     def __init__(self, backbone: Backbone, extraction: Extraction, *, budget: int) -> None:
         self._backbone, self._budget = backbone, budget
         self._keep_frames = extraction.stats == (FRAME,)
-        self.stats = merging_stats(extraction.stats)
+        self._stats = mergeable_stats(extraction.stats)
 
     def results(self, batches: Iterable[Batch]) -> Iterator[BatchResult]:
-        """What each batch gives, in order; the device works on one while its forerunner is collected."""
-        before: BatchResult | None = None
+        """The results in order; the device computes one while the caller handles the one before it."""
+        previous: BatchResult | None = None
         for batch in batches:
-            for given in self._fit(batch):
-                if before is not None:
-                    yield before
-                before = given
-        if before is not None:
-            yield before
+            for result in self._compute(batch):
+                if previous is not None:
+                    yield previous
+                previous = result
+        if previous is not None:
+            yield previous
 
-    def _fit(self, batch: Batch) -> Iterator[BatchResult]:
-        """The batch in as many parts as memory needs."""
+    def _compute(self, batch: Batch) -> Iterator[BatchResult]:
+        """Compute the batch in as many pieces as memory requires."""
         if not batch.windows:
             yield BatchResult(windows=[], frames=[], failed=batch.failed)
             return
@@ -69,7 +70,7 @@ class Forward:
             yield self._launch(batch)
             return
         except (RuntimeError, MemoryError) as error:
-            if not out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
         if self._backbone.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -88,15 +89,15 @@ class Forward:
         if batch.failed:
             yield BatchResult(windows=[], frames=[], failed=batch.failed)
         for half in batch.halves():
-            yield from self._fit(half)
+            yield from self._compute(half)
 
     def _launch(self, batch: Batch) -> BatchResult:
-        """Start one forward pass and the copies of what it gives."""
+        """Start a forward pass and the copies of its states to the host."""
         device = self._backbone.device
         tensors: dict[str, torch.Tensor] = {}
 
         def visit(layer: str, states: torch.Tensor, frames: torch.Tensor) -> None:
-            values = states.float() if self._keep_frames else pool(states, frames, self.stats)
+            values = states.float() if self._keep_frames else pool(states, frames, self._stats)
             tensors[layer] = _to_host(values)
 
         waves = batch.waves.to(device, non_blocking=True)
@@ -116,10 +117,3 @@ def _to_host(values: torch.Tensor) -> torch.Tensor:
         return values.cpu()
     host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
     return host.copy_(values, non_blocking=True)
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether a GPU or the machine had no memory left; torch has no error of its own for the latter."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return "can't allocate memory" in str(error) or "not enough memory" in str(error)

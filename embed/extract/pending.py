@@ -1,13 +1,14 @@
-"""Which clips of a table a store lacks, and which of these can be heard at all."""
+"""Which clips of a table are not cached yet, and which of these can be decoded at all."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from typing import Any, TypeVar, overload
 
 import numpy as np
 
@@ -17,120 +18,150 @@ from layerprobe.cache.identity.keys import KEY_BYTES, is_unchanged, iter_keys
 from layerprobe.cache.store import failures as failure_list
 from layerprobe.cache.store.failures import Failure, FailureId
 from layerprobe.cache.store.feature_store import FeatureStore
-from layerprobe.embed.audio import sound as audio
+from layerprobe.embed.audio.sound import AudioInfo, probe
 from layerprobe.embed.config import EmbedConfig
-from layerprobe.embed.extract.columnar import Numbers, Records
 from layerprobe.embed.manifest.clips import Clip
 
-PROBING = 8  # headers read at a time: what is waited for is the disk
-AHEAD = 512  # headers that wait to be read; each takes more memory than all else that is known of a clip
+PROBE_THREADS = 8  # headers read at a time: reading them waits for the disk
+PROBE_AHEAD = 512  # headers queued; a queued one needs more memory than everything else known of a clip
+
+T = TypeVar("T")
+
+
+class LazyRecords(Sequence[T]):
+    """Objects made on access from the rows of an array.
+
+    An object of a few numbers needs five times the memory of its row, and fragments the memory in which a
+    model's tensors are allocated.
+    """
+
+    def __init__(self, rows: np.ndarray, make: Callable[[Any], T]) -> None:
+        self._rows, self._make = rows, make
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[T]: ...
+    def __getitem__(self, index: int | slice) -> T | list[T]:
+        if isinstance(index, slice):
+            return [self._make(row) for row in self._rows[index]]
+        return self._make(self._rows[index])
 
 
 @dataclass(frozen=True, kw_only=True)
 class PendingClips:
-    """Clips to compute, with their keys and sounds, one for each key.
+    """Clips to compute, one for each key, with what is known of each.
 
-    stamps: of their files, from before these were hashed. repeats: by place, the clips of the table that have
-    the same key as a clip here: they share its fate. clips_asked: of the whole table. cached: keys that are
-    held. copies: clips whose key an earlier one has, that has not failed. failures: what failed before any
-    sound was decoded. held: the clips that are in the store.
+    stamps: of their files, taken before these were hashed. copies: by index, other clips of the table with
+    the same key, which share its result. table_size: clips in the table. cached: keys in the store, and
+    cached_clips: the clips that have these. copy_count: clips with the key of an earlier, usable clip.
+    failures: clips that failed before any audio was decoded.
     """
 
     clips: Sequence[Clip]
     keys: Sequence[str]
-    sounds: Sequence[audio.AudioInfo]
+    audio: Sequence[AudioInfo]
     stamps: Sequence[FileStamp | None]
-    repeats: dict[int, list[Clip]]
-    clips_asked: int
+    copies: dict[int, list[Clip]]
+    table_size: int
     cached: int
-    copies: int
+    cached_clips: list[Clip]
+    copy_count: int
     failures: dict[FailureId, Failure]
-    held: list[Clip]
 
     @cached_property
     def seconds(self) -> float:
-        return sum(sound.seconds for sound in self.sounds)
+        """Total length of the clips to compute."""
+        return sum(info.seconds for info in self.audio)
+
+    def samples(self) -> list[int]:
+        """Length of each clip at 16 kHz."""
+        return [info.samples for info in self.audio]
 
     def unchanged(self, index: int) -> bool:
-        """Whether a clip's file holds what it held when it was hashed: else its states are another key's."""
+        """Whether a clip's file still has the content that was hashed; else its states belong to another key."""
         return is_unchanged(self.clips[index], self.keys[index], self.stamps[index])
 
-    def named(self, index: int) -> list[Clip]:
-        """All clips of the table that a clip here stands for."""
-        return [self.clips[index], *self.repeats.get(index, ())]
+    def with_copies(self, index: int) -> list[Clip]:
+        """All clips of the table that share this clip's key."""
+        return [self.clips[index], *self.copies.get(index, ())]
 
     def failed(self, index: int, error: ClipError) -> dict[FailureId, Failure]:
-        """What to list where a clip fails after all."""
-        return _failed(self.named(index), error, self.keys[index])
+        """The failures to list when this clip fails during the run."""
+        return _failures(self.with_copies(index), error, self.keys[index])
 
 
 def find_pending(clips: Sequence[Clip], store: FeatureStore | None, config: EmbedConfig) -> PendingClips:
-    """Hash the files, ask the store, and read the headers of those it lacks.
+    """Hash the files, look their keys up in the store, and read the headers of those it lacks.
 
-    No store holds nothing. Raises the ClipError of the first unusable clip with `on_error="stop"`.
+    store: None if it does not exist yet. With `on_error="stop"`, raises the ClipError of the first unusable
+    clip. Raises StoreError if the store's list of failures is damaged.
     """
-    if store:
-        failure_list.read(store.folder)  # a damaged one is told now, not after hours
+    if store is not None:
+        failure_list.read(store.folder)  # report a damaged list now, not after hours
     failures: dict[FailureId, Failure] = {}
 
     def fail(failed: Sequence[Clip], error: ClipError, key: str = "") -> None:
         if config.on_error == "stop":
             raise error
-        failures.update(_failed(failed, error, key))
+        failures.update(_failures(failed, error, key))
 
     stamps = np.zeros(len(clips), f"S{STAMP_BYTES}")
-    for place, clip in enumerate(clips):
-        stamps[place] = file_stamp(clip.path) or b""
-    digests, unreadable = _digests(clips, config.cache)
-    for place, cause in sorted(unreadable.items()):
-        told = (cause.strerror or str(cause)).lower()
-        fail([clips[place]], ClipError(f"cannot be read ({told})", where=str(clips[place].path)))
+    for row, clip in enumerate(clips):
+        stamps[row] = file_stamp(clip.path) or b""
+    digests, unreadable = _hash(clips, config.cache)
+    for row, cause in sorted(unreadable.items()):
+        reason = (cause.strerror or str(cause)).lower()
+        fail([clips[row]], ClipError(f"cannot be read ({reason})", where=str(clips[row].path)))
     readable = np.delete(np.arange(len(clips)), list(unreadable))
-    _, first, same = np.unique(digests[readable], return_index=True, return_inverse=True)
-    repeats: dict[int, list[Clip]] = {}  # by the place of the first clip with that sound
-    of = readable[first][same]
-    for copy, original in zip(readable[of != readable].tolist(), of[of != readable].tolist(), strict=True):
-        repeats.setdefault(original, []).append(clips[copy])
+    _, first, inverse = np.unique(digests[readable], return_index=True, return_inverse=True)
+    original = readable[first][inverse]  # for each readable clip, the first clip with its key
+    copies: dict[int, list[Clip]] = {}
+    is_copy = original != readable
+    for row, copied in zip(readable[is_copy].tolist(), original[is_copy].tolist(), strict=True):
+        copies.setdefault(copied, []).append(clips[row])
     originals = np.sort(readable[first])
-    held = store.holds(digests[originals]) if store is not None else np.zeros(len(originals), bool)
-    missing = originals[~held]
-    sounds = Numbers(audio.AudioInfo, most=len(missing))
-    usable = np.zeros(len(missing), bool)
-    probing = zip(missing.tolist(), _probed(clips[place] for place in missing), strict=True)
-    for number, (place, sound) in enumerate(probing):
-        if isinstance(sound, ClipError):
-            fail([clips[place], *repeats.pop(place, ())], sound, _key(digests[place]))
+    in_store = store.holds(digests[originals]) if store is not None else np.zeros(len(originals), bool)
+    missing = originals[~in_store]
+    infos = np.zeros((len(missing), 4), np.int64)
+    usable = np.ones(len(missing), bool)
+    for number, (row, info) in enumerate(zip(missing.tolist(), _probe_all(clips, missing), strict=True)):
+        if isinstance(info, ClipError):
+            fail([clips[row], *copies.pop(row, ())], info, _key(digests[row]))
+            usable[number] = False
         else:
-            sounds.append(sound)
-            usable[number] = True
-    kept = missing[usable]
+            infos[number] = info.rate, info.channels, info.begin, info.stop
+    rows = missing[usable]
     return PendingClips(
-        clips=Records(kept, clips.__getitem__),
-        keys=Records(kept, lambda place: _key(digests[place])),
-        sounds=sounds,
-        stamps=Records(kept, lambda place: _stamp(stamps[place])),
-        repeats={index: repeats[place] for index, place in enumerate(kept.tolist()) if place in repeats},
-        clips_asked=len(clips),
-        cached=int(held.sum()),
-        copies=sum(map(len, repeats.values())),
+        clips=LazyRecords(rows, clips.__getitem__),
+        keys=LazyRecords(rows, lambda row: _key(digests[row])),
+        audio=LazyRecords(infos[usable], _audio_info),
+        stamps=LazyRecords(rows, lambda row: _stamp(stamps[row])),
+        copies={index: copies[row] for index, row in enumerate(rows.tolist()) if row in copies},
+        table_size=len(clips),
+        cached=int(in_store.sum()),
+        cached_clips=[clip for row in originals[in_store] for clip in (clips[row], *copies.get(row, ()))],
+        copy_count=sum(map(len, copies.values())),
         failures=failures,
-        held=[clip for place in originals[held] for clip in (clips[place], *repeats.get(place, ()))],
     )
 
 
-def _digests(clips: Sequence[Clip], cache: Path) -> tuple[np.ndarray, dict[int, OSError]]:
-    """(N,) S32: the bytes of each clip's key; and by place why a clip's file could not be read."""
+def _hash(clips: Sequence[Clip], cache: Path) -> tuple[np.ndarray, dict[int, OSError]]:
+    """(N,) S32: the bytes of each clip's key; and by row, why a clip's file could not be read."""
     digests = np.zeros(len(clips), f"S{KEY_BYTES}")
     unreadable: dict[int, OSError] = {}
-    for place, key in iter_keys(clips, cache):
+    for row, key in iter_keys(clips, cache):
         if isinstance(key, str):
-            digests[place] = bytes.fromhex(key)
+            digests[row] = bytes.fromhex(key)
         else:
-            unreadable[place] = key
+            unreadable[row] = key
     return digests, unreadable
 
 
-# numpy takes zeros at the end of bytes for padding.
+# numpy strips zero bytes at the end of byte strings; these two restore them.
 
 
 def _key(digest: bytes) -> str:
@@ -141,25 +172,30 @@ def _stamp(times: bytes) -> FileStamp | None:
     return times.ljust(STAMP_BYTES, b"\0") if times else None
 
 
-def _failed(clips: Sequence[Clip], error: ClipError, key: str) -> dict[FailureId, Failure]:
-    """The first of clips with the same sound has failed. What it failed by need not be true of the others."""
+def _audio_info(row: np.ndarray) -> AudioInfo:
+    rate, channels, begin, stop = row.tolist()
+    return AudioInfo(rate=rate, channels=channels, begin=begin, stop=stop)
+
+
+def _failures(clips: Sequence[Clip], error: ClipError, key: str) -> dict[FailureId, Failure]:
+    """The failure of the first clip, and of its copies: the reason may not be true of their files."""
     first, *others = clips
-    told = f"has the sound of {first.path}, which failed: {error.reason}"
+    reason = f"has the sound of {first.path}, which failed: {error.reason}"
     return {
         failure_list.failure_id(first): Failure(error.reason, key),
-        **{failure_list.failure_id(clip): Failure(told, key) for clip in others},
+        **{failure_list.failure_id(clip): Failure(reason, key) for clip in others},
     }
 
 
-def _probed(clips: Iterable[Clip]) -> Iterator[audio.AudioInfo | ClipError]:
-    left = iter(clips)
-    with ThreadPoolExecutor(PROBING) as pool:
-        while some := list(islice(left, AHEAD)):
-            yield from pool.map(_probe, some)
+def _probe_all(clips: Sequence[Clip], rows: Iterable[int]) -> Iterator[AudioInfo | ClipError]:
+    remaining = iter(rows)
+    with ThreadPoolExecutor(PROBE_THREADS) as pool:
+        while chunk := [clips[row] for row in islice(remaining, PROBE_AHEAD)]:
+            yield from pool.map(_probe, chunk)
 
 
-def _probe(clip: Clip) -> audio.AudioInfo | ClipError:
+def _probe(clip: Clip) -> AudioInfo | ClipError:
     try:
-        return audio.probe(clip)
+        return probe(clip)
     except ClipError as error:
         return error

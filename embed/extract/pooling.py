@@ -1,4 +1,4 @@
-"""Masked statistics over frames: one row per clip and statistic, whatever the batch was padded to."""
+"""Masked statistics over frames, one row per clip and statistic: `pool`; and over windows: `WindowMerger`."""
 
 from __future__ import annotations
 
@@ -7,17 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-STATS = ("mean", "std", "max", "min")
-
 
 def pool(states: torch.Tensor, frames: torch.Tensor, stats: Sequence[str]) -> torch.Tensor:
     """Statistics of each clip over its own frames, computed in float32.
 
-    states: (B, F, D) of any floating type, left as they are; what lies beyond a clip's frames has no part in
-        the result, be it NaN.
-    frames: (B,) integer, at least 1 and at most F.
-    stats: names out of STATS. "std" is the population's (divided by the count), taken about the mean in a
-        second pass, so that a large mean costs no precision.
+    states: (B, F, D) of any floating type, not modified; values beyond a clip's frames are ignored, even NaN.
+    frames: (B,) integer, from 1 to F.
+    stats: names from `embed.config.STATS`. "std" is the population's (divided by the count), computed about
+        the mean in a second pass, so that a large mean costs no precision.
 
     Returns (B, len(stats), D) float32 on the states' device.
     """
@@ -27,7 +24,7 @@ def pool(states: torch.Tensor, frames: torch.Tensor, stats: Sequence[str]) -> to
     count = frames[:, None].float()
     states = states.float()
     pooled: dict[str, torch.Tensor] = {}
-    # Sums, not products with a row of weights: those would follow autocast and TF32 into lower precision.
+    # Sums, not products with a row of weights: those would lose precision to autocast and TF32.
     if "mean" in stats or "std" in stats:
         own = states.masked_fill(outside, 0)
         pooled["mean"] = own.sum(1) / count
@@ -41,12 +38,12 @@ def pool(states: torch.Tensor, frames: torch.Tensor, stats: Sequence[str]) -> to
     return torch.stack([pooled[name] for name in stats], dim=1)
 
 
-class Merger:
-    """Statistics over all frames of a clip from the statistics of its windows.
+class WindowMerger:
+    """Merges the statistics of a clip's windows into statistics over all its frames.
 
-    stats: any of "mean", "std" (population), "max", "min"; "std" needs "mean" beside it.
+    stats: names from `embed.config.STATS`; "std" requires "mean".
 
-    Mean and variance merge pairwise as in Chan, Golub and LeVeque, "Updating formulae and a pairwise
+    Mean and variance are merged pairwise as in Chan, Golub and LeVeque, "Updating formulae and a pairwise
     algorithm for computing sample variances" (1979), in float64; the result equals pooling all frames at
     once to float32 rounding.
     """
@@ -59,7 +56,7 @@ class Merger:
         self._values: dict[str, np.ndarray] = {}
 
     def add(self, values: np.ndarray, *, frames: int) -> None:
-        """Take in one window: `values` (S, D), rows in the order of `stats`, over `frames` frames."""
+        """Add a window: values (S, D), rows in the order of `stats`, over `frames` frames."""
         new = dict(zip(self.stats, values.astype(np.float64), strict=True))
         if self.frames == 0:
             self._values, self.frames = new, frames
@@ -67,9 +64,9 @@ class Merger:
         old, total = self._values, self.frames + frames
         share = frames / total
         if "std" in new:
-            apart = new["mean"] - old["mean"]
+            difference = new["mean"] - old["mean"]
             variance = (1 - share) * old["std"] ** 2 + share * new["std"] ** 2
-            old["std"] = np.sqrt(variance + share * (1 - share) * apart**2)
+            old["std"] = np.sqrt(variance + share * (1 - share) * difference**2)
         if "mean" in new:
             old["mean"] += share * (new["mean"] - old["mean"])
         if "max" in new:
@@ -83,7 +80,7 @@ class Merger:
         return np.stack([self._values[name] for name in self.stats]).astype(np.float32)
 
 
-def merging_stats(stats: Sequence[str]) -> tuple[str, ...]:
-    """The statistics to pool so that windows can be merged: std needs the mean beside it."""
+def mergeable_stats(stats: Sequence[str]) -> tuple[str, ...]:
+    """The statistics to pool so that windows can be merged: `stats`, then the mean that std requires."""
     extra = ("mean",) if "std" in stats and "mean" not in stats else ()
     return (*stats, *extra)

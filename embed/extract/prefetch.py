@@ -1,10 +1,10 @@
-"""Decoding ahead: batches of windows → padded waves, read by a few threads while the model is busy."""
+"""Decode batches ahead: a few threads read and pad the next windows while the model is busy."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -12,14 +12,20 @@ import numpy as np
 import torch
 
 from layerprobe.cache.common.errors import ClipError
-from layerprobe.embed.audio import sound as audio
-from layerprobe.embed.extract.batching import Window, padded_length
+from layerprobe.embed.audio import sound
+from layerprobe.embed.extract.batching import Window, cut_evenly, padded_length
+from layerprobe.embed.extract.pending import PendingClips
 from layerprobe.embed.manifest.clips import Clip
+
+DECODERS = {"cpu": 2, "cuda": 8}  # threads; on a CPU the model needs the cores
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Waves (B, T) float32, zero beyond lengths (B,); `failed` are the clips that could not be read."""
+    """Decoded windows: waves (B, T) float32, zero beyond lengths (B,) in samples.
+
+    failed: the clips that could not be read, by index.
+    """
 
     windows: list[Window]
     waves: torch.Tensor
@@ -32,108 +38,112 @@ class Batch:
         return self.waves.numel()
 
     def halves(self) -> tuple[Batch, Batch]:
-        """The batch in two, for a device on which it did not fit."""
+        """Split in two a batch that did not fit in the device's memory; `failed` is dropped."""
         middle = len(self.windows) // 2
-        parts = []
-        for part in (slice(None, middle), slice(middle, None)):
-            lengths = self.lengths[part]
-            waves = self.waves[part, : padded_length(int(lengths.max()))]
-            parts.append(Batch(windows=self.windows[part], waves=waves, lengths=lengths, failed={}))
-        return parts[0], parts[1]
+        return self._slice(slice(None, middle)), self._slice(slice(middle, None))
+
+    def _slice(self, rows: slice) -> Batch:
+        lengths = self.lengths[rows]
+        waves = self.waves[rows, : padded_length(int(lengths.max()))]
+        return Batch(windows=self.windows[rows], waves=waves, lengths=lengths, failed={})
 
 
 class _LongClip:
-    """A clip of several windows, decoded once from front to back, whichever threads ask for its windows.
+    """A clip of several windows, decoded once from start to end by whichever threads load its windows.
 
-    Batches are loaded in the plan's order, so whoever waits here waits for a window that is being read.
+    Batches are loaded in the plan's order, so a thread that waits here waits for a window being read.
     """
 
-    def __init__(self, clip: Clip, sound: audio.AudioInfo, windows: Sequence[Window]) -> None:
-        self._clip, self._sound = clip, sound
+    def __init__(self, clip: Clip, info: sound.AudioInfo, *, first: Window) -> None:
+        """first: the first of the clip's windows to be loaded; the others follow in order."""
+        self._clip, self._info, self._count = clip, info, first.count
+        windows = cut_evenly(first.clip, info.samples, first.count)[first.number :]
         self._spans = [(window.begin, window.stop) for window in windows]
-        self._turn = {window.number: place for place, window in enumerate(windows)}
         self._state = threading.Condition()
-        self._read = 0
+        self._number = first.number  # of the window to be read next
         self._waves: Iterator[np.ndarray] | None = None
-        self._moments: audio.Moments | None = None
+        self._moments: sound.Moments | None = None
         self._error: Exception | None = None
 
-    def window(self, number: int) -> tuple[np.ndarray, audio.Moments]:
-        """A window's samples and the whole clip's moments. Raises ClipError."""
+    def window(self, number: int) -> tuple[np.ndarray, sound.Moments]:
+        """A window's samples (T,) and the moments of the entire clip. Raises ClipError."""
         with self._state:
-            self._state.wait_for(lambda: self._error is not None or self._read == self._turn[number])
+            self._state.wait_for(lambda: self._error is not None or self._number == number)
             if self._error is not None:
                 raise self._error
             try:
                 return self._next()
-            except Exception as error:  # whoever waits for a later window must hear of it
+            except Exception as error:  # fails the later windows too
                 self._error = error
                 raise
             finally:
-                self._read += 1
+                self._number += 1
                 self._state.notify_all()
 
     def close(self) -> None:
-        """Nobody will ask for the rest: wake whoever waits for it."""
+        """Wake the threads that wait for a window: the rest will not be read."""
         with self._state:
             self._error = self._error or ClipError("was not read to its end", where=str(self._clip.path))
+            self._waves = None  # closes the file
             self._state.notify_all()
 
-    def _next(self) -> tuple[np.ndarray, audio.Moments]:
+    def _next(self) -> tuple[np.ndarray, sound.Moments]:
         if self._moments is None or self._waves is None:
-            # A fault near the end must not leave the first windows in a shard: read it through first.
-            self._moments = audio.measure_moments(self._clip, self._sound)
+            # Read it through first: a fault near the end must not leave the first windows in a shard.
+            self._moments = sound.measure_moments(self._clip, self._info)
             self._moments.check(self._clip)
-            self._waves = audio.read_windows(self._clip, self._sound, self._spans)
+            self._waves = sound.read_windows(self._clip, self._info, self._spans)
         wave = next(self._waves)
-        if self._read + 1 == len(self._spans):
+        if self._number + 1 == self._count:
             self._waves = iter(())  # closes the file
         return wave, self._moments
 
 
 class Prefetcher:
-    """Iterates over a plan's batches in order, a few of them decoded ahead.
+    """Iterates over the batches of a plan in order, decoding a few of them ahead.
 
-    Every clip passes `audio.check` before any of its windows is given. One of whose file `unchanged` says no,
-    when all of it was read, fails with its last window: what was read is not what its key names.
+    Every clip passes `sound.check_samples` before any of its windows is returned. A clip whose file was
+    changed by the time all of it is read fails with its last window: what was read is not what its key names.
     """
 
     def __init__(
         self,
         plan: Sequence[Sequence[Window]],
+        pending: PendingClips,
         *,
-        clips: Sequence[Clip],
-        sounds: Sequence[audio.AudioInfo],
-        unchanged: Callable[[int], bool],
         normalise: bool,
-        pin: bool,
-        workers: int,
+        device: torch.device,
     ) -> None:
-        self._plan, self._clips, self._sounds = plan, clips, sounds
-        self._unchanged, self._normalise, self._pin, self._workers = unchanged, normalise, pin, workers
-        long: dict[int, list[Window]] = {}
-        for window in (window for batch in plan for window in batch if window.count > 1):
-            long.setdefault(window.clip, []).append(window)
-        self._long = {clip: _LongClip(clips[clip], sounds[clip], windows) for clip, windows in long.items()}
+        self._plan, self._pending, self._normalise = plan, pending, normalise
+        self._pin = device.type == "cuda"
+        self._workers = DECODERS.get(device.type, DECODERS["cpu"])
+        self._long: dict[int, _LongClip] = {}
 
     def __iter__(self) -> Iterator[Batch]:
-        waiting: deque[Future[Batch]] = deque()
-        with audio.decoder_pool(self._workers) as pool:
+        futures: deque[Future[Batch]] = deque()
+        with sound.decoder_pool(self._workers) as pool:
             try:
                 for windows in self._plan:
-                    waiting.append(pool.submit(self._load, windows))
-                    if len(waiting) > 2 * self._workers:
-                        yield waiting.popleft().result()
-                while waiting:
-                    yield waiting.popleft().result()
+                    self._open_long_clips(windows)
+                    futures.append(pool.submit(self._load, windows))
+                    if len(futures) > 2 * self._workers:
+                        yield futures.popleft().result()
+                while futures:
+                    yield futures.popleft().result()
             finally:
-                for future in waiting:
+                for future in futures:
                     future.cancel()
                 for clip in self._long.values():
                     clip.close()
 
+    def _open_long_clips(self, windows: Sequence[Window]) -> None:
+        for window in windows:
+            if window.count > 1 and window.clip not in self._long:
+                clip, info = self._pending.clips[window.clip], self._pending.audio[window.clip]
+                self._long[window.clip] = _LongClip(clip, info, first=window)
+
     def _load(self, windows: Sequence[Window]) -> Batch:
-        kept: list[Window] = []
+        loaded: list[Window] = []
         waves: list[np.ndarray] = []
         failed: dict[int, ClipError] = {}
         for window in windows:
@@ -141,7 +151,7 @@ class Prefetcher:
                 continue
             try:
                 waves.append(self._read(window))
-                kept.append(window)
+                loaded.append(window)
             except ClipError as error:
                 failed[window.clip] = error
         longest = max((len(wave) for wave in waves), default=0)
@@ -149,18 +159,18 @@ class Prefetcher:
         for row, wave in zip(padded, waves, strict=True):
             row[: len(wave)] = torch.from_numpy(wave)
         lengths = torch.tensor([len(wave) for wave in waves], dtype=torch.int64)
-        return Batch(windows=kept, waves=padded, lengths=lengths, failed=failed)
+        return Batch(windows=loaded, waves=padded, lengths=lengths, failed=failed)
 
     def _read(self, window: Window) -> np.ndarray:
-        """The window's samples (T,), normalised over its whole clip. Raises ClipError."""
-        clip = self._clips[window.clip]
+        """The window's samples (T,), normalised over its entire clip. Raises ClipError."""
+        clip = self._pending.clips[window.clip]
         if window.count > 1:
             wave, moments = self._long[window.clip].window(window.number)
             mean, variance = moments.mean, moments.variance
         else:
-            wave = audio.read_clip(clip, self._sounds[window.clip])
-            audio.check_samples(wave, clip)
+            wave = sound.read_clip(clip, self._pending.audio[window.clip])
+            sound.check_samples(wave, clip)
             mean, variance = float(wave.mean(dtype=np.float64)), float(wave.var(dtype=np.float64))
-        if window.number + 1 == window.count and not self._unchanged(window.clip):
+        if window.number + 1 == window.count and not self._pending.unchanged(window.clip):
             raise ClipError("was changed during the run", where=str(clip.path), do="embed it again")
-        return audio.normalise(wave, mean, variance) if self._normalise else wave
+        return sound.normalise(wave, mean, variance) if self._normalise else wave

@@ -1,43 +1,45 @@
-"""The run: which clips are missing → plan → decode ahead → forward → pool → shards.
+"""An extraction run: find pending clips → plan → decode ahead → forward pass → pool → write shards.
 
-Whatever stops a run, the clips that are done stay done, and the next run takes up the rest.
+Whatever ends a run, finished clips stay in the store, and the next run computes the rest.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from layerprobe.cache.common.console import progress
 from layerprobe.cache.common.disk import require_space
 from layerprobe.cache.common.errors import ClipError, InputError
+from layerprobe.cache.common.interrupts import GracefulStop
+from layerprobe.cache.common.text import format_duration
 from layerprobe.cache.identity.extraction import Extraction, estimate_bytes
 from layerprobe.cache.store import costs
 from layerprobe.cache.store import failures as failure_list
 from layerprobe.cache.store.failures import FailureId
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.embed.config import RATE, EmbedConfig
-from layerprobe.embed.extract.batching import Batches, Window, padding_share, plan_batches
+from layerprobe.embed.extract.batching import padding_share, plan_batches
 from layerprobe.embed.extract.collect import Collector
-from layerprobe.embed.extract.forward import Forward
+from layerprobe.embed.extract.forward import ForwardPass
 from layerprobe.embed.extract.pending import PendingClips, find_pending
 from layerprobe.embed.extract.prefetch import Prefetcher
-from layerprobe.embed.extract.stopping import Stop
 from layerprobe.embed.manifest.clips import Clip
 from layerprobe.embed.models.backbones import Backbone, open_backbone
 from layerprobe.embed.models.device import DeviceMeter, release_free_memory
 
-BATCH_SECONDS = {"cpu": 8.0, "cuda": 320.0}  # padded sound in one batch; memory halves it where it must
-TIDY_SECONDS = 5.0  # between two times that free memory is given back to the system
+BATCH_SECONDS = {"cpu": 8.0, "cuda": 320.0}  # padded sound in a batch; halved when memory runs out
+RELEASE_SECONDS = 5.0  # between two times that free memory is returned to the system
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
-    """How far a run is: clips and seconds of sound, of those that had to be computed; `elapsed` wall time."""
+class ExtractionProgress:
+    """Progress of a run: clips and seconds of sound, of those to compute; `elapsed` is wall time."""
 
     done: int
     failed: int
@@ -48,11 +50,11 @@ class Progress:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Summary:
-    """What a run did. `seconds` of sound were computed in `elapsed` seconds of wall time.
+class ExtractionSummary:
+    """What a run computed: `seconds` of sound in `elapsed` seconds of wall time.
 
-    copies: clips whose sound another clip of the table has too. failures: FailureId → reason.
-    padding: share of the computed samples that was padding.
+    clips: in the table. copies: clips with the content of another clip. failures: FailureId → reason.
+    padding: share of padding among the computed samples. stopped: the run was interrupted; the same call resumes.
     """
 
     store: Path
@@ -68,126 +70,131 @@ class Summary:
     stopped: bool
 
 
-Report = Callable[[Progress], None]
+Report = Callable[[ExtractionProgress], None]
 
 
-def embed(clips: Sequence[Clip], config: EmbedConfig, *, report: Report | None = None) -> Summary:
-    """Fill the store with every clip's states that it does not hold yet.
+def embed(clips: Sequence[Clip], config: EmbedConfig, *, report: Report | None = None) -> ExtractionSummary:
+    """Compute and store the states of every clip that the store does not hold yet.
 
-    Raises InputError before anything is computed where the settings cannot be met or the disk cannot hold the
-    states; with `on_error="stop"` the ClipError of the first clip that cannot be used.
+    report: called after every batch. Ctrl-C and SIGTERM end the run after the batch being computed.
+
+    Raises InputError before anything is computed if the settings cannot be met or the disk is too small for
+    the states, and after the run if no clip at all could be embedded. With `on_error="stop"`, raises the
+    ClipError of the first clip that fails.
     """
     began = time.perf_counter()
     backbone, extraction = open_backbone(config)
     meter = DeviceMeter(backbone.device, began=began)
     store = FeatureStore.create(config.cache, extraction)
-    todo = find_pending(clips, store, config)
-    require_space(store.folder, estimate_bytes(extraction, clips=len(todo.keys), seconds=todo.seconds))
-    summary = run(todo, backbone, extraction, store, config, report=report)
+    pending = find_pending(clips, store, config)
+    require_space(store.folder, estimate_bytes(extraction, clips=len(pending.keys), seconds=pending.seconds))
+    summary = compute_pending(pending, backbone, extraction, store, config, report=report)
     if summary.embedded:
-        spent = costs.ExtractionCost(clips=summary.embedded, seconds=summary.seconds, cost=meter.read())
-        costs.append(store.folder, spent)
+        cost = costs.ExtractionCost(clips=summary.embedded, seconds=summary.seconds, cost=meter.read())
+        costs.append(store.folder, cost)
     return summary
 
 
-def plan(todo: PendingClips, *, window: float, budget: float) -> Batches:
-    """The run's batches; `window` and `budget` in seconds."""
-    samples = [sound.samples for sound in todo.sounds]
-    return plan_batches(samples, window=window, rate=RATE, budget=int(budget * RATE))
+def embed_with_progress(clips: Sequence[Clip], config: EmbedConfig) -> ExtractionSummary:
+    """`embed` with a progress line on stderr."""
+    with progress(f"embed {config.model}") as line:
+
+        def report(now: ExtractionProgress) -> None:
+            share = now.seconds / now.total_seconds if now.total_seconds else 1.0
+            speed = f"{now.done / now.elapsed:.1f} clips/s, {now.seconds / now.elapsed:.1f} x real time"
+            left = format_duration(now.elapsed * (1 - share) / share) if share else "?"
+            failed = f", {now.failed} failed" if now.failed else ""
+            line.update(share, f"{now.done}/{now.total} clips{failed}, {speed}, {left} left")
+
+        return embed(clips, config, report=report)
 
 
-def prefetcher(batches: Sequence[Sequence[Window]], todo: PendingClips, backbone: Backbone) -> Prefetcher:
-    """What decodes the run's batches ahead of the model."""
-    on_gpu = backbone.device.type == "cuda"
-    return Prefetcher(
-        batches,
-        clips=todo.clips,
-        sounds=todo.sounds,
-        unchanged=todo.unchanged,
-        normalise=backbone.normalise,
-        pin=on_gpu,
-        workers=8 if on_gpu else 2,
-    )
+def batch_budget(config: EmbedConfig, device: torch.device) -> int:
+    """Padded samples in a batch: as configured, else the device's default."""
+    seconds = config.batch_seconds or BATCH_SECONDS.get(device.type, BATCH_SECONDS["cpu"])
+    return int(seconds * RATE)
 
 
-def batch_seconds(config: EmbedConfig, device: torch.device) -> float:
-    """The budget of padded seconds: as asked for, else what suits the device."""
-    return config.batch_seconds or BATCH_SECONDS.get(device.type, BATCH_SECONDS["cpu"])
-
-
-def run(
-    todo: PendingClips,
+def compute_pending(
+    pending: PendingClips,
     backbone: Backbone,
     extraction: Extraction,
     store: FeatureStore,
     config: EmbedConfig,
     *,
     report: Report | None = None,
-) -> Summary:
-    """Compute what `todo` lists and write it to the store."""
-    started = time.perf_counter()
-    budget = batch_seconds(config, backbone.device)
-    batches = plan(todo, window=config.window, budget=budget)
-    forward = Forward(backbone, extraction, budget=int(budget * RATE))
-    failures = dict(todo.failures)
-    lost: list[Clip] = []  # copies of clips that fail
-    # With nothing to compute nothing is written: the store may lie where this process can only read.
+) -> ExtractionSummary:
+    """Compute the pending clips and write them to the store; raises as `embed`."""
+    started = released = time.perf_counter()
+    on_cpu = backbone.device.type == "cpu"
+    budget = batch_budget(config, backbone.device)
+    batches = plan_batches(pending.samples(), window=config.window, budget=budget)
+    decoded = Prefetcher(batches, pending, normalise=backbone.normalise, device=backbone.device)
+    failures = dict(pending.failures)
+    failed_copies = 0  # of clips that fail during the run
+    # With nothing to compute, nothing is written: the store may be read-only for this process.
     writing = store.writer() if batches else nullcontext(store.writer())
-    with Stop() as stop, writing as writer:
-        collector = Collector(writer, extraction, clips=todo.clips, keys=todo.keys, sounds=todo.sounds)
+    with GracefulStop() as stop, writing as writer:
+        collector = Collector(writer, extraction, pending)
 
-        def tell(errors: Iterable[tuple[int, ClipError]]) -> None:
-            for index, error in errors:
-                collector.drop(index)
-                failures.update(todo.failed(index, error))
-                lost.extend(todo.repeats.get(index, ()))
-                if config.on_error == "stop":
-                    raise error
-            if report:
-                report(
-                    Progress(
-                        done=len(collector.done),
-                        failed=len(failures),
-                        total=len(todo.clips) + len(todo.failures) + len(lost),
-                        seconds=collector.seconds,
-                        total_seconds=todo.seconds,
-                        elapsed=time.perf_counter() - started,
-                    )
-                )
+        def fail(index: int, error: ClipError) -> None:
+            nonlocal failed_copies
+            collector.drop(index)
+            failures.update(pending.failed(index, error))
+            failed_copies += len(pending.with_copies(index)) - 1
+            if config.on_error == "stop":
+                raise error
+
+        def progress_now() -> ExtractionProgress:
+            return ExtractionProgress(
+                done=len(collector.done),
+                failed=len(failures),
+                total=len(pending.clips) + len(pending.failures) + failed_copies,
+                seconds=collector.seconds,
+                total_seconds=pending.seconds,
+                elapsed=time.perf_counter() - started,
+            )
 
         try:
-            # One batch stays in flight on the device while the one before it is collected.
-            tidied = started
-            for given in forward.results(prefetcher(batches, todo, backbone)):
+            for result in ForwardPass(backbone, extraction, budget=budget).results(decoded):
                 with writer.in_one_shard():
-                    tell(collector.collect(given))
-                if backbone.device.type == "cpu" and time.perf_counter() - tidied > TIDY_SECONDS:
+                    for index, error in collector.collect(result):
+                        fail(index, error)
+                if report:
+                    report(progress_now())
+                if on_cpu and time.perf_counter() - released > RELEASE_SECONDS:
                     release_free_memory()
-                    tidied = time.perf_counter()
-                if stop.asked:
+                    released = time.perf_counter()
+                if stop.requested:
                     break
         finally:
-            succeeded = [clip for index in collector.done for clip in todo.named(index)]
-            failure_list.update(store.folder, failed=failures, succeeded=[*todo.held, *succeeded])
-    elapsed = time.perf_counter() - started
-    nothing = not collector.done and not todo.cached
-    if nothing and failures and not stop.asked:
-        path, reason = next((identity[0], failure.reason) for identity, failure in failures.items())
-        raise InputError(
-            f"none of {len(failures)} clips could be embedded; the first: {reason}",
-            where=path,
-            do=f"all are listed in {store.folder / 'failures.csv'}",
-        )
-    return Summary(
+            succeeded = [clip for index in collector.done for clip in pending.with_copies(index)]
+            failure_list.update(store.folder, failed=failures, succeeded=[*pending.cached_clips, *succeeded])
+    summary = ExtractionSummary(
         store=store.folder,
         fingerprint=extraction.fingerprint(),
-        clips=todo.clips_asked,
+        clips=pending.table_size,
         embedded=len(collector.done),
-        cached=todo.cached,
-        copies=todo.copies - len(lost),
+        cached=pending.cached,
+        copies=pending.copy_count - failed_copies,
         failures={identity: failure.reason for identity, failure in failures.items()},
         seconds=collector.seconds,
-        elapsed=elapsed,
+        elapsed=time.perf_counter() - started,
         padding=padding_share(batches),
-        stopped=stop.asked,
+        stopped=stop.requested,
+    )
+    if not summary.stopped:
+        _require_success(summary)
+    return summary
+
+
+def _require_success(summary: ExtractionSummary) -> None:
+    """Raise InputError if there are failures and nothing else."""
+    if summary.embedded or summary.cached or not summary.failures:
+        return
+    (path, _, _), reason = next(iter(summary.failures.items()))
+    raise InputError(
+        f"none of {len(summary.failures)} clips could be embedded; the first: {reason}",
+        where=path,
+        do=f"all are listed in {summary.store / 'failures.csv'}",
     )

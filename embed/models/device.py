@@ -101,3 +101,10 @@ def release_free_memory() -> bool:
 
 def _glibc() -> bool:
     return platform.libc_ver()[0] == "glibc"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a GPU or the machine ran out of memory; torch has no error type for the latter."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return "can't allocate memory" in str(error) or "not enough memory" in str(error)

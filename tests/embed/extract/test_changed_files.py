@@ -17,7 +17,7 @@ from layerprobe.cache.store import failures
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.embed.config import EmbedConfig
 from layerprobe.embed.extract import run as extract
-from layerprobe.embed.extract.run import Summary, embed
+from layerprobe.embed.extract.run import ExtractionSummary, embed
 from layerprobe.embed.manifest.clips import Clip, read_manifest
 from tests.run import tone, write_corpus
 
@@ -58,7 +58,7 @@ def refill(path: Path, seed: int) -> None:
     soundfile.write(path, tone(length, seed=seed), 16_000, subtype="PCM_16")
 
 
-def states(summary: Summary, clips: list[Clip]) -> list[np.ndarray]:
+def states(summary: ExtractionSummary, clips: list[Clip]) -> list[np.ndarray]:
     store = FeatureStore(summary.store)
     keys = [key(clip) for clip in clips]
     if store.extraction.stats == ("frame",):

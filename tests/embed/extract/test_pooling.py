@@ -1,3 +1,5 @@
+"""Statistics of clips over their own frames, and of clips cut into windows."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -6,10 +8,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layerprobe.embed.extract.pooling import STATS, pool
+from layerprobe.embed.config import STATS
+from layerprobe.embed.extract.pooling import WindowMerger, pool
 
 
-def by_hand(states: np.ndarray, frames: list[int], stats: tuple[str, ...]) -> np.ndarray:
+def reference(states: np.ndarray, frames: list[int], stats: tuple[str, ...]) -> np.ndarray:
     own = [clip[:count].astype(np.float64) for clip, count in zip(states, frames, strict=True)]
     return np.stack([[getattr(clip, stat)(axis=0) for stat in stats] for clip in own])
 
@@ -17,24 +20,24 @@ def by_hand(states: np.ndarray, frames: list[int], stats: tuple[str, ...]) -> np
 @given(
     frames=st.lists(st.integers(1, 40), min_size=1, max_size=6),
     padding=st.integers(0, 9),
-    garbage=st.sampled_from([0.0, 1e30, float("nan"), float("inf"), float("-inf")]),
+    padding_value=st.sampled_from([0.0, 1e30, float("nan"), float("inf"), float("-inf")]),
     dtype=st.sampled_from([torch.float32, torch.float16, torch.bfloat16]),
     offset=st.sampled_from([0.0, 30.0, -200.0]),
     stats=st.lists(st.sampled_from(STATS), min_size=1, max_size=4, unique=True).map(tuple),
     seed=st.integers(0, 2**32 - 1),
 )
 def test_every_statistic_is_that_of_the_clips_own_frames(
-    frames, padding, garbage, dtype, offset, stats, seed
+    frames, padding, padding_value, dtype, offset, stats, seed
 ):
     rng = np.random.default_rng(seed)
     states = torch.from_numpy(rng.standard_normal((len(frames), max(frames) + padding, 5)) + offset).to(dtype)
     for clip, count in enumerate(frames):
-        states[clip, count:] = garbage
+        states[clip, count:] = padding_value
     before = states.clone()
     pooled = pool(states, torch.tensor(frames), stats)
     assert pooled.dtype == torch.float32
     assert pooled.shape == (len(frames), len(stats), 5)
-    expected = by_hand(states.float().numpy(), frames, stats)
+    expected = reference(states.float().numpy(), frames, stats)
     np.testing.assert_allclose(pooled.numpy(), expected, rtol=2e-6, atol=2e-6 * (1 + abs(offset)))
     assert torch.equal(states.nan_to_num(), before.nan_to_num())
 
@@ -42,7 +45,7 @@ def test_every_statistic_is_that_of_the_clips_own_frames(
 @given(
     count=st.integers(1, 60), others=st.integers(0, 4), padding=st.integers(0, 100), seed=st.integers(0, 99)
 )
-def test_company_changes_nothing(count, others, padding, seed):
+def test_other_clips_in_the_batch_change_nothing(count, others, padding, seed):
     generator = torch.Generator().manual_seed(seed)
     states = torch.randn(1 + others, count + padding, 16, generator=generator) + 3
     frames = torch.full((1 + others,), count + padding)
@@ -64,7 +67,7 @@ def test_a_single_frame_has_no_spread():
     assert torch.equal(pooled[:, 1], states[:, 0])
 
 
-def test_nan_within_a_clip_is_shown_not_hidden():
+def test_nan_within_a_clip_propagates():
     states = torch.ones(2, 4, 3)
     states[0, 1, 2] = torch.nan
     pooled = pool(states, torch.tensor([4, 4]), STATS)
@@ -73,9 +76,43 @@ def test_nan_within_a_clip_is_shown_not_hidden():
     assert pooled[1].isfinite().all()
 
 
-def test_autocast_does_not_reach_the_sums():
+def test_sums_ignore_autocast():
     states = torch.randn(3, 50, 8, dtype=torch.bfloat16)
     frames = torch.tensor([50, 20, 1])
     plain = pool(states, frames, STATS)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(pool(states, frames, STATS), plain)
+
+
+@given(
+    lengths=st.lists(st.integers(1, 60), min_size=1, max_size=8),
+    offset=st.sampled_from([0.0, 5.0, -300.0]),
+    scale=st.sampled_from([1e-3, 1.0, 50.0]),
+    stats=st.sampled_from([STATS, ("mean",), ("mean", "std"), ("min", "std", "mean"), ("max", "min")]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_merged_windows_equal_all_frames_at_once(lengths, offset, scale, stats, seed):
+    rng = np.random.default_rng(seed)
+    windows = [rng.standard_normal((n, 6)) * scale + offset for n in lengths]
+    merger = WindowMerger(stats)
+    for window in windows:
+        pooled = pool(torch.from_numpy(window)[None], torch.tensor([len(window)]), stats)[0]
+        merger.add(pooled.numpy(), frames=len(window))
+    frames = np.concatenate(windows)
+    expected = np.stack([getattr(frames, stat)(axis=0) for stat in stats])
+    assert merger.frames == len(frames)
+    np.testing.assert_allclose(merger.result(), expected, rtol=2e-6, atol=2e-6 * (scale + abs(offset)))
+    assert merger.result().dtype == np.float32
+
+
+def test_merging_leaves_the_added_values_unchanged():
+    merger = WindowMerger(("mean", "max"))
+    values = np.ones((2, 3), np.float32)
+    merger.add(values, frames=1)
+    merger.add(values * 5, frames=1)
+    np.testing.assert_array_equal(values, 1)
+
+
+def test_std_without_mean_cannot_be_merged():
+    with pytest.raises(ValueError, match="mean"):
+        WindowMerger(("std",))

@@ -16,10 +16,10 @@ from layerprobe.cache.common.errors import ClipError, InputError, StoreError
 from layerprobe.cache.identity.keys import clip_key
 from layerprobe.cache.store import failures
 from layerprobe.cache.store.feature_store import FeatureStore
-from layerprobe.embed.config import EmbedConfig
+from layerprobe.embed.config import RATE, EmbedConfig
 from layerprobe.embed.extract import run as extract
 from layerprobe.embed.extract.doctor import layer_states
-from layerprobe.embed.extract.run import Summary, embed
+from layerprobe.embed.extract.run import ExtractionSummary, embed
 from layerprobe.embed.manifest.clips import Clip, read_manifest
 from layerprobe.embed.models.backbones import TransformerBackbone, open_backbone
 from tests.run import ROOT, tone, write_corpus
@@ -36,7 +36,7 @@ def config(model, tmp_path) -> EmbedConfig:
     return EmbedConfig(model=model, cache=tmp_path / "features", dtype="float32", device="cpu")
 
 
-def states_of(summary: Summary, clips: list[Clip], layer: str) -> np.ndarray:
+def states_of(summary: ExtractionSummary, clips: list[Clip], layer: str) -> np.ndarray:
     """(N, S*D) of the clips, by the hashes of their files."""
     import hashlib
 
@@ -120,7 +120,7 @@ def test_a_clip_that_fails_with_its_copies_is_counted_once_for_each(config, tmp_
         path = tmp_path / f"copy{of}.wav"
         path.write_bytes(clips[of].path.read_bytes())
         copies.append(replace(clips[of], id=path.name, file=str(path)))
-    told: list[extract.Progress] = []
+    told: list[extract.ExtractionProgress] = []
     summary = embed([*clips, *copies], config, report=told.append)
     assert (summary.clips, summary.embedded, summary.copies, len(summary.failures)) == (6, 3, 1, 2)
     assert told[-1].done + told[-1].failed == told[-1].total == 5
@@ -131,9 +131,9 @@ def test_a_clip_that_fails_with_its_copies_is_counted_once_for_each(config, tmp_
 def test_holes_in_memory_are_given_back_on_a_cpu(config, tmp_path, monkeypatch):
     clips = read_manifest(write_corpus(tmp_path, clips=4))
     times: list[int] = []
-    monkeypatch.setattr(extract, "TIDY_SECONDS", -1.0)
+    monkeypatch.setattr(extract, "RELEASE_SECONDS", -1.0)
     monkeypatch.setattr(extract, "release_free_memory", lambda: times.append(1))
-    told: list[extract.Progress] = []
+    told: list[extract.ExtractionProgress] = []
     embed(clips, replace(config, batch_seconds=0.1), report=told.append)  # a clip a batch
     assert len(told) == len(times) == 4
 
@@ -164,9 +164,7 @@ def test_a_disk_without_room_is_refused_before_anything_is_computed(config, tmp_
     clips = read_manifest(write_corpus(tmp_path, clips=3))
     full = shutil.disk_usage(tmp_path)._replace(free=100)
     monkeypatch.setattr("shutil.disk_usage", lambda path: full)
-    monkeypatch.setattr(
-        "layerprobe.embed.extract.run.run", lambda *arguments, **options: pytest.fail("it went on")
-    )
+    monkeypatch.setattr(extract, "compute_pending", lambda *args, **options: pytest.fail("it computed"))
     with pytest.raises(StoreError, match=r"needs .* but 100 B are free"):
         embed(clips, config)
 
@@ -462,4 +460,4 @@ def test_devices_and_layers_that_are_not_there(config, tmp_path):
         embed(clips, replace(config, device="nosuch"))
     with pytest.raises(InputError, match="no layer 17"):
         embed(clips, replace(config, layers="17"))
-    assert extract.batch_seconds(config, torch.device("cpu")) == extract.BATCH_SECONDS["cpu"]
+    assert extract.batch_budget(config, torch.device("cpu")) == extract.BATCH_SECONDS["cpu"] * RATE
