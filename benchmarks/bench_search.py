@@ -50,7 +50,7 @@ from layerprobe.classify.scores import metrics
 from layerprobe.classify.scores.results import StudyId
 from layerprobe.classify.search.nested import PATH_VALUE, TrialDone, search, split_params
 from layerprobe.classify.search.storage import quiet
-from layerprobe.classify.search.workers import SETTINGS
+from layerprobe.classify.search.parallel import SETTINGS
 from layerprobe.embed.manifest.clips import read_manifest
 from layerprobe.embed.models.lookup import find_model_store
 

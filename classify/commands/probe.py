@@ -41,7 +41,7 @@ def probe(options: Annotated[ProbeOptions, FLAT]) -> None:
     from layerprobe.classify.controls.probe_targets import usual_columns
     from layerprobe.classify.controls.probes import probe_columns
     from layerprobe.classify.data.dataset import join_labels
-    from layerprobe.classify.search.workers import job_count
+    from layerprobe.classify.search.parallel import job_count
     from layerprobe.embed.manifest.clips import read_manifest
     from layerprobe.embed.models.lookup import find_model_store
 

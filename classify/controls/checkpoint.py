@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from layerprobe.classify.runs.folder import read_json, write_json
-from layerprobe.classify.search.workers import messages
+from layerprobe.classify.search.parallel import messages
 
 FOLDER = "controls"
 

@@ -27,7 +27,7 @@ from layerprobe.classify.features.shared import (
 )
 from layerprobe.classify.heads.registry import HEADS, want_frames
 from layerprobe.classify.scores.results import StudyId
-from layerprobe.classify.search.workers import job_count
+from layerprobe.classify.search.parallel import job_count
 from layerprobe.embed.manifest.clips import Clip
 
 

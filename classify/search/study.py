@@ -29,7 +29,7 @@ from layerprobe.classify.search.plan import Plan, plan_of
 from layerprobe.classify.search.progress import Progress, Report
 from layerprobe.classify.search.storage import Trials, quiet, without_password
 from layerprobe.classify.search.summary import cost_of, summarise
-from layerprobe.classify.search.workers import messages
+from layerprobe.classify.search.parallel import messages
 from layerprobe.embed.manifest.clips import Clip
 
 LOCK = ".lock"

@@ -12,7 +12,7 @@ import pytest
 from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.classify.search.workers import job_count, messages
+from layerprobe.classify.search.parallel import job_count, messages
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -72,7 +72,7 @@ def test_a_worker_that_dies_is_told_not_waited_for() -> None:
         list(messages(die, [1, 2, 3], jobs=2))
 
 
-def test_workers_end_when_the_reader_stops(tmp_path: Path) -> None:
+def test_parallel_end_when_the_reader_stops(tmp_path: Path) -> None:
     stream = messages(never_ends, [str(tmp_path)] * 2, jobs=2)
     next(stream)
     stream.close()
@@ -80,12 +80,12 @@ def test_workers_end_when_the_reader_stops(tmp_path: Path) -> None:
         assert not is_alive(int(path.name))
 
 
-def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+def test_parallel_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     work, script = tmp_path / "work", tmp_path / "program.py"
     work.mkdir()
     script.write_text(
-        "from tests.classify.search.test_workers import never_ends\n"
-        "from layerprobe.classify.search.workers import messages\n"
+        "from tests.classify.search.test_parallel import never_ends\n"
+        "from layerprobe.classify.search.parallel import messages\n"
         "if __name__ == '__main__':\n"
         f"    for _ in messages(never_ends, [{str(work)!r}] * 2, jobs=2):\n"
         "        print('on', flush=True)\n"
