@@ -26,7 +26,7 @@ from layerprobe.cache.commands.info import info
 from layerprobe.cache.commands.prune import prune
 from layerprobe.cache.commands.verify import verify
 from layerprobe.cache.common.console import say
-from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.common.errors import InputError, WorkerKilledError
 from layerprobe.cache.common.interrupts import STATUS, Interrupted, exit_now, raise_on_signals
 from layerprobe.cache.common.options import convert_option, given_options, show_default
 from layerprobe.cache.common.text import program
@@ -117,6 +117,9 @@ def main() -> None:
     except InputError as error:
         say(f"error: {error}")
         sys.exit(2)
+    except WorkerKilledError as error:
+        say(f"error: {error}")
+        sys.exit(1)
     except CycloptsError as error:
         say(f"error: {usage_error(error)}")
         sys.exit(2)

@@ -49,8 +49,8 @@ from layerprobe.classify.heads.registry import HEADS
 from layerprobe.classify.scores import metrics
 from layerprobe.classify.scores.results import StudyId
 from layerprobe.classify.search.nested import PATH_VALUE, TrialDone, search, split_params
+from layerprobe.classify.search.parallel import WORKER_ENVIRONMENT
 from layerprobe.classify.search.storage import quiet
-from layerprobe.classify.search.parallel import SETTINGS
 from layerprobe.embed.manifest.clips import read_manifest
 from layerprobe.embed.models.lookup import find_model_store
 
@@ -78,8 +78,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.layer == MIX and not all(HEADS[head].kernel for head in arguments.heads.split(",")):
         parser.error("the plain way has no mix but for --heads svm")
-    if any(os.environ.get(name) != value for name, value in SETTINGS.items()):
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **SETTINGS})
+    if any(os.environ.get(name) != value for name, value in WORKER_ENVIRONMENT.items()):
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **WORKER_ENVIRONMENT})
     quiet()
     store = find_model_store(arguments.cache, arguments.model)
     config = StudyConfig(target=arguments.target, trials=arguments.trials, sampler="random", pruner="none")

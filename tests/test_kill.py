@@ -1,4 +1,4 @@
-"""Real `embed` processes, killed, stopped and refused: what is in the store afterwards, and after a rerun."""
+"""Real `embed` and `classify` processes, killed, stopped and refused: what is on disk then, and after a rerun."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ import pytest
 from layerprobe.cache.maintenance.catalog import open_stores
 from layerprobe.cache.maintenance.verify import verify
 from layerprobe.cache.store.feature_store import FeatureStore
-from tests.run import ENVIRONMENT, ROOT, cli, refused, write_corpus
+from tests.run import CLI, ENVIRONMENT, ROOT, cli, refused, write_corpus
 
 MODEL = "random:hubert-tiny"
 CLIPS = 60
@@ -316,3 +317,55 @@ def test_eight_writers_that_are_killed_and_four_readers(table, undisturbed, tmp_
         f"{seen} reads, all whole; nothing damaged"
     )
     assert kills >= 4
+
+
+STUDY = ("--heads", "logreg,svm", "--trials", "40", "--folds", "3", "--controls", "none", "--no-audit")
+
+
+def test_a_study_whose_worker_is_killed_is_one_line_and_resumes(tmp_path):
+    """As by the system when memory runs out: status 1, finished trials are kept, the same files in the end."""
+    table = write_corpus(tmp_path, clips=24, speakers=6)
+    study = ["classify", str(table), "--model", "mfcc", "--cache", str(tmp_path / "features"), *STUDY]
+    assert cli("embed", *study[1:6]).returncode == 0
+    assert cli(*study, "--out", tmp_path / "undisturbed", "--jobs", 1).returncode == 0
+    out = tmp_path / "run"
+    process = subprocess.Popen(
+        [*CLI, *study, "--out", str(out), "--jobs", "2"],
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while process.poll() is None and not stored_trials(out):
+        time.sleep(0.01)
+    os.kill(workers_of(process.pid)[0], signal.SIGKILL)
+    _, message = process.communicate(timeout=120)
+    assert process.returncode == 1, message
+    assert "Traceback" not in message
+    assert message.splitlines()[-1] == (
+        "error: a worker process was killed (out of memory?); finished work is kept: run the same command again, "
+        "with a smaller --jobs"
+    )
+    stored = stored_trials(out)
+    assert 0 < stored < 240
+    done = cli(*study, "--out", out, "--jobs", 1)
+    assert done.returncode == 0, done.stderr
+    assert stored_trials(out) == 240
+    for name in ("splits.json", "results.csv", "predictions.csv", "summary.json"):
+        assert (out / name).read_bytes() == (tmp_path / "undisturbed" / name).read_bytes(), name
+
+
+def stored_trials(out: Path) -> int:
+    if not (out / "search.db").exists():
+        return 0
+    try:
+        with sqlite3.connect(f"file:{out / 'search.db'}?mode=ro", uri=True) as database:
+            return int(database.execute("SELECT COUNT(*) FROM trials").fetchone()[0])
+    except sqlite3.OperationalError:  # the table is not there yet, or locked
+        return 0
+
+
+def workers_of(pid: int) -> list[int]:
+    """The worker processes of a study."""
+    children = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    return [child for child in children if "popen_loky" in Path(f"/proc/{child}/cmdline").read_text()]

@@ -39,6 +39,10 @@ def _rebuild(kind: type[InputError], state: dict[str, object]) -> InputError:
     return error
 
 
+class WorkerKilledError(Exception):
+    """A worker process was killed, as by the system when memory runs out: one line, exit status 1."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """One fault of a table: `row` counts from 1 under the header, None if it concerns the whole table."""

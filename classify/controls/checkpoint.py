@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from layerprobe.classify.runs.folder import read_json, write_json
-from layerprobe.classify.search.parallel import messages
+from layerprobe.classify.search.parallel import run_parallel
 
 FOLDER = "controls"
 
@@ -28,14 +28,14 @@ class Step:
 def results(folder: Path | None, parts: Sequence[Step], *, jobs: int) -> list[dict[str, Any]]:
     """Each part's result, in their order; those that an earlier run left in `folder` are not made again."""
     if folder is None:
-        found = dict(messages(_run, parts, jobs=jobs))
+        found = dict(run_parallel(_run, parts, jobs=jobs))
         return [found[part.name] for part in parts]
     kept = folder / PARTS
     files = [kept / f"{part.name}.json" for part in parts]
     rest = [part for part, file in zip(parts, files, strict=True) if not file.exists()]
     if rest:
         kept.mkdir(parents=True, exist_ok=True)
-    for name, result in messages(_run, rest, jobs=jobs):
+    for name, result in run_parallel(_run, rest, jobs=jobs):
         write_json(kept / f"{name}.json", result)
     return [read_json(file) for file in files]
 

@@ -1,130 +1,199 @@
-"""Processes that each run one unit of work after another and talk back while they do."""
+"""Run units of work in parallel with joblib, and yield what they report while they run.
+
+joblib returns a task's result when the task has ended. A search shows and stores each trial as it ends, so a unit
+also writes its messages to a temporary folder, which the main process polls.
+"""
 
 from __future__ import annotations
 
-import multiprocessing
+import ctypes
+import itertools
+import multiprocessing.resource_tracker
 import os
+import pickle
+import queue
 import signal
-import traceback
+import sys
+import tempfile
+import threading
+import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection, wait
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
+import joblib
+from joblib.externals.loky import get_reusable_executor, process_executor
+from joblib.externals.loky.backend import resource_tracker
+from joblib.parallel import LokyBackend, get_active_backend
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-# One thread each; and glibc keeps what is freed, as arrays of megabytes come and go in every fit.
-SETTINGS = {
+from layerprobe.cache.common.errors import WorkerKilledError
+
+# One thread per worker; and glibc keeps freed memory, since each fit allocates and frees arrays of megabytes.
+WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
 }
+POLL_SECONDS = 0.05
+PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
 
-Run = Callable[[Any], Iterator[Any]]
-
-
-@dataclass(frozen=True)
-class _Failed:
-    error: Exception
-    trace: str
+UnitFunction = Callable[[Any], Iterator[Any]]
 
 
-@dataclass(frozen=True)
-class _Finished:
-    pass
+def run_parallel(function: UnitFunction, units: Sequence[Any], *, jobs: int) -> Generator[Any, None, None]:
+    """Yield what `function(unit)` yields for every unit, as it comes, in order within a unit.
 
+    function: a module-level generator function; it, the units and the messages are pickled. jobs: workers, one
+    thread each; with one worker or one unit the work is done in this process.
 
-def messages(run: Run, units: Sequence[Any], *, jobs: int) -> Generator[Any, None, None]:
-    """Whatever `run(unit)` yields, of all units, as it comes; each process uses one thread.
-
-    run: a module-level function that yields messages; it and the units are pickled. With one job the work is
-    done in this process. An exception in a worker is raised here, and so is the death of one. Workers end
-    with this process, however it ends: the next message of an orphan finds its pipe closed. jobs: 1 or more.
+    Workers are loky's, or those of the backend that `joblib.parallel_config` selects. loky's workers end with this
+    process, however it ends. Raises the exception of a unit, and WorkerKilledError if a worker process is killed.
     """
     if jobs < 1:
-        raise ValueError(f"{jobs} processes")
+        raise ValueError(f"{jobs} workers")
     if jobs == 1 or len(units) < 2:
         with threadpool_limits(1):
             for unit in units:
-                yield from run(unit)
+                yield from function(unit)
         return
-    context = multiprocessing.get_context("spawn")
-    pipes: dict[Connection, Any] = {}
-    waiting = list(reversed(units))
-    try:
-        with _environment(SETTINGS), _deaf_children():
-            for _ in range(min(jobs, len(units))):
-                ours, theirs = context.Pipe()
-                process = context.Process(target=_work, args=(run, theirs), daemon=True)
-                process.start()
-                theirs.close()
-                pipes[ours] = process
-                ours.send(waiting.pop())
-        busy = set(pipes)
-        while busy:
-            for pipe in [pipe for pipe in wait(list(busy)) if isinstance(pipe, Connection)]:
-                try:
-                    message = pipe.recv()
-                except EOFError:
-                    process = pipes[pipe]
-                    process.join()
-                    raise RuntimeError(
-                        f"a worker process died (exit code {process.exitcode}); "
-                        "if it ran out of memory, give fewer jobs"
-                    ) from None
-                if isinstance(message, _Failed):
-                    message.error.add_note(message.trace)
-                    raise message.error
-                if not isinstance(message, _Finished):
-                    yield message
-                elif waiting:
-                    pipe.send(waiting.pop())
-                else:
-                    busy.discard(pipe)
-    finally:
-        for pipe, process in pipes.items():
-            pipe.close()
-            process.terminate()
-            process.join()
+    with tempfile.TemporaryDirectory(prefix="layerprobe-") as temporary, threadpool_limits(1):
+        folder = Path(temporary) / "messages"
+        folder.mkdir()
+        with _started(function, units, folder, jobs=jobs) as finished:
+            yield from _messages(folder, finished, len(units))
 
 
-def _work(run: Run, pipe: Connection) -> None:
-    """Run units until the pipe closes."""
-    with suppress(EOFError, BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
-        while True:
-            unit = pipe.recv()
-            try:
-                for message in run(unit):
-                    pipe.send(message)
-            except (BrokenPipeError, ConnectionResetError):
-                raise
-            except Exception as error:
-                pipe.send(_Failed(error, traceback.format_exc()))
-                return
-            pipe.send(_Finished())
+def job_count(jobs: int) -> int:
+    """Number of workers for `jobs`: -1 is one for each core of the active joblib backend, -2 one fewer."""
+    return int(joblib.effective_n_jobs(jobs))
 
 
 @contextmanager
-def _deaf_children() -> Iterator[None]:
-    """Processes started meanwhile never hear Ctrl-C: whoever started them does, and ends them.
+def _started(
+    function: UnitFunction, units: Sequence[Any], folder: Path, *, jobs: int
+) -> Iterator[queue.SimpleQueue[Any]]:
+    """Start the workers, and end them with the block. Gives the queue of finished units.
 
-    A terminal sends it to all, and one that is still importing would answer with a traceback.
+    Workers are started with SIGINT blocked: a terminal sends Ctrl-C to all processes, and only this one, which ends
+    the workers, reacts. A worker that is still importing would print a traceback.
     """
-    resource_tracker.ensure_running()  # it unblocks the signal when it is started
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    backend, _ = get_active_backend()
+    is_loky = isinstance(backend, LokyBackend)
+    config = nullcontext()
+    if is_loky:
+        config = joblib.parallel_config(
+            backend="loky", inner_max_num_threads=1, initializer=_set_up_worker, initargs=(os.getpid(),)
+        )
+        with _environment({"PYTHONWARNINGS": "ignore"}):  # no list of what a killed run has left behind
+            # Both trackers that loky needs; started below, they would unblock SIGINT.
+            multiprocessing.resource_tracker.ensure_running()
+            resource_tracker.ensure_running()
+    tasks = (joblib.delayed(_run_unit)(function, unit, number, folder) for number, unit in enumerate(units))
+    finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    collector = None
+    complete = False
+    signals = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        yield
+        try:
+            with config, _environment(WORKER_ENVIRONMENT):
+                if backend.supports_return_generator:
+                    parallel = joblib.Parallel(n_jobs=jobs, batch_size=1, return_as="generator_unordered")
+                    results = parallel(tasks)
+                else:  # it returns when all is done: called by the thread
+                    parallel = joblib.Parallel(n_jobs=jobs, batch_size=1)
+                    results = itertools.chain.from_iterable(map(parallel, [tasks]))
+            collector = threading.Thread(target=_collect, args=(results, finished))
+            collector.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, signals)  # raises a Ctrl-C that came meanwhile
+        yield finished
+        complete = True
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        folder.rename(folder.with_name("stopped"))  # a unit that is still running fails at its next message
+        if is_loky:
+            get_reusable_executor(reuse=True).shutdown(wait=True, kill_workers=not complete)
+        if collector is not None:
+            collector.join()
+
+
+def _set_up_worker(parent: int) -> None:
+    """Make this loky worker end when its parent does, even if the parent is killed."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    else:
+        threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+    if os.getppid() != parent:  # it ended before this was set up
+        os._exit(1)
+    # loky replaces workers that grow by 300 MB, which it takes for a leak; here it is the cache of a unit.
+    process_executor._USE_PSUTIL = False
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+def _run_unit(function: UnitFunction, unit: Any, number: int, folder: Path) -> tuple[int, list[Any]]:
+    """Run one unit in a worker. Returns its number and all its messages, which were also written to `folder`."""
+    shared = folder.is_dir()  # not on another machine
+    messages: list[Any] = []
+    with threadpool_limits(1):
+        for message in function(unit):
+            if shared:
+                part = folder / f"{number}-{len(messages)}.part"
+                part.write_bytes(pickle.dumps(message))
+                part.rename(part.with_suffix(""))
+            messages.append(message)
+    return number, messages
+
+
+def _collect(results: Iterator[tuple[int, list[Any]]], finished: queue.SimpleQueue[Any]) -> None:
+    """Put each finished unit into the queue, at the end None or the exception that ended the run."""
+    try:
+        for result in results:
+            finished.put(result)
+        finished.put(None)
+    except BaseException as error:
+        finished.put(error)
+
+
+def _messages(folder: Path, finished: queue.SimpleQueue[Any], units: int) -> Iterator[Any]:
+    """Every message once: from `folder` while its unit runs, the rest from the finished unit."""
+    counts = [0] * units  # messages of each unit so far
+    while True:
+        try:
+            result = finished.get(timeout=POLL_SECONDS)
+        except queue.Empty:
+            result = ()
+        for number in sorted({int(path.name.partition("-")[0]) for path in folder.iterdir()}):
+            while (path := folder / f"{number}-{counts[number]}").exists():
+                message = pickle.loads(path.read_bytes())
+                path.unlink()
+                counts[number] += 1
+                yield message
+        if result is None:
+            return
+        if isinstance(result, process_executor.TerminatedWorkerError):
+            raise WorkerKilledError(
+                "a worker process was killed (out of memory?); finished work is kept: run the same command again, "
+                "with a smaller --jobs"
+            ) from result
+        if isinstance(result, BaseException):
+            raise result
+        if result:
+            number, messages = result
+            yield from messages[counts[number] :]
+            counts[number] = len(messages)
 
 
 @contextmanager
 def _environment(changes: Mapping[str, str]) -> Iterator[None]:
-    """Set variables for the processes started meanwhile: libraries read them once, when they are loaded."""
+    """Set variables for processes that are started meanwhile: libraries read them once, when they are loaded."""
     before = {name: os.environ.get(name) for name in changes}
     os.environ.update(changes)
     try:
@@ -135,9 +204,3 @@ def _environment(changes: Mapping[str, str]) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-def job_count(jobs: int) -> int:
-    """Processes for `jobs`; −1 is one for each core this process may use, −2 one fewer, and so on."""
-    cores = len(os.sched_getaffinity(0))
-    return jobs if jobs > 0 else max(1, cores + 1 + jobs)

@@ -25,11 +25,11 @@ from layerprobe.classify.scores.selection import rows_of, select, systems_of
 from layerprobe.classify.search.figure import draw_layers
 from layerprobe.classify.search.jobs import jobs_of, run_job
 from layerprobe.classify.search.nested import TrialDone
+from layerprobe.classify.search.parallel import run_parallel
 from layerprobe.classify.search.plan import Plan, plan_of
 from layerprobe.classify.search.progress import Progress, Report
 from layerprobe.classify.search.storage import Trials, quiet, without_password
 from layerprobe.classify.search.summary import cost_of, summarise
-from layerprobe.classify.search.parallel import messages
 from layerprobe.embed.manifest.clips import Clip
 
 LOCK = ".lock"
@@ -126,7 +126,7 @@ def _search(
         progress.resume(outcome.id, [outcome.inner_score], trials=outcome.trials)
     for id, held in done.items():
         progress.resume(id, [trial.value for trial in held if trial.value is not None], trials=len(held))
-    for message in messages(run_job, jobs_of(plan, rest, done, jobs=plan.jobs), jobs=plan.jobs):
+    for message in run_parallel(run_job, jobs_of(plan, rest, done, jobs=plan.jobs), jobs=plan.jobs):
         if isinstance(message, TrialDone):
             trials.add(message.id, message.trial)
             complete = message.trial.state == TrialState.COMPLETE

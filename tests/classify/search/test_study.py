@@ -22,7 +22,7 @@ from layerprobe.classify.config import StudyConfig
 from layerprobe.classify.data.protocols import assign
 from layerprobe.classify.features import shared as sharing
 from layerprobe.classify.runs.compare import rank
-from layerprobe.classify.scores import selection as summary_of
+from layerprobe.classify.search import summary as summary_of
 from layerprobe.classify.search.progress import Progress
 from layerprobe.classify.search.study import run_study
 from layerprobe.embed.manifest.clips import Clip
