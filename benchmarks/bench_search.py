@@ -43,8 +43,8 @@ from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import MIX, StudyConfig
 from layerprobe.classify.data.dataset import Dataset, join_labels
 from layerprobe.classify.data.splits import Fold, OuterFold, outer_folds
+from layerprobe.classify.features.fold_features import FoldFeatures, LayerStates
 from layerprobe.classify.features.lru_cache import LruCache
-from layerprobe.classify.features.shared import FoldFeatures, LayerStates
 from layerprobe.classify.heads.registry import HEADS
 from layerprobe.classify.scores import metrics
 from layerprobe.classify.scores.results import StudyId

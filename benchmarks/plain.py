@@ -19,7 +19,7 @@ from sklearn.svm import SVC
 from sklearn.utils.class_weight import compute_sample_weight
 from xgboost import XGBClassifier
 
-from layerprobe.classify.features.shared import BOTH, Preprocessing
+from layerprobe.classify.features.fold_features import BOTH, Preprocessing
 from layerprobe.classify.heads.boosting import BINS
 
 USUAL = 1e-4  # scikit-learn's own tolerance, which stops before the optimum where the penalty is weak

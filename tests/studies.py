@@ -11,8 +11,8 @@ from layerprobe.cache.identity.extraction import FRAME
 from layerprobe.cache.identity.keys import clip_key
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.data.dataset import Dataset
+from layerprobe.classify.features.fold_features import FoldFeatures, LayerStates
 from layerprobe.classify.features.lru_cache import LruCache
-from layerprobe.classify.features.shared import FoldFeatures, LayerStates
 from layerprobe.embed.manifest.clips import Clip
 from tests.stores import extraction
 

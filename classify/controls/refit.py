@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from layerprobe.classify.features.shared import FoldFeatures
+from layerprobe.classify.features.fold_features import FoldFeatures
 from layerprobe.classify.heads.registry import HEADS
 from layerprobe.classify.runs.predictions import predictions_of
 from layerprobe.classify.search.nested import split_params

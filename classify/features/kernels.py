@@ -11,7 +11,7 @@ import numpy as np
 from layerprobe.classify.features.scaling import constant
 
 if TYPE_CHECKING:
-    from layerprobe.classify.features.shared import FoldFeatures, Preprocessing
+    from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
 
 Pair = tuple[np.ndarray, np.ndarray]  # training and test rows (n, a) and (m, a) against the a anchors
 

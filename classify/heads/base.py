@@ -10,7 +10,7 @@ import numpy as np
 import optuna
 
 from layerprobe.classify.config import Scaling
-from layerprobe.classify.features.shared import FoldFeatures, Preprocessing
+from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
 
 Params = dict[str, Any]
 Space = Callable[[optuna.Trial], Params]

@@ -9,9 +9,9 @@ import optuna
 
 from layerprobe.classify.data.group_folds import balanced_groups
 from layerprobe.classify.data.splits import stratified
+from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
 from layerprobe.classify.features.frames import Scaled
 from layerprobe.classify.features.scaling import ALL_SCALINGS
-from layerprobe.classify.features.shared import FoldFeatures, Preprocessing
 from layerprobe.classify.heads.base import Head, Params
 
 HIDDEN = [32, 64, 128]  # units in each direction

@@ -16,7 +16,7 @@ import numpy as np
 import optuna
 import xgboost
 
-from layerprobe.classify.features.shared import FoldFeatures, Preprocessing
+from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
 from layerprobe.classify.heads.base import Head, Params
 
 CPU, CUDA = "cpu", "cuda"

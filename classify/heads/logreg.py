@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 import optuna
 
+from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
 from layerprobe.classify.features.scaling import ALL_SCALINGS
-from layerprobe.classify.features.shared import FoldFeatures, Preprocessing
 from layerprobe.classify.heads.base import Head, Params
 from layerprobe.classify.heads.newton import Solver, cross_entropy
 

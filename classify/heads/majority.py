@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import optuna
 
-from layerprobe.classify.features.shared import FoldFeatures, Preprocessing
+from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
 from layerprobe.classify.heads.base import Head, Params
 
 

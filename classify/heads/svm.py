@@ -16,9 +16,9 @@ import scipy.linalg
 import sklearn
 from sklearn.svm import SVC
 
+from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
 from layerprobe.classify.features.kernels import distances, gram
 from layerprobe.classify.features.scaling import ALL_SCALINGS
-from layerprobe.classify.features.shared import FoldFeatures, Preprocessing
 from layerprobe.classify.heads.base import Head, Params
 from layerprobe.classify.heads.interior_point import NotSolvedError, separate
 from layerprobe.classify.heads.newton import Solver, squared_hinge

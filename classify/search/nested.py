@@ -15,8 +15,8 @@ from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
 from layerprobe.classify.config import StudyConfig
+from layerprobe.classify.features.fold_features import BOTH, FoldFeatures, Preprocessing
 from layerprobe.classify.features.scaling import SameFeaturesError
-from layerprobe.classify.features.shared import BOTH, FoldFeatures, Preprocessing
 from layerprobe.classify.heads.base import Head, Params
 from layerprobe.classify.heads.registry import HEADS
 from layerprobe.classify.scores import metrics

@@ -16,15 +16,15 @@ from layerprobe.classify.data.cross_corpus import corpus_folds
 from layerprobe.classify.data.dataset import Dataset, join_labels
 from layerprobe.classify.data.protocols import assign, find
 from layerprobe.classify.data.splits import Fold, OuterFold, fixed_folds, outer_folds
-from layerprobe.classify.features.frames import Frames, read_frames
-from layerprobe.classify.features.kernels import kernel_bytes
-from layerprobe.classify.features.lru_cache import LruCache
-from layerprobe.classify.features.shared import (
+from layerprobe.classify.features.fold_features import (
     FoldFeatures,
     LayerStates,
     exact_kernels_fit,
     nystroem_landmarks,
 )
+from layerprobe.classify.features.frames import Frames, read_frames
+from layerprobe.classify.features.kernels import kernel_bytes
+from layerprobe.classify.features.lru_cache import LruCache
 from layerprobe.classify.heads.registry import HEADS, want_frames
 from layerprobe.classify.scores.results import StudyId
 from layerprobe.classify.search.parallel import job_count

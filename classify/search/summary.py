@@ -13,7 +13,7 @@ from layerprobe.cache.common.metering import Cost, peak_memory
 from layerprobe.cache.common.text import format_bytes
 from layerprobe.cache.store import costs
 from layerprobe.classify.config import CORPUS_SPLIT, MIX
-from layerprobe.classify.features.shared import BOTH, EXACT_CLIPS, LANDMARKS
+from layerprobe.classify.features.fold_features import BOTH, EXACT_CLIPS, LANDMARKS
 from layerprobe.classify.heads.registry import HEADS
 from layerprobe.classify.scores.results import StudyResult
 from layerprobe.classify.scores.selection import Results, describe

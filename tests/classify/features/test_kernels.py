@@ -7,9 +7,9 @@ import pytest
 from sklearn.metrics.pairwise import euclidean_distances
 
 from layerprobe.cache.common.errors import InputError
+from layerprobe.classify.features.fold_features import FoldFeatures, LayerStates, Preprocessing
 from layerprobe.classify.features.kernels import distances, gram, kernel_bytes
 from layerprobe.classify.features.lru_cache import LruCache
-from layerprobe.classify.features.shared import FoldFeatures, LayerStates, Preprocessing
 from tests.studies import made_shared
 
 PREP = Preprocessing("mean+std", "standard")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from layerprobe.classify.features.shared import Preprocessing
+from layerprobe.classify.features.fold_features import Preprocessing
 from layerprobe.classify.heads import boosting as module
 from layerprobe.classify.heads.boosting import CPU, CUDA, settings, tree_device, visible_gpus
 from layerprobe.classify.heads.registry import HEADS

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.svm import SVC
 
-from layerprobe.classify.features.shared import Preprocessing
+from layerprobe.classify.features.fold_features import Preprocessing
 from layerprobe.classify.heads import interior_point as hinge
 from layerprobe.classify.heads.interior_point import NotSolvedError, separate
 from layerprobe.classify.heads.registry import HEADS

@@ -8,8 +8,8 @@ import pytest
 from sklearn.svm import SVC
 
 from benchmarks.plain import EXACT, Plain, power, preparation
+from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
 from layerprobe.classify.features.lru_cache import LruCache
-from layerprobe.classify.features.shared import FoldFeatures, Preprocessing
 from layerprobe.classify.heads.registry import HEADS
 from layerprobe.classify.heads.svm import decision, kernel
 from tests.studies import made_shared

@@ -10,8 +10,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.config import StudyConfig
+from layerprobe.classify.features.fold_features import FoldFeatures, LayerStates, Preprocessing
 from layerprobe.classify.features.lru_cache import LruCache
-from layerprobe.classify.features.shared import FoldFeatures, LayerStates, Preprocessing
 from layerprobe.classify.heads.registry import HEADS
 from layerprobe.classify.scores.results import StudyId, StudyResult
 from layerprobe.classify.search.nested import TrialDone, mix_weights, search, split_params

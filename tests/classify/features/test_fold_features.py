@@ -5,8 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from layerprobe.classify.features.fold_features import (
+    FoldFeatures,
+    LayerStates,
+    Preprocessing,
+    nystroem_landmarks,
+)
 from layerprobe.classify.features.lru_cache import LruCache
-from layerprobe.classify.features.shared import FoldFeatures, LayerStates, Preprocessing, nystroem_landmarks
 from tests.studies import made_shared
 
 PREP = Preprocessing("mean+std", "standard")
