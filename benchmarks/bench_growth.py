@@ -97,7 +97,7 @@ def measure(head: str, clips: int, layers: int, classes: int, *, trials: int) ->
             started = time.process_time()
             kept = LruCache(config.memory)
             *inner, outer = (
-                share(X, data, fold, exact=exact, kept=kept.part(k))
+                share(X, data, fold, exact=exact, kept=kept.section(k))
                 for k, fold in enumerate((*first.inner, first.outer))
             )
             for _ in search(StudyId(0, str(layer), head), inner, outer, data.y, config, done=[]):
@@ -114,7 +114,7 @@ def share(X: np.ndarray, data: Dataset, fold: Fold, *, exact: bool, kept: LruCac
         train=fold.train,
         test=fold.test,
         classes=len(data.classes),
-        kept=kept,
+        cache=kept,
         landmarks=None if exact else nystroem_landmarks(len(fold.train), seed=0),
     )
 

@@ -32,7 +32,7 @@ from benchmarks.machine import report
 from layerprobe.cache.identity.keys import clip_keys
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import StudyConfig
-from layerprobe.classify.data.group_folds import balanced_groups
+from layerprobe.classify.data.group_folds import balanced_group_folds
 from layerprobe.embed.config import EmbedConfig
 from layerprobe.embed.extract.run import embed
 from layerprobe.embed.manifest.clips import Clip
@@ -101,7 +101,7 @@ def predictions(X: np.ndarray, y: np.ndarray, speakers: list[str]) -> np.ndarray
     """(N,) labels, each predicted by a fit on the clips of other speakers."""
     _, groups = np.unique(speakers, return_inverse=True)
     _, classes = np.unique(y, return_inverse=True)
-    fold_of = balanced_groups(classes, groups, folds=FOLDS, seed=0)[groups]
+    fold_of = balanced_group_folds(classes, groups, folds=FOLDS, seed=0)[groups]
     folds = [(np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)) for fold in range(FOLDS)]
     probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1_000))
     return np.asarray(cross_val_predict(probe, X, y, cv=folds))

@@ -182,7 +182,7 @@ class Bench:
                 train=fold.train,
                 test=fold.test,
                 classes=len(self._data.classes),
-                kept=kept.part(name),
+                cache=kept.section(name),
             )
 
         first = self._folds[0]

@@ -116,7 +116,7 @@ def made_data(
     )
 
 
-def made_shared(
+def made_features(
     *, rows: int = 240, width: int = 12, classes: int = 3, signal: float = 0.8, seed: int = 0
 ) -> tuple[FoldFeatures, np.ndarray, np.ndarray]:
     """What trials share for two thirds of the rows as training part; and X (N, 2*width) and y (N,)."""
@@ -130,5 +130,5 @@ def made_shared(
     X = (X * scale + 3 * scale).astype(np.float32)
     train, test = np.arange(rows * 2 // 3), np.arange(rows * 2 // 3, rows)
     states = LayerStates(lambda: X, ("mean", "std"), width, np.arange(rows) % 8)
-    shared = FoldFeatures((states,), y, train=train, test=test, classes=classes, kept=LruCache(1 << 30))
+    shared = FoldFeatures((states,), y, train=train, test=test, classes=classes, cache=LruCache(1 << 30))
     return shared, X, y

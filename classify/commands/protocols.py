@@ -18,7 +18,7 @@ def protocols(output: Annotated[OutputOptions, FLAT] = OutputOptions()) -> None:
             "corpus": protocol.published.corpus,
             "clips": protocol.published.clips,
             "speakers": protocol.published.speakers,
-            "rule": protocol.rule.told,
+            "rule": protocol.rule.description,
             "speaker_disjoint": protocol.rule.speaker_disjoint,
             "leaks": protocol.leaks,
         }

@@ -65,7 +65,7 @@ def _fold(plan: Plan, chosen: Chosen) -> dict[str, Any]:
     """One outer fold: for each share and draw what was trained on and what was answered."""
     fold, data = plan.folds[chosen.fold].outer, plan.data
     kept = LruCache(plan.config.memory // plan.jobs)
-    layers = states_of(plan, plan.layers_of(chosen.layer), kept=kept.part("states"))
+    layers = states_of(plan, plan.layers_of(chosen.layer), kept=kept.section("states"))
     groups = np.arange(len(data)) if data.speakers is None else data.speakers
     shares: list[list[dict[str, Any]]] = []
     for wanted in SHARES:
@@ -75,7 +75,7 @@ def _fold(plan: Plan, chosen: Chosen) -> dict[str, Any]:
             rows = draw(data.y, groups, fold.train, wanted, rng)
             if rows is None:
                 break
-            shared = share(plan, layers, Fold(rows, fold.test), kept=kept.part((wanted, number)))
+            shared = share(plan, layers, Fold(rows, fold.test), kept=kept.section((wanted, number)))
             drawn.append(
                 {
                     "speakers": len(np.unique(groups[rows])),

@@ -10,7 +10,7 @@ import numpy as np
 
 from layerprobe.classify.audit.table import TEXT_COLUMNS
 from layerprobe.classify.data.dataset import NOT_A_LABEL, Dataset
-from layerprobe.classify.data.group_folds import balanced_groups
+from layerprobe.classify.data.group_folds import balanced_group_folds
 from layerprobe.classify.search.nested import derive
 from layerprobe.embed.manifest.clips import Clip
 
@@ -73,7 +73,7 @@ def _apart(data: Dataset, seed: int) -> np.ndarray:
     """(N,) folds that keep speakers apart; without speakers, or with fewer than folds, clips are dealt."""
     if data.speakers is None or len(data.speaker_names) < FOLDS:
         return _through(data.y, seed)
-    return balanced_groups(data.y, data.speakers, folds=FOLDS, seed=seed)[data.speakers]
+    return balanced_group_folds(data.y, data.speakers, folds=FOLDS, seed=seed)[data.speakers]
 
 
 def _through(groups: np.ndarray, seed: int) -> np.ndarray:

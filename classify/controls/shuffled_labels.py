@@ -56,8 +56,8 @@ def _fold(plan: Plan, chosen: Chosen, shuffles: int) -> dict[str, Any]:
     """One outer fold: the classes given to its test rows after each shuffle."""
     fold, data = plan.folds[chosen.fold].outer, plan.data
     kept = LruCache(plan.config.memory // plan.jobs)
-    layers = states_of(plan, plan.layers_of(chosen.layer), kept=kept.part("states"))
-    shared = share(plan, layers, fold, kept=kept.part("fold"))
+    layers = states_of(plan, plan.layers_of(chosen.layer), kept=kept.section("states"))
+    shared = share(plan, layers, fold, kept=kept.section("fold"))
     groups = np.zeros(len(data), np.int64) if data.speakers is None else data.speakers
     predicted = []
     for number in range(shuffles):

@@ -58,10 +58,12 @@ def join_labels(
     why = failures.reasons(store.folder, lacking, [keys[clip.id] for clip in lacking])
     failed = {c.id: f"not embedded: {reason}" for c, reason in zip(lacking, why, strict=True) if reason}
     known = {**failed, **(excluded or {})}
-    return labelled(clips, target=target, keys=lambda used: _held(used, keys, missing, store), excluded=known)
+    return join_targets(
+        clips, target=target, keys=lambda used: _held(used, keys, missing, store), excluded=known
+    )
 
 
-def labelled(
+def join_targets(
     clips: Sequence[Clip],
     *,
     target: str,

@@ -7,7 +7,7 @@ import numpy as np
 PASSES = 50
 
 
-def balanced_groups(y: np.ndarray, groups: np.ndarray, *, folds: int, seed: int) -> np.ndarray:
+def balanced_group_folds(y: np.ndarray, groups: np.ndarray, *, folds: int, seed: int) -> np.ndarray:
     """The fold of each group, (G,).
 
     y, groups: (N,) class and group numbers from 0; G ≥ folds.

@@ -16,21 +16,21 @@ import numpy as np
 from layerprobe.cache.common.errors import InputError
 from layerprobe.embed.manifest.clips import Clip
 
-OneVoice = tuple[tuple[str, ...], ...]  # speakers who are one person under several names
+SamePerson = tuple[tuple[str, ...], ...]  # speakers who are one person under several names
 
 
 class Rule(Protocol):
     """A rule tells in words what it does, and gives for each fold (N,) which clips it tests."""
 
     @property
-    def told(self) -> str: ...
+    def description(self) -> str: ...
 
     @property
     def speaker_disjoint(self) -> bool:
         """Whether no speaker is in training and test at once."""
         ...
 
-    def tested(self, clips: Sequence[Clip], target: str) -> list[np.ndarray]:
+    def test_masks(self, clips: Sequence[Clip], target: str) -> list[np.ndarray]:
         """Raises InputError for clips without what the rule goes by."""
         ...
 
@@ -40,18 +40,18 @@ class SpeakerGroups:
     """Groups of speakers with about the same number of clips."""
 
     folds: int
-    one_voice: OneVoice = ()
+    same_person: SamePerson = ()
     speaker_disjoint: ClassVar[bool] = True
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         return (
             f"{self.folds} folds; speakers, those with most clips first and by name among equals, each go to "
             "the fold with the fewest clips so far"
         )
 
-    def tested(self, clips: Sequence[Clip], target: str) -> list[np.ndarray]:
-        voices = _voices(clips, self.one_voice)
+    def test_masks(self, clips: Sequence[Clip], target: str) -> list[np.ndarray]:
+        voices = _voices(clips, self.same_person)
         sizes = Counter(voices)
         if len(sizes) < self.folds:
             raise InputError(f"{len(sizes)} speakers cannot be parted into {self.folds} folds")
@@ -65,16 +65,16 @@ class SpeakerGroups:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OneSpeakerOut:
+class LeaveOneSpeakerOut:
     """Each speaker in turn is tested."""
 
     speaker_disjoint: ClassVar[bool] = True
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         return "a fold for each speaker, in the order of their names"
 
-    def tested(self, clips: Sequence[Clip], target: str) -> list[np.ndarray]:
+    def test_masks(self, clips: Sequence[Clip], target: str) -> list[np.ndarray]:
         voices = np.array(_voices(clips, ()))
         names = np.unique(voices)
         if len(names) < 2:
@@ -91,24 +91,24 @@ class StratifiedHoldout:
     speaker_disjoint: ClassVar[bool] = False
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         return (
             f"scikit-learn's train_test_split(test_size={self.share:g}, random_state={self.seed}, stratify) "
             "on the clips sorted by folder and file name"
         )
 
-    def tested(self, clips: Sequence[Clip], target: str) -> list[np.ndarray]:
+    def test_masks(self, clips: Sequence[Clip], target: str) -> list[np.ndarray]:
         unlabelled = next((clip.id for clip in clips if not clip.labels.get(target)), None)
         if unlabelled is not None:
             raise InputError(f"{unlabelled} has no '{target}', by which the split is stratified")
-        order = np.array(sorted(range(len(clips)), key=lambda row: place(clips[row])))
+        order = np.array(sorted(range(len(clips)), key=lambda row: corpus_path(clips[row])))
         labels = np.array([clips[row].labels[target] for row in order])
         tested = np.zeros(len(clips), bool)
         tested[order[stratified_holdout(labels, share=self.share, seed=self.seed)]] = True
         return [tested]
 
 
-def place(clip: Clip) -> tuple[str, str]:
+def corpus_path(clip: Clip) -> tuple[str, str]:
     """Folder and file name: the same wherever the corpus lies and whatever the table calls a clip."""
     return clip.path.parent.name, clip.path.name
 
@@ -148,12 +148,12 @@ def _apportion(sizes: np.ndarray, total: int, random: np.random.RandomState) -> 
     return given.astype(np.int64)
 
 
-def _voices(clips: Sequence[Clip], one_voice: OneVoice) -> list[str]:
+def _voices(clips: Sequence[Clip], same_person: SamePerson) -> list[str]:
     nobody = next((clip.id for clip in clips if not clip.speaker), None)
     if nobody is not None:
         raise InputError(
             f"{nobody} has no speaker, by which the split goes",
             do="add a speaker column, or make the table with `manifest`",
         )
-    same = {name: names[0] for names in one_voice for name in names}
+    same = {name: names[0] for names in same_person for name in names}
     return [same.get(clip.speaker or "", clip.speaker or "") for clip in clips]

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.text import format_list
 from layerprobe.classify.data.protocol_rules import (
-    OneSpeakerOut,
+    LeaveOneSpeakerOut,
     Rule,
     SpeakerGroups,
     StratifiedHoldout,
-    place,
+    corpus_path,
 )
 from layerprobe.embed.manifest.clips import Clip
 
@@ -25,7 +25,7 @@ TARGET = "emotion"  # the column all protocols are about
 
 
 @dataclass(frozen=True, kw_only=True)
-class Published:
+class PublishedCorpus:
     """A corpus as published: how many clips and speakers, clips of each class; None or empty if not known.
 
     names: 16 hex digits over folders, file names and labels, see `names_digest`.
@@ -43,12 +43,12 @@ class FixedSplit:
     """One protocol; `leaks` says what the test part shares with training."""
 
     name: str
-    published: Published
+    published: PublishedCorpus
     rule: Rule
     leaks: str
 
 
-BAVED = Published(
+BAVED = PublishedCorpus(
     corpus="BAVED",
     clips=1935,
     speakers=60,
@@ -62,7 +62,7 @@ PROTOCOLS: dict[str, FixedSplit] = {
         FixedSplit(
             name="baved-speaker-5",
             published=BAVED,
-            rule=SpeakerGroups(folds=5, one_voice=(("46", "53"),)),
+            rule=SpeakerGroups(folds=5, same_person=(("46", "53"),)),
             leaks="nothing known; speakers 46 and 53, whose recordings are the same, are kept together",
         ),
         # The publication shuffles a list in the order of its author's file system, which nobody can know:
@@ -76,41 +76,41 @@ PROTOCOLS: dict[str, FixedSplit] = {
         ),
         FixedSplit(
             name="eyase-loso",
-            published=Published(corpus="EYASE", clips=579, speakers=6),
-            rule=OneSpeakerOut(),
+            published=PublishedCorpus(corpus="EYASE", clips=579, speakers=6),
+            rule=LeaveOneSpeakerOut(),
             leaks="nothing known; with six speakers the interval is wide",
         ),
         FixedSplit(
             name="eyase-random-2021",
             # Which 499 of the 579 clips the publication used is not known.
-            published=Published(corpus="EYASE", clips=499, speakers=6),
+            published=PublishedCorpus(corpus="EYASE", clips=499, speakers=6),
             rule=StratifiedHoldout(share=0.2, seed=101),
             leaks="every test clip's speaker is in training: it scores how well known voices are read",
         ),
         FixedSplit(
             name="baved-eyase-random-2021",
-            published=Published(corpus="BAVED + EYASE", clips=2434, speakers=66),
+            published=PublishedCorpus(corpus="BAVED + EYASE", clips=2434, speakers=66),
             rule=StratifiedHoldout(share=0.2, seed=101),
             leaks="as in the splits of both; and the corpora's classes differ, so that telling the corpora "
             "apart already answers a part of the question",
         ),
         FixedSplit(
             name="baved-eyase-speaker-5",
-            published=Published(corpus="BAVED + EYASE", clips=2514, speakers=66),
-            rule=SpeakerGroups(folds=5, one_voice=(("baved:46", "baved:53"),)),
+            published=PublishedCorpus(corpus="BAVED + EYASE", clips=2514, speakers=66),
+            rule=SpeakerGroups(folds=5, same_person=(("baved:46", "baved:53"),)),
             leaks="no voice; but the corpora's classes differ, so that telling the corpora apart already "
             "answers a part of the question",
         ),
         FixedSplit(
             name="ksu-speaker-5",
-            published=Published(corpus="KSUEmotions", speakers=23),
+            published=PublishedCorpus(corpus="KSUEmotions", speakers=23),
             rule=SpeakerGroups(folds=5),
             leaks="the sentences: all speakers read the same ones",
         ),
         FixedSplit(
             name="anad-video",
-            published=Published(corpus="ANAD", clips=1384, speakers=8),
-            rule=OneSpeakerOut(),
+            published=PublishedCorpus(corpus="ANAD", clips=1384, speakers=8),
+            rule=LeaveOneSpeakerOut(),
             leaks="nothing across videos, which stand in for unknown speakers; but each video was given one "
             "emotion, so voice, room and emotion cannot be told apart",
         ),
@@ -118,7 +118,7 @@ PROTOCOLS: dict[str, FixedSplit] = {
 }
 
 
-def assign(protocol: str, clips: Sequence[Clip]) -> list[tuple[list[str], list[str]]]:
+def protocol_folds(protocol: str, clips: Sequence[Clip]) -> list[tuple[list[str], list[str]]]:
     """The (training ids, test ids) of each outer fold, ids in the table's order.
 
     Give the whole table, and drop clips that cannot be used from the result: a split of fewer clips is
@@ -130,16 +130,16 @@ def assign(protocol: str, clips: Sequence[Clip]) -> list[tuple[list[str], list[s
             [clip.id for clip, tested in zip(clips, fold, strict=True) if not tested],
             [clip.id for clip, tested in zip(clips, fold, strict=True) if tested],
         )
-        for fold in find(protocol).rule.tested(clips, TARGET)
+        for fold in find_protocol(protocol).rule.test_masks(clips, TARGET)
     ]
 
 
-def check(protocol: str, clips: Sequence[Clip]) -> list[str]:
+def deviations(protocol: str, clips: Sequence[Clip]) -> list[str]:
     """What makes a score on this table not one under the protocol, a line each; empty if nothing does.
 
-    Raises InputError as `assign` does.
+    Raises InputError as `protocol_folds` does.
     """
-    published = find(protocol).published
+    published = find_protocol(protocol).published
     notes = [
         f"{here} in the table, {there} in {published.corpus} as published"
         for here, there in _sizes(published, clips)
@@ -147,7 +147,7 @@ def check(protocol: str, clips: Sequence[Clip]) -> list[str]:
     if not notes and published.names not in (None, names_digest(clips)):
         notes.append(f"files or labels are not named as in {published.corpus} as published")
     label = {clip.id: clip.labels.get(TARGET, "") for clip in clips}
-    for number, (train, test) in enumerate(assign(protocol, clips)):
+    for number, (train, test) in enumerate(protocol_folds(protocol, clips)):
         untrained = sorted({label[id] for id in test} - {label[id] for id in train})
         if untrained:
             notes.append(
@@ -156,39 +156,39 @@ def check(protocol: str, clips: Sequence[Clip]) -> list[str]:
     return notes
 
 
-def describe(protocol: str, clips: Sequence[Clip], *, target: str = TARGET) -> dict[str, object]:
+def describe_protocol(protocol: str, clips: Sequence[Clip], *, target: str = TARGET) -> dict[str, object]:
     """What a summary says of the protocol.
 
-    `deviations` are what `check` finds on this table, and a target that is not the protocol's.
+    `deviations` are what `deviations` finds on this table, and a target that is not the protocol's.
     """
-    split = find(protocol)
-    deviations = check(protocol, clips)
+    split = find_protocol(protocol)
+    found = deviations(protocol, clips)
     if target != TARGET:
-        deviations.insert(0, f"the target is '{target}', that of the protocol is '{TARGET}'")
+        found.insert(0, f"the target is '{target}', that of the protocol is '{TARGET}'")
     return {
         "name": split.name,
         "corpus": split.published.corpus,
-        "rule": split.rule.told,
+        "rule": split.rule.description,
         "speaker_disjoint": split.rule.speaker_disjoint,
         "leaks": split.leaks,
-        "deviations": deviations,
+        "deviations": found,
     }
 
 
 def names_digest(clips: Sequence[Clip]) -> str:
     """16 hex digits that change with a clip's folder, file name or label, and not with the table's order."""
-    lines = sorted(f"{'/'.join(place(clip))} {clip.labels.get(TARGET, '')}" for clip in clips)
+    lines = sorted(f"{'/'.join(corpus_path(clip))} {clip.labels.get(TARGET, '')}" for clip in clips)
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
-def find(name: str) -> FixedSplit:
+def find_protocol(name: str) -> FixedSplit:
     """A protocol by its name. Raises InputError."""
     if name not in PROTOCOLS:
         raise InputError(f"protocol '{name}' is not known", do=f"choose from {', '.join(PROTOCOLS)}")
     return PROTOCOLS[name]
 
 
-def _sizes(published: Published, clips: Sequence[Clip]) -> Iterator[tuple[str, str]]:
+def _sizes(published: PublishedCorpus, clips: Sequence[Clip]) -> Iterator[tuple[str, str]]:
     """(what is here, what should be) where the two differ."""
     speakers = len({clip.speaker for clip in clips if clip.speaker})
     if published.clips not in (None, len(clips)):

@@ -11,7 +11,7 @@ from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.text import format_count, format_list
 from layerprobe.classify.config import CORPUS_SPLIT
 from layerprobe.classify.data.dataset import Dataset
-from layerprobe.classify.data.group_folds import balanced_groups
+from layerprobe.classify.data.group_folds import balanced_group_folds
 
 Assignment = Sequence[tuple[Sequence[str], Sequence[str]]]  # per fold the ids of (training, test) clips
 
@@ -111,11 +111,11 @@ def _partition(
     y = data.y[rows]
     _enough_clips(data, y, folds, what=what)
     if not grouped:
-        fold_of = stratified(y, folds, seed=seed)
+        fold_of = stratified_folds(y, folds, seed=seed)
     else:
         names, code = np.unique(_speakers(data)[rows], return_inverse=True)
         _enough_speakers(len(names), folds, what=f"{what} {folds}")
-        fold_of = balanced_groups(y, code, folds=folds, seed=seed)[code]
+        fold_of = balanced_group_folds(y, code, folds=folds, seed=seed)[code]
     return [rows[fold_of == fold] for fold in range(folds)]
 
 
@@ -152,7 +152,7 @@ def _column(data: Dataset, *, inner_folds: int, seed: int) -> OuterFold:
     return OuterFold(Fold(train, rows["test"]), inner)
 
 
-def stratified(y: np.ndarray, folds: int, *, seed: int) -> np.ndarray:
+def stratified_folds(y: np.ndarray, folds: int, *, seed: int) -> np.ndarray:
     """(N,) fold numbers: each class is dealt out in turn, each going on where the last one stopped."""
     rng = np.random.default_rng(seed)
     shuffled = rng.permutation(len(y))

@@ -13,14 +13,14 @@ import numpy as np
 from layerprobe.classify.config import Scaling
 from layerprobe.classify.features.lru_cache import LruCache
 from layerprobe.classify.features.scaling import (
-    by_speaker,
-    constant,
+    constant_features_error,
+    is_wide,
     orthogonal_columns,
     principal_axes,
-    scaled,
+    scale,
+    scale_by_speaker,
     standardise,
-    unit,
-    wide,
+    unit_rows,
 )
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class FoldFeatures:
     among the training rows that kernels are taken with; None for all of them.
 
     Inputs are centred on the training clips' mean, which changes no head's solution (each has a free
-    intercept) and spares rounding. What is made is kept in `kept`, which folds may share by parts.
+    intercept) and spares rounding. What is made is kept in `cache`, which folds may share by parts.
     """
 
     def __init__(
@@ -102,13 +102,13 @@ class FoldFeatures:
         train: np.ndarray,
         test: np.ndarray,
         classes: int,
-        kept: LruCache,
+        cache: LruCache,
         landmarks: np.ndarray | None = None,
     ) -> None:
         self.layers, self.train, self.test, self.classes = layers, train, test, classes
         self.y, self.landmarks = y[train], landmarks
         self.labels = ""  # tells classes apart in what is kept; see `relabelled`
-        self._kept = kept
+        self._cache = cache
 
     def arrays(self, prep: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
         """(n, d) and (m, d) float32: the training and test clips' inputs.
@@ -116,10 +116,10 @@ class FoldFeatures:
         Raises InputError where all training clips have the same.
         """
         if prep.pca or prep.scaling == "l2" or BOTH in prep.stats:
-            return self.keep(("arrays", prep), lambda: self._arrays(prep))
+            return self.cached(("arrays", prep), lambda: self._arrays(prep))
         train, test, varies = self._scaled(prep)
         if not varies:
-            raise constant()
+            raise constant_features_error()
         return train, test
 
     def scaled(self, prep: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
@@ -140,7 +140,7 @@ class FoldFeatures:
         """(n, r) and (m, r) float32, r ≤ n: the inputs turned so that the training columns are orthogonal."""
         if prep.pca:
             return self.arrays(prep)
-        return self.keep(("basis", prep), lambda: self._basis(prep))
+        return self.cached(("basis", prep), lambda: self._basis(prep))
 
     def power(self, prep: Preprocessing) -> float:
         """The training clips' mean squared length: the sum of the inputs' variances.
@@ -152,7 +152,7 @@ class FoldFeatures:
             train, _ = self.arrays(prep)
             return float(np.square(train).sum(dtype=np.float64) / len(train))
 
-        return self.keep(("power", prep), make)
+        return self.cached(("power", prep), make)
 
     def weights(self, kind: str) -> np.ndarray:
         """(n,) weights of the training rows: `none`, one each; `balanced`, as much for each class in all."""
@@ -160,13 +160,13 @@ class FoldFeatures:
             return np.ones(len(self.y))
         return (len(self.y) / (self.classes * np.bincount(self.y, minlength=self.classes)))[self.y]
 
-    def keep(self, key: Hashable, make: Callable[[], Any], *, size: int | None = None) -> Any:
+    def cached(self, key: Hashable, make: Callable[[], Any], *, size: int | None = None) -> Any:
         """What `make` gave for `key` before, or gives now; see `LruCache`."""
-        return self._kept.get(key, make, size=size)
+        return self._cache.get(key, make, size=size)
 
     def make_room(self, nbytes: int) -> None:
         """Before something large is made; see `LruCache`."""
-        self._kept.make_room(nbytes)
+        self._cache.make_room(nbytes)
 
     def relabelled(self, y: np.ndarray) -> FoldFeatures:
         """The same rows with other classes, y (N,); what does not hang on classes is made once for both."""
@@ -182,19 +182,19 @@ class FoldFeatures:
     def _arrays(self, prep: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
         if prep.scaling == "l2":
             train, test = self.arrays(replace(prep, scaling="standard"))
-            return standardise(unit(train), unit(test), variance=False)
+            return standardise(unit_rows(train), unit_rows(test), variance=False)
         if prep.pca:
             exact_kernels_fit = replace(prep, pca=0)
             train, test = self.arrays(exact_kernels_fit)
             count = max(prep.pca, LEAST_AXES)  # those of fewer are among those of more
-            axes = self.keep(
+            axes = self.cached(
                 ("axes", exact_kernels_fit, count), lambda: self._axes(exact_kernels_fit, count)
             )[:, : prep.pca]
             # In double precision: a value that rounding moves across a bin's edge can grow another tree.
             return (train @ axes).astype(np.float32), (test @ axes).astype(np.float32)
         parts = [self._scaled(part) for part in prep.each()]
         if not any(varies for *_, varies in parts):
-            raise constant()
+            raise constant_features_error()
         return np.hstack([train for train, *_ in parts]), np.hstack([test for _, test, _ in parts])
 
     def _scaled(self, prep: Preprocessing) -> tuple[np.ndarray, np.ndarray, bool]:
@@ -204,11 +204,11 @@ class FoldFeatures:
             states = self.layers[prep.layer]
             columns = states.columns(prep.stats)
             if prep.scaling == "speaker":
-                columns = by_speaker(columns, states.speakers)
-            train, test = scaled(columns[self.train], columns[self.test], variance=prep.scaling != "none")
+                columns = scale_by_speaker(columns, states.speakers)
+            train, test = scale(columns[self.train], columns[self.test], variance=prep.scaling != "none")
             return train, test, bool(train.any())
 
-        return self.keep(("scaled", prep), make)
+        return self.cached(("scaled", prep), make)
 
     def _inner(self, prep: Preprocessing) -> np.ndarray:
         def make() -> np.ndarray:
@@ -217,16 +217,16 @@ class FoldFeatures:
             exact = self.scaled(prep)[0].astype(np.float64)
             return exact @ exact.T
 
-        found: np.ndarray = self.keep(("inner", prep), make)
+        found: np.ndarray = self.cached(("inner", prep), make)
         return found
 
     def _axes(self, exact_kernels_fit: Preprocessing, count: int) -> np.ndarray:
         train, _ = self.arrays(exact_kernels_fit)
-        return principal_axes(train, count, inner=self.inner(exact_kernels_fit) if wide(train) else None)
+        return principal_axes(train, count, inner=self.inner(exact_kernels_fit) if is_wide(train) else None)
 
     def _basis(self, prep: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
         train, test = self.arrays(prep)
-        return orthogonal_columns(train, test, inner=self.inner(prep) if wide(train) else None)
+        return orthogonal_columns(train, test, inner=self.inner(prep) if is_wide(train) else None)
 
 
 def exact_kernels_fit(rows: int, *, nbytes: int, memory: int) -> bool:

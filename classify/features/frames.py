@@ -74,7 +74,7 @@ def mean_states(store: FeatureStore, name: str, keys: Sequence[str]) -> np.ndarr
     return out
 
 
-class Scaled:
+class ScaledFrames:
     """Frames as a head sees them, scaled by what the training clips alone tell (but for `speaker`).
 
     scaling: `none` centres each column; `standard` brings it to unit variance over the training clips'

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from layerprobe.classify.features.scaling import constant
+from layerprobe.classify.features.scaling import constant_features_error
 
 if TYPE_CHECKING:
     from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
@@ -46,12 +46,12 @@ def kernel_bytes(train: int, test: int) -> int:
     return 24 * train * (train + test)
 
 
-def gram(shared: FoldFeatures, prep: Preprocessing) -> Pair:
+def gram_matrix(shared: FoldFeatures, prep: Preprocessing) -> Pair:
     """float32 inner products with the anchors, divided by `power`. Of a mix, the layers' weighted sum."""
     return _kept("gram", _gram, shared, prep)
 
 
-def distances(shared: FoldFeatures, prep: Preprocessing) -> Pair:
+def squared_distances(shared: FoldFeatures, prep: Preprocessing) -> Pair:
     """float32 squared distances to the anchors, divided by `power`. Of a mix, the layers' weighted sum."""
     return _kept("distances", _distances, shared, prep)
 
@@ -73,12 +73,12 @@ def products(shared: FoldFeatures, prep: Preprocessing) -> Products:
             total.train + part.train, total.test + part.test, total.own + part.own, total.other + part.other
         )
     if not total.own.any():
-        raise constant()
+        raise constant_features_error()
     return total
 
 
 def _of_statistic(shared: FoldFeatures, prep: Preprocessing) -> Products:
-    return shared.keep(("products", prep), lambda: _direct(shared, prep, shared.scaled(prep)))
+    return shared.cached(("products", prep), lambda: _direct(shared, prep, shared.scaled(prep)))
 
 
 def _direct(shared: FoldFeatures, prep: Preprocessing, inputs: Pair) -> Products:
@@ -140,7 +140,7 @@ def _kept(
         return of(shared, products(shared, prep))
 
     if not prep.mix:
-        return shared.keep((name, prep), make)
+        return shared.cached((name, prep), make)
     sums: list[np.ndarray] = []
     for layer, weight in enumerate(prep.mix):
         single = _kept(name, of, shared, replace(prep, layer=layer, mix=()))

@@ -1,4 +1,4 @@
-"""A memory with a budget: what was not used for longest goes first."""
+"""A memory-bounded cache: the least recently used values are dropped first."""
 
 from __future__ import annotations
 
@@ -8,38 +8,38 @@ from typing import Any
 
 
 class LruCache:
-    """Values by key, together at most `budget` bytes, or a single one that is larger."""
+    """Values by key, at most `budget` bytes in total, or a single value that is larger."""
 
     def __init__(self, budget: int) -> None:
         self.budget = budget
-        self._held: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()  # value, bytes
-        self._part: tuple[Hashable, ...] = ()
+        self._values: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()  # value, bytes
+        self._prefix: tuple[Hashable, ...] = ()
 
-    def part(self, name: Hashable) -> LruCache:
-        """The same memory under the same budget, for one that has keys of its own."""
+    def section(self, name: Hashable) -> LruCache:
+        """The same memory and budget, with a key space of its own."""
         other = LruCache(self.budget)
-        other._held, other._part = self._held, (*self._part, name)
+        other._values, other._prefix = self._values, (*self._prefix, name)
         return other
 
     def get(self, key: Hashable, make: Callable[[], Any], *, size: int | None = None) -> Any:
-        """What `make` gave for `key` before, or gives now; `size` in bytes of what is no array."""
-        key = (self._part, key)
-        if key not in self._held:
+        """The value for `key`, computed by `make` unless cached. size: bytes, for values other than arrays."""
+        key = (self._prefix, key)
+        if key not in self._values:
             value = make()
             size = _size(value) if size is None else size
             self.make_room(size)
-            self._held[key] = value, size
-        self._held.move_to_end(key)
-        return self._held[key][0]
+            self._values[key] = value, size
+        self._values.move_to_end(key)
+        return self._values[key][0]
 
     def make_room(self, nbytes: int) -> None:
-        """Let go of what was not used for longest, until `nbytes` more are within the budget."""
-        total = sum(held for _, held in self._held.values())
-        while self._held and total + nbytes > self.budget:
-            total -= self._held.popitem(last=False)[1][1]
+        """Drop the least recently used values until `nbytes` more fit into the budget."""
+        total = sum(size for _, size in self._values.values())
+        while self._values and total + nbytes > self.budget:
+            total -= self._values.popitem(last=False)[1][1]
 
 
 def _size(value: Any) -> int:
     if isinstance(value, tuple):
-        return sum(_size(part) for part in value)
+        return sum(_size(item) for item in value)
     return int(getattr(value, "nbytes", 0))

@@ -21,10 +21,10 @@ NULL = 1e-10  # a variance this much smaller than the largest is rounding in dou
 
 
 def standardise(train: np.ndarray, test: np.ndarray, *, variance: bool) -> tuple[np.ndarray, np.ndarray]:
-    """As `scaled`. Raises InputError where all columns are constant."""
-    ours, others = scaled(train, test, variance=variance)
+    """As `scale`. Raises InputError where all columns are constant."""
+    ours, others = scale(train, test, variance=variance)
     if not ours.any():
-        raise constant()
+        raise constant_features_error()
     return ours, others
 
 
@@ -32,12 +32,12 @@ class SameFeaturesError(InputError):
     """No training clip differs from another."""
 
 
-def constant() -> SameFeaturesError:
+def constant_features_error() -> SameFeaturesError:
     told = "every training clip has the same features"
     return SameFeaturesError(told, do="nothing can be learnt from these states")
 
 
-def scaled(train: np.ndarray, test: np.ndarray, *, variance: bool) -> tuple[np.ndarray, np.ndarray]:
+def scale(train: np.ndarray, test: np.ndarray, *, variance: bool) -> tuple[np.ndarray, np.ndarray]:
     """Both centred on the training rows' mean, and divided by their deviation if `variance`; float32.
 
     A column that is constant over the training rows becomes zero in both: nothing was learnt about it.
@@ -45,25 +45,25 @@ def scaled(train: np.ndarray, test: np.ndarray, *, variance: bool) -> tuple[np.n
     for _ in range(2):  # the mean of float32 rows leaves a rest where it is far larger than the deviation
         mean = train.mean(0, dtype=np.float64).astype(np.float32)
         train, test = train - mean, test - mean
-    scale = deviation(train)
-    factor = (scale > CONSTANT * scale.max()).astype(np.float32)
+    deviations = column_deviations(train)
+    factor = (deviations > CONSTANT * deviations.max()).astype(np.float32)
     if variance:
-        np.divide(factor, scale, out=factor, where=factor > 0)
+        np.divide(factor, deviations, out=factor, where=factor > 0)
     return train * factor, test * factor
 
 
-def deviation(centred: np.ndarray) -> np.ndarray:
+def column_deviations(centred: np.ndarray) -> np.ndarray:
     """(D,) float32 root mean squares of columns."""
     return np.sqrt(np.square(centred).mean(0, dtype=np.float64)).astype(np.float32)
 
 
-def unit(X: np.ndarray) -> np.ndarray:
+def unit_rows(X: np.ndarray) -> np.ndarray:
     """Rows brought to length 1; rows of zeros stay."""
     length = np.linalg.norm(X, axis=1, keepdims=True)
     return X / np.where(length > 0, length, 1)
 
 
-def by_speaker(X: np.ndarray, speakers: np.ndarray | None) -> np.ndarray:
+def scale_by_speaker(X: np.ndarray, speakers: np.ndarray | None) -> np.ndarray:
     """(N, D) each speaker's rows at zero mean and unit variance. Raises InputError without speakers."""
     if speakers is None:
         raise InputError("the table names no speakers to scale by", do="leave 'speaker' out of the scalings")
@@ -74,12 +74,12 @@ def by_speaker(X: np.ndarray, speakers: np.ndarray | None) -> np.ndarray:
     for speaker in np.unique(speakers):
         rows = speakers == speaker
         centred = X[rows] - X[rows].mean(0, dtype=np.float64)
-        scale = deviation(centred)
+        scale = column_deviations(centred)
         out[rows] = centred / np.where(scale > CONSTANT * scale.max(initial=0), scale, 1)
     return out
 
 
-def wide(X: np.ndarray) -> bool:
+def is_wide(X: np.ndarray) -> bool:
     """Whether products of rows are fewer than products of columns."""
     return X.shape[1] > len(X)
 
@@ -94,18 +94,18 @@ def principal_axes(train: np.ndarray, count: int, *, inner: np.ndarray | None = 
     n, width = train.shape
     exact = train.astype(np.float64)
     count = min(count, n - 1, width)
-    if not wide(train):
+    if not is_wide(train):
         inner = exact.T @ exact
     elif inner is None:
         inner = exact @ exact.T
-    values, vectors = leading(inner, count)
-    if wide(train):
+    values, vectors = leading_eigenvectors(inner, count)
+    if is_wide(train):
         vectors = (exact.T @ vectors) / np.sqrt(np.maximum(values, NULL * values[0]))
     largest = vectors[np.abs(vectors).argmax(0), np.arange(count)]
     return np.asarray(vectors * np.where(largest < 0, -1, 1))
 
 
-def leading(inner: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+def leading_eigenvectors(inner: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """The `count` largest eigenvalues (falling) of a symmetric matrix, and their vectors in columns.
 
     Few of many by Lanczos' method, which takes half the time; its start is drawn once and for all.
@@ -130,7 +130,7 @@ def orthogonal_columns(
     training rows stay as they were; the largest column comes first. Single precision is enough to turn by:
     the turn is orthogonal however well it finds the axes.
     """
-    if wide(train):
+    if is_wide(train):
         train, test = _folded(train, test, inner)
     _, axes = scipy.linalg.eigh(train.T @ train, driver="evd", check_finite=False, overwrite_a=True)
     axes = np.ascontiguousarray(axes[:, ::-1])

@@ -14,7 +14,7 @@ import torch
 from layerprobe.cache.common.disk import abandoned_files, locked
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.interrupts import GracefulStop
-from layerprobe.classify.data.dataset import Dataset, labelled
+from layerprobe.classify.data.dataset import Dataset, join_targets
 from layerprobe.classify.data.splits import Assignment, OuterFold
 from layerprobe.classify.finetune.config import RUNTIME_OPTIONS, FinetuneConfig
 from layerprobe.classify.finetune.cross_validation import WORK, FoldTrainer, Report
@@ -24,7 +24,7 @@ from layerprobe.classify.finetune.validation import folds_of
 from layerprobe.classify.runs import folder as runfolder
 from layerprobe.classify.runs.cost import Spending
 from layerprobe.classify.runs.record import begin, is_finished, peak_memory
-from layerprobe.classify.scores.selection import describe, rows_of, systems_of
+from layerprobe.classify.scores.selection import describe, result_rows, systems_of
 from layerprobe.classify.search.storage import quiet
 from layerprobe.embed.config import DEFAULT_CACHE
 from layerprobe.embed.manifest.clips import Clip
@@ -51,7 +51,7 @@ def finetune(
     """Fine-tune on each fold's training clips, test once, write the run folder `out`; returns its summary.
 
     assignment: for each outer fold the ids of its (training, test) clips, as in splits.json and as
-    `protocols.assign` gives them; clips in none of them are left out. model, revision: as for `embed`.
+    `protocols.protocol_folds` gives them; clips in none of them are left out. model, revision: as for `embed`.
     cache: where file hashes are remembered.
 
     A run that was cut short goes on where it was; a finished one is left as it is. Ctrl-C or SIGTERM end it
@@ -119,7 +119,7 @@ def _data(
     used = {id for parts in assignment for part in parts for id in part}
     outside = {clip.id: "in no part of the splits" for clip in clips if clip.id not in used}
     heard, broken = load_recordings([clip for clip in clips if clip.id in used], cache)
-    data = labelled(
+    data = join_targets(
         clips,
         target=config.target,
         keys=lambda named: [heard[clip.id].key for clip in named],
@@ -170,7 +170,7 @@ def _write(work: FoldTrainer) -> dict[str, Any]:
     for number in range(len(folds)):
         outcome = work.outcome(number)
         outcomes[outcome.id] = outcome
-    runfolder.write_results(out, rows_of(data, folds, outcomes, seed=config.seed))
+    runfolder.write_results(out, result_rows(data, folds, outcomes, seed=config.seed))
     runfolder.write_predictions(out, data, folds, systems_of(outcomes))
     summary = describe(data, folds, outcomes, config=config, model=work.run["model"], notes=_notes(work))
     runfolder.write_json(out / runfolder.SUMMARY, summary)

@@ -8,8 +8,8 @@ import numpy as np
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.data.dataset import Dataset
-from layerprobe.classify.data.group_folds import balanced_groups
-from layerprobe.classify.data.splits import PARTITIONS, Assignment, Fold, OuterFold, stratified
+from layerprobe.classify.data.group_folds import balanced_group_folds
+from layerprobe.classify.data.splits import PARTITIONS, Assignment, Fold, OuterFold, stratified_folds
 from layerprobe.classify.finetune.config import FinetuneConfig
 
 SHARE = 5  # a fifth of the training part picks the epoch
@@ -61,7 +61,7 @@ def _validation(data: Dataset, train: np.ndarray, number: int, config: FinetuneC
         return Fold(rest, marked)
     seed = config.seed + 1 + number
     if data.speakers is None:
-        part_of = stratified(data.y[train], SHARE, seed=seed)
+        part_of = stratified_folds(data.y[train], SHARE, seed=seed)
     else:
         names, speaker = np.unique(data.speakers[train], return_inverse=True)
         if len(names) < 2:
@@ -71,7 +71,7 @@ def _validation(data: Dataset, train: np.ndarray, number: int, config: FinetuneC
                 do="give --validation none, which trains for all --epochs",
             )
         parts = min(SHARE, len(names))
-        part_of = balanced_groups(data.y[train], speaker, folds=parts, seed=seed)[speaker]
+        part_of = balanced_group_folds(data.y[train], speaker, folds=parts, seed=seed)[speaker]
     return _best_part(data, train, part_of, where=where)
 
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import optuna
 
-from layerprobe.classify.data.group_folds import balanced_groups
-from layerprobe.classify.data.splits import stratified
+from layerprobe.classify.data.group_folds import balanced_group_folds
+from layerprobe.classify.data.splits import stratified_folds
 from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
-from layerprobe.classify.features.frames import Scaled
+from layerprobe.classify.features.frames import ScaledFrames
 from layerprobe.classify.features.scaling import ALL_SCALINGS
 from layerprobe.classify.heads.base import Head, Params
 
@@ -35,9 +35,11 @@ def fit(
 
     device = best_device()
     states = shared.layers[prep.layer]
-    scaled: Scaled = shared.keep(
+    scaled: ScaledFrames = shared.cached(
         ("frames", prep),
-        lambda: Scaled(states.frames(), train=shared.train, scaling=prep.scaling, speakers=states.speakers),
+        lambda: ScaledFrames(
+            states.frames(), train=shared.train, scaling=prep.scaling, speakers=states.speakers
+        ),
     )
     speakers = None if states.speakers is None else states.speakers[shared.train]
     held = held_out(shared.y, speakers, seed=seed)
@@ -72,9 +74,9 @@ def held_out(y: np.ndarray, speakers: np.ndarray | None, *, seed: int) -> np.nda
         names, code = np.unique(speakers, return_inverse=True)
         if len(names) > 1:
             folds = min(HELD_OUT, len(names))
-            part_of = balanced_groups(y, code, folds=folds, seed=seed)[code]
+            part_of = balanced_group_folds(y, code, folds=folds, seed=seed)[code]
             parts = [part_of == part for part in range(folds)]
-    parts.append(stratified(y, HELD_OUT, seed=seed) == 0)
+    parts.append(stratified_folds(y, HELD_OUT, seed=seed) == 0)
     known = len(np.unique(y))
     whole = [part for part in parts if len(np.unique(y[~part])) == known]
     chosen = max(whole or parts[-1:], key=lambda part: len(np.unique(y[part])))

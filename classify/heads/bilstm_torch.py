@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from layerprobe.classify.features.frames import Scaled
+from layerprobe.classify.features.frames import ScaledFrames
 from layerprobe.classify.heads.base import Params
 from layerprobe.classify.scores.metrics import confusion, recall
 
@@ -51,7 +51,7 @@ class BiLstm(nn.Module):
 
 
 def train(
-    scaled: Scaled,
+    scaled: ScaledFrames,
     rows: np.ndarray,
     y: np.ndarray,
     held: np.ndarray,
@@ -101,7 +101,7 @@ def train(
     return model
 
 
-def predict(model: BiLstm, scaled: Scaled, rows: np.ndarray, *, device: str) -> np.ndarray:
+def predict(model: BiLstm, scaled: ScaledFrames, rows: np.ndarray, *, device: str) -> np.ndarray:
     """(m, K) scores of the clips `rows`; clips of like length go together, which changes no score."""
     with _one_thread(), torch.inference_mode():
         model.eval()
@@ -129,7 +129,7 @@ def _judge(scores: np.ndarray, y: np.ndarray, classes: int) -> tuple[float, floa
     return float(recall(counts)[here].mean()), float(log_p[np.arange(len(y)), y].mean())
 
 
-def _tensors(scaled: Scaled, rows: np.ndarray, device: str) -> tuple[Tensor, Tensor]:
+def _tensors(scaled: ScaledFrames, rows: np.ndarray, device: str) -> tuple[Tensor, Tensor]:
     frames, lengths = scaled.batch(rows)
     return _to(frames, device), torch.from_numpy(lengths)
 

@@ -76,7 +76,7 @@ def quantised(shared: FoldFeatures, prep: Preprocessing, weighting: str) -> Any:
         dense = np.ascontiguousarray(train)
         return xgboost.QuantileDMatrix(dense, shared.y, weight=weight, max_bin=BINS, nthread=1)
 
-    return shared.keep(
+    return shared.cached(
         ("quantised", prep, weighting, shared.labels), make, size=train.size
     )  # a byte for each bin number
 

@@ -17,7 +17,7 @@ import sklearn
 from sklearn.svm import SVC
 
 from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
-from layerprobe.classify.features.kernels import distances, gram
+from layerprobe.classify.features.kernels import gram_matrix, squared_distances
 from layerprobe.classify.features.scaling import ALL_SCALINGS
 from layerprobe.classify.heads.base import Head, Params
 from layerprobe.classify.heads.interior_point import NotSolvedError, separate
@@ -114,8 +114,8 @@ def kernel(shared: FoldFeatures, prep: Preprocessing, params: Params) -> tuple[n
     overwrites them.
     """
     linear = params["kernel"] == "linear"
-    near, far = (gram if linear else distances)(shared, prep)
-    own, other = shared.keep(("kernels",), lambda: (np.empty(near.shape), np.empty_like(far)))
+    near, far = (gram_matrix if linear else squared_distances)(shared, prep)
+    own, other = shared.cached(("kernels",), lambda: (np.empty(near.shape), np.empty_like(far)))
     if linear:
         own[...] = near
         return own, far

@@ -12,7 +12,7 @@ from layerprobe.cache.common.disk import write_atomically
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.interrupts import Interrupted
 from layerprobe.classify.config import StudyConfig
-from layerprobe.classify.data.protocols import assign
+from layerprobe.classify.data.protocols import protocol_folds
 from layerprobe.classify.reproduce.available import Available, find_available
 from layerprobe.classify.reproduce.published import PublishedSystem
 from layerprobe.classify.reproduce.table import (
@@ -140,7 +140,7 @@ class Row:
             with progress(f"finetune {self.system.hub_id}") as line:
                 finetune(
                     clips,
-                    assign(split, clips),
+                    protocol_folds(split, clips),
                     model=self.available.model,
                     out=out,
                     config=replace(recipe, **settings.overrides),

@@ -48,7 +48,8 @@ def score_intervals(counts: np.ndarray, *, metric: Metric, seed: int) -> list[In
     sizes = counts[:, 0].sum((1, 2))
     values = SCORES[metric](counts.sum(0)).tolist()
     return [
-        Interval(value, *interval_of(draws[:, k], sizes, within=(0, 1))) for k, value in enumerate(values)
+        Interval(value, *expanded_percentile_interval(draws[:, k], sizes, within=(0, 1)))
+        for k, value in enumerate(values)
     ]
 
 
@@ -68,18 +69,18 @@ def mean_intervals(values: np.ndarray, *, seed: int) -> list[Interval]:
         )
     draws, sizes = draws / clusters, np.ones(clusters)
     return [
-        Interval(float(values[:, k].mean()), *interval_of(draws[:, k], sizes, within=(0, 1)))
+        Interval(float(values[:, k].mean()), *expanded_percentile_interval(draws[:, k], sizes, within=(0, 1)))
         for k in range(columns)
     ]
 
 
-def effective_number(sizes: np.ndarray) -> float:
+def effective_sample_size(sizes: np.ndarray) -> float:
     """As many equal clusters weigh as much as these (Kish 1965): (Σn)² / Σn²."""
     sizes = np.asarray(sizes, np.float64)
     return float(sizes.sum() ** 2 / np.square(sizes).sum())
 
 
-def interval_of(
+def expanded_percentile_interval(
     draws: np.ndarray,
     sizes: np.ndarray,
     *,
@@ -96,13 +97,13 @@ def interval_of(
     known = draws[~np.isnan(draws)]
     if len(sizes) < 2 or not len(known):
         return float("nan"), float("nan")
-    freedom = effective_number(sizes) - 1
+    freedom = effective_sample_size(sizes) - 1
     depth = float(np.sqrt((freedom + 1) / freedom) * t.ppf((1 + level) / 2, freedom))
     low, high = _quantile(known, depth), -_quantile(-known, depth)
     return float(np.clip(low, *within)), float(np.clip(high, *within))
 
 
-def p_of_zero(draws: np.ndarray, sizes: np.ndarray) -> float:
+def p_value(draws: np.ndarray, sizes: np.ndarray) -> float:
     """The two-sided p of "the score is 0", from the same tails: below 0.05 where the interval leaves 0 out.
 
     Ties count half to either side. 1 with fewer than two clusters.
@@ -110,7 +111,7 @@ def p_of_zero(draws: np.ndarray, sizes: np.ndarray) -> float:
     known = draws[~np.isnan(draws)]
     if len(sizes) < 2 or not len(known):
         return 1.0
-    freedom = effective_number(sizes) - 1
+    freedom = effective_sample_size(sizes) - 1
     below = float((known < 0).sum() + 0.5 * (known == 0).sum())
     depth = _depth(known if 2 * below <= len(known) else -known, min(below, len(known) - below))
     return float(min(1.0, 2 * t.cdf(-depth / np.sqrt((freedom + 1) / freedom), freedom)))

@@ -11,7 +11,7 @@ from statsmodels.stats.contingency_tables import mcnemar as mcnemar_test
 from statsmodels.stats.multitest import multipletests
 
 from layerprobe.classify.config import Metric
-from layerprobe.classify.scores.bootstrap import draw_scores, interval_of, p_of_zero
+from layerprobe.classify.scores.bootstrap import draw_scores, expanded_percentile_interval, p_value
 from layerprobe.classify.scores.metrics import SCORES
 
 NOISE = 0.05  # p from which a difference is within noise
@@ -61,9 +61,9 @@ def differences(
     found = []
     for a, b in pairs:
         apart = draws[:, a] - draws[:, b]
-        low, high = interval_of(apart, sizes, within=(-1, 1))
+        low, high = expanded_percentile_interval(apart, sizes, within=(-1, 1))
         found.append(
-            Difference(value=float(whole[a] - whole[b]), low=low, high=high, p=p_of_zero(apart, sizes))
+            Difference(value=float(whole[a] - whole[b]), low=low, high=high, p=p_value(apart, sizes))
         )
     return found
 

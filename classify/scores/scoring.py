@@ -16,7 +16,7 @@ from layerprobe.classify.scores.bootstrap import mean_intervals, score_intervals
 from layerprobe.classify.scores.paired import near_best
 from layerprobe.classify.scores.results import StudyResult
 
-Chosen = Sequence[StudyResult]  # one for each outer fold, in order: a system
+System = Sequence[StudyResult]  # one for each outer fold, in order: a system
 
 
 class Scorer:
@@ -34,7 +34,7 @@ class Scorer:
         """Classes of the test clips: the UAR is over these."""
         return len(np.unique(self._y))
 
-    def pooled(self, systems: Sequence[Chosen]) -> list[dict[str, Any]]:
+    def pooled(self, systems: Sequence[System]) -> list[dict[str, Any]]:
         """For each system each metric over all outer test clips together, with an interval over speakers."""
         counts = np.stack(
             [self.counts([outcome.predicted for outcome in chosen]) for chosen in systems], axis=1
@@ -54,7 +54,7 @@ class Scorer:
         whole = np.concatenate(predicted)
         return metrics.cluster_counts(self._y, whole, self._clusters, classes=self._classes)
 
-    def near_best(self, systems: Sequence[Chosen], *, metric: Metric) -> list[bool]:
+    def near_best(self, systems: Sequence[System], *, metric: Metric) -> list[bool]:
         """Which systems are within noise of the best; see `paired.near_best`."""
         counts = np.stack(
             [self.counts([outcome.predicted for outcome in chosen]) for chosen in systems], axis=1
@@ -66,7 +66,7 @@ class Scorer:
         y = self._data.y[self._folds[outcome.id.fold].outer.test]
         return _scores(metrics.confusion(y, outcome.predicted, classes=self._classes))
 
-    def details(self, chosen: Chosen) -> dict[str, Any]:
+    def details(self, chosen: System) -> dict[str, Any]:
         """What stands behind a system's three headline scores.
 
         over_folds: mean and standard deviation of the folds' scores. over_speakers: the mean of the speakers'

@@ -13,12 +13,14 @@ from layerprobe.classify.config import Metric
 from layerprobe.classify.data.dataset import Dataset
 from layerprobe.classify.data.splits import OuterFold, shared_speakers
 from layerprobe.classify.scores.results import SELECTED, ResultRow, StudyId, StudyResult
-from layerprobe.classify.scores.scoring import Chosen, Scorer
+from layerprobe.classify.scores.scoring import Scorer, System
 
 Results = Mapping[StudyId, StudyResult]
 
 
-def rows_of(data: Dataset, folds: Sequence[OuterFold], outcomes: Results, *, seed: int) -> list[ResultRow]:
+def result_rows(
+    data: Dataset, folds: Sequence[OuterFold], outcomes: Results, *, seed: int
+) -> list[ResultRow]:
     """One row per outcome, in their order."""
     scorer = Scorer(data, folds, seed=seed)
     return [
@@ -36,7 +38,7 @@ def rows_of(data: Dataset, folds: Sequence[OuterFold], outcomes: Results, *, see
     ]
 
 
-def select(outcomes: Results, *, head: str | None = None) -> list[StudyResult]:
+def select_system(outcomes: Results, *, head: str | None = None) -> list[StudyResult]:
     """For each outer fold the layer and head with the best inner score; the first of equals."""
     best: dict[int, StudyResult] = {}
     for id, outcome in outcomes.items():
@@ -47,9 +49,9 @@ def select(outcomes: Results, *, head: str | None = None) -> list[StudyResult]:
     return [best[fold] for fold in sorted(best)]
 
 
-def systems_of(outcomes: Results) -> Iterator[tuple[str, Chosen]]:
+def systems_of(outcomes: Results) -> Iterator[tuple[str, System]]:
     """(name, system): `selected`, then every `LAYER/HEAD`."""
-    yield SELECTED, select(outcomes)
+    yield SELECTED, select_system(outcomes)
     for (layer, head), chosen in _curve(outcomes).items():
         yield f"{layer}/{head}", chosen
 
@@ -82,8 +84,8 @@ def describe(
     split: how the outer folds are made, where the configuration does not say.
     """
     scorer = Scorer(data, folds, seed=config.seed)
-    chosen, curve = select(outcomes), _curve(outcomes)
-    heads = [(head, select(outcomes, head=head)) for head in dict.fromkeys(id.head for id in outcomes)]
+    chosen, curve = select_system(outcomes), _curve(outcomes)
+    heads = [(head, select_system(outcomes, head=head)) for head in dict.fromkeys(id.head for id in outcomes)]
     selected, *scores = scorer.pooled([chosen, *curve.values(), *(system for _, system in heads)])
     near = scorer.near_best(list(curve.values()), metric=config.metric)
     layer, head = _mode([(outcome.id.layer, outcome.id.head) for outcome in chosen])
@@ -138,12 +140,12 @@ def _fold_entry(scorer: Scorer, outcome: StudyResult) -> dict[str, Any]:
     }
 
 
-def _layers_entry(chosen: Chosen) -> dict[str, Any]:
+def _layers_entry(chosen: System) -> dict[str, Any]:
     layers = [outcome.id.layer for outcome in chosen]
     return {"layer": _mode(layers), "layers": layers}
 
 
-def _stability(chosen: Chosen) -> dict[str, float]:
+def _stability(chosen: System) -> dict[str, float]:
     """The share of outer folds that agree with the most frequent choice."""
     picks: dict[str, list[Any]] = {
         "layer": [outcome.id.layer for outcome in chosen],

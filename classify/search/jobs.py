@@ -61,9 +61,9 @@ def run_job(unit: Job) -> Iterator[TrialDone | StudyResult]:
     first = unit.studies[0]
     nested = plan.folds[first.fold]
     kept = LruCache(unit.memory)
-    layers = states_of(plan, plan.layers_of(first.layer), kept=kept.part("states"))
-    inner = [share(plan, layers, fold, kept=kept.part(k)) for k, fold in enumerate(nested.inner)]
-    outer = share(plan, layers, nested.outer, kept=kept.part("outer"))
+    layers = states_of(plan, plan.layers_of(first.layer), kept=kept.section("states"))
+    inner = [share(plan, layers, fold, kept=kept.section(k)) for k, fold in enumerate(nested.inner)]
+    outer = share(plan, layers, nested.outer, kept=kept.section("outer"))
     for id in unit.studies:
         deadline = None if unit.seconds is None else time.monotonic() + unit.seconds
         try:

@@ -14,7 +14,7 @@ from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import CORPUS_SPLIT, MIX, StudyConfig
 from layerprobe.classify.data.cross_corpus import corpus_folds
 from layerprobe.classify.data.dataset import Dataset, join_labels
-from layerprobe.classify.data.protocols import assign, find
+from layerprobe.classify.data.protocols import find_protocol, protocol_folds
 from layerprobe.classify.data.splits import Fold, OuterFold, fixed_folds, outer_folds
 from layerprobe.classify.features.fold_features import (
     FoldFeatures,
@@ -100,7 +100,7 @@ def share(plan: Plan, layers: tuple[LayerStates, ...], fold: Fold, *, kept: LruC
         train=fold.train,
         test=fold.test,
         classes=len(plan.data.classes),
-        kept=kept,
+        cache=kept,
         landmarks=None if plan.exact else nystroem_landmarks(len(fold.train), seed=plan.config.seed),
     )
 
@@ -170,8 +170,8 @@ def _folds(clips: Sequence[Clip], data: Dataset, config: StudyConfig) -> list[Ou
         return outer_folds(
             data, split=config.split, folds=config.folds, inner_folds=config.inner_folds, seed=config.seed
         )
-    rule = find(config.protocol).rule
-    parts = assign(config.protocol, clips)
+    rule = find_protocol(config.protocol).rule
+    parts = protocol_folds(config.protocol, clips)
     return fixed_folds(
         data, parts, grouped=rule.speaker_disjoint, inner_folds=config.inner_folds, seed=config.seed
     )

@@ -15,13 +15,13 @@ from layerprobe.cache.common.disk import abandoned_files, locked
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import RUNTIME_OPTIONS, StudyConfig
-from layerprobe.classify.data.protocols import describe
+from layerprobe.classify.data.protocols import describe_protocol
 from layerprobe.classify.heads.boosting import tree_device
 from layerprobe.classify.runs import folder as runfolder
 from layerprobe.classify.runs.cost import Watch
 from layerprobe.classify.runs.record import begin, is_finished, peak_memory
 from layerprobe.classify.scores.results import StudyId, StudyResult
-from layerprobe.classify.scores.selection import rows_of, select, systems_of
+from layerprobe.classify.scores.selection import result_rows, select_system, systems_of
 from layerprobe.classify.search.figure import draw_layers
 from layerprobe.classify.search.jobs import jobs_of, run_job
 from layerprobe.classify.search.nested import TrialDone
@@ -60,7 +60,7 @@ def run_study(
     plan = plan_of(clips, store, config, excluded=excluded)
     studies = plan.studies()
     run = run_record(plan, command)
-    told = describe(config.protocol, clips, target=config.target) if config.protocol else None
+    told = describe_protocol(config.protocol, clips, target=config.target) if config.protocol else None
     if is_finished(out, run):
         return out
     out.mkdir(parents=True, exist_ok=True)
@@ -89,7 +89,7 @@ def _write(
     runfolder.write_splits(out, data, folds)
     outcomes = _search(plan, studies, out, run["fingerprint"], report, watch)
     searched = watch.seconds()
-    runfolder.write_results(out, rows_of(data, folds, outcomes, seed=plan.config.seed))
+    runfolder.write_results(out, result_rows(data, folds, outcomes, seed=plan.config.seed))
     runfolder.write_predictions(out, data, folds, systems_of(outcomes))
     summary = {**summarise(plan, outcomes), "protocol": protocol}
     runfolder.write_json(out / runfolder.SUMMARY, summary)
@@ -98,7 +98,7 @@ def _write(
     finished = {"finished": True, "jobs": plan.jobs, "seconds": seconds, "peak_memory": peak_memory()}
     if any(id.head == "xgboost" for id in studies):
         finished["xgboost_device"] = tree_device()
-    cost = cost_of(plan, select(outcomes), seconds=searched)
+    cost = cost_of(plan, select_system(outcomes), seconds=searched)
     runfolder.write_json(out / runfolder.RUN, {**run, **finished, "cost": cost})
     shutil.rmtree(out / runfolder.PARTIAL_RESULTS, ignore_errors=True)
 

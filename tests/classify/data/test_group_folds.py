@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
-from layerprobe.classify.data.group_folds import balanced_groups
+from layerprobe.classify.data.group_folds import balanced_group_folds
 
 # Clips of BAVED's sixty speakers: a few hold most of the corpus.
 UNEVEN = (
@@ -30,10 +30,10 @@ def test_every_group_has_one_fold_and_no_fold_is_empty(
 ) -> None:
     folds = min(folds, len(shares))
     y, groups = corpus(shares, classes, seed)
-    fold_of = balanced_groups(y, groups, folds=folds, seed=seed)
+    fold_of = balanced_group_folds(y, groups, folds=folds, seed=seed)
     assert fold_of.shape == (len(shares),)
     assert set(fold_of) == set(range(folds))
-    np.testing.assert_array_equal(fold_of, balanced_groups(y, groups, folds=folds, seed=seed))
+    np.testing.assert_array_equal(fold_of, balanced_group_folds(y, groups, folds=folds, seed=seed))
 
 
 @given(folds=st.integers(2, 6), classes=st.integers(2, 4), extra=st.integers(0, 8), seed=st.integers(0, 50))
@@ -47,7 +47,7 @@ def test_every_fold_holds_every_class_where_that_is_possible(
     for more in range(extra):
         y += rng.integers(0, classes, 20).tolist()
         groups += [classes * folds + more] * 20
-    fold_of = balanced_groups(np.array(y), np.array(groups), folds=folds, seed=seed)[np.array(groups)]
+    fold_of = balanced_group_folds(np.array(y), np.array(groups), folds=folds, seed=seed)[np.array(groups)]
     for fold in range(folds):
         assert set(np.array(y)[fold_of == fold]) == set(range(classes))
 
@@ -62,7 +62,7 @@ def test_uneven_speakers_are_dealt_more_evenly_than_by_greed_alone() -> None:
     y, groups = corpus(UNEVEN, 3, 0)
     ours, theirs = [], []
     for seed in range(5):
-        ours.append(imbalance(y, balanced_groups(y, groups, folds=5, seed=seed)[groups], 5))
+        ours.append(imbalance(y, balanced_group_folds(y, groups, folds=5, seed=seed)[groups], 5))
         fold_of = np.empty(len(y), int)
         greedy = StratifiedGroupKFold(5, shuffle=True, random_state=seed)
         for fold, (_, test) in enumerate(greedy.split(y, y, groups)):
@@ -74,5 +74,5 @@ def test_uneven_speakers_are_dealt_more_evenly_than_by_greed_alone() -> None:
 
 def test_the_seed_decides_among_equal_ways() -> None:
     y, groups = corpus([6] * 20, 2, 0)
-    ways = {tuple(balanced_groups(y, groups, folds=4, seed=seed)) for seed in range(5)}
+    ways = {tuple(balanced_group_folds(y, groups, folds=4, seed=seed)) for seed in range(5)}
     assert len(ways) > 1

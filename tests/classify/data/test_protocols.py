@@ -15,7 +15,7 @@ from sklearn.model_selection import train_test_split
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.data.protocol_rules import stratified_holdout
-from layerprobe.classify.data.protocols import PROTOCOLS, assign, check
+from layerprobe.classify.data.protocols import PROTOCOLS, deviations, protocol_folds
 from layerprobe.embed.manifest.clips import Clip
 from layerprobe.embed.manifest.corpora import anad, baved, eyase, ksuemotions
 from tests.trees import anad_names, anad_table, baved_names, eyase_names, ksuemotions_names, touch
@@ -50,13 +50,13 @@ PINNED = {
 
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_the_assignment_never_changes(name):
-    assert digest(assign(name, made())) == PINNED[name]
+    assert digest(protocol_folds(name, made())) == PINNED[name]
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_every_clip_is_in_one_part_of_each_fold(name):
     clips = made()
-    folds = assign(name, clips)
+    folds = protocol_folds(name, clips)
     ids = [clip.id for clip in clips]
     for train, test in folds:
         assert sorted(train + test) == sorted(ids)
@@ -70,14 +70,14 @@ def test_every_clip_is_in_one_part_of_each_fold(name):
 def test_neither_the_order_of_the_table_nor_the_place_of_the_corpus_matters(name):
     clips = made()
     shuffled = [clips[i] for i in np.random.default_rng(0).permutation(len(clips))]
-    assert digest(assign(name, shuffled)) == digest(assign(name, clips))
-    assert digest(assign(name, made(root="/data/elsewhere"))) == digest(assign(name, clips))
+    assert digest(protocol_folds(name, shuffled)) == digest(protocol_folds(name, clips))
+    assert digest(protocol_folds(name, made(root="/data/elsewhere"))) == digest(protocol_folds(name, clips))
 
 
 @pytest.mark.parametrize("name", ["baved-speaker-5", "ksu-speaker-5", "eyase-loso", "anad-video"])
 def test_no_speaker_is_on_both_sides(name):
     speaker = {clip.id: clip.speaker for clip in made()}
-    for train, test in assign(name, made()):
+    for train, test in protocol_folds(name, made()):
         assert not {speaker[id] for id in train} & {speaker[id] for id in test}
 
 
@@ -88,19 +88,20 @@ def test_groups_of_speakers_by_hand():
         for name, size in sizes.items()
         for i in range(size)
     ]
-    folds = [sorted({id[0] for id in test}) for _, test in assign("ksu-speaker-5", clips)]
+    folds = [sorted({id[0] for id in test}) for _, test in protocol_folds("ksu-speaker-5", clips)]
     # a 7 | b 6 | c 5 | d 4 | e 3; then f to e's, which has fewest; then g to d's.
     assert folds == [["a"], ["b"], ["c"], ["d", "g"], ["e", "f"]]
 
 
-def test_one_voice_under_two_names_is_kept_together():
+def test_same_person_under_two_names_is_kept_together():
     clips = [
         Clip(id=f"{s}.{i}", file=f"{s}.{i}.wav", labels={"emotion": "0"}, speaker=str(s))
         for s in range(40, 60)
         for i in range(5)
     ]
     holding = [
-        {id.split(".")[0] for id in test} & {"46", "53"} for _, test in assign("baved-speaker-5", clips)
+        {id.split(".")[0] for id in test} & {"46", "53"}
+        for _, test in protocol_folds("baved-speaker-5", clips)
     ]
     assert sorted(map(len, holding)) == [0, 0, 0, 0, 2]
 
@@ -122,7 +123,7 @@ def test_the_2021_split_is_train_test_split_of_the_sorted_list():
     clips = sorted(made(), key=lambda clip: (clip.path.parent.name, clip.path.name))
     ids, labels = [clip.id for clip in clips], [clip.labels["emotion"] for clip in clips]
     train, test = train_test_split(ids, test_size=0.2, random_state=101, stratify=labels)
-    ((ours_train, ours_test),) = assign("baved-random-2021", made())
+    ((ours_train, ours_test),) = protocol_folds("baved-random-2021", made())
     assert (sorted(ours_train), sorted(ours_test)) == (sorted(train), sorted(test))
 
 
@@ -137,8 +138,8 @@ def test_the_2021_split_is_train_test_split_of_the_sorted_list():
 )
 def test_tables_of_the_corpora_can_be_split_and_their_size_is_judged(tmp_path, name, read, names):
     clips = read(touch(tmp_path, *names)).clips
-    assert sum(len(test) for _, test in assign(name, clips)) > 0
-    notes = check(name, clips)
+    assert sum(len(test) for _, test in protocol_folds(name, clips)) > 0
+    notes = deviations(name, clips)
     assert notes
     assert all("as published" in note for note in notes)
 
@@ -148,34 +149,34 @@ def test_videos_with_one_emotion_each_cannot_be_tested_and_it_says_so(tmp_path):
     touch(tmp_path, *anad_names(videos=3, pieces=1))
     anad_table(tmp_path, emotions)
     clips = anad(tmp_path).clips
-    assert len(assign("anad-video", clips)) == 3
-    assert check("anad-video", clips)[-1] == "fold 2 tests angry, of which its training part has no clip"
+    assert len(protocol_folds("anad-video", clips)) == 3
+    assert deviations("anad-video", clips)[-1] == "fold 2 tests angry, of which its training part has no clip"
 
 
 def test_what_a_table_lacks():
     clips = made()
     nobody = [Clip(id=c.id, file=c.file, labels=c.labels) for c in clips]
     with pytest.raises(InputError, match=r"0\.0 has no speaker"):
-        assign("eyase-loso", nobody)
+        protocol_folds("eyase-loso", nobody)
     unlabelled = [Clip(id=c.id, file=c.file, speaker=c.speaker) for c in clips]
     with pytest.raises(InputError, match="has no 'emotion'"):
-        assign("baved-random-2021", unlabelled)
+        protocol_folds("baved-random-2021", unlabelled)
     with pytest.raises(InputError, match="2 speakers cannot be parted into 5 folds"):
-        assign("ksu-speaker-5", made(speakers=2))
+        protocol_folds("ksu-speaker-5", made(speakers=2))
     with pytest.raises(InputError, match="only 1 speaker"):
-        assign("anad-video", made(speakers=1))
+        protocol_folds("anad-video", made(speakers=1))
     with pytest.raises(
         InputError, match="'eyase' is not known; choose from baved-speaker-5, baved-random-2021"
     ):
-        assign("eyase", clips)
+        protocol_folds("eyase", clips)
 
 
 def test_each_tells_its_rule_and_its_leaks():
     for name, split in PROTOCOLS.items():
         assert split.name == name
         assert split.leaks
-        assert split.rule.told
-    assert "random_state=101" in PROTOCOLS["baved-random-2021"].rule.told
+        assert split.rule.description
+    assert "random_state=101" in PROTOCOLS["baved-random-2021"].rule.description
 
 
 @pytest.mark.skipif("LAYERPROBE_BAVED" not in os.environ, reason="needs BAVED")
@@ -183,11 +184,11 @@ def test_baved():
     clips = baved(Path(os.environ["LAYERPROBE_BAVED"])).clips
     speaker = {clip.id: clip.speaker for clip in clips}
     for name in ("baved-speaker-5", "baved-random-2021"):
-        assert check(name, clips) == []
-        assert check(name, clips[1:])
-    folds = assign("baved-speaker-5", clips)
+        assert deviations(name, clips) == []
+        assert deviations(name, clips[1:])
+    folds = protocol_folds("baved-speaker-5", clips)
     assert [len(test) for _, test in folds] == [386, 387, 386, 388, 388]
-    (train, test), *rest = assign("baved-random-2021", clips)
+    (train, test), *rest = protocol_folds("baved-random-2021", clips)
     assert not rest
     assert (len(train), len(test)) == (1548, 387)
     assert {speaker[id] for id in test} <= {speaker[id] for id in train}

@@ -12,7 +12,7 @@ from layerprobe.classify.features.fold_features import (
     nystroem_landmarks,
 )
 from layerprobe.classify.features.lru_cache import LruCache
-from tests.studies import made_shared
+from tests.studies import made_features
 
 PREP = Preprocessing("mean+std", "standard")
 
@@ -27,7 +27,7 @@ def test_statistics_are_picked_by_name_in_any_order() -> None:
 
 
 def test_the_test_rows_do_not_change_what_training_rows_become() -> None:
-    shared, X, y = made_shared()
+    shared, X, y = made_features()
     other = X.copy()
     other[shared.test] = 1000
     again = FoldFeatures(
@@ -36,7 +36,7 @@ def test_the_test_rows_do_not_change_what_training_rows_become() -> None:
         train=shared.train,
         test=shared.test,
         classes=3,
-        kept=LruCache(1 << 20),
+        cache=LruCache(1 << 20),
     )
     for prep in (
         PREP,
@@ -49,7 +49,7 @@ def test_the_test_rows_do_not_change_what_training_rows_become() -> None:
 
 @pytest.mark.parametrize("width", [10, 40])
 def test_the_basis_keeps_products_and_pca_is_its_own_basis(width: int) -> None:
-    shared, _, _ = made_shared(rows=60, width=width)
+    shared, _, _ = made_features(rows=60, width=width)
     train, test = shared.basis(PREP)
     flat, flat_test = shared.arrays(PREP)
     assert train.shape[1] == min(len(train), 2 * width)
@@ -58,18 +58,18 @@ def test_the_basis_keeps_products_and_pca_is_its_own_basis(width: int) -> None:
 
 
 def test_fewer_components_are_the_first_of_more() -> None:
-    shared, _, _ = made_shared(width=40)
+    shared, _, _ = made_features(width=40)
     few, more = (shared.arrays(replace(PREP, pca=size))[0] for size in (5, 9))
     np.testing.assert_allclose(few, more[:, :5], atol=1e-5)
 
 
 def test_arrays_are_made_once() -> None:
-    shared, _, _ = made_shared()
+    shared, _, _ = made_features()
     assert shared.arrays(PREP)[0] is shared.arrays(PREP)[0]
 
 
 def test_balanced_weights_give_every_class_the_same_share() -> None:
-    shared, _, _ = made_shared(rows=100, classes=3)
+    shared, _, _ = made_features(rows=100, classes=3)
     weight = shared.weights("balanced")
     sums = [weight[shared.y == k].sum() for k in range(3)]
     np.testing.assert_allclose(sums, len(shared.y) / 3)

@@ -8,7 +8,7 @@ from layerprobe.cache.common.errors import InputError, MissingStatesError
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import Scaling
 from layerprobe.classify.data.dataset import Dataset, join_labels
-from layerprobe.classify.features.frames import Frames, Scaled, mean_states, read_frames
+from layerprobe.classify.features.frames import Frames, ScaledFrames, mean_states, read_frames
 from tests.studies import made_clips, made_frames
 
 TRAIN = np.arange(12)
@@ -63,7 +63,7 @@ def test_a_batch_is_padded_with_zeros_and_standardised_on_training_clips(
     held: tuple[FeatureStore, Dataset],
 ) -> None:
     frames = read(held)
-    scaled = Scaled(frames, train=TRAIN, scaling="standard", speakers=None)
+    scaled = ScaledFrames(frames, train=TRAIN, scaling="standard", speakers=None)
     batch, lengths = scaled.batch(TRAIN)
     real = np.concatenate([clip[:length] for clip, length in zip(batch, lengths, strict=True)])
     assert len(real) == frames.counts[TRAIN].sum()
@@ -76,9 +76,9 @@ def test_a_batch_is_padded_with_zeros_and_standardised_on_training_clips(
 
 def test_test_clips_change_no_scale(held: tuple[FeatureStore, Dataset]) -> None:
     frames = read(held)
-    before, _ = Scaled(frames, train=TRAIN, scaling="standard", speakers=None).batch(TRAIN)
+    before, _ = ScaledFrames(frames, train=TRAIN, scaling="standard", speakers=None).batch(TRAIN)
     frames.sums[12:] += 100
-    after, _ = Scaled(frames, train=TRAIN, scaling="standard", speakers=None).batch(TRAIN)
+    after, _ = ScaledFrames(frames, train=TRAIN, scaling="standard", speakers=None).batch(TRAIN)
     np.testing.assert_array_equal(before, after)
 
 
@@ -86,7 +86,9 @@ def test_other_ways_of_scaling(held: tuple[FeatureStore, Dataset]) -> None:
     frames, (_, data) = read(held), held
 
     def real(scaling: Scaling, clips: np.ndarray) -> np.ndarray:
-        batch, lengths = Scaled(frames, train=TRAIN, scaling=scaling, speakers=data.speakers).batch(clips)
+        batch, lengths = ScaledFrames(frames, train=TRAIN, scaling=scaling, speakers=data.speakers).batch(
+            clips
+        )
         return np.concatenate([clip[:length] for clip, length in zip(batch, lengths, strict=True)])
 
     np.testing.assert_allclose(real("none", TRAIN).mean(0), 0, atol=1e-4)
@@ -97,12 +99,12 @@ def test_other_ways_of_scaling(held: tuple[FeatureStore, Dataset]) -> None:
     np.testing.assert_allclose(voice.mean(0), 0, atol=1e-4)
     np.testing.assert_allclose(voice.std(0), 1, atol=1e-4)
     with pytest.raises(InputError, match="names no speakers"):
-        Scaled(frames, train=TRAIN, scaling="speaker", speakers=None)
+        ScaledFrames(frames, train=TRAIN, scaling="speaker", speakers=None)
 
 
 def test_a_constant_column_stays_finite(held: tuple[FeatureStore, Dataset]) -> None:
     frames = read(held)
     frames.sums[:, 0], frames.squares[:, 0] = 3 * frames.counts, 9 * frames.counts
     frames.states[:, 0] = 3
-    batch, _ = Scaled(frames, train=TRAIN, scaling="standard", speakers=None).batch(TRAIN)
+    batch, _ = ScaledFrames(frames, train=TRAIN, scaling="standard", speakers=None).batch(TRAIN)
     assert not batch[..., 0].any()

@@ -31,11 +31,11 @@ def test_what_was_not_used_for_longest_goes_first() -> None:
 
 def test_parts_have_keys_of_their_own_and_one_budget() -> None:
     kept = LruCache(100)
-    one, other = kept.part("one"), kept.part("other")
+    one, other = kept.section("one"), kept.section("other")
     assert one.get("a", lambda: "one's", size=60) == "one's"
     assert other.get("a", lambda: "other's", size=30) == "other's"
     assert one.get("a", lambda: "anew") == "one's"
-    one.part("other").get("a", lambda: "of a part of a part", size=60)
+    one.section("other").get("a", lambda: "of a part of a part", size=60)
     assert other.get("a", lambda: "anew") == "anew"
 
 

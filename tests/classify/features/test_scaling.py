@@ -9,11 +9,11 @@ from sklearn.preprocessing import StandardScaler
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.features.scaling import (
-    by_speaker,
     orthogonal_columns,
     principal_axes,
+    scale_by_speaker,
     standardise,
-    unit,
+    unit_rows,
 )
 
 
@@ -80,18 +80,18 @@ def test_orthogonal_columns_keep_products_and_sort_by_size(n: int, width: int, s
 
 def test_unit_rows_and_rows_of_zeros() -> None:
     X = np.vstack([rows(5, 3), np.zeros((1, 3), np.float32)])
-    lengths = np.linalg.norm(unit(X), axis=1)
+    lengths = np.linalg.norm(unit_rows(X), axis=1)
     np.testing.assert_allclose(lengths, [1, 1, 1, 1, 1, 0], rtol=1e-6)
 
 
 def test_by_speaker_takes_each_speakers_own_mean_and_deviation() -> None:
     X, speakers = rows(30, 4), np.arange(30) % 3
-    scaled = by_speaker(X + 10 * speakers[:, None], speakers)
+    scaled = scale_by_speaker(X + 10 * speakers[:, None], speakers)
     for speaker in range(3):
         np.testing.assert_allclose(scaled[speakers == speaker].mean(0), 0, atol=1e-4)
         np.testing.assert_allclose(scaled[speakers == speaker].std(0), 1, rtol=1e-3)
-    assert np.isfinite(by_speaker(X[:3], np.array([0, 0, 1]))).all()  # a speaker with one clip
+    assert np.isfinite(scale_by_speaker(X[:3], np.array([0, 0, 1]))).all()  # a speaker with one clip
     with pytest.raises(InputError, match="every speaker has a single clip"):
-        by_speaker(X, np.arange(30))
+        scale_by_speaker(X, np.arange(30))
     with pytest.raises(InputError, match="no speakers"):
-        by_speaker(X, None)
+        scale_by_speaker(X, None)

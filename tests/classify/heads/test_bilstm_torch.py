@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from layerprobe.classify.data.dataset import join_labels
-from layerprobe.classify.features.frames import Scaled, read_frames
+from layerprobe.classify.features.frames import ScaledFrames, read_frames
 from layerprobe.classify.heads import bilstm_torch as recurrent
 from layerprobe.classify.heads.bilstm_torch import BiLstm, best_device, predict, train
 from tests.studies import made_clips, made_frames
@@ -15,13 +15,13 @@ HELD = np.arange(48) >= 36
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Scaled, np.ndarray]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[ScaledFrames, np.ndarray]:
     folder = tmp_path_factory.mktemp("recurrent")
     clips = made_clips(folder / "corpus", speakers=8, each=8, classes=2)
     store = made_frames(folder / "cache", clips)
     data = join_labels(clips, store, target="emotion")
     frames = read_frames(store, "0", data.keys, budget=1 << 30)
-    return Scaled(frames, train=np.arange(48), scaling="standard", speakers=None), data.y
+    return ScaledFrames(frames, train=np.arange(48), scaling="standard", speakers=None), data.y
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recurrent, "ROUNDS", 2)
 
 
-def fit(made: tuple[Scaled, np.ndarray], *, seed: int = 0, pooling: str = "mean") -> BiLstm:
+def fit(made: tuple[ScaledFrames, np.ndarray], *, seed: int = 0, pooling: str = "mean") -> BiLstm:
     scaled, y = made
     return train(
         scaled, np.arange(48), y[:48], HELD, weights=np.ones(48), classes=2,
@@ -38,7 +38,7 @@ def fit(made: tuple[Scaled, np.ndarray], *, seed: int = 0, pooling: str = "mean"
 
 
 @pytest.mark.parametrize("pooling", ["mean", "last"])
-def test_a_batch_equals_its_clips_alone(pooling: str, made: tuple[Scaled, np.ndarray]) -> None:
+def test_a_batch_equals_its_clips_alone(pooling: str, made: tuple[ScaledFrames, np.ndarray]) -> None:
     """Padding never matters: neither to the pooling nor to where the backward direction begins."""
     scaled, _ = made
     torch.manual_seed(0)
@@ -62,7 +62,7 @@ def test_the_last_state_of_each_direction_is_the_clips_own() -> None:
 
 @pytest.mark.parametrize("pooling", ["mean", "last"])
 def test_order_is_learned_where_pooled_means_see_nothing(
-    pooling: str, made: tuple[Scaled, np.ndarray]
+    pooling: str, made: tuple[ScaledFrames, np.ndarray]
 ) -> None:
     scaled, y = made
     test = np.arange(48, 64)
@@ -71,7 +71,7 @@ def test_order_is_learned_where_pooled_means_see_nothing(
 
 
 def test_the_same_seed_gives_the_same_numbers_on_any_number_of_threads(
-    made: tuple[Scaled, np.ndarray], short: None
+    made: tuple[ScaledFrames, np.ndarray], short: None
 ) -> None:
     scaled, rows = made[0], np.arange(48, 64)
     first = predict(fit(made), scaled, rows, device="cpu")
@@ -87,7 +87,9 @@ def test_the_same_seed_gives_the_same_numbers_on_any_number_of_threads(
     assert np.abs(first - predict(fit(made, seed=1), scaled, rows, device="cpu")).max() > 1e-3
 
 
-def test_the_generators_of_whoever_calls_are_left_alone(made: tuple[Scaled, np.ndarray], short: None) -> None:
+def test_the_generators_of_whoever_calls_are_left_alone(
+    made: tuple[ScaledFrames, np.ndarray], short: None
+) -> None:
     torch.manual_seed(5)
     before = torch.get_rng_state()
     fit(made)
@@ -95,7 +97,7 @@ def test_the_generators_of_whoever_calls_are_left_alone(made: tuple[Scaled, np.n
 
 
 @pytest.mark.skipif(best_device() != "cuda", reason="no CUDA device")
-def test_cuda_agrees_with_the_cpu(made: tuple[Scaled, np.ndarray]) -> None:
+def test_cuda_agrees_with_the_cpu(made: tuple[ScaledFrames, np.ndarray]) -> None:
     scaled, rows = made[0], np.arange(48, 64)
     model = fit(made)
     here = predict(model, scaled, rows, device="cpu")

@@ -11,7 +11,7 @@ from layerprobe.classify.features.fold_features import Preprocessing
 from layerprobe.classify.heads import boosting as module
 from layerprobe.classify.heads.boosting import CPU, CUDA, settings, tree_device, visible_gpus
 from layerprobe.classify.heads.registry import HEADS
-from tests.studies import made_shared
+from tests.studies import made_features
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +59,7 @@ def test_a_gpu_that_xgboost_cannot_use_is_left_alone(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.skipif(tree_device() == CPU, reason="no GPU that XGBoost can use")
 def test_trees_of_a_gpu_score_as_those_of_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    shared, _, y = made_shared(rows=900)
+    shared, _, y = made_features(rows=900)
     fit, given = (
         HEADS["xgboost"].fit,
         (Preprocessing("mean+std", "standard"), dict(HEADS["xgboost"].start), [50.0], 0),

@@ -10,7 +10,7 @@ from layerprobe.classify.features.fold_features import Preprocessing
 from layerprobe.classify.heads import interior_point as hinge
 from layerprobe.classify.heads.interior_point import NotSolvedError, separate
 from layerprobe.classify.heads.registry import HEADS
-from tests.studies import made_shared
+from tests.studies import made_features
 
 
 def objective(Z: np.ndarray, positive: np.ndarray, C: np.ndarray, w: np.ndarray, b: float) -> float:
@@ -72,7 +72,7 @@ def test_where_all_intercepts_of_an_interval_are_best_the_middle_is_taken_as_lib
 @pytest.mark.parametrize("C", [0.1, 0.3, 10.0])
 @pytest.mark.parametrize("weighting", ["none", "balanced"])
 def test_a_few_clips_of_seven_classes_are_told_apart_as_by_libsvm(C: float, weighting: str) -> None:
-    shared, _, _ = made_shared(rows=147, width=6, classes=7)
+    shared, _, _ = made_features(rows=147, width=6, classes=7)
     shared = shared.relabelled(np.arange(147) % 7)  # as many training clips of each
     prep = Preprocessing("mean", "standard")
     train, test = (part.astype(np.float64) for part in shared.arrays(prep))
@@ -99,7 +99,7 @@ def test_numbers_beyond_double_precision_are_told() -> None:
 
 @pytest.mark.parametrize("classes", [2, 3, 6])
 def test_the_head_gives_scikit_learns_scores(classes: int) -> None:
-    shared, _, _ = made_shared(rows=600, width=6, classes=classes)
+    shared, _, _ = made_features(rows=600, width=6, classes=classes)
     train, test = (part.astype(np.float64) for part in shared.arrays(Preprocessing("mean+std", "standard")))
     params = {"kernel": "linear", "C": 3.0, "class_weight": "balanced"}
     (scores,) = HEADS["svm"].fit(shared, Preprocessing("mean+std", "standard"), params, [1.0], 0)
@@ -111,7 +111,7 @@ def test_the_head_gives_scikit_learns_scores(classes: int) -> None:
 
 
 def test_without_an_optimum_libsvm_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    shared, _, _ = made_shared(rows=600, width=6)
+    shared, _, _ = made_features(rows=600, width=6)
     params = {"kernel": "linear", "C": 3.0, "class_weight": "none"}
     (direct,) = HEADS["svm"].fit(shared, Preprocessing("mean+std", "standard"), params, [1.0], 0)
     monkeypatch.setattr(hinge, "STEPS", 0)

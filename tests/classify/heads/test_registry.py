@@ -12,7 +12,7 @@ from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessi
 from layerprobe.classify.features.lru_cache import LruCache
 from layerprobe.classify.heads.registry import HEADS
 from layerprobe.classify.heads.svm import decision, kernel
-from tests.studies import made_shared
+from tests.studies import made_features
 
 LOGREG: list[dict[str, Any]] = [
     {"C": C, "class_weight": weight} for C in (0.03, 1.0, 30.0) for weight in ("none", "balanced")
@@ -47,7 +47,7 @@ def test_shared_work_predicts_what_a_plain_pipeline_predicts(head: str) -> None:
     agree = []
     name, _ = HEADS[head].path
     for rows, width, classes in SHAPES:
-        shared, X, y = made_shared(rows=rows, width=width, classes=classes)
+        shared, X, y = made_features(rows=rows, width=width, classes=classes)
         train, test = X[shared.train].astype(np.float64), X[shared.test].astype(np.float64)
         for prep in PREPS:
             steps = preparation(prep, stats=("mean", "std"), width=width)
@@ -64,7 +64,7 @@ def test_shared_work_predicts_what_a_plain_pipeline_predicts(head: str) -> None:
 
 @pytest.mark.parametrize("head", ["logreg", "xgboost"])
 def test_a_path_gives_what_single_fits_give(head: str) -> None:
-    shared, _, _ = made_shared(rows=300)
+    shared, _, _ = made_features(rows=300)
     (name, values), prep = HEADS[head].path, Preprocessing("mean+std", "standard")
     params = dict(HEADS[head].start)
     together = HEADS[head].fit(shared, prep, params, values, 0)
@@ -74,7 +74,7 @@ def test_a_path_gives_what_single_fits_give(head: str) -> None:
 
 
 def test_a_path_may_be_given_in_any_order() -> None:
-    shared, _, _ = made_shared()
+    shared, _, _ = made_features()
     prep, fit = Preprocessing("mean", "standard"), HEADS["logreg"].fit
     rising = fit(shared, prep, {"class_weight": "none"}, [0.1, 10.0], 0)
     falling = fit(shared, prep, {"class_weight": "none"}, [10.0, 0.1], 0)
@@ -83,7 +83,7 @@ def test_a_path_may_be_given_in_any_order() -> None:
 
 @pytest.mark.parametrize("classes", [2, 3, 6])
 def test_scores_of_an_svm_are_scikit_learns(classes: int) -> None:
-    shared, _, _ = made_shared(rows=300, classes=classes)
+    shared, _, _ = made_features(rows=300, classes=classes)
     own, other = kernel(shared, Preprocessing("mean", "standard"), {"kernel": "rbf", "gamma": 0.7})
     svc = SVC(kernel="precomputed", C=2.0).fit(own, shared.y)
     expected = svc.decision_function(other)
@@ -95,14 +95,14 @@ def test_scores_of_an_svm_are_scikit_learns(classes: int) -> None:
 
 @pytest.mark.parametrize("name", ["rbf", "linear"])
 def test_nystroem_comes_close_to_the_whole_kernel(name: str) -> None:
-    exact, _, y = made_shared(rows=900, signal=1.5)
+    exact, _, y = made_features(rows=900, signal=1.5)
     near = FoldFeatures(
         exact.layers,
         y,
         train=exact.train,
         test=exact.test,
         classes=3,
-        kept=LruCache(1 << 30),
+        cache=LruCache(1 << 30),
         landmarks=np.arange(0, len(exact.train), 2),
     )
     params = {"kernel": name, "C": 3.0, "gamma": 0.5, "class_weight": "balanced"}
@@ -117,7 +117,7 @@ def test_nystroem_comes_close_to_the_whole_kernel(name: str) -> None:
 
 
 def test_majority_scores_by_frequency() -> None:
-    shared, _, _ = made_shared(rows=100, classes=2)
+    shared, _, _ = made_features(rows=100, classes=2)
     shared.y = np.array([0] * 50 + [1] * 16)
     (scores,) = HEADS["majority"].fit(shared, Preprocessing("mean", "none"), {}, [1.0], 0)
     assert scores.shape == (len(shared.test), 2)

@@ -33,7 +33,7 @@ def test_corpora_models_and_protocols_of_every_row_exist():
         assert set(row.corpora) <= CORPORA.keys() & CORPUS_SOURCES.keys()
         assert row.hub_id in {preset.hub_id for preset in PRESETS.values()}
         published, unseen = PROTOCOLS[row.published_split], PROTOCOLS[row.unseen_split]
-        assert "random_state=101" in published.rule.told
+        assert "random_state=101" in published.rule.description
         assert not published.rule.speaker_disjoint
         assert unseen.rule.speaker_disjoint
 

@@ -11,10 +11,10 @@ from layerprobe.classify.scores import metrics
 from layerprobe.classify.scores.bootstrap import (
     MANY,
     draw_scores,
-    effective_number,
-    interval_of,
+    effective_sample_size,
+    expanded_percentile_interval,
     mean_intervals,
-    p_of_zero,
+    p_value,
     score_intervals,
 )
 
@@ -39,7 +39,11 @@ def made(sizes: np.ndarray, *, replicates: int, seed: int, tightness: float = 10
 
 
 def covered(draws: np.ndarray, sizes: np.ndarray, truth: float) -> float:
-    return float(np.mean([low <= truth <= high for low, high in (interval_of(d, sizes) for d in draws.T)]))
+    return float(
+        np.mean(
+            [low <= truth <= high for low, high in (expanded_percentile_interval(d, sizes) for d in draws.T)]
+        )
+    )
 
 
 @pytest.mark.parametrize(
@@ -80,17 +84,17 @@ def test_95_of_100_intervals_of_a_difference_cover_it_and_5_of_100_nulls_are_rej
     draws = draw_scores(np.concatenate([a, b], axis=1), metric="uar", seed=5, resamples=2000)
     apart = draws[:, :400] - draws[:, 400:]
     assert 0.92 <= covered(apart, sizes, 0.0) <= 0.99
-    rejected = np.mean([p_of_zero(d, sizes) < 0.05 for d in apart.T])
+    rejected = np.mean([p_value(d, sizes) < 0.05 for d in apart.T])
     assert 0.01 <= rejected <= 0.08
 
 
 def test_the_p_and_the_interval_agree_on_zero():
     sizes = np.full(12, 10)
     draws = np.random.default_rng(0).normal(0, 1, 4000)
-    low, high = interval_of(draws, sizes)
+    low, high = expanded_percentile_interval(draws, sizes)
     for offset in (-high - 0.1, -high + 0.1, 0.0, -low - 0.1, -low + 0.1):
         left_out = low + offset > 0 or high + offset < 0
-        assert (p_of_zero(draws + offset, sizes) < 0.05) == left_out
+        assert (p_value(draws + offset, sizes) < 0.05) == left_out
 
 
 @pytest.mark.parametrize("sizes", [np.full(12, 10), np.full(3, 10)])
@@ -101,29 +105,29 @@ def test_the_p_far_out_is_that_of_student_s_t(sizes):
     n = len(sizes)
     for away in (5.0, 9.0):
         expected = 2 * t.sf(away * np.sqrt((n - 1) / n), n - 1)
-        assert p_of_zero(draws + away, sizes) == pytest.approx(expected, rel=0.15)
-        assert p_of_zero(draws - away, sizes) == pytest.approx(expected, rel=0.15)
-    low, high = interval_of(draws, sizes)
+        assert p_value(draws + away, sizes) == pytest.approx(expected, rel=0.15)
+        assert p_value(draws - away, sizes) == pytest.approx(expected, rel=0.15)
+    low, high = expanded_percentile_interval(draws, sizes)
     for offset in (-high - 0.1, -high + 0.1, -low - 0.1, -low + 0.1):
         left_out = low + offset > 0 or high + offset < 0
-        assert (p_of_zero(draws + offset, sizes) < 0.05) == left_out
+        assert (p_value(draws + offset, sizes) < 0.05) == left_out
 
 
 def test_tails_of_ten_equal_clusters_by_hand():
     # t(0.975; 9) = 2.2622; Φ(-2.2622 · sqrt(10/9)) = Φ(-2.3845) = 0.00855, from tables
     draws = np.arange(100_001) / 100_000
-    low, high = interval_of(draws, np.full(10, 7))
+    low, high = expanded_percentile_interval(draws, np.full(10, 7))
     assert (low, high) == (pytest.approx(0.00855, abs=2e-5), pytest.approx(1 - 0.00855, abs=2e-5))
 
 
 def test_with_very_many_clusters_they_are_the_plain_percentiles():
     draws = np.arange(10_001) / 10_000
-    assert interval_of(draws, np.ones(10**6)) == pytest.approx((0.025, 0.975), abs=1e-4)
+    assert expanded_percentile_interval(draws, np.ones(10**6)) == pytest.approx((0.025, 0.975), abs=1e-4)
 
 
 def test_effective_number_of_speakers():
-    assert effective_number(np.full(8, 5)) == pytest.approx(8)
-    assert effective_number(np.array([1000, 1, 1])) == pytest.approx(1.004, abs=0.001)
+    assert effective_sample_size(np.full(8, 5)) == pytest.approx(8)
+    assert effective_sample_size(np.array([1000, 1, 1])) == pytest.approx(1.004, abs=0.001)
 
 
 def test_the_same_as_the_package_s_bootstrap_over_speakers():
@@ -194,4 +198,4 @@ def test_a_single_speaker_has_no_interval():
     (found,) = score_intervals(counts, metric="uar", seed=0)
     assert found.value == metrics.uar(counts[0])[0]
     assert np.isnan([found.low, found.high]).all()
-    assert p_of_zero(np.array([1.0, 2.0]), np.array([30])) == 1.0
+    assert p_value(np.array([1.0, 2.0]), np.array([30])) == 1.0

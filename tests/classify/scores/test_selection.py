@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from layerprobe.classify.scores.results import StudyId, StudyResult
-from layerprobe.classify.scores.selection import select, systems_of
+from layerprobe.classify.scores.selection import select_system, systems_of
 
 
 def outcomes(*scores: tuple[int, str, str, float]) -> dict[StudyId, StudyResult]:
@@ -28,8 +28,8 @@ MADE = outcomes(
 
 
 def test_each_fold_takes_its_best_inner_score_and_the_first_of_equals() -> None:
-    assert [str(outcome.id) for outcome in select(MADE)] == ["0/1/logreg", "1/2/logreg"]
-    assert [str(outcome.id) for outcome in select(MADE, head="svm")] == ["0/2/svm", "1/1/svm"]
+    assert [str(outcome.id) for outcome in select_system(MADE)] == ["0/1/logreg", "1/2/logreg"]
+    assert [str(outcome.id) for outcome in select_system(MADE, head="svm")] == ["0/2/svm", "1/1/svm"]
 
 
 def test_systems_are_the_selected_one_and_every_layer_and_head() -> None:

@@ -15,7 +15,7 @@ from layerprobe.classify.features.lru_cache import LruCache
 from layerprobe.classify.heads.registry import HEADS
 from layerprobe.classify.scores.results import StudyId, StudyResult
 from layerprobe.classify.search.nested import TrialDone, mix_weights, search, split_params
-from tests.studies import made_shared
+from tests.studies import made_features
 
 CONFIG = StudyConfig(trials=8, jobs=1)
 
@@ -24,13 +24,13 @@ def folds(
     *, X: np.ndarray | None = None, layers: int = 1, width: int = 6, signal: float = 0.8
 ) -> tuple[list[FoldFeatures], FoldFeatures, np.ndarray]:
     """Two inner folds of the training part, the outer fold, and all classes."""
-    whole, made, y = made_shared(rows=150, width=width, signal=signal)
+    whole, made, y = made_features(rows=150, width=width, signal=signal)
     held = made if X is None else X
     states = LayerStates(lambda: held, ("mean", "std"), width, np.arange(150) % 8)
     halves = np.array_split(whole.train, 2)
 
     def share(train: np.ndarray, test: np.ndarray) -> FoldFeatures:
-        return FoldFeatures((states,) * layers, y, train=train, test=test, classes=3, kept=LruCache(1 << 28))
+        return FoldFeatures((states,) * layers, y, train=train, test=test, classes=3, cache=LruCache(1 << 28))
 
     inner = [share(halves[0], halves[1]), share(halves[1], halves[0])]
     return inner, share(whole.train, whole.test), y
@@ -90,7 +90,7 @@ def test_the_seed_decides_the_trials() -> None:
 
 
 def test_a_statistic_that_does_not_differ_is_no_choice_but_the_others_are_learnt_from() -> None:
-    _, X, _ = made_shared(rows=150, width=6, signal=0.8)
+    _, X, _ = made_features(rows=150, width=6, signal=0.8)
     X[:, 6:] = 3.0  # the second of two
     for head in ("svm", "logreg", "xgboost"):
         trials, outcome = run(head, replace(CONFIG, trials=15, sampler="random", pruner="none"), X=X)
@@ -116,7 +116,7 @@ def test_poor_trials_are_pruned_after_an_inner_fold_and_never_win() -> None:
 
 
 def test_no_score_profits_from_a_column_that_knows_the_test_labels() -> None:
-    _, X, y = made_shared(rows=150, width=6, signal=0.0)
+    _, X, y = made_features(rows=150, width=6, signal=0.0)
     honest, leaky = X.copy(), X.copy()
     honest[:, 0] = 0
     leaky[:, 0] = np.where(np.arange(150) < 100, 0, y)  # the label, for the outer test rows only

@@ -19,8 +19,8 @@ import pytest
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import StudyConfig
-from layerprobe.classify.data.protocols import assign
-from layerprobe.classify.features import shared as sharing
+from layerprobe.classify.data.protocols import protocol_folds
+from layerprobe.classify.features import fold_features as sharing
 from layerprobe.classify.runs.compare import rank
 from layerprobe.classify.search import summary as summary_of
 from layerprobe.classify.search.progress import Progress
@@ -339,7 +339,7 @@ def test_a_protocol_s_folds_and_what_it_says(corpus: tuple[list[Clip], FeatureSt
     out = run_study(clips, store, tmp_path / "run", config, excluded={clips[0].id: "broken"})
     folds = json.loads((out / "splits.json").read_text())["folds"]
     # The rule is asked about the whole table; a clip that cannot be used is dropped from its answer.
-    for told, (train, test) in zip(folds, assign("ksu-speaker-5", clips), strict=True):
+    for told, (train, test) in zip(folds, protocol_folds("ksu-speaker-5", clips), strict=True):
         assert set(told["test"]) == set(test) - {clips[0].id}
         assert set(told["train"]) == set(train) - {clips[0].id}
         for inner in told["inner"]:
