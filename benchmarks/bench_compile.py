@@ -1,18 +1,18 @@
-"""Does `torch.compile` pay for itself? Forward passes as extraction makes them, plain and compiled.
+"""Does `torch.compile` pay off? Times the forward passes of extraction, eager and compiled.
 
     python benchmarks/bench_compile.py --model random:hubert-base --clips FILE_OR_FOLDER --limit 60
 
-Runs the batches that extraction would plan for the clips, first as they are, then with the blocks and the
-convolutional front end compiled for shapes that vary. Prints one JSON line: `plain` and `compiled` in seconds
-of sound per second, `compile_s` (what the first passes took more than later ones), and `pays_after_s`, the
-seconds of sound after which compiling has paid for itself (null: never).
+Runs the batches that extraction would plan for the clips, first in eager mode, then with the transformer
+blocks and the convolutional front end compiled for dynamic shapes. Prints one JSON line: `eager` and
+`compiled` in seconds of audio per second, `compile_s` (extra time of the first passes), and `break_even_s`,
+the seconds of audio after which compiling has paid off (null: never).
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -32,13 +32,11 @@ from layerprobe.embed.models.backbones import TransformerBackbone, open_backbone
 
 
 def main() -> None:
-    """Measure both ways on the same batches."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Time eager and compiled passes on the same batches."""
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="random:hubert-base")
-    parser.add_argument("--clips", type=Path, required=True, help="table of clips, or a folder of sound")
-    parser.add_argument("--limit", type=int, default=60, help="clips, taken evenly from all")
+    parser.add_argument("--clips", type=Path, required=True, help="table of clips, or folder of audio files")
+    parser.add_argument("--limit", type=int, default=60, help="number of clips, spaced evenly over all")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="auto")
     arguments = parser.parse_args()
@@ -51,12 +49,12 @@ def main() -> None:
         )
         backbone, extraction = open_backbone(config)
         if not isinstance(backbone, TransformerBackbone):
-            raise SystemExit(f"{arguments.model} is no network")
+            raise SystemExit(f"{arguments.model} is not a neural network")
         clips = find_clips(arguments.clips, arguments.limit)
-        pending = find_pending(clips, FeatureStore.find(config.cache, extraction), config)
-        budget = batch_budget(config, backbone.device)
-        batches = plan_batches(pending.samples(), window=config.window, budget=budget)
         device = backbone.device
+        pending = find_pending(clips, FeatureStore.find(config.cache, extraction), config)
+        budget = batch_budget(config, device)
+        batches = plan_batches(pending.samples(), window=config.window, budget=budget)
         decoded = list(Prefetcher(batches, pending, normalise=backbone.normalise, device=device))
         stats = mergeable_stats(extraction.stats)
 
@@ -65,38 +63,38 @@ def main() -> None:
 
         def work() -> None:
             for batch in decoded:
-                backbone.run(batch.waves.to(backbone.device), batch.lengths, visit)
+                backbone.run(batch.waves.to(device), batch.lengths, visit)
 
         work()
-        plain_s = min(timed(work, device=backbone.device) for _ in range(2))
-        compile_parts(backbone)
-        first_s = timed(work, device=backbone.device) + timed(work, device=backbone.device)
-        compiled_s = min(timed(work, device=backbone.device) for _ in range(2))
-    sound = pending.seconds
-    saved = plain_s - compiled_s
+        eager_s = min(timed(work, device=device) for _ in range(2))
+        compile_modules(backbone)
+        first_s = timed(work, device=device) + timed(work, device=device)
+        compiled_s = min(timed(work, device=device) for _ in range(2))
+    audio = pending.seconds
+    saved = eager_s - compiled_s
     overhead = first_s - 2 * compiled_s
     report(
         "compile",
         {
             "model": arguments.model,
             "clips": len(clips),
-            "sound_s": sound,
+            "audio_s": audio,
             "batches": len(decoded),
             "shapes": len({batch.waves.shape for batch in decoded}),
-            "plain": sound / plain_s,
-            "compiled": sound / compiled_s,
+            "eager": audio / eager_s,
+            "compiled": audio / compiled_s,
             "compile_s": overhead,
-            "pays_after_s": overhead / saved * sound if saved > 0 else None,
+            "break_even_s": overhead / saved * audio if saved > 0 else None,
             "longest_batch_s": max(batch.waves.shape[1] for batch in decoded) / RATE,
         },
-        device=backbone.device,
+        device=device,
     )
 
 
-def compile_parts(backbone: TransformerBackbone) -> None:
-    """Each block and each convolution by itself: the hooks between them that hand out states stay plain."""
-    for part in (*backbone.model.feature_extractor.conv_layers, *backbone.model.encoder.layers):
-        part.forward = torch.compile(part.forward, dynamic=True)
+def compile_modules(backbone: TransformerBackbone) -> None:
+    """Compile each block and convolution separately; the hooks between them that return states stay eager."""
+    for module in (*backbone.model.feature_extractor.conv_layers, *backbone.model.encoder.layers):
+        module.forward = torch.compile(module.forward, dynamic=True)
 
 
 if __name__ == "__main__":

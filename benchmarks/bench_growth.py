@@ -2,21 +2,21 @@
 
     python benchmarks/bench_growth.py [--clips 1000,5000,20000] [--layers 1,4] [--classes 3,7] [--trials 5]
 
-Made states (768 columns × mean and std, classes that differ by a little, 40 speakers) stand for a corpus of
-any size. For each head and each size, the others at their first value, one outer fold is searched on one
-core as a study does it: `--trials` random trials over three inner folds, nothing pruned, and the last fit.
-One JSON line each tells `seconds` of processor time, with all that trials share being made on the way;
-`to_first`, the ratio to the first size; `peak_mb`, each line being a process of its own; `exact`, whether
-kernels were taken with every training clip, or with Nyström's anchors.
+Uses synthetic states (768 columns × mean and std, classes that differ slightly, 40 speakers). For each
+head, varies one size with the others at their first value, and searches one outer fold on one core as a
+study does: `--trials` random trials over three inner folds without pruning, and the final fit. Prints one
+JSON line per measurement, each from a separate process: `seconds` of CPU time, including the work that
+trials share; `ratio_to_first`, relative to the first size; `peak_mb`; `exact`, whether kernels use every
+training clip (false: Nyström approximation).
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
 import time
+from argparse import SUPPRESS, ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 from typing import Any
 
@@ -46,16 +46,14 @@ WIDTH, STATS, SPEAKERS = 768, ("mean", "std"), 40
 
 
 def main() -> None:
-    """Vary one size at a time, each measurement in a process of its own."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Vary one size at a time, each measurement in a separate process."""
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("--clips", default="1000,5000,20000")
     parser.add_argument("--layers", default="1,4")
     parser.add_argument("--classes", default="3,7")
     parser.add_argument("--heads", default=",".join(StudyConfig.heads))
     parser.add_argument("--trials", type=int, default=5)
-    parser.add_argument("--one", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--one", default="", help=SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
         head, clips, layers, classes = arguments.one.split(",")
@@ -64,40 +62,40 @@ def main() -> None:
     varied = {
         name: [int(n) for n in getattr(arguments, name).split(",")] for name in ("clips", "layers", "classes")
     }
-    usual = {name: sizes[0] for name, sizes in varied.items()}
+    baseline = {name: sizes[0] for name, sizes in varied.items()}
     for head in arguments.heads.split(","):
         first: dict[str, Any] = {}
         for name, sizes in varied.items():
             for size in sizes:
-                if first and size == usual[name]:
+                if first and size == baseline[name]:
                     continue
-                given = {**usual, name: size}
-                words = [sys.executable, __file__, "--one", ",".join([head, *map(str, given.values())])]
-                words += ["--trials", str(arguments.trials)]
-                done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
-                found = json.loads(done.stdout)
-                first = first or found
-                told = {"head": head, **given, "trials": arguments.trials, **found}
-                told["to_first"] = found["seconds"] / first["seconds"]
-                report("growth", told, device=torch.device("cpu"))
+                point = {**baseline, name: size}
+                command = [sys.executable, __file__, "--one", ",".join([head, *map(str, point.values())])]
+                command += ["--trials", str(arguments.trials)]
+                process = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+                figures = json.loads(process.stdout)
+                first = first or figures
+                line = {"head": head, **point, "trials": arguments.trials, **figures}
+                line["ratio_to_first"] = figures["seconds"] / first["seconds"]
+                report("growth", line, device=torch.device("cpu"))
 
 
 def measure(head: str, clips: int, layers: int, classes: int, *, trials: int) -> dict[str, Any]:
-    """One outer fold of a study on so many layers."""
+    """Search one outer fold on each of `layers` layers."""
     quiet()
     config = StudyConfig(trials=trials, sampler="random", pruner="none", jobs=1)
-    data = made(clips, classes)
+    data = synthetic_dataset(clips, classes)
     first = outer_folds(data, split="speaker", folds=config.folds, inner_folds=config.inner_folds, seed=0)[0]
     train, test = len(first.outer.train), len(first.outer.test)
     exact = exact_kernels_fit(train, nbytes=kernel_bytes(train, test), memory=config.memory)
     seconds = 0.0
     for layer in range(layers):
-        X = states(data, seed=layer)
+        X = synthetic_states(data, seed=layer)
         with threadpool_limits(1):
             started = time.process_time()
-            kept = LruCache(config.memory)
+            cache = LruCache(config.memory)
             *inner, outer = (
-                share(X, data, fold, exact=exact, kept=kept.section(k))
+                fold_features(X, data, fold, exact=exact, cache=cache.section(k))
                 for k, fold in enumerate((*first.inner, first.outer))
             )
             for _ in search(StudyId(0, str(layer), head), inner, outer, data.y, config, done=[]):
@@ -106,21 +104,21 @@ def measure(head: str, clips: int, layers: int, classes: int, *, trials: int) ->
     return {"seconds": seconds, "exact": exact, "peak_mb": peak_mb()}
 
 
-def share(X: np.ndarray, data: Dataset, fold: Fold, *, exact: bool, kept: LruCache) -> FoldFeatures:
-    """What the trials of one fold share."""
+def fold_features(X: np.ndarray, data: Dataset, fold: Fold, *, exact: bool, cache: LruCache) -> FoldFeatures:
+    """Features that the trials of one fold share."""
     return FoldFeatures(
         (LayerStates(lambda: X, STATS, WIDTH, data.speakers),),
         data.y,
         train=fold.train,
         test=fold.test,
         classes=len(data.classes),
-        cache=kept,
+        cache=cache,
         landmarks=None if exact else nystroem_landmarks(len(fold.train), seed=0),
     )
 
 
-def made(clips: int, classes: int) -> Dataset:
-    """Labels and speakers: every speaker says every class about as often."""
+def synthetic_dataset(clips: int, classes: int) -> Dataset:
+    """Random labels, balanced over classes and speakers."""
     y = np.random.default_rng(0).integers(0, classes, clips)
     return Dataset(
         ids=tuple(map(str, range(clips))),
@@ -134,8 +132,8 @@ def made(clips: int, classes: int) -> Dataset:
     )
 
 
-def states(data: Dataset, *, seed: int) -> np.ndarray:
-    """(N, S*D) float32: correlated columns, as a network's are; classes and speakers differ a little."""
+def synthetic_states(data: Dataset, *, seed: int) -> np.ndarray:
+    """States (N, S*D) float32: correlated columns, slight differences between classes and speakers."""
     rng = np.random.default_rng(seed)
     width = WIDTH * len(STATS)
     hidden = rng.standard_normal((len(data), 100)).astype(np.float32)

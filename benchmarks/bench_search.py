@@ -1,28 +1,27 @@
-"""The search against the usual way: a scikit-learn pipeline refitted from scratch for every trial and fold.
+"""The search compared with plain scikit-learn pipelines, refitted from scratch for every trial and fold.
 
     python benchmarks/bench_search.py clips.csv --model random:hubert-base --cache features [--trials 30]
 
-Draws trials at random for one outer fold and one layer, runs the same ones both ways on one core, with the
-settings that a study gives its worker processes, and prints one JSON line per head: `plain_s`, `ours_s`
-(with everything that trials share being made on the way) and `ratio`. As many trials of another seed come
-before, so that what a process does once, such as asking for its memory, is in neither time: in a study it
-runs hundreds. Nothing is pruned. A trial of `logreg` covers a path of C, which takes the plain way a fit
-for each; one of `xgboost` covers numbers of rounds, which the plain way, too, gets from one booster.
-`max_score_diff` is the largest difference of a trial's score from that of the plain pipeline, over
-`--check` trials, where the plain pipeline works in double precision and solves to its optimum, with the
-principal components of `--pca-solver`. `--layer mix` takes the weighted sum of all layers, which the plain
-way gets from their columns side by side; for `svm` alone.
+Draws random trials for one outer fold and one layer, runs the same trials with both methods on one core, in
+the environment of a study's worker processes, and prints one JSON line per head: CPU times `plain_s` and
+`ours_s` (including the work that trials share) and `ratio`. An equal number of warm-up trials with another
+seed runs first, because a process of a study runs hundreds. Nothing is pruned. A `logreg` trial covers a
+path of C, for which the plain pipeline needs one fit per value; an `xgboost` trial covers several numbers
+of rounds, which both methods get from one booster. `max_score_diff` is the largest difference of a trial's
+score from the plain pipeline's over `--check` trials; there the plain pipeline runs in double precision to
+the optimum, with the PCA of `--pca-solver`. `--layer mix` uses the weighted sum of all layers, which the
+plain pipeline computes from their concatenated columns; `svm` only.
 
-`--study` prints what a whole study costs the plain way, on every column and nothing pruned, reckoned from the
-time of `--trials` trials of each head on layers spread over the model.
+`--study` estimates the cost of a full study with plain pipelines, on all columns and without pruning, from
+`--trials` trials of each head on layers spread over the model.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import time
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -38,7 +37,15 @@ from optuna.trial import FrozenTrial
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from benchmarks.machine import report
-from benchmarks.plain import EXACT, USUAL, PathOf, Plain, mixture, power, preparation
+from benchmarks.plain import (
+    DEFAULT_TOLERANCE,
+    EXACT_TOLERANCE,
+    ParameterPath,
+    Plain,
+    mixture,
+    power,
+    preparation,
+)
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import MIX, StudyConfig
 from layerprobe.classify.data.dataset import Dataset, join_labels
@@ -56,28 +63,26 @@ from layerprobe.embed.models.lookup import find_model_store
 
 
 def main() -> None:
-    """Measure each head both ways, or reckon a whole plain study."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Compare both methods for each head, or estimate the cost of a plain study."""
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("clips", type=Path, help="table of clips")
     parser.add_argument("--model", default="random:hubert-base")
     parser.add_argument("--cache", type=Path, default=Path("features"))
     parser.add_argument("--target", default=StudyConfig.target)
     parser.add_argument("--heads", default=",".join(StudyConfig.heads))
-    parser.add_argument("--layer", default="", help="or mix; the middle one if not given")
+    parser.add_argument("--layer", default="", help="layer name, or mix; default: the middle layer")
     parser.add_argument("--trials", type=int, default=30)
-    parser.add_argument("--check", type=int, default=10, help="trials whose scores are compared")
+    parser.add_argument("--check", type=int, default=10, help="number of trials whose scores are compared")
     parser.add_argument(
         "--pca-solver",
         choices=("full", "auto"),
         default="full",
-        help="of the plain way: as exact as ours, or what scikit-learn takes by itself",
+        help="PCA of the plain pipeline: exact, as layerprobe's, or scikit-learn's choice",
     )
-    parser.add_argument("--study", action="store_true", help="reckon the cost of a whole plain study")
+    parser.add_argument("--study", action="store_true", help="estimate the cost of a plain study")
     arguments = parser.parse_args()
     if arguments.layer == MIX and not all(HEADS[head].kernel for head in arguments.heads.split(",")):
-        parser.error("the plain way has no mix but for --heads svm")
+        parser.error("--layer mix requires --heads svm")
     if any(os.environ.get(name) != value for name, value in WORKER_ENVIRONMENT.items()):
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **WORKER_ENVIRONMENT})
     quiet()
@@ -92,14 +97,14 @@ def main() -> None:
     with threadpool_limits(1):
         for head in arguments.heads.split(","):
             if arguments.study:
-                told = bench.plain_study(head, layers)
+                figures = bench.plain_study(head, layers)
             else:
-                told = bench.both_ways(
+                figures = bench.compare_methods(
                     head, arguments.layer or layers[len(layers) // 2], check=arguments.check
                 )
             libraries = {name: version(name) for name in ("scikit-learn", "xgboost", "optuna")}
-            facts = {"model": arguments.model, "clips": len(data), "libraries": libraries}
-            report("search", {"head": head, **facts, **told}, device=torch.device("cpu"))
+            settings = {"model": arguments.model, "clips": len(data), "libraries": libraries}
+            report("search", {"head": head, **settings, **figures}, device=torch.device("cpu"))
 
 
 class Bench:
@@ -114,13 +119,13 @@ class Bench:
         *,
         solver: str,
     ) -> None:
-        """solver: of the plain way's principal components."""
+        """solver: `svd_solver` of the plain pipeline's PCA."""
         self._store, self._data, self._folds, self._config = store, data, folds, config
         self._solver = solver
         self._stats = store.extraction.stats
 
-    def both_ways(self, head: str, layer: str, *, check: int) -> dict[str, Any]:
-        """The same trials by shared work and by plain pipelines."""
+    def compare_methods(self, head: str, layer: str, *, check: int) -> dict[str, Any]:
+        """Time the same trials with shared work and with plain pipelines, and compare their scores."""
         names = self._store.extraction.layers if layer == MIX else (layer,)
         X = np.hstack([self._store.layer(name, self._data.keys) for name in names])
         for trial in list(self._ours(head, layer, X, config=replace(self._config, seed=1))):
@@ -133,7 +138,9 @@ class Bench:
         differences = []
         for trial in trials[:check]:
             path = name, (trial.user_attrs[PATH_VALUE],)
-            _, (score,) = self._plain(head, trial.params, X.astype(np.float64), path, tolerance=EXACT)
+            _, (score,) = self._plain(
+                head, trial.params, X.astype(np.float64), path, tolerance=EXACT_TOLERANCE
+            )
             differences.append(abs(score - float(trial.value or 0)))
         return {
             "layer": layer,
@@ -147,57 +154,63 @@ class Bench:
         }
 
     def plain_study(self, head: str, layers: Sequence[str]) -> dict[str, Any]:
-        """The mean time of plain trials on every column, times the trials of a whole study."""
+        """Mean time of a plain trial on all columns, times the number of trials of a study."""
         spread = [layers[i * len(layers) // self._config.trials] for i in range(self._config.trials)]
         seconds = []
         for number, layer in enumerate(spread):
             X = self._store.layer(layer, self._data.keys)
             (trial,) = self._ours(head, layer, X, config=replace(self._config, trials=1, seed=number))
-            took, _ = self._plain(head, {**trial.params, "pca": 0}, X, HEADS[head].path)
-            seconds.append(took)
+            elapsed, _ = self._plain(head, {**trial.params, "pca": 0}, X, HEADS[head].path)
+            seconds.append(elapsed)
         count = len(layers) * len(self._folds) * StudyConfig.trials
         return {
             "trials_measured": len(seconds),
             "seconds_per_trial": float(np.mean(seconds)),
-            "trials_of_a_study": count,
+            "trials_per_study": count,
             "plain_study_core_hours": float(np.mean(seconds)) * count / 3600,
         }
 
     def _ours(
         self, head: str, layer: str, X: np.ndarray, *, config: StudyConfig | None = None
     ) -> Iterator[FrozenTrial]:
-        """The trials of a study, without its last fit."""
+        """Run the trials of a study without its final fit."""
         config = config or self._config
         width = self._store.extraction.widths[0]
         blocks = np.hsplit(X, X.shape[1] // (width * len(self._stats)))
         layers = tuple(
             LayerStates(partial(np.asarray, X), self._stats, width, self._data.speakers) for X in blocks
         )
-        kept = LruCache(config.memory)
+        cache = LruCache(config.memory)
 
-        def share(fold: Fold, name: str) -> FoldFeatures:
+        def fold_features(fold: Fold, name: str) -> FoldFeatures:
             return FoldFeatures(
                 layers,
                 self._data.y,
                 train=fold.train,
                 test=fold.test,
                 classes=len(self._data.classes),
-                cache=kept.section(name),
+                cache=cache.section(name),
             )
 
         first = self._folds[0]
         id = StudyId(0, layer, head)
-        inner = [share(fold, str(k)) for k, fold in enumerate(first.inner)]
-        for message in search(id, inner, share(first.outer, "outer"), self._data.y, config, done=[]):
+        inner = [fold_features(fold, str(k)) for k, fold in enumerate(first.inner)]
+        for message in search(id, inner, fold_features(first.outer, "outer"), self._data.y, config, done=[]):
             if isinstance(message, TrialDone):
                 yield message.trial
                 if message.trial.number + 1 == config.trials:
                     return
 
     def _plain(
-        self, head: str, trial: dict[str, Any], X: np.ndarray, path: PathOf, *, tolerance: float = USUAL
+        self,
+        head: str,
+        trial: dict[str, Any],
+        X: np.ndarray,
+        path: ParameterPath,
+        *,
+        tolerance: float = DEFAULT_TOLERANCE,
     ) -> tuple[float, list[float]]:
-        """Seconds, and the pooled inner score at each value of the path."""
+        """CPU seconds, and the pooled inner score at each value of the path."""
         data, inner = self._data, self._folds[0].inner
         width = self._store.extraction.widths[0]
         prep, params = split_params(trial, layers=X.shape[1] // (width * len(self._stats)))
@@ -216,15 +229,15 @@ class Bench:
                 power=1.0 if prep.mix else power(steps, train),
                 seed=self._config.seed,
                 tolerance=tolerance,
-            )  # powers are known to ours, and no part of the plain way's time
+            )  # computing `power` is not part of the plain pipeline's time
             started = time.process_time()
-            for guesses, predicted in zip(pooled, pipeline.predict(path, train, y, test), strict=True):
-                guesses.append(predicted)
+            for predictions, predicted in zip(pooled, pipeline.predict(path, train, y, test), strict=True):
+                predictions.append(predicted)
             seconds += time.process_time() - started
         true, classes = np.concatenate([data.y[fold.test] for fold in inner]), len(data.classes)
         return seconds, [
-            metrics.score(true, np.concatenate(guesses), classes=classes, metric=self._config.metric)
-            for guesses in pooled
+            metrics.score(true, np.concatenate(predictions), classes=classes, metric=self._config.metric)
+            for predictions in pooled
         ]
 
 

@@ -1,24 +1,24 @@
-"""The store against the disk and plain HDF5, in one run.
+"""The store compared with plain files and plain HDF5, in one run.
 
     python benchmarks/bench_store.py [--scale 0.1] [--folder FOLDER]
 
-Prints one JSON line a measurement. At scale 1 it writes 100,000 clips of 13 layers × (mean, std) × 768 in
-float16 (4 GB, into FOLDER or the folder for temporary files; removed at the end), and 1,000 further shards.
+Prints one JSON line per measurement, each from a separate process. At scale 1 writes 100,000 clips of 13
+layers × (mean, std) × 768 in float16 (4 GB, in a temporary folder or in FOLDER; deleted at the end) and
+1,000 more shards.
 
-`write`: MB/s through the writer to shards on disk; `plain`, of files of a shard's size, written and synced.
-`open`: seconds and memory, Python's start included, until 1,000 shards of 1,000 clips are one table.
-`layer`: seconds until one layer of all clips is one float32 array, in an order that is not the store's.
-`contiguous` reads the same float16 numbers from one contiguous dataset with h5py, `contiguous_float32` makes
-float32 of them besides, as `layer` does; `ratio` and `ratio_float32` are these over ours; `cold` has the
-files read from disk; `memory` is the peak over the array's size.
-`random`: 1,000 clips drawn from all, at once and one at a time.
-`readers`: MB/s of one process and of eight at once, each going through two layers in batches.
-Each is measured in a process of its own.
+`write`: MB/s through the writer to shards on disk; `plain`: the same for synced plain files of a shard's
+size.
+`open`: seconds and memory, including Python's start, to open 1,000 shards of 1,000 clips as one table.
+`layer`: seconds to read one layer of all clips into a float32 array, in random order. `contiguous` reads as
+many float16 values from one contiguous dataset with h5py, `contiguous_float32` also converts them to
+float32, as `layer` does; `ratio` and `ratio_float32` are these over `seconds`; `cold` reads from disk
+instead of the page cache; `memory` is the memory growth over the array's size.
+`random`: seconds to read 1,000 random clips, in one call and one by one.
+`readers`: MB/s of one process, and of eight together, each reading two layers in batches.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import multiprocessing
 import os
@@ -28,6 +28,7 @@ import sys
 import tempfile
 import threading
 import time
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -43,40 +44,36 @@ from layerprobe.cache.store.writer import SHARD_BYTES
 
 CLIPS, SHARDS, SHARD_CLIPS, RANDOM, READERS = 100_000, 1_000, 1_000, 1_000, 8
 LAYERS, WIDTH = tuple(str(k) for k in range(13)), 768
-ROUNDS = 3  # of which the fastest counts
+ROUNDS = 3  # the fastest counts
 
 
 def main() -> None:
-    """Measure each thing in a process of its own and print it with the machine."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--scale", type=float, default=1.0, help="share of the clips and shards")
-    parser.add_argument("--folder", type=Path, default=None, help="on the disk to be measured")
-    parser.add_argument(
-        "--part", choices=PARTS, help="measure this alone, in FOLDER, where `write` came first"
-    )
+    """Run each measurement in a separate process and print its figures with the machine."""
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("--scale", type=float, default=1.0, help="fraction of the clips and shards")
+    parser.add_argument("--folder", type=Path, default=None, help="folder on the disk to measure")
+    parser.add_argument("--only", choices=MEASUREMENTS, help="run one measurement in FOLDER, after `write`")
     arguments = parser.parse_args()
-    if arguments.part:
-        print(json.dumps(PARTS[arguments.part](arguments.folder, arguments.scale)))
+    if arguments.only:
+        print(json.dumps(MEASUREMENTS[arguments.only](arguments.folder, arguments.scale)))
         return
-    found = {}
+    results = {}
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-        for part in PARTS:
-            options = ["--part", part, "--folder", folder, "--scale", str(arguments.scale)]
-            done = subprocess.run([sys.executable, __file__, *options], stdout=subprocess.PIPE, check=True)
-            found[part] = json.loads(done.stdout)
-    # Late: a process starts with the peak of the one that started it, and torch would be most of that.
+        for name in MEASUREMENTS:
+            options = ["--only", name, "--folder", folder, "--scale", str(arguments.scale)]
+            process = subprocess.run([sys.executable, __file__, *options], stdout=subprocess.PIPE, check=True)
+            results[name] = json.loads(process.stdout)
+    # Imported late: a child process inherits its parent's peak memory, and torch would dominate it.
     import torch
 
     from benchmarks.machine import report
 
-    for part, figures in found.items():
-        report(f"store-{part}", figures, device=torch.device("cpu"))
+    for name, figures in results.items():
+        report(f"store-{name}", figures, device=torch.device("cpu"))
 
 
 def measure_write(folder: Path, scale: float) -> dict[str, float]:
-    """The writer, then plain files of as many bytes."""
+    """Write through the writer, then the same number of bytes to plain files."""
     clips, rng = scaled(CLIPS, scale), np.random.default_rng(0)
     store = FeatureStore.create(folder, extraction(LAYERS, WIDTH))
     pool = [{k: rng.standard_normal((2, WIDTH)).astype("f2") for k in LAYERS} for _ in range(500)]
@@ -100,7 +97,7 @@ def measure_write(folder: Path, scale: float) -> dict[str, float]:
 
 
 def measure_open(folder: Path, scale: float) -> dict[str, float]:
-    """Many shards as one table."""
+    """Open many shards as one table."""
     rng = np.random.default_rng(1)
     store = FeatureStore.create(folder, extraction(("0",), 2))
     for _ in range(scaled(SHARDS, scale)):
@@ -109,7 +106,7 @@ def measure_open(folder: Path, scale: float) -> dict[str, float]:
             shard.finish([ClipEntry(rng.bytes(32).hex(), 1, 50, 1.0, f"{i}.wav") for i in range(SHARD_CLIPS)])
     program = (
         "import resource, sys, time; from pathlib import Path; started = time.perf_counter();"
-        "from cache import FeatureStore; index = FeatureStore(Path(sys.argv[1])).index();"
+        "from layerprobe.cache import FeatureStore; index = FeatureStore(Path(sys.argv[1])).index();"
         "peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss;"
         "print(len(index.shards), len(index.digests), time.perf_counter() - started, peak / 1e3)"
     )
@@ -126,8 +123,8 @@ def measure_open(folder: Path, scale: float) -> dict[str, float]:
 
 
 def measure_layer(folder: Path, scale: float) -> dict[str, float]:
-    """One layer of all clips, against one contiguous dataset."""
-    store, keys = written(folder)
+    """Read one layer of all clips, from the store and from one contiguous dataset."""
+    store, keys = open_written(folder)
     shape, plain = (len(keys), 2, WIDTH), folder / "contiguous.h5"
     before = peak_bytes()
     nbytes = store.layer("6", keys).nbytes
@@ -140,14 +137,14 @@ def measure_layer(folder: Path, scale: float) -> dict[str, float]:
             return file["states"][()]
 
     shards = list(store.folder.glob("shard-*"))
-    ways: dict[str, tuple[Callable[[], np.ndarray], list[Path]]] = {
+    methods: dict[str, tuple[Callable[[], np.ndarray], list[Path]]] = {
         "seconds": (lambda: store.layer("6", keys), shards),
         "contiguous": (contiguous, [plain]),
         "contiguous_float32": (lambda: contiguous().astype(np.float32), [plain]),
     }
-    warm = {name: min(timed(read) for _ in range(ROUNDS)) for name, (read, _) in ways.items()}
+    warm = {name: min(timed(read) for _ in range(ROUNDS)) for name, (read, _) in methods.items()}
     cold = {
-        name: min(timed(read, forget=files) for _ in range(ROUNDS)) for name, (read, files) in ways.items()
+        name: min(timed(read, evict=files) for _ in range(ROUNDS)) for name, (read, files) in methods.items()
     }
     plain.unlink()
     return {
@@ -162,32 +159,32 @@ def measure_layer(folder: Path, scale: float) -> dict[str, float]:
 
 
 def measure_random(folder: Path, scale: float) -> dict[str, float]:
-    """Few clips from everywhere, all at once and one at a time."""
-    store, keys = written(folder)
+    """Read random clips, in one call and one by one."""
+    store, keys = open_written(folder)
     drawn = keys[:RANDOM]
     store.layer("6", drawn[:1])
     together = min(timed(lambda: store.layer("6", drawn)) for _ in range(ROUNDS))
-    few = drawn[:100]
-    singly = timed(lambda: [store.layer("6", [key]) for key in few]) / len(few)
-    return {"clips": len(drawn), "seconds": together, "seconds_singly": singly * len(drawn)}
+    sample = drawn[:100]
+    per_clip = timed(lambda: [store.layer("6", [key]) for key in sample]) / len(sample)
+    return {"clips": len(drawn), "seconds": together, "seconds_one_by_one": per_clip * len(drawn)}
 
 
 def measure_readers(folder: Path, scale: float) -> dict[str, float]:
-    """One process, then several at once, each reading layers of its own."""
-    store, keys = written(folder)
+    """Read with one process, then with several in parallel, each its own layers."""
+    store, keys = open_written(folder)
     rates = {count: reading_rate(store, len(keys), count) for count in (1, READERS)}
     one, many = rates[1], rates[READERS]
     return {"mb_per_second_1": one, f"mb_per_second_{READERS}": many, "speedup": many / one}
 
 
 def reading_rate(store: FeatureStore, clips: int, count: int) -> float:
-    """MB/s of float16 that so many processes read together."""
+    """MB/s of float16 that `count` processes read together."""
     context = multiprocessing.get_context("spawn")
     gate = context.Barrier(count + 1)
     jobs = [context.Process(target=read_layers, args=(store, i, gate)) for i in range(count)]
     for job in jobs:
         job.start()
-    gate.wait()  # all have started and know what the store holds
+    gate.wait()  # all have started and loaded the index
     started = time.perf_counter()
     for job in jobs:
         job.join()
@@ -195,7 +192,7 @@ def reading_rate(store: FeatureStore, clips: int, count: int) -> float:
 
 
 def read_layers(store: FeatureStore, number: int, gate: threading.Barrier) -> None:
-    """A reader: two layers, begun with the others."""
+    """Read two layers, starting together with the other readers."""
     store.keys()
     gate.wait()
     for step in range(2):
@@ -203,7 +200,7 @@ def read_layers(store: FeatureStore, number: int, gate: threading.Barrier) -> No
             pass
 
 
-PARTS: dict[str, Callable[[Path, float], dict[str, float]]] = {
+MEASUREMENTS: dict[str, Callable[[Path, float], dict[str, float]]] = {
     "write": measure_write,
     "open": measure_open,
     "layer": measure_layer,
@@ -213,7 +210,7 @@ PARTS: dict[str, Callable[[Path, float], dict[str, float]]] = {
 
 
 def extraction(layers: tuple[str, ...], width: int) -> Extraction:
-    """What the states of a benchmark claim to be."""
+    """Extraction record of the benchmark's store."""
     return Extraction(
         model="benchmark",
         revision="",
@@ -232,8 +229,8 @@ def extraction(layers: tuple[str, ...], width: int) -> Extraction:
     )
 
 
-def written(folder: Path) -> tuple[FeatureStore, list[str]]:
-    """The store that `measure_write` left, its index in memory, and its keys in random order."""
+def open_written(folder: Path) -> tuple[FeatureStore, list[str]]:
+    """The store that `measure_write` wrote, with its index loaded, and its keys in random order."""
     store = FeatureStore.create(folder, extraction(LAYERS, WIDTH))
     return store, np.random.default_rng(3).permutation(store.keys()).tolist()
 
@@ -242,9 +239,9 @@ def scaled(count: int, scale: float) -> int:
     return max(1, round(count * scale))
 
 
-def timed(work: Callable[[], object], *, forget: Iterable[Path] = ()) -> float:
-    """Seconds of wall time, the files out of the system's memory before."""
-    for path in forget:
+def timed(work: Callable[[], object], *, evict: Iterable[Path] = ()) -> float:
+    """Wall time in seconds; first drops the files in `evict` from the page cache."""
+    for path in evict:
         with path.open("rb") as file:
             os.fsync(file.fileno())
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

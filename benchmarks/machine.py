@@ -1,4 +1,4 @@
-"""The machine a measurement was taken on, and what every benchmark prints with."""
+"""Timing, peak memory and JSON output shared by the benchmarks, with a description of the machine."""
 
 from __future__ import annotations
 
@@ -15,21 +15,20 @@ from layerprobe.embed.models.device import describe_device, versions
 
 
 def gemm_gflops(device: torch.device, dtype: torch.dtype = torch.float32, *, seconds: float = 3.0) -> float:
-    """The machine's rate at matrix products of a block's shape, in GFLOP/s: the median of runs."""
-    size = (2_000, 768, 3_072) if device.type == "cpu" else (16_384, 4_096, 4_096)
-    rows, inner, columns = size
+    """Median rate, in GFLOP/s, of a matrix product shaped like a transformer block's feed-forward layer."""
+    rows, inner, columns = (2_000, 768, 3_072) if device.type == "cpu" else (16_384, 4_096, 4_096)
     a = torch.randn(rows, inner, device=device, dtype=dtype)
     b = torch.randn(inner, columns, device=device, dtype=dtype)
     rates: list[float] = []
     started = time.perf_counter()
     while time.perf_counter() - started < seconds:
-        took = timed(lambda: a @ b, device=device)
-        rates.append(2 * rows * inner * columns / took / 1e9)
+        elapsed = timed(lambda: a @ b, device=device)
+        rates.append(2 * rows * inner * columns / elapsed / 1e9)
     return sorted(rates)[len(rates) // 2]
 
 
 def timed(work: Callable[[], Any], *, device: torch.device) -> float:
-    """Seconds of wall time, the device's queue emptied before and after."""
+    """Wall time of `work` in seconds; synchronises the device before and after."""
     _synchronise(device)
     started = time.perf_counter()
     work()
@@ -43,12 +42,12 @@ def _synchronise(device: torch.device) -> None:
 
 
 def peak_mb() -> float:
-    """The largest resident memory of this process so far."""
+    """Peak resident memory of this process in MB."""
     return peak_memory(resource.RUSAGE_SELF) / 1e6
 
 
 def report(name: str, values: dict[str, Any], *, device: torch.device) -> None:
-    """One JSON line on stdout, the machine in it."""
+    """Print one JSON line: the values, the machine and the library versions."""
     rounded = {k: round(v, 4) if isinstance(v, float) else v for k, v in values.items()}
-    told = {"benchmark": name, **rounded, "machine": describe_device(device), "versions": dict(versions())}
-    print(json.dumps(told), flush=True)
+    line = {"benchmark": name, **rounded, "machine": describe_device(device), "versions": dict(versions())}
+    print(json.dumps(line), flush=True)

@@ -1,6 +1,6 @@
-"""The usual way: a scikit-learn pipeline for a trial's parameters, refitted from scratch for every fold.
+"""Reference implementation of a trial: a scikit-learn pipeline, refitted from scratch for every fold.
 
-The search shares work between trials instead; its speed and its predictions are measured against this.
+The search shares work between trials instead; its speed and predictions are compared with this.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from xgboost import XGBClassifier
 from layerprobe.classify.features.fold_features import BOTH, Preprocessing
 from layerprobe.classify.heads.boosting import BINS
 
-USUAL = 1e-4  # scikit-learn's own tolerance, which stops before the optimum where the penalty is weak
-EXACT = 1e-7
+DEFAULT_TOLERANCE = 1e-4  # scikit-learn's default; stops before the optimum where the penalty is weak
+EXACT_TOLERANCE = 1e-7
 
-PathOf = tuple[str, Sequence[float]]  # a parameter and values of it
+ParameterPath = tuple[str, Sequence[float]]  # a parameter's name and the values that one trial covers
 
 
 def preparation(
     prep: Preprocessing, *, stats: tuple[str, ...], width: int, solver: str = "full"
 ) -> list[tuple[str, Any]]:
-    """Steps from X (N, S*width) to a head's input. solver: how principal components are found."""
-    picked = [stats.index(name) for name in prep.stats.split(BOTH)]
-    columns = np.concatenate([np.arange(i * width, (i + 1) * width) for i in picked])
+    """Pipeline steps from X (N, S*width) to a head's input. solver: the `svd_solver` of PCA."""
+    selected = [stats.index(name) for name in prep.stats.split(BOTH)]
+    columns = np.concatenate([np.arange(i * width, (i + 1) * width) for i in selected])
     steps: list[tuple[str, Any]] = [
         ("columns", FunctionTransformer(np.take, kw_args={"indices": columns, "axis": 1}))
     ]
@@ -46,7 +46,7 @@ def preparation(
 
 
 def power(steps: list[tuple[str, Any]], X: np.ndarray) -> float:
-    """The mean squared length of prepared training rows: penalties and kernel widths are relative to it."""
+    """Mean squared norm of the prepared training rows; scales penalties and kernel widths."""
     prepared = Pipeline(steps).fit_transform(X)
     return float((prepared.astype(np.float64) ** 2).sum() / len(X))
 
@@ -54,29 +54,29 @@ def power(steps: list[tuple[str, Any]], X: np.ndarray) -> float:
 def mixture(
     prep: Preprocessing, X: np.ndarray, *, stats: tuple[str, ...], width: int
 ) -> list[tuple[str, Any]]:
-    """Steps from several layers side by side to an input whose inner products are the layers' weighted sum.
+    """Pipeline steps from concatenated layers to an input whose Gram matrix is the layers' weighted sum.
 
-    X: the training rows, whose power on each layer its weight is relative to.
+    X (N, layers*S*width): the training rows; each layer's weight is divided by its power on them.
     """
-    parts = []
+    transformers = []
     for layer, weight in enumerate(prep.mix):
         columns = slice(layer * len(stats) * width, (layer + 1) * len(stats) * width)
         steps = preparation(replace(prep, mix=()), stats=stats, width=width)
         factor = np.float32(np.sqrt(weight / power(steps, X[:, columns])))
-        weigh = FunctionTransformer(_times, kw_args={"factor": factor})
-        parts.append((f"layer{layer}", Pipeline([*steps, ("weigh", weigh)]), columns))
-    return [("mix", ColumnTransformer(parts))]
+        scale = FunctionTransformer(_scale, kw_args={"factor": factor})
+        transformers.append((f"layer{layer}", Pipeline([*steps, ("weight", scale)]), columns))
+    return [("mix", ColumnTransformer(transformers))]
 
 
-def _times(X: np.ndarray, factor: np.float32) -> np.ndarray:
+def _scale(X: np.ndarray, factor: np.float32) -> np.ndarray:
     return X * factor
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plain:
-    """A trial the plain way, on one thread.
+    """A trial as a plain pipeline, on one thread.
 
-    power: what the trial's penalty or kernel width is relative to. tolerance: of the logistic regression.
+    power: scale of the trial's penalty or kernel width. tolerance: `tol` of the logistic regression.
     """
 
     head: str
@@ -84,47 +84,49 @@ class Plain:
     params: dict[str, Any]
     power: float
     seed: int
-    tolerance: float = USUAL
+    tolerance: float = DEFAULT_TOLERANCE
 
-    def predict(self, path: PathOf, X: np.ndarray, y: np.ndarray, X_test: np.ndarray) -> list[np.ndarray]:
-        """Predicted classes at each value of a path: a whole fit for each, but one booster for all rounds."""
+    def predict(
+        self, path: ParameterPath, X: np.ndarray, y: np.ndarray, X_test: np.ndarray
+    ) -> list[np.ndarray]:
+        """Predicted classes at each value of a path: one fit per value, but one booster for all rounds."""
         name, values = path
         if self.head == "xgboost":
             return self._boosted([int(rounds) for rounds in values], X, y, X_test)
         pipelines = [Pipeline([*self.steps, ("head", self._classifier({name: value}))]) for value in values]
         return [pipeline.fit(X, y).predict(X_test) for pipeline in pipelines]
 
-    def _classifier(self, chosen: dict[str, float]) -> LogisticRegression | SVC:
-        params = {**self.params, **chosen}
-        weighting = None if params["class_weight"] == "none" else params["class_weight"]
+    def _classifier(self, path_value: dict[str, float]) -> LogisticRegression | SVC:
+        params = {**self.params, **path_value}
+        class_weight = None if params["class_weight"] == "none" else params["class_weight"]
         if self.head == "logreg":
             return LogisticRegression(
-                C=params["C"] / self.power, class_weight=weighting, tol=self.tolerance, max_iter=100_000
+                C=params["C"] / self.power, class_weight=class_weight, tol=self.tolerance, max_iter=100_000
             )
         linear = params["kernel"] == "linear"
         return SVC(
             kernel=params["kernel"],
             C=params["C"] / self.power if linear else params["C"],
             gamma="scale" if linear else params["gamma"] / self.power,
-            class_weight=weighting,
+            class_weight=class_weight,
             break_ties=True,
         )
 
     def _boosted(
         self, rounds: list[int], X: np.ndarray, y: np.ndarray, X_test: np.ndarray
     ) -> list[np.ndarray]:
-        own = {name: value for name, value in self.params.items() if name != "class_weight"}
+        params = {name: value for name, value in self.params.items() if name != "class_weight"}
         model = XGBClassifier(
             n_estimators=max(rounds),
             tree_method="hist",
             max_bin=BINS,
             n_jobs=1,
             random_state=self.seed,
-            **own,
+            **params,
         )
-        weighting = self.params["class_weight"]
-        weight = None if weighting == "none" else compute_sample_weight(weighting, y)
-        prepare = Pipeline(self.steps).fit(X)
-        model.fit(prepare.transform(X), y, sample_weight=weight)
-        prepared = prepare.transform(X_test)
+        class_weight = self.params["class_weight"]
+        weight = None if class_weight == "none" else compute_sample_weight(class_weight, y)
+        pipeline = Pipeline(self.steps).fit(X)
+        model.fit(pipeline.transform(X), y, sample_weight=weight)
+        prepared = pipeline.transform(X_test)
         return [model.predict(prepared, iteration_range=(0, count)) for count in rounds]

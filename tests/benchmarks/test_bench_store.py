@@ -1,4 +1,4 @@
-"""The store's benchmark, small: it runs, and every figure is one."""
+"""The store benchmark at a small scale: it runs, and every figure is finite."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import sys
 from tests.run import ROOT
 
 
-def test_each_measurement_is_one_json_line(tmp_path):
+def test_each_measurement_prints_one_json_line(tmp_path):
     command = [sys.executable, "benchmarks/bench_store.py", "--scale", "0.003", "--folder", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    told = {line["benchmark"]: line for line in map(json.loads, done.stdout.splitlines())}
-    assert list(told) == ["store-write", "store-open", "store-layer", "store-random", "store-readers"]
-    for line in told.values():
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    results = {line["benchmark"]: line for line in map(json.loads, process.stdout.splitlines())}
+    assert list(results) == ["store-write", "store-open", "store-layer", "store-random", "store-readers"]
+    for line in results.values():
         assert line["machine"]
         figures = [value for value in line.values() if isinstance(value, int | float)]
         assert len(figures) >= 3
         assert all(math.isfinite(value) and value >= 0 for value in figures)
-    assert (told["store-open"]["shards"], told["store-open"]["clips"]) == (3, 3000)
-    assert told["store-layer"]["clips"] == 300
+    assert (results["store-open"]["shards"], results["store-open"]["clips"]) == (3, 3000)
+    assert results["store-layer"]["clips"] == 300
     assert list(tmp_path.iterdir()) == []

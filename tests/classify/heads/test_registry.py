@@ -7,7 +7,7 @@ import optuna
 import pytest
 from sklearn.svm import SVC
 
-from benchmarks.plain import EXACT, Plain, power, preparation
+from benchmarks.plain import EXACT_TOLERANCE, Plain, power, preparation
 from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
 from layerprobe.classify.features.lru_cache import LruCache
 from layerprobe.classify.heads.registry import HEADS
@@ -55,7 +55,9 @@ def test_shared_work_predicts_what_a_plain_pipeline_predicts(head: str) -> None:
             for params in CASES[head]:
                 own = {key: value for key, value in params.items() if key != name}
                 path = name, (params.get(name, 1.0),)
-                plain = Plain(head=head, steps=steps, params=own, power=length, seed=0, tolerance=EXACT)
+                plain = Plain(
+                    head=head, steps=steps, params=own, power=length, seed=0, tolerance=EXACT_TOLERANCE
+                )
                 (expected,) = plain.predict(path, train, y[shared.train], test)
                 (scores,) = HEADS[head].fit(shared, prep, own, path[1], 0)
                 agree.append(scores.argmax(1) == expected)
