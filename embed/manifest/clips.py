@@ -102,7 +102,7 @@ def write_manifest(clips: Sequence[Clip], out: Path) -> None:
     """Write clips as CSV, TSV or Parquet, so that `read_manifest` returns the same clips.
 
     Paths below the table's folder or its parent are relative to the table, so that the tree can be moved;
-    others are absolute. The columns id, start, end and split are left out where they say nothing. An empty
+    others are absolute. The columns id, start, end and split are omitted where no clip needs them. An empty
     label and a missing one are the same. Raises InputError.
     """
     labels = list(dict.fromkeys(name for clip in clips for name in clip.labels))
@@ -188,10 +188,9 @@ class _Columns:
             file=str(cells.to_file(path)),
             start=start,
             end=end,
-            # Interned, because many rows hold the same text.
-            labels={name: intern(texts[name]) for name in self.labels if not _is_empty(texts[name])},
-            speaker=None if self.speaker is None else _optional(intern(texts[self.speaker])),
-            split=_optional(intern(texts.get("split", ""))),
+            labels={name: text for name in self.labels if (text := _optional(texts[name])) is not None},
+            speaker=None if self.speaker is None else _optional(texts[self.speaker]),
+            split=_optional(texts.get("split", "")),
         )
         return clip, faults
 
@@ -209,18 +208,15 @@ def _default_id(cell: str, start: float | None, end: float | None) -> str:
     return f"{cell}#{'' if start is None else start}-{'' if end is None else end}"
 
 
-def _is_empty(text: str) -> bool:
-    return text == "" or text.lower() == "nan"
-
-
 def _optional(text: str) -> str | None:
-    return None if _is_empty(text) else text
+    """The text of a cell, None if it is empty or NaN. Interned, because many rows hold the same text."""
+    return None if text.lower() in ("", "nan") else intern(text)
 
 
 def _seconds(text: str) -> float | None:
     """Seconds of a number or a timedelta; None for an empty cell or NaT. Raises ValueError."""
     text = text.strip()
-    if _is_empty(text) or text == "NaT":
+    if text.lower() in ("", "nan") or text == "NaT":
         return None
     if match := _TIMEDELTA.fullmatch(text):
         days, hours, minutes, rest = (float(number or 0) for number in match.groups())

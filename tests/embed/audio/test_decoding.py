@@ -46,9 +46,9 @@ def small(tmp_path_factory):
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_the_length_is_what_can_be_read(files, kind):
-    clip, whole = files[kind]
+    clip, complete = files[kind]
     with open_decoder(clip) as decoder:
-        assert decoder.length() == len(whole) == LENGTH
+        assert decoder.length() == len(complete) == LENGTH
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
@@ -57,34 +57,34 @@ def test_the_length_is_what_can_be_read(files, kind):
     spans=st.lists(st.tuples(st.integers(0, LENGTH - 1), st.integers(0, 20_000)), min_size=1, max_size=6),
 )
 def test_reads_in_any_order_give_the_samples_of_the_complete_file(files, kind, spans):
-    clip, whole = files[kind]
+    clip, complete = files[kind]
     with open_decoder(clip) as decoder:
         for begin, count in spans:
             count = min(count, LENGTH - begin)
             got = decoder.read(begin, count)
             assert got.dtype == np.float32
-            np.testing.assert_allclose(got, whole[begin : begin + count], rtol=0, atol=2e-7)
+            np.testing.assert_allclose(got, complete[begin : begin + count], rtol=0, atol=2e-7)
 
 
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("overlap", [0, 300])
 def test_consecutive_blocks_join_without_a_seam(files, kind, overlap):
-    clip, whole = files[kind]
+    clip, complete = files[kind]
     joined = []
     with open_decoder(clip) as decoder:
         for begin in range(0, LENGTH, 7_001):
             start = max(0, begin - overlap)
             count = min(7_001, LENGTH - begin)
             joined.append(decoder.read(start, begin - start + count)[begin - start :])
-    np.testing.assert_allclose(np.concatenate(joined), whole, rtol=0, atol=2e-7)
+    np.testing.assert_allclose(np.concatenate(joined), complete, rtol=0, atol=2e-7)
 
 
 def test_positions_in_a_file_without_seeking_are_reached_by_reading(tmp_path):
     clip = sound_file(tmp_path / "telephone.wav", noise(8_000), 8_000, subtype="GSM610")
     with open_decoder(clip) as decoder:
-        whole = decoder.read(0, 8_000)
+        complete = decoder.read(0, 8_000)
     with open_decoder(clip) as decoder:
-        np.testing.assert_array_equal(decoder.read(5_000, 1_000), whole[5_000:6_000])
+        np.testing.assert_array_equal(decoder.read(5_000, 1_000), complete[5_000:6_000])
 
 
 def test_ogg_pages_are_found_although_libsndfile_may_miss_them(tmp_path):
@@ -92,10 +92,12 @@ def test_ogg_pages_are_found_although_libsndfile_may_miss_them(tmp_path):
     rng = np.random.default_rng(0)
     wave = rng.standard_normal((48_000, 2)).astype(np.float32) * 0.1
     clip = sound_file(tmp_path / "a.ogg", wave, 44_100)
-    whole = soundfile.read(clip.path, dtype="float32")[0].mean(axis=1)
+    complete = soundfile.read(clip.path, dtype="float32")[0].mean(axis=1)
     with open_decoder(clip) as decoder:
         for begin in rng.integers(0, 48_000 - 500, 30):
-            np.testing.assert_allclose(decoder.read(int(begin), 500), whole[begin : begin + 500], atol=2e-7)
+            np.testing.assert_allclose(
+                decoder.read(int(begin), 500), complete[begin : begin + 500], atol=2e-7
+            )
 
 
 def test_low_bit_rates_of_mp3_reach_far_back(tmp_path):
@@ -106,12 +108,12 @@ def test_low_bit_rates_of_mp3_reach_far_back(tmp_path):
         path, "w", RATE, 1, "MPEG_LAYER_III", format="MP3", bitrate_mode="CONSTANT", compression_level=0.98
     ) as file:
         file.write(wave)
-    whole, _ = soundfile.read(path, dtype="float32")
+    complete, _ = soundfile.read(path, dtype="float32")
     rng = np.random.default_rng(0)
     with open_decoder(clip_of(path)) as decoder:
-        for begin in rng.integers(0, len(whole) - 500, 40):
+        for begin in rng.integers(0, len(complete) - 500, 40):
             got = decoder.read(int(begin), 500)
-            np.testing.assert_allclose(got, whole[begin : begin + 500], rtol=0, atol=2e-7)
+            np.testing.assert_allclose(got, complete[begin : begin + 500], rtol=0, atol=2e-7)
 
 
 def test_the_extension_does_not_matter(tmp_path):
@@ -129,13 +131,13 @@ def test_a_flac_stream_of_unknown_length_is_counted(tmp_path):
     data = bytearray(clip.path.read_bytes())
     data[21] &= 0xF0  # the 36 bits of the number of samples in STREAMINFO, as a pipe leaves them
     data[22:26] = b"\0\0\0\0"
-    whole, _ = soundfile.read(clip.path, dtype="float32")
+    complete, _ = soundfile.read(clip.path, dtype="float32")
     clip.path.write_bytes(data)
     with open_decoder(clip) as decoder:
         assert decoder.length() == 300_001
     with open_decoder(clip) as decoder:
-        np.testing.assert_array_equal(decoder.read(123_456, 10_000), whole[123_456:133_456])
-        np.testing.assert_array_equal(decoder.read(1_000, 10_000), whole[1_000:11_000])
+        np.testing.assert_array_equal(decoder.read(123_456, 10_000), complete[123_456:133_456])
+        np.testing.assert_array_equal(decoder.read(1_000, 10_000), complete[1_000:11_000])
 
 
 @pytest.mark.parametrize("rate", [16_000, 44_100])
@@ -210,11 +212,11 @@ def test_ogg_without_its_last_pages_is_refused(tmp_path):
 @pytest.mark.parametrize("kind", ["ogg", "opus", "mp3"])
 def test_bytes_after_the_sound_are_ignored(tmp_path, kind):
     clip = sound_file(tmp_path / f"a.{kind}", noise(5 * RATE, level=0.3), RATE)
-    whole, _ = soundfile.read(clip.path, dtype="float32")
+    complete, _ = soundfile.read(clip.path, dtype="float32")
     clip.path.write_bytes(clip.path.read_bytes() + np.random.default_rng(0).bytes(3_000))
     with open_decoder(clip) as decoder:
-        assert decoder.length() == len(whole) == 5 * RATE
-        np.testing.assert_allclose(decoder.read(0, len(whole)), whole, rtol=0, atol=2e-7)
+        assert decoder.length() == len(complete) == 5 * RATE
+        np.testing.assert_allclose(decoder.read(0, len(complete)), complete, rtol=0, atol=2e-7)
 
 
 def test_a_file_is_scanned_once_for_all_its_segments_and_again_when_it_changes(tmp_path, monkeypatch):
@@ -244,10 +246,12 @@ def test_a_file_is_scanned_once_for_all_its_segments_and_again_when_it_changes(t
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
 @given(data=st.data(), kind=st.sampled_from(["ogg", "opus"]))
 def test_one_flipped_bit_of_ogg_is_refused_or_changes_nothing(small, data, kind, tmp_path):
-    whole, samples = small[kind]
-    bit = data.draw(st.integers(0, 8 * len(whole) - 1))
+    complete, samples = small[kind]
+    bit = data.draw(st.integers(0, 8 * len(complete) - 1))
     clip = clip_of(tmp_path / f"{kind}{bit}")
-    clip.path.write_bytes(whole[: bit // 8] + bytes([whole[bit // 8] ^ 1 << bit % 8]) + whole[bit // 8 + 1 :])
+    clip.path.write_bytes(
+        complete[: bit // 8] + bytes([complete[bit // 8] ^ 1 << bit % 8]) + complete[bit // 8 + 1 :]
+    )
     try:
         with open_decoder(clip) as decoder:
             got = decoder.read(0, decoder.length())

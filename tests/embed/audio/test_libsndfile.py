@@ -44,14 +44,14 @@ def test_any_position_gives_the_samples_of_the_complete_file(
     wave = noise(length, channels=channels, level=0.3)
     wave[length // 4 : length // 3] = 0
     clip = sound_file(tmp_path / "a.ogg", wave, rate)
-    whole = decode_all(clip)
+    complete = decode_all(clip)
     rng = np.random.default_rng(0)
     positions = [*rng.integers(0, length - 700, 25).tolist(), length - 700, 0]
     for position in positions:
         with open_decoder(clip) as decoder:
             for begin in (position, int(rng.integers(0, length - 700))):
                 got = decoder.read(begin, 700)
-                np.testing.assert_allclose(got, whole[begin : begin + 700], rtol=0, atol=2e-7)
+                np.testing.assert_allclose(got, complete[begin : begin + 700], rtol=0, atol=2e-7)
     each = sum(decoded) / len(positions) / 2
     assert each < 15 * rate, "from the start it would be half the file"
 
@@ -63,10 +63,10 @@ def test_packets_over_several_pages(tmp_path: Path) -> None:
         for at in range(0, len(wave), 8_000):
             file.write(wave[at : at + 8_000])
     clip = Clip(id="a", file=str(path))
-    whole = decode_all(clip)
+    complete = decode_all(clip)
     for begin in range(150_000, 300_000 - 500, 9_973):
         with open_decoder(clip) as decoder:
-            np.testing.assert_allclose(decoder.read(begin, 500), whole[begin : begin + 500], atol=2e-7)
+            np.testing.assert_allclose(decoder.read(begin, 500), complete[begin : begin + 500], atol=2e-7)
 
 
 @pytest.mark.parametrize("rate", [16_000, 22_050, 44_100, 48_000])
@@ -81,11 +81,11 @@ def test_the_end_of_a_file_is_at_its_position(tmp_path: Path, rate: int, level: 
             for at in range(0, length, 8_000):
                 file.write(wave[at : at + 8_000])
         clip = Clip(id="a", file=str(path))
-        whole = decode_all(clip)
+        complete = decode_all(clip)
         for back in rng.integers(600, rate, 6).tolist():
             with open_decoder(clip) as decoder:
                 got = decoder.read(length - back, 500)
-                np.testing.assert_allclose(got, whole[length - back :][:500], rtol=0, atol=2e-7)
+                np.testing.assert_allclose(got, complete[length - back :][:500], rtol=0, atol=2e-7)
 
 
 def tail_at(clip: Clip, sample: int) -> VorbisTail | None:
@@ -127,10 +127,10 @@ def test_a_recorded_broadcast_is_decoded_from_its_start(tmp_path: Path, decoded:
         assert tail is not None
         data = tail.readall()
     clip.path.write_bytes(data)
-    whole = decode_all(clip)
-    begin = len(whole) - 20_000
+    complete = decode_all(clip)
+    begin = len(complete) - 20_000
     with open_decoder(clip) as decoder:
-        np.testing.assert_allclose(decoder.read(begin, 500), whole[begin : begin + 500], atol=2e-7)
+        np.testing.assert_allclose(decoder.read(begin, 500), complete[begin : begin + 500], atol=2e-7)
     assert sum(decoded) > begin
 
 

@@ -107,25 +107,25 @@ def test_a_window_is_that_slice_of_the_clip(tmp_path, rate, kind, segment, windo
         sound_file(path, noise(int(rate * 0.503)), rate)
     clip = clip_of(path, start=segment[0], end=segment[1])
     sound = audio.probe(clip)
-    whole = audio.read_clip(clip, sound)
+    complete = audio.read_clip(clip, sound)
     begin, stop = sorted(round(share * sound.samples) for share in window)
     stop = max(stop, begin + 1)
     got = audio.read_clip(clip, sound, begin=begin, stop=stop)
     assert got.dtype == np.float32
-    np.testing.assert_allclose(got, whole[begin:stop], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(got, complete[begin:stop], rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("rate", RATES)
 def test_a_segment_equals_a_file_of_its_own(tmp_path, rate):
     wave = noise(rate)
-    whole = sound_file(tmp_path / "a.wav", wave, rate, subtype="FLOAT", start=0.25, end=0.75)
+    complete = sound_file(tmp_path / "a.wav", wave, rate, subtype="FLOAT", start=0.25, end=0.75)
     cut = sound_file(tmp_path / "b.wav", wave[round(0.25 * rate) : round(0.75 * rate)], rate, subtype="FLOAT")
-    np.testing.assert_allclose(read(whole), read(cut), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(read(complete), read(cut), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["wav", "flac", "mp3"])
 def test_a_segment_is_read_without_decoding_the_complete_file(tmp_path, monkeypatch, kind):
-    whole = sound_file(tmp_path / f"a.{kind}", noise(60 * 16_000))
+    complete = sound_file(tmp_path / f"a.{kind}", noise(60 * 16_000))
     decoded = 0
     original = soundfile.SoundFile.read
 
@@ -136,7 +136,7 @@ def test_a_segment_is_read_without_decoding_the_complete_file(tmp_path, monkeypa
         return got
 
     monkeypatch.setattr(soundfile.SoundFile, "read", counted)
-    clip = clip_of(whole.path, start=40.0, end=41.0)
+    clip = clip_of(complete.path, start=40.0, end=41.0)
     assert len(audio.read_clip(clip, audio.probe(clip))) == 16_000
     assert decoded < 4 * 16_000  # the second itself, and what an MP3 frame may reach back to
 
@@ -214,7 +214,7 @@ FAULTS = {
     "rate of zero": (lambda path: _set(path, 24, "<I", 0), "not a sound file"),
     "rate of one": (lambda path: _set(path, 24, "<I", 1), "sample rate of 1 Hz"),
     "rate of megahertz": (lambda path: _set(path, 24, "<I", 3_000_000), "sample rate of 3000000 Hz"),
-    "vanished": (lambda path: path.unlink(), "cannot be read .*no such file"),
+    "deleted": (lambda path: path.unlink(), "cannot be read .*no such file"),
 }
 
 
@@ -338,13 +338,13 @@ def test_streamed_moments_equal_those_of_the_complete_clip(tmp_path, rate, offse
     wave = noise(65 * rate, level=0.05) + np.float32(offset)
     clip = sound_file(tmp_path / "a.wav", wave, rate, subtype="FLOAT", start=0.5)
     sound = audio.probe(clip)
-    whole = audio.read_clip(clip, sound).astype(np.float64)
+    complete = audio.read_clip(clip, sound).astype(np.float64)
     moments = audio.measure_moments(clip, sound)
-    assert moments.count == len(whole) == sound.samples
+    assert moments.count == len(complete) == sound.samples
     assert moments.finite
     assert not moments.constant
-    assert moments.mean == pytest.approx(whole.mean(), abs=1e-9)
-    assert moments.variance == pytest.approx(whole.var(), rel=1e-6)
+    assert moments.mean == pytest.approx(complete.mean(), abs=1e-9)
+    assert moments.variance == pytest.approx(complete.var(), rel=1e-6)
 
 
 def test_moments_of_a_long_clip_need_no_more_memory_than_a_block(tmp_path):
@@ -354,7 +354,7 @@ def test_moments_of_a_long_clip_need_no_more_memory_than_a_block(tmp_path):
     audio.measure_moments(clip, sound)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 4 * sound.samples  # bytes: half of the whole clip in float64
+    assert peak < 4 * sound.samples  # bytes: half of the complete clip in float64
 
 
 def test_normalisation_equals_that_of_transformers():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import tracemalloc
 from copy import copy
 from dataclasses import FrozenInstanceError, asdict, replace
 from pathlib import Path
@@ -47,6 +48,16 @@ def test_a_clip_is_an_immutable_value():
         clip.file = "z.wav"  # type: ignore[misc]
     with pytest.raises(TypeError):
         Clip(id="a")  # type: ignore[call-arg]
+
+
+def test_clips_need_little_memory(audio):
+    rows = "".join(f"folder/speaker{i % 60}-{i}.wav,{i % 3},s{i % 60}\n" for i in range(5_000))
+    path = table(audio, f"path,emotion,speaker\n{rows}")
+    tracemalloc.start()
+    clips = read_manifest(path, must_exist=False)
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert size / len(clips) - len(clips[0].file) < 560  # bytes; with a Path object it would be 690
 
 
 def test_reads_path_emotion_and_speaker(audio):
