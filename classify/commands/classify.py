@@ -68,7 +68,7 @@ def classify(options: Annotated[ClassifyOptions, FLAT], *, given: Given | None =
 
 def run_study_of(options: ClassifyOptions, *, given: Mapping[str, str]) -> dict[str, Any]:
     """Run the study that the options describe; returns its summary."""
-    from layerprobe.classify.controls.run import run
+    from layerprobe.classify.controls.evaluation import run_and_evaluate
     from layerprobe.classify.heads.registry import want_frames
     from layerprobe.embed.manifest.clips import read_manifest
     from layerprobe.embed.models.layers import parse_layers
@@ -92,7 +92,7 @@ def run_study_of(options: ClassifyOptions, *, given: Mapping[str, str]) -> dict[
     )
     if study.layers:
         study = replace(study, layers=parse_layers(layers, store.extraction.layers, also=(MIX,)))
-    return run(
+    return run_and_evaluate(
         clips,
         store,
         options.out,
@@ -107,7 +107,7 @@ def repeat_run(options: ClassifyOptions, record: Path, *, given: Mapping[str, st
 
     given: the options as typed. What decides the results comes from the record and must not be among them.
     """
-    from layerprobe.classify.controls.run import run
+    from layerprobe.classify.controls.evaluation import run_and_evaluate
     from layerprobe.classify.runs.record import read_recorded
     from layerprobe.embed.manifest.clips import read_manifest
 
@@ -122,7 +122,7 @@ def repeat_run(options: ClassifyOptions, record: Path, *, given: Mapping[str, st
         evaluation = replace(evaluation, audit=options.evaluation.audit)
     if "--controls" in given:
         evaluation = replace(evaluation, controls=options.evaluation.controls)
-    return run(
+    return run_and_evaluate(
         read_manifest(recorded.table, **command, must_exist=False),
         recorded.store,
         options.out,

@@ -31,7 +31,7 @@ class DemoOptions:
 
 def demo(options: Annotated[DemoOptions, FLAT] = DemoOptions()) -> None:
     """Run the main job end to end: a corpus, its states in a cache, heads tuned on every layer, a figure."""
-    from layerprobe.classify.controls.run import run as run_classify
+    from layerprobe.classify.controls.evaluation import run_and_evaluate
     from layerprobe.embed.extract.run import embed_with_progress
     from layerprobe.embed.manifest.clips import read_manifest, write_manifest
     from layerprobe.embed.manifest.corpora import CORPORA
@@ -54,7 +54,7 @@ def demo(options: Annotated[DemoOptions, FLAT] = DemoOptions()) -> None:
         store = find_model_store(cache, model)
         run = options.out / "runs" / model.replace(":", "-")
         study = StudyConfig(trials=options.trials)
-        results.append((run, run_classify(clips, store, run, study, evaluation=EvaluationConfig())))
+        results.append((run, run_and_evaluate(clips, store, run, study, evaluation=EvaluationConfig())))
     if options.output.json:
         print_json([{"out": run, **summary} for run, summary in results])
         return

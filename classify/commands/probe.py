@@ -38,8 +38,7 @@ class ProbeOptions:
 def probe(options: Annotated[ProbeOptions, FLAT]) -> None:
     """Measure what each layer encodes: one linear probe per column and layer, without any tuning."""
     from layerprobe.classify.controls.console import print_probes
-    from layerprobe.classify.controls.probe_targets import usual_columns
-    from layerprobe.classify.controls.probes import probe_columns
+    from layerprobe.classify.controls.probes import default_targets, probe_columns
     from layerprobe.classify.data.dataset import join_labels
     from layerprobe.classify.search.parallel import job_count
     from layerprobe.embed.manifest.clips import read_manifest
@@ -52,7 +51,7 @@ def probe(options: Annotated[ProbeOptions, FLAT]) -> None:
     clips = read_manifest(options.table, **vars(options.columns), must_exist=False)
     store = find_model_store(model=options.model, **vars(options.source))
     data = join_labels(clips, store, target=options.target)
-    names = list(options.targets) or usual_columns(clips, options.target)
+    names = list(options.targets) or default_targets(clips, options.target)
     known = {"speaker", "duration", *(column for clip in clips for column in clip.labels)}
     unknown = [name for name in names if name not in known]
     if unknown:

@@ -1,4 +1,4 @@
-"""The same study on other states: runs beside a run, and how the selected system stands to theirs."""
+"""Baselines: the same study on acoustic features (mfcc) and on the same model with random weights."""
 
 from __future__ import annotations
 
@@ -11,17 +11,64 @@ import numpy as np
 
 from layerprobe.cache.common.console import say
 from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.identity.extraction import FRAME
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import MIX
-from layerprobe.classify.controls.refit import answered
-from layerprobe.classify.runs import folder as runfolder
+from layerprobe.classify.controls.checkpoint import FOLDER
+from layerprobe.classify.controls.refit import predictions_by_fold
+from layerprobe.classify.runs.folder import RUN, SUMMARY, read_json
 from layerprobe.classify.scores.bootstrap import score_intervals
 from layerprobe.classify.scores.paired import differences
 from layerprobe.classify.scores.scoring import Scorer
 from layerprobe.classify.search.plan import Plan
-from layerprobe.classify.search.progress import Report
+from layerprobe.classify.search.progress import Report, live_display
 from layerprobe.classify.search.study import run_study
+from layerprobe.embed.config import EmbedConfig
 from layerprobe.embed.manifest.clips import Clip
+from layerprobe.embed.models.presets import ACOUSTIC_PRESETS, RANDOM
+
+
+def run_baselines(out: Path, plan: Plan, clips: Sequence[Clip]) -> None:
+    """Run the study of `plan` on each baseline, as run folders in `out/controls`.
+
+    Missing states are embedded first, with the options of the study's own states. A baseline that fails with
+    an InputError is reported and left out.
+    """
+    from layerprobe.embed.extract.run import embed_with_progress  # loads torch
+
+    for name, config in _baselines(plan).items():
+        try:
+            done = embed_with_progress(clips, config)
+            if done.stopped:
+                raise KeyboardInterrupt
+            folder = out / FOLDER / name
+            folder.mkdir(parents=True, exist_ok=True)
+            with live_display(f"baseline {config.model}") as report:
+                command = {"control_of": str(out)}
+                run_baseline(folder, plan, clips, FeatureStore(done.store), command=command, report=report)
+        except InputError as error:
+            say(f"note: no baseline {config.model}: {error}")
+
+
+def _baselines(plan: Plan) -> dict[str, EmbedConfig]:
+    """Folder name → extraction of each baseline that differs from the study's own states."""
+    own = plan.store.extraction
+    if own.model in ACOUSTIC_PRESETS:
+        say(f"note: {own.model} is not a network, so there are no mfcc and random-weights baselines")
+        return {}
+    frames = own.stats == (FRAME,)
+    options: dict[str, Any] = {
+        "cache": plan.store.cache,
+        "stats": EmbedConfig.stats if frames else own.stats,
+        "frames": frames,
+    }
+    baselines = {"mfcc": EmbedConfig(model="mfcc", **options)}
+    if own.model.startswith(RANDOM):
+        say(f"note: {own.model} has no trained weights, so there is no random-weights baseline")
+    else:
+        options |= {"layers": ",".join(own.layers), "dtype": own.dtype, "window": own.window}
+        baselines["random"] = EmbedConfig(model=RANDOM + own.model, **options)
+    return baselines
 
 
 def run_baseline(
@@ -35,86 +82,37 @@ def run_baseline(
 ) -> Path:
     """Run the study of `plan` on the states of another store, into the run folder `out`.
 
-    The same clips, folds, heads and trials; all of the store's layers, or those of the plan that it holds.
-    What was done before is not done again. Raises InputError as `run_study` does.
+    Clips, folds, heads and trials stay the same. Layers are those of the plan that the store has, or else all
+    of the store's. An interrupted run resumes. Raises InputError as `run_study` does.
     """
-    asked = [name for name in plan.config.layers if name in (*store.extraction.layers, MIX)]
-    whole = not asked or set(asked) == {MIX}
-    config = replace(plan.config, layers=() if whole else tuple(asked), storage=None)
+    layers = tuple(name for name in plan.config.layers if name in (*store.extraction.layers, MIX))
+    config = replace(plan.config, layers=() if set(layers) <= {MIX} else layers, storage=None)
     return run_study(clips, store, out, config, excluded=plan.data.excluded, command=command, report=report)
 
 
-def baseline_runs(out: Path, folder: Path, plan: Plan) -> list[dict[str, Any]]:
-    """Each finished run in `folder`: its selected system, and by how much that of `out` is better.
+def baseline_scores(out: Path, plan: Plan) -> list[dict[str, Any]]:
+    """UAR of each finished baseline's selected system, and how much higher that of the run `out` is.
 
-    Intervals resample speakers, the same for both.
+    Both have 95 % intervals; the difference is paired, with the same speakers resampled.
     """
-    told = []
+    scores = []
     scorer = Scorer(plan.data, plan.folds, seed=plan.config.seed)
-    own = scorer.counts(answered(out, plan))
-    for run in sorted(folder.glob(f"*/{runfolder.SUMMARY}")):
-        if not runfolder.read_json(run.parent / runfolder.RUN).get("finished"):
+    own = scorer.counts(predictions_by_fold(out, plan))
+    for summary_file in sorted((out / FOLDER).glob(f"*/{SUMMARY}")):
+        run = summary_file.parent
+        if not read_json(run / RUN).get("finished"):
             continue
-        summary = runfolder.read_json(run)
-        counts = np.stack([own, scorer.counts(answered(run.parent, plan))], axis=1)
-        (apart,) = differences(counts, [(0, 1)], metric="uar", seed=plan.config.seed)
-        score = score_intervals(counts, metric="uar", seed=plan.config.seed)[1]
-        told.append(
+        summary = read_json(summary_file)
+        counts = np.stack([own, scorer.counts(predictions_by_fold(run, plan))], axis=1)
+        (difference,) = differences(counts, [(0, 1)], metric="uar", seed=plan.config.seed)
+        scores.append(
             {
-                "run": str(run.parent.relative_to(out)),
+                "run": str(run.relative_to(out)),
                 "model": summary["model"],
                 "layer": summary["selected"]["layer"],
                 "head": summary["selected"]["head"],
-                "uar": asdict(score),
-                "selected_minus_it": asdict(apart),
+                "uar": asdict(score_intervals(counts, metric="uar", seed=plan.config.seed)[1]),
+                "selected_minus_it": asdict(difference),
             }
         )
-    return told
-
-
-def run_baselines(out: Path, plan: Plan, clips: Sequence[Clip]) -> None:
-    """The study of `plan` on acoustic features and on random weights, as runs in `out/controls`.
-
-    What is not cached is embedded first, as the study's own states were. One that cannot be made is told and
-    left out: the run's own score stands without it.
-    """
-    from layerprobe.cache.identity.extraction import FRAME
-    from layerprobe.cache.store.feature_store import FeatureStore
-    from layerprobe.classify.controls.baselines import run_baseline
-    from layerprobe.classify.controls.checkpoint import FOLDER
-    from layerprobe.classify.search.progress import live_display
-    from layerprobe.embed.config import EmbedConfig
-    from layerprobe.embed.extract.run import embed_with_progress
-    from layerprobe.embed.models.presets import ACOUSTIC_PRESETS, RANDOM
-
-    of, cache = plan.store.extraction, plan.store.cache
-    model, frames = of.model, of.stats == (FRAME,)
-    stats = EmbedConfig.stats if frames else of.stats
-    if model in ACOUSTIC_PRESETS:
-        say(f"note: {model} is no network, so neither mfcc nor random weights are run beside it")
-        return
-    rivals = {"mfcc": EmbedConfig(model="mfcc", cache=cache, stats=stats, frames=frames)}
-    if model.startswith(RANDOM):
-        say(f"note: {model} has no trained weights, so no random weights are run beside it")
-    else:
-        rivals["random"] = EmbedConfig(
-            model=RANDOM + model,
-            cache=cache,
-            layers=",".join(of.layers),
-            stats=stats,
-            frames=frames,
-            dtype=of.dtype,
-            window=of.window,
-        )
-    for name, config in rivals.items():
-        try:
-            done = embed_with_progress(clips, config)
-            if done.stopped:
-                raise KeyboardInterrupt
-            store = FeatureStore(done.store)
-            folder = out / FOLDER / name
-            folder.mkdir(parents=True, exist_ok=True)
-            with live_display(f"control {config.model}") as report:
-                run_baseline(folder, plan, clips, store, command={"control_of": str(out)}, report=report)
-        except InputError as error:
-            say(f"note: no control {config.model}: {error}")
+    return scores

@@ -1,4 +1,4 @@
-"""Controls cut into parts that are kept as they are done, so that none is made twice."""
+"""Checkpointed steps: each step of a control is saved when it is done, so that no interruption repeats it."""
 
 from __future__ import annotations
 
@@ -11,39 +11,45 @@ from typing import Any
 from layerprobe.classify.runs.folder import read_json, write_json
 from layerprobe.classify.search.parallel import run_parallel
 
-FOLDER = "controls"
-
-PARTS = "parts"
+FOLDER = "controls"  # of a run folder: a file for each control, a run folder for each baseline
+STEPS = "parts"  # of FOLDER: results of finished steps, until all controls are complete
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One piece of work for a process: `make`, a function of a module, called with `arguments`."""
+    """A call of `function`, defined at the top of a module, for a worker process."""
 
     name: str
-    make: Callable[..., dict[str, Any]]
+    function: Callable[..., dict[str, Any]]
     arguments: tuple[Any, ...]
 
 
-def results(folder: Path | None, parts: Sequence[Step], *, jobs: int) -> list[dict[str, Any]]:
-    """Each part's result, in their order; those that an earlier run left in `folder` are not made again."""
-    if folder is None:
-        found = dict(run_parallel(_run, parts, jobs=jobs))
-        return [found[part.name] for part in parts]
-    kept = folder / PARTS
-    files = [kept / f"{part.name}.json" for part in parts]
-    rest = [part for part, file in zip(parts, files, strict=True) if not file.exists()]
-    if rest:
-        kept.mkdir(parents=True, exist_ok=True)
-    for name, result in run_parallel(_run, rest, jobs=jobs):
-        write_json(kept / f"{name}.json", result)
-    return [read_json(file) for file in files]
+def run_steps(out: Path | None, steps: Sequence[Step], *, jobs: int) -> list[dict[str, Any]]:
+    """Result of each step, in order. out: run folder that saves them and has those of an interrupted run."""
+    files = {} if out is None else {step.name: out / FOLDER / STEPS / f"{step.name}.json" for step in steps}
+    results = {name: read_json(file) for name, file in files.items() if file.exists()}
+    pending = [step for step in steps if step.name not in results]
+    for name, result in run_parallel(_run, pending, jobs=jobs):
+        results[name] = result
+        if out is not None:
+            files[name].parent.mkdir(parents=True, exist_ok=True)
+            write_json(files[name], result)
+    return [results[step.name] for step in steps]
 
 
-def clear(folder: Path) -> None:
-    """Forget the parts of what is whole."""
-    shutil.rmtree(folder / PARTS, ignore_errors=True)
+def run_once(out: Path, name: str, control: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Result of a control, saved as `controls/NAME.json` of the run folder; loaded if it is there."""
+    file = out / FOLDER / f"{name}.json"
+    if not file.exists():
+        file.parent.mkdir(exist_ok=True)
+        write_json(file, control())
+    return read_json(file)
 
 
-def _run(part: Step) -> Iterator[tuple[str, dict[str, Any]]]:
-    yield part.name, part.make(*part.arguments)
+def delete_steps(out: Path) -> None:
+    """Delete the steps of complete controls."""
+    shutil.rmtree(out / FOLDER / STEPS, ignore_errors=True)
+
+
+def _run(step: Step) -> Iterator[tuple[str, dict[str, Any]]]:
+    yield step.name, step.function(*step.arguments)

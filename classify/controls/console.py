@@ -1,4 +1,4 @@
-"""What `classify` says beside a score: its protocol, its audit, its controls."""
+"""What `classify` prints about a finished run: scores, protocol, audit and controls."""
 
 from __future__ import annotations
 
@@ -10,81 +10,93 @@ from layerprobe.cache.common.console import print_json, print_table, say
 from layerprobe.cache.common.text import format_bytes, format_interval
 from layerprobe.classify.search.console import _tell_selected, _tell_table, print_scores, remarks
 
-MOVABLE = 0.5  # share of training clips below which shuffling within speakers changes too little
+FEW_MOVABLE = 0.5  # share of training clips below which shuffling within speakers changes too little
 
 
-def print_evaluation(out: Path, summary: Mapping[str, Any]) -> None:
-    """Print what a reader needs to judge the score of the run in `out`."""
-    _tell_protocol(summary.get("protocol"))
-    _tell_audit(out, summary["audit"])
-    _tell_controls(summary)
+def print_summary(out: Path, summary: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print the result of the run in `out`: layers × heads, the selected system, its evaluation."""
+    if as_json:
+        print_json({"out": out, **summary})
+        return
+    _tell_table(out, summary)
+    print()
+    _tell_selected(summary)
+    print()
+    print_scores(summary)
+    for line in remarks(summary):
+        say(f"note: {line}")
+    _print_protocol(summary.get("protocol"))
+    _print_audit(out, summary["audit"])
+    _print_controls(summary)
+    print()
+    _print_memory(out)
+    print(f"run folder  {out}")
+    for path in sorted((out / "figures").glob("*.svg")):
+        print(f"figure      {path}")
 
 
-def _tell_protocol(protocol: Mapping[str, Any] | None) -> None:
+def _print_protocol(protocol: Mapping[str, Any] | None) -> None:
     if protocol is None:
         return
-    say(f"note: protocol {protocol['name']} leaks: {protocol['leaks']}")
-    if protocol["deviations"]:
-        told = "; ".join(protocol["deviations"])
-        say(f"note: this is not {protocol['name']} as published, so others' scores do not compare: {told}")
+    name, deviations = protocol["name"], "; ".join(protocol["deviations"])
+    say(f"note: protocol {name} leaks: {protocol['leaks']}")
+    if deviations:
+        say(f"note: this is not {name} as published, so published scores do not compare: {deviations}")
 
 
-def _tell_audit(out: Path, audit: Mapping[str, Any]) -> None:
+def _print_audit(out: Path, audit: Mapping[str, Any]) -> None:
     if "verdict" not in audit:
         return
-    named = {
-        verdict: ", ".join(found["item"] for found in audit["findings"] if found["verdict"] == verdict)
+    items = {
+        verdict: ", ".join(finding["item"] for finding in audit["findings"] if finding["verdict"] == verdict)
         for verdict in ("leak", "look")
     }
-    told = "; ".join(f"{verdict}: {items}" for verdict, items in named.items() if items) or "fine"
-    say(f"audit: {told}; see {out / 'audit.json'}")
+    verdicts = "; ".join(f"{verdict}: {names}" for verdict, names in items.items() if names) or "fine"
+    say(f"audit: {verdicts}; see {out / 'audit.json'}")
 
 
-def _tell_controls(summary: Mapping[str, Any]) -> None:
-    controls = summary.get("controls", {})
+def _print_controls(summary: Mapping[str, Any]) -> None:
+    controls, selected = summary.get("controls", {}), summary["selected"]["uar"]
     if "shuffled" not in controls:
         return
-    shuffled, majority = controls["shuffled"], controls["majority"]["uar"]
-    spread = f"± {shuffled['uar']['sd']:.3f}"
-    rows = [
-        ("selected", summary["selected"]["uar"]["value"], interval(summary["selected"]["uar"]), None),
-        *(
-            (run["model"], run["uar"]["value"], interval(run["uar"]), run["selected_minus_it"])
-            for run in controls.get("runs", ())
-        ),
-        ("shuffled labels", shuffled["uar"]["value"], spread, shuffled["selectivity"]),
-        ("majority class", majority["value"], "", None),
-    ]
+    shuffled = controls["shuffled"]
+    rows = [_control("selected", selected)]
+    rows += [_control(run["model"], run["uar"], run["selected_minus_it"]) for run in controls.get("runs", ())]
+    rows.append(_control("shuffled labels", shuffled["uar"], shuffled["selectivity"]))
+    rows[-1]["95 % interval"] = f"± {shuffled['uar']['sd']:.3f}"
+    rows.append(_control("majority class", controls["majority"]["uar"]))
     print()
-    print_table(
-        [
-            {
-                "control": name,
-                "UAR": value,
-                "95 % interval": around,
-                "selected minus it": "" if apart is None else f"{apart['value']:+.3f} {interval(apart)}",
-            }
-            for name, value, around, apart in rows
-        ]
-    )
-    if shuffled["movable"] < MOVABLE:
+    print_table(rows)
+    if shuffled["movable"] < FEW_MOVABLE:
         say(
             f"note: labels are shuffled within each speaker, and {1 - shuffled['movable']:.0%} of the "
-            "training clips are of speakers with one class only, whose labels stay: the control is weak"
+            "training clips are from speakers with one class only, whose labels cannot change: the control is weak"
         )
     print()
     print_probes(controls["probes"])
-    for point in controls.get("economy", {}).get("points", ()):
-        of, score = controls["economy"]["of"], point["uar"]
+    curve = controls.get("learning_curve", {"points": ()})
+    for point in curve["points"]:
+        of, score = curve["of"], point["uar"]
         spread = "" if score["sd"] is None else f" ± {score['sd']:.3f} over {point['draws']} draws"
-        print(
-            f"with {point['share']:.0%} of the training {of} ({point[of]:.0f}): "
-            f"UAR {score['value']:.3f}{spread}"
-        )
+        size = f"{point['share']:.0%} of the training {of} ({point[of]:.0f})"
+        print(f"with {size}: UAR {score['value']:.3f}{spread}")
+
+
+def _control(
+    name: str, score: Mapping[str, Any], difference: Mapping[str, Any] | None = None
+) -> dict[str, object]:
+    """One row of the table of controls."""
+    change = "" if difference is None else f"{difference['value']:+.3f} {_interval(difference)}"
+    return {
+        "control": name,
+        "UAR": score["value"],
+        "95 % interval": _interval(score),
+        "selected minus control": change,
+    }
 
 
 def print_probes(probes: Mapping[str, Any]) -> None:
-    """One row for each thing that linear probes looked for: where in the layers it is found best."""
+    """Print one row for each target of the linear probes: first, last and best layer."""
     rows = []
     for target in probes["targets"]:
         layers = target["layers"]
@@ -97,7 +109,7 @@ def print_probes(probes: Mapping[str, Any]) -> None:
                 f"layer {layers[0]['layer']}": layers[0]["uar"]["value"],
                 f"layer {layers[-1]['layer']}": layers[-1]["uar"]["value"],
                 "best": best["uar"]["value"],
-                "95 % interval": interval(best["uar"]),
+                "95 % interval": _interval(best["uar"]),
                 "on layer": best["layer"],
             }
         )
@@ -106,39 +118,20 @@ def print_probes(probes: Mapping[str, Any]) -> None:
         say(f"note: no probe for {name}: {reason}")
 
 
-def interval(score: Mapping[str, Any]) -> str:
-    """`[0.412, 0.538]`; empty where there is none."""
+def _interval(score: Mapping[str, Any]) -> str:
     return format_interval(score.get("low"), score.get("high"))
 
 
-def print_summary(out: Path, summary: Mapping[str, Any], *, as_json: bool) -> None:
-    """The study's result: layers × heads by their metric, the selected system, what its reader must know."""
-    if as_json:
-        print_json({"out": out, **summary})
-        return
-    _tell_table(out, summary)
-    print()
-    _tell_selected(summary)
-    print()
-    print_scores(summary)
-    for line in remarks(summary):
-        say(f"note: {line}")
-    print_evaluation(out, summary)
-    print()
-    _tell_memory(out)
-    print(f"run folder  {out}")
-    for path in sorted((out / "figures").glob("*.svg")):
-        print(f"figure      {path}")
-
-
-def _tell_memory(out: Path) -> None:
-    """What the processes held at most, beside what they were allowed to keep."""
-    from layerprobe.classify.runs.folder import RUN, read_json
+def _print_memory(out: Path) -> None:
+    """Peak memory of the processes, next to the budget for shared work."""
+    from layerprobe.classify.runs.folder import RUN, read_json  # loads numpy
 
     if not (out / RUN).is_file():
         return
     run = read_json(out / RUN)
     peak, jobs = run["peak_memory"], run["jobs"]
     workers = f" and {format_bytes(peak['worker'])} at most in each of {jobs} workers" if jobs > 1 else ""
-    print(f"memory      {format_bytes(peak['main'])} in the main process{workers}; ", end="")
-    print(f"shared work within {format_bytes(run['config']['memory'])}")
+    budget = format_bytes(run["config"]["memory"])
+    print(
+        f"memory      {format_bytes(peak['main'])} in the main process{workers}; shared work within {budget}"
+    )

@@ -1,4 +1,4 @@
-"""Label economy: what the selected system scores when fewer speakers are there to train on."""
+"""Control: the learning curve of the selected system, its score with fewer training speakers."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from layerprobe.classify.controls.checkpoint import Step, results
-from layerprobe.classify.controls.refit import Chosen, refit
+from layerprobe.classify.controls.checkpoint import Step, run_steps
+from layerprobe.classify.controls.refit import SelectedFold, refit
 from layerprobe.classify.data.splits import Fold
 from layerprobe.classify.features.lru_cache import LruCache
 from layerprobe.classify.scores.metrics import uar
@@ -16,85 +16,76 @@ from layerprobe.classify.scores.scoring import Scorer
 from layerprobe.classify.search.nested import derive
 from layerprobe.classify.search.plan import Plan, share, states_of
 
+NAME = "learning_curve"
+OLD_NAME = "economy"  # in files of earlier versions, and in the seeds of draws, which must not change
 SHARES = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
 DRAWS = 5
-TRIES = 50  # to draw speakers who have clips of every class
+ATTEMPTS = 50  # to draw speakers with clips of every class
 
 
-def learning_curve(folder: Path, plan: Plan, chosen: list[Chosen]) -> dict[str, Any]:
-    """UAR against the share of training speakers; where none are named, of training clips.
+def learning_curve(out: Path, plan: Plan, selected: list[SelectedFold]) -> dict[str, Any]:
+    """UAR against the share of training speakers, or of training clips where no speakers are named.
 
-    For each share speakers are drawn DRAWS times by the seed in every outer fold, and the fold's selected
-    layer, head and parameters, which inner folds chose on all speakers, are fitted on their clips. A share so
-    small that no draw has clips of every class is left out. uar: the mean over draws, and their standard
-    deviation (null for the whole, which is one draw).
+    For each share, speakers are drawn DRAWS times in every outer fold, and the fold's selected system, which
+    inner folds selected on all speakers, is fitted to their clips. A share too small to draw clips of every
+    class is left out. uar: mean over draws and standard deviation, null for all speakers, which is one draw.
+    out: the run folder.
     """
-    parts = [Step(name=f"economy-{one.fold}", make=_fold, arguments=(plan, one)) for one in chosen]
-    made = [part["shares"] for part in results(folder, parts, jobs=plan.jobs)]
+    steps = [Step(name=f"{NAME}-{one.fold}", function=_fold, arguments=(plan, one)) for one in selected]
+    results = [result["shares"] for result in run_steps(out, steps, jobs=plan.jobs)]
     scorer = Scorer(plan.data, plan.folds, seed=plan.config.seed)
     points = []
-    for number, wanted in enumerate(SHARES):
-        folds = [shares[number] for shares in made]
-        draws = min(len(fold) for fold in folds)
+    for share_, *folds in zip(SHARES, *results, strict=True):
+        draws = list(zip(*folds, strict=False))  # each with one entry per fold, as many as all folds have
         if not draws:
             continue
         scores = [
-            float(uar(scorer.counts([np.array(fold[k]["predicted"], np.int64) for fold in folds]).sum(0)))
-            for k in range(draws)
+            float(uar(scorer.counts([np.array(fold["predicted"], np.int64) for fold in draw]).sum(0)))
+            for draw in draws
         ]
-        points.append(
-            {
-                "share": wanted,
-                "speakers": _mean(folds, "speakers", draws),
-                "clips": _mean(folds, "clips", draws),
-                "draws": draws,
-                "uar": {
-                    "value": float(np.mean(scores)),
-                    "sd": float(np.std(scores, ddof=1)) if draws > 1 else None,
-                },
-            }
-        )
+        sizes = {
+            name: float(np.mean([fold[name] for draw in draws for fold in draw]))
+            for name in ("speakers", "clips")
+        }
+        sd = float(np.std(scores, ddof=1)) if len(draws) > 1 else None
+        score = {"value": float(np.mean(scores)), "sd": sd}
+        points.append({"share": share_, **sizes, "draws": len(draws), "uar": score})
     return {"of": "clips" if plan.data.speakers is None else "speakers", "points": points}
 
 
-def _mean(folds: list[list[dict[str, Any]]], name: str, draws: int) -> float:
-    return float(np.mean([fold[k][name] for fold in folds for k in range(draws)]))
-
-
-def _fold(plan: Plan, chosen: Chosen) -> dict[str, Any]:
-    """One outer fold: for each share and draw what was trained on and what was answered."""
-    fold, data = plan.folds[chosen.fold].outer, plan.data
-    kept = LruCache(plan.config.memory // plan.jobs)
-    layers = states_of(plan, plan.layers_of(chosen.layer), kept=kept.section("states"))
-    groups = np.arange(len(data)) if data.speakers is None else data.speakers
+def _fold(plan: Plan, selected: SelectedFold) -> dict[str, Any]:
+    """One outer fold: for each share and draw, the size of the training set and the predicted classes."""
+    fold, data = plan.folds[selected.fold].outer, plan.data
+    cache = LruCache(plan.config.memory // plan.jobs)
+    layers = states_of(plan, plan.layers_of(selected.layer), kept=cache.section("states"))
+    speakers = np.arange(len(data)) if data.speakers is None else data.speakers
     shares: list[list[dict[str, Any]]] = []
-    for wanted in SHARES:
-        drawn: list[dict[str, Any]] = []
-        for number in range(DRAWS if wanted < 1 else 1):
-            rng = np.random.default_rng(derive(plan.config.seed, "economy", chosen.fold, wanted, number))
-            rows = draw(data.y, groups, fold.train, wanted, rng)
+    for proportion in SHARES:
+        shares.append([])
+        for number in range(DRAWS if proportion < 1 else 1):
+            rng = np.random.default_rng(derive(plan.config.seed, OLD_NAME, selected.fold, proportion, number))
+            rows = draw_groups(data.y, speakers, fold.train, proportion, rng)
             if rows is None:
                 break
-            shared = share(plan, layers, Fold(rows, fold.test), kept=kept.section((wanted, number)))
-            drawn.append(
+            features = share(plan, layers, Fold(rows, fold.test), kept=cache.section((proportion, number)))
+            shares[-1].append(
                 {
-                    "speakers": len(np.unique(groups[rows])),
+                    "speakers": len(np.unique(speakers[rows])),
                     "clips": len(rows),
-                    "predicted": refit(shared, chosen, seed=plan.config.seed).tolist(),
+                    "predicted": refit(features, selected, seed=plan.config.seed).tolist(),
                 }
             )
-        shares.append(drawn)
     return {"shares": shares}
 
 
-def draw(
-    y: np.ndarray, groups: np.ndarray, rows: np.ndarray, wanted: float, rng: np.random.Generator
+def draw_groups(
+    y: np.ndarray, groups: np.ndarray, rows: np.ndarray, proportion: float, rng: np.random.Generator
 ) -> np.ndarray | None:
-    """Those of `rows` that belong to a drawn share of their groups; None if no draw has every class."""
-    names = np.unique(groups[rows])
-    count = max(1, round(wanted * len(names)))
-    for _ in range(TRIES):
-        kept = rows[np.isin(groups[rows], rng.choice(names, count, replace=False))]
-        if len(np.unique(y[kept])) == len(np.unique(y[rows])) and len(kept) > len(np.unique(y[rows])):
-            return kept
+    """Those of `rows` in a random proportion of their groups; None if no draw has every class."""
+    names, classes = np.unique(groups[rows]), len(np.unique(y[rows]))
+    count = max(1, round(proportion * len(names)))
+    for _ in range(ATTEMPTS):
+        drawn = rows[np.isin(groups[rows], rng.choice(names, count, replace=False))]
+        if len(np.unique(y[drawn])) == classes < len(drawn):
+            return drawn
     return None

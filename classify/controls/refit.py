@@ -1,9 +1,9 @@
-"""The selected system of a finished run: what it answered, and how it is fitted again."""
+"""The selected system of a finished run: its predictions, and the same system fitted to other data."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ from layerprobe.classify.search.plan import Plan
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chosen:
-    """What inner folds chose for one outer fold."""
+class SelectedFold:
+    """What the inner folds of one outer fold selected."""
 
     fold: int
     layer: str
@@ -26,33 +26,30 @@ class Chosen:
     params: dict[str, Any]
 
 
-def chosen_of(summary: Mapping[str, Any]) -> list[Chosen]:
-    """The selected system, fold by fold."""
-    names = Chosen.__dataclass_fields__
-    return [Chosen(**{name: fold[name] for name in names}) for fold in summary["selected"]["folds"]]
+def selected_folds(summary: Mapping[str, Any]) -> list[SelectedFold]:
+    """The selected system of a run's summary, fold by fold."""
+    names = [field.name for field in fields(SelectedFold)]
+    return [SelectedFold(**{name: fold[name] for name in names}) for fold in summary["selected"]["folds"]]
 
 
-def refit(shared: FoldFeatures, chosen: Chosen, *, seed: int) -> np.ndarray:
-    """(m,) classes of the fold's test rows by a fit on its training rows, with the chosen parameters."""
-    head, own = HEADS[chosen.head], dict(chosen.params)
+def refit(features: FoldFeatures, selected: SelectedFold, *, seed: int) -> np.ndarray:
+    """(m,) classes predicted for the fold's test rows by a fit to its training rows."""
+    head, params = HEADS[selected.head], dict(selected.params)
     name, values = head.path
-    value = own.pop(name) if name else values[0]
-    prep, params = split_params(own, layers=len(shared.layers))
-    (scores,) = head.fit(shared, prep, params, [value], seed)
+    value = params.pop(name) if name else values[0]
+    prep, params = split_params(params, layers=len(features.layers))
+    (scores,) = head.fit(features, prep, params, [value], seed)
     return np.asarray(scores.argmax(1))
 
 
-def answered(run: Path, plan: Plan) -> list[np.ndarray]:
-    """For each fold the classes (m,) that the selected system of `run` gave to the plan's test rows.
+def predictions_by_fold(run: Path, plan: Plan) -> list[np.ndarray]:
+    """For each outer fold, (m,) classes that the selected system of `run` predicted for its test rows.
 
-    Raises InputError where the run did not answer all of them.
+    Raises InputError for a run without predictions.
     """
-    told = predictions_of(run)
-    classes = np.array(plan.data.classes)
-    given = dict(zip(told.clips.tolist(), np.searchsorted(classes, told.predicted).tolist(), strict=True))
-    return [np.array([given[plan.data.ids[row]] for row in fold.outer.test], np.int64) for fold in plan.folds]
-
-
-def each_fold(predicted: Sequence[Sequence[Sequence[int]]]) -> list[list[np.ndarray]]:
-    """From folds × repeats × rows to repeats × folds × rows."""
-    return [[np.array(rows, np.int64) for rows in repeat] for repeat in zip(*predicted, strict=True)]
+    predictions = predictions_of(run)
+    codes = np.searchsorted(np.array(plan.data.classes), predictions.predicted)
+    code_of = dict(zip(predictions.clips.tolist(), codes.tolist(), strict=True))
+    return [
+        np.array([code_of[plan.data.ids[row]] for row in fold.outer.test], np.int64) for fold in plan.folds
+    ]

@@ -117,7 +117,7 @@ class Row:
         return read_manifest(tables[0])
 
     def _run_heads(self, split: str, clips: Sequence[Clip], out: Path) -> None:
-        from layerprobe.classify.controls.run import run as run_classify
+        from layerprobe.classify.controls.evaluation import run_and_evaluate
         from layerprobe.embed.extract.run import embed_with_progress
         from layerprobe.embed.models.lookup import find_model_store
 
@@ -128,7 +128,7 @@ class Row:
         if summary.stopped:
             raise Interrupted(f"finished clips are in {cache}; the same command resumes")
         store = find_model_store(cache, model, fingerprint=summary.fingerprint)
-        run_classify(clips, store, out, replace(self.settings.heads, protocol=split))
+        run_and_evaluate(clips, store, out, replace(self.settings.heads, protocol=split))
 
     def _run_fine_tuning(self, split: str, clips: Sequence[Clip], out: Path) -> None:
         from layerprobe.classify.finetune.run import finetune  # imports torch and transformers

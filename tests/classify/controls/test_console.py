@@ -1,4 +1,4 @@
-"""What a person is told beside a score, through the real command line."""
+"""The evaluation that is printed with a score, through the real command line."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ QUICK = ("--model", "mfcc", "--heads", "logreg", "--trials", "1", "--inner-folds
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A folder with a corpus of six speakers, its table, and its states of mfcc."""
-    folder = tmp_path_factory.mktemp("trust")
+    """A folder with a corpus of six speakers, its table, and its mfcc states."""
+    folder = tmp_path_factory.mktemp("evaluation")
     write_corpus(folder, clips=36, speakers=6)
     done = cli("embed", "clips.csv", "--model", "mfcc", cwd=folder)
     assert done.returncode == 0, done.stderr
@@ -22,7 +22,7 @@ def place(tmp_path_factory):
 
 
 class TestProtocol:
-    def test_its_leaks_are_told_beside_the_score_and_from_repeats_it(self, place):
+    def test_its_leaks_are_reported_with_the_score_and_from_repeats_it(self, place):
         done = cli(
             "classify", "clips.csv", *QUICK, "--protocol", "baved-random-2021", "--out", "p", cwd=place
         )
@@ -40,7 +40,7 @@ class TestProtocol:
         assert (place / "again" / "splits.json").read_bytes() == (place / "p" / "splits.json").read_bytes()
 
     @pytest.mark.parametrize(
-        ("options", "told"),
+        ("options", "message"),
         [
             (
                 ("--protocol", "baved-speaker-5", "--split", "random"),
@@ -50,12 +50,12 @@ class TestProtocol:
             (("--protocol", "baved"), "protocol 'baved' is not known; choose from baved-speaker-5"),
         ],
     )
-    def test_refuses_in_one_line(self, place, tmp_path, options, told):
-        assert told in refused(
+    def test_refuses_in_one_line(self, place, tmp_path, options, message):
+        assert message in refused(
             cli("classify", "clips.csv", *QUICK, *options, "--out", tmp_path / "r", cwd=place)
         )
 
-    def test_another_target_is_not_the_protocol_s(self, place):
+    def test_another_target_deviates_from_the_protocol(self, place):
         with (place / "words.csv").open("w") as file:
             for number, line in enumerate((place / "clips.csv").read_text().splitlines()):
                 file.write(f"{line},{'word' if number == 0 else 'xy'[number % 2]}\n")
@@ -63,8 +63,8 @@ class TestProtocol:
         done = cli("classify", "words.csv", *QUICK, *options, "--out", "w", cwd=place)
         assert done.returncode == 0, done.stderr
         assert "compare: the target is 'word', that of the protocol is 'emotion'; 36 clips" in done.stderr
-        told = json.loads((place / "w" / "summary.json").read_text())["protocol"]["deviations"]
-        assert told[0] == "the target is 'word', that of the protocol is 'emotion'"
+        deviations = json.loads((place / "w" / "summary.json").read_text())["protocol"]["deviations"]
+        assert deviations[0] == "the target is 'word', that of the protocol is 'emotion'"
 
     def test_all_are_listed_with_their_rules_and_leaks(self):
         done = cli("protocols")
@@ -74,13 +74,16 @@ class TestProtocol:
         assert block[0] == "BAVED, 1,935 clips, 60 speakers"
         assert block[1].startswith("  rule   scikit-learn's train_test_split(test_size=0.2, random_state=101")
         assert block[2].startswith("  leaks  every test clip's speaker is in training")
-        told = {row["name"]: row for row in json.loads(cli("protocols", "--json").stdout)}
-        assert told["eyase-loso"]["rule"] == "a fold for each speaker, in the order of their names"
-        assert (told["anad-video"]["speaker_disjoint"], told["ksu-speaker-5"]["clips"]) == (True, None)
+        protocols = {row["name"]: row for row in json.loads(cli("protocols", "--json").stdout)}
+        assert protocols["eyase-loso"]["rule"] == "a fold for each speaker, in the order of their names"
+        assert (protocols["anad-video"]["speaker_disjoint"], protocols["ksu-speaker-5"]["clips"]) == (
+            True,
+            None,
+        )
 
 
 class TestAudit:
-    def test_the_command_tells_speakers_of_each_class_and_each_fold(self, place):
+    def test_the_command_reports_speakers_of_each_class_and_each_fold(self, place):
         options = ("--split", "random", "--folds", "2", "--no-audit", "--controls", "none", "--out", "s")
         assert cli("classify", "clips.csv", *QUICK, *options, cwd=place).returncode == 0
         done = cli("audit", "clips.csv", "--splits", "s/splits.json", cwd=place)
@@ -92,7 +95,7 @@ class TestAudit:
         assert lines[begin + 2] == ["0", "18", "6", "18", "6", "6", "6", "6", "6"]
         assert done.stdout.endswith("verdict: leak\n")
 
-    def test_a_leak_is_told_inside_classify(self, place):
+    def test_a_leak_is_reported_by_classify(self, place):
         done = cli(
             "classify", "clips.csv", *QUICK, "--split", "random", "--folds", "2", "--out", "r", cwd=place
         )
@@ -100,16 +103,16 @@ class TestAudit:
         (line,) = [line for line in done.stderr.splitlines() if line.startswith("audit: ")]
         assert line.startswith("audit: leak: test speakers in training")
         assert line.endswith("see r/audit.json")
-        told = json.loads((place / "r" / "summary.json").read_text())["audit"]
-        assert told["verdict"] == "leak"
-        assert told["test_clips_of_training_speakers"] == 1.0
-        found = {one["item"]: one for one in told["findings"]}
-        assert found["test speakers in training"]["message"].startswith("36 of 36 test clips")
+        audit = json.loads((place / "r" / "summary.json").read_text())["audit"]
+        assert audit["verdict"] == "leak"
+        assert audit["test_clips_of_training_speakers"] == 1.0
+        findings = {finding["item"]: finding for finding in audit["findings"]}
+        assert findings["test speakers in training"]["message"].startswith("36 of 36 test clips")
         full = json.loads((place / "r" / "audit.json").read_text())
-        assert {one["item"] for one in full["findings"]} == {*found, *told["fine"]}
+        assert {finding["item"] for finding in full["findings"]} == {*findings, *audit["fine"]}
         assert [fold["shared_speakers"] for fold in full["folds"]] == [6, 6]
 
-    def test_it_can_be_left_out_and_come_later_and_from_repeats_it(self, place):
+    def test_it_can_be_omitted_and_added_later_and_from_repeats_it(self, place):
         command = ("classify", "clips.csv", *QUICK, "--folds", "2", "--out", "later")
         assert cli(*command, "--no-audit", cwd=place).returncode == 0
         without = json.loads((place / "later" / "summary.json").read_text())
@@ -125,7 +128,7 @@ class TestAudit:
 
 
 class TestControls:
-    def test_probe_shows_where_in_the_layers_each_thing_is(self, place):
+    def test_probe_reports_each_target(self, place):
         options = ("--model", "mfcc", "--targets", "emotion,speaker,duration", "--figure", "probe.svg")
         done = cli("probe", "clips.csv", *options, cwd=place)
         assert done.returncode == 0, done.stderr
@@ -137,26 +140,26 @@ class TestControls:
         }
         assert (place / "probe.svg").read_text().count("<svg") == 1
 
-    def test_they_stand_beside_the_score_and_from_repeats_them(self, place):
+    def test_they_are_reported_with_the_score_and_from_repeats_them(self, place):
         command = ("classify", "clips.csv", *QUICK, "--folds", "2", "--no-audit", "--out", "c")
         done = cli(*command, "--controls", "full", cwd=place)
         assert done.returncode == 0, done.stderr
-        assert "mfcc is no network, so neither mfcc nor random weights are run beside it" in done.stderr
-        for told in (
-            "selected minus it",
+        assert "mfcc is not a network, so there are no mfcc and random-weights baselines" in done.stderr
+        for text in (
+            "selected minus control",
             "shuffled labels",
             "majority class",
             "linear probe for",
             "with 50%",
         ):
-            assert told in done.stdout
+            assert text in done.stdout
         controls = json.loads((place / "c" / "summary.json").read_text())["controls"]
-        assert {"majority", "shuffled", "probes", "economy", "runs"} <= set(controls)
+        assert {"majority", "shuffled", "probes", "learning_curve", "runs"} <= set(controls)
         again = cli("classify", "--from", "c", "--out", "c2", "--jobs", "1", "--json", cwd=place)
         assert json.loads(again.stdout)["controls"] == controls
 
     @pytest.mark.parametrize(
-        ("arguments", "told"),
+        ("arguments", "message"),
         [
             (
                 ("classify", "clips.csv", *QUICK, "--controls", "some", "--out", "x"),
@@ -173,5 +176,5 @@ class TestControls:
             ),
         ],
     )
-    def test_refuses_in_one_line(self, place, arguments, told):
-        assert told in refused(cli(*arguments, cwd=place))
+    def test_refuses_in_one_line(self, place, arguments, message):
+        assert message in refused(cli(*arguments, cwd=place))

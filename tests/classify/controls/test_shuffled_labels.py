@@ -6,7 +6,7 @@ import pytest
 from layerprobe.classify.controls.shuffled_labels import movable, shuffle_within
 
 
-def test_every_speaker_keeps_its_labels_and_other_rows_keep_theirs() -> None:
+def test_each_speaker_keeps_its_labels_and_other_rows_are_unchanged() -> None:
     rng = np.random.default_rng(0)
     y, speakers = rng.integers(0, 4, 200), rng.integers(0, 7, 200)
     rows = np.sort(rng.choice(200, 150, replace=False))
@@ -24,11 +24,11 @@ def test_every_speaker_keeps_its_labels_and_other_rows_keep_theirs() -> None:
 @pytest.mark.parametrize(
     ("y", "speakers", "share"),
     [
-        ([0, 1, 2], [0, 1, 2], 0.0),  # one clip each: nothing can move
+        ([0, 1, 2], [0, 1, 2], 0.0),  # one clip each: nothing can change
         ([0, 0, 1, 1], [0, 0, 1, 1], 0.0),  # each speaker has one class
         ([0, 1, 0, 1], [0, 0, 1, 1], 1.0),
         ([0, 1, 1, 1], [0, 0, 1, 1], 0.5),
     ],
 )
-def test_how_much_could_be_shuffled(y: list[int], speakers: list[int], share: float) -> None:
+def test_the_share_of_labels_that_can_change(y: list[int], speakers: list[int], share: float) -> None:
     assert movable(np.array(y), np.array(speakers)) == share

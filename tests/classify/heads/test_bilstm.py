@@ -12,9 +12,9 @@ import pytest
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import EvaluationConfig, StudyConfig
-from layerprobe.classify.controls import learning_curve as economy
-from layerprobe.classify.controls import shuffled_labels as shuffled
-from layerprobe.classify.controls.controls import evaluate_run
+from layerprobe.classify.controls import learning_curve
+from layerprobe.classify.controls import shuffled_labels
+from layerprobe.classify.controls.evaluation import evaluate_run
 from layerprobe.classify.heads import bilstm
 from layerprobe.classify.heads import bilstm_torch as recurrent
 from layerprobe.classify.heads.bilstm import BILSTM, held_out
@@ -107,8 +107,8 @@ def test_every_control_is_made_on_frames(
     whole: Path, corpus: tuple[list[Clip], FeatureStore], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Probes read means over frames, in which nothing was planted."""
-    monkeypatch.setattr(shuffled, "SHUFFLES", 2)
-    monkeypatch.setattr(economy, "SHARES", (1.0,))
+    monkeypatch.setattr(shuffled_labels, "SHUFFLES", 2)
+    monkeypatch.setattr(learning_curve, "SHARES", (1.0,))
     out = shutil.copytree(whole, tmp_path / "run")
     plan = plan_of(corpus[0], corpus[1], CONFIG)
     evaluate_run(out, plan, corpus[0], EvaluationConfig(audit=False, controls="full"))
@@ -117,7 +117,7 @@ def test_every_control_is_made_on_frames(
     assert controls["probes"]["statistic"] == "mean"
     label = next(target for target in controls["probes"]["targets"] if target["target"] == "emotion")
     assert label["layers"][0]["uar"]["value"] < 0.75
-    assert controls["economy"]["points"][-1]["uar"]["value"] > 0.75
+    assert controls["learning_curve"]["points"][-1]["uar"]["value"] > 0.75
 
 
 def test_processes_do_not_change_the_files(
