@@ -70,7 +70,8 @@ def _print_controls(summary: Mapping[str, Any]) -> None:
     if shuffled["movable"] < FEW_MOVABLE:
         say(
             f"note: labels are shuffled within each speaker, and {1 - shuffled['movable']:.0%} of the "
-            "training clips are from speakers with one class only, whose labels cannot change: the control is weak"
+            "training clips are from speakers with one class only, whose labels cannot change: the control "
+            "is weak"
         )
     print()
     print_probes(controls["probes"])

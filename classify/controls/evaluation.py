@@ -123,8 +123,8 @@ def _audit(out: Path, plan: Plan, clips: Sequence[Clip]) -> dict[str, Any]:
         folds = [fold.outer for fold in plan.folds]
         assignment = [([ids[row] for row in fold.train], [ids[row] for row in fold.test]) for fold in folds]
         cache = plan.store.cache
-        report = audit(clips, target=plan.config.target, cache=cache, assignment=assignment)
-        write_json(out / AUDIT, {**asdict(report), "verdict": report.verdict})
+        result = audit(clips, target=plan.config.target, cache=cache, assignment=assignment)
+        write_json(out / AUDIT, {**asdict(result), "verdict": result.verdict})
     report = read_json(out / AUDIT)
     findings = [
         # Earlier versions call the message `told`.

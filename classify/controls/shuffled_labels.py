@@ -25,8 +25,8 @@ def shuffled_labels(out: Path, plan: Plan, selected: list[SelectedFold]) -> dict
 
     Layer, head and parameters of each outer fold stay as selected. Labels are shuffled within each speaker,
     or over all training clips where no speakers are named, so each speaker keeps its class frequencies: a
-    score above chance comes from recognising the speaker. Selectivity is the real score minus the mean shuffled one
-    (Hewitt & Liang 2019, with label shuffling as the control task and real test labels).
+    score above chance comes from recognising the speaker. Selectivity is the real score minus the mean
+    shuffled one (Hewitt & Liang 2019, with label shuffling as the control task and real test labels).
 
     uar: mean, standard deviation and each score. movable: share of training clips whose speaker has clips of
     another class; only they can change. p: permutation test of "shuffled labels score as high" (Ojala &

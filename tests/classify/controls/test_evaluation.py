@@ -1,4 +1,4 @@
-"""Controls find what is planted and nothing else; an interrupted evaluation resumes without repeating a step."""
+"""Controls find what is planted and nothing else; an interrupted evaluation repeats no step."""
 
 from __future__ import annotations
 

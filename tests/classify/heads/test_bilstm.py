@@ -12,8 +12,7 @@ import pytest
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import EvaluationConfig, StudyConfig
-from layerprobe.classify.controls import learning_curve
-from layerprobe.classify.controls import shuffled_labels
+from layerprobe.classify.controls import learning_curve, shuffled_labels
 from layerprobe.classify.controls.evaluation import evaluate_run
 from layerprobe.classify.heads import bilstm
 from layerprobe.classify.heads import bilstm_torch as recurrent
