@@ -44,9 +44,9 @@ class TestProtocol:
         [
             (
                 ("--protocol", "baved-speaker-5", "--split", "random"),
-                "brings its own folds; leave --split out",
+                "has its own folds; omit --split",
             ),
-            (("--protocol", "baved-speaker-5", "--folds", "3"), "brings its own folds; leave --folds out"),
+            (("--protocol", "baved-speaker-5", "--folds", "3"), "has its own folds; omit --folds"),
             (("--protocol", "baved"), "protocol 'baved' is not known; choose from baved-speaker-5"),
         ],
     )
