@@ -9,11 +9,11 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import overload
 
 import numpy as np
 
 from layerprobe.embed.config import RATE, check_window
+from layerprobe.embed.extract.pending import LazyRecords
 
 GRID = 800  # samples; 50 ms at 16 kHz
 
@@ -22,7 +22,7 @@ GRID = 800  # samples; 50 ms at 16 kHz
 class Window:
     """A stretch of a clip that passes through the model in one piece.
 
-    clip: its index in the run. begin, stop: samples at 16 kHz. number: this window's among the clip's `count`.
+    clip: its index in the run. begin, stop: samples at 16 kHz. number: its place among the clip's `count`.
     """
 
     clip: int
@@ -66,40 +66,7 @@ def _window_counts(samples: np.ndarray | np.int64, window: float) -> np.ndarray:
     return np.maximum(1, -(-samples // int(window * RATE)))
 
 
-class Batches(Sequence[list[Window]]):
-    """The batches of a plan. The windows of a batch are made on access: kept as objects they need more memory.
-
-    samples, counts: (N,) length and number of windows of each clip. order: (N,) the clips in the order of the
-    plan. bounds: (B + 1,) of the windows in that order, batch i has those from bounds[i] to bounds[i + 1].
-    """
-
-    def __init__(
-        self, samples: np.ndarray, counts: np.ndarray, order: np.ndarray, bounds: Sequence[int]
-    ) -> None:
-        self._samples, self._counts, self._bounds = samples, counts, bounds
-        ordered = counts[order]
-        self._clips = np.repeat(order, ordered)  # of each window
-        self._numbers = np.arange(len(self._clips)) - np.repeat(np.cumsum(ordered) - ordered, ordered)
-
-    def __len__(self) -> int:
-        return len(self._bounds) - 1
-
-    @overload
-    def __getitem__(self, index: int) -> list[Window]: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[list[Window]]: ...
-    def __getitem__(self, index: int | slice) -> list[Window] | list[list[Window]]:
-        batches = range(len(self))[index]
-        if isinstance(batches, range):
-            return [self[batch] for batch in batches]
-        rows = slice(self._bounds[batches], self._bounds[batches + 1])
-        return [
-            _window(clip, int(self._samples[clip]), number, int(self._counts[clip]))
-            for clip, number in zip(self._clips[rows].tolist(), self._numbers[rows].tolist(), strict=True)
-        ]
-
-
-def plan_batches(samples: Sequence[int], *, window: float, budget: int) -> Batches:
+def plan_batches(samples: Sequence[int], *, window: float, budget: int) -> LazyRecords[list[Window]]:
     """Cut clips of `samples` samples into windows of at most `window` seconds, and group these in batches.
 
     The padded size of a batch (windows × padded length) is within `budget` samples; a longer window gets a
@@ -112,7 +79,7 @@ def plan_batches(samples: Sequence[int], *, window: float, budget: int) -> Batch
     counts = _window_counts(lengths, window)
     longest = -(-lengths // counts)  # window of each clip
     order = np.argsort(-longest, kind="stable")
-    bounds = array("q", [0])
+    bounds = array("q", [0])  # batch i has the windows from bounds[i] to bounds[i + 1], in that order
     width, rows, open_batch = 0, 0, False
     for count, length in zip(counts[order].tolist(), longest[order].tolist(), strict=True):
         if open_batch and width * (rows + count) <= budget:
@@ -124,7 +91,18 @@ def plan_batches(samples: Sequence[int], *, window: float, budget: int) -> Batch
         for first in range(0, count, fitting):
             bounds.append(bounds[-1] + min(fitting, count - first))
         open_batch = count <= fitting
-    return Batches(lengths, counts, order, bounds)
+    ordered = counts[order]
+    clips = np.repeat(order, ordered)  # the clip of each window
+    numbers = np.arange(len(clips)) - np.repeat(np.cumsum(ordered) - ordered, ordered)
+
+    def batch(bound: np.ndarray) -> list[Window]:
+        rows = slice(*bound)
+        return [
+            _window(clip, int(lengths[clip]), number, int(counts[clip]))
+            for clip, number in zip(clips[rows].tolist(), numbers[rows].tolist(), strict=True)
+        ]
+
+    return LazyRecords(np.column_stack([bounds[:-1], bounds[1:]]), batch)
 
 
 def padded_samples(batches: Sequence[Sequence[Window]]) -> int:

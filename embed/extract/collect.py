@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,17 +16,10 @@ from layerprobe.embed.extract.pending import PendingClips
 from layerprobe.embed.extract.pooling import WindowMerger, mergeable_stats
 
 
-@dataclass
-class _OpenClip:
-    """A clip of which windows are outstanding. mergers: by layer; None where every frame is kept."""
-
-    mergers: dict[str, WindowMerger] | None
-    frames: int = 0
-
-
 class Collector:
     """Collects windows from batches and writes a clip as soon as its last window has arrived.
 
+    The windows of a clip must arrive in order with none of another clip between them, as they are planned.
     done: indices of the clips that were written. seconds: their total length.
     """
 
@@ -35,7 +27,9 @@ class Collector:
         self._writer, self._extraction, self._pending = writer, extraction, pending
         self._keep_frames = extraction.stats == (FRAME,)
         self._stats = mergeable_stats(extraction.stats)
-        self._open: dict[int, _OpenClip] = {}
+        self._largest = float(np.finfo(extraction.dtype).max)
+        self._mergers: dict[str, WindowMerger] = {}  # by layer, of the clip of several windows in progress
+        self._frames = 0  # of the clip in progress
         self._dropped: set[int] = set()
         self.done = array("q")
         self.seconds = 0.0
@@ -53,55 +47,43 @@ class Collector:
             if self._keep_frames:
                 rows = {layer: array[:frames] for layer, array in rows.items()}
             try:
-                self._add(window, rows, frames)
+                self._check(window.clip, rows)
             except NotFiniteError as error:
                 yield window.clip, error
+            else:
+                self._add(window, rows, frames)
 
     def drop(self, index: int) -> None:
         """Discard a clip that failed; none of its states reaches a shard."""
-        self._open.pop(index, None)  # the writer discards frames it has when it begins the next clip
-        self._dropped.add(index)
+        self._dropped.add(index)  # the writer discards frames it has when it begins the next clip
 
     def _add(self, window: Window, rows: dict[str, np.ndarray], frames: int) -> None:
-        """rows: by layer (S, D) of a window, or where every frame is kept (F, D)."""
-        self._check(window.clip, rows)
-        index = window.clip
-        if window.count == 1 and not self._keep_frames:
-            self._write(index, rows, frames)
-            return
-        if index not in self._open:
-            self._open_clip(index)
-        clip = self._open[index]
-        clip.frames += frames
-        if clip.mergers is None:
-            self._writer.append(self._stored(rows))
-        else:
-            for layer, values in rows.items():
-                clip.mergers[layer].add(values, frames=frames)
-        if window.number + 1 < window.count:
-            return
-        del self._open[index]
-        if clip.mergers is None:
-            self._writer.end(frames=clip.frames, seconds=self._pending.audio[index].seconds)
-            self._count(index)
-        else:
-            merged = {layer: merger.result() for layer, merger in clip.mergers.items()}
-            self._write(index, merged, clip.frames)
-
-    def _open_clip(self, index: int) -> None:
+        """rows: by layer (S, D), or where every frame is kept (F, D)."""
+        index, is_last = window.clip, window.number + 1 == window.count
+        if window.number == 0:
+            self._frames = 0
+        self._frames += frames
         if self._keep_frames:
-            self._writer.begin(self._pending.keys[index], path=str(self._pending.clips[index].path))
-            self._open[index] = _OpenClip(mergers=None)
-        else:
-            mergers = {layer: WindowMerger(self._stats) for layer in self._extraction.layers}
-            self._open[index] = _OpenClip(mergers=mergers)
-
-    def _write(self, index: int, rows: dict[str, np.ndarray], frames: int) -> None:
+            if window.number == 0:
+                self._writer.begin(self._pending.keys[index], path=str(self._pending.clips[index].path))
+            self._writer.append(self._stored(rows))
+            if is_last:
+                self._writer.end(frames=self._frames, seconds=self._pending.audio[index].seconds)
+                self._count(index)
+            return
+        if window.count > 1:
+            if window.number == 0:
+                self._mergers = {layer: WindowMerger(self._stats) for layer in rows}
+            for layer, values in rows.items():
+                self._mergers[layer].add(values, frames=frames)
+            if not is_last:
+                return
+            rows = {layer: merger.result() for layer, merger in self._mergers.items()}
         stored = len(self._extraction.stats)
         self._writer.add(
             self._pending.keys[index],
             self._stored({layer: values[:stored] for layer, values in rows.items()}),
-            frames=frames,
+            frames=self._frames,
             seconds=self._pending.audio[index].seconds,
             path=str(self._pending.clips[index].path),
         )
@@ -116,11 +98,10 @@ class Collector:
 
     def _check(self, index: int, rows: dict[str, np.ndarray]) -> None:
         """Raise NotFiniteError if a state is not finite or too large for the storage type."""
-        largest = float(np.finfo(self._extraction.dtype).max)
         for layer, values in rows.items():
             # One pass: a NaN makes the maximum NaN, for which the comparison is false.
             peak = float(np.abs(values).max())
-            if peak <= largest:
+            if peak <= self._largest:
                 continue
             where = str(self._pending.clips[index].path)
             if np.isfinite(peak):

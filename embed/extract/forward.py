@@ -1,4 +1,4 @@
-"""Decoded batches → states on the host: forward pass, pooling on the device, copies, running out of memory."""
+"""Decoded batches → states on the host: forward pass, pooling on the device, out-of-memory handling."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class BatchResult:
 
 
 class ForwardPass:
-    """Runs batches through a backbone, halving its budget (padded samples) if the device runs out of memory."""
+    """Runs batches through a backbone, halving its budget (padded samples) if memory runs out."""
 
     def __init__(self, backbone: Backbone, extraction: Extraction, *, budget: int) -> None:
         self._backbone, self._budget = backbone, budget

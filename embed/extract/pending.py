@@ -82,7 +82,7 @@ class PendingClips:
         return [info.samples for info in self.audio]
 
     def unchanged(self, index: int) -> bool:
-        """Whether a clip's file still has the content that was hashed; else its states belong to another key."""
+        """Whether a clip's file still has the content its key was computed from."""
         return is_unchanged(self.clips[index], self.keys[index], self.stamps[index])
 
     def with_copies(self, index: int) -> list[Clip]:

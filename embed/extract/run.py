@@ -54,7 +54,7 @@ class ExtractionSummary:
     """What a run computed: `seconds` of sound in `elapsed` seconds of wall time.
 
     clips: in the table. copies: clips with the content of another clip. failures: FailureId → reason.
-    padding: share of padding among the computed samples. stopped: the run was interrupted; the same call resumes.
+    padding: share of padding among the computed samples. stopped: by a signal; the same call resumes.
     """
 
     store: Path

@@ -61,7 +61,7 @@ class AcousticBackbone:
         visit(settings.name, torch.cat([features, first, second], dim=2), frames)
 
     def _differences(self, features: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
-        """Regression slopes over `delta` frames, (B, F, D) → (B, F, D); each clip's last frame is repeated."""
+        """Regression slopes over `delta` frames, (B, F, D) → (B, F, D), last frames repeated."""
         index = torch.arange(features.shape[1], device=features.device)
         index = index.minimum(frames.to(features.device)[:, None] - 1)
         padded = features.gather(1, index[:, :, None].expand_as(features))

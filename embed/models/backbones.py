@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext, suppress
 from functools import partial
 from pickle import UnpicklingError
 from typing import Any, Protocol
@@ -120,7 +120,7 @@ class _StopForward(Exception):  # noqa: N818 — control flow, not an error
 
 
 class TransformerBackbone:
-    """A frozen wav2vec2-family model whose padded batches equal their clips (`embed.models.exact_batching`)."""
+    """A frozen wav2vec2-family model whose padded batches equal their clips (see `exact_batching`)."""
 
     def __init__(
         self,
@@ -159,19 +159,16 @@ class TransformerBackbone:
         padded = bool((lengths < waves.shape[1]).any())
         mask = torch.arange(waves.shape[1], device=self.device) < lengths[:, None] if padded else None
         self._visit = lambda layer, states: visit(layer, states, frames)
-        exact = self._exact.clips(lengths, frames) if padded else self._exact.clips(None, None)
+        if padded:
+            self._exact.set(lengths, frames)
+        dtype = AUTOCAST_DTYPES.get(self.precision)
+        autocast = torch.autocast(self.device.type, dtype=dtype) if dtype else nullcontext()
         try:
-            with torch.inference_mode(), self._autocast(), exact:
+            with suppress(_StopForward), torch.inference_mode(), autocast:
                 self.model(waves, attention_mask=mask)
-        except _StopForward:
-            pass
         finally:
             self._visit = None
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        if self.precision == "fp32":
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=AUTOCAST_DTYPES[self.precision])
+            self._exact.set(None, None)
 
     def _register_hooks(self) -> None:
         """Use hooks, not `output_hidden_states`: its last entry changed between transformers 4 and 5."""

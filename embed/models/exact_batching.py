@@ -15,8 +15,6 @@ The convolutional front end has no padding of its own, so a clip's frames depend
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -98,20 +96,12 @@ class ExactBatch:
         for convolution in _convolutions_after_norm(model.encoder.pos_conv_embed):
             convolution.register_forward_pre_hook(self._zero_padding)
 
-    @contextmanager
-    def clips(self, lengths: torch.Tensor | None, frames: torch.Tensor | None) -> Iterator[None]:
-        """Within: forward passes treat the batch as clips of `lengths` (B,) samples and `frames` (B,) frames.
-
-        None for both: nothing is padded.
-        """
-        self.set(lengths, frames)
-        try:
-            yield
-        finally:
-            self.set(None, None)
-
     def set(self, lengths: torch.Tensor | None, frames: torch.Tensor | None) -> None:
-        """Like `clips`, until the next call: gradient checkpointing recomputes the forward pass in backward."""
+        """Treat the next batches as clips of `lengths` (B,) samples and `frames` (B,) frames.
+
+        None for both: nothing is padded. Applies until the next call, because gradient checkpointing
+        recomputes the forward pass in the backward pass.
+        """
         self._frames = frames
         if self._norm is not None:
             kernel, stride = self._conv.kernel_size[0], self._conv.stride[0]

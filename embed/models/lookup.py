@@ -1,4 +1,4 @@
-"""What a person means by a model → what an extraction's record must say, so that a cache can be searched."""
+"""Find the cached states of a model: from its name to the store in a cache."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def find_model_store(
 ) -> FeatureStore:
     """The one store in `cache` that holds the states of `model` as requested.
 
-    model: as typed: a preset, hub id, local folder, `random:NAME`, `mfcc` or `fbank`.
+    model: a preset, hub id, local folder, `random:NAME`, `mfcc` or `fbank`.
     layers: as in `embed.models.layers.parse_layers`; the store must hold those that are named.
     virtual_layers: names that `layers` may contain although no store holds them, such as a mix of layers.
     stats: statistics that the store must hold. frames: whether it must hold every frame.
@@ -53,11 +53,11 @@ def find_model_store(
 
 
 def wanted_fields(model: str, *, revision: str | None, cache: Path) -> dict[str, object]:
-    """Fields of `cache.identity.extraction.Extraction` that states of this model have, as far as can be told here.
+    """Fields of `cache.identity.extraction.Extraction` that identify states of this model.
 
-    A local folder is known by its weights as they are now, and so is a hub model that was downloaded here;
-    one that was not (its states came from another machine) is known by its name and revision. Loads no
-    weights and asks no network. Raises ModelError.
+    A local folder is identified by its current weights, and so is a hub model that was downloaded to this
+    machine; one that was not (its states came from another machine), by its name and revision. Loads no
+    weights and needs no network. Raises ModelError.
     """
     name = canonical_name(model)
     if model in ACOUSTIC_PRESETS:
@@ -86,10 +86,10 @@ def check_names(
     stats: Sequence[str] = (),
     also: Sequence[str] = (),
 ) -> None:
-    """Raise InputError for statistics that no store holds and for layers that the model has not.
+    """Raise InputError for statistics that no store holds and for layers that the model does not have.
 
-    layers: as in `embed.models.layers.parse_layers`, with the names `also` allowed. Nothing is said of the layers of
-    a hub model that is not here.
+    layers: as in `embed.models.layers.parse_layers`, with the names `also` allowed. The layers of a hub model
+    that was not downloaded are not checked.
     """
     unknown = [name for name in stats if name not in STATS]
     if unknown:

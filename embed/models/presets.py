@@ -1,4 +1,4 @@
-"""Models known by a short name: published checkpoints (`PRESETS`) and acoustic features (`ACOUSTIC_PRESETS`)."""
+"""Models known by a short name: checkpoints (`PRESETS`) and acoustic features (`ACOUSTIC_PRESETS`)."""
 
 from __future__ import annotations
 
