@@ -1,4 +1,4 @@
-"""Tiny models of every supported family, with random weights, saved as a person would have them."""
+"""Tiny models of every supported family, with random weights, saved as by `save_pretrained`."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ SMALL: dict[str, Any] = {
     "num_conv_pos_embedding_groups": 4,
     "mask_time_prob": 0.0,
 }
-# Every layout that decides how padding could leak: group and layer norm, post- and pre-norm blocks, stacked
-# positional convolutions, relative positions.
+# Every architecture in which padding may leak differently: group and layer norm, post- and pre-norm blocks,
+# stacked positional convolutions, relative positions.
 FAMILIES = {
     "wav2vec2-group": "wav2vec2-base",
     "wav2vec2-layer": "wav2vec2-large-layer-norm",
@@ -39,7 +39,7 @@ def tiny_config(family: str, **changes: Any) -> dict[str, Any]:
 
 
 def save_batch_normed(folder: Path, **changes: Any) -> Path:
-    """A HuBERT with a batch norm before its positional convolution, whose moments are not those of zeros."""
+    """A HuBERT with a batch norm before its positional convolution, with nonzero moments."""
     import torch
     from transformers import AutoModel
 

@@ -1,4 +1,4 @@
-"""Files that change while a run goes on: no clip's states are ever kept under another content's key."""
+"""Files that change during a run: a clip's states are never stored under the key of other content."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ def clips(tmp_path) -> list[Clip]:
     clips = read_manifest(write_corpus(tmp_path / "speech", clips=2))
     soundfile.write(tmp_path / "speech" / "long.wav", tone(5.2, seed=7), 16_000)
     long = replace(clips[0], id="long", file=str(tmp_path / "speech" / "long.wav"))
-    return [*clips, long, replace(long, id="part", start=0.5, end=4.9)]
+    return [*clips, long, replace(long, id="segment", start=0.5, end=4.9)]
 
 
 @pytest.fixture
 def once_hashed(monkeypatch):
-    """Have something done to the files when they are hashed and none is decoded yet."""
+    """Run an action after the files were hashed and before any is decoded."""
 
     def at_once(act) -> None:
         find = extract.find_pending
 
         def spy(*arguments):
-            todo = find(*arguments)
+            pending = find(*arguments)
             act()
             monkeypatch.setattr(extract, "find_pending", find)
-            return todo
+            return pending
 
         monkeypatch.setattr(extract, "find_pending", spy)
 
@@ -68,7 +68,7 @@ def states(summary: ExtractionSummary, clips: list[Clip]) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("frames", [False, True], ids=["pooled", "frames"])
 @pytest.mark.parametrize("changed", [0, 2], ids=["short", "long"])
-def test_states_of_a_file_that_changes_during_the_run_are_not_kept(
+def test_states_of_a_file_that_changes_during_the_run_are_not_stored(
     clips, once_hashed, tmp_path, changed, frames
 ):
     config = EmbedConfig(model="mfcc", cache=tmp_path / "features", window=2.0, frames=frames)
@@ -88,10 +88,10 @@ def test_states_of_a_file_that_changes_during_the_run_are_not_kept(
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_a_file_that_was_only_touched_or_replaced_by_its_copy_is_kept(
+def test_a_file_that_was_only_touched_or_replaced_by_its_copy_is_stored(
     clips, once_hashed, monkeypatch, tmp_path
 ):
-    monkeypatch.setattr(digests, "SETTLED", -1)  # else every file here is too young to be known by its stamp
+    monkeypatch.setattr(digests, "SETTLED", -1)  # files this new are otherwise not recognised by their stamp
 
     def act() -> None:
         clips[0].path.touch()

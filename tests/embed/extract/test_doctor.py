@@ -1,4 +1,4 @@
-"""`doctor` on models of one's own: what it proves, and what it must not call exact."""
+"""`doctor` on local models: what it checks, and what it must not call exact."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from tests.run import cli, refused
 from tests.tiny import save_batch_normed, save_tiny
 
 
-def examined(folder: Path) -> dict[str, tuple[float, float | None]]:
-    """Each layer's two differences, of a model that is found exact."""
+def differences(folder: Path) -> dict[str, tuple[float, float | None]]:
+    """Each layer's two differences, of a model that doctor finds exact."""
     done = cli("doctor", folder, "--json")
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["exact"]
-    assert told["largest"] <= told["tolerance"] == 1e-5
-    return {check["layer"]: (check["batch"], check["reference"]) for check in told["layers"]}
+    report = json.loads(done.stdout)
+    assert report["exact"]
+    assert report["largest"] <= report["tolerance"] == 1e-5
+    return {check["layer"]: (check["batch"], check["reference"]) for check in report["layers"]}
 
 
 def test_a_batch_norm_before_the_positional_convolution_is_exact(tmp_path):
-    assert set(examined(save_batch_normed(tmp_path))) == {"0", "1", "2", "3"}
+    assert set(differences(save_batch_normed(tmp_path))) == {"0", "1", "2", "3"}
 
 
-def test_an_adapter_after_the_encoder_is_no_part_of_the_comparison(tmp_path):
-    found = examined(save_tiny(tmp_path, "wav2vec2-layer", add_adapter=True))
-    assert {layer for layer, (_, reference) in found.items() if reference is None} == {"3", "final"}
+def test_an_adapter_after_the_encoder_is_not_compared(tmp_path):
+    checked = differences(save_tiny(tmp_path, "wav2vec2-layer", add_adapter=True))
+    assert {layer for layer, (_, reference) in checked.items() if reference is None} == {"3", "final"}
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])

@@ -1,4 +1,4 @@
-"""A messy folder, as the README tells it: mixed formats, rates and channels, and files that are no clips."""
+"""A messy folder as in the README: mixed formats, rates and channels, and unusable files."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ GOOD = [
 ]
 
 
-def followed(folder: str) -> list[list[str]]:
-    """The words of the README's commands on that folder and on the table made from it, in order."""
+def commands_about(folder: str) -> list[list[str]]:
+    """The arguments of the README's commands for that folder and its table, in order."""
     block = next(block for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) if folder in block)
     return [shlex.split(line, comments=True)[2:] for line in block.splitlines() if line.startswith("python")]
 
 
-def told_reasons() -> dict[str, str]:
-    """What the README's table of broken files says: the kind of file → the words of failures.csv."""
+def documented_reasons() -> dict[str, str]:
+    """The README's table of unusable files: kind of file → reason in failures.csv."""
     table = README.split("| a file that is |", 1)[1].split("\n\n", 1)[0]
     return dict(re.findall(r"^\| ([^|]+?) +\| `([^`]+)` \|$", table, re.MULTILINE))
 
 
 @pytest.fixture(scope="module")
 def messy(tmp_path_factory) -> tuple[Path, dict[str, str]]:
-    """A working folder that holds SPEECH, and its broken files → their kind, by the README's names."""
+    """A working folder that contains SPEECH, and the kind of each unusable file as the README names it."""
     work = tmp_path_factory.mktemp("messy")
     for number, label in enumerate(("calm", "lively")):
         for seed, (name, rate, channels, subtype) in enumerate(GOOD):
@@ -103,13 +103,13 @@ def messy(tmp_path_factory) -> tuple[Path, dict[str, str]]:
     return work, kinds
 
 
-def test_the_readme_names_every_kind_of_broken_file(messy):
-    assert set(told_reasons()) == set(messy[1].values())
+def test_the_readme_names_every_kind_of_unusable_file(messy):
+    assert set(documented_reasons()) == set(messy[1].values())
 
 
-def test_the_readmes_commands_go_through_and_list_every_broken_clip_with_its_reason(messy):
+def test_the_readmes_commands_succeed_and_list_every_unusable_clip_with_its_reason(messy):
     work, kinds = messy
-    manifest, embed, classify = followed("SPEECH")
+    manifest, embed, classify = commands_about("SPEECH")
     done = cli(*manifest, cwd=work)
     assert done.returncode == 0, done.stderr
     assert "calm/phone.m4a: cannot be decoded (.m4a); convert it to WAV or FLAC" in done.stderr
@@ -118,13 +118,13 @@ def test_the_readmes_commands_go_through_and_list_every_broken_clip_with_its_rea
     (work / "SPEECH" / "lively" / "old disk" / "gone.wav").unlink()
     done = cli(*embed, "--json", cwd=work)
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert (told["embedded"], len(told["failures"])) == (2 * len(GOOD), len(kinds))
-    with (Path(work / told["store"]) / "failures.csv").open() as file:
+    summary = json.loads(done.stdout)
+    assert (summary["embedded"], len(summary["failures"])) == (2 * len(GOOD), len(kinds))
+    with (Path(work / summary["store"]) / "failures.csv").open() as file:
         listed = {Path(row["path"]).name: row["reason"] for row in csv.DictReader(file)}
     assert listed.keys() == kinds.keys()
     for name, kind in kinds.items():
-        assert told_reasons()[kind] in listed[name], (name, listed[name])
+        assert documented_reasons()[kind] in listed[name], (name, listed[name])
     quick = ["--trials", "2", "--folds", "2", "--inner-folds", "2", "--jobs", "1", "--heads", "logreg"]
     done = cli(*classify, *quick, cwd=work)
     assert done.returncode == 0, done.stderr

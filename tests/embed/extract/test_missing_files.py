@@ -1,4 +1,4 @@
-"""Files that are gone: what goes on without them, and what is kept for them."""
+"""Deleted files: commands that work without them, and cached states that are preserved for them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from layerprobe.cache.common.errors import StoreError
-from layerprobe.cache.identity.digests import DATABASE as MEMORY
+from layerprobe.cache.identity.digests import DATABASE
 from layerprobe.cache.maintenance import prune
 from layerprobe.cache.maintenance.catalog import describe, open_stores
 from layerprobe.classify.data.dataset import join_labels
@@ -25,14 +25,14 @@ EMBED = ("embed", "clips.csv", "--model", "mfcc")
 
 @pytest.fixture(scope="module")
 def embedded(tmp_path_factory) -> Path:
-    """Eight clips that are cached, one of them twice; one is silent and one was gone from the start."""
-    folder = tmp_path_factory.mktemp("gone")
+    """Eight clips that are cached, one of them twice; one is silent and one never existed."""
+    folder = tmp_path_factory.mktemp("missing")
     table = write_corpus(folder, clips=6)
     shutil.copyfile(folder / "clip000.wav", folder / "copy.wav")
     soundfile.write(folder / "silent.wav", np.zeros(8000), 16_000)
     with table.open("a") as file:
         file.write("copy.wav,a,s1\nsilent.wav,b,s1\nnever.wav,a,s2\n")
-    time.sleep(2.1)  # a younger file's hash is not remembered
+    time.sleep(2.1)  # the hash of a newer file is not stored
     assert cli(*EMBED, cwd=folder).returncode == 0
     shutil.copytree(folder, folder.with_name("as_it_was"))
     return folder
@@ -40,7 +40,7 @@ def embedded(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def place(embedded) -> Path:
-    """That folder as it was, at the same path."""
+    """That folder in its original state, at the same path."""
     shutil.rmtree(embedded, ignore_errors=True)
     shutil.copytree(embedded.with_name("as_it_was"), embedded)
     return embedded
@@ -51,14 +51,14 @@ def clips_and_failures(folder: Path) -> tuple[int, int | None]:
     return store.clips, store.failed
 
 
-def test_tables_are_joined_without_the_sound(place):
+def test_tables_are_joined_without_the_audio(place):
     (place / "clip001.wav").unlink()
     done = cli("manifest", "join", "clips.csv", "--out", "both.csv", cwd=place)
     assert done.returncode == 0, done.stderr
     assert len((place / "both.csv").read_text().splitlines()) == 10
 
 
-def test_states_of_a_lost_file_are_still_probed(place):
+def test_states_of_a_deleted_file_are_still_used(place):
     clips = read_manifest(place / "clips.csv", must_exist=False)
     (store,), _ = open_stores(place / "features")
     before = join_labels(clips, store, target="emotion")
@@ -68,7 +68,7 @@ def test_states_of_a_lost_file_are_still_probed(place):
     assert after.excluded == before.excluded
 
 
-def test_prune_keeps_the_clips_of_files_that_are_gone(place):
+def test_prune_keeps_the_clips_of_deleted_files(place):
     for name in ("clip001.wav", "clip002.wav"):
         (place / name).unlink()
     done = cli("cache", "prune", "--keep", "clips.csv", "--yes", "--json", cwd=place)
@@ -77,8 +77,8 @@ def test_prune_keeps_the_clips_of_files_that_are_gone(place):
     assert clips_and_failures(place) == (6, 2)
 
 
-def test_without_the_memory_it_keeps_what_was_first_seen_there(place):
-    (place / "features" / MEMORY).unlink()
+def test_without_the_hash_database_prune_keeps_clips_by_their_first_path(place):
+    (place / "features" / DATABASE).unlink()
     (place / "clip001.wav").unlink()
     rows = (place / "clips.csv").read_text().splitlines()
     (place / "few.csv").write_text("\n".join([*rows[:3], rows[-1]]) + "\n")
@@ -87,37 +87,37 @@ def test_without_the_memory_it_keeps_what_was_first_seen_there(place):
     assert clips_and_failures(place) == (2, 1)
 
 
-def test_what_cannot_be_known_stops_it(place):
-    (place / "features" / MEMORY).unlink()
+def test_prune_stops_at_a_clip_it_cannot_identify(place):
+    (place / "features" / DATABASE).unlink()
     (place / "copy.wav").unlink()  # a copy: its states are under the other's path
     line = refused(cli("cache", "prune", "--keep", "clips.csv", "--yes", cwd=place))
     assert "copy.wav: cannot be read, and what is cached of it is not known" in line
     assert clips_and_failures(place) == (6, 2)
 
 
-def test_segments_of_a_lost_file_stay(place):
+def test_segments_of_a_deleted_file_are_kept(place):
     table = place / "parts.csv"
     table.write_text("path,start,end,emotion\nclip005.wav,0,0.5,a\nclip005.wav,0.5,1,b\n")
     assert cli("embed", table, "--model", "mfcc", "--cache", "parts", cwd=place).returncode == 0
     (place / "clip005.wav").unlink()
     (store,), _ = open_stores(place / "parts")
     assert set(store.keys()) <= prune.keys_to_keep(place / "parts", read_manifest(table, must_exist=False))
-    strange = table.with_name("strange.csv")
-    strange.write_text("path\nelsewhere.wav\n")
+    other_table = table.with_name("other.csv")
+    other_table.write_text("path\nelsewhere.wav\n")
     with pytest.raises(StoreError, match=r"elsewhere.wav: cannot be read, and what is cached"):
-        prune.keys_to_keep(place / "parts", read_manifest(strange, must_exist=False))
+        prune.keys_to_keep(place / "parts", read_manifest(other_table, must_exist=False))
 
 
-def test_failures_of_clips_that_no_table_names_are_forgotten(place):
+def test_failures_of_clips_in_no_table_are_forgotten(place):
     rows = (place / "clips.csv").read_text().splitlines()
     (place / "good.csv").write_text("\n".join(rows[:-2]) + "\n")
     done = cli("cache", "prune", "--keep", "good.csv", "--yes", "--json", cwd=place)
-    (told,) = json.loads(done.stdout)["stores"]
-    assert (told["clips to remove"], told["failures to forget"]) == (0, 2)
+    (pruned,) = json.loads(done.stdout)["stores"]
+    assert (pruned["clips to remove"], pruned["failures to forget"]) == (0, 2)
     assert clips_and_failures(place) == (6, 0)
 
 
-def test_a_broken_clip_is_listed_by_its_tables_path_and_known_wherever_the_table_is_seen_from(place):
+def test_a_failed_clip_is_listed_by_its_path_in_the_table_and_recognised_from_any_working_folder(place):
     (place / "link.wav").symlink_to("silent.wav")
     rows = (place / "clips.csv").read_text()
     (place / "linked.csv").write_text(rows.replace("silent.wav", "link.wav"))
@@ -125,7 +125,7 @@ def test_a_broken_clip_is_listed_by_its_tables_path_and_known_wherever_the_table
     with next(place.glob("other/*/*/failures.csv")).open() as file:
         listed = {row["path"]: row["reason"] for row in csv.DictReader(file)}
     assert str(place / "link.wav") in listed
-    moved = place.rename(place.with_name("moved"))  # the tree is moved as a whole
+    moved = place.rename(place.with_name("moved"))  # the entire tree is moved
     (moved / "never.wav").write_bytes((moved / "clip003.wav").read_bytes())
     ((store,), _) = open_stores(moved / "other")
     data = join_labels(read_manifest(moved / "linked.csv"), store, target="emotion")

@@ -1,4 +1,4 @@
-"""The run: what reaches the store, whatever the batches, the windows, the failures and the stops."""
+"""Extraction runs: what reaches the store for any batches, windows, failures and interruptions."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_pooled_states_are_those_of_each_clip_alone(config, tmp_path):
             np.testing.assert_allclose(row, expected, rtol=0, atol=1e-5 * np.abs(states).max())
 
 
-def test_batch_size_changes_nothing_that_matters(config, tmp_path):
+def test_batch_size_does_not_change_the_states(config, tmp_path):
     clips = read_manifest(write_corpus(tmp_path, clips=9))
     small = embed(clips, replace(config, batch_seconds=0.1))
     large = embed(clips, replace(config, batch_seconds=100.0, cache=tmp_path / "other"))
@@ -76,7 +76,7 @@ def test_batch_size_changes_nothing_that_matters(config, tmp_path):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * np.abs(one).max())
 
 
-def test_a_second_run_computes_nothing_and_a_grown_table_only_what_is_new(config, tmp_path):
+def test_a_second_run_computes_nothing_and_a_larger_table_only_its_new_clips(config, tmp_path):
     clips = read_manifest(write_corpus(tmp_path, clips=8))
     first = embed(clips[:5], config)
     again = embed(clips[:5], config)
@@ -87,7 +87,7 @@ def test_a_second_run_computes_nothing_and_a_grown_table_only_what_is_new(config
 
 
 def test_a_run_with_nothing_to_compute_writes_nothing(config, tmp_path):
-    """Many share a cache that only one of them may write."""
+    """A cache may be shared with users who cannot write to it."""
     clips = read_manifest(write_corpus(tmp_path, clips=4))
     store = embed(clips, config).store
     locks = sorted(store.glob(".*.lock"))
@@ -100,7 +100,7 @@ def test_a_run_with_nothing_to_compute_writes_nothing(config, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in (store, *store.iterdir())} == before
 
 
-def test_a_damaged_list_of_failures_is_told_before_anything_is_computed(config, tmp_path):
+def test_a_damaged_list_of_failures_is_reported_before_anything_is_computed(config, tmp_path):
     clips = read_manifest(write_corpus(tmp_path, clips=4))
     store = embed(clips[:2], config).store
     for text in ("garbage", ""):
@@ -111,34 +111,34 @@ def test_a_damaged_list_of_failures_is_told_before_anything_is_computed(config, 
     assert embed(clips, config).embedded == 2
 
 
-def test_a_clip_that_fails_with_its_copies_is_counted_once_for_each(config, tmp_path):
+def test_a_failing_clip_and_its_copies_each_count_as_a_failure(config, tmp_path):
     clips = read_manifest(write_corpus(tmp_path, clips=4))
     wave, rate = soundfile.read(clips[0].path)
-    soundfile.write(clips[0].path, wave * 0 + 0.5, rate)  # constant: seen when it is decoded
+    soundfile.write(clips[0].path, wave * 0 + 0.5, rate)  # constant: detected when it is decoded
     copies = []
     for of in (0, 1):
         path = tmp_path / f"copy{of}.wav"
         path.write_bytes(clips[of].path.read_bytes())
         copies.append(replace(clips[of], id=path.name, file=str(path)))
-    told: list[extract.ExtractionProgress] = []
-    summary = embed([*clips, *copies], config, report=told.append)
+    reports: list[extract.ExtractionProgress] = []
+    summary = embed([*clips, *copies], config, report=reports.append)
     assert (summary.clips, summary.embedded, summary.copies, len(summary.failures)) == (6, 3, 1, 2)
-    assert told[-1].done + told[-1].failed == told[-1].total == 5
+    assert reports[-1].done + reports[-1].failed == reports[-1].total == 5
     copied = next(reason for (path, *_), reason in summary.failures.items() if "copy0" in path)
     assert copied.startswith(f"has the sound of {clips[0].path}, which failed: ")
 
 
-def test_holes_in_memory_are_given_back_on_a_cpu(config, tmp_path, monkeypatch):
+def test_free_memory_is_returned_to_the_system_on_a_cpu(config, tmp_path, monkeypatch):
     clips = read_manifest(write_corpus(tmp_path, clips=4))
     times: list[int] = []
     monkeypatch.setattr(extract, "RELEASE_SECONDS", -1.0)
     monkeypatch.setattr(extract, "release_free_memory", lambda: times.append(1))
-    told: list[extract.ExtractionProgress] = []
-    embed(clips, replace(config, batch_seconds=0.1), report=told.append)  # a clip a batch
-    assert len(told) == len(times) == 4
+    reports: list[extract.ExtractionProgress] = []
+    embed(clips, replace(config, batch_seconds=0.1), report=reports.append)  # a clip a batch
+    assert len(reports) == len(times) == 4
 
 
-def test_a_copied_file_is_embedded_once_and_a_changed_one_anew(config, tmp_path):
+def test_a_copied_file_is_embedded_once_and_a_changed_one_again(config, tmp_path):
     clips = read_manifest(write_corpus(tmp_path, clips=3))
     copy = tmp_path / "copy.wav"
     copy.write_bytes(clips[0].path.read_bytes())
@@ -160,7 +160,7 @@ def test_a_renamed_file_is_not_embedded_again(config, tmp_path):
     assert (again.embedded, again.cached) == (0, 3)
 
 
-def test_a_disk_without_room_is_refused_before_anything_is_computed(config, tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_before_anything_is_computed(config, tmp_path, monkeypatch):
     clips = read_manifest(write_corpus(tmp_path, clips=3))
     full = shutil.disk_usage(tmp_path)._replace(free=100)
     monkeypatch.setattr("shutil.disk_usage", lambda path: full)
@@ -173,15 +173,15 @@ def test_segments_are_their_own_clips(config, tmp_path):
     path = tmp_path / "long.wav"
     wave = tone(3.0, seed=1)
     soundfile.write(path, wave, 16_000, subtype="FLOAT")
-    soundfile.write(tmp_path / "part.wav", wave[16_000:32_000], 16_000, subtype="FLOAT")
+    soundfile.write(tmp_path / "cut_out.wav", wave[16_000:32_000], 16_000, subtype="FLOAT")
     segment = Clip(id="segment", file=str(path), start=1.0, end=2.0)
-    part = Clip(id="part", file=str(tmp_path / "part.wav"))
-    whole = Clip(id="whole", file=str(path))
-    summary = embed([segment, part, whole], config)
+    cut_out = Clip(id="cut_out", file=str(tmp_path / "cut_out.wav"))
+    entire_file = Clip(id="entire_file", file=str(path))
+    summary = embed([segment, cut_out, entire_file], config)
     assert summary.embedded == 3
-    one, other, all_of_it = states_of(summary, [segment, part, whole], "3")
+    one, other, entire = states_of(summary, [segment, cut_out, entire_file], "3")
     np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
-    assert np.abs(one - all_of_it).max() > 1e-3
+    assert np.abs(one - entire).max() > 1e-3
 
 
 def test_windows_merge_to_the_statistics_over_all_frames(config, tmp_path):
@@ -207,8 +207,8 @@ def test_windows_merge_to_the_statistics_over_all_frames(config, tmp_path):
     np.testing.assert_allclose(stored, expected, rtol=0, atol=1e-5 * np.abs(states).max())
 
 
-def test_an_hour_takes_the_memory_of_a_minute(tmp_path):
-    """Decoded, normalised and merged window by window, in whatever format."""
+def test_an_hour_needs_no_more_memory_than_a_minute(tmp_path):
+    """Clips are decoded, normalised and merged window by window."""
     import subprocess
     import sys
 
@@ -238,15 +238,15 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     assert peaks[1] - peaks[0] < 60_000  # kB; the hour at 16 kHz is 230 MB as float32
 
 
-def test_every_frame_is_kept_on_request(config, tmp_path):
+def test_every_frame_is_stored_on_request(config, tmp_path):
     clips = read_manifest(write_corpus(tmp_path, clips=4))
     long = tmp_path / "long.wav"
     soundfile.write(long, tone(5.0, seed=3), 16_000)
     clips.append(Clip(id="long", file=str(long)))
     pooled = embed(clips, config)
-    kept = embed(clips, replace(config, frames=True, window=2.0))
-    store = FeatureStore(kept.store)
-    assert kept.fingerprint != pooled.fingerprint
+    every_frame = embed(clips, replace(config, frames=True, window=2.0))
+    store = FeatureStore(every_frame.store)
+    assert every_frame.fingerprint != pooled.fingerprint
     assert store.extraction.frame_rate == 50
     backbone, _ = open_backbone(config)
     for clip, key in _keys(clips[:4]):
@@ -275,7 +275,7 @@ def test_some_layers_only(config, tmp_path):
 
 class TestBrokenClips:
     def broken(self, folder: Path) -> dict[str, str]:
-        """Files that are no clips, each with a word of the reason that must be given."""
+        """Unusable files, each with a word that its reported reason must contain."""
         folder.mkdir(exist_ok=True)
         good = tone(1.0, seed=1)
         soundfile.write(folder / "whole.wav", good, 16_000)
@@ -300,11 +300,11 @@ class TestBrokenClips:
             "silent.wav": "silent",
             "nan.wav": "NaN",
             "late.wav": "NaN or infinite",
-            "gone.wav": "no such file",
+            "missing.wav": "no such file",
         }
 
     @pytest.mark.parametrize("frames", [False, True])
-    def test_are_listed_and_kept_out(self, config, tmp_path, frames):
+    def test_are_listed_and_not_stored(self, config, tmp_path, frames):
         reasons = self.broken(tmp_path / "sound")
         clips = read_manifest(write_corpus(tmp_path / "sound", clips=4))
         bad = [Clip(id=name, file=str(tmp_path / "sound" / name)) for name in reasons]
@@ -324,7 +324,7 @@ class TestBrokenClips:
         summary = embed([*silent, *clips], config)
         assert (summary.clips, summary.embedded, len(summary.failures)) == (4, 2, 2)
 
-    def test_are_taken_off_the_list_once_mended(self, config, tmp_path):
+    def test_are_removed_from_the_list_once_repaired(self, config, tmp_path):
         clips = read_manifest(write_corpus(tmp_path, clips=3))
         good = clips[0].path.read_bytes()
         clips[0].path.write_bytes(good[:2000])
@@ -334,7 +334,7 @@ class TestBrokenClips:
         assert embed(clips, config).embedded == 1
         assert failures.read(summary.store) == {}
 
-    def test_stop_the_run_if_asked(self, config, tmp_path):
+    def test_stop_the_run_with_on_error_stop(self, config, tmp_path):
         clips = read_manifest(write_corpus(tmp_path, clips=4))
         clips[2].path.write_text("not sound")
         with pytest.raises(ClipError, match=clips[2].path.name):
@@ -347,7 +347,7 @@ class TestBrokenClips:
             embed([Clip(id="bad", file=str(bad))], config)
 
 
-def test_states_that_overflow_the_storage_type_are_refused(config, tmp_path, monkeypatch):
+def test_states_that_overflow_the_storage_type_are_rejected(config, tmp_path, monkeypatch):
     clips = read_manifest(write_corpus(tmp_path, clips=3))
     run = TransformerBackbone.run
 
@@ -363,7 +363,7 @@ def test_states_that_overflow_the_storage_type_are_refused(config, tmp_path, mon
     assert embed(clips, config).embedded == 3
 
 
-def test_states_that_are_not_numbers_are_refused(config, tmp_path, monkeypatch):
+def test_states_that_are_not_finite_are_rejected(config, tmp_path, monkeypatch):
     clips = read_manifest(write_corpus(tmp_path, clips=3))
     run = TransformerBackbone.run
     wave, _ = soundfile.read(clips[1].path)
@@ -383,7 +383,7 @@ def test_states_that_are_not_numbers_are_refused(config, tmp_path, monkeypatch):
 class TestOutOfMemory:
     @pytest.fixture
     def small_device(self, monkeypatch) -> list[int]:
-        """A device on which more than 1.5 s of padded sound do not fit; the sizes that were tried."""
+        """A device on which more than 1.5 s of padded sound do not fit; the sizes tried."""
         tried: list[int] = []
         run = TransformerBackbone.run
 
@@ -396,12 +396,12 @@ class TestOutOfMemory:
         monkeypatch.setattr(TransformerBackbone, "run", limited)
         return tried
 
-    def test_halves_the_budget_and_goes_on(self, config, tmp_path, small_device):
+    def test_halves_the_budget_and_continues(self, config, tmp_path, small_device):
         clips = read_manifest(write_corpus(tmp_path, clips=8, shortest=0.2))
         summary = embed(clips, replace(config, batch_seconds=6.0))
         assert summary.embedded == 8
         assert max(small_device) > 24_000
-        assert sum(size > 24_000 for size in small_device) <= 3  # learnt at the start, not at every batch
+        assert sum(size > 24_000 for size in small_device) <= 3  # learned at the start, not at every batch
 
     def test_a_window_that_never_fits_fails_alone(self, config, tmp_path, small_device):
         clips = read_manifest(write_corpus(tmp_path, clips=3, shortest=0.2))
@@ -412,7 +412,7 @@ class TestOutOfMemory:
         assert "--window" in next(iter(summary.failures.values()))
 
 
-def test_a_stop_between_batches_keeps_what_is_done(config, tmp_path, monkeypatch):
+def test_an_interrupted_run_keeps_finished_clips(config, tmp_path, monkeypatch):
     import signal
 
     clips = read_manifest(write_corpus(tmp_path, clips=8))
@@ -438,7 +438,7 @@ def test_acoustic_features_are_a_model_like_any_other(config, tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"dtype": "float8"}, "--dtype float8"),
         ({"precision": "int4"}, "--precision int4"),
@@ -449,12 +449,12 @@ def test_acoustic_features_are_a_model_like_any_other(config, tmp_path, name):
         ({"batch_seconds": 0.0}, "--batch-seconds 0"),
     ],
 )
-def test_settings_that_mean_nothing_are_refused(config, change, told):
-    with pytest.raises(InputError, match=told):
+def test_invalid_settings_are_rejected(config, change, message):
+    with pytest.raises(InputError, match=message):
         replace(config, **change)
 
 
-def test_devices_and_layers_that_are_not_there(config, tmp_path):
+def test_missing_devices_and_layers_are_rejected(config, tmp_path):
     clips = read_manifest(write_corpus(tmp_path, clips=2))
     with pytest.raises(InputError, match="--device nosuch cannot be used"):
         embed(clips, replace(config, device="nosuch"))

@@ -1,3 +1,5 @@
+"""MFCC and filter-bank features: equal to torchaudio's, and the same in a batch as alone."""
+
 from __future__ import annotations
 
 from dataclasses import fields, replace
@@ -37,7 +39,7 @@ def run(backbone: AcousticBackbone, waves: list[np.ndarray], *, padding: int = 0
     lengths=st.lists(st.integers(MIN_SAMPLES, 6_000), min_size=1, max_size=5),
     padding=st.integers(0, 2_000),
 )
-def test_a_batch_gives_each_clip_what_it_has_alone(name, lengths, padding):
+def test_a_batch_gives_each_clip_the_features_it_has_alone(name, lengths, padding):
     backbone = BACKBONES[name]
     waves = [noise(length, seed=seed, level=1.0) for seed, length in enumerate(lengths)]
     layer, states, frames = run(backbone, waves, padding=padding)
@@ -49,13 +51,13 @@ def test_a_batch_gives_each_clip_what_it_has_alone(name, lengths, padding):
 
 
 @given(samples=st.integers(0, 100_000))
-def test_only_whole_windows_are_frames(samples):
+def test_only_complete_windows_are_frames(samples):
     begins = range(0, samples - 400 + 1, 160)
     assert BACKBONES["mfcc"].frames(samples) == len(begins)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_a_backbone_tells_of_itself_is_so(name):
+def test_the_attributes_of_a_backbone_match_its_output(name):
     backbone = BACKBONES[name]
     _, states, _ = run(backbone, [noise(16_000)])
     assert backbone.layers == (name,)
@@ -66,11 +68,11 @@ def test_what_a_backbone_tells_of_itself_is_so(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_frame_sees_its_receptive_field_and_nothing_else(name):
+def test_a_frame_depends_on_its_receptive_field_only(name):
     backbone = BACKBONES[name]
     wave = noise(16_000, level=1.0)
     reach = round(backbone.receptive_field * 16_000)
-    begin = 50 * 160 + 200 - reach // 2  # of what frame 50 sees
+    begin = 50 * 160 + 200 - reach // 2  # of the receptive field of frame 50
     _, before, _ = run(backbone, [wave])
     inside, outside = wave.copy(), wave.copy()
     outside[:begin], outside[begin + reach :] = 0.3, -0.3
@@ -81,7 +83,7 @@ def test_a_frame_sees_its_receptive_field_and_nothing_else(name):
     assert (other[0, 50] - before[0, 50]).abs().max() > 1e-3
 
 
-def test_fbank_is_the_log_mel_spectrum_of_torchaudio_with_two_differences():
+def test_fbank_equals_torchaudios_log_mel_spectrum_with_first_and_second_differences():
     wave = torch.from_numpy(noise(12_345, level=1.0))
     mel = MelSpectrogram(
         16_000, n_fft=512, win_length=400, hop_length=160, n_mels=80, f_min=20.0, pad=56, center=False
@@ -93,17 +95,17 @@ def test_fbank_is_the_log_mel_spectrum_of_torchaudio_with_two_differences():
     torch.testing.assert_close(states[0], expected, rtol=1e-5, atol=5e-5)
 
 
-def test_mfcc_is_that_of_torchaudio():
+def test_mfcc_equals_torchaudios():
     wave = torch.randn(12_345, generator=torch.Generator().manual_seed(0))
     mel = {"n_fft": 512, "win_length": 400, "hop_length": 160, "n_mels": 80, "f_min": 20.0, "pad": 56}
     theirs = MFCC(16_000, n_mfcc=40, log_mels=True, melkwargs=mel | {"center": False})
     _, states, _ = run(BACKBONES["mfcc"], [wave.numpy()])
-    # torchaudio adds the floor to the energies, here it bounds them: alike wherever there is sound.
+    # torchaudio adds the floor to the energies, here it is their lower bound: equal wherever there is sound.
     torch.testing.assert_close(states[0, :, :40], theirs(wave).T, rtol=1e-5, atol=2e-4)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_no_sound_at_all_is_still_a_number(name):
+def test_silence_gives_finite_features(name):
     _, states, _ = run(BACKBONES[name], [np.zeros(1_000, np.float32)])
     assert states.isfinite().all()
     differences = states[:, :, states.shape[2] // 3 :]

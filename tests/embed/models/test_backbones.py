@@ -24,7 +24,7 @@ TOLERANCE = 1e-5  # of a layer's largest value
 CPU = torch.device("cpu")
 
 
-def source_of(family: str) -> ModelSource:
+def random_source(family: str) -> ModelSource:
     return ModelSource(
         name=f"random:{family}",
         hub_id=None,
@@ -37,7 +37,7 @@ def source_of(family: str) -> ModelSource:
 
 @cache
 def open_family(family: str) -> TransformerBackbone:
-    source = source_of(family)
+    source = random_source(family)
     return TransformerBackbone(source, layers=(CNN, *layer_names(source.config)), device=CPU)
 
 
@@ -74,21 +74,21 @@ def test_batch_equals_each_clip_alone(family):
     lengths=st.lists(st.integers(400, 12 * RATE), min_size=2, max_size=3),
     seed=st.integers(0, 2**16),
 )
-def test_batch_equals_alone_whatever_its_mix(family, lengths, seed):
+def test_batch_equals_alone_for_any_mix_of_lengths(family, lengths, seed):
     assert largest_difference(open_family(family), lengths, seed=seed) <= TOLERANCE
 
 
-def test_a_batch_norm_before_the_positions_leaks_no_padding(tmp_path):
-    """As in mHuBERT: what it makes of zero padding must not reach the convolution after it."""
+def test_a_batch_norm_before_the_positional_convolution_leaks_no_padding(tmp_path):
+    """As in mHuBERT: it makes zero padding nonzero, which must not reach the convolution after it."""
     source = find_model(str(save_batch_normed(tmp_path)))
     backbone = TransformerBackbone(source, layers=("0", "3"), device=CPU)
     assert largest_difference(backbone, [400, 5_000, 16_000]) <= TOLERANCE
 
 
 @pytest.mark.parametrize("family", ["wav2vec2-group", "data2vec"])
-def test_padding_would_leak_without_our_changes(family):
-    """The comparison above can fail: transformers' own masked batch is far off for these two."""
-    model = random_model(source_of(family), seed=0).eval()
+def test_padding_leaks_without_exact_batching(family):
+    """The comparison above can fail: transformers' own masked batch differs much for these two."""
+    model = random_model(random_source(family), seed=0).eval()
     lengths = [5_000, 16_000]
     waves = waves_of(lengths, seed=0)
     mask = torch.arange(waves.shape[1]) < torch.tensor(lengths)[:, None]
@@ -102,7 +102,7 @@ def test_padding_would_leak_without_our_changes(family):
 @pytest.mark.parametrize("length", [400, 16_000, 77_777])
 def test_alone_equals_transformers(family, length):
     backbone = open_family(family)
-    theirs = random_model(source_of(family), seed=0).eval()
+    theirs = random_model(random_source(family), seed=0).eval()
     wave = waves_of([length], seed=1)[:, :length]
     ours = layer_states(backbone, wave, torch.tensor([length]))
     with torch.inference_mode():
@@ -118,9 +118,9 @@ def test_alone_equals_transformers(family, length):
 
 @pytest.mark.parametrize("family", ["wav2vec2-layer", "hubert-layer", "wavlm-layer"])
 def test_last_block_and_final_norm_are_two_layers(family):
-    """Whichever of the two a version of transformers calls `hidden_states[-1]`, our names do not move."""
+    """Our names are the same whichever of the two a version of transformers returns as `hidden_states[-1]`."""
     backbone = open_family(family)
-    theirs = random_model(source_of(family), seed=0).eval()
+    theirs = random_model(random_source(family), seed=0).eval()
     wave = waves_of([8_000], seed=2)[:, :8_000]
     ours = layer_states(backbone, wave, torch.tensor([8_000]))
     blocks: list[torch.Tensor] = []
@@ -139,8 +139,8 @@ def test_last_block_and_final_norm_are_two_layers(family):
     assert version_5 != version_4
 
 
-def test_no_block_above_the_last_layer_asked_for():
-    source = source_of("hubert-group")
+def test_no_block_above_the_last_selected_layer():
+    source = random_source("hubert-group")
     backbone = TransformerBackbone(source, layers=("0", "2"), device=CPU)
     assert len(backbone.model.encoder.layers) == 2
     full = layer_states(open_family("hubert-group"), *_one())
@@ -153,8 +153,8 @@ def _one() -> tuple[torch.Tensor, torch.Tensor]:
     return waves_of([6_000], seed=3)[:, :6_000], torch.tensor([6_000])
 
 
-def test_front_end_alone_runs_no_block():
-    source = source_of("hubert-group")
+def test_the_front_end_alone_runs_no_block():
+    source = random_source("hubert-group")
     backbone = TransformerBackbone(source, layers=(CNN,), device=CPU)
     ran: list[int] = []
     backbone.model.encoder.layers[0].register_forward_hook(lambda *_: ran.append(1))
@@ -165,27 +165,27 @@ def test_front_end_alone_runs_no_block():
 @pytest.mark.parametrize(
     ("family", "torchaudio_name"), [("wav2vec2-group", "base"), ("wav2vec2-layer", "large")]
 )
-def test_torchaudio_is_a_witness(tmp_path, family, torchaudio_name):
-    """The same weights through another implementation give the same states."""
+def test_torchaudio_gives_the_same_states(tmp_path, family, torchaudio_name):
+    """The same weights in an independent implementation."""
     from torchaudio.models.wav2vec2.utils import import_huggingface_model
     from transformers import Wav2Vec2ForCTC
 
     folder = save_tiny(tmp_path, family)
     backbone = TransformerBackbone(find_model(str(folder)), layers=("1", "2", "3"), device=CPU)
-    witness = import_huggingface_model(Wav2Vec2ForCTC.from_pretrained(folder)).eval()
+    independent = import_huggingface_model(Wav2Vec2ForCTC.from_pretrained(folder)).eval()
     lengths = [9_000, 16_000]
     waves = waves_of(lengths, seed=4)
     ours = layer_states(backbone, waves, torch.tensor(lengths))
     for i, length in enumerate(lengths):
         with torch.inference_mode():
-            theirs, _ = witness.extract_features(waves[i : i + 1, :length])
+            theirs, _ = independent.extract_features(waves[i : i + 1, :length])
         for k, states in enumerate(theirs, start=1):
             mine = ours[str(k)][i : i + 1, : states.shape[1]]
             torch.testing.assert_close(mine, states, rtol=0, atol=1e-5 * float(states.abs().max()))
 
 
-def test_random_weights_depend_on_the_seed_alone():
-    source = source_of("wavlm-group")
+def test_random_weights_depend_on_the_seed_only():
+    source = random_source("wavlm-group")
     torch.manual_seed(123)
     first = TransformerBackbone(source, layers=("0",), device=CPU)
     torch.manual_seed(321)
@@ -194,21 +194,21 @@ def test_random_weights_depend_on_the_seed_alone():
     assert first.weights == second.weights != other.weights
 
 
-def test_random_weights_are_the_same_whatever_the_number_of_threads():
-    """At the width of a real model: its sums are then cut up between threads."""
+def test_random_weights_do_not_depend_on_the_number_of_threads():
+    """At the width of a real model, whose sums are divided among threads."""
     real, threads = find_model("random:hubert-base"), torch.get_num_threads()
     source = replace(real, config={**real.config, "num_hidden_layers": 1})
-    found = set()
+    hashes = set()
     try:
         for count in (1, 2):
             torch.set_num_threads(count)
-            found.add(TransformerBackbone(source, layers=("0",), device=CPU).weights)
+            hashes.add(TransformerBackbone(source, layers=("0",), device=CPU).weights)
     finally:
         torch.set_num_threads(threads)
-    assert len(found) == 1
+    assert len(hashes) == 1
 
 
-def test_weights_of_another_configuration_are_refused(tmp_path):
+def test_weights_of_another_configuration_are_rejected(tmp_path):
     folder = save_tiny(tmp_path, "hubert-group")
     config = (folder / "config.json").read_text()
     (folder / "config.json").write_text(config.replace('"num_hidden_layers": 3', '"num_hidden_layers": 4'))
@@ -217,7 +217,7 @@ def test_weights_of_another_configuration_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["cut", "garbage"])
-def test_damaged_weights_are_refused(tmp_path, damage):
+def test_damaged_weights_are_rejected(tmp_path, damage):
     folder = save_tiny(tmp_path, "hubert-group")
     file = folder / "model.safetensors"
     data = file.read_bytes()
@@ -226,7 +226,7 @@ def test_damaged_weights_are_refused(tmp_path, damage):
         TransformerBackbone(find_model(str(folder)), layers=("0",), device=CPU)
 
 
-def test_pickled_weights_that_run_code_are_refused(tmp_path):
+def test_pickled_weights_that_run_code_are_rejected(tmp_path):
     import pickle
 
     folder = save_tiny(tmp_path / "model", "hubert-group")

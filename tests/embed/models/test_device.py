@@ -1,4 +1,4 @@
-"""Memory that is freed: kept for the next batch, and given back where it lies in holes."""
+"""Freed memory: reused for the next batch, and returned to the system on request."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from tests.run import ROOT
 
-pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc's own allocator")
+pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="tests glibc's allocator")
 
 SCRIPT = """
 import ctypes, os
@@ -28,18 +28,18 @@ blocks = [libc.malloc(size) for _ in range(32)]
 for block in blocks:
     ctypes.memset(block, 1, size)
 full = resident()
-for block in blocks[::2]:  # each between two that stay
+for block in blocks[::2]:  # each between two that stay allocated
     libc.free(block)
-kept = resident()
+after_free = resident()
 assert release_free_memory()
-print(full - kept, full - resident())
+print(full - after_free, full - resident())
 """
 
 
-def test_what_is_freed_is_kept_until_holes_are_given_back():
+def test_freed_memory_is_reused_until_it_is_released():
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    kept, given_back = map(int, done.stdout.split())
-    assert abs(kept) < 4 << 20
-    assert given_back > 15 * (4 << 20) - (4 << 20)
+    freed, released = map(int, done.stdout.split())
+    assert abs(freed) < 4 << 20
+    assert released > 15 * (4 << 20) - (4 << 20)

@@ -1,4 +1,4 @@
-"""The fingerprint from what a person types: what of models and settings changes it, and what does not."""
+"""The fingerprint of an extraction: which models and settings change it, and which do not."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def flip_a_weight(folder: Path) -> None:
 
 def edit(name: str, **changes: Any) -> Callable[[Path], None]:
     def act(folder: Path) -> None:
-        kept = json.loads((folder / name).read_text())
-        (folder / name).write_text(json.dumps(kept | changes))
+        settings = json.loads((folder / name).read_text())
+        (folder / name).write_text(json.dumps(settings | changes))
 
     return act
 
@@ -83,9 +83,10 @@ def test_it_changes_with_acoustic_settings(config, monkeypatch):
 
 
 def test_it_changes_with_the_layer_convention(config):
-    kind = open_backbone(config)[1]
-    assert kind.convention == identity.LAYER_CONVENTION
-    assert replace(kind, convention=kind.convention + 1).fingerprint() != kind.fingerprint()
+    extraction = open_backbone(config)[1]
+    assert extraction.convention == identity.LAYER_CONVENTION
+    changed = replace(extraction, convention=extraction.convention + 1)
+    assert changed.fingerprint() != extraction.fingerprint()
 
 
 def test_it_does_not_change_with_versions_batches_paths_or_the_machine(config, monkeypatch, tmp_path):

@@ -43,24 +43,24 @@ def test_widths():
         ("2-final", ("2", "3", "final")),
     ],
 )
-def test_layers_are_given_by_name_and_range(text, expected):
+def test_layers_are_selected_by_name_and_range(text, expected):
     assert parse_layers(text, layer_names(PRE), also=("cnn",)) == expected
 
 
 @pytest.mark.parametrize("text", ["4", "0-9", "", "1,,2", "last", "-1", "1-"])
-def test_a_layer_that_is_not_there_is_named(text):
+def test_a_missing_layer_is_named(text):
     with pytest.raises(InputError, match="there are 0, 1, 2, 3") as error:
         parse_layers(text, layer_names(POST))
     assert text in str(error.value)
 
 
-def test_a_range_that_runs_backwards_is_turned_round():
+def test_a_backward_range_is_rejected_with_the_forward_one():
     with pytest.raises(InputError, match=r"layers 2-1 run backwards; write 1-2"):
         parse_layers("0,2-1", layer_names(POST))
 
 
 @given(st.integers(400, 40_000))
-def test_frames_are_those_the_front_end_makes(samples):
+def test_frame_counts_are_those_of_the_convolutions(samples):
     wave = torch.zeros(1, 1, samples)
     for kernel, stride in zip(POST["conv_kernel"], POST["conv_stride"], strict=True):
         wave = torch.nn.functional.conv1d(wave, torch.zeros(1, 1, kernel), stride=stride)
@@ -68,7 +68,7 @@ def test_frames_are_those_the_front_end_makes(samples):
 
 
 def test_frame_rate_and_receptive_field():
-    """20 ms steps of 25 ms windows, as the wav2vec 2.0 paper has them (Baevski et al. 2020, section 4.2)."""
+    """25 ms windows every 20 ms, as in the wav2vec 2.0 paper (Baevski et al. 2020, section 4.2)."""
     assert hop(POST) == 320
     assert receptive_field(POST) == 400
     assert frame_count(POST, 399) == 0

@@ -1,4 +1,4 @@
-"""What a model's name means, and what its weights and configuration are identified by."""
+"""Finding a model by name, and the hashes that identify its weights and configuration."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_the_checkpoints_that_studies_name_are_presets():
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("nosuch", "no model named nosuch; known names: wav2vec2-base"),
         ("random:nosuch", "no architecture named nosuch"),
@@ -52,8 +52,8 @@ def test_the_checkpoints_that_studies_name_are_presets():
         ("hubert-tiny", "has no published weights; use random:hubert-tiny"),
     ],
 )
-def test_a_model_that_is_not_there_is_named(name, told):
-    with pytest.raises(ModelError, match=re.escape(told)):
+def test_a_missing_model_is_named(name, message):
+    with pytest.raises(ModelError, match=re.escape(message)):
         find_model(name)
 
 
@@ -82,7 +82,7 @@ def test_safetensors_come_before_pickles(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("file", "text", "told"),
+    ("file", "text", "message"),
     [
         ("config.json", "{", "unreadable configuration"),
         ("config.json", '{"model_type": "bert"}', "is of type bert; supported are wav2vec2"),
@@ -97,15 +97,15 @@ def test_safetensors_come_before_pickles(tmp_path):
         ("config.json", '{"model_type": "hubert"}', r"config\.json: its num_hidden_layers is missing"),
     ],
 )
-def test_a_folder_that_is_no_speech_model_says_why(tmp_path, file, text, told):
+def test_a_folder_without_a_supported_model_is_rejected(tmp_path, file, text, message):
     folder = save_tiny(tmp_path, "hubert-group")
     (folder / file).write_text(text)
-    with pytest.raises(ModelError, match=told):
+    with pytest.raises(ModelError, match=message):
         find_model(str(folder))
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"num_hidden_layers": "three"}, "its num_hidden_layers is three"),
         ({"hidden_size": 0}, "its hidden_size is 0"),
@@ -113,45 +113,45 @@ def test_a_folder_that_is_no_speech_model_says_why(tmp_path, file, text, told):
         ({"conv_stride": [5, 2]}, "differ in length"),
     ],
 )
-def test_a_configuration_whose_shape_makes_no_sense_says_so(tmp_path, changes, told):
+def test_an_inconsistent_configuration_is_rejected(tmp_path, changes, message):
     file = save_tiny(tmp_path, "hubert-group") / "config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
-    with pytest.raises(ModelError, match=told):
+    with pytest.raises(ModelError, match=message):
         find_model(str(tmp_path))
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ('{"weight_map":', "unreadable weight index"),
         ("[]", "unreadable weight index"),
         ('{"weight_map": {"x": "gone.safetensors"}}', "1 weight files are missing, such as gone"),
     ],
 )
-def test_an_index_without_its_weights_says_so(tmp_path, text, told):
+def test_an_index_without_its_weights_is_rejected(tmp_path, text, message):
     folder = save_tiny(tmp_path, "hubert-group")
     (folder / "model.safetensors.index.json").write_text(text)
-    with pytest.raises(ModelError, match=told):
+    with pytest.raises(ModelError, match=message):
         find_model(str(folder)).weight_files()
 
 
-def test_a_folder_without_weights_says_so(tmp_path):
+def test_a_folder_without_weights_is_rejected(tmp_path):
     folder = save_tiny(tmp_path, "hubert-group")
     (folder / "model.safetensors").unlink()
     with pytest.raises(ModelError, match=r"no weights.*model\.safetensors"):
         find_model(str(folder)).weight_files()
 
 
-def test_a_revision_of_a_folder_is_refused(tmp_path):
+def test_a_revision_of_a_folder_is_rejected(tmp_path):
     folder = save_tiny(tmp_path, "hubert-group")
     with pytest.raises(ModelError, match="--revision"):
         find_model(str(folder), revision="main")
 
 
 class TestIdentity:
-    """What the architecture and weights hashes change with, and what they do not."""
+    """What changes the hashes of architecture and weights, and what does not."""
 
-    def test_architecture_changes_with_what_decides_a_state(self, tmp_path):
+    def test_architecture_changes_with_settings_that_determine_states(self, tmp_path):
         plain = find_model(str(save_tiny(tmp_path / "a", "hubert-group"))).architecture()
         changes: list[dict[str, Any]] = [
             {"hidden_act": "relu"},
