@@ -10,8 +10,7 @@ import numpy as np
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.text import format_count, format_list
-from layerprobe.cache.identity.digests import DigestCache
-from layerprobe.cache.identity.keys import clip_key
+from layerprobe.cache.identity.keys import clip_keys
 from layerprobe.classify.audit.composition import composition_findings
 from layerprobe.classify.audit.confounds import confound_findings
 from layerprobe.classify.audit.duplicates import duplicate_findings
@@ -95,7 +94,7 @@ def audit(
     if not clips:
         raise InputError("there are no clips to audit")
     table = Table.from_clips(clips, target=target, assignment=assignment, text=text, source=source)
-    keys = _content_keys(clips, cache)
+    keys = [key if isinstance(key, str) else "" for key in clip_keys(clips, cache)]  # "": unreadable
     measures = measure(clips, keys, cache=cache)
     findings = [
         *leakage_findings(table),
@@ -116,17 +115,6 @@ def audit(
         folds=tuple(_fold_rows(table)),
         unchecked=tuple(table.unchecked()),
     )
-
-
-def _content_keys(clips: Sequence[Clip], cache: Path) -> list[str]:
-    """The store's key of each clip, "" where its file cannot be read."""
-    with DigestCache(cache) as digests:
-        digest_of = digests.hash_files([clip.path for clip in clips])
-    digest_and_clip = ((digest_of[clip.path], clip) for clip in clips)
-    return [
-        clip_key(digest, start=clip.start, end=clip.end) if isinstance(digest, str) else ""
-        for digest, clip in digest_and_clip
-    ]
 
 
 def _broken_files(clips: Sequence[Clip], measures: Measurements) -> Finding:

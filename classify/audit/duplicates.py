@@ -97,10 +97,10 @@ def _contradictions(table: Table, sets: Sequence[np.ndarray]) -> Finding:
         values = {"speaker": {clip.speaker for clip in clips}} | {
             column: {clip.labels.get(column) for clip in clips} for column in columns
         }
-        known = {column: sorted(filter(None, found)) for column, found in values.items()}  # empty cells agree
-        conflicts = {column: found for column, found in known.items() if len(found) > 1}
+        known = {column: sorted(filter(None, cells)) for column, cells in values.items()}  # empty cells agree
+        conflicts = {column: cells for column, cells in known.items() if len(cells) > 1}
         if conflicts:
-            reason = "; ".join(f"{column} {' or '.join(found)}" for column, found in conflicts.items())
+            reason = "; ".join(f"{column} {' or '.join(cells)}" for column, cells in conflicts.items())
             evidence.append(f"{' = '.join(table.ids(rows))}: {reason}")
             differing.update(conflicts.keys())
             speakers.update([" and ".join(conflicts["speaker"])] if "speaker" in conflicts else [])

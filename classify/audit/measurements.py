@@ -67,16 +67,11 @@ class Measurements:
 
 
 _UNREADABLE: dict[str, Any] = {
-    "seconds": math.nan,
-    "level": math.nan,
-    "silence": math.nan,
-    "clipped": math.nan,
-    "rate": 0,
-    "channels": 0,
-    "encoding": "",
+    **dict.fromkeys(("seconds", "level", "silence", "clipped"), math.nan),
+    **dict.fromkeys(("rate", "channels"), 0),
+    **dict.fromkeys(("encoding", "broken"), ""),
     "patches": np.zeros((LANDMARKS, STEPS * BANDS), np.float16),
     "times": np.full(LANDMARKS, math.nan, np.float32),
-    "broken": "",
 }
 
 

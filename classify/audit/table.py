@@ -26,7 +26,7 @@ class Finding:
     """Result of one check.
 
     item: name of the check, the same in every audit. verdict: `fine`; `look`, the user should decide; `leak`,
-    training contains what a test clip should be new in. message: what was found, what it means, what to do.
+    training contains what should be new in a test clip. message: what was found, what it means, what to do.
     numbers: what the verdict rests on. evidence: one line for each clip, copy or speaker concerned, complete.
     """
 
@@ -41,7 +41,7 @@ class Finding:
 class Table:
     """Clips of an audit. labels, speakers, texts, sources: (N,) integer codes, -1 where unknown.
 
-    labels index `classes`. text, source: the columns behind `texts` and `sources`, None where there is none.
+    labels index `classes`. text: the column behind `texts`, None where there is none.
     """
 
     clips: Sequence[Clip]
@@ -51,7 +51,6 @@ class Table:
     speakers: np.ndarray
     text: str | None
     texts: np.ndarray
-    source: str | None
     sources: np.ndarray
     partitions: Partitions | None
 
@@ -85,7 +84,6 @@ class Table:
             speakers=encode([clip.speaker or None for clip in clips]),
             text=text,
             texts=encode([clip.labels.get(text) if text else None for clip in clips]),
-            source=source,
             sources=encode([_source(clip, source) for clip in clips]),
             partitions=Partitions.from_clips(clips, assignment),
         )

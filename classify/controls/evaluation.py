@@ -81,7 +81,10 @@ def evaluate_run(out: Path, plan: Plan, clips: Sequence[Clip], evaluation: Evalu
                 updated["controls"] |= _controls(out, plan, clips, summary, full=full)
             if updated != summary:
                 write_json(out / SUMMARY, updated)
-                _draw(updated, out / FIGURES)
+                if "probes" in updated["controls"]:
+                    draw_controls(updated, out / FIGURES)
+                if curve.NAME in updated["controls"]:
+                    draw_learning_curve(updated, out / FIGURES)
             _record(out, evaluation)
     except BlockingIOError:
         raise InputError("another process is working on this run", where=str(out), do="wait for it") from None
@@ -137,13 +140,6 @@ def _audit(out: Path, plan: Plan, clips: Sequence[Clip]) -> dict[str, Any]:
         "fine": [finding["item"] for finding in findings if finding["verdict"] == "fine"],
         "unchecked": report["unchecked"],
     }
-
-
-def _draw(summary: Mapping[str, Any], folder: Path) -> None:
-    if "probes" in summary["controls"]:
-        draw_controls(summary, folder)
-    if curve.NAME in summary["controls"]:
-        draw_learning_curve(summary, folder)
 
 
 def _record(out: Path, evaluation: EvaluationConfig) -> None:

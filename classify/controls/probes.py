@@ -49,6 +49,15 @@ class Target:
     folds: np.ndarray
     within_speakers: bool
 
+    def summary(self) -> dict[str, Any]:
+        return {
+            "target": self.name,
+            "classes": len(self.classes),
+            "clips": int((self.y >= 0).sum()),
+            "chance": 1 / len(self.classes),
+            "within_speakers": self.within_speakers,
+        }
+
 
 def probe_columns(
     out: Path | None,
@@ -87,20 +96,9 @@ def probe_columns(
     entries = []
     for target in targets:
         predicted = np.array([result[target.name] for result in results])
-        intervals = _intervals(target, predicted, clusters, seed)
-        entries.append(
-            {
-                "target": target.name,
-                "classes": len(target.classes),
-                "clips": int((target.y >= 0).sum()),
-                "chance": 1 / len(target.classes),
-                "within_speakers": target.within_speakers,
-                "layers": [
-                    {"layer": layer, "uar": asdict(interval)}
-                    for layer, interval in zip(layers, intervals, strict=True)
-                ],
-            }
-        )
+        scores = [asdict(interval) for interval in _intervals(target, predicted, clusters, seed)]
+        by_layer = [{"layer": layer, "uar": score} for layer, score in zip(layers, scores, strict=True)]
+        entries.append({**target.summary(), "layers": by_layer})
     return {
         "statistic": stats, "clips": len(rows), "folds": FOLDS, "targets": entries, "left_out": left_out,
     }  # fmt: skip
