@@ -15,9 +15,9 @@ def info(
     output: Annotated[OutputOptions, FLAT] = OutputOptions(),
 ) -> None:
     """List what is cached: models, fingerprints, clips, hours, layers, bytes, last write."""
-    from layerprobe.cache.maintenance.catalog import describe
+    from layerprobe.cache.maintenance.catalog import describe_cache
 
-    cache = describe(selection.existing_cache(), model=selection.canonical_model())
+    cache = describe_cache(selection.existing_cache(), model=selection.canonical_model())
     selection.check_any([*cache.stores, *cache.faults])
     if output.json:
         print_json(

@@ -1,8 +1,8 @@
-"""Files that are there whole or not at all, whatever is killed and whenever.
+"""Atomic files, advisory locks and free space.
 
-A file is written under a temporary name in its own folder, synced, renamed over its target, and the folder
-is synced. Its writer holds an advisory lock on it, which the kernel drops when the process dies: a temporary
-file that can be locked has no living writer.
+A file is written under a temporary name in its own folder, synced, renamed to its target, and the folder is
+synced: readers see the complete file or none, whenever a process is killed. The writer holds an advisory lock
+on the temporary file, which the kernel drops when the process dies: one that can be locked has no living writer.
 """
 
 from __future__ import annotations
@@ -21,10 +21,9 @@ from pathlib import Path
 from layerprobe.cache.common.errors import StoreError
 from layerprobe.cache.common.text import format_bytes
 
-ELSEWHERE = "free some space, choose fewer --layers or --stats, or another --cache"
-
+FREE_SPACE = "free some space, choose fewer --layers or --stats, or another --cache"
 TEMPORARY_PREFIX = ".tmp-"
-LOCKLESS = {errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK}  # a file system without locks: we go on without
+NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK}  # a file system without locks: continue without them
 
 
 def fsync_folder(folder: Path) -> None:
@@ -42,30 +41,11 @@ def fsync_file(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def open_temporary(folder: Path) -> tuple[FileIO, Path]:
-    """A new file for reading and writing, locked for as long as it is open; and its path."""
-    while True:
-        path = folder / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
-        file = FileIO(path, "x+")
-        with suppress(BlockingIOError, FileNotFoundError):
-            _lock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if path.stat().st_ino == os.fstat(file.fileno()).st_ino:
-                return file, path
-        file.close()  # taken for a dead one and cleaned away, between its making and its locking
-
-
-def publish(file: FileIO, temporary: Path, target: Path) -> None:
-    """Give the finished temporary file its name, durably. It stays open."""
-    os.fsync(file.fileno())
-    temporary.replace(target)
-    fsync_folder(target.parent)
-
-
 @contextmanager
 def atomic_file(target: Path) -> Iterator[io.BufferedRandom]:
     """Open a file for reading and writing that replaces `target` when the block ends without an error.
 
-    Raises OSError and then leaves the old file in place.
+    Raises OSError, and then leaves the old file in place.
     """
     file, temporary = open_temporary(target.parent)
     try:
@@ -78,20 +58,39 @@ def atomic_file(target: Path) -> Iterator[io.BufferedRandom]:
 
 
 def write_atomically(target: Path, content: str | bytes) -> None:
-    """Replace a file's content completely or not at all. Raises OSError.
+    """Replace a file's content, completely or not at all. Raises OSError.
 
-    content: text is encoded as UTF-8; bytes of file names that are not UTF-8 keep their value.
+    content: text is written as UTF-8, with the bytes of file names that are not UTF-8 unchanged.
     """
     with atomic_file(target) as file:
         file.write(content if isinstance(content, bytes) else content.encode("utf-8", "surrogateescape"))
 
 
-def abandoned_files(folder: Path, *, remove: bool = False) -> list[Path]:
-    """Temporary files that dead writers left behind; a living writer's file is never among them.
+def open_temporary(folder: Path) -> tuple[FileIO, Path]:
+    """Create a temporary file, locked while it is open; for targets whose name depends on the content."""
+    while True:
+        path = folder / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
+        file = FileIO(path, "x+")
+        with suppress(BlockingIOError, FileNotFoundError):
+            _lock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+                return file, path
+        file.close()  # another process removed it as abandoned before it was locked
 
-    remove: take them away.
+
+def publish(file: FileIO, temporary: Path, target: Path) -> None:
+    """Sync a finished temporary file and rename it to its target. It stays open."""
+    os.fsync(file.fileno())
+    temporary.replace(target)
+    fsync_folder(target.parent)
+
+
+def abandoned_files(folder: Path, *, remove: bool = False) -> list[Path]:
+    """Temporary files that dead processes left behind; never the file of a living writer.
+
+    remove: also delete them.
     """
-    dead = []
+    abandoned = []
     for path in sorted(folder.glob(f"{TEMPORARY_PREFIX}*")):
         with suppress(FileNotFoundError), path.open("rb", buffering=0) as file:
             try:
@@ -99,14 +98,14 @@ def abandoned_files(folder: Path, *, remove: bool = False) -> list[Path]:
             except OSError:
                 continue  # its writer lives, or the file system has no locks to tell
             if remove:
-                path.unlink()  # under the lock, so that a writer who comes to it now sees that it is gone
-            dead.append(path)
-    return dead
+                path.unlink()  # under the lock, so that a writer that locks it next sees that it is deleted
+            abandoned.append(path)
+    return abandoned
 
 
 @contextmanager
 def locked(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[None]:
-    """Hold a lock file, alone or shared. Raises BlockingIOError if it is held and `wait` is false."""
+    """Hold a lock file, exclusively or shared. Raises BlockingIOError if it is taken and `wait` is false."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
         _lock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
@@ -116,7 +115,7 @@ def locked(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[N
 
 
 def is_locked(path: Path) -> bool:
-    """Whether somebody holds a lock file, shared or not."""
+    """Whether any process holds a lock file, exclusively or shared."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -130,31 +129,26 @@ def is_locked(path: Path) -> bool:
     return False
 
 
-def _lock(handle: int, how: int) -> None:
+def _lock(handle: int, operation: int) -> None:
     try:
-        fcntl.flock(handle, how)
+        fcntl.flock(handle, operation)
     except OSError as error:
-        if error.errno not in LOCKLESS:
+        if error.errno not in NO_LOCKS:
             raise
 
 
 def free_bytes(folder: Path) -> int:
-    """Bytes free where a folder is, or will be. Raises StoreError."""
-    there = folder.absolute()
-    while not there.exists() and there != there.parent:
-        there = there.parent
+    """Free bytes on the disk of a folder that exists or will be created. Raises StoreError."""
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     try:
-        return shutil.disk_usage(there).free
+        return shutil.disk_usage(existing).free
     except OSError as error:
-        raise StoreError(f"its free space cannot be read ({error.strerror})", where=str(there)) from error
+        raise StoreError(f"its free space cannot be read ({error.strerror})", where=str(existing)) from error
 
 
-def require_space(folder: Path, nbytes: int, *, do: str = ELSEWHERE) -> None:
-    """Raises StoreError where the disk cannot hold so many bytes more."""
+def require_space(folder: Path, nbytes: int, *, do: str = FREE_SPACE) -> None:
+    """Raise StoreError if the disk of a folder has less than `nbytes` free."""
     free = free_bytes(folder)
     if nbytes > free:
-        raise StoreError(
-            f"needs {format_bytes(nbytes)}, but {format_bytes(free)} are free",
-            where=str(folder),
-            do=do,
-        )
+        what = f"needs {format_bytes(nbytes)}, but {format_bytes(free)} are free"
+        raise StoreError(what, where=str(folder), do=do)

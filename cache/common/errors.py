@@ -1,7 +1,6 @@
-"""What a person is told when something they gave cannot be used.
+"""Errors caused by user input: one line that says what is wrong, where (file, row, key), and how to fix it.
 
-Every error that input can cause derives from `InputError`: one line that says what is wrong, where it was
-found (file, row, key) and what to do. `cli.py` prints that line and exits with status 2.
+All of them derive from `InputError`. `cli.py` prints the line and exits with status 2.
 """
 
 from __future__ import annotations
@@ -13,9 +12,9 @@ from dataclasses import dataclass
 class InputError(Exception):
     """Input that cannot be used.
 
-    what: the fault, with the offending value in it.
-    where: file, row or key at which it was found; empty if the fault has no place.
-    do: what would mend it; empty if there is nothing general to say.
+    what: the fault, including the offending value.
+    where: file, row or key; empty if the fault has no location.
+    do: how to fix it; empty if there is no general advice.
     """
 
     def __init__(self, what: str, *, where: str = "", do: str = "") -> None:
@@ -23,16 +22,16 @@ class InputError(Exception):
         super().__init__(self.line())
 
     def line(self) -> str:
-        """The whole message on one line: `where: what; do`."""
+        """The complete message: `where: what; do`."""
         head = f"{self.where}: {self.what}" if self.where else self.what
         return f"{head}; {self.do}" if self.do else head
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Keyword-only arguments do not survive Exception's own pickling between processes.
-        return _rebuild, (type(self), self.__dict__.copy())
+        # Exception's own pickling loses keyword-only arguments.
+        return _unpickle, (type(self), self.__dict__.copy())
 
 
-def _rebuild(kind: type[InputError], state: dict[str, object]) -> InputError:
+def _unpickle(kind: type[InputError], state: dict[str, object]) -> InputError:
     error = kind.__new__(kind)
     error.__dict__.update(state)
     Exception.__init__(error, error.line())
@@ -45,14 +44,14 @@ class WorkerKilledError(Exception):
 
 @dataclass(frozen=True)
 class Problem:
-    """One fault of a table: `row` counts from 1 under the header, None if it concerns the whole table."""
+    """One fault of a table. `row` counts from 1 below the header; None concerns the whole table."""
 
     row: int | None
     what: str
 
 
 class ManifestError(InputError):
-    """A table of clips with faults; all of them are in `problems`."""
+    """A table of clips with faults; `problems` lists all of them."""
 
     SHOWN = 20
 
@@ -62,20 +61,21 @@ class ManifestError(InputError):
         super().__init__(f"{count} problem{'s' if count != 1 else ''}", where=table, do=do)
 
     def line(self) -> str:
-        told = [p.what if p.row is None else f"row {p.row}: {p.what}" for p in self.problems[: self.SHOWN]]
-        more = len(self.problems) - len(told)
-        body = told[0] if len(self.problems) == 1 else "".join(f"\n  {t}" for t in told)
-        tail = f"\n  … and {more} more" if more else ""
-        head = f"{self.where}: " if len(self.problems) == 1 else f"{self.where}: {self.what}:"
-        return f"{head}{body}{tail}" + (f"\n  {self.do}" if self.do else "")
+        faults = [p.what if p.row is None else f"row {p.row}: {p.what}" for p in self.problems]
+        lines = [f"{self.where}: {faults[0] if len(faults) == 1 else f'{self.what}:'}"]
+        if len(faults) > 1:
+            lines += faults[: self.SHOWN]
+        if len(faults) > self.SHOWN:
+            lines.append(f"… and {len(faults) - self.SHOWN} more")
+        return "\n  ".join([*lines, self.do] if self.do else lines)
 
 
 class ClipError(InputError):
-    """One clip that cannot be used: the run lists it, counts it, and goes on."""
+    """One clip that cannot be used: the run records it, counts it and continues."""
 
     @property
     def reason(self) -> str:
-        """What is wrong and what to do, without the place: what a list of failures says beside the clip."""
+        """What is wrong and how to fix it, without the location; the `reason` column of failures.csv."""
         return f"{self.what}; {self.do}" if self.do else self.what
 
 
@@ -88,11 +88,11 @@ class StoreError(InputError):
 
 
 class ForeignStoreError(StoreError):
-    """A store that another version of layerprobe wrote: sound, but not to be read by this one."""
+    """An intact store written by another version of layerprobe, which this version cannot read."""
 
 
 class MissingStatesError(StoreError):
-    """States were asked for that the store does not hold; `keys` are the missing clips' keys."""
+    """States that the store does not contain; `keys` are the keys of the missing clips."""
 
     def __init__(self, what: str, *, keys: Sequence[str], where: str = "", do: str = "") -> None:
         self.keys = list(keys)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a command with one line and status 130, whatever it is about."""
+"""Ctrl-C and SIGTERM end a command with one line and status 130, at any moment."""
 
 from __future__ import annotations
 
@@ -22,47 +22,41 @@ class Interrupted(KeyboardInterrupt):
 
 
 def exit_on_signals() -> None:
-    """From now on both signals end the process at once.
-
-    Call it before anything slow is imported, in the main thread.
-    """
+    """Make both signals end the process at once. Call it in the main thread, before slow imports."""
     _handle(lambda number, frame: exit_now())
-    sys.unraisablehook = _unraisable
+    sys.unraisablehook = _exit_on_dropped_interrupt
 
 
 def raise_on_signals() -> None:
-    """From now on both signals raise KeyboardInterrupt; while something is imported they end the process.
-
-    Call it where somebody catches that.
-    """
-    _handle(_interrupt)
+    """Make both signals raise KeyboardInterrupt; during an import they still end the process."""
+    _handle(_raise_interrupt)
 
 
 def _handle(handler: Callable[[int, FrameType | None], None]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as in a shell's background job
+        if signal.getsignal(number) is not signal.SIG_IGN:  # ignored in a shell's background job
             signal.signal(number, handler)
 
 
 def exit_now() -> NoReturn:
-    """End this process now, with the one line. Nothing is lost: files are whole or not there."""
+    """End this process now, with one line. Safe at any moment, because files are written atomically."""
     os.write(2, b"stopped\n")
     os._exit(STATUS)
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
+def _raise_interrupt(number: int, frame: FrameType | None) -> None:
     while frame is not None:
         if frame.f_code.co_filename == _IMPORT:
-            exit_now()  # compiled modules turn an exception into another one, or print it and go on
+            exit_now()  # compiled modules replace the exception, or print it and continue
         frame = frame.f_back
     raise KeyboardInterrupt
 
 
-def _unraisable(told: sys.UnraisableHookArgs) -> None:
-    """Where Python drops an exception, as in a finaliser, do not go on as if nobody had asked."""
-    if isinstance(told.exc_value, KeyboardInterrupt):
+def _exit_on_dropped_interrupt(unraisable: sys.UnraisableHookArgs) -> None:
+    """Exit where Python would drop the exception, as in a finaliser."""
+    if isinstance(unraisable.exc_value, KeyboardInterrupt):
         exit_now()
-    sys.__unraisablehook__(told)
+    sys.__unraisablehook__(unraisable)
 
 
 class GracefulStop:

@@ -1,4 +1,4 @@
-"""Numbers, durations and lists as text that people read."""
+"""Numbers, durations and lists as text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_LISTED = 3
 
 
 def format_bytes(nbytes: float) -> str:
-    """Bytes as people read them: `1.5 GB`."""
+    """1500000000 → `1.5 GB`."""
     for unit in ("B", "kB", "MB", "GB", "TB"):
         if nbytes < 999.5 or unit == "TB":
             return f"{nbytes:.0f} {unit}" if unit == "B" else f"{nbytes:.3g} {unit}"
@@ -26,7 +26,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_interval(low: float | None, high: float | None) -> str:
-    """`[0.412, 0.538]`; empty where there is no interval."""
+    """`[0.412, 0.538]`; empty without an interval."""
     if low is None or high is None or math.isnan(low) or math.isnan(high):
         return ""
     return f"[{low:.3f}, {high:.3f}]"
@@ -37,10 +37,10 @@ def format_percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def format_list(things: Sequence[object], *, shown: int = MAX_LISTED) -> str:
-    """The first few of many, in words."""
-    more = f" and {len(things) - shown} more" if len(things) > shown else ""
-    return ", ".join(map(str, things[:shown])) + more
+def format_list(items: Sequence[object], *, shown: int = MAX_LISTED) -> str:
+    """`a, b, c and 2 more`."""
+    more = f" and {len(items) - shown} more" if len(items) > shown else ""
+    return ", ".join(map(str, items[:shown])) + more
 
 
 def format_count(number: int, noun: str) -> str:

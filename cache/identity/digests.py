@@ -1,4 +1,4 @@
-"""SHA-256 of files, remembered by path, size and time of change."""
+"""SHA-256 of files, remembered by path, size and times of change."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ DATABASE = "digests.db"
 BATCH = 512  # files between two commits: what a kill can lose
 PATIENCE = 30.0  # seconds to wait for another process to commit
 SETTLED = 2_000_000_000  # ns; a younger file may change again within one tick of its file system's clock
-TABLE = """CREATE TABLE IF NOT EXISTS digests
+SCHEMA = """CREATE TABLE IF NOT EXISTS digests
     (path BLOB PRIMARY KEY, size INTEGER, mtime INTEGER, ctime INTEGER, digest TEXT) WITHOUT ROWID"""
 
-Times = tuple[int, int, int]  # size, mtime and ctime (ns): what a change of a file shows in
-FileStamp = bytes  # the same in `STAMP_BYTES`, to be held for every clip of a run
+Times = tuple[int, int, int]  # size, mtime and ctime (ns): any change of a file changes one of them
+FileStamp = bytes  # the same packed into `STAMP_BYTES`, to be kept for every clip of a run
 STAMP_BYTES = 24
 
 
 class DigestCache:
-    """The memory, in CACHE/digests.db; safe for many processes at once.
+    """Digests of files, cached in CACHE/digests.db; safe for many processes at once.
 
-    It saves time and nothing else: where it cannot be read or written every file is hashed again.
-    A file that was changed in place and had its old time put back is seen by its ctime.
+    The database only saves time: where it cannot be read or written, every file is hashed again. A file that
+    was changed in place and had its old modification time restored is detected by its ctime.
     """
 
     def __init__(self, cache: Path) -> None:
-        self._memory = _connect(Path(cache) / DATABASE)
+        self._database = _connect(Path(cache) / DATABASE)
 
     def __enter__(self) -> DigestCache:
         return self
@@ -44,79 +44,80 @@ class DigestCache:
         self.close()
 
     def close(self) -> None:
-        if self._memory is not None:
-            self._memory.close()
-            self._memory = None
+        if self._database is not None:
+            self._database.close()
+            self._database = None
 
     def hash_files(self, paths: Sequence[Path], *, workers: int = 4) -> dict[Path, str | OSError]:
-        """Each path's SHA-256 as 64 hex digits, or why it could not be read."""
+        """Each path's SHA-256 as 64 hex digits, or why the file could not be read."""
         unique = list(dict.fromkeys(paths))
         return dict(zip(unique, self.iter_hashes(unique, workers=workers), strict=True))
 
     def iter_hashes(self, paths: Iterable[Path], *, workers: int = 4) -> Iterator[str | OSError]:
-        """The same one after the other, of paths that differ; some hundreds are held at a time."""
-        left = iter(paths)
+        """The same as an iterator over distinct paths, in batches of `BATCH` files."""
+        remaining = iter(paths)
         with ThreadPoolExecutor(workers) as pool:
-            while batch := list(islice(left, BATCH)):
-                known = [self._recall(path) for path in batch]
-                unknown = [path for path, digest in zip(batch, known, strict=True) if digest is None]
-                fresh = list(pool.map(_hash, unknown))
-                self._remember(zip(unknown, fresh, strict=True))
-                found = iter(fresh)
-                for digest in known:
-                    yield next(found)[0] if digest is None else digest
+            while batch := list(islice(remaining, BATCH)):
+                digests = [self._look_up(path) for path in batch]
+                unknown = [path for path, digest in zip(batch, digests, strict=True) if digest is None]
+                hashed = list(pool.map(_hash, unknown))
+                self._save(zip(unknown, hashed, strict=True))
+                computed = (digest for digest, _ in hashed)
+                for digest in digests:
+                    yield next(computed) if digest is None else digest
 
     def last_known(self, path: Path) -> str | None:
-        """The digest of a file when it was last hashed, if that is remembered; it may be gone by now."""
-        if self._memory is None:
-            return None
-        with suppress(sqlite3.Error):
-            row = self._memory.execute("SELECT digest FROM digests WHERE path = ?", (_name(path),)).fetchone()
-            return None if row is None else str(row[0])
-        return None
+        """The digest of a file when it was last hashed, if that is known; the file need not exist any more."""
+        row = self._select(path)
+        return None if row is None else str(row[3])
 
-    def _recall(self, path: Path) -> str | None:
-        if self._memory is None:
-            return None
-        with suppress(OSError, sqlite3.Error):  # a lost memory costs time only
-            row = self._memory.execute(
-                "SELECT size, mtime, ctime, digest FROM digests WHERE path = ?", (_name(path),)
-            ).fetchone()
+    def _look_up(self, path: Path) -> str | None:
+        row = self._select(path)
+        with suppress(OSError):
             if row is not None and row[:3] == _times(path.stat()):
                 return str(row[3])
         return None
 
-    def _remember(self, fresh: Iterable[tuple[Path, tuple[str | OSError, Times | None]]]) -> None:
-        rows = [(_name(path), *times, digest) for path, (digest, times) in fresh if times is not None]
-        if self._memory is None or not rows:
+    def _select(self, path: Path) -> tuple[int, int, int, str] | None:
+        if self._database is None:
+            return None
+        with suppress(sqlite3.Error):
+            query = "SELECT size, mtime, ctime, digest FROM digests WHERE path = ?"
+            row: tuple[int, int, int, str] | None = self._database.execute(
+                query, (_row_key(path),)
+            ).fetchone()
+            return row
+        return None
+
+    def _save(self, hashed: Iterable[tuple[Path, tuple[str | OSError, Times | None]]]) -> None:
+        rows = [(_row_key(path), *times, digest) for path, (digest, times) in hashed if times is not None]
+        if self._database is None or not rows:
             return
-        with suppress(sqlite3.Error), self._memory:
-            self._memory.executemany("INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?, ?)", rows)
+        with suppress(sqlite3.Error), self._database:
+            self._database.executemany("INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?, ?)", rows)
 
 
 def _connect(path: Path) -> sqlite3.Connection | None:
-    """The database, made if there is none and made anew if it is damaged; None where it cannot be had."""
+    """Open the database, creating a missing one and replacing a damaged one; None where that is impossible."""
     for _ in range(2):
-        memory = None
+        database = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            memory = sqlite3.connect(path, timeout=PATIENCE)
-            with memory:
-                memory.execute(TABLE)
-            return memory
-        except (sqlite3.OperationalError, OSError):
-            if memory is not None:
-                memory.close()
-            return None  # cannot be opened, written or locked
-        except sqlite3.DatabaseError:
-            if memory is not None:
-                memory.close()
+            database = sqlite3.connect(path, timeout=PATIENCE)
+            with database:
+                database.execute(SCHEMA)
+            return database
+        except (sqlite3.DatabaseError, OSError) as error:
+            if database is not None:
+                database.close()
+            if isinstance(error, sqlite3.OperationalError | OSError):
+                return None  # cannot be opened, written or locked
             path.unlink(missing_ok=True)
     return None
 
 
 def file_stamp(path: Path) -> FileStamp | None:
-    """By which a later change of a file is seen; None if it cannot be read or is too young to show one."""
+    """A stamp that any later change of a file changes; None for an unreadable file, or one too young for that."""
     try:
         stat = path.stat()
     except OSError:
@@ -125,12 +126,12 @@ def file_stamp(path: Path) -> FileStamp | None:
 
 
 def file_digest(path: Path) -> str | OSError:
-    """A file's SHA-256 as it is now, asking no memory; or why it could not be read."""
+    """A file's current SHA-256, without the cache; or why it could not be read."""
     return _hash(path)[0]
 
 
 def _hash(path: Path) -> tuple[str | OSError, Times | None]:
-    """Digest, and the times to remember it by: None if the file is too young or changed while it was read."""
+    """Digest, and the times to store it under: None if the file is too young or changed while it was read."""
     try:
         mode = path.stat().st_mode
         if not (S_ISREG(mode) or S_ISDIR(mode)):  # a pipe or a device may never end
@@ -152,5 +153,5 @@ def _times(stat: os.stat_result) -> Times:
     return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
-def _name(path: Path) -> bytes:
+def _row_key(path: Path) -> bytes:
     return os.fsencode(path.absolute())

@@ -1,4 +1,4 @@
-"""Clips of a table → the keys that a store knows them by."""
+"""Content keys of clips: what a store knows them by."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KEY_BYTES = 32  # of a clip's key, which is written as hex digits
 
 
 class AudioSegment(Protocol):
-    """A stretch of a file: `start` and `end` in seconds, None for the file's own."""
+    """A segment of a file: `start` and `end` in seconds, None for the file's own."""
 
     @property
     def path(self) -> Path: ...
@@ -24,31 +24,40 @@ class AudioSegment(Protocol):
     def end(self) -> float | None: ...
 
 
+def clip_key(digest: str, *, start: float | None, end: float | None) -> str:
+    """A clip's key, 64 hex digits: its file's SHA-256; for a segment (seconds) the SHA-256 of digest and segment."""
+    if start is None and end is None:
+        return digest
+    begin = 0.0 if start is None else float(start)
+    stop = "" if end is None else repr(float(end))
+    return hashlib.sha256(f"{digest}|{begin!r}|{stop}".encode()).hexdigest()
+
+
 def clip_keys(clips: Sequence[AudioSegment], cache: Path) -> list[str | OSError]:
-    """Each clip's key, or why its file could not be read; hashes are remembered in the cache."""
+    """Each clip's key, or why its file could not be read. File digests are saved in the cache."""
     keys: list[str | OSError] = [""] * len(clips)
-    for place, key in iter_keys(clips, cache):
-        keys[place] = key
+    for index, key in iter_keys(clips, cache):
+        keys[index] = key
     return keys
 
 
 def iter_keys(clips: Sequence[AudioSegment], cache: Path) -> Iterator[tuple[int, str | OSError]]:
-    """The same one by one, each with its clip's place; in the order of files, so that none are held."""
+    """Each clip's index and key, as `clip_keys`; in the order of file names, so that nothing accumulates."""
 
-    def named(place: int) -> str:
-        return str(clips[place].path)
+    def file_name(index: int) -> str:
+        return str(clips[index].path)
 
-    order = sorted(range(len(clips)), key=named)
-    files = (clips[next(same)].path for _, same in groupby(order, key=named))
+    order = sorted(range(len(clips)), key=file_name)
+    files = (clips[next(group)].path for _, group in groupby(order, key=file_name))
     with DigestCache(cache) as digests:
-        for digest, (_, same) in zip(digests.iter_hashes(files), groupby(order, key=named), strict=True):
-            for place in same:
-                start, end = clips[place].start, clips[place].end
-                yield place, clip_key(digest, start=start, end=end) if isinstance(digest, str) else digest
+        for digest, (_, group) in zip(digests.iter_hashes(files), groupby(order, key=file_name), strict=True):
+            for index in group:
+                start, end = clips[index].start, clips[index].end
+                yield index, clip_key(digest, start=start, end=end) if isinstance(digest, str) else digest
 
 
 def is_unchanged(clip: AudioSegment, key: str, before: FileStamp | None) -> bool:
-    """Whether a clip's file holds what its key says. Reads it only if its stamp is not that of `before`."""
+    """Whether a clip still has this key. Reads the file only if its stamp differs from `before`."""
     if before is not None and file_stamp(clip.path) == before:
         return True
     digest = file_digest(clip.path)
@@ -56,19 +65,10 @@ def is_unchanged(clip: AudioSegment, key: str, before: FileStamp | None) -> bool
 
 
 def remembered_keys(clips: Sequence[AudioSegment], cache: Path) -> list[str | OSError]:
-    """As `clip_keys`; a file that is gone by now is known by what it held when it was last seen."""
+    """As `clip_keys`, but a deleted file keeps the key of its last known content."""
     keys = clip_keys(clips, cache)
     with DigestCache(cache) as digests:
-        for number, (clip, key) in enumerate(zip(clips, keys, strict=True)):
+        for index, (clip, key) in enumerate(zip(clips, keys, strict=True)):
             if isinstance(key, FileNotFoundError) and (digest := digests.last_known(clip.path)) is not None:
-                keys[number] = clip_key(digest, start=clip.start, end=clip.end)
+                keys[index] = clip_key(digest, start=clip.start, end=clip.end)
     return keys
-
-
-def clip_key(digest: str, *, start: float | None, end: float | None) -> str:
-    """64 hex digits for a clip: its file's SHA-256, or with a segment (seconds) a hash of both."""
-    if start is None and end is None:
-        return digest
-    begin = 0.0 if start is None else float(start)
-    stop = "" if end is None else repr(float(end))
-    return hashlib.sha256(f"{digest}|{begin!r}|{stop}".encode()).hexdigest()

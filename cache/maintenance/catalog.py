@@ -1,10 +1,10 @@
-"""What a cache holds, at a glance."""
+"""List the stores of a cache, and find the one with certain states."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,25 +18,18 @@ from layerprobe.cache.store.feature_store import EXTRACTION_FILE, FeatureStore, 
 from layerprobe.cache.store.shard import list_shards, stat_shards
 from layerprobe.cache.store.writer import WRITERS_LOCK
 
-# Fields in which stores of one model may differ, and that a person can tell apart.
+# Fields that distinguish several stores of one model, in the order of messages.
 DISTINGUISHING_FIELDS = (
-    "layers",
-    "stats",
-    "dtype",
-    "precision",
-    "window",
-    "revision",
-    "weights",
-    "architecture",
-    "normalise",
+    *("layers", "stats", "dtype", "precision", "window"),
+    *("revision", "weights", "architecture", "normalise"),
 )
 
-AUDIT_FOLDER = "audit"  # folder of a cache where an audit remembers what it measured
+AUDIT_FOLDER = "audit"  # folder of a cache where an audit saves its measurements
 
 
 @dataclass(frozen=True)
 class StoreInfo:
-    """One store. `failed` clips are those that the last runs over them could not embed."""
+    """One store. `failed` clips are those that the last runs over them could not embed; None if unreadable."""
 
     model: str
     fingerprint: str
@@ -45,7 +38,7 @@ class StoreInfo:
     stats: tuple[str, ...]
     dtype: str
     clips: int
-    duplicates: int  # rows that `compact` would remove
+    duplicates: int  # copies that `compact` would remove
     hours: float
     failed: int | None
     shards: int
@@ -56,9 +49,9 @@ class StoreInfo:
 
 @dataclass(frozen=True)
 class CacheInfo:
-    """Every store of a cache, and a line for each folder that cannot be read as one.
+    """Every store of a cache, and a message for each folder that cannot be read as one.
 
-    remembered: bytes of what is known of sound files (hashes, an audit's measures); safe to delete.
+    remembered: bytes of what is saved about audio files (digests, measurements of an audit); safe to delete.
     """
 
     cache: Path
@@ -68,46 +61,43 @@ class CacheInfo:
 
 
 def open_stores(cache: Path, *, model: str | None = None) -> tuple[list[FeatureStore], list[StoreError]]:
-    """Every store of a cache, or those of one model as it was typed; and the faults of unreadable ones."""
+    """Every store of a cache, or those of one model name; and the errors of unreadable stores of any model."""
     stores, faults = [], []
     for folder in sorted(path for path in cache.glob("*/*") if path.is_dir()):
         try:
             if (folder / EXTRACTION_FILE).exists():
                 stores.append(FeatureStore(folder))
             elif shards := len(list_shards(folder)):
-                do = "embed with the model and options that filled it, which writes it anew: no state is lost"
+                do = "embed with the model and options that filled it, which restores it: no state is lost"
                 raise StoreError(f"holds {shards} shards, but no {EXTRACTION_FILE}", where=str(folder), do=do)
         except StoreError as error:
             faults.append(error)
-    return [s for s in stores if model in (None, s.extraction.model)], faults
+    return [store for store in stores if model in (None, store.extraction.model)], faults
 
 
-def describe(cache: Path, *, model: str | None = None) -> CacheInfo:
-    """Look at every store of a cache, or at those of one model. A damaged one is told, not raised."""
+def describe_cache(cache: Path, *, model: str | None = None) -> CacheInfo:
+    """Describe every store of a cache, or those of one model. A damaged store is reported, not raised."""
     stores, errors = open_stores(cache, model=model)
-    told = []
+    described = []
     for store in stores:
         try:
-            told.append(_describe(store, errors))
+            described.append(_describe_store(store, errors))
         except StoreError as error:
             errors.append(error)
-    beside = [cache / digests.DATABASE, *(cache / AUDIT_FOLDER).rglob("*")]
-    remembered = sum(path.stat().st_size for path in beside if path.is_file())
-    return CacheInfo(cache, told, [error.line() for error in errors], remembered)
+    remembered = [cache / digests.DATABASE, *(cache / AUDIT_FOLDER).rglob("*")]
+    nbytes = sum(path.stat().st_size for path in remembered if path.is_file())
+    return CacheInfo(cache, described, [error.line() for error in errors], nbytes)
 
 
-def _failed(store: FeatureStore, held: set[str], errors: list[StoreError]) -> int | None:
+def _describe_store(store: FeatureStore, errors: list[StoreError]) -> StoreInfo:
+    keys, index, extraction = store.keys(), store.index(), store.extraction
+    stats = [(store.folder / EXTRACTION_FILE).stat(), *stat_shards(store.folder, index.shards).values()]
+    failed = None
     try:
-        return sum(failure.key not in held for failure in failures.read(store.folder).values())
+        stored = set(keys)
+        failed = sum(failure.key not in stored for failure in failures.read(store.folder).values())
     except StoreError as error:
         errors.append(error)
-        return None
-
-
-def _describe(store: FeatureStore, errors: list[StoreError]) -> StoreInfo:
-    keys, index, extraction = store.keys(), store.index(), store.extraction
-    held = set(keys)
-    stats = [(store.folder / EXTRACTION_FILE).stat(), *stat_shards(store.folder, index.shards).values()]
     return StoreInfo(
         model=extraction.model,
         fingerprint=extraction.fingerprint(),
@@ -116,9 +106,9 @@ def _describe(store: FeatureStore, errors: list[StoreError]) -> StoreInfo:
         stats=extraction.stats,
         dtype=extraction.dtype,
         clips=len(keys),
-        duplicates=sum(map(len, index.shards.values())) - len(index.digests),
+        duplicates=sum(map(len, index.shards.values())) - len(keys),
         hours=float(store.seconds(keys).sum(dtype="f8")) / 3600,
-        failed=_failed(store, held, errors),
+        failed=failed,
         shards=len(index.shards),
         nbytes=sum(s.st_size for s in stats),
         last_write=datetime.fromtimestamp(max(s.st_mtime for s in stats), tz=UTC),
@@ -137,70 +127,71 @@ def find_store(
     fingerprint: str | None = None,
     options: str = "",
 ) -> FeatureStore:
-    """The one store that holds what is asked for.
+    """The one store that contains the requested states.
 
-    model: as the person typed it, for messages. match: fields of `Extraction` that must have these values.
-    layers, stats: must be among those held. frames: whether every frame must be kept. fingerprint: how it
-    must begin, to choose between several. options: what `embed` must be told to compute it, for messages.
+    model: as the user typed it, for messages. match: fields of `Extraction` and their required values.
+    layers, stats: must be stored. frames: whether every frame must be stored. fingerprint: its required
+    beginning, to choose between several. options: of the `embed` command that computes it, for messages.
 
-    Raises StoreError where there is none, saying what is there and how to compute it, or more than one,
-    saying in what they differ; or where one of this model cannot be read.
+    Raises StoreError where there is none, saying what is stored and how to compute the rest; for several,
+    saying how they differ; and where a store of this model cannot be read.
     """
     stores, faults = open_stores(cache)
     folder = model_slug(str(match.get("model", model)))
-    own = [fault for fault in faults if folder in Path(fault.where).parts[len(cache.parts) :]]
-    of_model = [s for s in stores if all(getattr(s.extraction, k) == v for k, v in match.items())]
-    found = [s for s in of_model if _holds(s.extraction, layers, stats, frames)]
-    if fingerprint is not None:
-        found = [s for s in found if s.extraction.fingerprint().startswith(fingerprint)]
-    if own:
-        raise own[0]
-    if len(found) == 1:
-        return found[0]
-    words = shlex.join([*program().split(), "embed", "TABLE", "--model", model, "--cache", str(cache)])
-    where, run = str(cache), f"run: {words}"
-    run += " --frames" if frames else ""
-    if found:
-        ways = "; ".join(f"{s.extraction.fingerprint()}: {_differences(s, found)}" for s in found)
-        what = f"holds {model} in {len(found)} ways ({ways})"
-        raise StoreError(what, where=where, do="choose one with --fingerprint")
-    if of_model:
-        wanted = {
-            "layers": ",".join(layers),
-            "statistics": ",".join(stats) or ("every frame" if frames else "over frames"),
-            "fingerprint": fingerprint or "",
-        }
-        asked = ", ".join(f"{name} {value}" for name, value in wanted.items() if value)
-        held = "; ".join(_what(s.extraction) for s in of_model)
-        what = f"holds {model}, but not with {asked} (there is {held})"
-        raise StoreError(what, where=where, do=f"{run} {options}".rstrip())
-    raise no_states_error(model, stores, cache, do=run)
+    for fault in faults:
+        if folder in Path(fault.where).parts[len(cache.parts) :]:
+            raise fault
+    of_model = [s for s in stores if all(getattr(s.extraction, name) == v for name, v in match.items())]
+    fitting = [
+        store
+        for store in of_model
+        if (store.extraction.stats == (FRAME,)) == frames
+        and set(layers) <= set(store.extraction.layers)
+        and set(stats) <= set(store.extraction.stats)
+        and store.extraction.fingerprint().startswith(fingerprint or "")
+    ]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise _several_stores_error(model, fitting, cache)
+    words = [*program().split(), "embed", "TABLE", "--model", model, "--cache", str(cache)]
+    run = f"run: {shlex.join(words)}" + (" --frames" if frames else "")
+    if not of_model:
+        raise no_states_error(model, stores, cache, do=run)
+    requested = {
+        "layers": ",".join(layers),
+        "statistics": ",".join(stats) or ("every frame" if frames else "over frames"),
+        "fingerprint": fingerprint or "",
+    }
+    missing = ", ".join(f"{name} {value}" for name, value in requested.items() if value)
+    stored = "; ".join(_summary(store.extraction) for store in of_model)
+    what = f"holds {model}, but not with {missing} (there is {stored})"
+    raise StoreError(what, where=str(cache), do=f"{run} {options}".rstrip())
 
 
 def no_states_error(model: str, stores: Sequence[FeatureStore], cache: Path, *, do: str = "") -> StoreError:
-    """What a person is told who names a model of which a cache of these stores has nothing."""
+    """The error for a model without any states in a cache of these stores."""
     names = ", ".join(dict.fromkeys(store.extraction.model for store in stores)) or "nothing"
     return StoreError(f"holds no states of {model} (it holds {names})", where=str(cache), do=do)
 
 
-def _holds(extraction: Extraction, layers: Sequence[str], stats: Sequence[str], frames: bool) -> bool:
-    if (extraction.stats == (FRAME,)) != frames:
-        return False
-    return set(layers) <= set(extraction.layers) and set(stats) <= set(extraction.stats)
-
-
-def _differences(store: FeatureStore, others: Sequence[FeatureStore]) -> str:
-    """The telling fields in which the stores are not all alike, as this store has them."""
-    mine = asdict(store.extraction)
-    unlike = [
-        name for name in DISTINGUISHING_FIELDS if len({str(asdict(s.extraction)[name]) for s in others}) > 1
+def _several_stores_error(model: str, stores: Sequence[FeatureStore], cache: Path) -> StoreError:
+    differing = [
+        name
+        for name in DISTINGUISHING_FIELDS
+        if len({str(getattr(store.extraction, name)) for store in stores}) > 1
     ]
-    return ", ".join(f"{name} {_short(mine[name])}" for name in unlike)
+    ways = []
+    for extraction in (store.extraction for store in stores):
+        values = ", ".join(f"{name} {_short(getattr(extraction, name))}" for name in differing)
+        ways.append(f"{extraction.fingerprint()}: {values}")
+    what = f"holds {model} in {len(stores)} ways ({'; '.join(ways)})"
+    return StoreError(what, where=str(cache), do="choose one with --fingerprint")
 
 
-def _what(extraction: Extraction) -> str:
-    told = f"{extraction.fingerprint()}: layers {_short(extraction.layers)}"
-    return f"{told}, statistics {_short(extraction.stats)}"
+def _summary(extraction: Extraction) -> str:
+    layers, stats = _short(extraction.layers), _short(extraction.stats)
+    return f"{extraction.fingerprint()}: layers {layers}, statistics {stats}"
 
 
 def _short(value: object) -> str:

@@ -1,8 +1,8 @@
-"""Many small shards → few, and clips that are held twice → once, while others read and write the store."""
+"""Merge many small shards into few and remove duplicate clips, while other processes read and write the store."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,13 +21,13 @@ SHARD_CLIPS = 100_000
 
 @dataclass(frozen=True)
 class Compaction:
-    """What `compact` did to one store."""
+    """What `compact` did to one store; `duplicates` is the number of clips removed."""
 
     folder: Path
     model: str
     fingerprint: str
     clips: int
-    duplicates: int  # removed
+    duplicates: int
     shards_before: int
     shards_after: int
     bytes_before: int
@@ -35,54 +35,50 @@ class Compaction:
 
 
 def compact(store: FeatureStore) -> Compaction:
-    """Merge small shards and drop duplicates. Readers and writers may go on; a kill loses nothing.
+    """Merge small shards and remove duplicates. Readers and writers may continue; a kill loses nothing.
 
-    Every shard is checked first: a good copy of a clip is never dropped for a damaged one. Raises StoreError
-    where a shard is damaged, another process is at the same work, or the disk has no room for one new shard.
+    Checks every shard first, so that no good copy of a clip is removed in favour of a damaged one. Raises
+    StoreError for a damaged shard, where another process maintains the store, and without space for a new shard.
     """
     folder = store.folder
     with maintenance_lock(folder):
-        kept = store.index().kept()
-        before = _sizes(folder, kept)
-        for name in kept:
+        in_use = store.index().copies_in_use()
+        before = {name: stat.st_size for name, stat in stat_shards(folder, in_use).items()}
+        for name in in_use:
             reason = check_shard(folder / name, store.extraction).reason
             if reason:
                 do = f"run `{program()} cache verify --repair` first"
                 raise StoreError(f"damaged shard ({reason})", where=str(folder / name), do=do)
-        for group in _groups(kept, before):
-            pieces = [ShardSelection(folder / name, kept[name]) for name in group if kept[name].any()]
-            new = [merge_clips(folder, store.extraction, pieces)] if pieces else []
+        for group in _groups(in_use, before):
+            selections = [ShardSelection(folder / name, in_use[name]) for name in group if in_use[name].any()]
+            new = [merge_clips(folder, store.extraction, selections)] if selections else []
             remove_shards([folder / name for name in group if folder / name not in new])
-        after = _sizes(folder, list_shards(folder))
+        after = stat_shards(folder, list_shards(folder))
     return Compaction(
         folder=folder,
         model=store.extraction.model,
         fingerprint=store.extraction.fingerprint(),
-        clips=len(store.keys()),
-        duplicates=sum(int((~keep).sum()) for keep in kept.values()),
+        clips=len(store),
+        duplicates=sum(int((~mask).sum()) for mask in in_use.values()),
         shards_before=len(before),
         shards_after=len(after),
         bytes_before=sum(before.values()),
-        bytes_after=sum(after.values()),
+        bytes_after=sum(stat.st_size for stat in after.values()),
     )
 
 
-def _sizes(folder: Path, names: Iterable[str]) -> dict[str, int]:
-    return {name: stat.st_size for name, stat in stat_shards(folder, names).items()}
-
-
-def _groups(kept: Mapping[str, np.ndarray], sizes: Mapping[str, int]) -> list[list[str]]:
-    """Shards that become one, a group each; those that are large enough and hold no duplicate are in none."""
+def _groups(in_use: Mapping[str, np.ndarray], sizes: Mapping[str, int]) -> list[list[str]]:
+    """Groups of shards to merge into one each; large shards without duplicates are in none."""
     groups: list[list[str]] = [[]]
     nbytes, clips = 0.0, 0
-    for name, keep in kept.items():
-        if keep.all() and sizes[name] > SHARD_BYTES // 2:
+    for name, mask in in_use.items():
+        if mask.all() and sizes[name] > SHARD_BYTES // 2:
             continue
-        adds = sizes[name] * float(keep.mean())
-        if nbytes + adds > SHARD_BYTES or clips + keep.sum() > SHARD_CLIPS:
+        used_bytes, used_clips = sizes[name] * float(mask.mean()), int(mask.sum())
+        if nbytes + used_bytes > SHARD_BYTES or clips + used_clips > SHARD_CLIPS:
             groups.append([])
             nbytes, clips = 0.0, 0
         groups[-1].append(name)
-        nbytes += adds
-        clips += int(keep.sum())
-    return [group for group in groups if len(group) > 1 or not all(kept[name].all() for name in group)]
+        nbytes += used_bytes
+        clips += used_clips
+    return [group for group in groups if len(group) > 1 or not all(in_use[name].all() for name in group)]

@@ -1,4 +1,4 @@
-"""One layer of a store → one plain file that h5py, numpy or pandas opens without us."""
+"""Write one layer of a store as a plain file that h5py, NumPy or pandas can open."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from layerprobe.cache.common.disk import atomic_file, require_space
 from layerprobe.cache.common.errors import InputError, MissingStatesError, StoreError
+from layerprobe.cache.common.text import format_list
 from layerprobe.cache.identity.keys import AudioSegment, clip_keys
 from layerprobe.cache.store import failures
 from layerprobe.cache.store.deferred_error_file import DeferredErrorFile
@@ -22,7 +23,7 @@ from layerprobe.cache.store.feature_store import FeatureStore
 
 BATCH_BYTES = (
     256 << 20
-)  # in memory at once: each batch reads the whole layer, if the rows are in another order
+)  # in memory at once: in an order other than on disk, each batch reads the complete layer
 
 Format = Literal["h5", "npz", "parquet"]
 
@@ -36,7 +37,7 @@ class NamedClip(AudioSegment, Protocol):
 
 @dataclass(frozen=True)
 class ExportedFile:
-    """A file that was written: `states` (clips, width) float32, `paths` and `keys` (clips,)."""
+    """A written file: `states` (clips, width) float32, `paths` and `keys` (clips,)."""
 
     path: Path
     format: Format
@@ -52,8 +53,8 @@ class _Content:
     keys: list[str]
     paths: list[str]
     width: int
-    states: Iterator[np.ndarray]  # (some, width) float32, in the order of `keys`
-    about: dict[str, str]
+    batches: Iterator[np.ndarray]  # (some, width) float32, in the order of `keys`
+    attributes: dict[str, str]
 
 
 def export(
@@ -65,34 +66,32 @@ def export(
     stats: Sequence[str] | None = None,
     clips: Sequence[tuple[str, str]] | None = None,
 ) -> ExportedFile:
-    """Write one layer, whole or not at all, in bounded memory.
+    """Write one layer atomically, in bounded memory.
 
-    stats: side by side in this order; by default all that the store has.
-    clips: (key, path) of each row, in order; by default every clip, by the path where it was first seen.
-    Raises MissingStatesError where the store lacks one, StoreError where the file cannot be written.
+    stats: concatenated in this order; by default all of the store.
+    clips: key and path of each row, in order; by default every clip, sorted by the path where it was first seen.
+    Raises MissingStatesError for anything not stored, StoreError where the file cannot be written.
     """
     if clips is None:
-        held = store.keys()
-        clips = sorted(zip(held, store.paths(held), strict=True), key=lambda clip: clip[1])
+        stored = store.keys()
+        clips = sorted(zip(stored, store.paths(stored), strict=True), key=lambda clip: clip[1])
     keys = [key for key, _ in clips]
-    chosen = tuple(stats or store.extraction.stats)
-    width = store.layer(layer, keys[:1], stats=chosen).shape[
+    stats = tuple(stats or store.extraction.stats)
+    width = store.layer(layer, keys[:1], stats=stats).shape[
         1
-    ]  # refuses a layer or statistic that is not held
+    ]  # refuses a layer or statistic that is not stored
+    batches = store.iterate(layer, keys, stats=stats, rows=max(1, BATCH_BYTES // (4 * width)))
     content = _Content(
         keys=keys,
-        # File names need not be UTF-8, what other programs read must be.
+        # File names need not be UTF-8, but other programs expect it.
         paths=[os.fsencode(path).decode("utf-8", "replace") for _, path in clips],
         width=width,
-        states=(
-            batch
-            for _, batch in store.iterate(layer, keys, stats=chosen, rows=max(1, BATCH_BYTES // (4 * width)))
-        ),
-        about={
+        batches=(states for _, states in batches),
+        attributes={
             "model": store.extraction.model,
             "fingerprint": store.extraction.fingerprint(),
             "layer": layer,
-            "stats": ",".join(chosen),
+            "stats": ",".join(stats),
         },
     )
     do = "choose another place for --out"
@@ -105,23 +104,23 @@ def export(
     except OSError as error:
         what = f"cannot be written ({error.strerror or error})"
         raise StoreError(what, where=str(out), do=do) from error
-    return ExportedFile(out, format, layer, chosen, len(keys), width, nbytes)
+    return ExportedFile(out, format, layer, stats, len(keys), width, nbytes)
 
 
 def select_rows(
     clips: Sequence[NamedClip], store: FeatureStore, *, cache: Path, table: Path
 ) -> tuple[list[tuple[str, str]], list[str]]:
-    """(key, id) of a table's clips, for `export`; and the ids of those left out, which cannot be embedded.
+    """Key and id of a table's clips, for `export`; and the ids of clips left out because embedding them failed.
 
-    Raises MissingStatesError where others are not held, InputError for a file that cannot be read.
+    Raises MissingStatesError where others are not stored, InputError for a file that cannot be read.
     """
     keys = clip_keys(clips, cache)
     missing = set(store.missing([key for key in keys if isinstance(key, str)]))
-    why = failures.reasons(store.folder, clips, keys)
+    reasons = failures.reasons(store.folder, clips, keys)
     rows: list[tuple[str, str]] = []
     absent: list[tuple[str, str]] = []
     left_out: list[str] = []
-    for clip, key, reason in zip(clips, keys, why, strict=True):
+    for clip, key, reason in zip(clips, keys, reasons, strict=True):
         if reason is not None and (isinstance(key, OSError) or key in missing):
             left_out.append(clip.id)
         elif isinstance(key, OSError):
@@ -129,9 +128,9 @@ def select_rows(
         else:
             (absent if key in missing else rows).append((key, clip.id))
     if absent:
-        first = ", ".join(id for _, id in absent[:5]) + (" …" if len(absent) > 5 else "")
+        ids = format_list([id for _, id in absent], shown=5)
         raise MissingStatesError(
-            f"{len(absent)} of {len(clips)} clips have no states: {first}",
+            f"{len(absent)} of {len(clips)} clips have no states: {ids}",
             keys=[key for key, _ in absent],
             where=str(store.folder),
             do=f"run: {store.extraction.embed_command(cache, table=table)}",
@@ -140,18 +139,18 @@ def select_rows(
 
 
 def _write_h5(file: io.BufferedRandom, content: _Content) -> None:
-    spool = DeferredErrorFile(file.fileno())
-    with h5py.File(spool, "w") as h5:
+    output = DeferredErrorFile(file.fileno())
+    with h5py.File(output, "w") as h5:
         states = h5.create_dataset("states", (len(content.keys), content.width), np.float32)
         done = 0
-        for batch in content.states:
+        for batch in content.batches:
             states[done : done + len(batch)] = batch
             done += len(batch)
-            spool.check()
+            output.check()
         h5.create_dataset("paths", data=content.paths, dtype=h5py.string_dtype(), shape=(len(content.paths),))
         h5.create_dataset("keys", data=np.array(content.keys, "S64"))
-        h5.attrs.update(content.about)
-    spool.check()
+        h5.attrs.update(content.attributes)
+    output.check()
 
 
 def _write_npz(file: io.BufferedRandom, content: _Content) -> None:
@@ -159,7 +158,7 @@ def _write_npz(file: io.BufferedRandom, content: _Content) -> None:
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         with archive.open("states.npy", "w", force_zip64=True) as member:
             np.lib.format.write_array_header_1_0(member, header)
-            for batch in content.states:
+            for batch in content.batches:
                 member.write(batch.astype("<f4", copy=False).data)
         for name, column in (("paths", content.paths), ("keys", content.keys)):
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
@@ -167,16 +166,16 @@ def _write_npz(file: io.BufferedRandom, content: _Content) -> None:
 
 
 def _write_parquet(file: io.BufferedRandom, content: _Content) -> None:
-    import pyarrow as pa  # late: slow to import, and only this needs it
+    import pyarrow as pa  # slow to import, and only needed here
     import pyarrow.parquet as pq
 
     kind = pa.list_(pa.float32(), content.width)
     columns = [("states", kind), ("paths", pa.string()), ("keys", pa.string())]
-    schema = pa.schema(columns, metadata=content.about)
+    schema = pa.schema(columns, metadata=content.attributes)
     done = 0
     with pq.ParquetWriter(pa.PythonFile(file, mode="wb"), schema) as writer:
-        for batch in content.states:
-            some = slice(done, done + len(batch))
+        for batch in content.batches:
+            rows = slice(done, done + len(batch))
             states = pa.FixedSizeListArray.from_arrays(batch.reshape(-1), type=kind)
-            writer.write_table(pa.table([states, content.paths[some], content.keys[some]], schema=schema))
+            writer.write_table(pa.table([states, content.paths[rows], content.keys[rows]], schema=schema))
             done += len(batch)

@@ -1,7 +1,7 @@
-"""What changes a store's shards has in common: the lock, and the copying of clips into a new shard.
+"""What compact, prune and repair share: the lock, and copying clips into a new shard.
 
-Nothing is removed before the shard that replaces it is on disk: a kill at any moment leaves every clip held,
-some perhaps twice.
+No shard is removed before its replacement is on disk: a kill at any moment loses no clip, and at worst leaves
+some stored twice.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ COPY_BYTES = 8 << 20  # of one layer, in memory at once
 
 @dataclass(frozen=True)
 class ShardSelection:
-    """Clips to be taken from one shard: `keep` (clips,) bool over its table."""
+    """Clips to copy from one shard: `keep` (clips,) bool over its table."""
 
     shard: Path
     keep: np.ndarray
@@ -40,64 +40,68 @@ class ShardSelection:
 
 @contextmanager
 def maintenance_lock(folder: Path) -> Iterator[None]:
-    """Be the only process that moves or removes this store's shards. Raises StoreError if another one is,
-    and for every fault of the disk in the block: what is half done then is whole, and can be done again."""
+    """Be the only process that moves or removes this store's shards.
+
+    Raises StoreError if another process is, and for disk errors inside the block: the store is then still
+    consistent, and the operation can be repeated.
+    """
     try:
         with locked(folder / MAINTENANCE_LOCK, wait=False):
             abandoned_files(folder, remove=True)
             yield
     except BlockingIOError as error:
-        raise StoreError(
-            "another process is compacting, pruning or repairing it", where=str(folder)
-        ) from error
+        what = "another process is compacting, pruning or repairing it"
+        raise StoreError(what, where=str(folder)) from error
     except OSError as error:
         what = f"cannot be changed ({error.strerror or error})"
-        raise StoreError(what, where=str(folder), do="mend it and run again: no clip is lost") from error
+        raise StoreError(
+            what, where=str(folder), do="fix the cause and run again: no clip is lost"
+        ) from error
 
 
-def merge_clips(folder: Path, extraction: Extraction, pieces: Sequence[ShardSelection]) -> Path:
-    """One new shard with the clips of all pieces, in their order, checked after it was written.
+def merge_clips(folder: Path, extraction: Extraction, selections: Sequence[ShardSelection]) -> Path:
+    """Copy the clips of all selections, in their order, to one new shard, and check it.
 
-    Raises StoreError where a source is damaged or the disk has no room, OSError where it refuses the shard.
+    Raises StoreError where a source is damaged or space is insufficient, OSError where writing fails.
     """
     fingerprint = extraction.fingerprint()
-    entries, rows = [], []
-    for piece in pieces:
-        with open_shard(piece.shard, fingerprint) as old:
-            table = read_entries(old, piece.shard)
-        entries += [entry for entry, keep in zip(table, piece.keep, strict=True) if keep]
-        rows.append(np.repeat(piece.keep, [entry.rows for entry in table]))
-    total = sum(int(r.sum()) for r in rows)
-    require_space(folder, total * extraction.bytes_per_row())
-    with ShardWriter(folder, extraction, rows=total) as new:
-        for piece, keep in zip(pieces, rows, strict=True):
-            with open_shard(piece.shard, fingerprint) as old:
+    entries, row_masks = [], []
+    for selection in selections:
+        with open_shard(selection.shard, fingerprint) as source:
+            table = read_entries(source, selection.shard)
+        entries += [entry for entry, keep in zip(table, selection.keep, strict=True) if keep]
+        row_masks.append(np.repeat(selection.keep, [entry.rows for entry in table]))
+    rows = sum(int(mask.sum()) for mask in row_masks)
+    require_space(folder, rows * extraction.bytes_per_row())
+    with ShardWriter(folder, extraction, rows=rows) as merged:
+        for selection, mask in zip(selections, row_masks, strict=True):
+            with open_shard(selection.shard, fingerprint) as source:
                 for layer in extraction.layers:
-                    for states in _blocks(old, piece.shard, layer, keep):
-                        new.append(layer, states)
-        path = new.finish(entries)
+                    for states in _blocks(source, selection.shard, layer, mask):
+                        merged.append(layer, states)
+        path = merged.finish(entries)
     if digests_to_keys(read_digests(path, fingerprint)) != [entry.key for entry in entries]:
         raise StoreError("the new shard does not hold what was written to it", where=str(path))
     return path
 
 
 def remove_shards(shards: Sequence[Path]) -> None:
-    """Remove shards durably. Raises OSError."""
+    """Delete shards durably. Raises OSError."""
     for path in shards:
         path.unlink(missing_ok=True)
     for folder in {path.parent for path in shards}:
         fsync_folder(folder)
 
 
-def _blocks(file: h5py.File, path: Path, layer: str, keep: np.ndarray) -> Iterator[np.ndarray]:
-    """The kept rows of one layer, some MiB at a time."""
+def _blocks(file: h5py.File, path: Path, layer: str, mask: np.ndarray) -> Iterator[np.ndarray]:
+    """The selected rows of one layer, at most COPY_BYTES at a time."""
     with reporting_damage(path):
         dataset = file["states"][layer]
         row_bytes = dataset.dtype.itemsize * int(np.prod(dataset.shape[1:]))
     step = max(1, COPY_BYTES // row_bytes)
-    for begin in range(0, len(keep), step):
-        some = keep[begin : begin + step]
-        if some.any():
+    for begin in range(0, len(mask), step):
+        selected = mask[begin : begin + step]
+        if selected.any():
             with reporting_damage(path):
                 block = dataset[begin : begin + step]
-            yield block if some.all() else block[some]
+            yield block if selected.all() else block[selected]

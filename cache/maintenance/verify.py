@@ -1,4 +1,4 @@
-"""Every byte of a store against the checksums that its shards carry."""
+"""Check every byte of a store against the checksums in its shards' names, and repair it."""
 
 from __future__ import annotations
 
@@ -24,26 +24,17 @@ from layerprobe.cache.store.shard import (
 )
 from layerprobe.cache.store.writer import WRITERS_LOCK
 
-QUARANTINE = "damaged"  # the folder into which damaged shards are moved; nothing reads it
-STORE_FILES = {
-    EXTRACTION_FILE,
-    failures.FILE_NAME,
-    failures.LOCK,
-    costs.FILE_NAME,
-    costs.LOCK,
-    MAINTENANCE_LOCK,
-    WRITERS_LOCK,
-    QUARANTINE,
-}
+QUARANTINE = "damaged"  # folder in a store for damaged shards and records; nothing reads it
+LOCKS = (failures.LOCK, costs.LOCK, WRITERS_LOCK, MAINTENANCE_LOCK)
+STORE_FILES = (failures.FILE_NAME, costs.FILE_NAME, EXTRACTION_FILE, *LOCKS)  # in addition to shards
 
 
 @dataclass(frozen=True)
 class ShardReport:
-    """One shard that was read whole.
+    """One checked shard.
 
-    reason: what is wrong with it; empty if it is sound.
-    clips: whose states it holds: their paths where these were told, else their keys; empty where the shard's
-    own list is damaged.
+    reason: what is wrong; empty for an intact shard. clips: the paths of its clips, or their keys where the
+    path is unknown; empty where the shard's own table is damaged.
     """
 
     path: Path
@@ -60,31 +51,31 @@ class Verification:
     model: str
     fingerprint: str
     shards: int
-    clips: int  # of sound shards, duplicates counted
+    clips: int  # of intact shards, including duplicates
     nbytes: int
     damaged: list[ShardReport]
     quarantined: list[Path]
-    abandoned_files: list[Path]  # left by dead processes; the next writer removes them
-    foreign_files: list[Path]  # files that are no part of a store, which nothing reads
+    abandoned_files: list[Path]  # temporary files of dead processes; the next writer removes them
+    foreign_files: list[Path]  # files that are not part of a store, which nothing reads
 
 
 def verify(store: FeatureStore, *, repair: bool = False, workers: int = 4) -> Verification:
-    """Read every shard whole and compare it with its name: one flipped bit anywhere is found.
+    """Read every shard completely and compare it with its name: finds any flipped bit.
 
-    repair: move damaged shards to FOLDER/damaged, so that the next embed computes just their clips.
-    Raises StoreError where the folder cannot be read, or a repair cannot be made.
+    repair: move damaged shards to FOLDER/damaged, so that the next embed recomputes only their clips.
+    Raises StoreError where the folder cannot be read, or cannot be repaired.
     """
     folder = store.folder
 
-    def report(path: Path) -> ShardReport | None:
+    def check(path: Path) -> ShardReport | None:
         try:
             return check_shard(path, store.extraction)
         except FileNotFoundError:
-            return None  # compacted away meanwhile
+            return None  # removed by a compaction meanwhile
 
     with ThreadPoolExecutor(workers) as pool:
-        found = list(pool.map(report, sorted(folder / name for name in list_shards(folder))))
-    reports = [report for report in found if report is not None]
+        checked = pool.map(check, sorted(folder / name for name in list_shards(folder)))
+        reports = [report for report in checked if report is not None]
     damaged = [report for report in reports if report.reason]
     return Verification(
         folder=folder,
@@ -94,41 +85,35 @@ def verify(store: FeatureStore, *, repair: bool = False, workers: int = 4) -> Ve
         clips=sum(len(report.clips) for report in reports if not report.reason),
         nbytes=sum(report.nbytes for report in reports),
         damaged=damaged,
-        quarantined=_set_aside(folder, [report.path for report in damaged]) if repair and damaged else [],
+        quarantined=_quarantine(folder, [report.path for report in damaged]) if repair and damaged else [],
         abandoned_files=abandoned_files(folder),
-        foreign_files=[
-            path
-            for path in sorted(folder.iterdir())
-            if path.name not in STORE_FILES
-            and not SHARD_NAME.fullmatch(path.name)
-            and not path.name.startswith(TEMPORARY_PREFIX)
-        ],
+        foreign_files=[path for path in sorted(folder.iterdir()) if _is_foreign(path.name)],
     )
 
 
 def quarantine_record(fault: StoreError) -> bool:
-    """Move the record that `open_stores` told of to FOLDER/damaged: the next embed writes it anew.
+    """Move the damaged record that `open_stores` reported to FOLDER/damaged: the next embed writes it again.
 
-    Returns whether it did: one of another version is sound, and one that is lost cannot be moved.
+    Returns whether it did: a record of another version is intact, and a missing one cannot be moved.
     Raises StoreError.
     """
     if isinstance(fault, ForeignStoreError):
         return False
     folder = Path(fault.where) if Path(fault.where).is_dir() else Path(fault.where).parent
-    return (folder / EXTRACTION_FILE).exists() and bool(_set_aside(folder, [folder / EXTRACTION_FILE]))
+    return (folder / EXTRACTION_FILE).exists() and bool(_quarantine(folder, [folder / EXTRACTION_FILE]))
 
 
 def check_shard(path: Path, extraction: Extraction) -> ShardReport:
-    """Read one shard whole. Raises FileNotFoundError."""
+    """Read one shard completely. Raises FileNotFoundError."""
     reason, entries, nbytes = "", [], 0
     try:
         nbytes = path.stat().st_size
-        told, found = path.name.removeprefix("shard-").removesuffix(".h5"), checksum(path)
-        if told != found:
-            reason = f"its bytes have the checksum {found}, its name says {told}"
+        named, actual = path.name.removeprefix("shard-").removesuffix(".h5"), checksum(path)
+        if named != actual:
+            reason = f"its bytes have the checksum {actual}, its name says {named}"
         with open_shard(path, extraction.fingerprint()) as file:
             entries = read_entries(file, path)
-            reason = reason or _misfit(file, entries, extraction)
+            reason = reason or _mismatch(file, entries, extraction)
     except FileNotFoundError:
         raise
     except StoreError as error:
@@ -138,8 +123,8 @@ def check_shard(path: Path, extraction: Extraction) -> ShardReport:
     return ShardReport(path, reason, [entry.path or entry.key for entry in entries], nbytes)
 
 
-def _misfit(file: h5py.File, entries: list[ClipEntry], extraction: Extraction) -> str:
-    """How an intact shard's arrays differ from what its store says they are; empty if they do not."""
+def _mismatch(file: h5py.File, entries: list[ClipEntry], extraction: Extraction) -> str:
+    """How a shard's arrays differ from its store's extraction; empty if they do not."""
     rows = sum(entry.rows for entry in entries)
     for layer, width in zip(extraction.layers, extraction.widths, strict=True):
         dataset = file["states"].get(layer)
@@ -151,11 +136,16 @@ def _misfit(file: h5py.File, entries: list[ClipEntry], extraction: Extraction) -
     return ""
 
 
-def _set_aside(folder: Path, paths: list[Path]) -> list[Path]:
+def _is_foreign(name: str) -> bool:
+    known = name in (*STORE_FILES, QUARANTINE) or name.startswith(TEMPORARY_PREFIX)
+    return not known and not SHARD_NAME.fullmatch(name)
+
+
+def _quarantine(folder: Path, paths: list[Path]) -> list[Path]:
     with maintenance_lock(folder):
-        aside = folder / QUARANTINE
-        aside.mkdir(exist_ok=True)
-        moved = [path.replace(aside / path.name) for path in paths if path.exists()]
-        fsync_folder(aside)
+        quarantine = folder / QUARANTINE
+        quarantine.mkdir(exist_ok=True)
+        moved = [path.replace(quarantine / path.name) for path in paths if path.exists()]
+        fsync_folder(quarantine)
         fsync_folder(folder)
     return moved

@@ -1,4 +1,4 @@
-"""A thread that takes clips from memory to shards, each shard by size, number or age."""
+"""A thread that writes pending clips to shards. Size, number of clips or age decides when a shard is complete."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 @dataclass(eq=False, slots=True)
 class PendingClip:
-    """A clip on its way to disk; one that outgrows a shard has a shard of its own and goes there in parts."""
+    """A clip that is not written completely yet. One larger than a shard gets its own, written block by block."""
 
     key: str
     path: str
-    parts: list[PackedArrays] = field(default_factory=list)  # still in memory; each layer's (R, S, D)
-    nbytes: int = 0  # of `parts`
-    rows: int = 0  # of all parts, written or not
+    blocks: list[PackedArrays] = field(default_factory=list)  # still in memory; each layer's (R, S, D)
+    nbytes: int = 0  # of `blocks`
+    rows: int = 0  # of all blocks, written or not
     frames: int = 0
     seconds: float = 0.0
-    over: bool = False  # ended or dropped: no part will follow
+    ended: bool = False  # complete or dropped: no block will follow
     dropped: bool = False
     shard: ShardWriter | None = None
 
@@ -43,10 +43,10 @@ class PendingClip:
 
 
 class BackgroundWriter:
-    """Holds at most two shards' bytes: those of one that is being filled and of one that is being written.
+    """Holds at most two shards' bytes in memory: one shard being filled and one being written.
 
-    All of HDF5 runs in the thread, where no Ctrl-C can cut it short. Its first error ends it, and is raised
-    by every call after that.
+    All HDF5 calls are in the thread, where Ctrl-C cannot interrupt them. Its first error ends the thread and
+    is raised by every later call.
     """
 
     def __init__(
@@ -62,13 +62,13 @@ class BackgroundWriter:
         self._shard_bytes, self._shard_clips = shard_bytes, shard_clips
         self._shard_seconds = shard_seconds
         self._thread = threading.Thread(target=self._run, name="store-writer")
-        self._state = threading.Condition()  # guards what follows
-        self._ready: list[PendingClip] = []
+        self._changed = threading.Condition()  # guards everything below
+        self._ready: list[PendingClip] = []  # complete clips for the next shard
         self._ready_bytes = 0
         self._ready_since = 0.0
-        self._long: deque[PendingClip] = deque()
-        self._held = 0  # bytes in memory
-        self._together = False
+        self._long: deque[PendingClip] = deque()  # clips larger than a shard
+        self._bytes_in_memory = 0
+        self._one_shard = False
         self._closing = False
         self._error: Exception | None = None
 
@@ -76,14 +76,14 @@ class BackgroundWriter:
         try:
             self._thread.start()
         except KeyboardInterrupt:
-            self.close()  # it may run already
+            self.close()  # the thread may be running already
             raise
 
     def close(self) -> Exception | None:
-        """Finish what is ready and end the thread; returns its error, if it had one."""
-        with self._state:
+        """Write the complete clips and end the thread; returns its error, if it had one."""
+        with self._changed:
             self._closing = True
-            self._state.notify_all()
+            self._changed.notify_all()
         self._thread.join()
         return self._error
 
@@ -92,136 +92,133 @@ class BackgroundWriter:
         if self._error is not None:
             raise self._error
 
-    def add(self, clip: PendingClip, part: PackedArrays) -> None:
-        """Take the next part of a clip. Waits for room."""
-        with self._state:
-            self._state.wait_for(lambda: self._held < 2 * self._shard_bytes or self._error is not None)
+    def add(self, clip: PendingClip, block: PackedArrays) -> None:
+        """Add the next block of a clip. Waits until there is room in memory."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._memory_full() or self._error is not None)
             self.check()
-            clip.parts.append(part)
-            clip.rows += part.rows
-            clip.nbytes += part.nbytes
-            self._held += part.nbytes
+            clip.blocks.append(block)
+            clip.rows += block.rows
+            clip.nbytes += block.nbytes
+            self._bytes_in_memory += block.nbytes
             if clip.nbytes >= self._shard_bytes:
                 if clip not in self._long:
                     self._long.append(clip)
-                self._state.notify_all()
+                self._changed.notify_all()
 
     def end(self, clip: PendingClip, *, frames: int, seconds: float) -> None:
-        """The clip is complete."""
-        with self._state:
+        """Mark a clip as complete."""
+        with self._changed:
             self.check()
-            clip.frames, clip.seconds, clip.over = frames, seconds, True
+            clip.frames, clip.seconds, clip.ended = frames, seconds, True
             if clip not in self._long:
                 if not self._ready:
                     self._ready_since = time.monotonic()
                 self._ready.append(clip)
                 self._ready_bytes += clip.nbytes
-            self._state.notify_all()
+            self._changed.notify_all()
 
     def drop(self, clip: PendingClip) -> None:
-        """Forget a clip that was not ended."""
-        with self._state:
-            clip.over = clip.dropped = True
+        """Discard an incomplete clip."""
+        with self._changed:
+            clip.ended = clip.dropped = True
             if clip not in self._long:
-                self._held -= clip.nbytes
-            self._state.notify_all()
+                self._bytes_in_memory -= clip.nbytes
+            self._changed.notify_all()
 
     @contextmanager
     def in_one_shard(self) -> Iterator[None]:
-        """Clips that end within come into one shard, as long as they fit into memory."""
-        with self._state:
-            self._together = True
+        """Write clips that end in this context to one shard, as long as they fit into memory."""
+        with self._changed:
+            self._one_shard = True
         try:
             yield
         finally:
-            with self._state:
-                self._together = False
-                self._state.notify_all()
+            with self._changed:
+                self._one_shard = False
+                self._changed.notify_all()
 
     def _run(self) -> None:
-        """The thread: long clips part by part, the others a shard at a time."""
+        """The thread: long clips block by block, the others shard by shard."""
         try:
             while self._wait():
                 self._write_long()
                 self._write_ready()
-        except OSError as error:
-            self._fail(write_error(self._folder, error))
-        except Exception as error:  # handed to the caller's thread
-            self._fail(error)
+        except Exception as error:  # raised again in the caller's thread
+            with self._changed:
+                self._error = write_error(self._folder, error) if isinstance(error, OSError) else error
+                self._changed.notify_all()
         finally:
             for clip in self._long:
                 if clip.shard is not None:
                     clip.shard.discard()
 
-    def _fail(self, error: Exception) -> None:
-        with self._state:
-            self._error = error
-            self._state.notify_all()
-
     def _wait(self) -> bool:
-        """Wait for something to write; False once there will be nothing more."""
-        with self._state:
+        """Wait for something to write; False when nothing more will come."""
+        with self._changed:
             while not (self._closing or self._long_due() or self._ready_due()):
-                aging = self._ready and not self._together
-                self._state.wait(
-                    self._ready_since + self._shard_seconds - time.monotonic() if aging else None
-                )
+                timeout = None
+                if self._ready and not self._one_shard:
+                    timeout = self._ready_since + self._shard_seconds - time.monotonic()
+                self._changed.wait(timeout)
             return bool(not self._closing or self._ready or self._long)
 
+    def _memory_full(self) -> bool:
+        return self._bytes_in_memory >= 2 * self._shard_bytes
+
     def _long_due(self) -> bool:
-        return bool(self._long) and (self._long[0].over or self._long[0].nbytes >= self._shard_bytes)
+        return bool(self._long) and (self._long[0].ended or self._long[0].nbytes >= self._shard_bytes)
 
     def _ready_due(self) -> bool:
-        waits = self._together and self._held < 2 * self._shard_bytes
-        if not self._ready or waits:
+        if not self._ready or (self._one_shard and not self._memory_full()):
             return False
-        aged = time.monotonic() - self._ready_since >= self._shard_seconds
+        old = time.monotonic() - self._ready_since >= self._shard_seconds
         full = self._ready_bytes >= self._shard_bytes or len(self._ready) >= self._shard_clips
-        return aged or full or self._closing
+        return old or full or self._closing
 
     def _write_long(self) -> None:
-        with self._state:
+        with self._changed:
             if not self._long_due():
                 return
             clip = self._long[0]
-            parts, nbytes, over = clip.parts, clip.nbytes, clip.over
-            clip.parts, clip.nbytes = [], 0
+            blocks, nbytes, ended = clip.blocks, clip.nbytes, clip.ended
+            clip.blocks, clip.nbytes = [], 0
         if clip.shard is None:
             clip.shard = ShardWriter(self._folder, self._extraction)
         if not clip.dropped:
-            self._write(clip.shard, parts)
-        if over:
+            self._write(clip.shard, blocks)
+        if ended:
             if not clip.dropped:
                 clip.shard.finish([clip.entry()])
             clip.shard.discard()
-        with self._state:
-            self._held -= nbytes
-            if over:
+        with self._changed:
+            self._bytes_in_memory -= nbytes
+            if ended:
                 self._long.popleft()
-            self._state.notify_all()
+            self._changed.notify_all()
 
     def _write_ready(self) -> None:
-        with self._state:
+        with self._changed:
             if not self._ready_due():
                 return
             clips, nbytes = self._ready, self._ready_bytes
             self._ready, self._ready_bytes = [], 0
         with ShardWriter(self._folder, self._extraction, rows=sum(c.rows for c in clips)) as shard:
-            self._write(shard, [part for clip in clips for part in clip.parts])
+            self._write(shard, [block for clip in clips for block in clip.blocks])
             shard.finish([clip.entry() for clip in clips])
-        with self._state:
-            self._held -= nbytes
-            self._state.notify_all()
+        with self._changed:
+            self._bytes_in_memory -= nbytes
+            self._changed.notify_all()
 
-    def _write(self, shard: ShardWriter, parts: list[PackedArrays]) -> None:
+    def _write(self, shard: ShardWriter, blocks: list[PackedArrays]) -> None:
         shapes = [(len(self._extraction.stats), width) for width in self._extraction.widths]
         dtype = np.dtype(self._extraction.dtype)
-        for place, layer in enumerate(self._extraction.layers if parts else ()):
-            shard.append(layer, np.concatenate([part.array(place, shapes, dtype) for part in parts]))
+        for index, layer in enumerate(self._extraction.layers if blocks else ()):
+            shard.append(layer, np.concatenate([block.array(index, shapes, dtype) for block in blocks]))
 
 
 def write_error(folder: Path, error: OSError) -> StoreError:
-    """What a person is told when the disk refuses a store's bytes."""
-    do = "free some space and run again" if error.errno in FULL else "mend it and run again"
+    """The error for a store that the disk does not accept."""
+    advice = "free some space and run again" if error.errno in FULL else "fix the cause and run again"
     what = f"cannot be written ({error.strerror or error})"
-    return StoreError(what, where=str(folder), do=f"{do}: what was finished is kept")
+    return StoreError(what, where=str(folder), do=f"{advice}: finished clips are saved")

@@ -1,4 +1,4 @@
-"""What filling a store took: FOLDER/costs.csv, a line for each run that computed states."""
+"""Cost of filling a store: FOLDER/costs.csv, one row per run that computed states."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from layerprobe.cache.common.disk import locked, write_atomically
@@ -15,44 +15,43 @@ from layerprobe.cache.common.metering import Cost
 
 FILE_NAME = "costs.csv"
 LOCK = ".costs.lock"
+REQUIRED = {"clips": int, "seconds": float, "wall_s": float, "device": str}
+OPTIONAL = {"device_s": float, "peak_memory_bytes": int, "peak_device_bytes": int, "energy_j": float}
+COLUMNS = [*REQUIRED, *OPTIONAL]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractionCost:
-    """One run over `clips` of `seconds` of sound, and what it took."""
+    """Cost of one run over `clips` clips with `seconds` of audio in total."""
 
     clips: int
     seconds: float
     cost: Cost
 
 
-_COST = [field.name for field in fields(Cost) if field.name != "trained_parameters"]
-COLUMNS = ["clips", "seconds", *_COST]
+def append(folder: Path, run: ExtractionCost) -> None:
+    """Add a row; atomic among many processes. A damaged table is replaced: a finished run must not fail for it.
 
-
-def append(folder: Path, spent: ExtractionCost) -> None:
-    """Add a line, to a damaged table as its first; atomic among many processes.
-
-    Raises StoreError where it cannot be written.
+    Raises StoreError where the table cannot be written.
     """
     try:
         with locked(folder / LOCK):
-            before: list[ExtractionCost] = []
-            with suppress(StoreError):  # what was spent is a memory: a run that has ended well does not fail
-                before = read(folder)
-            write_atomically(folder / FILE_NAME, _text([*before, spent]))
+            runs: list[ExtractionCost] = []
+            with suppress(StoreError):
+                runs = read(folder)
+            write_atomically(folder / FILE_NAME, _to_csv([*runs, run]))
     except OSError as error:
         raise StoreError(f"cannot be written ({error.strerror})", where=str(folder / FILE_NAME)) from error
 
 
 def read(folder: Path) -> list[ExtractionCost]:
-    """Every line, the oldest first; empty where nothing was told. StoreError for a damaged table."""
+    """Every run, oldest first; empty without a table. Raises StoreError for a damaged table."""
     table = folder / FILE_NAME
     try:
         header, *rows = csv.reader(io.StringIO(table.read_text(encoding="utf-8"), newline=""), strict=True)
         if header != COLUMNS:
             raise ValueError(f"its columns are {', '.join(header)}")
-        return [_spent(dict(zip(COLUMNS, row, strict=True))) for row in rows]
+        return [_from_row(dict(zip(COLUMNS, row, strict=True))) for row in rows]
     except FileNotFoundError:
         return []
     except (OSError, csv.Error, ValueError) as error:
@@ -60,58 +59,44 @@ def read(folder: Path) -> list[ExtractionCost]:
 
 
 def prorated_cost(folder: Path, *, seconds: float) -> Cost | None:
-    """What `seconds` of the store's sound took, at the mean rate of the runs told; None where none is.
+    """Cost of extracting `seconds` of the store's audio, at the mean rate of the recorded runs; None without any.
 
-    Peaks are the highest of the runs; energy is None unless all runs told theirs.
+    Peaks are the highest of the runs; energy and device seconds are None unless every run recorded them.
     """
-    told = read(folder)
-    total = sum(spent.seconds for spent in told)
+    runs = read(folder)
+    total = sum(run.seconds for run in runs)
     if not total:
         return None
-    costs = [spent.cost for spent in told]
-    of_device = [cost.device_s for cost in costs if cost.device_s is not None]
-    energy = [cost.energy_j for cost in costs if cost.energy_j is not None]
-    memory = [cost.peak_memory_bytes for cost in costs if cost.peak_memory_bytes is not None]
-    on_device = [cost.peak_device_bytes for cost in costs if cost.peak_device_bytes is not None]
-    part = seconds / total
+    costs = [run.cost for run in runs]
+
+    def prorated(name: str) -> float | None:
+        values = [getattr(cost, name) for cost in costs]
+        return None if None in values else seconds / total * sum(values)
+
+    def highest(name: str) -> int | None:
+        values = [getattr(cost, name) for cost in costs]
+        return max((value for value in values if value is not None), default=None)
+
     return Cost(
-        wall_s=part * sum(cost.wall_s for cost in costs),
+        wall_s=seconds / total * sum(cost.wall_s for cost in costs),
         device=", ".join(dict.fromkeys(cost.device for cost in costs)),
-        device_s=part * sum(of_device) if len(of_device) == len(costs) else None,
-        peak_memory_bytes=max(memory, default=None),
-        peak_device_bytes=max(on_device, default=None),
-        energy_j=part * sum(energy) if len(energy) == len(costs) else None,
+        device_s=prorated("device_s"),
+        peak_memory_bytes=highest("peak_memory_bytes"),
+        peak_device_bytes=highest("peak_device_bytes"),
+        energy_j=prorated("energy_j"),
     )
 
 
-def _text(told: Sequence[ExtractionCost]) -> str:
-    out = io.StringIO(newline="")
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for spent in told:
-        cost = asdict(spent.cost)
-        writer.writerow(
-            [spent.clips, spent.seconds, *("" if cost[name] is None else cost[name] for name in _COST)]
-        )
-    return out.getvalue()
+def _to_csv(runs: Sequence[ExtractionCost]) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({**vars(run), **vars(run.cost)} for run in runs)  # None is written as an empty cell
+    return text.getvalue()
 
 
-def _spent(row: dict[str, str]) -> ExtractionCost:
-    def number(name: str) -> float | None:
-        return float(row[name]) if row[name] else None
-
-    def whole(name: str) -> int | None:
-        return int(row[name]) if row[name] else None
-
-    return ExtractionCost(
-        clips=int(row["clips"]),
-        seconds=float(row["seconds"]),
-        cost=Cost(
-            wall_s=float(row["wall_s"]),
-            device=row["device"],
-            device_s=number("device_s"),
-            peak_memory_bytes=whole("peak_memory_bytes"),
-            peak_device_bytes=whole("peak_device_bytes"),
-            energy_j=number("energy_j"),
-        ),
-    )
+def _from_row(cells: dict[str, str]) -> ExtractionCost:
+    values = {name: kind(cells[name]) for name, kind in REQUIRED.items()}
+    optional = {name: kind(cells[name]) if cells[name] else None for name, kind in OPTIONAL.items()}
+    clips, seconds = values.pop("clips"), values.pop("seconds")
+    return ExtractionCost(clips=clips, seconds=seconds, cost=Cost(**values, **optional))

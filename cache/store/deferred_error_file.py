@@ -1,7 +1,7 @@
-"""A file for HDF5 to write to that never fails in front of it.
+"""A file object for HDF5 whose errors are raised later, outside HDF5.
 
-HDF5 (2.0 and before) brings the whole process down when a write fails and the file is then closed: on a full
-disk, a run would end in a segmentation fault. Behind a spool it ends in an OSError.
+HDF5 (2.0 and before) crashes the process when a write fails and the file is then closed: on a full disk, a run
+would end in a segmentation fault. With this file it ends in an OSError.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 
 class DeferredErrorFile(io.RawIOBase):
-    """A file object for HDF5 that never fails: after its first error it keeps in memory what is written.
+    """Writes to a file descriptor; from its first error on, it keeps in memory what is written.
 
-    The shard's writer asks `check` after each step and gives up, so that little is ever kept.
+    Call `check` after each step and give up if it raises, so that little accumulates.
     """
 
     def __init__(self, handle: int) -> None:
         self._handle, self._position, self._end = handle, 0, 0
         self._error: OSError | None = None
-        self._kept: list[tuple[int, bytes]] = []
+        self._unwritten: list[tuple[int, bytes]] = []  # offset and content
 
     def check(self) -> None:
-        """Raise the first error there was, if there was one."""
+        """Raise the first error, if there was one."""
         if self._error is not None:
             raise self._error
 
@@ -39,7 +39,7 @@ class DeferredErrorFile(io.RawIOBase):
         except OSError as error:
             self._error = error
         if self._error is not None:
-            self._kept.append((start, bytes(view)))
+            self._unwritten.append((start, bytes(view)))
         self._position = start + len(view)
         self._end = max(self._end, self._position)
         return len(view)
@@ -52,10 +52,10 @@ class DeferredErrorFile(io.RawIOBase):
         except OSError as error:
             self._error = self._error or error
             view[:] = bytes(size)
-        for offset, kept in self._kept:
-            low, high = max(start, offset), min(start + size, offset + len(kept))
+        for offset, data in self._unwritten:
+            low, high = max(start, offset), min(start + size, offset + len(data))
             if low < high:
-                view[low - start : high - start] = kept[low - offset : high - offset]
+                view[low - start : high - start] = data[low - offset : high - offset]
         self._position += size
         return size
 

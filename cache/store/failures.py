@@ -1,4 +1,4 @@
-"""Clips that could not be embedded: FOLDER/failures.csv, a line each with the reason."""
+"""Clips that could not be embedded: FOLDER/failures.csv, one row per clip with the reason."""
 
 from __future__ import annotations
 
@@ -16,29 +16,32 @@ from layerprobe.cache.identity.keys import AudioSegment
 FILE_NAME = "failures.csv"
 LOCK = ".failures.lock"
 COLUMNS = ["path", "start", "end", "reason", "key"]
-BEFORE_KEYS = COLUMNS[:4]  # as written by versions that did not know of keys yet
+COLUMNS_WITHOUT_KEY = COLUMNS[:4]  # written by versions before the key was recorded
 
-FailureId = tuple[str, float | None, float | None]  # absolute path, links as they are; start, end in seconds
+FailureId = tuple[str, float | None, float | None]  # absolute path, links not resolved; start, end in seconds
 
 
 @dataclass(frozen=True)
 class Failure:
     """Why a clip failed.
 
-    key: the store's name for the clip as it was then; "" where its file could not be read.
+    key: the clip's content key at that time; "" where its file could not be read.
     """
 
     reason: str
     key: str = ""
 
 
+Failures = Mapping[FailureId, Failure]
+
+
 def failure_id(clip: AudioSegment) -> FailureId:
-    """How a clip is listed: by its table's path, not by what a link leads to."""
+    """How a clip is listed: by the path in its table, not by the target of a link."""
     return os.path.abspath(clip.path), clip.start, clip.end  # noqa: PTH100 (keeps symbolic links)
 
 
 def read(folder: Path) -> dict[FailureId, Failure]:
-    """Each failed clip and why; empty where nothing has failed. StoreError for a damaged table."""
+    """Each failed clip and why; empty without failures. Raises StoreError for a damaged table."""
     table = folder / FILE_NAME
     try:
         text = table.read_bytes().decode("utf-8", "surrogateescape")
@@ -48,10 +51,10 @@ def read(folder: Path) -> dict[FailureId, Failure]:
         raise StoreError(f"cannot be read ({error.strerror})", where=str(table)) from error
     try:
         header, *rows = csv.reader(io.StringIO(text or "\n", newline=""), strict=True)
-        if header not in (COLUMNS, BEFORE_KEYS):
+        if header not in (COLUMNS, COLUMNS_WITHOUT_KEY):
             raise ValueError(f"its columns are {', '.join(header)}")
         if any(len(row) != len(header) for row in rows):
-            raise ValueError("a line has cells too many or too few")
+            raise ValueError("a line has too many or too few cells")
         return {
             (path, _seconds(start), _seconds(end)): Failure(reason, *key)
             for path, start, end, reason, *key in rows
@@ -61,69 +64,66 @@ def read(folder: Path) -> dict[FailureId, Failure]:
 
 
 def reasons(folder: Path, clips: Sequence[AudioSegment], keys: Sequence[str | OSError]) -> list[str | None]:
-    """Why each of these clips, which the store does not hold, failed; None where that is not known.
+    """Why each of these clips, which the store does not contain, failed; None where that is unknown.
 
-    keys: of the clips as they are now, as `cache.identity.keys.clip_keys` gives them. A file that was changed since
-    it failed has not failed; one that cannot be read now is known by its name.
+    keys: the current keys, from `cache.identity.keys.clip_keys`. A file that changed since it failed has not
+    failed; one that cannot be read now is looked up by its path.
     """
-    listed = read(folder)
-    by_key = {failure.key: failure.reason for failure in listed.values() if failure.key}
-    found: list[str | None] = []
-    for clip, key in zip(clips, keys, strict=True):
-        if isinstance(key, str):
-            found.append(by_key.get(key))
-        else:
-            named = listed.get(failure_id(clip))
-            found.append(None if named is None else named.reason)
-    return found
+    failures = read(folder)
+    by_key = {failure.key: failure for failure in failures.values() if failure.key}
+    matches = (
+        by_key.get(key) if isinstance(key, str) else failures.get(failure_id(clip))
+        for clip, key in zip(clips, keys, strict=True)
+    )
+    return [None if failure is None else failure.reason for failure in matches]
 
 
-def update(folder: Path, *, failed: Mapping[FailureId, Failure], succeeded: Sequence[AudioSegment]) -> None:
-    """Add and replace failures, and forget the clips that have succeeded since; atomic among many processes.
+def update(folder: Path, *, failed: Failures, succeeded: Sequence[AudioSegment]) -> None:
+    """Add and replace failures, and remove clips that have succeeded since; atomic among many processes.
 
-    Where that changes nothing, nothing is written. Raises StoreError where the table cannot be written.
+    Writes nothing if nothing changes. Raises StoreError where the table cannot be written.
     """
 
-    def changed(before: Mapping[FailureId, Failure]) -> dict[FailureId, Failure]:
-        gone = before.keys() & map(failure_id, succeeded) if before else set()
-        return {**{id: failure for id, failure in before.items() if id not in gone}, **failed}
+    def updated(before: Failures) -> dict[FailureId, Failure]:
+        resolved = set(map(failure_id, succeeded)) if before else set()
+        return {**{id: failure for id, failure in before.items() if id not in resolved}, **failed}
 
-    _change(folder, changed)
+    _change(folder, updated)
 
 
 def remove(folder: Path, ids: Collection[FailureId]) -> None:
-    """Take these out of the table. Raises StoreError as `update`."""
+    """Remove these clips from the table. Raises StoreError as `update` does."""
     _change(folder, lambda before: {id: failure for id, failure in before.items() if id not in ids})
-
-
-def _change(folder: Path, changed: Callable[[Mapping[FailureId, Failure]], dict[FailureId, Failure]]) -> None:
-    before = read(folder)
-    if changed(before) == before:
-        return
-    try:
-        with locked(folder / LOCK):
-            write_atomically(folder / FILE_NAME, _text(changed(read(folder))))
-    except OSError as error:
-        raise StoreError(f"cannot be written ({error.strerror})", where=str(folder / FILE_NAME)) from error
 
 
 def unreferenced(
     folder: Path, *, keys: Collection[str], names: Collection[FailureId]
 ) -> tuple[FailureId, ...]:
     """The listed clips that are neither among `keys` nor among `names`."""
-    listed = read(folder).items()
-    return tuple(id for id, failure in listed if failure.key not in keys and id not in names)
+    failures = read(folder).items()
+    return tuple(id for id, failure in failures if failure.key not in keys and id not in names)
 
 
-def _text(failures: Mapping[FailureId, Failure]) -> str:
-    out = io.StringIO(newline="")
-    writer = csv.writer(out)
+def _change(folder: Path, changed: Callable[[Failures], dict[FailureId, Failure]]) -> None:
+    before = read(folder)
+    if changed(before) == before:
+        return
+    try:
+        with locked(folder / LOCK):
+            write_atomically(folder / FILE_NAME, _to_csv(changed(read(folder))))
+    except OSError as error:
+        raise StoreError(f"cannot be written ({error.strerror})", where=str(folder / FILE_NAME)) from error
+
+
+def _to_csv(failures: Failures) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
     writer.writerow(COLUMNS)
-    for path, start, end in sorted(failures, key=lambda clip: (clip[0], clip[1] or 0.0, clip[2] or 0.0)):
+    for path, start, end in sorted(failures, key=lambda id: (id[0], id[1] or 0.0, id[2] or 0.0)):
         segment = ["" if second is None else repr(second) for second in (start, end)]
         failure = failures[path, start, end]
         writer.writerow([path, *segment, failure.reason, failure.key])
-    return out.getvalue()
+    return text.getvalue()
 
 
 def _seconds(text: str) -> float | None:

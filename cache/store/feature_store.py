@@ -1,4 +1,4 @@
-"""A folder of shards as one lazy table."""
+"""Reading a store: a folder of shards as one lazy table."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from layerprobe.cache.common.disk import write_atomically
 from layerprobe.cache.common.errors import MissingStatesError, StoreError
+from layerprobe.cache.common.text import format_list
 from layerprobe.cache.identity.extraction import FRAME, Extraction
 from layerprobe.cache.store.index import ClipIndex, ShardRows
 from layerprobe.cache.store.row_reader import RowReader
@@ -30,11 +31,11 @@ EXTRACTION_FILE = "extraction.json"
 
 
 class FeatureStore:
-    """The states of one extraction: an existing folder CACHE/MODEL-SLUG/FINGERPRINT.
+    """The states of one extraction, in an existing folder CACHE/MODEL-SLUG/FINGERPRINT.
 
-    Holds no open file, so it may be pickled, forked and shared between threads. Each call sees the shards
-    that other processes have finished by then. Raises StoreError where the folder is no store, and from every
-    method where a shard is damaged, or of another schema or fingerprint.
+    Holds no open file, so it may be pickled, forked and shared between threads. Each call sees the shards that
+    other processes have finished by then. Raises StoreError where the folder is not a store, and from every
+    method for a damaged shard or one of another schema or fingerprint.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -43,33 +44,34 @@ class FeatureStore:
         try:
             text = record.read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
-            raise StoreError(
-                f"not a store ({error})", where=str(folder), do="name a folder that holds extraction.json"
-            ) from error
+            do = f"name a folder that holds {EXTRACTION_FILE}"
+            raise StoreError(f"not a store ({error})", where=str(folder), do=do) from error
         self.extraction = Extraction.from_json(text, where=str(record))
         self._fingerprint = self.extraction.fingerprint()
-        self._keeps_frames = self.extraction.stats == (FRAME,)
+        self._stores_frames = self.extraction.stats == (FRAME,)
         self._index = ClipIndex({})
 
     @classmethod
     def find(cls, cache: Path, extraction: Extraction) -> FeatureStore | None:
-        """The store of that fingerprint, whatever its model was called then; None if there is none."""
+        """The store of that fingerprint, under any model name; None if there is none."""
         for record in sorted(cache.glob(f"*/{extraction.fingerprint()}/{EXTRACTION_FILE}")):
             return cls(record.parent)
         return None
 
     @classmethod
     def create(cls, cache: Path, extraction: Extraction) -> FeatureStore:
-        """The store of that fingerprint, as `find` finds it; made if there is none.
+        """The store of that fingerprint, created if there is none. Raises StoreError.
 
-        A folder of that fingerprint that has lost its record is given it again.
+        A folder of that fingerprint that has lost its extraction.json gets it back.
         """
-        there = cls.find(cache, extraction)
-        if there is not None:
-            return there
+        existing = cls.find(cache, extraction)
+        if existing is not None:
+            return existing
         try:
-            lost = sorted(cache.glob(f"*/{extraction.fingerprint()}"))
-            folder = lost[0] if lost else cache / model_slug(extraction.model) / extraction.fingerprint()
+            folders = sorted(cache.glob(f"*/{extraction.fingerprint()}"))
+            folder = (
+                folders[0] if folders else cache / model_slug(extraction.model) / extraction.fingerprint()
+            )
             folder.mkdir(parents=True, exist_ok=True)
             write_atomically(folder / EXTRACTION_FILE, extraction.to_json())
         except OSError as error:
@@ -82,56 +84,57 @@ class FeatureStore:
     def __len__(self) -> int:
         return len(self.index().digests)
 
+    def __bool__(self) -> bool:
+        return True  # an empty store is a store too
+
     def __contains__(self, key: str) -> bool:
         return not self.missing([key])
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_index": ClipIndex({})}
 
     @property
     def cache(self) -> Path:
         """The cache folder that contains the store."""
         return self.folder.parent.parent
 
-    def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_index": ClipIndex({})}
-
     def writer(self) -> StoreWriter:
         """A context manager that adds clips; see StoreWriter."""
         return StoreWriter(self.folder, self.extraction)
 
     def keys(self) -> list[str]:
-        """Every clip held, sorted."""
+        """The key of every stored clip, sorted."""
         return digests_to_keys(self.index().digests)
 
     def missing(self, keys: Iterable[str]) -> list[str]:
-        """Those of the keys that are not held, in the given order."""
-        wanted = list(keys)
-        held = self.holds(self._digests(wanted))
-        return [key for key, there in zip(wanted, held, strict=True) if not there]
+        """Those of the keys that are not stored, in the same order."""
+        keys = list(keys)
+        stored = self.contains_digests(self._digests(keys))
+        return [key for key, is_stored in zip(keys, stored, strict=True) if not is_stored]
 
-    def holds(self, digests: np.ndarray) -> np.ndarray:
-        """(N,) bool: which clips are held; digests: (N,) S32, the bytes that keys write as hex digits."""
+    def contains_digests(self, digests: np.ndarray) -> np.ndarray:
+        """(N,) bool: which clips are stored; digests: (N,) S32, the bytes that keys write as hex digits."""
         return self.index().find(digests) >= 0
 
     def layer(self, name: str, keys: Sequence[str], *, stats: Sequence[str] | None = None) -> np.ndarray:
-        """(N, S*D) float32: a layer's statistics side by side, a row for each key in the given order.
+        """One layer's statistics (N, S*D) float32, concatenated along the columns; a row per key, in order.
 
-        stats: which, in which order; by default all, in the store's order. Memory: the result and a few MiB.
-        Raises MissingStatesError for what is not held, StoreError where the store keeps frames.
+        stats: which, and in which order; by default all, in the store's order. Needs little more memory than
+        the result. Raises MissingStatesError for anything not stored, StoreError where frames are stored.
         """
-        if self._keeps_frames:
-            raise StoreError(
-                "keeps every frame, no statistics", where=str(self.folder), do="read it by `frames`"
-            )
-        columns = self._columns(name, stats)
+        if self._stores_frames:
+            raise StoreError("keeps every frame, no statistics", where=str(self.folder), do="use `frames`")
+        columns = self._stat_columns(name, stats)
         width = self.extraction.width(name)
         out = np.empty((len(keys), len(columns), width), np.float32)
-        with RowReader(out, columns) as gather:
-            self._visit(keys, lambda file, p: gather.read(file["states"][name], p.rows, p.wanted))
+        with RowReader(out, columns) as reader:
+            self._visit(keys, lambda file, s: reader.read(file["states"][name], s.rows, s.positions))
         return out.reshape(len(keys), len(columns) * width)
 
     def layers(
         self, names: Sequence[str], keys: Sequence[str], *, stats: Sequence[str] | None = None
     ) -> dict[str, np.ndarray]:
-        """Several layers, each as `layer` gives it."""
+        """Several layers, each as `layer` returns it."""
         return {name: self.layer(name, keys, stats=stats) for name in names}
 
     def iterate(
@@ -142,83 +145,93 @@ class FeatureStore:
         stats: Sequence[str] | None = None,
         rows: int = 4096,
     ) -> Iterator[tuple[list[str], np.ndarray]]:
-        """Batches (keys, (≤rows, S*D) float32) in bounded memory, each as `layer` gives it.
+        """Batches of keys and states (≤rows, S*D) float32 in bounded memory, each as `layer` returns it.
 
-        keys: in this order; by default all, as they lie on disk, which reads each byte once. In any other
-        order each batch reads all chunks that hold one of its clips: the larger the batches, the faster.
+        keys: in this order; by default all in their order on disk, which reads each byte once. In any other
+        order, each batch reads every chunk that has one of its clips: larger batches are faster.
         """
-        wanted = digests_to_keys(self.index().stored()) if keys is None else keys
-        for begin in range(0, len(wanted), rows):
-            batch = list(wanted[begin : begin + rows])
+        ordered = digests_to_keys(self.index().in_disk_order()) if keys is None else keys
+        for begin in range(0, len(ordered), rows):
+            batch = list(ordered[begin : begin + rows])
             yield batch, self.layer(name, batch, stats=stats)
 
     def frames(self, name: str, key: str) -> np.ndarray:
-        """(F, D) float32: every frame of a clip, in a store that keeps frames. Raises MissingStatesError."""
-        self._check_frames()
-        self._columns(name, None)
+        """(F, D) float32: every frame of a clip, where frames are stored. Raises MissingStatesError."""
+        self._require_frames(name)
         out = np.empty((int(self.frame_counts([key])[0]), self.extraction.width(name)), np.float32)
         self.frames_into(name, [key], out, np.zeros(1, np.int64))
         return out
 
     def frame_counts(self, keys: Sequence[str]) -> np.ndarray:
-        """(N,) int64: how many frames each clip has. Raises MissingStatesError."""
+        """(N,) int64: number of frames of each clip. Raises MissingStatesError."""
         return self._column("frames", keys, np.int64)
 
     def frames_into(self, name: str, keys: Sequence[str], out: np.ndarray, begins: np.ndarray) -> None:
-        """Write the frames of each clip to `out` (…, D) from row `begins[i]` on, each shard opened once.
+        """Write the frames of each clip to `out` (…, D) from row `begins[i]` on, opening each shard once.
 
-        Raises MissingStatesError, and StoreError where the store keeps no frames.
+        Raises MissingStatesError, and StoreError where statistics are stored.
         """
-        self._check_frames()
-        self._columns(name, None)
+        self._require_frames(name)
 
-        def fill(file: h5py.File, place: ShardRows) -> None:
+        def read_frames(file: h5py.File, selected: ShardRows) -> None:
             offsets, states = file["offsets"][()], file["states"][name]
-            for i in np.argsort(place.rows):
-                begin, end = offsets[place.rows[i] : place.rows[i] + 2]
-                at = begins[place.wanted[i]]
-                out[at : at + end - begin] = states[begin:end, 0]
+            for row, position in zip(selected.rows, selected.positions, strict=True):
+                begin, end = offsets[row : row + 2]
+                out[begins[position] : begins[position] + end - begin] = states[begin:end, 0]
 
-        self._visit(keys, fill)
+        self._visit(keys, read_frames)
 
     def seconds(self, keys: Sequence[str]) -> np.ndarray:
-        """(N,) float32: each clip's length. Raises MissingStatesError."""
+        """(N,) float32: duration of each clip in seconds. Raises MissingStatesError."""
         return self._column("seconds", keys, np.float32)
 
     def paths(self, keys: Sequence[str]) -> list[str]:
-        """Where each clip was first seen; empty if that was not told. Raises MissingStatesError."""
+        """Where each clip was first seen; empty if that is unknown. Raises MissingStatesError."""
         return [os.fsdecode(path) for path in self._column("paths", keys, object)]
 
-    def _check_frames(self) -> None:
-        if not self._keeps_frames:
-            held = ", ".join(self.extraction.stats)
-            raise StoreError(f"holds {held}, not frames", where=str(self.folder), do="embed with --frames")
+    def index(self) -> ClipIndex:
+        """Which shard has which clip, as of now."""
+        names = list_shards(self.folder)
+        while names != self._index.shards.keys():
+            known, shards = self._index.shards, {}
+            for name in names:
+                try:
+                    path = self.folder / name
+                    shards[name] = known[name] if name in known else read_digests(path, self._fingerprint)
+                except FileNotFoundError:
+                    continue  # removed by a compaction meanwhile: its clips are in another shard
+            self._index = ClipIndex(shards)
+            # A folder that changes during the listing can hide both the old and the new shard: list until stable.
+            names = list_shards(self.folder)
+        return self._index
+
+    def _require_frames(self, name: str) -> None:
+        if not self._stores_frames:
+            stats = ", ".join(self.extraction.stats)
+            raise StoreError(f"holds {stats}, not frames", where=str(self.folder), do="embed with --frames")
+        self._stat_columns(name, None)
 
     def _column(self, name: str, keys: Sequence[str], dtype: type) -> np.ndarray:
-        """A column of the shards' tables, for each key."""
+        """One column of the shards' tables, for each key."""
         out: np.ndarray = np.empty(len(keys), dtype)
 
-        def fill(file: h5py.File, place: ShardRows) -> None:
-            out[place.wanted] = file[name][()][place.rows]
+        def read_column(file: h5py.File, selected: ShardRows) -> None:
+            out[selected.positions] = file[name][()][selected.rows]
 
-        self._visit(keys, fill)
+        self._visit(keys, read_column)
         return out
 
-    def _columns(self, name: str, stats: Sequence[str] | None) -> list[int]:
-        held = self.extraction
-        if name not in held.layers:
-            raise MissingStatesError(
-                f"layer {name!r} is not held, only {', '.join(held.layers)}", keys=[], where=str(self.folder)
-            )
-        wanted = held.stats if stats is None else tuple(stats)
-        if not wanted or set(wanted) - set(held.stats):
-            told = ", ".join(wanted) or "none"
-            raise MissingStatesError(
-                f"statistics asked for: {told}; held: {', '.join(held.stats)}",
-                keys=[],
-                where=str(self.folder),
-            )
-        return [held.stats.index(s) for s in wanted]
+    def _stat_columns(self, layer: str, stats: Sequence[str] | None) -> list[int]:
+        """Indices of the statistics. Raises MissingStatesError where the layer or one of them is not stored."""
+        stored, where = self.extraction, str(self.folder)
+        if layer not in stored.layers:
+            what = f"layer {layer!r} is not held, only {', '.join(stored.layers)}"
+            raise MissingStatesError(what, keys=[], where=where)
+        requested = stored.stats if stats is None else tuple(stats)
+        if not requested or set(requested) - set(stored.stats):
+            what = f"statistics requested: {', '.join(requested) or 'none'}; held: {', '.join(stored.stats)}"
+            raise MissingStatesError(what, keys=[], where=where)
+        return [stored.stats.index(stat) for stat in requested]
 
     def _digests(self, keys: Sequence[str]) -> np.ndarray:
         try:
@@ -226,55 +239,32 @@ class FeatureStore:
         except HexError as error:
             raise StoreError(f"not all are clips' keys ({error})", where=str(self.folder)) from error
 
-    def index(self) -> ClipIndex:
-        """Where each clip lies that the folder holds now."""
-        names = list_shards(self.folder)
-        while names != self._index.shards.keys():
-            known = self._index.shards
-            shards = {}
-            for name in names:
-                try:
-                    shards[name] = known[name] if name in known else self._read_digests(name)
-                except FileNotFoundError:
-                    continue  # compacted away meanwhile: its clips are in another shard
-            self._index = ClipIndex(shards)
-            # A folder that changes while it is listed can hide both the old and the new: look until it rests.
-            names = list_shards(self.folder)
-        return self._index
-
-    def _read_digests(self, name: str) -> np.ndarray:
-        return read_digests(self.folder / name, self._fingerprint)
-
-    def _visit(self, keys: Sequence[str], fill: Callable[[h5py.File, ShardRows], None]) -> None:
-        """Call `fill` with each shard that holds some of the keys. Raises MissingStatesError."""
+    def _visit(self, keys: Sequence[str], read: Callable[[h5py.File, ShardRows], None]) -> None:
+        """Call `read` for each shard that has some of the keys. Raises MissingStatesError."""
         digests = self._digests(keys)
-        left = np.arange(len(keys))
-        while len(left):
+        remaining = np.arange(len(keys))
+        while len(remaining):
             index = self.index()
-            positions = index.find(digests[left])
-            absent = left[positions < 0]
-            if len(absent):
-                raise self._missing([keys[i] for i in absent], len(keys))
-            again = []
-            for place in index.places(positions, left):
+            entries = index.find(digests[remaining])
+            absent = [keys[i] for i in remaining[entries < 0]]
+            if absent:
+                raise MissingStatesError(
+                    f"{len(absent)} of {len(keys)} clips are not held ({format_list([k[:12] for k in absent])})",
+                    keys=absent,
+                    where=str(self.folder),
+                    do=f"run: {self.extraction.embed_command(self.cache)}",
+                )
+            retry = [np.empty(0, np.intp)]
+            for selected in index.by_shard(entries, remaining):
+                path = self.folder / selected.shard
                 try:
-                    path = self.folder / place.shard
                     with open_shard(path, self._fingerprint) as file, reporting_damage(path):
-                        fill(file, place)
+                        read(file, selected)
                 except FileNotFoundError:
-                    again.append(place.wanted)  # compacted away meanwhile
-            left = np.concatenate([np.empty(0, np.intp), *again])
-
-    def _missing(self, absent: list[str], asked: int) -> MissingStatesError:
-        first = ", ".join(key[:12] for key in absent[:3]) + (" …" if len(absent) > 3 else "")
-        return MissingStatesError(
-            f"{len(absent)} of {asked} clips are not held ({first})",
-            keys=absent,
-            where=str(self.folder),
-            do=f"run: {self.extraction.embed_command(self.cache)}",
-        )
+                    retry.append(selected.positions)  # removed by a compaction meanwhile
+            remaining = np.concatenate(retry)
 
 
 def model_slug(model: str) -> str:
-    """A folder's name for whatever a person types as a model."""
+    """A folder name for any model name."""
     return re.sub(r"[^A-Za-z0-9._]+", "-", model).strip("-.")[-80:] or "model"

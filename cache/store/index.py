@@ -1,4 +1,4 @@
-"""Where each clip of a store lies: made in memory from the shards' own keys, so that it cannot lie."""
+"""Which shard has which clip: an index in memory, built from the shards' own keys, so never out of date."""
 
 from __future__ import annotations
 
@@ -10,68 +10,67 @@ import numpy as np
 
 @dataclass(frozen=True)
 class ShardRows:
-    """Wanted clips that lie in one shard: `rows` in the shard's table, `wanted` in what was asked for."""
+    """Requested clips that one shard has: their `rows` in its table, and their `positions` in the request."""
 
     shard: str
     rows: np.ndarray
-    wanted: np.ndarray
+    positions: np.ndarray
 
 
 class ClipIndex:
-    """Digests of every clip held, sorted, with shard and row. A clip held twice is known once.
+    """Sorted digests of every stored clip, with shard and row. A clip stored twice is listed once.
 
-    shards: name → the shard's digests (clips,) S32. Takes 40 bytes a clip beyond them.
+    shards: name → the shard's digests (clips,) S32. Needs 40 bytes per clip in addition to them.
     """
 
     def __init__(self, shards: Mapping[str, np.ndarray]) -> None:
         self.shards = dict(sorted(shards.items()))
         self._names = list(self.shards)
-        counts = [len(d) for d in self.shards.values()]
         digests = np.concatenate([np.empty(0, "S32"), *self.shards.values()])
-        order = _sorted(digests)
+        order = _sort_order(digests)
         digests = digests[order]
         first = np.ones(len(digests), bool)
         first[1:] = digests[1:] != digests[:-1]
         self.digests, order = digests[first], order[first]
-        starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        starts = np.cumsum([0, *map(len, self.shards.values())])
         self._shard = (np.searchsorted(starts, order, side="right") - 1).astype(np.int32)
         self._row = (order - starts[self._shard]).astype(np.int32)
 
-    def stored(self) -> np.ndarray:
-        """(N,) S32: every digest once, in the order in which they lie on disk."""
+    def in_disk_order(self) -> np.ndarray:
+        """(N,) S32: every digest once, in the order of shards and rows on disk."""
         return self.digests[np.lexsort((self._row, self._shard))]
 
-    def kept(self) -> dict[str, np.ndarray]:
+    def copies_in_use(self) -> dict[str, np.ndarray]:
         """Shard → (clips,) bool: the copies that are read. The others are duplicates."""
-        masks = {name: np.zeros(len(d), bool) for name, d in self.shards.items()}
-        for place in self.places(np.arange(len(self.digests)), np.arange(len(self.digests))):
-            masks[place.shard][place.rows] = True
+        masks = {name: np.zeros(len(digests), bool) for name, digests in self.shards.items()}
+        every = np.arange(len(self.digests))
+        for shard_rows in self.by_shard(every, every):
+            masks[shard_rows.shard][shard_rows.rows] = True
         return masks
 
     def find(self, digests: np.ndarray) -> np.ndarray:
-        """(N,) positions among the sorted digests, -1 where one is not held."""
+        """(N,) entries of these digests (N,) S32 in the sorted digests, -1 for a clip that is not stored."""
         if not len(self.digests):
             return np.full(len(digests), -1)
-        at = np.minimum(np.searchsorted(self.digests, digests), len(self.digests) - 1)
-        return np.where(self.digests[at] == digests, at, -1)
+        entries = np.minimum(np.searchsorted(self.digests, digests), len(self.digests) - 1)
+        return np.where(self.digests[entries] == digests, entries, -1)
 
-    def places(self, positions: np.ndarray, wanted: np.ndarray) -> Iterator[ShardRows]:
-        """Group positions (none -1) by shard, each with rows rising; `wanted` travels with them."""
-        shard, row = self._shard[positions], self._row[positions]
+    def by_shard(self, entries: np.ndarray, positions: np.ndarray) -> Iterator[ShardRows]:
+        """Group entries (none -1) by shard, with ascending rows; `positions` are reordered with them."""
+        shard, row = self._shard[entries], self._row[entries]
         order = np.lexsort((row, shard))
-        shard, row, wanted = shard[order], row[order], wanted[order]
-        cuts = np.flatnonzero(np.diff(shard)) + 1
-        for part in np.split(np.arange(len(shard)), cuts):
-            if len(part):
-                yield ShardRows(self._names[shard[part[0]]], row[part], wanted[part])
+        shard, row, positions = shard[order], row[order], positions[order]
+        for group in np.split(np.arange(len(shard)), np.flatnonzero(np.diff(shard)) + 1):
+            if len(group):
+                yield ShardRows(self._names[shard[group[0]]], row[group], positions[group])
 
 
-def _sorted(digests: np.ndarray) -> np.ndarray:
-    """(N,) the stable order of (N,) S32: of duplicates the first shard's comes first.
+def _sort_order(digests: np.ndarray) -> np.ndarray:
+    """(N,) stable sort order of (N,) S32: of duplicates, the first shard's comes first.
 
-    By the first eight bytes as numbers, which is several times as fast; digests that differ there no more are
-    so rare that all are then sorted whole.
+    Sorts by the first eight bytes as integers, which is several times as fast. Digests that differ only after
+    these are so rare that all are then sorted by all bytes.
     """
     order = np.argsort(digests.view(">u8").reshape(-1, 4)[:, 0].astype(np.uint64), kind="stable")
-    found = digests[order]
-    return np.argsort(digests, kind="stable") if (found[1:] < found[:-1]).any() else order
+    by_prefix = digests[order]
+    return np.argsort(digests, kind="stable") if (by_prefix[1:] < by_prefix[:-1]).any() else order

@@ -1,8 +1,8 @@
-"""Memory for what waits to be written, apart from the heap in which a model's tensors come and go.
+"""Memory for states that wait to be written, separate from the heap that a model's tensors use.
 
-Anything small that stays among large blocks that go leaves holes which no large one fits: over a long run the
-heap grows. Here it lies side by side in pages of its own, given back when the last of them is let go. Not
-even an array object is kept for it: its shape would lie on the heap.
+Small long-lived blocks among large short-lived ones fragment the heap, which then grows over a long run. Here
+arrays are packed into pages of their own, which are freed with the last array in them. No array object is kept
+per clip either: its shape would be on the heap.
 """
 
 from __future__ import annotations
@@ -15,36 +15,36 @@ from math import prod
 import numpy as np
 
 BLOCK_BYTES = 4 << 20
-ALIGNED = 8  # bytes: where any number may begin
+ALIGNMENT = 8  # bytes: where any number may start
 
 Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PackedArrays:
-    """Copies of arrays that all have `rows` rows, side by side in a block from byte `begin` on."""
+    """Copies of arrays that all have `rows` rows, contiguous in a block from byte `begin`."""
 
     block: np.ndarray
     begin: int
     rows: int
     nbytes: int
 
-    def array(self, place: int, shapes: Sequence[Shape], dtype: np.dtype) -> np.ndarray:
-        """The array at a place, given the shapes of all arrays' rows."""
-        sizes = [self.rows * prod(shape) * dtype.itemsize for shape in shapes[: place + 1]]
+    def array(self, index: int, shapes: Sequence[Shape], dtype: np.dtype) -> np.ndarray:
+        """One array, as a view; `shapes` are the shapes of one row of each array."""
+        sizes = [self.rows * prod(shape) * dtype.itemsize for shape in shapes[: index + 1]]
         begin = self.begin + sum(map(_aligned, sizes[:-1]))
-        return self.block[begin : begin + sizes[-1]].view(dtype).reshape(self.rows, *shapes[place])
+        return self.block[begin : begin + sizes[-1]].view(dtype).reshape(self.rows, *shapes[index])
 
 
 class ArrayPacker:
-    """Copies arrays into large blocks, one after the other. A block lives as long as a copy in it."""
+    """Copies arrays into large blocks, one behind another. A block lives as long as any copy in it."""
 
     def __init__(self) -> None:
         self._block = np.empty(0, np.uint8)
         self._used = 0
 
     def pack(self, arrays: Sequence[np.ndarray]) -> PackedArrays:
-        """The same numbers, C-contiguous, of arrays of one type with equally many rows."""
+        """C-contiguous copies of arrays of one type with the same number of rows."""
         nbytes = sum(_aligned(array.nbytes) for array in arrays)
         if self._used + nbytes > len(self._block):
             pages = mmap.mmap(-1, max(BLOCK_BYTES, nbytes))
@@ -52,10 +52,10 @@ class ArrayPacker:
         packed = PackedArrays(self._block, self._used, len(arrays[0]), nbytes)
         self._used += nbytes
         shapes = [array.shape[1:] for array in arrays]
-        for place, array in enumerate(arrays):
-            packed.array(place, shapes, array.dtype)[...] = array
+        for index, array in enumerate(arrays):
+            packed.array(index, shapes, array.dtype)[...] = array
         return packed
 
 
 def _aligned(nbytes: int) -> int:
-    return -(-nbytes // ALIGNED) * ALIGNED
+    return -(-nbytes // ALIGNMENT) * ALIGNMENT

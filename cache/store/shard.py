@@ -1,4 +1,4 @@
-"""One immutable HDF5 file of states: written whole, synced, renamed; checked when it is opened."""
+"""One immutable HDF5 file of states: written completely, synced, renamed; checked when it is opened."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ class ClipEntry:
     rows: int
     frames: int
     seconds: float
-    path: str = ""  # where it was first seen; for people and for export, no part of its identity
+    path: str = ""  # where it was first seen; for information and export, not part of its identity
 
 
 class ShardWriter:
-    """A shard in the making; `finish` gives it its name, leaving without it leaves no trace.
+    """A shard being written; a context manager. `finish` completes it; leaving without it removes the file.
 
-    rows: how many rows it will have, if that is known; then no chunk is padded by more than a few rows.
+    rows: number of rows, if known; then no chunk is padded by more than a few rows.
     """
 
     def __init__(self, folder: Path, extraction: Extraction, *, rows: int | None = None) -> None:
-        self._folder, self._extraction = folder, extraction
+        self._folder = folder
         self._disk, self._temporary = open_temporary(folder)
-        self._spool = DeferredErrorFile(self._disk.fileno())
-        self._file = h5py.File(self._spool, "w", libver=("v110", "v110"))  # v110: all metadata checksummed
+        self._output = DeferredErrorFile(self._disk.fileno())
+        self._file = h5py.File(self._output, "w", libver=("v110", "v110"))  # v110: all metadata checksummed
         chunk = CHUNK_ROWS if not rows else ceil(rows / ceil(rows / CHUNK_ROWS))
         stats = len(extraction.stats)
         for layer, width in zip(extraction.layers, extraction.widths, strict=True):
@@ -62,22 +62,22 @@ class ShardWriter:
                 dtype=extraction.dtype,
                 fletcher32=True,
             )
-        # No string of variable length anywhere: HDF5 keeps these in a heap without a checksum, and one
-        # flipped bit there can send it into an endless loop.
+        # No variable-length strings: HDF5 keeps them in a heap without a checksum, and one flipped bit there
+        # can send it into an endless loop.
         self._file.attrs["schema"] = SCHEMA
         self._file.attrs["fingerprint"] = np.bytes_(extraction.fingerprint())
-        # For somebody who has the file alone:
+        # For readers who have only this file:
         self._file.attrs["stats"] = np.array(extraction.stats, "S")
         self._file.attrs["frame_rate"] = extraction.frame_rate
         self._file.attrs["receptive_field"] = extraction.receptive_field
 
     def append(self, layer: str, states: np.ndarray) -> None:
-        """Rows (R, S, D) of one layer. Raises OSError where the disk refuses them."""
+        """Append rows (R, S, D) of one layer. Raises OSError where they cannot be written."""
         dataset = self._file["states"][layer]
         before = dataset.shape[0]
         dataset.resize(before + len(states), axis=0)
         dataset[before:] = states
-        self._spool.check()
+        self._output.check()
 
     def __enter__(self) -> ShardWriter:
         return self
@@ -86,7 +86,7 @@ class ShardWriter:
         self.discard()
 
     def finish(self, entries: Sequence[ClipEntry]) -> Path:
-        """Write the table of clips and publish the shard, whole. Raises OSError where the disk refuses it."""
+        """Write the table of clips and publish the shard. Raises OSError where it cannot be written."""
         rows = np.array([e.rows for e in entries], dtype=np.int64)
         table = {
             "offsets": np.concatenate([[0], np.cumsum(rows)]).astype(np.int64),
@@ -101,13 +101,13 @@ class ShardWriter:
         if uneven:
             raise ValueError(f"layers {uneven} do not have the {rows.sum()} rows that the clips have")
         self._file.close()
-        self._spool.check()
+        self._output.check()
         target = self._folder / f"shard-{checksum(self._temporary)}.h5"
         publish(self._disk, self._temporary, target)
         return target
 
     def discard(self) -> None:
-        """Let go of the file; an unfinished one is removed."""
+        """Close the file; an unfinished one is removed."""
         self._file.close()
         if not self._disk.closed:
             self._disk.close()
@@ -115,7 +115,7 @@ class ShardWriter:
 
 
 def checksum(path: Path) -> str:
-    """The first 32 hex digits of the SHA-256 of a file's bytes: what its name must say."""
+    """The first 32 hex digits of the SHA-256 of a file, which are part of a shard's name."""
     with path.open("rb", buffering=0) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:32]
 
@@ -130,7 +130,7 @@ def list_shards(folder: Path) -> frozenset[str]:
 
 
 def stat_shards(folder: Path, names: Iterable[str]) -> dict[str, os.stat_result]:
-    """Size and times of shards; those compacted away meanwhile are left out. Raises OSError."""
+    """Size and times of shards, without those that a compaction has removed meanwhile. Raises OSError."""
     stats = {}
     for name in names:
         with suppress(FileNotFoundError):
@@ -139,13 +139,13 @@ def stat_shards(folder: Path, names: Iterable[str]) -> dict[str, os.stat_result]
 
 
 def open_shard(path: Path, fingerprint: str) -> h5py.File:
-    """Open for reading. Raises FileNotFoundError, or StoreError where it is damaged or not of this store."""
+    """Open for reading. Raises FileNotFoundError, or StoreError for a damaged shard or one of another store."""
     try:
         # No file lock: a shard never changes, and some network file systems have no locks. No chunk cache:
         # nothing is read twice from one opening.
         file = h5py.File(path, "r", locking=False, rdcc_nbytes=0)
     except OSError as error:
-        if not path.exists():  # HDF5 looks at it more than once, and tells only of the first that it is gone
+        if not path.exists():  # HDF5 reports a file that disappears while it is opened as another error
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from error
         raise damaged_shard(path, error) from error
     try:
@@ -154,8 +154,8 @@ def open_shard(path: Path, fingerprint: str) -> h5py.File:
         if schema != SCHEMA:
             raise StoreError(f"schema {schema}; this version reads {SCHEMA}", where=str(path), do=REPAIR)
         if owner != np.bytes_(fingerprint):
-            told = owner.decode("ascii", "replace") if isinstance(owner, bytes) else owner
-            what = f"a shard of fingerprint {told} in the store of {fingerprint}"
+            shown = owner.decode("ascii", "replace") if isinstance(owner, bytes) else owner
+            what = f"a shard of fingerprint {shown} in the store of {fingerprint}"
             raise StoreError(what, where=str(path), do=REPAIR)
     except StoreError:
         file.close()
@@ -185,15 +185,20 @@ def read_entries(file: h5py.File, path: Path) -> list[ClipEntry]:
 
 @contextmanager
 def reporting_damage(path: Path) -> Iterator[None]:
-    """What goes wrong while a shard's content is read, as a StoreError that names the shard."""
+    """Turn errors of reading a shard's content into a StoreError that names the shard."""
     try:
         yield
     except (OSError, KeyError, ValueError, RuntimeError) as error:  # of HDF5; a malformed key is a ValueError
         raise damaged_shard(path, error) from error
 
 
+def damaged_shard(path: Path, error: Exception) -> StoreError:
+    reason = " ".join(str(error).split())
+    return StoreError(f"damaged shard ({reason})", where=str(path), do=REPAIR)
+
+
 def keys_to_digests(keys: Sequence[str] | np.ndarray) -> np.ndarray:
-    """Keys of 64 hex digits each → (N,) S32, half the memory. Raises binascii.Error if one is malformed."""
+    """Keys of 64 hex digits → (N,) S32, half the memory. Raises binascii.Error for a malformed key."""
     text = np.array(keys, dtype="S") if len(keys) else np.empty(0, "S64")
     if text.dtype.itemsize != 64:
         raise HexError("a clip's key has 64 hex digits")
@@ -204,8 +209,3 @@ def digests_to_keys(digests: np.ndarray) -> list[str]:
     """(N,) S32 → keys of 64 hex digits."""
     text = digests.tobytes().hex()
     return [text[i : i + 64] for i in range(0, len(text), 64)]
-
-
-def damaged_shard(path: Path, error: Exception) -> StoreError:
-    reason = " ".join(str(error).split())
-    return StoreError(f"damaged shard ({reason})", where=str(path), do=REPAIR)

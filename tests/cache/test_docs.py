@@ -1,14 +1,13 @@
-"""The examples in the package's docstring run, in their order, as they stand."""
+"""The examples in docs/feature-store.md run, in order; the package is light to import."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 import subprocess
 import sys
-import textwrap
 from typing import Any
 
-from layerprobe import cache
 from layerprobe.cache import FeatureStore
 from layerprobe.cache.identity.extraction import FRAME
 from tests.run import ROOT
@@ -16,9 +15,9 @@ from tests.stores import clips, extraction, fill
 
 
 def examples() -> str:
-    """The docstring's indented lines."""
-    lines = (cache.__doc__ or "").splitlines()
-    return textwrap.dedent("\n".join(line for line in lines if line.startswith("    ") or not line))
+    """The Python blocks of docs/feature-store.md, in order."""
+    text = (ROOT / "docs" / "feature-store.md").read_text(encoding="utf-8")
+    return "\n".join(re.findall(r"^```python\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE))
 
 
 def test_the_examples_run(tmp_path, monkeypatch):
@@ -35,7 +34,7 @@ def test_the_examples_run(tmp_path, monkeypatch):
         fill(store, held)
         (home / name).symlink_to(store.folder)
     space: dict[str, Any] = {}
-    exec(compile(examples(), "cache/__init__.py", "exec"), space)
+    exec(compile(examples(), "docs/feature-store.md", "exec"), space)
     assert space["store"].missing([space["key"]]) == []
     assert space["total"] != 0
     assert space["states"].shape == (1, 768)
@@ -44,8 +43,8 @@ def test_the_examples_run(tmp_path, monkeypatch):
 
 def loaded_by(program: str, suspects: set[str]) -> set[str]:
     """Which of the modules a fresh Python has loaded after the program."""
-    told = f"import sys; {program}; print(*sorted({suspects!r} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", told], cwd=ROOT, capture_output=True, text=True, check=True)
+    code = f"import sys; {program}; print(*sorted({suspects!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     return set(done.stdout.split())
 
 
@@ -60,4 +59,6 @@ def test_errors_and_identities_cost_no_heavy_import():
 
 
 def test_reading_a_store_needs_no_torch():
-    assert loaded_by("from cache import FeatureStore", {"h5py", "torch", "pandas", "pyarrow"}) == {"h5py"}
+    assert loaded_by("from layerprobe.cache import FeatureStore", {"h5py", "torch", "pandas", "pyarrow"}) == {
+        "h5py"
+    }

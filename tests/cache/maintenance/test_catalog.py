@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from layerprobe.cache import FeatureStore
-from layerprobe.cache.maintenance.catalog import describe, open_stores
+from layerprobe.cache.maintenance.catalog import describe_cache, open_stores
 from layerprobe.cache.store import failures
 from tests.stores import clips, extraction, fill
 
@@ -17,11 +17,11 @@ def test_a_cache_at_a_glance(tmp_path):
     fill(store, dict(list(held.items())[:6]))
     failures.update(store.folder, failed={("/x.wav", 1.0, None): failures.Failure("silent")}, succeeded=[])
     with store.writer():
-        (one,) = describe(tmp_path).stores
+        (one,) = describe_cache(tmp_path).stores
         assert one.being_written
     done = failures.Failure("out of memory", next(iter(held)))
     failures.update(store.folder, failed={("/y.wav", None, None): done}, succeeded=[])
-    (one,) = describe(tmp_path).stores
+    (one,) = describe_cache(tmp_path).stores
     assert (one.model, one.fingerprint, one.folder) == ("tiny", store.extraction.fingerprint(), store.folder)
     assert (one.clips, one.duplicates, one.shards, one.failed) == (30, 6, 2, 1)
     assert one.hours == pytest.approx(30 / 3600)
@@ -38,7 +38,7 @@ def test_a_damaged_store_is_told_beside_the_others(tmp_path):
         fill(store, clips(store.extraction, 2, seed=1))
     next(stores[0].folder.glob("shard-*")).write_bytes(b"")
     (stores[1].folder / "extraction.json").write_text("{}")
-    info = describe(tmp_path)
+    info = describe_cache(tmp_path)
     assert [store.model for store in info.stores] == ["c"]
     assert len(info.faults) == 2
     assert "extraction.json" in info.faults[0]
@@ -50,7 +50,7 @@ def test_a_damaged_list_of_failures_hides_no_store(tmp_path):
     store = FeatureStore.create(tmp_path, extraction())
     fill(store, clips(store.extraction, 2, seed=1))
     (store.folder / "failures.csv").write_text("garbage")
-    info = describe(tmp_path)
+    info = describe_cache(tmp_path)
     assert [(one.clips, one.failed) for one in info.stores] == [(2, None)]
     assert "not a table of failures" in info.faults[0]
 
@@ -59,10 +59,10 @@ def test_what_is_remembered_of_files_counts_too(tmp_path):
     (tmp_path / "digests.db").write_bytes(b"12345")
     (tmp_path / "audit").mkdir()
     (tmp_path / "audit" / "measures.npz").write_bytes(b"123")
-    info = describe(tmp_path)
+    info = describe_cache(tmp_path)
     assert (info.stores, info.faults, info.remembered) == ([], [], 8)
 
 
 def test_no_cache_is_an_empty_one(tmp_path):
-    info = describe(tmp_path / "nowhere")
+    info = describe_cache(tmp_path / "nowhere")
     assert (info.stores, info.faults) == ([], [])

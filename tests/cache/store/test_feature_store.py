@@ -197,3 +197,16 @@ def test_a_key_that_is_none_is_refused(store):
         writer.add("clip-1", {}, frames=1, seconds=1.0)
     with pytest.raises(StoreError, match="keys"):
         store.missing(["clip-1"])
+
+
+def test_length_membership_name_and_cache_folder(tmp_path):
+    store = FeatureStore.create(tmp_path, extraction())
+    assert store
+    assert len(store) == 0
+    held = clips(store.extraction, 3, seed=1)
+    fill(store, held)
+    assert len(store) == 3
+    assert all(key in store for key in held)
+    assert "f" * 64 not in store
+    assert store.cache == tmp_path
+    assert repr(store) == f"FeatureStore({str(store.folder)!r}, model='tiny', clips=3)"

@@ -1,4 +1,4 @@
-"""A reader that knows only the documented format: json, hashlib and h5py, and nothing of this project."""
+"""A reader written from docs/store-format.md alone, with json, hashlib and h5py, and nothing of this project."""
 
 from __future__ import annotations
 
@@ -12,20 +12,26 @@ import numpy as np
 import pytest
 
 from layerprobe.cache import FeatureStore
+from layerprobe.cache.common.disk import TEMPORARY_PREFIX
+from layerprobe.cache.identity.digests import DATABASE
 from layerprobe.cache.identity.extraction import FRAME
 from layerprobe.cache.identity.keys import clip_key
+from layerprobe.cache.maintenance.catalog import AUDIT_FOLDER
 from layerprobe.cache.maintenance.compact import compact
+from layerprobe.cache.maintenance.verify import QUARANTINE, STORE_FILES
+from layerprobe.cache.store.shard import SHARD_NAME
+from tests.run import ROOT
 from tests.stores import clips, extraction, fill
 
 
 def read_store(folder: Path) -> dict[str, dict[str, np.ndarray]]:
     """key → layer → (rows, S, D)"""
     record = json.loads((folder / "extraction.json").read_text())
-    told = record.pop("fingerprint")
-    keyed = {name: value for name, value in record.items() if name not in ("model", "notes")}
-    text = json.dumps(keyed, sort_keys=True, separators=(",", ":"))
-    assert hashlib.sha256(text.encode()).hexdigest()[:16] == told == folder.name
-    found: dict[str, dict[str, np.ndarray]] = {}
+    recorded = record.pop("fingerprint")
+    identity = {name: value for name, value in record.items() if name not in ("model", "notes")}
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == recorded == folder.name
+    states_by_key: dict[str, dict[str, np.ndarray]] = {}
     for path in folder.iterdir():
         name = re.fullmatch(r"shard-([0-9a-f]{32})\.h5", path.name)
         if name is None:
@@ -33,18 +39,20 @@ def read_store(folder: Path) -> dict[str, dict[str, np.ndarray]]:
         assert hashlib.sha256(path.read_bytes()).hexdigest().startswith(name[1])
         with h5py.File(path) as file:
             assert file.attrs["schema"] == 1
-            assert file.attrs["fingerprint"].decode() == told
+            assert file.attrs["fingerprint"].decode() == recorded
             offsets = file["offsets"][()]
             for number, key in enumerate(file["keys"][()]):
                 begin, end = offsets[number], offsets[number + 1]
-                found[key.decode()] = {name: file[f"states/{name}"][begin:end] for name in record["layers"]}
+                states_by_key[key.decode()] = {
+                    name: file[f"states/{name}"][begin:end] for name in record["layers"]
+                }
                 for name, width in zip(record["layers"], record["widths"], strict=True):
-                    states = found[key.decode()][name]
+                    states = states_by_key[key.decode()][name]
                     assert (states.shape[1:], str(states.dtype)) == (
                         (len(record["stats"]), width),
                         record["dtype"],
                     )
-    return found
+    return states_by_key
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
@@ -69,3 +77,16 @@ def test_the_documented_format_is_enough_to_read_a_store(tmp_path, stats, dtype)
 def test_the_documented_key_of_a_segment(start, end, text):
     digest = hashlib.sha256(b"sound").hexdigest()
     assert clip_key(digest, start=start, end=end) == hashlib.sha256(f"{digest}{text}".encode()).hexdigest()
+
+
+def test_every_file_of_a_store_and_every_object_of_a_shard_is_documented(tmp_path):
+    text = (ROOT / "docs" / "store-format.md").read_text(encoding="utf-8")
+    store = FeatureStore.create(tmp_path, extraction())
+    fill(store, clips(store.extraction, 2, seed=1))
+    for name in (*STORE_FILES, QUARANTINE, TEMPORARY_PREFIX, AUDIT_FOLDER, DATABASE):
+        assert name in text
+    (shard,) = store.folder.glob("shard-*")
+    with h5py.File(shard) as file:
+        assert SHARD_NAME.pattern in text
+        for name in {*file.attrs, *file} - {"states"}:
+            assert f"`{name}`" in text

@@ -31,9 +31,11 @@ def test_each_clip_is_found_once_where_the_first_shard_has_it(shards, asked):
     assert [p >= 0 for p in positions] == [digest in expected for digest in asked]
     held = [i for i, p in enumerate(positions) if p >= 0]
     found = {}
-    for place in index.places(positions[held], np.array(held, int)):
-        assert (np.diff(place.rows) >= 0).all()
-        found.update({int(i): (place.shard, int(r)) for i, r in zip(place.wanted, place.rows, strict=True)})
+    for group in index.by_shard(positions[held], np.array(held, int)):
+        assert (np.diff(group.rows) >= 0).all()
+        found.update(
+            {int(i): (group.shard, int(r)) for i, r in zip(group.positions, group.rows, strict=True)}
+        )
     assert found == {i: expected[asked[i]] for i in held}
-    kept = {(name, row) for name, mask in index.kept().items() for row in np.flatnonzero(mask)}
-    assert kept == set(expected.values())
+    used = {(name, row) for name, mask in index.copies_in_use().items() for row in np.flatnonzero(mask)}
+    assert used == set(expected.values())

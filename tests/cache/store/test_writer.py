@@ -84,7 +84,7 @@ def test_adding_waits_while_too_much_is_in_memory(store, monkeypatch):
         held = clips(store.extraction, 30, seed=3)
         adding = threading.Thread(target=add_all)
         adding.start()
-        wait_for(lambda: writer._flusher._held >= 8 * row)
+        wait_for(lambda: writer._background._bytes_in_memory >= 8 * row)
         assert len(added) == 8
         gate.set()
         adding.join()

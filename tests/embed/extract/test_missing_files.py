@@ -15,7 +15,7 @@ import soundfile
 from layerprobe.cache.common.errors import StoreError
 from layerprobe.cache.identity.digests import DATABASE
 from layerprobe.cache.maintenance import prune
-from layerprobe.cache.maintenance.catalog import describe, open_stores
+from layerprobe.cache.maintenance.catalog import describe_cache, open_stores
 from layerprobe.classify.data.dataset import join_labels
 from layerprobe.embed.manifest.clips import read_manifest
 from tests.run import cli, refused, write_corpus
@@ -47,7 +47,7 @@ def place(embedded) -> Path:
 
 
 def clips_and_failures(folder: Path) -> tuple[int, int | None]:
-    (store,) = describe(folder / "features").stores
+    (store,) = describe_cache(folder / "features").stores
     return store.clips, store.failed
 
 
