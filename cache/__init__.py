@@ -1,6 +1,6 @@
 """A cache of speech embeddings: every layer's states of every clip, in checksummed HDF5 shards.
 
-`python cli.py embed` fills a cache, `python cli.py cache info` lists what it contains, and `FeatureStore` reads it:
+`python cli.py embed` fills a cache, `python cli.py cache info` lists its stores, `FeatureStore` reads one:
 
     from pathlib import Path
     from layerprobe.cache import FeatureStore
@@ -10,8 +10,8 @@
 
 More examples are in docs/feature-store.md, the files on disk in docs/store-format.md.
 
-Packages, each importing only those before it: `common` (errors, files, console), `identity` (what a clip and an
-extraction are), `store` (reading and writing), `maintenance` (info, verify, compact, prune, export), `commands`.
+Packages, each importing only those before it: `common` (errors, files, console), `identity` (what a clip and
+an extraction are), `store` (files, reading), `maintenance` (verify, compact, prune, export), `commands`.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def _cell(value: object) -> str:
 
 
 class ProgressLine:
-    """Progress of one long job: a bar on a terminal, otherwise a plain line every ten seconds and at the end."""
+    """Progress of a long job: a bar on a terminal, else a plain line every ten seconds and at the end."""
 
     def __init__(self, label: str) -> None:
         self._label = label

@@ -1,8 +1,9 @@
 """Atomic files, advisory locks and free space.
 
 A file is written under a temporary name in its own folder, synced, renamed to its target, and the folder is
-synced: readers see the complete file or none, whenever a process is killed. The writer holds an advisory lock
-on the temporary file, which the kernel drops when the process dies: one that can be locked has no living writer.
+synced: readers see the complete file or none, whenever a process is killed. The writer holds an advisory
+lock on the temporary file, which the kernel drops when the process dies: a file that can be locked has no
+living writer.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ class Meter:
 
 
 def peak_memory(who: int) -> int:
-    """Highest memory in bytes of this process (`resource.RUSAGE_SELF`) or of any one child (RUSAGE_CHILDREN)."""
+    """Highest memory in bytes of this process (`resource.RUSAGE_SELF`) or of one child (RUSAGE_CHILDREN)."""
     if who == resource.RUSAGE_SELF and STATUS.exists():
         # getrusage also counts the memory of the parent before the exec; /proc does not.
         for line in STATUS.read_text().splitlines():

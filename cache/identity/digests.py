@@ -23,7 +23,7 @@ SCHEMA = """CREATE TABLE IF NOT EXISTS digests
     (path BLOB PRIMARY KEY, size INTEGER, mtime INTEGER, ctime INTEGER, digest TEXT) WITHOUT ROWID"""
 
 Times = tuple[int, int, int]  # size, mtime and ctime (ns): any change of a file changes one of them
-FileStamp = bytes  # the same packed into `STAMP_BYTES`, to be kept for every clip of a run
+FileStamp = bytes  # the same packed into `STAMP_BYTES`, stored for every clip of a run
 STAMP_BYTES = 24
 
 
@@ -67,7 +67,7 @@ class DigestCache:
                     yield next(computed) if digest is None else digest
 
     def last_known(self, path: Path) -> str | None:
-        """The digest of a file when it was last hashed, if that is known; the file need not exist any more."""
+        """The digest of a file when it was last hashed, if known; the file need not exist any more."""
         row = self._select(path)
         return None if row is None else str(row[3])
 
@@ -98,7 +98,7 @@ class DigestCache:
 
 
 def _connect(path: Path) -> sqlite3.Connection | None:
-    """Open the database, creating a missing one and replacing a damaged one; None where that is impossible."""
+    """Open the database; create a missing one, replace a damaged one. None where that is impossible."""
     for _ in range(2):
         database = None
         try:
@@ -117,7 +117,7 @@ def _connect(path: Path) -> sqlite3.Connection | None:
 
 
 def file_stamp(path: Path) -> FileStamp | None:
-    """A stamp that any later change of a file changes; None for an unreadable file, or one too young for that."""
+    """A stamp that any later change of a file changes; None for a file that is unreadable or too young."""
     try:
         stat = path.stat()
     except OSError:

@@ -25,7 +25,7 @@ class AudioSegment(Protocol):
 
 
 def clip_key(digest: str, *, start: float | None, end: float | None) -> str:
-    """A clip's key, 64 hex digits: its file's SHA-256; for a segment (seconds) the SHA-256 of digest and segment."""
+    """A clip's key, 64 hex digits: its file's SHA-256, or for a segment (seconds) a hash of both."""
     if start is None and end is None:
         return digest
     begin = 0.0 if start is None else float(start)

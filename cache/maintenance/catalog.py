@@ -29,7 +29,7 @@ AUDIT_FOLDER = "audit"  # folder of a cache where an audit saves its measurement
 
 @dataclass(frozen=True)
 class StoreInfo:
-    """One store. `failed` clips are those that the last runs over them could not embed; None if unreadable."""
+    """One store. `failed`: clips that the last runs over them could not embed; None if unreadable."""
 
     model: str
     fingerprint: str
@@ -61,7 +61,7 @@ class CacheInfo:
 
 
 def open_stores(cache: Path, *, model: str | None = None) -> tuple[list[FeatureStore], list[StoreError]]:
-    """Every store of a cache, or those of one model name; and the errors of unreadable stores of any model."""
+    """Every store of a cache, or those of one model name; and the errors of unreadable stores."""
     stores, faults = [], []
     for folder in sorted(path for path in cache.glob("*/*") if path.is_dir()):
         try:

@@ -1,4 +1,4 @@
-"""Merge many small shards into few and remove duplicate clips, while other processes read and write the store."""
+"""Merge many small shards into few and remove duplicate clips, while others read and write the store."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def compact(store: FeatureStore) -> Compaction:
     """Merge small shards and remove duplicates. Readers and writers may continue; a kill loses nothing.
 
     Checks every shard first, so that no good copy of a clip is removed in favour of a damaged one. Raises
-    StoreError for a damaged shard, where another process maintains the store, and without space for a new shard.
+    StoreError for a damaged shard, if another process maintains the store, and without space for a new shard.
     """
     folder = store.folder
     with maintenance_lock(folder):

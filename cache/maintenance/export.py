@@ -69,7 +69,7 @@ def export(
     """Write one layer atomically, in bounded memory.
 
     stats: concatenated in this order; by default all of the store.
-    clips: key and path of each row, in order; by default every clip, sorted by the path where it was first seen.
+    clips: key and path of each row, in order; by default every clip, sorted by its first known path.
     Raises MissingStatesError for anything not stored, StoreError where the file cannot be written.
     """
     if clips is None:
@@ -110,7 +110,7 @@ def export(
 def select_rows(
     clips: Sequence[NamedClip], store: FeatureStore, *, cache: Path, table: Path
 ) -> tuple[list[tuple[str, str]], list[str]]:
-    """Key and id of a table's clips, for `export`; and the ids of clips left out because embedding them failed.
+    """Key and id of a table's clips, for `export`; and the ids of those left out because embedding failed.
 
     Raises MissingStatesError where others are not stored, InputError for a file that cannot be read.
     """

@@ -62,7 +62,7 @@ def plan_pruning(
     model: only the stores embedded under this name; removed completely where `keep` is None.
     keep: keys of the clips to keep; all others are removed. A store without a remaining clip is removed.
     names: clips to keep in failures.csv in addition to those of `keep`.
-    Raises StoreError where neither model nor keep is given, or a shard is damaged, so that its clips are unknown.
+    Raises StoreError without model and keep, or where a shard is damaged, so that its clips are unknown.
     """
     if model is None and keep is None:
         do = "name a model, or the tables whose clips stay"
@@ -80,8 +80,8 @@ def plan_pruning(
 def keys_to_keep(cache: Path, clips: Sequence[AudioSegment]) -> set[str]:
     """The keys of the clips to keep, including those whose files were deleted.
 
-    A deleted file is identified by its last known digest, and by the path where its clips were first seen: all
-    its segments stay. A file with neither that is listed as failed has no states.
+    A deleted file is identified by its last known digest, and by the path where its clips were first seen:
+    all its segments stay. A file with neither that is listed as failed has no states.
     Raises StoreError where a file cannot be read and none of this is known: then nothing may be removed.
     """
     keys = clip_keys(clips, cache)
@@ -157,7 +157,7 @@ def _plan_store(store: FeatureStore, keep: np.ndarray | None, failed: tuple[Fail
 def _remove_clips(plan: StorePlan, keep: np.ndarray) -> None:
     store = FeatureStore(plan.folder)
     shards = store.index().shards
-    for name in (name for name in plan.shards if name in shards):  # some may be gone since it was planned
+    for name in (name for name in plan.shards if name in shards):  # some may have been compacted meanwhile
         path, mask = store.folder / name, np.isin(shards[name], keep)
         new = (
             merge_clips(store.folder, store.extraction, [ShardSelection(path, mask)]) if mask.any() else None
@@ -166,7 +166,7 @@ def _remove_clips(plan: StorePlan, keep: np.ndarray) -> None:
 
 
 def _remove_store(plan: StorePlan) -> None:
-    """Shards first, the record last: an interrupted removal leaves a smaller store that can be pruned again."""
+    """Shards first, the record last: an interrupted removal leaves a smaller store to prune again."""
     folder = plan.folder
     try:
         with locked(folder / WRITERS_LOCK, wait=False):

@@ -1,6 +1,6 @@
 """One store: a folder of immutable HDF5 shards with the states of one extraction (docs/store-format.md).
 
-feature_store.py: `FeatureStore`, reading. writer.py: `StoreWriter`, adding clips; background_writer.py: its thread.
-shard.py: one HDF5 file. index.py: which shard has which clip. failures.py and costs.py: the CSV files next to them.
+feature_store.py: `FeatureStore` reads. writer.py: `StoreWriter` adds clips; background_writer.py: its thread.
+shard.py: one HDF5 file. index.py: which shard has which clip. failures.py, costs.py: the CSV files.
 row_reader.py, packed_arrays.py and deferred_error_file.py: fast reads, compact memory, safe writes.
 """

@@ -1,4 +1,4 @@
-"""A thread that writes pending clips to shards. Size, number of clips or age decides when a shard is complete."""
+"""A thread that writes pending clips to shards; a shard is complete by size, number of clips or age."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 @dataclass(eq=False, slots=True)
 class PendingClip:
-    """A clip that is not written completely yet. One larger than a shard gets its own, written block by block."""
+    """A clip that is not on disk yet. One larger than a shard gets its own shard, written block by block."""
 
     key: str
     path: str

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from layerprobe.cache.common.disk import locked, write_atomically
 from layerprobe.cache.common.errors import StoreError
@@ -30,7 +31,7 @@ class ExtractionCost:
 
 
 def append(folder: Path, run: ExtractionCost) -> None:
-    """Add a row; atomic among many processes. A damaged table is replaced: a finished run must not fail for it.
+    """Add a row; atomic among many processes. A damaged table is replaced, so that a run never fails.
 
     Raises StoreError where the table cannot be written.
     """
@@ -59,7 +60,7 @@ def read(folder: Path) -> list[ExtractionCost]:
 
 
 def prorated_cost(folder: Path, *, seconds: float) -> Cost | None:
-    """Cost of extracting `seconds` of the store's audio, at the mean rate of the recorded runs; None without any.
+    """Cost of extracting `seconds` of audio, at the mean rate of the recorded runs; None without any.
 
     Peaks are the highest of the runs; energy and device seconds are None unless every run recorded them.
     """
@@ -96,7 +97,7 @@ def _to_csv(runs: Sequence[ExtractionCost]) -> str:
 
 
 def _from_row(cells: dict[str, str]) -> ExtractionCost:
-    values = {name: kind(cells[name]) for name, kind in REQUIRED.items()}
-    optional = {name: kind(cells[name]) if cells[name] else None for name, kind in OPTIONAL.items()}
+    values: dict[str, Any] = {name: kind(cells[name]) for name, kind in REQUIRED.items()}
+    values |= {name: kind(cells[name]) if cells[name] else None for name, kind in OPTIONAL.items()}
     clips, seconds = values.pop("clips"), values.pop("seconds")
-    return ExtractionCost(clips=clips, seconds=seconds, cost=Cost(**values, **optional))
+    return ExtractionCost(clips=clips, seconds=seconds, cost=Cost(**values))

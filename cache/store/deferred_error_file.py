@@ -1,7 +1,7 @@
 """A file object for HDF5 whose errors are raised later, outside HDF5.
 
-HDF5 (2.0 and before) crashes the process when a write fails and the file is then closed: on a full disk, a run
-would end in a segmentation fault. With this file it ends in an OSError.
+HDF5 (2.0 and before) crashes the process when a write fails and the file is then closed: on a full disk, a
+run would end in a segmentation fault. With this file it ends in an OSError.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ EXTRACTION_FILE = "extraction.json"
 class FeatureStore:
     """The states of one extraction, in an existing folder CACHE/MODEL-SLUG/FINGERPRINT.
 
-    Holds no open file, so it may be pickled, forked and shared between threads. Each call sees the shards that
+    Has no open file, so it may be pickled, forked and shared between threads. Each call sees the shards that
     other processes have finished by then. Raises StoreError where the folder is not a store, and from every
     method for a damaged shard or one of another schema or fingerprint.
     """
@@ -201,7 +201,7 @@ class FeatureStore:
                 except FileNotFoundError:
                     continue  # removed by a compaction meanwhile: its clips are in another shard
             self._index = ClipIndex(shards)
-            # A folder that changes during the listing can hide both the old and the new shard: list until stable.
+            # A change during the listing can hide both the old and the new shard: list until stable.
             names = list_shards(self.folder)
         return self._index
 
@@ -222,7 +222,7 @@ class FeatureStore:
         return out
 
     def _stat_columns(self, layer: str, stats: Sequence[str] | None) -> list[int]:
-        """Indices of the statistics. Raises MissingStatesError where the layer or one of them is not stored."""
+        """Indices of the statistics. Raises MissingStatesError if the layer or one of them is not stored."""
         stored, where = self.extraction, str(self.folder)
         if layer not in stored.layers:
             what = f"layer {layer!r} is not held, only {', '.join(stored.layers)}"
@@ -248,8 +248,9 @@ class FeatureStore:
             entries = index.find(digests[remaining])
             absent = [keys[i] for i in remaining[entries < 0]]
             if absent:
+                first = format_list([key[:12] for key in absent])
                 raise MissingStatesError(
-                    f"{len(absent)} of {len(keys)} clips are not held ({format_list([k[:12] for k in absent])})",
+                    f"{len(absent)} of {len(keys)} clips are not held ({first})",
                     keys=absent,
                     where=str(self.folder),
                     do=f"run: {self.extraction.embed_command(self.cache)}",

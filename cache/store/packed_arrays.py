@@ -1,8 +1,8 @@
 """Memory for states that wait to be written, separate from the heap that a model's tensors use.
 
-Small long-lived blocks among large short-lived ones fragment the heap, which then grows over a long run. Here
-arrays are packed into pages of their own, which are freed with the last array in them. No array object is kept
-per clip either: its shape would be on the heap.
+Small long-lived blocks among large short-lived ones fragment the heap, which then grows over a long run.
+Here arrays are packed into pages of their own, which are freed with the last array in them. No array object
+is stored per clip either: its shape would be on the heap.
 """
 
 from __future__ import annotations

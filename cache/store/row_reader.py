@@ -41,7 +41,7 @@ class RowReader:
             self._store(*self._last)
 
     def read(self, dataset: h5py.Dataset, rows: np.ndarray, positions: np.ndarray) -> None:
-        """Row `rows[i]` (ascending) of the dataset → `out[positions[i]]`. Raises OSError where it is damaged."""
+        """Row `rows[i]` (ascending) of the dataset → `out[positions[i]]`. Raises OSError for damage."""
         reads = _plan_reads(rows, dataset)
         for low, high, _ in reads:
             _prefetch(dataset, low, high)
@@ -106,7 +106,7 @@ def _prefetch(dataset: h5py.Dataset, low: int, high: int) -> None:
 
 
 def _plan_reads(rows: np.ndarray, dataset: h5py.Dataset) -> list[tuple[int, int, slice]]:
-    """Split ascending rows into reads [low, high) of adjacent chunks; the slice selects the rows of a read."""
+    """Split ascending rows into reads [low, high) of adjacent chunks; the slice selects a read's rows."""
     chunk = dataset.chunks[0]
     row_bytes = dataset.dtype.itemsize * int(np.prod(dataset.shape[1:]))
     chunks_per_read = max(1, READ_BYTES // (chunk * row_bytes))

@@ -139,7 +139,7 @@ def stat_shards(folder: Path, names: Iterable[str]) -> dict[str, os.stat_result]
 
 
 def open_shard(path: Path, fingerprint: str) -> h5py.File:
-    """Open for reading. Raises FileNotFoundError, or StoreError for a damaged shard or one of another store."""
+    """Open for reading. Raises FileNotFoundError, or StoreError if it is damaged or of another store."""
     try:
         # No file lock: a shard never changes, and some network file systems have no locks. No chunk cache:
         # nothing is read twice from one opening.

@@ -48,7 +48,7 @@ def loaded_by(program: str, suspects: set[str]) -> set[str]:
     return set(done.stdout.split())
 
 
-def test_errors_and_identities_cost_no_heavy_import():
+def test_errors_and_identity_import_nothing_heavy():
     assert (
         loaded_by(
             "import layerprobe.cache.common.errors, layerprobe.cache.identity.extraction",

@@ -19,7 +19,7 @@ from layerprobe.cache.common.disk import (
 )
 
 
-def test_a_text_is_replaced(tmp_path):
+def test_text_is_replaced_atomically(tmp_path):
     target = tmp_path / "a.txt"
     for text in ["long " * 1000, "", "caf\udce9 é\n"]:
         write_atomically(target, text)
@@ -62,7 +62,7 @@ def test_the_file_is_synced_then_renamed_then_its_folder_is_synced(tmp_path, mon
     assert steps == [("sync", str(temporary)), ("rename", str(temporary)), ("sync", str(tmp_path))]
 
 
-def test_only_what_the_dead_left_is_unfinished(tmp_path):
+def test_only_files_of_dead_writers_are_abandoned(tmp_path):
     file, living = open_temporary(tmp_path)
     with file:
         dead = tmp_path / ".tmp-dead"
@@ -73,7 +73,7 @@ def test_only_what_the_dead_left_is_unfinished(tmp_path):
     assert abandoned_files(tmp_path) == [living]
 
 
-def test_a_file_that_is_taken_for_dead_while_it_is_made_is_made_anew(tmp_path, monkeypatch):
+def test_a_temporary_file_removed_before_it_is_locked_is_created_again(tmp_path, monkeypatch):
     real = fcntl.flock
     taken: list[Path] = []
 
@@ -90,7 +90,7 @@ def test_a_file_that_is_taken_for_dead_while_it_is_made_is_made_anew(tmp_path, m
         assert path.exists()
 
 
-def test_a_file_system_without_locks_goes_on_and_removes_nothing(tmp_path, monkeypatch):
+def test_without_file_locks_writing_works_and_nothing_is_removed(tmp_path, monkeypatch):
     def flock(file, how):
         raise OSError(errno.ENOTSUP, "Operation not supported")
 
@@ -102,7 +102,7 @@ def test_a_file_system_without_locks_goes_on_and_removes_nothing(tmp_path, monke
     assert abandoned_files(tmp_path, remove=True) == []
 
 
-def test_a_lock_is_held_alone_or_shared(tmp_path):
+def test_a_lock_is_exclusive_or_shared(tmp_path):
     lock = tmp_path / "lock"
     assert not is_locked(lock)
     with locked(lock, shared=True), locked(lock, shared=True):

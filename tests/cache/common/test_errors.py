@@ -27,11 +27,11 @@ from layerprobe.cache.common.errors import (
         ({"where": "a.wav", "do": "record again"}, "a.wav: empty; record again"),
     ],
 )
-def test_what_where_and_what_to_do(given, line):
+def test_an_error_says_what_where_and_what_to_do(given, line):
     assert str(InputError("empty", **given)) == line
 
 
-def test_the_reason_of_a_clip_leaves_out_its_place():
+def test_the_reason_of_a_clip_error_omits_the_location():
     assert ClipError("empty", where="a.wav", do="record again").reason == "empty; record again"
     assert ClipError("empty", where="a.wav").reason == "empty"
 
@@ -40,7 +40,7 @@ def test_one_problem_of_a_table_is_one_line():
     assert str(ManifestError("t.csv", [Problem(3, "no path")])) == "t.csv: row 3: no path"
 
 
-def test_many_problems_are_told_at_once_and_counted():
+def test_many_problems_are_listed_and_counted():
     error = ManifestError(
         "t.csv", [Problem(None, "no column")] + [Problem(i, "bad") for i in range(1, 30)], do="mend"
     )
@@ -61,7 +61,7 @@ def test_many_problems_are_told_at_once_and_counted():
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_it_survives_the_way_between_processes(error):
+def test_errors_survive_pickling(error):
     back = pickle.loads(pickle.dumps(error))
     assert type(back) is type(error)
     assert str(back) == str(error)

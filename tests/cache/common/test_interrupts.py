@@ -123,7 +123,7 @@ def ended(program: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
 
 
-def test_before_anybody_listens_it_ends_at_once():
+def test_before_signals_raise_they_end_the_process():
     """As while the commands are put together, outside of any import."""
     program = (
         f"import os, signal, sys\nsys.path.insert(0, {str(ROOT)!r})\n"
@@ -134,7 +134,7 @@ def test_before_anybody_listens_it_ends_at_once():
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "stopped\n")
 
 
-def test_an_import_that_would_swallow_it_does_not(tmp_path):
+def test_an_import_cannot_swallow_an_interrupt(tmp_path):
     """A module that is interrupted while it is imported, inside code that catches everything."""
     (tmp_path / "slow.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
     program = (
@@ -147,7 +147,7 @@ def test_an_import_that_would_swallow_it_does_not(tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "stopped\n")
 
 
-def test_an_interrupt_that_python_drops_still_stops():
+def test_an_interrupt_in_a_finaliser_still_ends_the_process():
     program = (
         f"import os, signal, sys\nsys.path.insert(0, {str(ROOT)!r})\n"
         "from layerprobe.cache.common.interrupts import exit_on_signals, raise_on_signals\n"

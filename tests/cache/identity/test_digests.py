@@ -52,7 +52,7 @@ def files(folder: Path, count: int) -> dict[Path, str]:
     return made
 
 
-def test_each_file_once_and_then_never_again(tmp_path, aged, reads):
+def test_an_unchanged_file_is_hashed_once(tmp_path, aged, reads):
     made = files(tmp_path / "clips", 5)
     with DigestCache(tmp_path) as memory:
         assert memory.hash_files([*made, *made]) == made
@@ -72,14 +72,14 @@ def test_a_file_that_cannot_be_read_does_not_stop_the_others(tmp_path, workers):
     assert found == made
 
 
-def test_a_pipe_is_not_waited_for(tmp_path):
+def test_a_pipe_does_not_block(tmp_path):
     os.mkfifo(tmp_path / "pipe.wav")
     with DigestCache(tmp_path) as memory:
         found = memory.hash_files([tmp_path / "pipe.wav"])
     assert "is not a file" in str(found[tmp_path / "pipe.wav"])
 
 
-def test_a_changed_file_is_never_served_stale(tmp_path, aged):
+def test_a_changed_file_never_gets_its_old_digest(tmp_path, aged):
     ((path, _),) = files(tmp_path / "clips", 1).items()
     with DigestCache(tmp_path) as memory:
         path.write_bytes(b"aaaa")
@@ -90,7 +90,7 @@ def test_a_changed_file_is_never_served_stale(tmp_path, aged):
         assert memory.hash_files([path])[path] == hashlib.sha256(b"bbbb").hexdigest() != first
 
 
-def test_a_file_younger_than_its_clock_can_tell_is_not_remembered(tmp_path, reads):
+def test_a_file_younger_than_the_clock_resolution_is_not_cached(tmp_path, reads):
     ((path, digest),) = files(tmp_path / "clips", 1).items()
     with DigestCache(tmp_path) as memory:
         memory.hash_files([path])
@@ -98,7 +98,7 @@ def test_a_file_younger_than_its_clock_can_tell_is_not_remembered(tmp_path, read
     assert len(reads) == 2
 
 
-def test_a_renamed_file_has_the_same_digest_and_a_relative_path_the_same_memory(
+def test_renamed_files_keep_their_digest_and_relative_paths_share_the_entry(
     tmp_path, aged, reads, monkeypatch
 ):
     ((path, digest),) = files(tmp_path / "clips", 1).items()
@@ -112,7 +112,7 @@ def test_a_renamed_file_has_the_same_digest_and_a_relative_path_the_same_memory(
 
 
 @pytest.mark.parametrize("content", [b"this is no database", b"SQLite format 3\0" + b"\xff" * 5000])
-def test_a_damaged_memory_is_made_anew(tmp_path, aged, reads, content):
+def test_a_damaged_database_is_replaced(tmp_path, aged, reads, content):
     made = files(tmp_path / "clips", 2)
     (tmp_path / "digests.db").write_bytes(content)
     for _ in range(2):
@@ -121,7 +121,7 @@ def test_a_damaged_memory_is_made_anew(tmp_path, aged, reads, content):
     assert len(reads) == 2
 
 
-def test_without_a_place_for_its_memory_it_only_forgets(tmp_path, aged, reads):
+def test_without_a_writable_folder_nothing_is_cached(tmp_path, aged, reads):
     made = files(tmp_path / "clips", 2)
     (tmp_path / "file").touch()
     with DigestCache(tmp_path / "file" / "cache") as memory:
@@ -130,7 +130,7 @@ def test_without_a_place_for_its_memory_it_only_forgets(tmp_path, aged, reads):
     assert len(reads) == 4
 
 
-def test_a_locked_memory_only_forgets(tmp_path, aged, monkeypatch):
+def test_with_a_locked_database_nothing_is_cached(tmp_path, aged, monkeypatch):
     made = files(tmp_path / "clips", 2)
     monkeypatch.setattr(digests, "PATIENCE", 0.05)
     with DigestCache(tmp_path) as memory:
@@ -147,7 +147,7 @@ def _hash_all(cache: Path, paths: list[Path]) -> dict[Path, str | OSError]:
         return memory.hash_files(paths)
 
 
-def test_eight_processes_share_one_memory(tmp_path):
+def test_eight_processes_share_one_database(tmp_path):
     made = files(tmp_path / "clips", 300)
     with multiprocessing.get_context("spawn").Pool(8) as pool:
         jobs = [pool.apply_async(_hash_all, (tmp_path, list(made))) for _ in range(8)]

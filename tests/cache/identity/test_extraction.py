@@ -54,7 +54,7 @@ def test_the_fingerprint_changes_with(change):
     assert extraction(**change).fingerprint() != extraction().fingerprint()
 
 
-def test_no_two_changes_meet():
+def test_no_two_changes_give_the_same_fingerprint():
     prints = [extraction(**change).fingerprint() for change in CHANGES.values()]
     assert len(set(prints)) == len(prints)
 
@@ -64,13 +64,13 @@ def test_the_fingerprint_does_not_change_with(change):
     assert extraction(**change).fingerprint() == extraction().fingerprint()
 
 
-def test_the_fingerprint_is_the_same_on_every_machine_and_for_ever():
+def test_the_fingerprint_is_stable_across_machines_and_versions():
     """A change here makes every cache that people have useless: raise the layer convention instead."""
     assert extraction().fingerprint() == "3ce735214cf9fc91"
 
 
 @pytest.mark.parametrize("change", [{}, *CHANGES.values(), *SAME.values()])
-def test_a_record_comes_back(change):
+def test_a_record_survives_a_round_trip(change):
     kind = extraction(**change)
     back = Extraction.from_json(kind.to_json(), where="x")
     assert back == kind
@@ -96,7 +96,7 @@ def test_an_edited_record_is_refused(edit, told):
 
 
 @pytest.mark.parametrize("edit", [lambda raw: raw.pop("dtype"), lambda raw: raw.update(color="red")])
-def test_a_sound_record_of_another_version_is_told_as_that(edit):
+def test_an_intact_record_of_another_version_is_reported_as_foreign(edit):
     raw = json.loads(extraction().to_json())
     edit(raw)
     keyed = {k: v for k, v in raw.items() if k not in ("fingerprint", "model", "notes")}
@@ -107,7 +107,7 @@ def test_a_sound_record_of_another_version_is_told_as_that(edit):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"fingerprint": 1}', "\x00"])
-def test_what_is_no_record_is_refused(text):
+def test_invalid_json_records_are_refused(text):
     with pytest.raises(StoreError):
         Extraction.from_json(text, where="x")
 
@@ -135,13 +135,13 @@ def test_bytes_and_widths():
         ({"window": 7.5, "precision": "bf16"}, "--precision bf16 --window 7.5"),
     ],
 )
-def test_the_command_that_computes_it_says_all_that_decides_it(change, told):
+def test_the_embed_command_contains_every_option_that_changes_states(change, told):
     command = extraction(**change).embed_command(Path("features"))
     assert command.startswith("python cli.py embed TABLE --model ")
     assert told in f"{command} "
 
 
-def test_a_whole_file_is_known_by_its_content():
+def test_a_complete_file_is_identified_by_its_content():
     assert clip_key(DIGEST, start=None, end=None) == DIGEST
 
 
@@ -150,7 +150,7 @@ def test_a_whole_file_is_known_by_its_content():
         st.tuples(st.none() | st.floats(0, 1e5), st.none() | st.floats(0, 1e5)), unique=True, max_size=20
     )
 )
-def test_segments_of_a_file_are_told_apart(segments):
+def test_segments_of_a_file_have_different_keys(segments):
     starts = {((start or 0.0) if (start, end) != (None, None) else None, end) for start, end in segments}
     keys = {clip_key(DIGEST, start=start, end=end) for start, end in segments}
     assert len(keys) == len(starts)

@@ -22,7 +22,7 @@ def clips(tmp_path: Path) -> list[Clip]:
 
 
 @pytest.mark.parametrize("batch", [1, 2, 512])
-def test_each_clip_has_its_own_whatever_the_order_of_files(
+def test_each_clip_gets_its_key_in_any_order_of_files(
     clips: list[Clip], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
 ) -> None:
     monkeypatch.setattr(digests, "BATCH", batch)
@@ -36,6 +36,6 @@ def test_each_clip_has_its_own_whatever_the_order_of_files(
         assert [*found[:1], *found[2:]] == [*expected[:1], *expected[2:]]
 
 
-def test_clips_of_a_file_come_side_by_side(clips: list[Clip], tmp_path: Path) -> None:
+def test_clips_of_one_file_come_together(clips: list[Clip], tmp_path: Path) -> None:
     assert [place for place, _ in iter_keys(clips, tmp_path / "cache")] == [2, 4, 0, 3, 1]
     assert list(iter_keys([], tmp_path / "cache")) == []

@@ -10,7 +10,7 @@ from layerprobe.cache.store import failures
 from tests.stores import clips, extraction, fill
 
 
-def test_a_cache_at_a_glance(tmp_path):
+def test_describe_cache_reports_each_store(tmp_path):
     store = FeatureStore.create(tmp_path, extraction())
     held = clips(store.extraction, 30, seed=1)
     fill(store, held)
@@ -32,7 +32,7 @@ def test_a_cache_at_a_glance(tmp_path):
     assert not one.being_written
 
 
-def test_a_damaged_store_is_told_beside_the_others(tmp_path):
+def test_a_damaged_store_is_reported_with_the_others(tmp_path):
     stores = [FeatureStore.create(tmp_path, extraction(model=m, weights=m)) for m in "abc"]
     for store in stores:
         fill(store, clips(store.extraction, 2, seed=1))
@@ -55,7 +55,7 @@ def test_a_damaged_list_of_failures_hides_no_store(tmp_path):
     assert "not a table of failures" in info.faults[0]
 
 
-def test_what_is_remembered_of_files_counts_too(tmp_path):
+def test_saved_digests_and_measurements_are_counted(tmp_path):
     (tmp_path / "digests.db").write_bytes(b"12345")
     (tmp_path / "audit").mkdir()
     (tmp_path / "audit" / "measures.npz").write_bytes(b"123")
@@ -63,6 +63,6 @@ def test_what_is_remembered_of_files_counts_too(tmp_path):
     assert (info.stores, info.faults, info.remembered) == ([], [], 8)
 
 
-def test_no_cache_is_an_empty_one(tmp_path):
+def test_a_missing_cache_is_empty(tmp_path):
     info = describe_cache(tmp_path / "nowhere")
     assert (info.stores, info.faults) == ([], [])

@@ -24,7 +24,7 @@ from tests.run import ROOT
 from tests.stores import check, clips, extraction, fill
 
 
-def test_shards_become_one_and_duplicates_go(tmp_path):
+def test_shards_are_merged_and_duplicates_removed(tmp_path):
     store = FeatureStore.create(tmp_path, extraction())
     held = clips(store.extraction, 30, seed=1)
     keys = list(held)
@@ -43,7 +43,7 @@ def test_shards_become_one_and_duplicates_go(tmp_path):
     assert (again.shards_before, again.shards_after, again.duplicates) == (1, 1, 0)
 
 
-def test_groups_keep_to_the_size_of_a_shard(tmp_path, monkeypatch):
+def test_merged_shards_do_not_exceed_the_size_limit(tmp_path, monkeypatch):
     store = FeatureStore.create(tmp_path, extraction())
     for seed in range(6):
         fill(store, clips(store.extraction, 50, seed=seed))
@@ -102,7 +102,7 @@ def test_a_good_copy_is_never_dropped_for_a_damaged_one(tmp_path):
     )
 
 
-def test_only_one_process_may_do_it(tmp_path):
+def test_only_one_process_may_compact(tmp_path):
     store = FeatureStore.create(tmp_path, extraction())
     with maintenance_lock(store.folder), pytest.raises(StoreError, match="another process"):
         compact(store)

@@ -27,7 +27,7 @@ def three(tmp_path):
     return tmp_path, stores, held
 
 
-def test_a_model_goes_with_all_its_stores(three):
+def test_pruning_a_model_removes_all_its_stores(three):
     cache, (first, second, other), held = three
     failures.update(first.folder, failed={("/x.wav", None, None): failures.Failure("empty")}, succeeded=[])
     plan = prune.plan_pruning(cache, model="tiny")
@@ -42,7 +42,7 @@ def test_a_model_goes_with_all_its_stores(three):
     assert prune.plan_pruning(cache, model="tiny").stores == []
 
 
-def test_clips_that_no_table_names_go_from_every_store(three):
+def test_clips_in_no_table_are_removed_from_every_store(three):
     cache, stores, held = three
     keep = dict(list(held.items())[2:8])
     plan = prune.plan_pruning(cache, keep=[*keep, "f" * 64])
@@ -54,7 +54,7 @@ def test_clips_that_no_table_names_go_from_every_store(three):
     assert prune.plan_pruning(cache, keep=list(keep)).stores == []
 
 
-def test_a_shard_with_nothing_to_remove_stays_as_it_is(three):
+def test_a_shard_with_nothing_to_remove_is_not_rewritten(three):
     cache, (store, *_), held = three
     before = list_shards(store.folder)
     prune.apply_plan(prune.plan_pruning(cache, keep=list(held)[4:]))
@@ -62,7 +62,7 @@ def test_a_shard_with_nothing_to_remove_stays_as_it_is(three):
     assert list_shards(store.folder) < before
 
 
-def test_both_together_narrow_to_one_model_and_an_emptied_store_goes(three):
+def test_model_and_tables_combine_and_an_emptied_store_is_removed(three):
     cache, (first, second, other), held = three
     plan = prune.plan_pruning(cache, model="other", keep=["f" * 64])
     assert [(p.model, p.removes_store) for p in plan.stores] == [("other", True)]
@@ -72,7 +72,7 @@ def test_both_together_narrow_to_one_model_and_an_emptied_store_goes(three):
     check(second, held)
 
 
-def test_what_comes_after_the_plan_stays(three):
+def test_clips_added_after_the_plan_stay(three):
     cache, (_, _, other), held = three
     keep = list(held)[:5]
     plans = [prune.plan_pruning(cache, model="other", keep=keep), prune.plan_pruning(cache, model="other")]
@@ -93,7 +93,7 @@ def test_a_store_that_is_being_written_is_not_removed(three):
     check(other, held)
 
 
-def test_a_strangers_file_and_its_folder_stay(three):
+def test_a_foreign_file_and_its_folder_stay(three):
     cache, (_, _, other), _ = three
     note = other.folder / "notes.txt"
     note.write_text("mine")
@@ -101,7 +101,7 @@ def test_a_strangers_file_and_its_folder_stay(three):
     assert list(other.folder.iterdir()) == [note]
 
 
-def test_a_prune_that_was_cut_short_can_be_done_again(three, monkeypatch):
+def test_an_interrupted_prune_can_be_repeated(three, monkeypatch):
     cache, (_, _, other), _ = three
     plan = prune.plan_pruning(cache, model="other")
     with monkeypatch.context() as patch:
@@ -114,7 +114,7 @@ def test_a_prune_that_was_cut_short_can_be_done_again(three, monkeypatch):
     assert not other.folder.exists()
 
 
-def test_a_store_that_cannot_be_read_is_told_and_left_alone(three):
+def test_an_unreadable_store_is_reported_and_not_changed(three):
     cache, (first, _, other), _ = three
     (first.folder / "extraction.json").write_text("{}")
     plan = prune.plan_pruning(cache, model="other")
@@ -125,6 +125,6 @@ def test_a_store_that_cannot_be_read_is_told_and_left_alone(three):
     assert len(list_shards(first.folder)) == 2
 
 
-def test_nothing_named_is_refused(three):
+def test_pruning_without_model_and_tables_is_refused(three):
     with pytest.raises(StoreError, match="nothing says what may go"):
         prune.plan_pruning(three[0])

@@ -36,7 +36,7 @@ def shard_of(store: FeatureStore) -> Path:
     return store.folder / name
 
 
-def test_a_sound_store_is_sound(tmp_path):
+def test_an_intact_store_has_no_findings(tmp_path):
     store, held = filled(tmp_path)
     found = verify(store, repair=True)
     assert (found.shards, found.clips, found.damaged, found.quarantined) == (1, 4, [], [])
@@ -74,7 +74,7 @@ def test_a_flipped_bit_is_found_wherever_it_is_and_never_read_as_a_number(sound,
         path.write_bytes(before)
 
 
-def test_the_clips_of_a_damaged_shard_are_named_and_set_aside_to_be_computed_again(tmp_path):
+def test_repair_names_and_quarantines_the_clips_of_a_damaged_shard(tmp_path):
     store, first = filled(tmp_path, seed=1)
     path = shard_of(store)
     second = clips(store.extraction, 3, seed=2)
@@ -97,7 +97,7 @@ def test_the_clips_of_a_damaged_shard_are_named_and_set_aside_to_be_computed_aga
     check(store, {**first, **second})
 
 
-def test_a_cut_or_empty_shard_is_damaged(tmp_path):
+def test_a_truncated_or_empty_shard_is_damaged(tmp_path):
     store, _ = filled(tmp_path)
     path = shard_of(store)
     whole = path.read_bytes()
@@ -130,7 +130,7 @@ def test_a_missing_shard_is_never_read_as_zeros(tmp_path):
     assert store.missing(held) == list(held)
 
 
-def test_files_that_nothing_reads_are_told(tmp_path):
+def test_foreign_and_abandoned_files_are_reported(tmp_path):
     store, _ = filled(tmp_path)
     path = shard_of(store)
     copy = path.with_name(f"{path.stem} (1).h5")
@@ -142,7 +142,7 @@ def test_files_that_nothing_reads_are_told(tmp_path):
     assert len(store.keys()) == 4
 
 
-def test_a_damaged_record_is_found_and_repaired_without_computing_anything(tmp_path):
+def test_a_damaged_record_is_repaired_without_recomputing_states(tmp_path):
     table, where = write_corpus(tmp_path / "speech", clips=3), ("--cache", tmp_path / "my features")
     for model in ("mfcc", "fbank"):
         assert cli("embed", table, "--model", model, *where).returncode == 0

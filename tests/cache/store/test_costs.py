@@ -29,22 +29,22 @@ SECOND = ExtractionCost(
 )
 
 
-def test_what_was_told_is_read_back(tmp_path):
+def test_costs_survive_a_round_trip(tmp_path):
     assert costs.read(tmp_path) == []
     assert costs.prorated_cost(tmp_path, seconds=1.0) is None
-    for spent in (FIRST, SECOND):
-        costs.append(tmp_path, spent)
+    for run in (FIRST, SECOND):
+        costs.append(tmp_path, run)
     assert costs.read(tmp_path) == [FIRST, SECOND]
 
 
-def test_a_share_goes_by_seconds_of_sound(tmp_path):
-    for spent in (FIRST, SECOND):
-        costs.append(tmp_path, spent)
+def test_costs_are_prorated_by_seconds_of_audio(tmp_path):
+    for run in (FIRST, SECOND):
+        costs.append(tmp_path, run)
     half = costs.prorated_cost(tmp_path, seconds=20.0)
     assert half == Cost(wall_s=6.0, device_s=6.0, peak_memory_bytes=300, energy_j=30.0)
 
 
-def test_energy_that_one_run_did_not_tell_is_unknown(tmp_path):
+def test_energy_is_unknown_unless_every_run_recorded_it(tmp_path):
     costs.append(tmp_path, FIRST)
     costs.append(
         tmp_path, ExtractionCost(clips=1, seconds=1.0, cost=Cost(wall_s=1.0, device="H200", device_s=1.0))
@@ -60,7 +60,7 @@ def test_a_damaged_table_is_refused(tmp_path):
         costs.read(tmp_path)
 
 
-def test_a_meter_counts_from_the_beginning_it_is_told():
+def test_a_meter_counts_from_the_given_start():
     cost = Meter(began=time.perf_counter() - 100).read()
     assert cost.wall_s >= 100
     assert cost.device_s == cost.wall_s
@@ -68,12 +68,12 @@ def test_a_meter_counts_from_the_beginning_it_is_told():
     assert (cost.energy_j, cost.peak_device_bytes) == (None, None)
 
 
-def test_energy_of_a_gpu_that_is_not_there_is_unknown():
+def test_the_energy_of_a_missing_gpu_is_unknown():
     assert energy_counter("GPU-00000000-0000-0000-0000-000000000000") is None
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_gpu_tells_its_name_and_memory():
+def test_a_gpu_reports_its_name_and_memory():
     device = torch.device("cuda:0")
     meter = DeviceMeter(device)
     held = torch.ones(1 << 20, device=device)
@@ -82,18 +82,18 @@ def test_a_gpu_tells_its_name_and_memory():
     assert (cost.peak_device_bytes or 0) >= held.nbytes
 
 
-def test_embedding_writes_what_it_took_and_only_when_it_computed(tmp_path):
+def test_embedding_records_its_cost_only_if_it_computed_states(tmp_path):
     clips = read_manifest(write_corpus(tmp_path, clips=4))
     config = EmbedConfig(model="mfcc", cache=tmp_path / "cache", device="cpu")
     done = embed(clips, config)
     embed(clips, config)
-    (spent,) = costs.read(done.store)
-    assert (spent.clips, spent.cost.device) == (4, "cpu")
-    assert spent.seconds == pytest.approx(done.seconds)
-    assert spent.cost.wall_s >= done.elapsed
+    (run,) = costs.read(done.store)
+    assert (run.clips, run.cost.device) == (4, "cpu")
+    assert run.seconds == pytest.approx(done.seconds)
+    assert run.cost.wall_s >= done.elapsed
 
 
-def test_a_study_tells_its_search_and_its_share_of_the_extraction(tmp_path):
+def test_a_study_reports_its_search_and_its_share_of_the_extraction(tmp_path):
     clips = made_clips(tmp_path / "a")
     store = made_store(tmp_path / "cache", clips)
     config = StudyConfig(heads=("logreg",), folds=2, inner_folds=2, trials=1, jobs=1)
@@ -120,7 +120,7 @@ def test_a_support_vector_machine_has_no_number_of_parameters(tmp_path):
     assert json.loads((out / "run.json").read_text())["cost"]["trained_parameters"] is None
 
 
-def test_seconds_of_an_earlier_sitting_count(tmp_path):
+def test_seconds_of_an_interrupted_run_count(tmp_path):
     clips = made_clips(tmp_path / "a")
     store = made_store(tmp_path / "cache", clips)
     out = tmp_path / "run"
@@ -134,7 +134,7 @@ def test_seconds_of_an_earlier_sitting_count(tmp_path):
     assert json.loads((out / "run.json").read_text())["cost"]["wall_s"] >= 1000
 
 
-def test_a_damaged_table_does_not_fail_a_run_and_is_begun_anew(tmp_path):
+def test_a_damaged_table_does_not_fail_a_run_and_is_replaced(tmp_path):
     table, where = write_corpus(tmp_path, clips=2), ("--cache", tmp_path / "features")
     assert cli("embed", table, "--model", "mfcc", *where).returncode == 0
     (told,) = tmp_path.glob("features/*/*/costs.csv")
@@ -142,4 +142,4 @@ def test_a_damaged_table_does_not_fail_a_run_and_is_begun_anew(tmp_path):
     next(told.parent.glob("shard-*")).unlink()
     again = cli("embed", table, "--model", "mfcc", *where)
     assert again.returncode == 0, again.stderr
-    assert [spent.clips for spent in costs.read(told.parent)] == [2]
+    assert [run.clips for run in costs.read(told.parent)] == [2]

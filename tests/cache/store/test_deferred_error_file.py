@@ -15,9 +15,9 @@ from layerprobe.cache.store.deferred_error_file import DeferredErrorFile
 DATA = np.random.default_rng(0).standard_normal((300, 50))
 
 
-def write(spool: DeferredErrorFile) -> None:
+def write(output: DeferredErrorFile) -> None:
     """No chunk cache, so that HDF5 reads back what it has written of a chunk."""
-    with h5py.File(spool, "w", libver=("v110", "v110"), rdcc_nbytes=0) as file:
+    with h5py.File(output, "w", libver=("v110", "v110"), rdcc_nbytes=0) as file:
         for name in "ab":
             states = file.create_dataset(
                 name, (0, 50), "f4", maxshape=(None, 50), chunks=(64, 50), fletcher32=True
@@ -28,17 +28,17 @@ def write(spool: DeferredErrorFile) -> None:
         file.attrs["x"] = 1
 
 
-def test_what_is_written_is_an_ordinary_file(tmp_path):
+def test_the_written_file_is_plain_hdf5(tmp_path):
     with (tmp_path / "a.h5").open("xb+", buffering=0) as disk:
-        spool = DeferredErrorFile(disk.fileno())
-        write(spool)
-        spool.check()
+        output = DeferredErrorFile(disk.fileno())
+        write(output)
+        output.check()
     with h5py.File(tmp_path / "a.h5") as file:
         np.testing.assert_array_equal(file["b"][()], DATA.astype("f4"))
 
 
 @pytest.mark.parametrize("function", ["pwrite", "ftruncate", "pread"])
-def test_the_first_error_is_kept_wherever_it_comes(tmp_path, monkeypatch, function):
+def test_the_first_error_is_deferred_wherever_it_occurs(tmp_path, monkeypatch, function):
     real, calls, failed = getattr(os, function), 0, 0
 
     def failing(*arguments: object) -> object:
@@ -54,11 +54,11 @@ def test_the_first_error_is_kept_wherever_it_comes(tmp_path, monkeypatch, functi
         calls, before = 0, failed
         path = Path(tmp_path / f"{good}.h5")
         with path.open("xb+", buffering=0) as disk:
-            spool = DeferredErrorFile(disk.fileno())
-            write(spool)  # must neither raise nor bring the process down
+            output = DeferredErrorFile(disk.fileno())
+            write(output)  # must neither raise nor bring the process down
             if failed > before:
                 with pytest.raises(OSError, match="No space left"):
-                    spool.check()
+                    output.check()
             else:
-                spool.check()
+                output.check()
     assert failed

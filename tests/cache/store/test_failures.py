@@ -30,33 +30,33 @@ def clip(path: str) -> Clip:
 
 @settings(max_examples=40)
 @given(st.dictionaries(st.tuples(PATHS, SECONDS, SECONDS), FAILURES, max_size=5))
-def test_any_failure_comes_back(tmp_path_factory, failed):
+def test_failures_survive_a_round_trip(tmp_path_factory, failed):
     folder = tmp_path_factory.mktemp("store")
     failures.update(folder, failed=failed, succeeded=[])
     assert failures.read(folder) == failed
 
 
-def test_none_is_no_file(tmp_path):
+def test_no_failures_write_no_file(tmp_path):
     assert failures.read(tmp_path) == {}
     failures.update(tmp_path, failed={}, succeeded=[clip("/a.wav")])
     assert not (tmp_path / "failures.csv").exists()
 
 
-def test_what_succeeds_later_is_forgotten_and_what_fails_again_has_the_new_reason(tmp_path):
+def test_later_success_removes_a_failure_and_later_failure_replaces_its_reason(tmp_path):
     whole, part = ("/a.wav", None, None), ("/a.wav", 0.0, 1.5)
     failures.update(tmp_path, failed={whole: Failure("cut short"), part: Failure("silent")}, succeeded=[])
     failures.update(tmp_path, failed={part: Failure("too short")}, succeeded=[clip("/a.wav"), clip("/b.wav")])
     assert failures.read(tmp_path) == {part: Failure("too short")}
 
 
-def test_names_are_forgotten_whether_or_not_their_files_are_there(tmp_path):
+def test_failures_can_be_removed_with_or_without_their_files(tmp_path):
     whole, part = ("/a.wav", None, None), ("/a.wav", 0.0, 1.5)
     failures.update(tmp_path, failed={whole: Failure("cut short"), part: Failure("silent")}, succeeded=[])
     failures.remove(tmp_path, [part, ("/b.wav", None, None)])
     assert failures.read(tmp_path) == {whole: Failure("cut short")}
 
 
-def test_it_is_a_plain_table(tmp_path):
+def test_the_table_is_plain_csv(tmp_path):
     failed: dict[failures.FailureId, Failure] = {
         ("/b,\n.wav", None, 2.5): Failure('no "sound"', "ab"),
         ("/a.wav", None, None): Failure("x"),
@@ -85,12 +85,12 @@ def test_a_damaged_table_is_one_line(tmp_path, text):
         failures.read(tmp_path)
 
 
-def test_a_table_from_before_keys_is_read(tmp_path):
+def test_a_table_without_keys_is_read(tmp_path):
     (tmp_path / "failures.csv").write_text("path,start,end,reason\n/a.wav,,1.5,silent\n")
     assert failures.read(tmp_path) == {("/a.wav", None, 1.5): Failure("silent")}
 
 
-def test_a_clip_has_failed_as_it_is_now_or_by_its_name_if_it_is_gone(tmp_path):
+def test_a_failure_is_matched_by_content_or_by_path_for_a_deleted_file(tmp_path):
     a, b, c = (Clip(id=n, file=str(tmp_path / n)) for n in "abc")
     failed = {failures.failure_id(a): Failure("silent", "1" * 64), failures.failure_id(b): Failure("gone")}
     failures.update(tmp_path, failed=failed, succeeded=[])
@@ -105,7 +105,7 @@ def test_a_link_is_listed_by_its_own_path(tmp_path):
     assert failures.failure_id(Clip(id="x", file=str(tmp_path / "link.wav")))[0] == str(tmp_path / "link.wav")
 
 
-def test_a_folder_that_is_not_there_is_one_line(tmp_path):
+def test_a_missing_folder_is_one_line(tmp_path):
     with pytest.raises(StoreError, match="cannot be written"):
         failures.update(tmp_path / "nowhere", failed={("/a.wav", None, None): Failure("x")}, succeeded=[])
 

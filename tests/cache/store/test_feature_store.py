@@ -19,7 +19,7 @@ def store(tmp_path: Path) -> FeatureStore:
     return FeatureStore.create(tmp_path, extraction())
 
 
-def test_what_was_written_is_read_in_the_order_asked_for(store):
+def test_states_are_read_in_the_requested_order(store):
     held = clips(store.extraction, 20, seed=1)
     fill(store, held)
     keys = [*reversed(held), next(iter(held))]

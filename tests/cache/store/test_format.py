@@ -1,4 +1,4 @@
-"""A reader written from docs/store-format.md alone, with json, hashlib and h5py, and nothing of this project."""
+"""A reader written from docs/store-format.md alone, with json, hashlib and h5py only."""
 
 from __future__ import annotations
 

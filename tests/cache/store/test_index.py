@@ -21,7 +21,7 @@ def array(raw: list[bytes]) -> np.ndarray:
     shards=st.dictionaries(st.sampled_from("abcd"), st.lists(DIGESTS, max_size=8, unique=True)),
     asked=st.lists(DIGESTS, max_size=8),
 )
-def test_each_clip_is_found_once_where_the_first_shard_has_it(shards, asked):
+def test_each_clip_is_found_once_in_its_first_shard(shards, asked):
     index = ClipIndex({name: array(digests) for name, digests in shards.items()})
     expected = {}
     for name in sorted(shards, reverse=True):

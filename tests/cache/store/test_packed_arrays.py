@@ -16,13 +16,13 @@ ASKED = st.lists(st.tuples(SHAPES, st.integers(0, 5), st.sampled_from(["f2", "f4
 
 
 @given(ASKED, st.integers(0, 99))
-def test_what_is_packed_stays_what_it_was(asked, seed):
-    rng, slabs = np.random.default_rng(seed), ArrayPacker()
+def test_packed_arrays_keep_their_values(asked, seed):
+    rng, packer = np.random.default_rng(seed), ArrayPacker()
     given = [
         [rng.standard_normal((rows, *shape)).astype(dtype) for shape in shapes]
         for shapes, rows, dtype in asked
     ]
-    packed = [slabs.pack(arrays) for arrays in given]
+    packed = [packer.pack(arrays) for arrays in given]
     expected = [[array.copy() for array in arrays] for arrays in given]
     for arrays in given:
         for array in arrays:
@@ -37,18 +37,18 @@ def test_what_is_packed_stays_what_it_was(asked, seed):
 
 
 def test_arrays_of_any_order_and_more_than_a_block():
-    slabs = ArrayPacker()
+    packer = ArrayPacker()
     turned = np.arange(12, dtype="f4").reshape(3, 4).T
-    np.testing.assert_array_equal(slabs.pack([turned]).array(0, [(3,)], turned.dtype), turned)
+    np.testing.assert_array_equal(packer.pack([turned]).array(0, [(3,)], turned.dtype), turned)
     large = np.ones(BLOCK_BYTES + 4, np.uint8)
-    assert slabs.pack([large]).array(0, [()], large.dtype).sum() == BLOCK_BYTES + 4
+    assert packer.pack([large]).array(0, [()], large.dtype).sum() == BLOCK_BYTES + 4
 
 
-def test_a_block_goes_with_the_last_copy_in_it():
-    slabs = ArrayPacker()
-    first, second = slabs.pack([np.zeros(3)]), slabs.pack([np.ones(3)])
-    block = weakref.ref(slabs._block)
-    slabs.pack([np.zeros(BLOCK_BYTES, np.uint8)])  # the next block
+def test_a_block_is_freed_with_its_last_array():
+    packer = ArrayPacker()
+    first, second = packer.pack([np.zeros(3)]), packer.pack([np.ones(3)])
+    block = weakref.ref(packer._block)
+    packer.pack([np.zeros(BLOCK_BYTES, np.uint8)])  # the next block
     del first
     gc.collect()
     assert block() is not None

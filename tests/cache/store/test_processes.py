@@ -68,18 +68,18 @@ def kill_often(cache: Path, *, kills: int, seed: int) -> None:
     assert verify(store).abandoned_files == []
 
 
-def test_a_kill_loses_only_the_shard_in_hand(tmp_path):
+def test_a_kill_loses_only_the_unfinished_shard(tmp_path):
     kill_often(tmp_path, kills=5, seed=0)
 
 
 @pytest.mark.soak
-def test_a_hundred_kills_lose_only_the_shard_in_hand(tmp_path):
+def test_a_hundred_kills_lose_only_unfinished_shards(tmp_path):
     for seed in range(10):
         kill_often(tmp_path / str(seed), kills=10, seed=seed)
 
 
 @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
-def test_what_a_process_leaves_behind_is_cleaned_when_it_is_dead_and_not_before(tmp_path, stop):
+def test_temporary_files_are_removed_only_once_their_writer_is_dead(tmp_path, stop):
     store = FeatureStore.create(tmp_path, KIND)
     with store.writer():
         pass
@@ -178,7 +178,7 @@ def test_a_read_only_store_can_be_read_and_says_that_it_cannot_be_written(open_f
     as_nobody(act)
 
 
-def test_a_cache_that_cannot_be_made_is_one_line(open_folder):
+def test_a_cache_that_cannot_be_created_is_one_line(open_folder):
     open_folder.chmod(0o555)
 
     def act() -> None:

@@ -38,7 +38,7 @@ def write(folder: Path, *, clips: int = 3, path: str = "a.wav") -> Path:
         return shard.finish(entries)
 
 
-def test_its_name_is_the_checksum_of_its_bytes_and_plain_h5py_reads_it(tmp_path):
+def test_a_shard_is_named_by_its_checksum_and_read_by_plain_h5py(tmp_path):
     shard = write(tmp_path)
     assert shard.name == f"shard-{hashlib.sha256(shard.read_bytes()).hexdigest()[:32]}.h5"
     with h5py.File(shard) as file:
@@ -69,7 +69,7 @@ def test_the_same_content_is_the_same_file(tmp_path):
     assert [p.name[:6] for p in tmp_path.iterdir()] == ["shard-"]
 
 
-def test_a_path_of_any_bytes_comes_back(tmp_path):
+def test_a_path_of_any_bytes_survives_a_round_trip(tmp_path):
     odd = b"s\xff\xfe \xc3\xa9\n,.wav".decode("utf-8", "surrogateescape")
     shard = write(tmp_path, path=odd)
     with open_shard(shard, KIND.fingerprint()) as file:
@@ -116,7 +116,7 @@ def test_another_fingerprint_schema_or_format_is_refused_with_the_reason(tmp_pat
 
 
 @given(st.lists(st.binary(min_size=32, max_size=32)))
-def test_keys_and_digests_are_the_same_thing(raw):
+def test_keys_and_digests_convert_both_ways(raw):
     keys = [digest.hex() for digest in raw]
     assert digests_to_keys(keys_to_digests(keys)) == keys
 

@@ -68,7 +68,7 @@ def test_a_shard_is_finished_when_it_is_old_enough(store, monkeypatch):
     check(store, held)
 
 
-def test_adding_waits_while_too_much_is_in_memory(store, monkeypatch):
+def test_adding_waits_while_memory_is_full(store, monkeypatch):
     row = store.extraction.bytes_per_row()
     monkeypatch.setattr("layerprobe.cache.store.writer.SHARD_BYTES", 4 * row)
     real, gate = os.fsync, threading.Event()
@@ -91,7 +91,7 @@ def test_adding_waits_while_too_much_is_in_memory(store, monkeypatch):
     check(store, held)
 
 
-def test_leaving_by_an_exception_keeps_the_finished_clips(store):
+def test_an_exception_keeps_the_finished_clips(store):
     held = clips(store.extraction, 3, seed=4)
     with suppress(KeyboardInterrupt), store.writer() as writer:
         for key, states in held.items():
@@ -112,7 +112,7 @@ def test_the_states_are_copied(store):
     check(store, held)
 
 
-def test_a_clip_whose_parts_do_not_fit_its_frames_is_refused(tmp_path):
+def test_a_clip_whose_blocks_do_not_match_its_frames_is_refused(tmp_path):
     store = FeatureStore.create(tmp_path, extraction(stats=(FRAME,)))
     part = {"0": np.zeros((3, 8), "f2"), "1": np.zeros((3, 8), "f2"), "cnn": np.zeros((3, 4), "f2")}
     with store.writer() as writer:
