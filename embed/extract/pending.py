@@ -124,7 +124,9 @@ def find_pending(clips: Sequence[Clip], store: FeatureStore | None, config: Embe
     for row, copied in zip(readable[is_copy].tolist(), original[is_copy].tolist(), strict=True):
         copies.setdefault(copied, []).append(clips[row])
     originals = np.sort(readable[first])
-    in_store = store.contains_digests(digests[originals]) if store is not None else np.zeros(len(originals), bool)
+    in_store = (
+        store.contains_digests(digests[originals]) if store is not None else np.zeros(len(originals), bool)
+    )
     missing = originals[~in_store]
     infos = np.zeros((len(missing), 4), np.int64)
     usable = np.ones(len(missing), bool)
