@@ -87,6 +87,6 @@ def test_every_file_of_a_store_and_every_object_of_a_shard_is_documented(tmp_pat
         assert name in text
     (shard,) = store.folder.glob("shard-*")
     with h5py.File(shard) as file:
-        assert SHARD_NAME.pattern in text
+        assert SHARD_NAME.pattern.replace("(", "").replace(")", "") in text
         for name in {*file.attrs, *file} - {"states"}:
             assert f"`{name}`" in text
