@@ -47,7 +47,7 @@ def clips(of: Extraction, count: int, *, seed: int) -> dict[str, dict[str, np.nd
 
 
 def fill(store: FeatureStore, held: Clips) -> None:
-    """One writer adds the clips, each a second long; where frames are kept, of a single frame."""
+    """One writer adds the clips, each a second long; where frames are stored, with a single frame."""
     frames = 1 if store.extraction.stats == (FRAME,) else 50
     with store.writer() as writer:
         for key, states in held.items():

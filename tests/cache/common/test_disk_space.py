@@ -38,8 +38,8 @@ def test_insufficient_disk_space_is_refused_before_the_run(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("nbytes", "told"),
+    ("nbytes", "expected"),
     [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (1_536_000, "1.54 MB"), (40e9, "40 GB"), (2.5e12, "2.5 TB")],
 )
-def test_format_bytes(nbytes, told):
-    assert format_bytes(nbytes) == told
+def test_format_bytes(nbytes, expected):
+    assert format_bytes(nbytes) == expected

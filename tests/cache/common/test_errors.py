@@ -1,4 +1,4 @@
-"""One clear line: what, where, what to do; the same after a journey between processes."""
+"""Errors: one clear line with what, where and what to do, also after pickling."""
 
 from __future__ import annotations
 

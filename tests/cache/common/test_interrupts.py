@@ -68,10 +68,10 @@ def start(words: list[str], place: Path) -> subprocess.Popen[str]:
 def listens(pid: int) -> bool:
     """Whether a process has a handler for SIGTERM, which Python by itself has not."""
     try:
-        told = Path(f"/proc/{pid}/status").read_text()
+        output = Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return False
-    caught = next((line.split()[1] for line in told.splitlines() if line.startswith("SigCgt:")), "0")
+    caught = next((line.split()[1] for line in output.splitlines() if line.startswith("SigCgt:")), "0")
     return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
 
 
@@ -79,14 +79,14 @@ def interrupted(process: subprocess.Popen[str], number: int) -> bool:
     """Send the signal to the whole group, as a terminal does; whether it was in time to stop the command."""
     if process.poll() is None:
         os.killpg(process.pid, number)
-    told = process.communicate(timeout=120)[1]
-    assert "Traceback" not in told, told
-    assert "KeyboardInterrupt" not in told, told
-    lines = [line for line in told.splitlines() if line.startswith("stopped")]
+    output = process.communicate(timeout=120)[1]
+    assert "Traceback" not in output, output
+    assert "KeyboardInterrupt" not in output, output
+    lines = [line for line in output.splitlines() if line.startswith("stopped")]
     if process.returncode != 130:
-        assert process.returncode in (0, 2), told  # it had ended by itself, or had refused
+        assert process.returncode in (0, 2), output  # it had ended by itself, or had refused
         return False
-    assert len(lines) == 1, told
+    assert len(lines) == 1, output
     return True
 
 

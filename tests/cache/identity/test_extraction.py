@@ -78,7 +78,7 @@ def test_a_record_survives_a_round_trip(change):
 
 
 @pytest.mark.parametrize(
-    ("edit", "told"),
+    ("edit", "expected"),
     [
         (lambda raw: raw.update(window=99.0), "its settings give"),
         (lambda raw: raw.update(fingerprint="0" * 16), "its settings give"),
@@ -88,10 +88,10 @@ def test_a_record_survives_a_round_trip(change):
         (lambda raw: raw.update(layers=3), "its settings give"),
     ],
 )
-def test_an_edited_record_is_refused(edit, told):
+def test_an_edited_record_is_refused(edit, expected):
     raw = json.loads(extraction().to_json())
     edit(raw)
-    with pytest.raises(StoreError, match=f"extraction.json: .*{told}.*--repair"):
+    with pytest.raises(StoreError, match=f"extraction.json: .*{expected}.*--repair"):
         Extraction.from_json(json.dumps(raw), where="extraction.json")
 
 
@@ -120,7 +120,7 @@ def test_bytes_and_widths():
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "expected"),
     [
         ({}, "--model tiny --cache features --layers 0-1,cnn --stats mean,std --dtype float16 "),
         ({"notes": {"seed": 3}}, "--model tiny --cache features --seed 3 --layers 0-1,cnn "),
@@ -135,10 +135,10 @@ def test_bytes_and_widths():
         ({"window": 7.5, "precision": "bf16"}, "--precision bf16 --window 7.5"),
     ],
 )
-def test_the_embed_command_contains_every_option_that_changes_states(change, told):
+def test_the_embed_command_contains_every_option_that_changes_states(change, expected):
     command = extraction(**change).embed_command(Path("features"))
     assert command.startswith("python cli.py embed TABLE --model ")
-    assert told in f"{command} "
+    assert expected in f"{command} "
 
 
 def test_a_complete_file_is_identified_by_its_content():

@@ -1,4 +1,4 @@
-"""What goes is what was planned, and nothing else."""
+"""Pruning removes what was planned, and nothing else."""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ def test_a_damaged_record_is_repaired_without_recomputing_states(tmp_path):
     (record,) = tmp_path.glob("my features/mfcc/*/extraction.json")
     record.write_text(record.read_text().replace('"window": 30.0', '"window": 31.0'))
     export = ("cache", "export", table, *where, "--out", tmp_path / "x.npz")
-    assert cli(*export, "--model", "fbank", "--layer", "fbank").returncode == 0  # its store is sound
+    assert cli(*export, "--model", "fbank", "--layer", "fbank").returncode == 0  # its store is intact
     mfcc = (*export, "--model", "mfcc", "--layer", "mfcc")
     assert "cache verify --repair" in refused(cli(*mfcc))
     assert "cache verify --repair" in refused(cli("embed", table, "--model", "mfcc", *where))
@@ -170,10 +170,12 @@ def test_repair_leaves_the_record_of_another_version(tmp_path):
     store, _ = filled(tmp_path)
     record = store.folder / "extraction.json"
     kind = json.loads(record.read_text())
-    keyed = {k: v for k, v in kind.items() if k not in ("fingerprint", "model", "notes")} | {"colour": "red"}
-    text = json.dumps(keyed, sort_keys=True, separators=(",", ":"))
-    told = hashlib.sha256(text.encode()).hexdigest()[:16]
-    record.write_text(json.dumps({**kind, "colour": "red", "fingerprint": told}))
+    identity = {k: v for k, v in kind.items() if k not in ("fingerprint", "model", "notes")} | {
+        "colour": "red"
+    }
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    fingerprint = hashlib.sha256(text.encode()).hexdigest()[:16]
+    record.write_text(json.dumps({**kind, "colour": "red", "fingerprint": fingerprint}))
     done = cli("cache", "verify", "--repair", "--cache", tmp_path)
     assert (done.returncode, "another version of layerprobe" in done.stderr) == (1, True)
     assert record.is_file()

@@ -1,4 +1,4 @@
-"""What work took: meters, a store's table of costs, a run's share of them."""
+"""Costs: meters, a store's costs.csv, and a run's share of the extraction."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_a_study_reports_its_search_and_its_share_of_the_extraction(tmp_path):
     config = StudyConfig(heads=("logreg",), folds=2, inner_folds=2, trials=1, jobs=1)
     unknown = run_study(clips, store, tmp_path / "unknown", config)
     assert json.loads((unknown / "run.json").read_text())["cost"]["extraction"] is None
-    # 72 clips of a second each, of 144 that were told
+    # 72 clips of a second each, of the 144 recorded
     costs.append(store.folder, ExtractionCost(clips=144, seconds=144.0, cost=Cost(wall_s=9.0, device_s=9.0)))
     out = run_study(clips, store, tmp_path / "known", config)
     run = json.loads((out / "run.json").read_text())
@@ -137,9 +137,9 @@ def test_seconds_of_an_interrupted_run_count(tmp_path):
 def test_a_damaged_table_does_not_fail_a_run_and_is_replaced(tmp_path):
     table, where = write_corpus(tmp_path, clips=2), ("--cache", tmp_path / "features")
     assert cli("embed", table, "--model", "mfcc", *where).returncode == 0
-    (told,) = tmp_path.glob("features/*/*/costs.csv")
-    told.write_text("junk\n")
-    next(told.parent.glob("shard-*")).unlink()
+    (table_of_costs,) = tmp_path.glob("features/*/*/costs.csv")
+    table_of_costs.write_text("junk\n")
+    next(table_of_costs.parent.glob("shard-*")).unlink()
     again = cli("embed", table, "--model", "mfcc", *where)
     assert again.returncode == 0, again.stderr
-    assert [run.clips for run in costs.read(told.parent)] == [2]
+    assert [run.clips for run in costs.read(table_of_costs.parent)] == [2]

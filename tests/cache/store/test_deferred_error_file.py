@@ -1,4 +1,4 @@
-"""The file that HDF5 writes to: a plain file while the disk works, and never an error in front of HDF5."""
+"""The file object for HDF5: a plain file while the disk works, and never an error inside HDF5."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A store through its public face: what goes in comes out, for any order, layer and statistic."""
+"""The public interface of a store: what is written is read, for any order, layer and statistic."""
 
 from __future__ import annotations
 

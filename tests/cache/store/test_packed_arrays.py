@@ -1,4 +1,4 @@
-"""Copies of arrays in pages of their own."""
+"""Arrays packed into pages of their own."""
 
 from __future__ import annotations
 

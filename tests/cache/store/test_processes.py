@@ -131,10 +131,10 @@ def read_on(store: FeatureStore, stop: Path) -> int:
 def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path, limit):
     assert start(tmp_path, 0, 10).communicate()[1] == ""
     full = start(tmp_path, 0, 100, "--file-limit", limit, "--shard-rows", 50)
-    told = full.communicate()[1]
-    assert full.returncode == 2, told  # HDF5 alone would die of a segmentation fault
-    assert "cannot be written (File too large); free some space and run again" in told
-    assert told.count("\n") == 1
+    output = full.communicate()[1]
+    assert full.returncode == 2, output  # HDF5 alone would die of a segmentation fault
+    assert "cannot be written (File too large); free some space and run again" in output
+    assert output.count("\n") == 1
     store = FeatureStore.create(tmp_path, KIND)
     assert check(store) == 10
     assert start(tmp_path, 0, 100).communicate()[0] == "90\n"

@@ -1,4 +1,4 @@
-"""Rows from many chunks into one array, and the cast that must not change a bit."""
+"""Reading rows of many chunks into one array, and an exact conversion to float32."""
 
 from __future__ import annotations
 
