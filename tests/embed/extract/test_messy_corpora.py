@@ -1,4 +1,4 @@
-"""A messy folder as in the README: mixed formats, rates and channels, and unusable files."""
+"""A messy folder as in docs/recordings.md: mixed formats, rates and channels, and unusable files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import soundfile
 from tests.run import ROOT, cli
 from tests.sounds import cut_off, noise, ogg_pages, sound_file, without_first_mp3_frame
 
-README = (ROOT / "README.md").read_text()
+PAGE = (ROOT / "docs" / "recordings.md").read_text()
 GOOD = [
     # name, rate, channels, subtype
     ("a.wav", 16_000, 1, "PCM_16"),
@@ -30,20 +30,20 @@ GOOD = [
 
 
 def commands_about(folder: str) -> list[list[str]]:
-    """The arguments of the README's commands for that folder and its table, in order."""
-    block = next(block for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) if folder in block)
+    """The arguments of the page's commands for that folder and its table, in order."""
+    block = next(block for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) if folder in block)
     return [shlex.split(line, comments=True)[2:] for line in block.splitlines() if line.startswith("python")]
 
 
 def documented_reasons() -> dict[str, str]:
-    """The README's table of unusable files: kind of file → reason in failures.csv."""
-    table = README.split("| a file that is |", 1)[1].split("\n\n", 1)[0]
+    """The page's table of unusable files: kind of file → reason in failures.csv."""
+    table = PAGE.split("| a file that is |", 1)[1].split("\n\n", 1)[0]
     return dict(re.findall(r"^\| ([^|]+?) +\| `([^`]+)` \|$", table, re.MULTILINE))
 
 
 @pytest.fixture(scope="module")
 def messy(tmp_path_factory) -> tuple[Path, dict[str, str]]:
-    """A working folder that contains SPEECH, and the kind of each unusable file as the README names it."""
+    """A working folder that contains SPEECH, and the kind of each unusable file as docs/recordings.md names it."""
     work = tmp_path_factory.mktemp("messy")
     for number, label in enumerate(("calm", "lively")):
         for seed, (name, rate, channels, subtype) in enumerate(GOOD):
@@ -103,11 +103,11 @@ def messy(tmp_path_factory) -> tuple[Path, dict[str, str]]:
     return work, kinds
 
 
-def test_the_readme_names_every_kind_of_unusable_file(messy):
+def test_the_page_names_every_kind_of_unusable_file(messy):
     assert set(documented_reasons()) == set(messy[1].values())
 
 
-def test_the_readmes_commands_succeed_and_list_every_unusable_clip_with_its_reason(messy):
+def test_the_pages_commands_succeed_and_list_every_unusable_clip_with_its_reason(messy):
     work, kinds = messy
     manifest, embed, classify = commands_about("SPEECH")
     done = cli(*manifest, cwd=work)

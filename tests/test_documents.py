@@ -1,0 +1,123 @@
+"""Every command and Python block of README and docs/, run as written on a small corpus; links and files exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from layerprobe.embed.manifest.synthetic import make_corpus
+from tests.run import CLI, ENVIRONMENT, ROOT
+
+# In the order of a reader: later pages use the tables and runs of earlier ones.
+PAGES = {
+    name: (ROOT / name).read_text()
+    for name in (
+        "README.md",
+        *(f"docs/{page}.md" for page in ("recordings", "models", "fine-tuning", "evaluation")),
+        *(f"docs/{page}.md" for page in ("published-table", "cache")),
+    )
+}
+OTHERS = {
+    name: (ROOT / name).read_text()
+    for name in ("ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/feature-store.md", "docs/store-format.md")
+}
+# What is not available in a test -> its replacement. Nothing else is changed.
+STAND_INS = {"hubert-base": "random:hubert-tiny"}
+SMALLER = {"classify": ["--trials", "2", "--inner-folds", "2", "--jobs", "1"], "finetune": ["--epochs", "1"]}
+OWN_FOLDS = ("--protocol",)
+OWN_LAYERS = {"9": "2"}  # hubert-tiny has four
+
+
+def commands(text: str) -> list[list[str]]:
+    """The words of each `python cli.py …` line of a page's shell blocks, in order."""
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    return [shlex.split(line, comments=True)[2:] for line in lines if line.startswith("python cli.py ")]
+
+
+def test_the_readme_begins_with_two_commands():
+    first = re.findall(r"```sh\n(.*?)```", PAGES["README.md"], re.DOTALL)[0].splitlines()
+    assert [line.split("#")[0].strip() for line in first] == ["make demo", "make test"]
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("documents")
+    make_corpus(folder / "BAVED", speakers=6, words=2)
+    speech = folder / "SPEECH"
+    for path in sorted((folder / "BAVED").glob("*/*.wav")):
+        label = speech / ("calm" if path.stem.split("-")[4] == "0" else "lively")
+        label.mkdir(parents=True, exist_ok=True)
+        (label / path.name).write_bytes(path.read_bytes())
+    return folder
+
+
+def run_as_written(words: list[str], workplace: Path) -> None:
+    words = [STAND_INS.get(word, word) for word in words]
+    if "--layers" in words:
+        words = [OWN_LAYERS.get(word, word) for word in words]
+    words += SMALLER.get(words[0], [])
+    if words[0] == "classify" and not set(OWN_FOLDS) & set(words):
+        words += ["--folds", "2"]
+    done = subprocess.run(
+        [*CLI, *words], cwd=workplace, env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, (words, done.stderr)
+    assert done.stdout.strip(), words
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_works(page, workplace):
+    found = commands(PAGES[page])
+    assert found
+    for words in found:
+        run_as_written(words, workplace)
+
+
+@pytest.mark.slow
+def test_a_first_study_writes_its_files(workplace):
+    run = workplace / "runs" / "hubert"
+    for file in ("summary.json", "results.csv", "predictions.csv", "splits.json", "run.json", "figures/layers.svg"):
+        assert (run / file).is_file(), file
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page, text in PAGES.items() if "```python" in text])
+def test_the_python_works(page, workplace):
+    for block in re.findall(r"```python\n(.*?)```", PAGES[page], re.DOTALL):
+        program = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{block}"
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=workplace,
+            env=ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        if "  # 1.0" in block:
+            assert float(done.stdout) >= 0.999
+
+
+def links() -> list[tuple[str, str]]:
+    pages = PAGES | OTHERS
+    return [(page, link) for page, text in pages.items() for link in re.findall(r"\]\(([^)#:]+)\)", text)]
+
+
+@pytest.mark.parametrize(("page", "link"), links())
+def test_what_a_page_links_to_exists(page, link):
+    assert (ROOT / page).parent.joinpath(link).exists()
+
+
+def test_every_command_is_in_the_documents():
+    from tests.test_command_line import all_commands
+
+    text = "\n".join(PAGES.values())
+    for words in all_commands():
+        assert f"cli.py {words}" in text or f"`{words.split()[-1]}`" in text, words
