@@ -24,7 +24,13 @@ PAGES = {
 }
 OTHERS = {
     name: (ROOT / name).read_text()
-    for name in ("ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/feature-store.md", "docs/store-format.md")
+    for name in (
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "docs/feature-store.md",
+        "docs/store-format.md",
+    )
 }
 # What is not available in a test -> its replacement. Nothing else is changed.
 STAND_INS = {"hubert-base": "random:hubert-tiny"}
@@ -83,7 +89,14 @@ def test_every_command_works(page, workplace):
 @pytest.mark.slow
 def test_a_first_study_writes_its_files(workplace):
     run = workplace / "runs" / "hubert"
-    for file in ("summary.json", "results.csv", "predictions.csv", "splits.json", "run.json", "figures/layers.svg"):
+    for file in (
+        "summary.json",
+        "results.csv",
+        "predictions.csv",
+        "splits.json",
+        "run.json",
+        "figures/layers.svg",
+    ):
         assert (run / file).is_file(), file
 
 
