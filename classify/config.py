@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Annotated, Literal, get_args
 
 from cyclopts import Parameter
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.common.options import BYTES
+from layerprobe.cache.common.options import BYTES, check_choice, check_minimum
 
 Metric = Literal["uar", "accuracy", "macro_f1"]
 Scaling = Literal["none", "standard", "speaker", "l2"]
 CORPUS_SPLIT = "corpus"
 SPLITS = ("speaker", "random", "column", "loso", CORPUS_SPLIT)
-SPLITS_WITH_FOLDS = ("speaker", "random")  # the splits that make as many folds as asked for
+SPLITS_WITH_FOLDS = ("speaker", "random")  # splits with as many folds as --folds says
 SAMPLERS = ("tpe", "random", "gp")
 PRUNERS = ("median", "none")
 Controls = Literal["none", "cheap", "full"]
-RUNTIME_OPTIONS = ("jobs", "storage", "memory")  # how a study is made, not what comes out of it
-MIX = "mix"  # the layer made of all layers: a kernel that is a weighted sum of theirs
+RUNTIME_OPTIONS = ("jobs", "storage", "memory")  # options that do not change the results
+MIX = "mix"  # a virtual layer: the weighted sum of the kernels of several layers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +75,7 @@ class StudyConfig:
 
     @property
     def split_name(self) -> str:
-        """How the outer folds are made: the protocol's name, or the way of splitting."""
+        """Name of the outer folds: the protocol, or the split."""
         return self.protocol or self.split
 
     def __post_init__(self) -> None:
@@ -84,29 +83,26 @@ class StudyConfig:
             object.__setattr__(self, "layers", ())
         if self.train_corpus and self.test_corpus and self.split == StudyConfig.split:
             object.__setattr__(self, "split", CORPUS_SPLIT)
-        _one_of("split", self.split, SPLITS)
-        _one_of("sampler", self.sampler, SAMPLERS)
-        _one_of("pruner", self.pruner, PRUNERS)
-        _one_of("metric", self.metric, get_args(Metric))
+        check_choice("--split", self.split, SPLITS)
+        check_choice("--sampler", self.sampler, SAMPLERS)
+        check_choice("--pruner", self.pruner, PRUNERS)
+        check_choice("--metric", self.metric, get_args(Metric))
         for scaling in self.scalings:
-            _one_of("scaling", scaling, get_args(Scaling))
-        for name, least in (("folds", 2), ("inner_folds", 2), ("trials", 1), ("seed", 0), ("memory", 1)):
-            if getattr(self, name) < least:
-                raise InputError(f"{name} is {getattr(self, name)}", do=f"give {least} or more")
-        given = bool(self.train_corpus), bool(self.test_corpus)
-        if given != (self.split == CORPUS_SPLIT,) * 2:
+            check_choice("--scalings", scaling, get_args(Scaling))
+        check_minimum(self, {"folds": 2, "inner_folds": 2, "trials": 1, "seed": 0, "memory": 1})
+        if (bool(self.train_corpus), bool(self.test_corpus)) != (self.split == CORPUS_SPLIT,) * 2:
             raise InputError(
-                "to train on one corpus and test on another takes --train-corpus and --test-corpus",
+                "training on one corpus and testing on another requires --train-corpus and --test-corpus",
                 do=f"give both and no other --split than {CORPUS_SPLIT}",
             )
         if not self.heads:
-            raise InputError("no head is given", do="name at least one")
+            raise InputError("--heads names no head", do="name at least one")
         if not self.scalings:
-            raise InputError("no scaling is given", do="name at least one")
+            raise InputError("--scalings names no scaling", do="name at least one")
         if self.jobs == 0:
-            raise InputError("jobs is 0", do="give a number of processes, or -1 for one per core")
+            raise InputError("--jobs 0", do="give a number of processes, or -1 for one per core")
         if self.timeout is not None and not 0 < self.timeout < math.inf:
-            raise InputError(f"timeout is {self.timeout:g} s", do="give a positive number of seconds")
+            raise InputError(f"--timeout {self.timeout:g}", do="give a positive number of seconds")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,9 +116,4 @@ class EvaluationConfig:
     duration; full: in addition mfcc, random weights and fewer training speakers."""
 
     def __post_init__(self) -> None:
-        _one_of("controls", self.controls, get_args(Controls))
-
-
-def _one_of(option: str, value: str, allowed: Collection[str]) -> None:
-    if value not in allowed:
-        raise InputError(f"{option} '{value}' is not known", do=f"choose from {', '.join(allowed)}")
+        check_choice("--controls", self.controls, get_args(Controls))

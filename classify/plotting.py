@@ -1,4 +1,4 @@
-"""The figure over layers: how well each layer tells the classes apart, a line for each head."""
+"""What all figures share: style, colours, and saving the same bytes for the same run."""
 
 from __future__ import annotations
 
@@ -15,27 +15,30 @@ KINDS = ("svg", "pdf", "png")
 # Without dates and random names the same run gives the same files.
 METADATA: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 STYLE = {"svg.hashsalt": "layerprobe", "font.size": 10}
-# Okabe & Ito (2008): told apart with every common kind of colour blindness; by their marks without colour.
+# Okabe & Ito (2008): distinguishable with all common kinds of colour blindness; marks distinguish them without colour.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKS = ("o", "s", "^", "D", "v", "P")
 MOST_TICKS = 26
 
 
 def check_figure(path: Path) -> None:
-    """Raises InputError for a --figure that cannot be drawn, before anything is worked out for it."""
+    """Raise InputError for a --figure that cannot be drawn, before anything is computed."""
     if path.suffix[1:] not in KINDS:
         raise InputError(f"--figure {path}", do=f"end the name in .{', .'.join(KINDS)}")
     if not path.parent.is_dir():
-        raise InputError(f"--figure {path}", do=f"there is no folder {path.parent}: make it, or name another")
+        raise InputError(
+            f"--figure {path}", do=f"folder {path.parent} does not exist: create it, or name another"
+        )
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Raises InputError for a folder that cannot be written."""
+    """Write a figure in the format of its suffix. Raises InputError if the folder is not writable."""
     drawn, kind = io.BytesIO(), path.suffix[1:]
     figure.savefig(drawn, format=kind, dpi=160, metadata=METADATA.get(kind))
     try:
         write_atomically(path, drawn.getvalue())
     except OSError as error:
-        told = f"cannot be written ({error.strerror})"
-        raise InputError(told, where=str(path), do="choose another folder") from error
+        raise InputError(
+            f"cannot be written ({error.strerror})", where=str(path), do="choose another folder"
+        ) from error
     return path

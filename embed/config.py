@@ -5,16 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.common.options import DEFAULT_CACHE, CacheFolder, Device, ModelName, Revision
+from layerprobe.cache.common.options import (
+    DEFAULT_CACHE,
+    CacheFolder,
+    Device,
+    ModelName,
+    Revision,
+    check_choice,
+)
 
-RATE = 16_000  # samples a second every model here hears
+RATE = 16_000  # sampling rate of every model, in Hz
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 DTYPES = ("float16", "float32")
 ON_ERROR = ("skip", "stop")
 STATS = ("mean", "std", "max", "min")
-SHORTEST_WINDOW = 2.0  # seconds: halves of it still last a second
-LONGEST = 1e9  # seconds of sound, in a window or a batch: more than any corpus has
+SHORTEST_WINDOW = 2.0  # seconds, so that each half is at least a second
+LONGEST = 1e9  # seconds in a window or a batch: more than any corpus has
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,16 +52,15 @@ class EmbedConfig:
     """Seed of random: weights."""
 
     def __post_init__(self) -> None:
-        _one_of("--dtype", self.dtype, DTYPES)
-        _one_of("--precision", self.precision, PRECISIONS)
-        _one_of("--on-error", self.on_error, ON_ERROR)
+        check_choice("--dtype", self.dtype, DTYPES)
+        check_choice("--precision", self.precision, PRECISIONS)
+        check_choice("--on-error", self.on_error, ON_ERROR)
         check_window(self.window)
-        wrong = not self.stats or len(set(self.stats)) != len(self.stats) or set(self.stats) - set(STATS)
-        told = ",".join(self.stats)
+        stats = ",".join(self.stats)
         if self.frames and self.stats != EmbedConfig.stats:
-            raise InputError(f"--frames keeps every frame, --stats {told} asks for less", do="leave one out")
-        if wrong:
-            raise InputError(f"--stats {told}", do=f"choose from {','.join(STATS)}, each at most once")
+            raise InputError(f"--frames keeps every frame, --stats {stats} would not", do="omit one of them")
+        if not self.stats or len(set(self.stats)) != len(self.stats) or set(self.stats) - set(STATS):
+            raise InputError(f"--stats {stats}", do=f"choose from {','.join(STATS)}, each at most once")
         if not 0 <= self.seed < 2**63:
             raise InputError(f"--seed {self.seed}", do="give 0 or more, below 2^63")
         if self.batch_seconds is not None and not 0 < self.batch_seconds <= LONGEST:
@@ -63,11 +69,6 @@ class EmbedConfig:
 
 
 def check_window(window: float) -> None:
-    """Raises InputError for a window without end, or whose halves could be shorter than a second."""
+    """Raise InputError for an infinite window, or one whose halves could be shorter than a second."""
     if not SHORTEST_WINDOW <= window <= LONGEST:
         raise InputError(f"--window {window:g}", do=f"give {SHORTEST_WINDOW:g} to {LONGEST:g} seconds")
-
-
-def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise InputError(f"{option} {value}", do=f"choose from {', '.join(allowed)}")

@@ -88,7 +88,7 @@ class TestEmbed:
             (["clips.csv", "--model", TINY, "--batch-seconds", "inf"], "--batch-seconds inf; give"),
             (
                 ["clips.csv", "--model", "mfcc", "--frames", "--stats", "max"],
-                "--stats max asks for less; leave",
+                "--stats max would not; omit",
             ),
         ],
     )

@@ -7,7 +7,7 @@ text are written there and nowhere else. cyclopts builds the command line from t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
@@ -85,6 +85,25 @@ class OutputOptions:
 
     json: bool = False
     """Print one JSON document instead of a table."""
+
+
+def check_choice(option: str, value: str, allowed: Collection[str]) -> None:
+    """Raise InputError unless `value` is one of `allowed`. option: as typed, such as `--split`."""
+    if value not in allowed:
+        raise InputError(f"{option} {value}", do=f"choose from {', '.join(allowed)}")
+
+
+def check_minimum(config: object, minimums: Mapping[str, float]) -> None:
+    """Raise InputError for the first field of `config` that is below its minimum."""
+    for name, least in minimums.items():
+        value = getattr(config, name)
+        if not value >= least:
+            raise InputError(f"{flag(name)} {value:g}", do=f"give {least} or more")
+
+
+def flag(field: str) -> str:
+    """`inner_folds` -> `--inner-folds`."""
+    return f"--{field.replace('_', '-')}"
 
 
 def convert_option(kind: Any, tokens: Sequence[Token]) -> Any:

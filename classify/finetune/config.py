@@ -9,7 +9,7 @@ from typing import Annotated, Literal, get_args
 from cyclopts import Parameter
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.common.options import INTERNAL, Device
+from layerprobe.cache.common.options import INTERNAL, Device, check_choice, check_minimum, flag
 from layerprobe.classify.config import Metric
 from layerprobe.embed.config import PRECISIONS, check_window
 
@@ -23,7 +23,7 @@ RUNTIME_OPTIONS = (
     "report_to",
     "device",
     "workers",
-)  # how it is made, not what comes out of it
+)  # options that do not change the results
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,26 +96,16 @@ class FinetuneConfig:
             ("metric", get_args(Metric)),
             ("report_to", REPORTERS),
         ):
-            if getattr(self, option) not in allowed:
-                told = f"--{option.replace('_', '-')} {getattr(self, option)}"
-                raise InputError(told, do=f"choose from {', '.join(allowed)}")
-        for option, least in (
-            *(("epochs", 1), ("batch_size", 1), ("accumulation", 1), ("weight_decay", 0), ("lora", 0)),
-            *(("patience", 0), ("trials", 0), ("seed", 0), ("workers", -1)),
-        ):
-            if not getattr(self, option) >= least:
-                raise InputError(
-                    f"--{option.replace('_', '-')} {getattr(self, option):g}", do=f"give {least} or more"
-                )
+            check_choice(flag(option), getattr(self, option), allowed)
+        minimums = {"epochs": 1, "batch_size": 1, "accumulation": 1, "weight_decay": 0, "lora": 0}
+        check_minimum(self, {**minimums, "patience": 0, "trials": 0, "seed": 0, "workers": -1})
         if self.seed >= 2**32:
-            raise InputError(f"--seed {self.seed}", do="give less than 2**32: numpy takes no more")
+            raise InputError(f"--seed {self.seed}", do="give less than 2**32, numpy's limit")
         if not 0 < self.learning_rate < math.inf:
             raise InputError(f"--learning-rate {self.learning_rate:g}", do="give a positive number")
         for option in ("warmup", "dropout"):
             if not 0 <= getattr(self, option) < 1:
-                raise InputError(f"--{option} {getattr(self, option):g}", do="give a share from 0 to below 1")
+                raise InputError(f"--{option} {getattr(self, option):g}", do="give 0 or more, below 1")
         check_window(self.window)
         if self.trials and self.validation == "none":
-            raise InputError(
-                "--trials needs a validation part to be scored on", do="leave --validation none out"
-            )
+            raise InputError("--trials requires a validation part", do="omit --validation none")

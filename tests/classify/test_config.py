@@ -15,20 +15,20 @@ from layerprobe.classify.config import RUNTIME_OPTIONS, StudyConfig
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"split": "fair"}, "split 'fair' is not known; choose from speaker, random, column, loso"),
-        ({"metric": "f1"}, "metric 'f1'"),
-        ({"sampler": "grid"}, "sampler 'grid'"),
-        ({"pruner": "hyper"}, "pruner 'hyper'"),
-        ({"scalings": ("standard", "max")}, "scaling 'max'"),
-        ({"scalings": ()}, "no scaling"),
-        ({"heads": ()}, "no head"),
-        ({"folds": 1}, "folds is 1; give 2 or more"),
-        ({"inner_folds": 0}, "inner_folds is 0"),
-        ({"trials": 0}, "trials is 0; give 1 or more"),
-        ({"jobs": 0}, "jobs is 0"),
-        ({"timeout": 0.0}, "timeout is 0 s"),
-        ({"timeout": math.nan}, "timeout is nan s"),
-        ({"memory": 0}, "memory is 0"),
+        ({"split": "fair"}, "--split fair; choose from speaker, random, column, loso"),
+        ({"metric": "f1"}, "--metric f1"),
+        ({"sampler": "grid"}, "--sampler grid"),
+        ({"pruner": "hyper"}, "--pruner hyper"),
+        ({"scalings": ("standard", "max")}, "--scalings max"),
+        ({"scalings": ()}, "--scalings names no scaling"),
+        ({"heads": ()}, "--heads names no head"),
+        ({"folds": 1}, "--folds 1; give 2 or more"),
+        ({"inner_folds": 0}, "--inner-folds 0"),
+        ({"trials": 0}, "--trials 0; give 1 or more"),
+        ({"jobs": 0}, "--jobs 0"),
+        ({"timeout": 0.0}, "--timeout 0"),
+        ({"timeout": math.nan}, "--timeout nan"),
+        ({"memory": 0}, "--memory 0"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(changes: dict[str, Any], message: str) -> None:
@@ -36,7 +36,7 @@ def test_options_that_make_no_sense_are_refused(changes: dict[str, Any], message
         StudyConfig(**changes)
 
 
-def test_manner_names_options_that_exist() -> None:
+def test_runtime_options_exist() -> None:
     assert set(RUNTIME_OPTIONS) <= set(StudyConfig.__dataclass_fields__)
 
 

@@ -172,7 +172,7 @@ class TestControls:
             ),
             (
                 ("probe", "clips.csv", "--model", "mfcc", "--figure", "gone/a.svg"),
-                "--figure gone/a.svg; there is no folder gone",
+                "--figure gone/a.svg; folder gone does not exist",
             ),
         ],
     )

@@ -89,7 +89,7 @@ def test_sides_that_cannot_be(tmp_path):
         {**CROSS, "split": "loso"},
     ]
     for wrong in wrongs:
-        with pytest.raises(InputError, match="takes --train-corpus and --test-corpus"):
+        with pytest.raises(InputError, match="requires --train-corpus and --test-corpus"):
             StudyConfig(**wrong)
 
 
@@ -114,7 +114,7 @@ def test_the_command_and_its_repetition(tmp_path):
         1,
     )
     told = refused(cli(*given, "--train-corpus", "one", "--out", tmp_path / "half"))
-    assert "takes --train-corpus and --test-corpus" in told
+    assert "requires --train-corpus and --test-corpus" in told
     sides = ("--train-corpus", "one", "--test-corpus", "two")
     done = cli(*given, *sides, "--out", tmp_path / "run", "--json")
     assert done.returncode == 0, done.stderr

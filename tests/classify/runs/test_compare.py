@@ -206,7 +206,7 @@ def test_of_a_single_speaker_there_is_no_interval_and_the_command_says_so(tmp_pa
         (("--system", "3/svm"), "--system compares runs, and one is given; name another run"),
         (("--figure", "x.svg"), "--figure compares runs, and one is given"),
         (("--euros-per-hour", "2"), "--euros-per-hour compares runs"),
-        (("--figure", "gone/x.svg"), "--figure gone/x.svg; there is no folder gone"),
+        (("--figure", "gone/x.svg"), "--figure gone/x.svg; folder gone does not exist"),
     ],
 )
 def test_options_that_would_do_nothing_are_refused(tmp_path, options, told):
