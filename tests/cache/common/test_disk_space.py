@@ -1,3 +1,5 @@
+"""Estimated sizes and the check for free space."""
+
 from __future__ import annotations
 
 import shutil

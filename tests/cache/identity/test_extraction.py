@@ -1,4 +1,4 @@
-"""What makes an extraction another one, and a clip another one."""
+"""What changes an extraction's fingerprint and a clip's key, and what does not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keys of clips: by what a file holds and which stretch of it."""
+"""Keys of clips: by the content of the file and the segment."""
 
 from __future__ import annotations
 

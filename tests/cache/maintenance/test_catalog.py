@@ -1,3 +1,5 @@
+"""What a cache contains, and what is wrong with it."""
+
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Many small shards → few: nothing changes but the files."""
+"""Compaction merges small shards and changes nothing but the files."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_merged_shards_do_not_exceed_the_size_limit(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("clips_in_memory", [1, 100])
-def test_every_frame_survives(tmp_path, monkeypatch, clips_in_memory):
+def test_compaction_keeps_every_frame(tmp_path, monkeypatch, clips_in_memory):
     monkeypatch.setattr("layerprobe.cache.maintenance.rewrite.COPY_BYTES", 16 * clips_in_memory)
     store = FeatureStore.create(tmp_path, extraction(stats=(FRAME,)))
     rng = np.random.default_rng(3)
@@ -113,7 +113,7 @@ def test_only_one_process_may_compact(tmp_path):
 STEPS = ["open", "pwrite", "ftruncate", "fsync", "replace", "unlink"]
 
 
-def test_no_order_of_failure_loses_a_clip(tmp_path, monkeypatch):
+def test_a_disk_failure_at_any_step_loses_no_clip(tmp_path, monkeypatch):
     """The disk fails at the n-th call that changes it, for every n there is."""
     calls, good = -(10**9), 0
 
@@ -179,7 +179,7 @@ compact(FeatureStore(Path(sys.argv[1])))
 @pytest.mark.parametrize(
     ("step", "after"), [("fsync", 0), ("replace", 0), ("fsync", 1), ("unlink", 0), ("unlink", 2)]
 )
-def test_a_kill_in_the_middle_loses_no_clip(tmp_path, step, after):
+def test_a_kill_during_compaction_loses_no_clip(tmp_path, step, after):
     store = FeatureStore.create(tmp_path, extraction())
     held = clips(store.extraction, 20, seed=6)
     for begin in range(0, 20, 4):

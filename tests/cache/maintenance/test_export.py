@@ -1,4 +1,4 @@
-"""Plain files, read without this project."""
+"""Exported files, read without this project."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def read(path):
 
 @pytest.mark.parametrize("form", ["h5", "npz", "parquet"])
 @pytest.mark.parametrize("stats", [None, ["std"]])
-def test_every_clip_under_the_path_where_it_was_first_seen(filled, tmp_path, form, stats):
+def test_by_default_clips_are_exported_with_their_first_path(filled, tmp_path, form, stats):
     store, held = filled
     out = tmp_path / f"layer.{form}"
     done = export(store, out, layer="1", stats=stats, format=form)
@@ -53,7 +53,7 @@ def test_every_clip_under_the_path_where_it_was_first_seen(filled, tmp_path, for
 
 
 @pytest.mark.parametrize("form", ["h5", "npz", "parquet"])
-def test_the_rows_of_a_table_with_their_own_paths(filled, tmp_path, form):
+def test_rows_of_a_table_are_exported_with_its_paths(filled, tmp_path, form):
     store, held = filled
     first, second, *_ = held
     rows = [(second, "b é.wav"), (first, "a.wav"), (second, "copy of b.wav")]

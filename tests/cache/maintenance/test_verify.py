@@ -1,4 +1,4 @@
-"""One flipped bit anywhere is found, and never read as a number."""
+"""Any flipped bit is found, and never read as a number."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ def test_each_clip_has_its_seconds_and_the_path_where_it_was_first_seen(store):
         store.seconds(["f" * 64])
 
 
-def test_every_frame_of_a_clip_that_came_in_parts(tmp_path, monkeypatch):
+def test_every_frame_of_a_clip_that_was_added_in_blocks(tmp_path, monkeypatch):
     monkeypatch.setattr(
         "layerprobe.cache.store.writer.SHARD_BYTES", 20_000
     )  # so that the long clip streams to its own shard

@@ -1,4 +1,4 @@
-"""The index against a dictionary."""
+"""The index of clips, compared with a dictionary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Real processes on one store: killed, many at once, on a full disk, in folders that refuse them."""
+"""Processes that share a store: killed, many at once, on a full disk, in read-only folders."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def test_a_cache_that_cannot_be_created_is_one_line(open_folder):
         FeatureStore.create(Path(__file__), KIND)
 
 
-def test_a_folder_that_vanishes_is_one_line_for_writers_and_readers(tmp_path):
+def test_a_deleted_folder_is_one_line_for_writers_and_readers(tmp_path):
     process = start(tmp_path, 0, 5, "--hold")
     assert process.stdout is not None
     assert [process.stdout.readline(), process.stdout.readline()] == ["5\n", "holding\n"]

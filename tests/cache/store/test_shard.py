@@ -1,4 +1,4 @@
-"""One shard: its bytes, its name, and what is refused."""
+"""One shard: its bytes, its name, and the shards that are refused."""
 
 from __future__ import annotations
 
@@ -122,6 +122,6 @@ def test_keys_and_digests_convert_both_ways(raw):
 
 
 @pytest.mark.parametrize("keys", [["ab"], ["a" * 65], ["g" * 64], ["a" * 64, "b" * 63], [""]])
-def test_a_malformed_key_is_no_digest(keys):
+def test_a_malformed_key_is_refused(keys):
     with pytest.raises(HexError):
         keys_to_digests(keys)

@@ -1,4 +1,4 @@
-"""The writer: shards by size and age, and every step that the disk can refuse."""
+"""The writer: shards by size, number and age, and a disk that fails at any step."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ STEPS = ["open", "pwrite", "ftruncate", "fsync", "replace"]
 
 
 @pytest.mark.parametrize("frames", [False, True], ids=["pooled", "frames"])
-def test_no_order_of_failure_leaves_a_wrong_store(tmp_path, monkeypatch, frames):
+def test_a_disk_failure_at_any_step_leaves_a_consistent_store(tmp_path, monkeypatch, frames):
     """The disk fails at the n-th call that writes, for every n there is, and once more works."""
     kind = extraction(stats=(FRAME,)) if frames else extraction()
     monkeypatch.setattr(
