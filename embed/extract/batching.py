@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -53,12 +54,16 @@ def cut(clip: int, samples: int, *, window: float) -> list[Window]:
 
 def cut_evenly(clip: int, samples: int, count: int) -> list[Window]:
     """Cut a clip of `samples` samples into `count` windows."""
-    return [_window(clip, samples, number, count) for number in range(count)]
+    spans = (_span(samples, number, count) for number in range(count))
+    return [
+        Window(clip=clip, begin=begin, stop=stop, number=number, count=count)
+        for number, (begin, stop) in enumerate(spans)
+    ]
 
 
-def _window(clip: int, samples: int, number: int, count: int) -> Window:
-    begin, stop = samples * number // count, samples * (number + 1) // count
-    return Window(clip=clip, begin=begin, stop=stop, number=number, count=count)
+def _span(samples: Any, number: Any, count: Any) -> tuple[Any, Any]:
+    """Where a window begins and stops in its clip; integers or integer arrays."""
+    return samples * number // count, samples * (number + 1) // count
 
 
 def _window_counts(samples: np.ndarray | np.int64, window: float) -> np.ndarray:
@@ -91,15 +96,16 @@ def plan_batches(samples: Sequence[int], *, window: float, budget: int) -> LazyR
         for first in range(0, count, fitting):
             bounds.append(bounds[-1] + min(fitting, count - first))
         open_batch = count <= fitting
-    ordered = counts[order]
-    clips = np.repeat(order, ordered)  # the clip of each window
-    numbers = np.arange(len(clips)) - np.repeat(np.cumsum(ordered) - ordered, ordered)
+    clips = np.repeat(order, counts[order])  # the clip of each window
+    first_windows = np.cumsum(counts[order]) - counts[order]
+    numbers = np.arange(len(clips)) - np.repeat(first_windows, counts[order])
+    begins, stops = _span(lengths[clips], numbers, counts[clips])
+    windows = np.column_stack([clips, begins, stops, numbers, counts[clips]])
 
     def batch(bound: np.ndarray) -> list[Window]:
-        rows = slice(*bound)
         return [
-            _window(clip, int(lengths[clip]), number, int(counts[clip]))
-            for clip, number in zip(clips[rows].tolist(), numbers[rows].tolist(), strict=True)
+            Window(clip=clip, begin=begin, stop=stop, number=number, count=count)
+            for clip, begin, stop, number, count in windows[slice(*bound)].tolist()
         ]
 
     return LazyRecords(np.column_stack([bounds[:-1], bounds[1:]]), batch)
