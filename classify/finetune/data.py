@@ -1,4 +1,4 @@
-"""Clips as a model in training hears them: checked once, cut into windows, batched by length."""
+"""Clips as training examples: decoded and checked once, cut into windows, batched by length."""
 
 from __future__ import annotations
 
@@ -18,50 +18,48 @@ from layerprobe.embed.audio import sound as audio
 from layerprobe.embed.extract.batching import cut, padded_length
 from layerprobe.embed.manifest.clips import Clip
 
-LISTENERS = 4  # threads that decode while a table is looked through
+DECODING_THREADS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recording:
-    """A clip that can be heard. key: of its samples, as a store knows it."""
+    """A clip whose audio has been checked. key: its content key, as in a store."""
 
     clip: Clip
     key: str
-    sound: audio.AudioInfo
+    info: audio.AudioInfo
     moments: audio.Moments
 
 
 def load_recordings(clips: Sequence[Clip], cache: Path) -> tuple[dict[str, Recording], dict[str, str]]:
-    """Decode every clip once: by id those that can be used, and of the others why not."""
-    heard: dict[str, Recording] = {}
-    broken: dict[str, str] = {}
-    keys = dict(zip((clip.id for clip in clips), clip_keys(clips, cache), strict=True))
-    with audio.decoder_pool(LISTENERS) as pool:
-        for clip, found in zip(clips, pool.map(_hear, clips), strict=True):
-            key = keys[clip.id]
-            if isinstance(found, ClipError):
-                broken[clip.id] = f"not heard: {found.reason}"
-            elif isinstance(key, OSError):
-                broken[clip.id] = f"not heard: cannot be read ({(key.strerror or str(key)).lower()})"
-            else:
-                sound, moments = found
-                heard[clip.id] = Recording(clip=clip, key=key, sound=sound, moments=moments)
-    return heard, broken
+    """Decode every clip once. Returns the usable ones by clip id, and for the others id → reason.
+
+    cache: folder of the hash cache.
+    """
+    with audio.decoder_pool(DECODING_THREADS) as pool:
+        results = pool.map(_load, clips, clip_keys(clips, cache))
+        loaded = dict(zip((clip.id for clip in clips), results, strict=True))
+    recordings = {id: result for id, result in loaded.items() if isinstance(result, Recording)}
+    faults = {id: f"not usable: {result}" for id, result in loaded.items() if isinstance(result, str)}
+    return recordings, faults
 
 
-def _hear(clip: Clip) -> tuple[audio.AudioInfo, audio.Moments] | ClipError:
+def _load(clip: Clip, key: str | OSError) -> Recording | str:
+    """The recording, or why it cannot be used."""
     try:
-        sound = audio.probe(clip)
-        moments = audio.measure_moments(clip, sound)
+        info = audio.probe(clip)
+        moments = audio.measure_moments(clip, info)
         moments.check(clip)
     except ClipError as error:
-        return error
-    return sound, moments
+        return error.reason
+    if isinstance(key, OSError):
+        return f"cannot be read ({(key.strerror or str(key)).lower()})"
+    return Recording(clip=clip, key=key, info=info, moments=moments)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Item:
-    """One window as the model gets it. wave: (T,) float32. weight: of its loss; `clip` as in `Window`."""
+class LabelledWindow:
+    """One model input. wave: (T,) float32. weight: of its loss. clip: index of its recording."""
 
     wave: torch.Tensor
     label: int
@@ -69,10 +67,10 @@ class Item:
     clip: int
 
 
-class Windows(TorchDataset[Item]):
-    """The windows of some clips, longest first, each labelled as its clip.
+class WindowDataset(TorchDataset[LabelledWindow]):
+    """The windows of N recordings, longest first, each with the label of its clip.
 
-    A clip counts once: the weights of its windows add up to the one of its class.
+    Every clip counts once: the weights of its windows sum to the weight of its class.
     """
 
     def __init__(
@@ -84,42 +82,44 @@ class Windows(TorchDataset[Item]):
         normalise: bool,
         class_weights: np.ndarray | None = None,
     ) -> None:
-        """y: (N,) class numbers of the N recordings. class_weights: (K,), or None for 1."""
-        self.recordings, self.y, self._normalise = recordings, y, normalise
-        self._weights = class_weights
-        pieces = [
+        """y: (N,) class numbers. window: seconds. class_weights: (K,), or None for equal weights."""
+        self.recordings, self.y = recordings, y
+        self._normalise, self._class_weights = normalise, class_weights
+        windows = [
             piece
-            for number, recording in enumerate(recordings)
-            for piece in cut(number, recording.sound.samples, window=window)
+            for clip, recording in enumerate(recordings)
+            for piece in cut(clip, recording.info.samples, window=window)
         ]
-        self.windows = sorted(pieces, key=lambda piece: (-piece.samples, piece.clip, piece.number))
-        self.lengths = [piece.samples for piece in self.windows]
+        self.windows = sorted(windows, key=lambda piece: (-piece.samples, piece.clip, piece.number))
+        self.lengths = [window.samples for window in self.windows]
 
     def __len__(self) -> int:
         return len(self.windows)
 
-    def __getitem__(self, index: int) -> Item:
-        piece = self.windows[index]
-        recording, label = self.recordings[piece.clip], int(self.y[piece.clip])
-        wave = audio.read_clip(recording.clip, recording.sound, begin=piece.begin, stop=piece.stop)
+    def __getitem__(self, index: int) -> LabelledWindow:
+        window = self.windows[index]
+        recording, label = self.recordings[window.clip], int(self.y[window.clip])
+        wave = audio.read_clip(recording.clip, recording.info, begin=window.begin, stop=window.stop)
         if self._normalise:
             wave = audio.normalise(wave, recording.moments.mean, recording.moments.variance)
-        weight = 1.0 if self._weights is None else float(self._weights[label])
-        return Item(wave=torch.from_numpy(wave), label=label, weight=weight / piece.count, clip=piece.clip)
+        weight = 1.0 if self._class_weights is None else float(self._class_weights[label])
+        return LabelledWindow(
+            wave=torch.from_numpy(wave), label=label, weight=weight / window.count, clip=window.clip
+        )
 
-    def names(self, numbers: Sequence[int]) -> list[str]:
-        """Ids of clips by their numbers, each once."""
-        return [self.recordings[number].clip.id for number in dict.fromkeys(numbers)]
+    def clip_ids(self, clips: Sequence[int]) -> list[str]:
+        """The ids of clips given by index, without repeats."""
+        return [self.recordings[clip].clip.id for clip in dict.fromkeys(clips)]
 
     def merge(self, logits: np.ndarray) -> np.ndarray:
-        """Logits (W, K) of all windows → (N, K): the mean over each clip's windows."""
+        """Logits of all windows (W, K) → (N, K): the mean over each clip's windows."""
+        clips = [window.clip for window in self.windows]
         total = np.zeros((len(self.recordings), logits.shape[1]), np.float64)
-        np.add.at(total, [piece.clip for piece in self.windows], logits)
-        counts = np.bincount([piece.clip for piece in self.windows], minlength=len(total))
-        return total / counts[:, None]
+        np.add.at(total, clips, logits)
+        return total / np.bincount(clips, minlength=len(total))[:, None]
 
 
-def collate(items: Sequence[Item]) -> dict[str, torch.Tensor]:
+def collate(items: Sequence[LabelledWindow]) -> dict[str, torch.Tensor]:
     """waves (B, T) padded with zeros, lengths (B,), labels (B,), weights (B,), clips (B,)."""
     lengths = torch.tensor([len(item.wave) for item in items])
     waves = torch.zeros(len(items), padded_length(int(lengths.max())))
@@ -134,8 +134,8 @@ def collate(items: Sequence[Item]) -> dict[str, torch.Tensor]:
     }
 
 
-class ByLength(Sampler[int]):
-    """Random batches of windows of like length; the order follows from seed and epoch alone."""
+class LengthGroupedSampler(Sampler[int]):
+    """Random batches of windows of similar length; the order depends on seed and epoch alone."""
 
     def __init__(self, lengths: Sequence[int], *, batch_size: int, seed: int) -> None:
         self._lengths, self._batch_size, self._seed = list(lengths), batch_size, seed
@@ -148,5 +148,5 @@ class ByLength(Sampler[int]):
         return len(self._lengths)
 
     def __iter__(self) -> Iterator[int]:
-        own = torch.Generator().manual_seed((self._seed << 20) + self._epoch)
-        yield from get_length_grouped_indices(self._lengths, self._batch_size, generator=own)
+        generator = torch.Generator().manual_seed((self._seed << 20) + self._epoch)
+        yield from get_length_grouped_indices(self._lengths, self._batch_size, generator=generator)

@@ -1,4 +1,4 @@
-"""A speech model with a classification head on its pooled states, trained as a whole or in part."""
+"""A speech model with a classification head on its pooled states, trained in full or in part."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from layerprobe.embed.models.layers import FINAL, frame_count, layer_names
 from layerprobe.embed.models.sources import ModelSource
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "out_proj")
-# WavLM hands the weights of its projections to torch's attention itself, past any adapter around them.
+# WavLM passes its projection weights to torch's attention directly, which would bypass adapters around them.
 FEED_FORWARD = ("intermediate_dense", "output_dense")
 
 
 class SpeechClassifier(nn.Module):
-    """Waves of clips → logits; a padded batch gives each clip the logits it has alone.
+    """Waveforms → logits; in a padded batch each clip has the logits that it has alone.
 
-    The mean over a clip's own frames of the last layer (`final` where there is one), or of a learnt softmax
-    sum of all layers as `embed.models.layers` numbers them, goes through the head.
+    The head receives the mean over a clip's own frames, of the last layer (`final` where there is one) or of
+    a learnt softmax-weighted sum of all layers, numbered as in `embed.models.layers`.
     """
 
-    accepts_loss_kwargs = True  # to transformers' Trainer: the loss is divided by all clips of a step
+    accepts_loss_kwargs = True  # tells transformers' Trainer to pass the number of clips in a step
 
     def __init__(self, source: ModelSource, config: FinetuneConfig, *, classes: int) -> None:
-        """Load the weights and draw the head's; `config.seed` decides both. Raises ModelError."""
+        """Load the backbone and initialise the head from `config.seed`. Raises ModelError."""
         super().__init__()
         torch.manual_seed(config.seed)
         settings = dict(source.config)
@@ -40,43 +40,43 @@ class SpeechClassifier(nn.Module):
         self.names = layer_names(settings)
         self.weights = nn.Parameter(torch.zeros(len(self.names))) if config.weighted_layers else None
         self.backbone.requires_grad_(True)
-        # data2vec's configuration does not name the switch that its model looks for.
-        told = getattr(self.backbone.config, "apply_spec_augment", True)
-        self.backbone.config.apply_spec_augment = told and config.spec_augment
+        # data2vec's configuration lacks the switch that its model reads.
+        spec_augment = getattr(self.backbone.config, "apply_spec_augment", True)
+        self.backbone.config.apply_spec_augment = spec_augment and config.spec_augment
         if config.lora:
-            _adapt(self.backbone, rank=config.lora, family=settings["model_type"])
+            _add_adapters(self.backbone, rank=config.lora, family=settings["model_type"])
         if config.freeze == "cnn":
             self.backbone.feature_extractor._freeze_parameters()
         if config.gradient_checkpointing:
             self.backbone.activation_checkpointing_enable({"use_reentrant": False})
         self._exact = ExactBatch(self.backbone)
-        self._counts: torch.Tensor | None = None  # (B,) frames of the clips in hand, while layers are pooled
+        self._counts: torch.Tensor | None = None  # (B,) frames of each clip, during a forward pass
         self._pooled: dict[str, torch.Tensor] = {}
         if config.weighted_layers:
-            self._place_hooks()
+            self._register_hooks()
 
     def forward(self, waves: torch.Tensor, lengths: torch.Tensor) -> dict[str, torch.Tensor]:
         """waves (B, T), zero beyond lengths (B,) samples → {"logits": (B, K) float32}."""
         counts = torch.tensor([self.frames(n) for n in lengths.tolist()], device=waves.device)
         padded = bool((lengths < waves.shape[1]).any())
         inside = torch.arange(waves.shape[1], device=waves.device) < lengths[:, None]
-        # Kept until the next call: with gradient checkpointing the backward pass runs parts of this again.
+        # Set until the next call: with gradient checkpointing the backward pass repeats parts of this one.
         self._exact.set(lengths if padded else None, counts if padded else None)
         self._counts, self._pooled = counts, {}
         augment = self.backbone.config.apply_spec_augment
         try:
-            # A batch of clips that are all shorter than one masked span cannot be masked.
+            # Masking fails for a batch whose clips are all shorter than one masked span.
             long_enough = int(counts.max()) >= self.backbone.config.mask_time_length
             self.backbone.config.apply_spec_augment = augment and long_enough
             last = self.backbone(waves, attention_mask=inside if padded else None).last_hidden_state
-            states = masked_mean(last, counts) if self.weights is None else self._weighted_sum()
+            states = masked_mean(last, counts) if self.weights is None else self._weighted_sum(self.weights)
         finally:
             self.backbone.config.apply_spec_augment = augment
             self._counts, self._pooled = None, {}
         return {"logits": self.head(states).float()}
 
     def train(self, mode: bool = True) -> Self:
-        """As torch's; a batch norm keeps the moments it came with, for those of a batch take in padding."""
+        """As in torch, but batch norms keep their stored moments: those of a batch would include padding."""
         super().train(mode)
         for module in self.backbone.modules():
             if isinstance(module, nn.BatchNorm1d):
@@ -84,26 +84,24 @@ class SpeechClassifier(nn.Module):
         return self
 
     def trained_parameters(self) -> int:
-        """How many numbers training may change."""
         return sum(p.numel() for p in self.parameters() if p.requires_grad)
 
-    def _weighted_sum(self) -> torch.Tensor:
-        """(B, D): layers weighted by the softmax of `weights`; pooled first, which comes to the same."""
+    def _weighted_sum(self, weights: torch.Tensor) -> torch.Tensor:
+        """(B, D): the softmax-weighted sum of the pooled layers, equal to pooling the weighted sum."""
         layers = [self._pooled[self.names[0]]]
-        for name in self.names[1:]:  # a block that LayerDrop skipped gives what entered it
+        for name in self.names[1:]:  # a block that LayerDrop skipped outputs its input
             layers.append(self._pooled.get(name, layers[-1]))
-        assert self.weights is not None  # for the type checker: this is called only where there are some
-        return torch.einsum("l,lbd->bd", self.weights.float().softmax(0), torch.stack(layers))
+        return torch.einsum("l,lbd->bd", weights.float().softmax(0), torch.stack(layers))
 
-    def _place_hooks(self) -> None:
+    def _register_hooks(self) -> None:
         encoder = self.backbone.encoder
-        encoder.dropout.register_forward_hook(self._after("0"))  # what enters the first block
+        encoder.dropout.register_forward_hook(self._pooling_hook("0"))  # the first block's input
         for number, block in enumerate(encoder.layers, start=1):
-            block.register_forward_hook(self._after(str(number)))
+            block.register_forward_hook(self._pooling_hook(str(number)))
         if FINAL in self.names:
-            encoder.layer_norm.register_forward_hook(self._after(FINAL))
+            encoder.layer_norm.register_forward_hook(self._pooling_hook(FINAL))
 
-    def _after(self, layer: str) -> Any:
+    def _pooling_hook(self, layer: str) -> Any:
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
             if self._counts is not None:
                 states = output[0] if isinstance(output, tuple) else output
@@ -113,26 +111,21 @@ class SpeechClassifier(nn.Module):
 
 
 def masked_mean(states: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
-    """(B, F, D) → (B, D) float32: the mean over each clip's own `counts` (B,) frames; no other is read."""
+    """(B, F, D) → (B, D) float32: the mean over the first `counts` (B,) frames; others are never read."""
     inside = torch.arange(states.shape[1], device=states.device) < counts[:, None]
     return states.float().masked_fill(~inside[:, :, None], 0.0).sum(1) / counts[:, None]
 
 
 def _head(config: FinetuneConfig, *, width: int, classes: int) -> nn.Sequential:
-    if config.head == "linear":
-        return nn.Sequential(nn.Dropout(config.dropout), nn.Linear(width, classes))
-    return nn.Sequential(
-        nn.Dropout(config.dropout),
-        nn.Linear(width, width),
-        nn.Tanh(),
-        nn.Dropout(config.dropout),
-        nn.Linear(width, classes),
-    )
+    layers: list[nn.Module] = [nn.Dropout(config.dropout)]
+    if config.head == "mlp":
+        layers += [nn.Linear(width, width), nn.Tanh(), nn.Dropout(config.dropout)]
+    return nn.Sequential(*layers, nn.Linear(width, classes))
 
 
-def _adapt(backbone: Any, *, rank: int, family: str) -> None:
-    """Low-rank adapters (Hu et al. 2021) in every block; all else is frozen."""
-    from peft import LoraConfig, inject_adapter_in_model  # slow to import, and seldom asked for
+def _add_adapters(backbone: Any, *, rank: int, family: str) -> None:
+    """Add low-rank adapters (LoRA, Hu et al. 2021) to every block and freeze everything else."""
+    from peft import LoraConfig, inject_adapter_in_model  # slow to import, rarely needed
 
     linear = FEED_FORWARD if family == "wavlm" else (*ATTENTION, *FEED_FORWARD)
     target = rf"encoder\.layers\.\d+\..*\.({'|'.join(linear)})"
@@ -140,7 +133,15 @@ def _adapt(backbone: Any, *, rank: int, family: str) -> None:
     inject_adapter_in_model(settings, backbone)
 
 
-def description(source: ModelSource, config: FinetuneConfig, classes: Sequence[str]) -> dict[str, Any]:
-    """What must be known beside the tensors to build a classifier again."""
-    own = {name: getattr(config, name) for name in ("head", "dropout", "weighted_layers", "lora", "window")}
-    return {"backbone": dict(source.config), "normalise": source.normalise, "classes": list(classes), **own}
+def classifier_settings(
+    source: ModelSource, config: FinetuneConfig, classes: Sequence[str]
+) -> dict[str, Any]:
+    """What is needed besides the tensors to rebuild a classifier, as saved in model.json."""
+    names = ("head", "dropout", "weighted_layers", "lora", "window")
+    settings = {name: getattr(config, name) for name in names}
+    return {
+        "backbone": dict(source.config),
+        "normalise": source.normalise,
+        "classes": list(classes),
+        **settings,
+    }

@@ -1,4 +1,4 @@
-"""Full fine-tuning of a model on fixed splits, into the run folder that `classify` writes."""
+"""The entry point `finetune`: from clips and splits to a finished run folder."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from layerprobe.cache.common.interrupts import GracefulStop
 from layerprobe.classify.data.dataset import Dataset, join_targets
 from layerprobe.classify.data.splits import Assignment, OuterFold
 from layerprobe.classify.finetune.config import RUNTIME_OPTIONS, FinetuneConfig
-from layerprobe.classify.finetune.cross_validation import WORK, FoldTrainer, Report
+from layerprobe.classify.finetune.cross_validation import WORK, CrossValidation, Report
 from layerprobe.classify.finetune.data import Recording, load_recordings
 from layerprobe.classify.finetune.figures import draw_curves, write_curves
-from layerprobe.classify.finetune.validation import folds_of
+from layerprobe.classify.finetune.validation import validation_folds
 from layerprobe.classify.runs import folder as runfolder
 from layerprobe.classify.runs.cost import Spending
 from layerprobe.classify.runs.record import begin, is_finished, peak_memory
@@ -48,18 +48,18 @@ def finetune(
     command: Mapping[str, Any] | None = None,
     report: Report | None = None,
 ) -> dict[str, Any]:
-    """Fine-tune on each fold's training clips, test once, write the run folder `out`; returns its summary.
+    """Fine-tune on each fold's training clips, test once, write the run folder `out`; return its summary.
 
-    assignment: for each outer fold the ids of its (training, test) clips, as in splits.json and as
-    `protocols.protocol_folds` gives them; clips in none of them are left out. model, revision: as for `embed`.
-    cache: where file hashes are remembered.
+    assignment: ids of the (training, test) clips of each outer fold, as in splits.json or from
+    `protocols.protocol_folds`; other clips are left out. model, revision: as for `embed`. cache: folder of the hash
+    cache. command: recorded in run.json. report: receives the progress of every step.
 
-    A run that was cut short goes on where it was; a finished one is left as it is. Ctrl-C or SIGTERM end it
-    with KeyboardInterrupt after a last checkpoint. Raises InputError.
+    An interrupted run is resumed; a finished one is left unchanged. Ctrl-C and SIGTERM raise
+    KeyboardInterrupt after a last checkpoint. Raises InputError.
     """
     if model in ACOUSTIC_PRESETS:
         raise InputError(
-            f"--model {model} has no weights to fine-tune", do="classify probes acoustic features"
+            f"--model {model} has no weights to fine-tune", do="use classify, which probes acoustic features"
         )
     quiet()
     device, precision = _device(config)
@@ -69,21 +69,21 @@ def finetune(
         )
     source = find_model(model, revision=revision)
     weights = files_hash(source, cache) if source.folder is not None else f"seed:{config.seed}"
-    heard, data = _data(clips, assignment, config, cache)
-    folds = folds_of(data, assignment, config)
+    recordings, data = _load_data(clips, assignment, config, cache)
+    folds = validation_folds(data, assignment, config)
     run = _record(data, folds, config, source, weights=weights, precision=precision, command=command)
     if is_finished(out, run, manner=RUNTIME_OPTIONS):
         return runfolder.read_json(out / runfolder.SUMMARY)
     try:
         out.mkdir(parents=True, exist_ok=True)
         with GracefulStop() as stop, locked(out / LOCK, wait=False):
-            work = FoldTrainer(
+            cross_validation = CrossValidation(
                 out=out,
                 run=run,
                 source=source,
                 data=data,
                 folds=folds,
-                heard=heard,
+                recordings=recordings,
                 config=config,
                 device=device,
                 precision=precision,
@@ -91,41 +91,42 @@ def finetune(
                 spending=Spending(out, device),
                 report=report,
             )
-            return _write(work)
+            return _run(cross_validation)
     except BlockingIOError:
-        raise InputError("another process is at work on this run", where=str(out), do="wait for it") from None
+        raise InputError("another process is writing this run", where=str(out), do="wait for it") from None
     except OSError as error:
-        told = f"cannot be written ({error.strerror})"
-        raise InputError(told, where=str(out), do="choose another folder for --out") from error
+        message = f"cannot be written ({error.strerror})"
+        raise InputError(message, where=str(out), do="choose another folder for --out") from error
 
 
 def _device(config: FinetuneConfig) -> tuple[torch.device, str]:
+    """Device and precision, checked to be supported by transformers' Trainer."""
     device = find_device(config.device)
     if device.index:
         raise InputError(
-            f"--device {config.device}: training takes the first GPU it sees",
+            f"--device {config.device}: training uses the first visible GPU",
             do=f"set CUDA_VISIBLE_DEVICES={device.index} and give --device cuda",
         )
     precision = find_precision(config.precision, device)
     if precision == "fp16" and device.type != "cuda":
-        raise InputError(f"--precision fp16 cannot be trained in on {device}", do="give bf16 or fp32")
+        raise InputError(f"--precision fp16 does not support training on {device}", do="give bf16 or fp32")
     return device, precision
 
 
-def _data(
+def _load_data(
     clips: Sequence[Clip], assignment: Assignment, config: FinetuneConfig, cache: Path
 ) -> tuple[dict[str, Recording], Dataset]:
-    """What can be heard, and its labels."""
-    used = {id for parts in assignment for part in parts for id in part}
-    outside = {clip.id: "in no part of the splits" for clip in clips if clip.id not in used}
-    heard, broken = load_recordings([clip for clip in clips if clip.id in used], cache)
+    """The usable recordings of the splits by clip id, and their labels."""
+    used = {id for fold in assignment for ids in fold for id in ids}
+    unused = {clip.id: "in no partition of the splits" for clip in clips if clip.id not in used}
+    recordings, faults = load_recordings([clip for clip in clips if clip.id in used], cache)
     data = join_targets(
         clips,
         target=config.target,
-        keys=lambda named: [heard[clip.id].key for clip in named],
-        excluded={**outside, **broken},
+        keys=lambda labelled_clips: [recordings[clip.id].key for clip in labelled_clips],
+        excluded={**unused, **faults},
     )
-    return heard, data
+    return recordings, data
 
 
 def _record(
@@ -138,6 +139,7 @@ def _record(
     precision: str,
     command: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
+    """The content of run.json at the start."""
     settings = asdict(config)
     deciding = {
         "config": {name: value for name, value in settings.items() if name not in RUNTIME_OPTIONS},
@@ -160,44 +162,43 @@ def _record(
     )
 
 
-def _write(work: FoldTrainer) -> dict[str, Any]:
-    """Every fold, then the files that are made of all of them."""
-    out, data, folds, config = work.out, work.data, work.folds, work.config
+def _run(cross_validation: CrossValidation) -> dict[str, Any]:
+    """Run every fold, then write the files that combine them; the summary."""
+    run, out, config = cross_validation.run, cross_validation.out, cross_validation.config
+    data, folds = cross_validation.data, cross_validation.folds
     abandoned_files(out, remove=True)
-    runfolder.write_json(out / runfolder.RUN, work.run)
+    runfolder.write_json(out / runfolder.RUN, run)
     runfolder.write_splits(out, data, folds)
-    outcomes = {}
-    for number in range(len(folds)):
-        outcome = work.outcome(number)
-        outcomes[outcome.id] = outcome
-    runfolder.write_results(out, result_rows(data, folds, outcomes, seed=config.seed))
-    runfolder.write_predictions(out, data, folds, systems_of(outcomes))
-    summary = describe(data, folds, outcomes, config=config, model=work.run["model"], notes=_notes(work))
+    fold_results = [cross_validation.fold_result(number) for number in range(len(folds))]
+    results = {result.id: result for result in fold_results}
+    runfolder.write_results(out, result_rows(data, folds, results, seed=config.seed))
+    runfolder.write_predictions(out, data, folds, systems_of(results))
+    note = _validation_note(data, folds)
+    summary = describe(data, folds, results, config=config, model=run["model"], notes=[note])
     runfolder.write_json(out / runfolder.SUMMARY, summary)
-    curves = [work.curve(number) for number in range(len(folds))]
+    curves = [cross_validation.curve(number) for number in range(len(folds))]
     write_curves(out, curves)
     draw_curves(
         curves,
-        [outcome.params["epoch"] for outcome in outcomes.values()],
+        [result.params["epoch"] for result in fold_results],
         metric=config.metric,
-        title=f"{work.run['model']}, fine-tuned: {config.target}",
+        title=f"{run['model']}, fine-tuned: {config.target}",
         folder=out / "figures",
     )
-    cost = replace(work.spending.read(), trained_parameters=work.trained_parameters())
-    seconds = {"train": cost.wall_s}
-    finished = {"finished": True, "seconds": seconds, "peak_memory": peak_memory(), "cost": asdict(cost)}
-    runfolder.write_json(out / runfolder.RUN, {**work.run, **finished})
+    cost = replace(cross_validation.spending.read(), trained_parameters=cross_validation.trained_parameters())
+    finished = {"finished": True, "seconds": {"train": cost.wall_s}, "peak_memory": peak_memory()}
+    runfolder.write_json(out / runfolder.RUN, {**run, **finished, "cost": asdict(cost)})
     for folder in (runfolder.PARTIAL_RESULTS, WORK):
         shutil.rmtree(out / folder, ignore_errors=True)
-    work.spending.close()
+    cross_validation.spending.close()
     return runfolder.read_json(out / runfolder.SUMMARY)
 
 
-def _notes(work: FoldTrainer) -> list[str]:
-    """What a reader of the scores should know of how they came about."""
-    if work.config.validation == "none":
-        return ["all epochs were trained and the last one kept: nothing was set aside to choose it by"]
-    sizes = [len(fold.inner[0].test) for fold in work.folds]
-    apart = "" if work.data.speakers is None else ", of other speakers,"
+def _validation_note(data: Dataset, folds: Sequence[OuterFold]) -> str:
+    """How the epoch was chosen, for the readers of the scores."""
+    if not folds[0].inner:
+        return "the last of all epochs is tested: no clips were set aside to choose an epoch"
+    sizes = [len(fold.inner[0].test) for fold in folds]
     count = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
-    return [f"{count} clips of each training part{apart} were set aside to pick the epoch"]
+    speakers = "" if data.speakers is None else ", of other speakers,"
+    return f"{count} clips of each training partition{speakers} were set aside to pick the epoch"

@@ -1,122 +1,160 @@
-"""One training with transformers' Trainer: a fold's clips in, the weights of its best epoch out."""
+"""One training with transformers' Trainer, and prediction with the result."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers.integrations import TensorBoardCallback
 from transformers.trainer_callback import PrinterCallback
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.interrupts import GracefulStop
-from layerprobe.classify.finetune.checkpoints import (
-    BestCheckpoint,
-    CheckpointCallback,
-    Checkpoints,
-    Step,
-    best_checkpoint,
-    entries_of,
-    is_over,
-)
+from layerprobe.cache.common.text import format_list
+from layerprobe.classify.finetune.checkpoints import CheckpointCallback, Checkpoints, TrainingHistory
 from layerprobe.classify.finetune.config import FinetuneConfig
-from layerprobe.classify.finetune.data import ByLength, Windows, collate
+from layerprobe.classify.finetune.data import LengthGroupedSampler, WindowDataset, collate
 from layerprobe.classify.finetune.model import SpeechClassifier
-from layerprobe.classify.finetune.search import DivergedError
 from layerprobe.classify.scores.metrics import score
 from layerprobe.embed.models.device import is_out_of_memory
 
-BOARD = "TENSORBOARD_LOGGING_DIR"
-SHOWN = 8  # clips named with a loss that is not finite
+MAX_NAMED = 8  # clips named in the message about a loss that is not finite
 
 
-def train(
+class DivergedError(InputError):
+    """A training whose loss or weights are no longer finite."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """One training. name: for messages and reports. validation: None to train all epochs and take the last.
+
+    tensorboard: folder of its logs, unless `TENSORBOARD_LOGGING_DIR` names one.
+    """
+
+    name: str
+    model: SpeechClassifier
+    train: WindowDataset
+    validation: WindowDataset | None
+    checkpoints: Checkpoints
+    config: FinetuneConfig
+    device: torch.device
+    precision: str
+    tensorboard: Path
+
+    def run(
+        self,
+        *,
+        stop: GracefulStop,
+        on_checkpoint: Callable[[], None],
+        on_progress: Callable[[TrainingHistory], None],
+    ) -> TrainingHistory:
+        """Train, from the last checkpoint if there is one.
+
+        Raises KeyboardInterrupt once `stop` is requested, after a last checkpoint; DivergedError where the
+        loss is not finite, and InputError where memory or disk space runs out.
+        """
+        history = TrainingHistory(self.checkpoints.state(), self.config)
+        if history.state and history.is_over():
+            return history
+        callback = CheckpointCallback(
+            checkpoints=self.checkpoints,
+            config=self.config,
+            stop=stop,
+            on_checkpoint=on_checkpoint,
+            on_progress=on_progress,
+        )
+        trainer = _Trainer(self, callback)
+        last = self.checkpoints.last()
+        self.checkpoints.check_space(
+            weights=sum(tensor.nbytes for tensor in self.model.state_dict().values()),
+            trained=self.model.trained_parameters(),
+        )
+        with _explain_memory_errors(self.config, where=self.name):
+            trainer.train(resume_from_checkpoint=None if last is None else str(last))
+        return TrainingHistory(vars(trainer.state), self.config)
+
+    def arguments(self) -> TrainingArguments:
+        """The configuration in transformers' terms."""
+        config = self.config
+        arguments = TrainingArguments(
+            output_dir=str(self.checkpoints.folder),
+            per_device_train_batch_size=config.batch_size,
+            per_device_eval_batch_size=config.batch_size,
+            gradient_accumulation_steps=config.accumulation,
+            num_train_epochs=config.epochs,
+            learning_rate=config.learning_rate,
+            lr_scheduler_type="linear",
+            warmup_steps=config.warmup,  # below 1, a share of all steps
+            weight_decay=config.weight_decay,
+            bf16=self.precision == "bf16",
+            fp16=self.precision == "fp16",
+            eval_strategy="no" if self.validation is None else "epoch",
+            save_strategy="epoch",
+            logging_strategy="epoch",
+            logging_nan_inf_filter=False,  # `compute_loss` raises for a loss that is not finite
+            metric_for_best_model=None if self.validation is None else config.metric,
+            greater_is_better=True,
+            seed=config.seed,
+            use_cpu=self.device.type == "cpu",
+            dataloader_num_workers=worker_count(config, self.device),
+            dataloader_pin_memory=self.device.type == "cuda",
+            remove_unused_columns=False,
+            label_names=["labels"],
+            report_to=[] if config.report_to == "none" else [config.report_to],
+            run_name=self.name,
+            disable_tqdm=True,
+            log_level="error",
+        )
+        assert arguments.device.type == self.device.type  # transformers chooses the device by itself
+        arguments._n_gpu = min(arguments.n_gpu, 1)  # it would use further GPUs through DataParallel
+        return arguments
+
+
+def predict(
     model: SpeechClassifier,
-    training: Windows,
-    validation: Windows | None,
-    checkpoints: Checkpoints,
+    windows: WindowDataset,
     config: FinetuneConfig,
     *,
     device: torch.device,
     precision: str,
-    stop: GracefulStop,
-    board: Path,
-    saved: Callable[[], None],
-    on_step: Step,
-    name: str,
-) -> tuple[BestCheckpoint, list[dict[str, float]]]:
-    """Train from the last checkpoint on; which one is to be kept, and the curve, an entry for each epoch.
-
-    board: folder for TensorBoard, unless its own variable names one. saved: called after each checkpoint.
-    name: of this training, for messages and reports.
-
-    Raises KeyboardInterrupt once `stop` asks for an end, after a last checkpoint; InputError where the loss
-    is not finite or memory runs out.
-    """
-    before = checkpoints.state()
-    if before and is_over(before, config):
-        return best_checkpoint(before, config), entries_of(before)
-    keeper = CheckpointCallback(checkpoints, config, stop=stop, saved=saved, on_step=on_step)
-    with _boarding(board / name.replace(" ", "-")):
-        trainer = _Trainer(
-            model,
-            _arguments(checkpoints, config, device=device, precision=precision, name=name, judged=validation),
-            training=training,
-            validation=validation,
-            metric=config.metric,
-            name=name,
-            callback=keeper,
-            checkpoints=checkpoints,
-        )
-    last = checkpoints.last()
-    checkpoints.check_space(
-        weights=sum(tensor.nbytes for tensor in model.state_dict().values()),
-        trained=model.trained_parameters(),
-    )
-    with _memory_told(config, where=name):
-        trainer.train(resume_from_checkpoint=None if last is None else str(last))
-    state = vars(trainer.state)
-    return best_checkpoint(state, config), entries_of(state)
-
-
-def predict(
-    model: SpeechClassifier, windows: Windows, config: FinetuneConfig, *, device: torch.device, precision: str
 ) -> np.ndarray:
-    """(N, K) logits of the clips of `windows`, the mean over each clip's windows.
+    """(N, K) logits of the N clips, averaged over each clip's windows.
 
     Raises InputError where memory runs out.
     """
     model.to(device).eval()
-    kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+    loader = torch.utils.data.DataLoader(
+        windows,
+        batch_size=config.batch_size,
+        collate_fn=collate,
+        num_workers=worker_count(config, device),
+    )
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+    autocast = torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
     logits = []
-    cast = torch.autocast(device.type, dtype=kind, enabled=kind is not None)
-    with _memory_told(config, where="test part"), torch.inference_mode(), cast:
-        for batch in _loader(windows, config, device=device):
-            given = model(batch["waves"].to(device), batch["lengths"].to(device))
-            logits.append(given["logits"].float().cpu().numpy())
+    with _explain_memory_errors(config, where="test partition"), torch.inference_mode(), autocast:
+        for batch in loader:
+            outputs = model(batch["waves"].to(device), batch["lengths"].to(device))
+            logits.append(outputs["logits"].float().cpu().numpy())
     return windows.merge(np.concatenate(logits))
 
 
-@contextmanager
-def _boarding(folder: Path) -> Iterator[None]:
-    """TensorBoard's own place is among the checkpoints, which are removed."""
-    if BOARD in os.environ:
-        yield
-        return
-    os.environ[BOARD] = str(folder)
-    try:
-        yield
-    finally:
-        del os.environ[BOARD]
+def worker_count(config: FinetuneConfig, device: torch.device) -> int:
+    """Processes that decode ahead; when the CPU trains it has no core to spare for them."""
+    if config.workers >= 0:
+        return config.workers
+    return 0 if device.type == "cpu" else 4
 
 
 @contextmanager
-def _memory_told(config: FinetuneConfig, *, where: str) -> Iterator[None]:
+def _explain_memory_errors(config: FinetuneConfig, *, where: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -129,111 +167,41 @@ def _memory_told(config: FinetuneConfig, *, where: str) -> Iterator[None]:
         ) from error
 
 
-def worker_count(config: FinetuneConfig, device: torch.device) -> int:
-    """Processes that decode ahead; a CPU that trains has no core to spare for them."""
-    if config.workers >= 0:
-        return config.workers
-    return 0 if device.type == "cpu" else 4
-
-
-def _loader(windows: Windows, config: FinetuneConfig, *, device: torch.device) -> Any:
-    return torch.utils.data.DataLoader(
-        windows,
-        batch_size=config.batch_size,
-        collate_fn=collate,
-        num_workers=worker_count(config, device),
-    )
-
-
-def _arguments(
-    checkpoints: Checkpoints,
-    config: FinetuneConfig,
-    *,
-    device: torch.device,
-    precision: str,
-    name: str,
-    judged: Windows | None,
-) -> TrainingArguments:
-    arguments = TrainingArguments(
-        output_dir=str(checkpoints.folder),
-        per_device_train_batch_size=config.batch_size,
-        per_device_eval_batch_size=config.batch_size,
-        gradient_accumulation_steps=config.accumulation,
-        num_train_epochs=config.epochs,
-        learning_rate=config.learning_rate,
-        lr_scheduler_type="linear",
-        warmup_steps=config.warmup,  # below 1, a share of all steps
-        weight_decay=config.weight_decay,
-        bf16=precision == "bf16",
-        fp16=precision == "fp16",
-        eval_strategy="no" if judged is None else "epoch",
-        save_strategy="epoch",
-        logging_strategy="epoch",
-        logging_nan_inf_filter=False,  # such a loss ends the training here
-        metric_for_best_model=None if judged is None else config.metric,
-        greater_is_better=True,
-        seed=config.seed,
-        use_cpu=device.type == "cpu",
-        dataloader_num_workers=worker_count(config, device),
-        dataloader_pin_memory=device.type == "cuda",
-        remove_unused_columns=False,
-        label_names=["labels"],
-        report_to=[] if config.report_to == "none" else [config.report_to],
-        run_name=name,
-        disable_tqdm=True,
-        log_level="error",
-    )
-    assert arguments.device.type == device.type  # transformers chooses by itself; told use_cpu it must agree
-    arguments._n_gpu = min(arguments.n_gpu, 1)  # further GPUs would be used through DataParallel
-    return arguments
-
-
 class _Trainer(Trainer):
-    """Batches by length, weighted loss over all clips of a step, scores by clip."""
+    """Trainer with batches by length, a weighted loss over all clips of a step, and scores by clip."""
 
-    def __init__(
-        self,
-        model: SpeechClassifier,
-        arguments: TrainingArguments,
-        *,
-        training: Windows,
-        validation: Windows | None,
-        metric: Any,
-        name: str,
-        callback: TrainerCallback,
-        checkpoints: Checkpoints,
-    ) -> None:
-        self._training, self._validation, self._metric, self._name = training, validation, metric, name
-        self._checkpoints = checkpoints
+    def __init__(self, training: Training, callback: TrainerCallback) -> None:
+        self._training = training
         super().__init__(
-            model=model,
-            args=arguments,
+            model=training.model,
+            args=training.arguments(),
             data_collator=collate,
-            train_dataset=training,
-            eval_dataset=validation,
-            compute_metrics=self._scores,
+            train_dataset=training.train,
+            eval_dataset=training.validation,
+            compute_metrics=self._score,
             callbacks=[callback],
         )
         self.remove_callback(PrinterCallback)
+        for other in self.callback_handler.callbacks:
+            # The default folder for logs is among the checkpoints, which are deleted.
+            if isinstance(other, TensorBoardCallback) and other.logging_dir is None:
+                other.logging_dir = str(training.tensorboard / training.name.replace(" ", "-"))
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> ByLength:
-        together = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        return ByLength(self._training.lengths, batch_size=together, seed=self.args.seed)
+    def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
+        clips_per_step = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        lengths = self._training.train.lengths
+        return LengthGroupedSampler(lengths, batch_size=clips_per_step, seed=self.args.seed)
 
     def compute_loss(
-        self,
-        model: Any,
-        inputs: dict[str, torch.Tensor],
-        return_outputs: bool = False,
-        num_items_in_batch: Any = None,
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """Cross-entropy weighted by class, over the clips of the whole step; it must be finite."""
+        """Class-weighted cross-entropy, averaged over all clips of the step. Raises DivergedError."""
         outputs = model(inputs["waves"], inputs["lengths"])
-        each = torch.nn.functional.cross_entropy(outputs["logits"], inputs["labels"], reduction="none")
-        count = len(each) if num_items_in_batch is None else num_items_in_batch
-        loss = (each * inputs["weights"]).sum() / count
+        losses = torch.nn.functional.cross_entropy(outputs["logits"], inputs["labels"], reduction="none")
+        count = len(losses) if num_items_in_batch is None else num_items_in_batch
+        loss = (losses * inputs["weights"]).sum() / count
         if not torch.isfinite(loss):
-            self._stop_at(inputs["clips"].tolist(), in_training=model.training)
+            raise self._loss_error(inputs["clips"].tolist(), in_training=model.training)
         return (loss, outputs) if return_outputs else loss
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
@@ -241,27 +209,27 @@ class _Trainer(Trainer):
             raise self._diverged(f"weights are not finite after step {self.state.global_step}")
         super()._save_checkpoint(model, trial)
 
-    def _stop_at(self, clips: Sequence[int], *, in_training: bool) -> None:
-        data = self._training if in_training else self._validation
-        assert data is not None  # for the type checker: without a validation part nothing is evaluated
-        ids = data.names(clips)
-        named = ", ".join(ids[:SHOWN]) + (f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else "")
+    def _loss_error(self, clips: Sequence[int], *, in_training: bool) -> DivergedError:
         step = self.state.global_step
+        windows = self._training.train if in_training else self._training.validation
+        assert (
+            windows is not None
+        )  # for the type checker: without a validation partition nothing is evaluated
         at = f"at step {step + 1}" if in_training else f"on validation clips after step {step}"
-        raise self._diverged(f"loss is not finite {at} (clips {named})")
+        named = format_list(windows.clip_ids(clips), shown=MAX_NAMED)
+        return self._diverged(f"loss is not finite {at} (clips {named})")
 
     def _diverged(self, what: str) -> DivergedError:
-        last = self._checkpoints.last()
-        kept = "no checkpoint was made before" if last is None else f"the last good checkpoint is {last}"
+        last = self._training.checkpoints.last()
+        saved = "no checkpoint was saved" if last is None else f"the last good checkpoint is {last}"
         return DivergedError(
-            f"the {what}; {kept}",
-            where=self._name,
+            f"the {what}; {saved}",
+            where=self._training.name,
             do="give a lower --learning-rate, more --warmup or --precision fp32, and another --out",
         )
 
-    def _scores(self, told: Any) -> dict[str, float]:
-        assert self._validation is not None  # for the type checker, as above
-        logits = self._validation.merge(told.predictions)
-        predicted = logits.argmax(1)
-        classes = logits.shape[1]
-        return {self._metric: score(self._validation.y, predicted, classes=classes, metric=self._metric)}
+    def _score(self, evaluation: Any) -> dict[str, float]:
+        windows, metric = self._training.validation, self._training.config.metric
+        assert windows is not None  # for the type checker, as above
+        logits = windows.merge(evaluation.predictions)
+        return {metric: score(windows.y, logits.argmax(1), classes=logits.shape[1], metric=metric)}

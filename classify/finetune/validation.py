@@ -1,4 +1,7 @@
-"""Given splits → folds of a fine-tuning: training part, the part of it that picks the epoch, test part."""
+"""The folds of a fine-tuning: training, validation and test partition of each.
+
+The validation partition picks the epoch. It is taken from the training partition of the splits.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +15,18 @@ from layerprobe.classify.data.group_folds import balanced_group_folds
 from layerprobe.classify.data.splits import PARTITIONS, Assignment, Fold, OuterFold, stratified_folds
 from layerprobe.classify.finetune.config import FinetuneConfig
 
-SHARE = 5  # a fifth of the training part picks the epoch
-BY_COLUMN = ("column", "corpus")  # splits under which the table's own validation clips are kept for that
+SUBSETS = 5  # the training partition is divided into; one is set aside
+SPLITS_BY_COLUMN = ("column", "corpus")  # splits under which validation clips marked in the table are used
+WITHOUT_VALIDATION = "give --validation none, which trains for all --epochs"
 
 
-def folds_of(data: Dataset, assignment: Assignment, config: FinetuneConfig) -> list[OuterFold]:
-    """Row numbers of each fold; `inner` is one fold of its training part, or none with `validation="none"`.
+def validation_folds(data: Dataset, assignment: Assignment, config: FinetuneConfig) -> list[OuterFold]:
+    """Row numbers of each fold; `inner` is its one training and validation partition, or empty for
+    `validation="none"`.
 
-    assignment: ids of (training, test) clips; those that `data` leaves out are passed over. Where the table
-    itself marks validation clips and the split goes by that, these are the validation part; else a fifth is,
-    of other speakers than the rest where speakers are named. Raises InputError, naming folds and classes.
+    assignment: ids of (training, test) clips of each fold; ids that `data` lacks are ignored. The validation
+    partition is what the table marks as validation, if the split follows the table's column, else a fifth of
+    the training partition, speaker-disjoint if speakers are named. Raises InputError with all faults.
     """
     row_of = {id: row for row, id in enumerate(data.ids)}
     folds, faults = [], []
@@ -31,70 +36,70 @@ def folds_of(data: Dataset, assignment: Assignment, config: FinetuneConfig) -> l
             for ids in (train_ids, test_ids)
         )
         if not len(test):
-            faults.append(f"fold {number} has no test clip that can be used")
-        absent = _absent(data, train)
+            faults.append(f"fold {number} has no usable test clip")
+        absent = _absent_classes(data, train)
         if absent:
             faults.append(f"fold {number} has no training clip of {absent}")
             continue
-        inner = () if config.validation == "none" else (_validation(data, train, number, config),)
+        inner = () if config.validation == "none" else (_set_aside(data, train, number, config),)
         folds.append(OuterFold(Fold(train, test), inner))
-    often = Counter(id for _, test in assignment for id in test)
-    repeated = sorted(id for id, count in often.items() if count > 1)
+    counts = Counter(id for _, test in assignment for id in test)
+    repeated = sorted(id for id, count in counts.items() if count > 1)
     if repeated:
         faults.append(f"{len(repeated)} clips are tested more than once, such as {repeated[0]}")
     if faults:
         raise InputError(
-            f"the splits cannot be trained on: {'; '.join(faults)}",
+            f"the splits cannot be used for training: {'; '.join(faults)}",
             do="test each clip once and train on each class, or split again with classify",
         )
     return folds
 
 
-def _validation(data: Dataset, train: np.ndarray, number: int, config: FinetuneConfig) -> Fold:
-    marked = train[[PARTITIONS.get(data.parts[row].lower()) == "validation" for row in train]]
+def _set_aside(data: Dataset, train: np.ndarray, number: int, config: FinetuneConfig) -> Fold:
+    """Split the rows `train` of fold `number` into training and validation partition."""
     where = f"fold {number}"
-    if config.split in BY_COLUMN and len(marked):
+    marked = train[[PARTITIONS.get(data.parts[row].lower()) == "validation" for row in train]]
+    if config.split in SPLITS_BY_COLUMN and len(marked):
         rest = np.setdiff1d(train, marked)
-        absent = _absent(data, rest)
+        absent = _absent_classes(data, rest)
         if absent:
             raise InputError(f"no clip marked train is of {absent}", where=where, do="mark some")
         return Fold(rest, marked)
     seed = config.seed + 1 + number
     if data.speakers is None:
-        part_of = stratified_folds(data.y[train], SHARE, seed=seed)
-    else:
-        names, speaker = np.unique(data.speakers[train], return_inverse=True)
-        if len(names) < 2:
-            raise InputError(
-                f"only speaker {data.speaker_names[names[0]]} is trained on, and nobody can pick the epoch",
-                where=where,
-                do="give --validation none, which trains for all --epochs",
-            )
-        parts = min(SHARE, len(names))
-        part_of = balanced_group_folds(data.y[train], speaker, folds=parts, seed=seed)[speaker]
-    return _best_part(data, train, part_of, where=where)
+        return _best_subset(data, train, stratified_folds(data.y[train], SUBSETS, seed=seed), where=where)
+    names, speaker = np.unique(data.speakers[train], return_inverse=True)
+    if len(names) < 2:
+        raise InputError(
+            f"{data.speaker_names[names[0]]} is the only training speaker: none is left to pick the epoch",
+            where=where,
+            do=WITHOUT_VALIDATION,
+        )
+    subset = balanced_group_folds(data.y[train], speaker, folds=min(SUBSETS, len(names)), seed=seed)[speaker]
+    return _best_subset(data, train, subset, where=where)
 
 
-def _best_part(data: Dataset, train: np.ndarray, part_of: np.ndarray, *, where: str) -> Fold:
-    """The part with most classes in it, then nearest to an even share, that leaves no class untrained."""
-    known = np.unique(data.y[train])
+def _best_subset(data: Dataset, train: np.ndarray, subset: np.ndarray, *, where: str) -> Fold:
+    """Validate on the subset with most classes, then with the size nearest to a fifth, among those whose
+    removal leaves every class in training. subset: (len(train),) number of each row's subset."""
+    classes = len(np.unique(data.y[train]))
     candidates = []
-    for part in range(int(part_of.max()) + 1):
-        held, rest = train[part_of == part], train[part_of != part]
-        if len(np.unique(data.y[rest])) == len(known):
-            missing = len(known) - len(np.unique(data.y[held]))
-            candidates.append((missing, abs(len(held) - len(train) / SHARE), part))
+    for number in range(int(subset.max()) + 1):
+        validation, rest = train[subset == number], train[subset != number]
+        if len(np.unique(data.y[rest])) == classes:
+            missing = classes - len(np.unique(data.y[validation]))
+            candidates.append((missing, abs(len(validation) - len(train) / SUBSETS), number))
     if not candidates:
         raise InputError(
-            "nobody can be set aside to pick the epoch without a class being lost to training",
+            "no validation partition can be set aside without removing a class from training",
             where=where,
-            do="give --validation none, which trains for all --epochs",
+            do=WITHOUT_VALIDATION,
         )
-    part = min(candidates)[2]
-    return Fold(train[part_of != part], train[part_of == part])
+    best = min(candidates)[2]
+    return Fold(train[subset != best], train[subset == best])
 
 
-def _absent(data: Dataset, rows: np.ndarray) -> str:
-    """Classes of which none of these rows is, in words."""
+def _absent_classes(data: Dataset, rows: np.ndarray) -> str:
+    """The classes that none of these rows has, as text."""
     absent = np.setdiff1d(np.arange(len(data.classes)), data.y[rows])
     return ", ".join(f"'{data.classes[label]}'" for label in absent)

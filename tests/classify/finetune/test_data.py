@@ -1,4 +1,4 @@
-"""Clips as a model in training hears them."""
+"""Clips as training examples: checked, windowed, padded and batched by length."""
 
 from __future__ import annotations
 
@@ -6,33 +6,33 @@ import numpy as np
 import soundfile
 import torch
 
-from layerprobe.classify.finetune.data import ByLength, Windows, collate, load_recordings
+from layerprobe.classify.finetune.data import LengthGroupedSampler, WindowDataset, collate, load_recordings
 from layerprobe.embed.manifest.clips import Clip, read_manifest
 from tests.run import tone, write_corpus
 
 
-def heard(folder, **shape):
+def load(folder, **shape):
     clips = read_manifest(write_corpus(folder, **shape))
-    recordings, broken = load_recordings(clips, folder / "cache")
-    assert not broken
+    recordings, faults = load_recordings(clips, folder / "cache")
+    assert not faults
     return [recordings[clip.id] for clip in clips]
 
 
-def test_a_broken_clip_is_told_and_the_others_are_heard(tmp_path):
+def test_unusable_clips_are_reported_and_the_others_loaded(tmp_path):
     clips = read_manifest(write_corpus(tmp_path, clips=4))
-    (tmp_path / "clip001.wav").write_bytes(b"no sound")
+    (tmp_path / "clip001.wav").write_bytes(b"no audio")
     soundfile.write(tmp_path / "clip002.wav", np.zeros(16_000), 16_000)
-    gone = Clip(id="gone", file=str(tmp_path / "gone.wav"))
-    recordings, broken = load_recordings([*clips, gone], tmp_path / "cache")
+    missing = Clip(id="missing", file=str(tmp_path / "missing.wav"))
+    recordings, faults = load_recordings([*clips, missing], tmp_path / "cache")
     assert set(recordings) == {"clip000.wav", "clip003.wav"}
-    assert set(broken) == {"clip001.wav", "clip002.wav", "gone"}
-    assert "silent" in broken["clip002.wav"]
-    assert all(reason.startswith("not heard: ") for reason in broken.values())
+    assert set(faults) == {"clip001.wav", "clip002.wav", "missing"}
+    assert "silent" in faults["clip002.wav"]
+    assert all(reason.startswith("not usable: ") for reason in faults.values())
 
 
 def test_windows_come_longest_first_with_the_clips_own_samples(tmp_path):
-    recordings = heard(tmp_path, clips=6)
-    data = Windows(recordings, np.arange(6) % 3, window=30.0, normalise=True)
+    recordings = load(tmp_path, clips=6)
+    data = WindowDataset(recordings, np.arange(6) % 3, window=30.0, normalise=True)
     assert data.lengths == sorted(data.lengths, reverse=True)
     for item in (data[index] for index in range(len(data))):
         wave, _ = soundfile.read(recordings[item.clip].clip.path, dtype="float32")
@@ -41,13 +41,13 @@ def test_windows_come_longest_first_with_the_clips_own_samples(tmp_path):
         assert item.label == item.clip % 3
 
 
-def test_a_long_clip_is_cut_counts_once_and_its_logits_are_averaged(tmp_path):
+def test_a_long_clip_is_cut_but_counts_once_and_its_logits_are_averaged(tmp_path):
     soundfile.write(tmp_path / "long.wav", tone(5.0, seed=1), 16_000, subtype="FLOAT")
     soundfile.write(tmp_path / "short.wav", tone(1.0, seed=2), 16_000, subtype="FLOAT")
     clips = [Clip(id=name, file=str(tmp_path / f"{name}.wav")) for name in ("long", "short")]
     recordings, _ = load_recordings(clips, tmp_path / "cache")
     weights = np.array([0.6, 2.0])
-    data = Windows(
+    data = WindowDataset(
         [recordings["long"], recordings["short"]],
         np.array([0, 1]),
         window=2.0,
@@ -58,15 +58,15 @@ def test_a_long_clip_is_cut_counts_once_and_its_logits_are_averaged(tmp_path):
     assert [item.clip for item in items] == [0, 0, 0, 1]
     np.testing.assert_allclose([item.weight for item in items], [0.2, 0.2, 0.2, 2.0])
     pieces = sorted(zip(data.windows, items, strict=True), key=lambda pair: (pair[0].clip, pair[0].number))
-    whole = torch.cat([item.wave for window, item in pieces if window.clip == 0])
-    np.testing.assert_array_equal(whole.numpy(), tone(5.0, seed=1))
+    joined = torch.cat([item.wave for window, item in pieces if window.clip == 0])
+    np.testing.assert_array_equal(joined.numpy(), tone(5.0, seed=1))
     merged = data.merge(np.array([[1.0, 0.0], [2.0, 0.0], [6.0, 3.0], [5.0, 7.0]]))
     np.testing.assert_allclose(merged, [[3.0, 1.0], [5.0, 7.0]])
-    assert data.names([1, 0, 0]) == ["short", "long"]
+    assert data.clip_ids([1, 0, 0]) == ["short", "long"]
 
 
 def test_a_batch_is_zero_beyond_each_clip(tmp_path):
-    data = Windows(heard(tmp_path, clips=4), np.zeros(4, int), window=30.0, normalise=True)
+    data = WindowDataset(load(tmp_path, clips=4), np.zeros(4, int), window=30.0, normalise=True)
     batch = collate([data[index] for index in range(4)])
     assert batch["waves"].shape[1] >= int(batch["lengths"].max())
     for wave, length in zip(batch["waves"], batch["lengths"].tolist(), strict=True):
@@ -74,9 +74,9 @@ def test_a_batch_is_zero_beyond_each_clip(tmp_path):
         assert not wave[length:].any()
 
 
-def test_batches_hold_like_lengths_and_each_epoch_has_its_own_order():
+def test_batches_have_similar_lengths_and_each_epoch_its_own_order():
     lengths = np.random.default_rng(0).permutation(400).tolist()
-    sampler = ByLength(lengths, batch_size=8, seed=3)
+    sampler = LengthGroupedSampler(lengths, batch_size=8, seed=3)
     first = list(sampler)
     assert sorted(first) == list(range(400))
     assert list(sampler) == first
@@ -87,4 +87,4 @@ def test_batches_hold_like_lengths_and_each_epoch_has_its_own_order():
     assert second != first
     sampler.set_epoch(0)
     assert list(sampler) == first
-    assert list(ByLength(lengths, batch_size=8, seed=4)) != first
+    assert list(LengthGroupedSampler(lengths, batch_size=8, seed=4)) != first

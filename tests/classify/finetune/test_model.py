@@ -1,4 +1,4 @@
-"""The classifier that is fine-tuned: padding never enters, and what is frozen stays."""
+"""The classifier: padding changes no logit or gradient, and frozen parameters stay."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from layerprobe.classify.finetune.config import FinetuneConfig
-from layerprobe.classify.finetune.data import Item, collate
+from layerprobe.classify.finetune.data import LabelledWindow, collate
 from layerprobe.classify.finetune.model import SpeechClassifier, masked_mean
 from layerprobe.embed.models.sources import find_model
 from tests.run import tone
 from tests.tiny import FAMILIES, save_batch_normed, save_tiny
 
-STILL: dict[str, Any] = dict.fromkeys(
+NO_DROPOUT: dict[str, Any] = dict.fromkeys(
     ("layerdrop", "hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout"), 0.0
 )
 SECONDS = (1.3, 0.4, 0.9)
@@ -22,14 +22,14 @@ SECONDS = (1.3, 0.4, 0.9)
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    made: dict[str, Any] = {}
+    saved: dict[str, Any] = {}
 
     def folder(family: str, **changes: Any):
         name = f"{family}-{sorted(changes.items())}"
-        if name not in made:
-            place = tmp_path_factory.mktemp("model") / "m"
-            made[name] = save_tiny(place, family, **{**STILL, **changes})
-        return made[name]
+        if name not in saved:
+            path = tmp_path_factory.mktemp("model") / "m"
+            saved[name] = save_tiny(path, family, **{**NO_DROPOUT, **changes})
+        return saved[name]
 
     return folder
 
@@ -41,79 +41,79 @@ def classifier(folder: Any, **changes: Any) -> SpeechClassifier:
 
 def batch(*seconds: float) -> dict[str, torch.Tensor]:
     waves = [torch.from_numpy(tone(length, seed=number)) for number, length in enumerate(seconds)]
-    return collate([Item(wave=w, label=i % 3, weight=1.0, clip=i) for i, w in enumerate(waves)])
+    return collate([LabelledWindow(wave=w, label=i % 3, weight=1.0, clip=i) for i, w in enumerate(waves)])
 
 
-def alone(whole: dict[str, torch.Tensor], row: int) -> tuple[torch.Tensor, torch.Tensor]:
-    length = whole["lengths"][row : row + 1]
-    return whole["waves"][row : row + 1, : int(length)], length
+def single(batch: dict[str, torch.Tensor], row: int) -> tuple[torch.Tensor, torch.Tensor]:
+    length = batch["lengths"][row : row + 1]
+    return batch["waves"][row : row + 1, : int(length)], length
 
 
 def gradients(model: SpeechClassifier) -> dict[str, torch.Tensor]:
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
-def largest_apart(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
+def max_difference(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
     assert one.keys() == other.keys()
-    whole = max(float(g.abs().max()) for g in one.values())
-    return max(float((one[name] - other[name]).abs().max()) for name in one) / whole
+    largest = max(float(g.abs().max()) for g in one.values())
+    return max(float((one[name] - other[name]).abs().max()) for name in one) / largest
 
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["last", "weighted"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_padded_batch_gives_each_clip_the_logits_and_gradients_it_has_alone(folders, family, weighted):
     model = classifier(folders(family), freeze="none", weighted_layers=weighted).train()
-    whole = batch(*SECONDS)
-    together = model(whole["waves"], whole["lengths"])["logits"]
-    each = torch.cat([model(*alone(whole, row))["logits"] for row in range(len(SECONDS))])
+    inputs = batch(*SECONDS)
+    together = model(inputs["waves"], inputs["lengths"])["logits"]
+    each = torch.cat([model(*single(inputs, row))["logits"] for row in range(len(SECONDS))])
     torch.testing.assert_close(together, each, rtol=1e-4, atol=1e-5)
 
-    torch.nn.functional.cross_entropy(together, whole["labels"], reduction="sum").backward()
-    of_batch = gradients(model)
+    torch.nn.functional.cross_entropy(together, inputs["labels"], reduction="sum").backward()
+    batch_gradients = gradients(model)
     model.zero_grad()
-    torch.nn.functional.cross_entropy(each, whole["labels"], reduction="sum").backward()
-    assert largest_apart(gradients(model), of_batch) < 1e-4
-    assert any(name.startswith("backbone.feature_extractor") for name in of_batch)
+    torch.nn.functional.cross_entropy(each, inputs["labels"], reduction="sum").backward()
+    assert max_difference(gradients(model), batch_gradients) < 1e-4
+    assert any(name.startswith("backbone.feature_extractor") for name in batch_gradients)
 
 
-def test_a_batch_norm_in_front_of_the_blocks_takes_no_padding_in(tmp_path):
-    model = classifier(save_batch_normed(tmp_path / "m", **STILL), freeze="none").train()
-    whole = batch(*SECONDS)
-    together = model(whole["waves"], whole["lengths"])["logits"]
-    each = torch.cat([model(*alone(whole, row))["logits"] for row in range(len(SECONDS))])
+def test_a_batch_norm_before_the_blocks_ignores_padding(tmp_path):
+    model = classifier(save_batch_normed(tmp_path / "m", **NO_DROPOUT), freeze="none").train()
+    inputs = batch(*SECONDS)
+    together = model(inputs["waves"], inputs["lengths"])["logits"]
+    each = torch.cat([model(*single(inputs, row))["logits"] for row in range(len(SECONDS))])
     torch.testing.assert_close(together, each, rtol=1e-4, atol=1e-5)
 
 
-def test_without_the_exact_norm_padding_would_be_heard(folders, monkeypatch):
-    """The test above can fail: what it checks is not true of the model as it comes."""
+def test_without_exact_batching_padding_changes_the_logits(folders, monkeypatch):
+    """The test above can fail: the unmodified model does not have the property it checks."""
     model = classifier(folders("hubert-group")).eval()
-    whole = batch(*SECONDS)
+    inputs = batch(*SECONDS)
     with torch.no_grad():
-        right = model(whole["waves"], whole["lengths"])["logits"]
+        right = model(inputs["waves"], inputs["lengths"])["logits"]
         model._exact.set(None, None)
         monkeypatch.setattr(model._exact, "set", lambda lengths, frames: None)
-        wrong = model(whole["waves"], whole["lengths"])["logits"]
+        wrong = model(inputs["waves"], inputs["lengths"])["logits"]
     assert float((right - wrong).abs().max()) > 1e-3
 
 
 @pytest.mark.parametrize("family", ["hubert-group", "wavlm-layer", "data2vec"])
 def test_gradient_checkpointing_changes_no_gradient(folders, family):
-    whole = batch(*SECONDS)
-    found = []
+    inputs = batch(*SECONDS)
+    results = []
     for checkpointing in (False, True):
         model = classifier(
             folders(family), freeze="none", weighted_layers=True, gradient_checkpointing=checkpointing
         ).train()
-        logits = model(whole["waves"], whole["lengths"])["logits"]
-        torch.nn.functional.cross_entropy(logits, whole["labels"]).backward()
-        found.append(gradients(model))
-    assert largest_apart(*found) < 1e-5
+        logits = model(inputs["waves"], inputs["lengths"])["logits"]
+        torch.nn.functional.cross_entropy(logits, inputs["labels"]).backward()
+        results.append(gradients(model))
+    assert max_difference(*results) < 1e-5
 
 
-def test_the_front_end_is_frozen_unless_asked_otherwise(folders):
+def test_the_convolutional_front_end_is_frozen_by_default(folders):
     model = classifier(folders("hubert-group")).train()
-    whole = batch(*SECONDS)
-    model(whole["waves"], whole["lengths"])["logits"].sum().backward()
+    inputs = batch(*SECONDS)
+    model(inputs["waves"], inputs["lengths"])["logits"].sum().backward()
     trained = gradients(model)
     assert not any(name.startswith("backbone.feature_extractor") for name in trained)
     assert any(name.startswith("backbone.feature_projection") for name in trained)
@@ -124,10 +124,10 @@ def test_the_front_end_is_frozen_unless_asked_otherwise(folders):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_every_adapter_is_trained_and_nothing_else_of_the_model(folders, family):
+def test_lora_trains_every_adapter_and_nothing_else_of_the_backbone(folders, family):
     model = classifier(folders(family), lora=2).train()
-    whole = batch(*SECONDS)
-    model(whole["waves"], whole["lengths"])["logits"].square().sum().backward()
+    inputs = batch(*SECONDS)
+    model(inputs["waves"], inputs["lengths"])["logits"].square().sum().backward()
     trained = gradients(model)
     adapters = {name for name in trained if name.startswith("backbone.")}
     assert adapters
@@ -139,56 +139,56 @@ def test_every_adapter_is_trained_and_nothing_else_of_the_model(folders, family)
 
 
 @pytest.mark.parametrize("family", ["wav2vec2-group", "wav2vec2-layer"])
-def test_weighted_layers_are_the_softmax_sum_of_all_layers_by_their_numbers(folders, family):
+def test_weighted_layers_are_the_softmax_weighted_sum_of_all_layers(folders, family):
     model = classifier(folders(family), weighted_layers=True).eval()
     assert model.names == ("0", "1", "2", "3", "final")[: 5 if family.endswith("layer") else 4]
     assert model.weights is not None
     with torch.no_grad():
         model.weights.copy_(torch.arange(len(model.names)).float())
-        wave, length = alone(batch(1.0), 0)
-        given = model.backbone(wave, output_hidden_states=True)
-        layers = list(given.hidden_states[: 3 + 1])
+        wave, length = single(batch(1.0), 0)
+        outputs = model.backbone(wave, output_hidden_states=True)
+        layers = list(outputs.hidden_states[: 3 + 1])
         if "final" in model.names:
-            layers.append(given.last_hidden_state)
+            layers.append(outputs.last_hidden_state)
         share = torch.arange(len(layers)).float().softmax(0)
         pooled = sum(s * layer.mean(1) for s, layer in zip(share, layers, strict=True))
         torch.testing.assert_close(model(wave, length)["logits"], model.head(pooled), rtol=1e-4, atol=1e-5)
 
 
-def test_a_layer_that_layerdrop_skips_gives_what_entered_it(folders):
+def test_a_layer_that_layerdrop_skips_outputs_its_input(folders):
     model = classifier(folders("hubert-group", layerdrop=1.0), weighted_layers=True).train()
     model.backbone.config.layerdrop = 1.0
-    wave, length = alone(batch(1.0), 0)
+    wave, length = single(batch(1.0), 0)
     seen: list[torch.Tensor] = []
     model.backbone.encoder.dropout.register_forward_hook(lambda _m, _i, output: seen.append(output))
     logits = model(wave, length)["logits"]
     torch.testing.assert_close(logits, model.head(seen[0].mean(1)))
 
 
-def test_frames_beyond_a_clip_are_never_read():
+def test_masked_mean_never_reads_padding():
     states = torch.randn(2, 5, 3)
     states[1, 2:] = float("nan")
     pooled = masked_mean(states, torch.tensor([5, 2]))
     torch.testing.assert_close(pooled, torch.stack([states[0].mean(0), states[1, :2].mean(0)]))
 
 
-@pytest.mark.parametrize(("head", "parts"), [("linear", 2), ("mlp", 5)])
-def test_heads(folders, head, parts):
+@pytest.mark.parametrize(("head", "size"), [("linear", 2), ("mlp", 5)])
+def test_heads(folders, head, size):
     model = classifier(folders("hubert-group"), head=head, dropout=0.25)
     layers = list(model.head)
-    assert len(layers) == parts
+    assert len(layers) == size
     assert {layer.p for layer in layers if isinstance(layer, torch.nn.Dropout)} == {0.25}
     assert layers[-1].out_features == 3
     assert any(isinstance(layer, torch.nn.Tanh) for layer in layers) == (head == "mlp")
 
 
-def test_masking_follows_the_configuration_and_can_be_switched_off(folders):
+def test_spec_augment_follows_the_configuration_and_can_be_disabled(folders):
     folder = folders("hubert-group", mask_time_prob=0.3, mask_time_length=5)
-    whole = batch(1.0, 1.0)
+    inputs = batch(1.0, 1.0)
 
     def differs(**changes: Any) -> bool:
         model = classifier(folder, **changes).train()
-        one, other = (model(whole["waves"], whole["lengths"])["logits"] for _ in range(2))
+        one, other = (model(inputs["waves"], inputs["lengths"])["logits"] for _ in range(2))
         return not torch.equal(one, other)
 
     assert differs()
@@ -202,7 +202,7 @@ def test_clips_shorter_than_a_masked_span_are_not_masked(folders):
     assert model.backbone.config.apply_spec_augment
 
 
-def test_the_seed_decides_the_head():
+def test_the_seed_determines_the_initial_head():
     source = find_model("random:hubert-tiny")
     heads = [
         SpeechClassifier(source, FinetuneConfig(seed=seed), classes=3).head.state_dict()["1.weight"]

@@ -1,4 +1,4 @@
-"""Fine-tuning from table to run folder, on a tiny model."""
+"""Fine-tuning from the table of clips to the run folder, on a tiny model."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def voices(tmp_path_factory):
     return make_voices(tmp_path_factory.mktemp("voices")).parent
 
 
-def run(voices, out, config=None, *, assignment=None, **given):
+def run(voices, out, config=None, *, assignment=None, **options):
     clips = read_manifest(voices / "clips.csv", must_exist=False)
     return finetune(
         clips,
@@ -41,12 +41,12 @@ def run(voices, out, config=None, *, assignment=None, **given):
         out=out,
         config=config or quick(),
         cache=voices / "features",
-        **{"model": str(voices / "tiny"), **given},
+        **{"model": str(voices / "tiny"), **options},
     )
 
 
 @pytest.fixture(scope="module")
-def done(voices, tmp_path_factory):
+def finished(voices, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "ft"
     return out, run(voices, out, command={"table": "t"})
 
@@ -60,19 +60,19 @@ def test_it_learns_unseen_speakers_well_above_chance(tmp_path):
     assert summary["chance"] == pytest.approx(1 / 3)
 
 
-def test_the_run_folder_is_what_classify_writes(voices, done):
-    out, summary = done
+def test_the_run_folder_has_the_files_that_classify_writes(voices, finished):
+    out, summary = finished
     assert summary == read_json(out / "summary.json")
     selected = summary["selected"]
     assert {"uar", "accuracy", "macro_f1"} <= selected.keys()
     assert {"value", "low", "high"} <= selected["uar"].keys()
     assert (selected["layer"], selected["head"], selected["split"]) == ("all", "linear", "speaker")
     assert summary["data"]["clips"] == 36
-    told = read_json(out / "run.json")
-    assert told["kind"] == "finetune"
-    assert told["finished"]
-    assert told["command"] == {"table": "t"}
-    cost = told["cost"]
+    record = read_json(out / "run.json")
+    assert record["kind"] == "finetune"
+    assert record["finished"]
+    assert record["command"] == {"table": "t"}
+    cost = record["cost"]
     assert cost["wall_s"] > 0
     assert cost["peak_memory_bytes"] > 0
     assert cost["trained_parameters"] > 1000
@@ -88,19 +88,19 @@ def test_the_run_folder_is_what_classify_writes(voices, done):
     assert {path.name for path in (out / "figures").iterdir()} == {"curves.svg", "curves.pdf", "curves.png"}
 
 
-def test_every_test_clip_is_predicted_once_on_the_given_folds(voices, done):
-    out, _ = done
+def test_every_test_clip_is_predicted_once_on_the_given_folds(voices, finished):
+    out, _ = finished
     systems = read_predictions(out)
     assert set(systems) == {"selected", "all/linear"}
     tested = {
         id: fold for fold, (_, test) in enumerate(by_speaker(voices / "clips.csv", folds=2)) for id in test
     }
-    answers = systems["selected"]
-    assert dict(zip(answers.clips.tolist(), answers.folds.tolist(), strict=True)) == tested
+    predictions = systems["selected"]
+    assert dict(zip(predictions.clips.tolist(), predictions.folds.tolist(), strict=True)) == tested
 
 
-def test_the_curves_have_every_epoch_and_the_best_is_kept(done):
-    out, summary = done
+def test_the_curves_have_every_epoch_and_the_best_one_is_tested(finished):
+    out, summary = finished
     with (out / "curves.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [(row["fold"], float(row["epoch"])) for row in rows] == [("0", 1), ("0", 2), ("1", 1), ("1", 2)]
@@ -110,8 +110,8 @@ def test_the_curves_have_every_epoch_and_the_best_is_kept(done):
         assert fold["params"]["epoch"] == 1 + scores.index(max(scores))
 
 
-def test_the_same_seed_gives_the_same_run_and_a_finished_one_is_left_alone(voices, done, tmp_path):
-    out, summary = done
+def test_the_same_seed_gives_the_same_run_and_a_finished_run_is_left_unchanged(voices, finished, tmp_path):
+    out, summary = finished
     assert run(voices, tmp_path / "again") == summary
     for name in FILES:
         assert (tmp_path / "again" / name).read_bytes() == (out / name).read_bytes(), name
@@ -120,26 +120,26 @@ def test_the_same_seed_gives_the_same_run_and_a_finished_one_is_left_alone(voice
     assert (out / "run.json").stat().st_mtime_ns == before
 
 
-def test_compare_sets_two_of_them_side_by_side(voices, done, tmp_path):
-    out, _ = done
+def test_compare_accepts_two_fine_tunings(voices, finished, tmp_path):
+    out, _ = finished
     run(voices, tmp_path / "mlp", quick(head="mlp", validation="none", epochs=1))
-    found = compare([out, tmp_path / "mlp"])
-    assert found.clips == 36
-    assert len(found.pairs) == 1
+    comparison = compare([out, tmp_path / "mlp"])
+    assert comparison.clips == 36
+    assert len(comparison.pairs) == 1
     summary = read_json(tmp_path / "mlp" / "summary.json")
     assert summary["selected"]["head"] == "mlp"
     assert summary["selected"]["folds"][0]["inner_score"] is None
-    assert "last one kept" in summary["notes"][0]
+    assert "last of all epochs is tested" in summary["notes"][0]
 
 
 @pytest.mark.parametrize("seconds", [math.inf, 0.0], ids=["by epoch", "by step"])
-def test_a_run_that_is_stopped_anywhere_goes_on_and_ends_the_same(voices, tmp_path, monkeypatch, seconds):
+def test_a_run_killed_at_any_step_resumes_to_the_same_result(voices, tmp_path, monkeypatch, seconds):
     monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", seconds)
     config = quick(epochs=3, patience=1)
-    whole = run(voices, tmp_path / "whole", config)
+    expected = run(voices, tmp_path / "whole", config)
     steps = 0
 
-    def interrupt(_now):
+    def interrupt(_progress):
         nonlocal steps
         steps += 1
         if steps % 4 == 0:
@@ -152,31 +152,30 @@ def test_a_run_that_is_stopped_anywhere_goes_on_and_ends_the_same(voices, tmp_pa
         except RuntimeError:
             continue
     assert steps > 8
-    assert summary == whole
+    assert summary == expected
     for name in FILES:
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
 
 
-def test_patience_ends_a_training_that_gets_no_better(voices, tmp_path):
+def test_patience_ends_a_training_that_does_not_improve(voices, tmp_path):
     run(voices, tmp_path / "run", quick(epochs=30, learning_rate=1e-9, patience=2))
     epochs = [line.split(",")[:2] for line in (tmp_path / "run" / "curves.csv").read_text().splitlines()[1:]]
     assert max(float(epoch) for _, epoch in epochs) < 10
 
 
-def test_a_search_keeps_the_best_trial_and_goes_on_where_it_was(voices, tmp_path):
+def test_a_search_uses_the_best_trial_and_resumes_where_it_was(voices, tmp_path):
     config = quick(trials=2)
     stopped = tmp_path / "stopped"
 
-    def interrupt(now):
-        if "trial 2" in now.status:
+    def interrupt(progress):
+        if "trial 2" in progress.status:
             raise RuntimeError("killed")
 
     with pytest.raises(RuntimeError):
         run(voices, stopped, config, report=interrupt)
     assert (stopped / "work" / "fold-0" / "trial-0" / "fitted.json").is_file()
     summary = run(voices, stopped, config)
-    whole = run(voices, tmp_path / "whole", config)
-    assert summary == whole
+    assert summary == run(voices, tmp_path / "whole", config)
     assert summary["selected"]["head"] == "searched"
     with (stopped / "results.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -187,9 +186,9 @@ def test_a_search_keeps_the_best_trial_and_goes_on_where_it_was(voices, tmp_path
 def test_kept_models_hold_the_trained_weights(voices, tmp_path):
     run(voices, tmp_path / "run", quick(epochs=1, keep_models=True, weighted_layers=True))
     folder = tmp_path / "run" / "models" / "fold-0"
-    told = read_json(folder / "model.json")
-    assert told["classes"] == ["0", "1", "2"]
-    assert told["weighted_layers"]
+    settings = read_json(folder / "model.json")
+    assert settings["classes"] == ["0", "1", "2"]
+    assert settings["weighted_layers"]
     from safetensors.numpy import load_file
 
     tensors = load_file(folder / "model.safetensors")
@@ -209,31 +208,31 @@ def test_kept_models_hold_the_trained_weights(voices, tmp_path):
     ],
     ids=str,
 )
-def test_ways_of_training(voices, tmp_path, changes):
+def test_training_options(voices, tmp_path, changes):
     assignment = by_speaker(voices / "clips.csv", folds=2)[:1]
     summary = run(voices, tmp_path / "run", quick(epochs=1, **changes), assignment=assignment)
     assert 0 <= summary["selected"]["uar"]["value"] <= 1
 
 
-def test_broken_clips_are_listed_and_left_out(voices, tmp_path):
+def test_unusable_clips_are_listed_and_left_out(voices, tmp_path):
     shutil.copytree(voices, tmp_path / "v")
     first = sorted((tmp_path / "v" / "corpus").rglob("*.wav"))[0]
-    first.write_bytes(b"not sound")
+    first.write_bytes(b"not audio")
     summary = run(tmp_path / "v", tmp_path / "run", quick(epochs=1))
     excluded = summary["data"]["excluded"]
     assert excluded["count"] == 1
     (reason,) = excluded["clips"].values()
-    assert reason.startswith("not heard: ")
+    assert reason.startswith("not usable: ")
     assert summary["data"]["clips"] == 35
 
 
-def test_a_folder_of_another_run_is_refused(voices, done):
-    out, _ = done
+def test_a_folder_with_another_run_is_refused(voices, finished):
+    out, _ = finished
     with pytest.raises(InputError, match="epochs 2 → 5"):
         run(voices, out, quick(epochs=5))
 
 
-def test_features_that_have_no_weights_are_refused(voices, tmp_path):
+def test_acoustic_features_are_refused(voices, tmp_path):
     with pytest.raises(InputError, match="no weights to fine-tune"):
         run(voices, tmp_path / "run", model="mfcc")
 
@@ -243,37 +242,37 @@ def test_fp16_needs_a_gpu(voices, tmp_path):
         run(voices, tmp_path / "run", quick(precision="fp16"))
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(
+def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_good_checkpoint(
     voices, tmp_path, monkeypatch
 ):
     out = tmp_path / "run"
-    sound = finetune_training.Windows.__getitem__
+    original = finetune_training.WindowDataset.__getitem__
 
-    def spoilt(self, index):
-        item = sound(self, index)
+    def corrupted(self, index):
+        item = original(self, index)
         if (out / "work" / "fold-0" / "trial-0").is_dir() and any(
             (out / "work" / "fold-0" / "trial-0").glob("checkpoint-*/whole.json")
         ):
             item.wave.fill_(float("nan"))
         return item
 
-    monkeypatch.setattr(finetune_training.Windows, "__getitem__", spoilt)
+    monkeypatch.setattr(finetune_training.WindowDataset, "__getitem__", corrupted)
     with pytest.raises(InputError) as caught:
         run(voices, out)
-    told = str(caught.value)
-    assert "the loss is not finite at step" in told
-    assert ".wav" in told
-    assert "fold 1 of 2" in told
-    (kept,) = out.glob("work/fold-0/trial-0/checkpoint-*")
-    assert (kept / "whole.json").is_file()
-    assert f"the last good checkpoint is {kept}" in told
+    message = str(caught.value)
+    assert "the loss is not finite at step" in message
+    assert ".wav" in message
+    assert "fold 1 of 2" in message
+    (checkpoint,) = out.glob("work/fold-0/trial-0/checkpoint-*")
+    assert (checkpoint / "whole.json").is_file()
+    assert f"the last good checkpoint is {checkpoint}" in message
     assert not read_json(out / "run.json")["finished"]
     monkeypatch.undo()
     assert run(voices, out) == run(voices, tmp_path / "whole")
 
 
-def test_a_loss_that_is_not_finite_from_the_start_leaves_no_checkpoint_and_says_so(voices, tmp_path):
-    with pytest.raises(InputError, match=r"loss is not finite at step 2 .*; no checkpoint was made before"):
+def test_a_loss_that_is_not_finite_from_the_start_is_reported_without_a_checkpoint(voices, tmp_path):
+    with pytest.raises(InputError, match=r"loss is not finite at step 2 .*; no checkpoint was saved"):
         run(voices, tmp_path / "run", quick(learning_rate=1e30, warmup=0.0))
 
 
@@ -281,13 +280,13 @@ def test_a_loss_that_is_not_finite_from_the_start_leaves_no_checkpoint_and_says_
 @pytest.mark.parametrize(
     "error", [torch.OutOfMemoryError("full"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
 )
-def test_full_memory_is_told_with_what_takes_less(voices, tmp_path, monkeypatch, training, error):
-    sound = SpeechClassifier.forward
+def test_full_memory_is_reported_with_options_that_need_less(voices, tmp_path, monkeypatch, training, error):
+    original = SpeechClassifier.forward
 
-    def full(self, *given):
+    def full(self, *inputs):
         if self.training == training and (training or torch.is_inference_mode_enabled()):
             raise error
-        return sound(self, *given)
+        return original(self, *inputs)
 
     monkeypatch.setattr(SpeechClassifier, "forward", full)
     with pytest.raises(InputError, match="memory is full at --batch-size 8; give a smaller one"):
@@ -295,8 +294,8 @@ def test_full_memory_is_told_with_what_takes_less(voices, tmp_path, monkeypatch,
 
 
 def test_checkpoints_of_another_run_are_refused(voices, tmp_path):
-    def interrupt(now):
-        if "epoch 2" in now.status:
+    def interrupt(progress):
+        if "epoch 2" in progress.status:
             raise RuntimeError("killed")
 
     for name, config in (("one", quick()), ("other", quick(seed=1))):
@@ -308,9 +307,9 @@ def test_checkpoints_of_another_run_are_refused(voices, tmp_path):
         run(voices, tmp_path / "one")
 
 
-def test_a_damaged_checkpoint_is_passed_over(voices, done, tmp_path):
-    def interrupt(now):
-        if "epoch 2" in now.status:
+def test_a_damaged_checkpoint_is_ignored(voices, finished, tmp_path):
+    def interrupt(progress):
+        if "epoch 2" in progress.status:
             raise RuntimeError("killed")
 
     out = tmp_path / "run"
@@ -318,22 +317,22 @@ def test_a_damaged_checkpoint_is_passed_over(voices, done, tmp_path):
         run(voices, out, report=interrupt)
     (weights,) = out.glob("work/*/*/checkpoint-*/model.safetensors")
     weights.write_bytes(weights.read_bytes()[:100])
-    assert run(voices, out) == done[1]
+    assert run(voices, out) == finished[1]
 
 
-def test_reports_go_where_they_were_asked_to(voices, tmp_path, monkeypatch):
-    """TensorBoard is not among the dependencies: a writer that notes what it is given stands in for it."""
-    told = []
+def test_curves_are_sent_to_tensorboard(voices, tmp_path, monkeypatch):
+    """TensorBoard is not a dependency: a writer that records its calls replaces it."""
+    scalars = []
 
     class Writer:
         def __init__(self, log_dir):
             self.log_dir = log_dir
 
         def add_scalar(self, name, value, step):
-            told.append((self.log_dir, name))
+            scalars.append((self.log_dir, name))
 
         def __getattr__(self, name):
-            return lambda *given, **named: None
+            return lambda *args, **options: None
 
     integrations = pytest.importorskip("transformers.integrations.integration_utils")
     monkeypatch.setattr(integrations, "is_tensorboard_available", lambda: True)
@@ -344,11 +343,11 @@ def test_reports_go_where_they_were_asked_to(voices, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", board)
     assignment = by_speaker(voices / "clips.csv", folds=2)[:1]
     run(voices, tmp_path / "run", quick(epochs=1, report_to="tensorboard"), assignment=assignment)
-    assert {"train/loss", "eval/uar"} <= {name for _, name in told}
-    assert {folder for folder, _ in told} == {str(tmp_path / "run" / "tensorboard" / "fold-1-of-1")}
+    assert {"train/loss", "eval/uar"} <= {name for _, name in scalars}
+    assert {folder for folder, _ in scalars} == {str(tmp_path / "run" / "tensorboard" / "fold-1-of-1")}
 
 
-def test_a_disk_without_room_for_checkpoints_is_told_before_training(voices, tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoints, "free_bytes", lambda folder: 1000)
-    with pytest.raises(InputError, match=r"checkpoints need .* but 1 kB are free"):
+def test_a_full_disk_is_reported_before_training(voices, tmp_path, monkeypatch):
+    monkeypatch.setattr("layerprobe.cache.common.disk.free_bytes", lambda folder: 1000)
+    with pytest.raises(InputError, match=r"needs .* but 1 kB are free; free some space for checkpoints"):
         run(voices, tmp_path / "run")
