@@ -57,16 +57,8 @@ def finetune(
     An interrupted run is resumed; a finished one is left unchanged. Ctrl-C and SIGTERM raise
     KeyboardInterrupt after a last checkpoint. Raises InputError.
     """
-    if model in ACOUSTIC_PRESETS:
-        raise InputError(
-            f"--model {model} has no weights to fine-tune", do="use classify, which probes acoustic features"
-        )
+    device, precision = _check_options(model, config)
     quiet()
-    device, precision = _device(config)
-    if config.report_to != "none" and find_spec(config.report_to) is None:
-        raise InputError(
-            f"--report-to {config.report_to}: {config.report_to} is not installed", do="install it"
-        )
     source = find_model(model, revision=revision)
     weights = files_hash(source, cache) if source.folder is not None else f"seed:{config.seed}"
     recordings, data = _load_data(clips, assignment, config, cache)
@@ -99,8 +91,16 @@ def finetune(
         raise InputError(message, where=str(out), do="choose another folder for --out") from error
 
 
-def _device(config: FinetuneConfig) -> tuple[torch.device, str]:
-    """Device and precision, checked to be supported by transformers' Trainer."""
+def _check_options(model: str, config: FinetuneConfig) -> tuple[torch.device, str]:
+    """Device and precision. Raises InputError for what training on this machine does not support."""
+    if model in ACOUSTIC_PRESETS:
+        raise InputError(
+            f"--model {model} has no weights to fine-tune", do="use classify, which probes acoustic features"
+        )
+    if config.report_to != "none" and find_spec(config.report_to) is None:
+        raise InputError(
+            f"--report-to {config.report_to}: {config.report_to} is not installed", do="install it"
+        )
     device = find_device(config.device)
     if device.index:
         raise InputError(

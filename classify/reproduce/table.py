@@ -120,8 +120,8 @@ def table_row(report: RowReport, *, stand_in: bool) -> dict[str, object]:
     else:
         row["heads, same split"] = _cell(report.heads)
         unseen = report.speaker_independent
-        row["speaker-independent: fine-tuned"] = _cell(unseen and unseen.fine_tuned)
-        row["speaker-independent: heads"] = _cell(unseen and unseen.heads)
+        row["speaker-independent: fine-tuned"] = _cell(unseen.fine_tuned if unseen else None)
+        row["speaker-independent: heads"] = _cell(unseen.heads if unseen else None)
     return {**row, "state": report.state}
 
 
