@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from layerprobe.cache.common.console import progress, say
+from layerprobe.cache.common.console import say
 from layerprobe.cache.common.disk import write_atomically
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.interrupts import Interrupted
 from layerprobe.classify.config import StudyConfig
 from layerprobe.classify.data.protocols import protocol_folds
+from layerprobe.classify.finetune.progress import finetune_with_progress
 from layerprobe.classify.reproduce.available import Available, find_available
 from layerprobe.classify.reproduce.published import PublishedSystem
 from layerprobe.classify.reproduce.table import (
@@ -126,29 +127,22 @@ class Row:
             clips, EmbedConfig(model=model, cache=cache, device=self.settings.device)
         )
         if summary.stopped:
-            raise Interrupted(f"finished clips are in {cache}; the same command resumes")
+            raise Interrupted(f"finished clips are in {cache}; run the same command again to continue")
         store = find_model_store(cache, model, fingerprint=summary.fingerprint)
         run_and_evaluate(clips, store, out, replace(self.settings.heads, protocol=split))
 
     def _run_fine_tuning(self, split: str, clips: Sequence[Clip], out: Path) -> None:
-        from layerprobe.classify.finetune.run import finetune  # imports torch and transformers
-        from layerprobe.embed.models.device import find_device
+        from layerprobe.embed.models.device import find_device  # imports torch
 
-        settings = self.settings
-        recipe = self.system.recipe(split, device=str(find_device(settings.device)))
-        try:
-            with progress(f"finetune {self.system.hub_id}") as line:
-                finetune(
-                    clips,
-                    protocol_folds(split, clips),
-                    model=self.available.model,
-                    out=out,
-                    config=replace(recipe, **settings.overrides),
-                    cache=settings.cache,
-                    report=lambda now: line.update(now.share, now.status),
-                )
-        except KeyboardInterrupt:
-            raise Interrupted(f"finished folds are kept in {out}; the same command resumes") from None
+        recipe = self.system.recipe(split, device=str(find_device(self.settings.device)))
+        finetune_with_progress(
+            clips,
+            protocol_folds(split, clips),
+            model=self.available.model,
+            out=out,
+            config=replace(recipe, **self.settings.overrides),
+            cache=self.settings.cache,
+        )
 
 
 def reproduce_rows(
