@@ -14,7 +14,7 @@ from layerprobe.embed.manifest.synthetic import make_corpus
 from tests.tiny import save_tiny
 
 # Without these a tiny model needs many more epochs.
-STILL: dict[str, Any] = dict.fromkeys(
+NO_DROPOUT: dict[str, Any] = dict.fromkeys(
     ("layerdrop", "hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout"), 0.0
 )
 
@@ -24,7 +24,7 @@ def make_voices(folder: Path, *, speakers: int = 6, words: int = 2, folds: int =
     folder.mkdir(parents=True, exist_ok=True)
     corpus = make_corpus(folder / "corpus", speakers=speakers, words=words)
     write_manifest(CORPORA["baved"](corpus).clips, folder / "clips.csv")
-    save_tiny(folder / "tiny", "wav2vec2-group", **STILL)
+    save_tiny(folder / "tiny", "wav2vec2-group", **NO_DROPOUT)
     write_splits(folder / "splits.json", by_speaker(folder / "clips.csv", folds=folds))
     return folder / "clips.csv"
 

@@ -13,10 +13,8 @@ from layerprobe.classify.finetune.model import SpeechClassifier, masked_mean
 from layerprobe.embed.models.sources import find_model
 from tests.run import tone
 from tests.tiny import FAMILIES, save_batch_normed, save_tiny
+from tests.voices import NO_DROPOUT
 
-NO_DROPOUT: dict[str, Any] = dict.fromkeys(
-    ("layerdrop", "hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout"), 0.0
-)
 SECONDS = (1.3, 0.4, 0.9)
 
 
