@@ -92,7 +92,7 @@ def test_a_run_that_is_killed_or_stopped_goes_on_and_ends_the_same(place, number
         assert status == -signal.SIGKILL
     else:
         assert status == 130, told
-        assert "the same command resumes" in told
+        assert "run the same command again to continue" in told
         assert "Traceback" not in told
     kept = list((folder / out).glob("work/fold-*/trial-*/checkpoint-*/whole.json"))
     assert kept
@@ -142,7 +142,7 @@ def test_a_report_that_cannot_be_made_is_refused(place):
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        (("--head", "attention"), "choose from linear, mlp"),
+        (("--head", "attention"), 'Choose from: "linear", "mlp"'),
         (("--window", "0.1"), "--window"),
         (("--device", "cuda:1"), "--device cuda:1"),
         (("--trials", "3", "--validation", "none"), "--validation none"),
