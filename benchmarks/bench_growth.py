@@ -127,7 +127,7 @@ def synthetic_dataset(clips: int, classes: int) -> Dataset:
         y=y,
         speaker_names=tuple(f"speaker{s:02}" for s in range(SPEAKERS)),
         speakers=np.arange(clips) % SPEAKERS,
-        parts=("",) * clips,
+        partitions=("",) * clips,
         excluded={},
     )
 

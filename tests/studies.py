@@ -111,7 +111,7 @@ def made_data(
         y=y,
         speaker_names=tuple(f"s{s}" for s in range(len(counts))),
         speakers=of,
-        parts=("",) * len(of),
+        partitions=("",) * len(of),
         excluded={},
     )
 

@@ -69,7 +69,7 @@ def classify(options: Annotated[ClassifyOptions, FLAT], *, given: Given | None =
 def run_study_of(options: ClassifyOptions, *, given: Mapping[str, str]) -> dict[str, Any]:
     """Run the study that the options describe; returns its summary."""
     from layerprobe.classify.controls.evaluation import run_and_evaluate
-    from layerprobe.classify.heads.registry import want_frames
+    from layerprobe.classify.heads.registry import needs_frames
     from layerprobe.embed.manifest.clips import read_manifest
     from layerprobe.embed.models.layers import parse_layers
     from layerprobe.embed.models.lookup import find_model_store
@@ -87,7 +87,7 @@ def run_study_of(options: ClassifyOptions, *, given: Mapping[str, str]) -> dict[
         layers=layers,
         virtual_layers=(MIX,),
         stats=study.stats,
-        frames=want_frames(study.heads),
+        frames=needs_frames(study.heads),
         **vars(options.source),
     )
     if study.layers:

@@ -1,4 +1,4 @@
-"""Training on some corpora and testing on others, of one table with a column `corpus`."""
+"""Cross-corpus splits: train on some corpora of a table with a column `corpus`, test on others."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ COLUMN = "corpus"  # as `manifest join` writes it
 def corpus_folds(
     clips: Sequence[Clip], *, train: Sequence[str], test: Sequence[str], target: str
 ) -> list[Clip]:
-    """The clips of the corpora named, with `train` or `test` as their split; clips of others are left out.
+    """The clips of these corpora, with `train` or `test` as their split; other clips are excluded.
 
-    Raises InputError for corpora that the table does not hold or that are on both sides, and for a class that
-    is tested but never trained on.
+    Raises InputError for corpora that are missing from the table or on both sides, and for a class that is
+    tested but not trained on.
     """
-    held = Counter(clip.labels.get(COLUMN, "") for clip in clips)
-    if not any(held):
+    corpora = Counter(clip.labels.get(COLUMN, "") for clip in clips)
+    if not any(corpora):
         do = "make the table with `manifest join`"
         raise InputError(f"no column '{COLUMN}' in the table, by which to train and test", do=do)
     for option, names in (("--train-corpus", train), ("--test-corpus", test)):
         for name in names:
-            if name not in held:
-                known = ", ".join(sorted(filter(None, held)))
+            if name not in corpora:
+                known = ", ".join(sorted(filter(None, corpora)))
                 raise InputError(
                     f"{option} {name}, but the table has no such corpus", do=f"choose from {known}"
                 )
@@ -38,22 +38,22 @@ def corpus_folds(
         raise InputError(
             f"corpus {format_list(both)} is to be trained on and tested", do="name it on one side only"
         )
-    part = {**dict.fromkeys(train, "train"), **dict.fromkeys(test, "test")}
+    split_of = {**dict.fromkeys(train, "train"), **dict.fromkeys(test, "test")}
     used = [
-        replace(clip, split=part[clip.labels[COLUMN]]) for clip in clips if clip.labels.get(COLUMN) in part
+        replace(clip, split=split_of[clip.labels[COLUMN]])
+        for clip in clips
+        if clip.labels.get(COLUMN) in split_of
     ]
     _check_classes(used, train=train, test=test, target=target)
     return used
 
 
 def _check_classes(clips: Sequence[Clip], *, train: Sequence[str], test: Sequence[str], target: str) -> None:
-    labels = {
-        part: {clip.labels.get(target, "").strip() for clip in clips if clip.split == part}
-        for part in ("train", "test")
-    }
-    labels = {
-        part: {name for name in names if name.lower() not in NOT_A_LABEL} for part, names in labels.items()
-    }
+    labels: dict[str | None, set[str]] = {"train": set(), "test": set()}
+    for clip in clips:
+        label = clip.labels.get(target, "").strip()
+        if label.lower() not in NOT_A_LABEL:
+            labels[clip.split].add(label)
     untrained = sorted(labels["test"] - labels["train"])
     if untrained and labels["train"]:
         raise InputError(

@@ -1,4 +1,4 @@
-"""Labels joined to states: which clips a study uses, and why the others are kept out."""
+"""Labels joined to states: the clips that a study uses, and why others are excluded."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ SHOWN = 5
 class Dataset:
     """The N clips of a study, in the table's order.
 
-    keys: the store's keys. y: (N,) class numbers into `classes`, which are sorted. speakers: (N,) numbers
-    into `speaker_names`, or None where the table has no speaker. parts: (N,) the table's own split, or "".
-    excluded: clip id → why that clip is in neither training nor test.
+    keys: the store's keys. classes: sorted. y: (N,) indices into `classes`. speakers: (N,) indices into
+    `speaker_names`, or None where the table has no speakers. partitions: each clip's partition in the table's
+    own split, or "". excluded: clip id → why the clip is neither trained on nor tested.
     """
 
     ids: tuple[str, ...]
@@ -33,7 +33,7 @@ class Dataset:
     y: np.ndarray
     speaker_names: tuple[str, ...]
     speakers: np.ndarray | None
-    parts: tuple[str, ...]
+    partitions: tuple[str, ...]
     excluded: dict[str, str]
 
     def __len__(self) -> int:
@@ -45,11 +45,11 @@ def join_labels(
 ) -> Dataset:
     """Join `clips` to the states of `store`.
 
-    excluded: clip id → reason, for clips that are already known to be unusable.
+    excluded: clip id → reason, for clips already known to be unusable. Clips without a label, and clips that
+    could not be embedded, are excluded too.
 
-    A clip without a label, or that could not be embedded, is kept out and listed. Raises MissingStatesError
-    for clips that were never embedded, InputError where the target column is missing or holds fewer than two
-    classes, or where only some clips have a speaker.
+    Raises MissingStatesError for clips that were never embedded; InputError where the target column is
+    missing or has fewer than two classes, or where only some clips have a speaker.
     """
     cache = store.cache
     keys = dict(zip((clip.id for clip in clips), remembered_keys(clips, cache), strict=True))
@@ -59,7 +59,7 @@ def join_labels(
     failed = {c.id: f"not embedded: {reason}" for c, reason in zip(lacking, why, strict=True) if reason}
     known = {**failed, **(excluded or {})}
     return join_targets(
-        clips, target=target, keys=lambda used: _held(used, keys, missing, store), excluded=known
+        clips, target=target, keys=lambda used: _stored_keys(used, keys, missing, store), excluded=known
     )
 
 
@@ -70,11 +70,11 @@ def join_targets(
     keys: Callable[[Sequence[Clip]], Sequence[str]],
     excluded: Mapping[str, str],
 ) -> Dataset:
-    """The clips that have a label and are not `excluded` (id → reason); `keys` names the sound of each.
+    """The clips that have a label and are not `excluded` (id → reason), with keys from `keys`.
 
-    Raises InputError as `join_labels` does, for what concerns labels and speakers.
+    Raises InputError as `join_labels` does, for labels and speakers.
     """
-    out = dict(excluded)
+    reasons = dict(excluded)
     if not any(target in clip.labels for clip in clips):
         columns = sorted({column for clip in clips for column in clip.labels})
         raise InputError(
@@ -83,9 +83,8 @@ def join_targets(
         )
     for clip in clips:
         if clip.labels.get(target, "").strip().lower() in NOT_A_LABEL:
-            out.setdefault(clip.id, f"no label in column '{target}'")
-    used = [clip for clip in clips if clip.id not in out]
-    named = keys(used)
+            reasons.setdefault(clip.id, f"no label in column '{target}'")
+    used = [clip for clip in clips if clip.id not in reasons]
     labels = [clip.labels[target].strip() for clip in used]
     classes = tuple(sorted(set(labels)))
     if len(classes) < 2:
@@ -94,33 +93,33 @@ def join_targets(
     names, speakers = _speakers(used)
     return Dataset(
         ids=tuple(clip.id for clip in used),
-        keys=tuple(named),
+        keys=tuple(keys(used)),
         classes=classes,
         y=np.searchsorted(np.array(classes), np.array(labels)),
         speaker_names=names,
         speakers=speakers,
-        parts=tuple(clip.split or "" for clip in used),
-        excluded={clip.id: out[clip.id] for clip in clips if clip.id in out},
+        partitions=tuple(clip.split or "" for clip in used),
+        excluded={clip.id: reasons[clip.id] for clip in clips if clip.id in reasons},
     )
 
 
-def _held(
+def _stored_keys(
     clips: Sequence[Clip], keys: Mapping[str, str | OSError], missing: Collection[str], store: FeatureStore
 ) -> list[str]:
-    """The clips' keys, of `keys` by clip id. Raises MissingStatesError."""
-    found = {clip.id: key for clip in clips if isinstance(key := keys[clip.id], str)}
-    without = [clip for clip in clips if found.get(clip.id) is None or found[clip.id] in missing]
+    """The keys of the clips, from `keys` (by clip id). Raises MissingStatesError for keys in `missing`."""
+    known = {clip.id: key for clip in clips if isinstance(key := keys[clip.id], str)}
+    without = [clip for clip in clips if known.get(clip.id) is None or known[clip.id] in missing]
     if without:
         first = ", ".join(clip.id for clip in without[:SHOWN])
         more = f" and {len(without) - SHOWN} more" if len(without) > SHOWN else ""
         command = store.extraction.embed_command(store.cache)
         raise MissingStatesError(
             f"{len(without)} of {len(clips)} clips have no states of {store.extraction.model}: {first}{more}",
-            keys=[found[clip.id] for clip in without if clip.id in found],
+            keys=[known[clip.id] for clip in without if clip.id in known],
             where=str(store.folder),
             do=f"run: {command}",
         )
-    return [found[clip.id] for clip in clips]
+    return [known[clip.id] for clip in clips]
 
 
 def _speakers(clips: Sequence[Clip]) -> tuple[tuple[str, ...], np.ndarray | None]:

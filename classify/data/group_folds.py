@@ -1,4 +1,4 @@
-"""Groups dealt into folds so that sizes and classes come out even, however uneven the groups are."""
+"""Assign groups (speakers) to folds of balanced size and class counts, however uneven the groups are."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ def balanced_group_folds(y: np.ndarray, groups: np.ndarray, *, folds: int, seed:
 
     y, groups: (N,) class and group numbers from 0; G ≥ folds.
 
-    The cost is first the number of (fold, class) pairs without a clip, then the squared distance of every
-    fold's class counts from an even share, relative to that share, with the fold's size as one more class.
-    Groups are placed greedily, largest first, then single groups are moved and pairs swapped while that
-    lowers the cost. scikit-learn's StratifiedGroupKFold stops after the greedy pass, which leaves folds
-    uneven where a few speakers hold half of the clips.
+    The cost is first the number of (fold, class) pairs without a clip, then the squared relative deviation of
+    every fold's class counts from an even share, with the fold's size as one more class. Groups are placed
+    greedily, largest first; then single groups are moved and pairs swapped while that lowers the cost.
+    scikit-learn's StratifiedGroupKFold stops after the greedy pass, which leaves folds uneven where a few
+    speakers have half of the clips.
     """
     counts = np.zeros((int(groups.max()) + 1, int(y.max()) + 2))
     np.add.at(counts, (groups, y), 1)
@@ -31,7 +31,7 @@ def balanced_group_folds(y: np.ndarray, groups: np.ndarray, *, folds: int, seed:
     fold_of = np.full(len(counts), -1)
     load = np.zeros((folds, scaled.shape[1]))
     for place, group in enumerate(order):
-        # While empty folds remain and just enough groups are left to fill them, only those are open.
+        # Once just enough groups are left to fill the empty folds, only those are allowed.
         empty = load[:, -1] == 0
         allowed = empty if empty.sum() >= len(order) - place else np.ones(folds, bool)
         growth = ((load + scaled[group] - 1) ** 2).sum(1) - ((load - 1) ** 2).sum(1)
@@ -42,12 +42,12 @@ def balanced_group_folds(y: np.ndarray, groups: np.ndarray, *, folds: int, seed:
 
 
 def _cost(load: np.ndarray) -> np.ndarray:
-    """Cost of folds (…, classes + 1), summed over the last axis; a class without clips outweighs the rest."""
+    """Cost of folds (…, classes + 1), summed over the last axis; a missing class outweighs the rest."""
     return ((load - 1) ** 2).sum(-1) + 1e6 * (load == 0).sum(-1)
 
 
 def _improve(fold_of: np.ndarray, scaled: np.ndarray, load: np.ndarray) -> None:
-    """Move groups, or swap two, while the cost falls. Changes `fold_of` and `load` in place."""
+    """Move or swap groups while the cost falls. Changes `fold_of` and `load` in place."""
     size = np.bincount(fold_of, minlength=len(load))
     for _ in range(PASSES):
         moved = False
@@ -65,9 +65,8 @@ def _improve(fold_of: np.ndarray, scaled: np.ndarray, load: np.ndarray) -> None:
                     moved = True
                     continue
             # Swap with the partner that lowers the cost of the two folds most.
-            other = scaled
-            new_here = _clean(without + other)
-            new_there = _clean(load[fold_of] - other + own)
+            new_here = _clean(without + scaled)
+            new_there = _clean(load[fold_of] - scaled + own)
             gain = _cost(load[here]) + _cost(load)[fold_of] - _cost(new_here) - _cost(new_there)
             gain[fold_of == here] = 0
             partner = int(gain.argmax())
@@ -81,5 +80,5 @@ def _improve(fold_of: np.ndarray, scaled: np.ndarray, load: np.ndarray) -> None:
 
 
 def _clean(load: np.ndarray) -> np.ndarray:
-    """Rounding left over from subtracting shares must not pass for a clip."""
+    """Set rounding errors of subtracted shares to zero, so that they do not count as clips."""
     return np.where(np.abs(load) < 1e-9, 0.0, load)

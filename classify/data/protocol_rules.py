@@ -1,6 +1,6 @@
-"""The rules by which protocols split clips, written out so that no library's version can change them.
+"""Rules by which protocols split clips, implemented here so that no library version can change them.
 
-`numpy.random.RandomState` is used for its stream of numbers, which is frozen (NEP 19).
+They use `numpy.random.RandomState`, whose stream of numbers is frozen (NEP 19).
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ import numpy as np
 from layerprobe.cache.common.errors import InputError
 from layerprobe.embed.manifest.clips import Clip
 
-SamePerson = tuple[tuple[str, ...], ...]  # speakers who are one person under several names
+SamePerson = tuple[tuple[str, ...], ...]  # speaker names that belong to one person
 
 
 class Rule(Protocol):
-    """A rule tells in words what it does, and gives for each fold (N,) which clips it tests."""
+    """Splits clips into folds; `description` says how."""
 
     @property
     def description(self) -> str: ...
 
     @property
     def speaker_disjoint(self) -> bool:
-        """Whether no speaker is in training and test at once."""
+        """Whether no speaker is in both training and test."""
         ...
 
     def test_masks(self, clips: Sequence[Clip], target: str) -> list[np.ndarray]:
-        """Raises InputError for clips without what the rule goes by."""
+        """(N,) booleans for each fold: its test clips. Raises InputError if clips lack what it needs."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpeakerGroups:
-    """Groups of speakers with about the same number of clips."""
+    """Groups of speakers with about the same number of clips; speakers of `same_person` stay together."""
 
     folds: int
     same_person: SamePerson = ()
@@ -51,22 +51,22 @@ class SpeakerGroups:
         )
 
     def test_masks(self, clips: Sequence[Clip], target: str) -> list[np.ndarray]:
-        voices = _voices(clips, self.same_person)
-        sizes = Counter(voices)
+        persons = _persons(clips, self.same_person)
+        sizes = Counter(persons)
         if len(sizes) < self.folds:
-            raise InputError(f"{len(sizes)} speakers cannot be parted into {self.folds} folds")
+            raise InputError(f"{len(sizes)} speakers cannot be split into {self.folds} folds")
         load = [0] * self.folds
         fold_of = {}
-        for voice in sorted(sizes, key=lambda voice: (-sizes[voice], voice)):
-            fold_of[voice] = load.index(min(load))
-            load[fold_of[voice]] += sizes[voice]
-        fold = np.array([fold_of[voice] for voice in voices])
+        for person in sorted(sizes, key=lambda person: (-sizes[person], person)):
+            fold_of[person] = load.index(min(load))
+            load[fold_of[person]] += sizes[person]
+        fold = np.array([fold_of[person] for person in persons])
         return [fold == number for number in range(self.folds)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class LeaveOneSpeakerOut:
-    """Each speaker in turn is tested."""
+    """One fold per speaker."""
 
     speaker_disjoint: ClassVar[bool] = True
 
@@ -75,16 +75,16 @@ class LeaveOneSpeakerOut:
         return "a fold for each speaker, in the order of their names"
 
     def test_masks(self, clips: Sequence[Clip], target: str) -> list[np.ndarray]:
-        voices = np.array(_voices(clips, ()))
-        names = np.unique(voices)
+        persons = np.array(_persons(clips, ()))
+        names = np.unique(persons)
         if len(names) < 2:
             raise InputError("there is only 1 speaker, who cannot be trained on and tested")
-        return [voices == name for name in names]
+        return [persons == name for name in names]
 
 
 @dataclass(frozen=True, kw_only=True)
 class StratifiedHoldout:
-    """One test part drawn at random, with its share of every class."""
+    """One random test partition, stratified by class."""
 
     share: float
     seed: int
@@ -109,15 +109,15 @@ class StratifiedHoldout:
 
 
 def corpus_path(clip: Clip) -> tuple[str, str]:
-    """Folder and file name: the same wherever the corpus lies and whatever the table calls a clip."""
+    """Folder and file name, which are the same wherever the corpus is stored."""
     return clip.path.parent.name, clip.path.name
 
 
 def stratified_holdout(labels: np.ndarray, *, share: float, seed: int) -> np.ndarray:
-    """The places, ascending, that scikit-learn's stratified `train_test_split` tests.
+    """Indices, ascending, of the test clips of scikit-learn's stratified `train_test_split`.
 
-    It must use random numbers in the same order: lots for the training and for the test part's class sizes,
-    then a shuffle of each class, of which training takes the first and the test part the next.
+    Uses random numbers in the same order: draws for the class sizes of training and of test, then a shuffle
+    of each class, whose first clips are trained on and the next tested.
     """
     random = np.random.RandomState(seed)
     y = np.unique(labels, return_inverse=True)[1]
@@ -125,34 +125,34 @@ def stratified_holdout(labels: np.ndarray, *, share: float, seed: int) -> np.nda
     tests = math.ceil(share * len(y))
     trained = _apportion(sizes, len(y) - tests, random)
     tested = _apportion(sizes - trained, tests, random)
-    places = []
+    chosen = []
     for number, size in enumerate(sizes):
         shuffled = np.flatnonzero(y == number)[random.permutation(size)]
-        places.append(shuffled[trained[number] : trained[number] + tested[number]])
-    return np.sort(np.concatenate(places))
+        chosen.append(shuffled[trained[number] : trained[number] + tested[number]])
+    return np.sort(np.concatenate(chosen))
 
 
 def _apportion(sizes: np.ndarray, total: int, random: np.random.RandomState) -> np.ndarray:
-    """Divide `total` among classes by their sizes; the largest remainders are rounded up, ties by lot."""
+    """Divide `total` among classes by their sizes; the largest remainders are rounded up, ties at random."""
     exact = sizes / sizes.sum() * total
-    given = np.floor(exact)
-    left = int(total - given.sum())
-    remainder = exact - given
+    counts = np.floor(exact)
+    left = int(total - counts.sum())
+    remainder = exact - counts
     for value in np.unique(remainder)[::-1]:
         if left == 0:
             break
         tied = np.flatnonzero(remainder == value)
         rounded_up = random.choice(tied, size=min(len(tied), left), replace=False)
-        given[rounded_up] += 1
+        counts[rounded_up] += 1
         left -= len(rounded_up)
-    return given.astype(np.int64)
+    return counts.astype(np.int64)
 
 
-def _voices(clips: Sequence[Clip], same_person: SamePerson) -> list[str]:
-    nobody = next((clip.id for clip in clips if not clip.speaker), None)
-    if nobody is not None:
+def _persons(clips: Sequence[Clip], same_person: SamePerson) -> list[str]:
+    unnamed = next((clip.id for clip in clips if not clip.speaker), None)
+    if unnamed is not None:
         raise InputError(
-            f"{nobody} has no speaker, by which the split goes",
+            f"{unnamed} has no speaker, which the split requires",
             do="add a speaker column, or make the table with `manifest`",
         )
     same = {name: names[0] for names in same_person for name in names}

@@ -1,6 +1,6 @@
-"""Fixed outer splits by name, so that two people who score a corpus score the same clips.
+"""Protocols: fixed outer splits by name, so that scores of different people are on the same clips.
 
-A protocol is data: a rule with its numbers, what the corpus should hold, and what the split leaks.
+A protocol is data: a rule with its parameters, the published size of the corpus, and what the split leaks.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from layerprobe.classify.data.protocol_rules import (
 )
 from layerprobe.embed.manifest.clips import Clip
 
-TARGET = "emotion"  # the column all protocols are about
+TARGET = "emotion"  # the label column of all protocols
 
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedCorpus:
-    """A corpus as published: how many clips and speakers, clips of each class; None or empty if not known.
+    """A corpus as published: numbers of clips, speakers and clips per class; None or empty if unknown.
 
-    names: 16 hex digits over folders, file names and labels, see `names_digest`.
+    names: digest of folders, file names and labels, see `names_digest`.
     """
 
     corpus: str
@@ -40,7 +40,7 @@ class PublishedCorpus:
 
 @dataclass(frozen=True, kw_only=True)
 class FixedSplit:
-    """One protocol; `leaks` says what the test part shares with training."""
+    """One protocol; `leaks` says what the test clips share with training."""
 
     name: str
     published: PublishedCorpus
@@ -65,14 +65,14 @@ PROTOCOLS: dict[str, FixedSplit] = {
             rule=SpeakerGroups(folds=5, same_person=(("46", "53"),)),
             leaks="nothing known; speakers 46 and 53, whose recordings are the same, are kept together",
         ),
-        # The publication shuffles a list in the order of its author's file system, which nobody can know:
-        # sorted by name is the order that everybody can make.
+        # The publication shuffled a list in the unknown order of its author's file system; sorting by name is
+        # reproducible.
         FixedSplit(
             name="baved-random-2021",
             published=BAVED,
             rule=StratifiedHoldout(share=0.2, seed=101),
             leaks="every test clip's speaker is in training, and for 84 % of the test clips the same "
-            "speaker, word and level: it scores how well known voices are read",
+            "speaker, word and level: it measures recognition of known speakers",
         ),
         FixedSplit(
             name="eyase-loso",
@@ -85,21 +85,21 @@ PROTOCOLS: dict[str, FixedSplit] = {
             # Which 499 of the 579 clips the publication used is not known.
             published=PublishedCorpus(corpus="EYASE", clips=499, speakers=6),
             rule=StratifiedHoldout(share=0.2, seed=101),
-            leaks="every test clip's speaker is in training: it scores how well known voices are read",
+            leaks="every test clip's speaker is in training: it measures recognition of known speakers",
         ),
         FixedSplit(
             name="baved-eyase-random-2021",
             published=PublishedCorpus(corpus="BAVED + EYASE", clips=2434, speakers=66),
             rule=StratifiedHoldout(share=0.2, seed=101),
-            leaks="as in the splits of both; and the corpora's classes differ, so that telling the corpora "
-            "apart already answers a part of the question",
+            leaks="as in the splits of both; and the corpora's classes differ, so that recognising the "
+            "corpus solves a part of the task",
         ),
         FixedSplit(
             name="baved-eyase-speaker-5",
             published=PublishedCorpus(corpus="BAVED + EYASE", clips=2514, speakers=66),
             rule=SpeakerGroups(folds=5, same_person=(("baved:46", "baved:53"),)),
-            leaks="no voice; but the corpora's classes differ, so that telling the corpora apart already "
-            "answers a part of the question",
+            leaks="no speaker; but the corpora's classes differ, so that recognising the corpus solves "
+            "a part of the task",
         ),
         FixedSplit(
             name="ksu-speaker-5",
@@ -111,19 +111,18 @@ PROTOCOLS: dict[str, FixedSplit] = {
             name="anad-video",
             published=PublishedCorpus(corpus="ANAD", clips=1384, speakers=8),
             rule=LeaveOneSpeakerOut(),
-            leaks="nothing across videos, which stand in for unknown speakers; but each video was given one "
-            "emotion, so voice, room and emotion cannot be told apart",
+            leaks="nothing across videos, used in place of the unknown speakers; but each video has a single "
+            "emotion, so that speaker, room and emotion cannot be separated",
         ),
     )
 }
 
 
 def protocol_folds(protocol: str, clips: Sequence[Clip]) -> list[tuple[list[str], list[str]]]:
-    """The (training ids, test ids) of each outer fold, ids in the table's order.
+    """(training ids, test ids) of each outer fold, in the table's order.
 
-    Give the whole table, and drop clips that cannot be used from the result: a split of fewer clips is
-    another one. Raises InputError for a protocol that is not known and for clips without what its rule goes
-    by.
+    Pass the complete table, and drop unusable clips from the result: fewer clips would be split differently.
+    Raises InputError for an unknown protocol and for clips that lack what its rule needs.
     """
     return [
         (
@@ -135,7 +134,7 @@ def protocol_folds(protocol: str, clips: Sequence[Clip]) -> list[tuple[list[str]
 
 
 def deviations(protocol: str, clips: Sequence[Clip]) -> list[str]:
-    """What makes a score on this table not one under the protocol, a line each; empty if nothing does.
+    """The reasons why a score on this table is not comparable with others under the protocol.
 
     Raises InputError as `protocol_folds` does.
     """
@@ -150,17 +149,12 @@ def deviations(protocol: str, clips: Sequence[Clip]) -> list[str]:
     for number, (train, test) in enumerate(protocol_folds(protocol, clips)):
         untrained = sorted({label[id] for id in test} - {label[id] for id in train})
         if untrained:
-            notes.append(
-                f"fold {number} tests {format_list(untrained)}, of which its training part has no clip"
-            )
+            notes.append(f"fold {number} tests {format_list(untrained)}, without a clip in training")
     return notes
 
 
 def describe_protocol(protocol: str, clips: Sequence[Clip], *, target: str = TARGET) -> dict[str, object]:
-    """What a summary says of the protocol.
-
-    `deviations` are what `deviations` finds on this table, and a target that is not the protocol's.
-    """
+    """The summary's entry on the protocol, with the deviations of this table and target."""
     split = find_protocol(protocol)
     found = deviations(protocol, clips)
     if target != TARGET:
@@ -176,26 +170,26 @@ def describe_protocol(protocol: str, clips: Sequence[Clip], *, target: str = TAR
 
 
 def names_digest(clips: Sequence[Clip]) -> str:
-    """16 hex digits that change with a clip's folder, file name or label, and not with the table's order."""
+    """16 hex digits over folders, file names and labels of all clips, whatever their order."""
     lines = sorted(f"{'/'.join(corpus_path(clip))} {clip.labels.get(TARGET, '')}" for clip in clips)
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def find_protocol(name: str) -> FixedSplit:
-    """A protocol by its name. Raises InputError."""
+    """The protocol of this name. Raises InputError if there is none."""
     if name not in PROTOCOLS:
         raise InputError(f"protocol '{name}' is not known", do=f"choose from {', '.join(PROTOCOLS)}")
     return PROTOCOLS[name]
 
 
 def _sizes(published: PublishedCorpus, clips: Sequence[Clip]) -> Iterator[tuple[str, str]]:
-    """(what is here, what should be) where the two differ."""
+    """(actual, published) numbers of clips, speakers and clips per class, where they differ."""
     speakers = len({clip.speaker for clip in clips if clip.speaker})
     if published.clips not in (None, len(clips)):
         yield f"{len(clips):,} clips", f"{published.clips:,}"
     if published.speakers not in (None, speakers):
         yield f"{speakers:,} speakers", f"{published.speakers:,}"
-    held = Counter(clip.labels.get(TARGET, "") for clip in clips)
-    for label in sorted(published.classes.keys() | held.keys()) if published.classes else ():
-        if held[label] != published.classes.get(label, 0):
-            yield f"{held[label]:,} clips of class '{label}'", f"{published.classes.get(label, 0):,}"
+    actual = Counter(clip.labels.get(TARGET, "") for clip in clips)
+    for label in sorted(published.classes.keys() | actual.keys()) if published.classes else ():
+        if actual[label] != published.classes.get(label, 0):
+            yield f"{actual[label]:,} clips of class '{label}'", f"{published.classes.get(label, 0):,}"

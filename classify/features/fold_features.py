@@ -1,4 +1,4 @@
-"""Work that trials share: for one fold, every array is made once and kept under a budget."""
+"""Features of one fold, shared by all trials: computed once, cached within a memory budget."""
 
 from __future__ import annotations
 
@@ -26,24 +26,21 @@ from layerprobe.classify.features.scaling import (
 if TYPE_CHECKING:
     from layerprobe.classify.features.frames import Frames
 
-BOTH = "+"  # joins the names of statistics used side by side
-
-
-EXACT_CLIPS = 20_000  # training clips above which a whole kernel is too much for any machine we know
+BOTH = "+"  # joins the names of statistics that are concatenated
+EXACT_CLIPS = 20_000  # training clips above which kernels are approximated whatever the memory
 LANDMARKS = 1000
-LEAST_AXES = 64  # principal axes that are found at once
-ROWS_PER_COLUMN = 2  # up to which products of rows are worth making in double precision
+LEAST_AXES = 64  # principal axes computed at once
+ROWS_PER_COLUMN = 2  # up to this many, inner products of rows are computed in double precision
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a clip's numbers become a head's input.
+    """How a clip's states become a head's input.
 
-    stats: statistics, joined by `+` where several are used. scaling: `none`, `standard` (zero mean and unit
-    variance over the training clips), `speaker` (the same over each speaker's clips first) or `l2`
-    (standard, and at the end each clip at unit length).
-    pca: number of leading principal components of the training clips, taken after scaling; 0 for all columns.
-    layer: which of the fold's layers. mix: instead, a weight for each of them, for kernels.
+    stats: names of statistics, joined by `+`. scaling: `none` (centred only), `standard` (zero mean and unit
+    variance over the training clips), `speaker` (over each speaker's clips first) or `l2` (standard, then
+    every clip scaled to unit length). pca: number of leading principal components, after scaling; 0 for all
+    columns. layer: index of the fold's layer. mix: instead, a weight for each layer, for kernels.
     """
 
     stats: str
@@ -53,11 +50,12 @@ class Preprocessing:
     mix: tuple[float, ...] = ()
 
     def each(self) -> list[Preprocessing]:
-        """The same with one statistic each."""
+        """The same preprocessing for each statistic alone."""
         return [replace(self, stats=name) for name in self.stats.split(BOTH)]
 
 
 def no_frames() -> Frames:
+    """The default of `LayerStates.frames`."""
     raise RuntimeError("these states are statistics over frames")
 
 
@@ -65,8 +63,8 @@ def no_frames() -> Frames:
 class LayerStates:
     """One layer of N clips.
 
-    load: gives X (N, S*width) float32, statistics side by side in the order of `stats`. frames: gives every
-    frame instead, where the store keeps these.
+    load: returns X (N, S*width) float32, statistics concatenated in the order of `stats`. speakers: (N,)
+    numbers, or None. frames: returns every frame, for a store that holds frames.
     """
 
     load: Callable[[], np.ndarray]
@@ -76,7 +74,7 @@ class LayerStates:
     frames: Callable[[], Frames] = no_frames
 
     def columns(self, stats: str) -> np.ndarray:
-        """(N, s*width): the given statistics."""
+        """(N, s*width) float32: the given statistics, concatenated."""
         X = self.load()
         picked = [self.stats.index(name) for name in stats.split(BOTH)]
         if picked == list(range(picked[0], picked[-1] + 1)):
@@ -85,13 +83,15 @@ class LayerStates:
 
 
 class FoldFeatures:
-    """What the trials of one fold share.
+    """The features of one fold's training and test clips, for every preprocessing that trials use.
 
-    layers: one, or all of a mix. train, test: row numbers. y: classes of the training rows. anchors: places
-    among the training rows that kernels are taken with; None for all of them.
+    layers: one, or all of a mix. y: (N,) classes of all rows; the attribute has those of the training rows,
+    (n,). train, test: row numbers, (n,) and (m,). cache: holds what is computed; folds use sections of one
+    cache. landmarks: indices into the training rows that kernels are computed against (Nyström); None for all
+    rows.
 
-    Inputs are centred on the training clips' mean, which changes no head's solution (each has a free
-    intercept) and spares rounding. What is made is kept in `cache`, which folds may share by parts.
+    Inputs are centred on the training mean. That changes no head's solution, since all have a free intercept,
+    and avoids rounding errors.
     """
 
     def __init__(
@@ -107,98 +107,99 @@ class FoldFeatures:
     ) -> None:
         self.layers, self.train, self.test, self.classes = layers, train, test, classes
         self.y, self.landmarks = y[train], landmarks
-        self.labels = ""  # tells classes apart in what is kept; see `relabelled`
+        self.labels_digest = ""  # part of the cache keys that depend on classes; see `relabelled`
         self._cache = cache
 
-    def arrays(self, prep: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
-        """(n, d) and (m, d) float32: the training and test clips' inputs.
+    def inputs(self, prep: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
+        """(n, d) and (m, d) float32: the inputs of training and test clips.
 
-        Raises InputError where all training clips have the same.
+        Raises SameFeaturesError where all training clips are equal.
         """
         if prep.pca or prep.scaling == "l2" or BOTH in prep.stats:
-            return self.cached(("arrays", prep), lambda: self._arrays(prep))
+            return self.cached(("inputs", prep), lambda: self._inputs(prep))
         train, test, varies = self._scaled(prep)
         if not varies:
             raise constant_features_error()
         return train, test
 
     def scaled(self, prep: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
-        """As `arrays` for one statistic without principal components; zeros where it is constant."""
+        """As `inputs`, for one statistic without PCA; zeros where it is constant."""
         return self._scaled(prep)[:2]
 
-    def inner(self, prep: Preprocessing) -> np.ndarray | None:
-        """(n, n) float64: the training rows' inner products; None where rows are too many for it to pay.
+    def inner_products(self, prep: Preprocessing) -> np.ndarray | None:
+        """(n, n) float64 inner products of training rows; None where there are too many rows for it to pay.
 
-        Kernels, principal axes and bases come from them: they are made once, each statistic's on its own.
+        Kernels, principal axes and bases derive from them. Computed once per statistic and summed.
         """
         few = len(self.train) <= ROWS_PER_COLUMN * self.layers[prep.layer].width
         if prep.pca or prep.scaling == "l2" or self.landmarks is not None or not few:
             return None
-        return self._inner(prep)
+        return self._inner_products(prep)
 
     def basis(self, prep: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
-        """(n, r) and (m, r) float32, r ≤ n: the inputs turned so that the training columns are orthogonal."""
+        """(n, r) and (m, r) float32, r ≤ n: the inputs rotated so that training columns are orthogonal."""
         if prep.pca:
-            return self.arrays(prep)
+            return self.inputs(prep)
         return self.cached(("basis", prep), lambda: self._basis(prep))
 
     def power(self, prep: Preprocessing) -> float:
-        """The training clips' mean squared length: the sum of the inputs' variances.
+        """The mean squared length of the training inputs, which is the sum of their variances.
 
-        Penalties and kernel widths are given relative to it, so that one range suits every layer and scaling.
+        Penalties and kernel widths are relative to it, so that one search range suits every layer and
+        scaling.
         """
 
         def make() -> float:
-            train, _ = self.arrays(prep)
+            train, _ = self.inputs(prep)
             return float(np.square(train).sum(dtype=np.float64) / len(train))
 
         return self.cached(("power", prep), make)
 
     def weights(self, kind: str) -> np.ndarray:
-        """(n,) weights of the training rows: `none`, one each; `balanced`, as much for each class in all."""
+        """(n,) weights of the training rows: `none` (all 1) or `balanced` (equal totals for all classes)."""
         if kind == "none":
             return np.ones(len(self.y))
         return (len(self.y) / (self.classes * np.bincount(self.y, minlength=self.classes)))[self.y]
 
     def cached(self, key: Hashable, make: Callable[[], Any], *, size: int | None = None) -> Any:
-        """What `make` gave for `key` before, or gives now; see `LruCache`."""
+        """The value for `key`, computed by `make` unless cached; see `LruCache.get`."""
         return self._cache.get(key, make, size=size)
 
     def make_room(self, nbytes: int) -> None:
-        """Before something large is made; see `LruCache`."""
+        """Free cache memory before a large allocation; see `LruCache.make_room`."""
         self._cache.make_room(nbytes)
 
     def relabelled(self, y: np.ndarray) -> FoldFeatures:
-        """The same rows with other classes, y (N,); what does not hang on classes is made once for both."""
+        """The same rows with other classes, y (N,). Whatever does not depend on classes is shared."""
         other = copy(self)
         other.y = y[self.train]
-        other.labels = hashlib.sha256(other.y.tobytes()).hexdigest()
+        other.labels_digest = hashlib.sha256(other.y.tobytes()).hexdigest()
         return other
 
     def at_landmarks(self, rows: np.ndarray) -> np.ndarray:
-        """Those of the training rows that kernels are taken with."""
+        """The training rows that kernels are computed against, of `rows` (n, …)."""
         return rows if self.landmarks is None else rows[self.landmarks]
 
-    def _arrays(self, prep: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
+    def _inputs(self, prep: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
         if prep.scaling == "l2":
-            train, test = self.arrays(replace(prep, scaling="standard"))
+            train, test = self.inputs(replace(prep, scaling="standard"))
             return standardise(unit_rows(train), unit_rows(test), variance=False)
         if prep.pca:
-            exact_kernels_fit = replace(prep, pca=0)
-            train, test = self.arrays(exact_kernels_fit)
-            count = max(prep.pca, LEAST_AXES)  # those of fewer are among those of more
-            axes = self.cached(
-                ("axes", exact_kernels_fit, count), lambda: self._axes(exact_kernels_fit, count)
-            )[:, : prep.pca]
-            # In double precision: a value that rounding moves across a bin's edge can grow another tree.
+            unrotated = replace(prep, pca=0)
+            train, test = self.inputs(unrotated)
+            count = max(prep.pca, LEAST_AXES)  # fewer axes are the first of more
+            axes = self.cached(("axes", unrotated, count), lambda: self._axes(unrotated, count))[
+                :, : prep.pca
+            ]
+            # In double precision: a value that rounding moves across the edge of a bin can change a tree.
             return (train @ axes).astype(np.float32), (test @ axes).astype(np.float32)
-        parts = [self._scaled(part) for part in prep.each()]
-        if not any(varies for *_, varies in parts):
+        scaled = [self._scaled(each) for each in prep.each()]
+        if not any(varies for *_, varies in scaled):
             raise constant_features_error()
-        return np.hstack([train for train, *_ in parts]), np.hstack([test for _, test, _ in parts])
+        return np.hstack([train for train, *_ in scaled]), np.hstack([test for _, test, _ in scaled])
 
     def _scaled(self, prep: Preprocessing) -> tuple[np.ndarray, np.ndarray, bool]:
-        """One statistic's training and test rows, and whether the training rows differ."""
+        """Training and test rows of one statistic, and whether the training rows differ."""
 
         def make() -> tuple[np.ndarray, np.ndarray, bool]:
             states = self.layers[prep.layer]
@@ -210,33 +211,33 @@ class FoldFeatures:
 
         return self.cached(("scaled", prep), make)
 
-    def _inner(self, prep: Preprocessing) -> np.ndarray:
+    def _inner_products(self, prep: Preprocessing) -> np.ndarray:
         def make() -> np.ndarray:
             if BOTH in prep.stats:
-                return np.sum([self._inner(part) for part in prep.each()], axis=0)
+                return np.sum([self._inner_products(each) for each in prep.each()], axis=0)
             exact = self.scaled(prep)[0].astype(np.float64)
             return exact @ exact.T
 
-        found: np.ndarray = self.cached(("inner", prep), make)
-        return found
+        products: np.ndarray = self.cached(("inner", prep), make)
+        return products
 
-    def _axes(self, exact_kernels_fit: Preprocessing, count: int) -> np.ndarray:
-        train, _ = self.arrays(exact_kernels_fit)
-        return principal_axes(train, count, inner=self.inner(exact_kernels_fit) if is_wide(train) else None)
+    def _axes(self, prep: Preprocessing, count: int) -> np.ndarray:
+        train, _ = self.inputs(prep)
+        return principal_axes(train, count, inner=self.inner_products(prep) if is_wide(train) else None)
 
     def _basis(self, prep: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
-        train, test = self.arrays(prep)
-        return orthogonal_columns(train, test, inner=self.inner(prep) if is_wide(train) else None)
+        train, test = self.inputs(prep)
+        return orthogonal_columns(train, test, inner=self.inner_products(prep) if is_wide(train) else None)
 
 
 def exact_kernels_fit(rows: int, *, nbytes: int, memory: int) -> bool:
-    """Whether kernels are taken with all of so many training clips, which takes `nbytes` of `memory`.
+    """Whether kernels of `rows` training clips, `nbytes` in all, are computed exactly within `memory` bytes.
 
-    They are where there are few, and else up to a number and if their memory is allowed.
+    Otherwise they are approximated from landmarks (Nyström).
     """
     return rows <= LANDMARKS or (rows <= EXACT_CLIPS and nbytes <= memory)
 
 
 def nystroem_landmarks(rows: int, *, seed: int) -> np.ndarray:
-    """Places of the rows that kernels are taken with where a whole one is too large."""
+    """Indices, ascending, of at most LANDMARKS rows drawn for Nyström's approximation of a kernel."""
     return np.sort(np.random.default_rng(seed).choice(rows, min(rows, LANDMARKS), replace=False))

@@ -1,4 +1,4 @@
-"""Every frame of one layer of a study's clips: read once, scaled by training clips, padded in batches."""
+"""All frames of one layer: read once, scaled by training statistics, returned in padded batches."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import Scaling
 
-CONSTANT = 1e-6  # of the largest deviation; a column that varies less than that is rounding
-AT_ONCE = 256  # clips whose frames are held for their means
+CONSTANT = 1e-6  # of the largest deviation: a column that varies less holds rounding errors
+AT_ONCE = 256  # clips whose frames are in memory while their means are computed
 MEANS_BUDGET = 1 << 28  # bytes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Frames:
-    """The frames of one layer of N clips, one clip after the other.
+    """The frames of one layer of N clips, concatenated.
 
-    states: (sum of counts, D), in the store's type. begins, counts: (N,) where each clip begins, and its
-    frames. sums, squares: (N, D) of each clip's frames.
+    states: (sum of counts, D), in the store's dtype. begins, counts: (N,) each clip's first frame and number
+    of frames. sums, squares: (N, D) float64 sums over each clip's frames, and of their squares.
     """
 
     states: np.ndarray
@@ -37,24 +37,24 @@ class Frames:
 
     @property
     def nbytes(self) -> int:
-        """What it keeps in memory; what lies in a file is the system's to keep or drop."""
+        """Bytes in memory; a memory-mapped file does not count."""
         mapped = isinstance(self.states, np.memmap)
         return self.sums.nbytes + self.squares.nbytes + (0 if mapped else self.states.nbytes)
 
     def of(self, clip: int) -> np.ndarray:
-        """(F, D): one clip's frames."""
+        """(F, D): the frames of one clip."""
         return self.states[self.begins[clip] : self.begins[clip] + self.counts[clip]]
 
 
 def read_frames(store: FeatureStore, name: str, keys: Sequence[str], *, budget: int) -> Frames:
-    """Read one layer; above `budget` bytes into a temporary file that is mapped, not into memory."""
+    """Read one layer, above `budget` bytes into a memory-mapped temporary file."""
     counts = store.frame_counts(keys)
     begins = np.concatenate([[0], np.cumsum(counts)[:-1]])
     shape, dtype = (int(counts.sum()), store.extraction.width(name)), np.dtype(store.extraction.dtype)
     if shape[0] * shape[1] * dtype.itemsize <= budget:
         states = np.empty(shape, dtype)
     else:
-        with tempfile.TemporaryFile() as file:  # the map keeps it
+        with tempfile.TemporaryFile() as file:  # the map keeps it open
             states = np.memmap(file, dtype, "w+", shape=shape)
     store.frames_into(name, keys, states, begins)
     sums, squares = np.empty((2, len(keys), shape[1]))
@@ -65,21 +65,21 @@ def read_frames(store: FeatureStore, name: str, keys: Sequence[str], *, budget: 
 
 
 def mean_states(store: FeatureStore, name: str, keys: Sequence[str]) -> np.ndarray:
-    """(N, D) float32: each clip's mean over its frames, read some clips at a time."""
+    """(N, D) float32: the mean over each clip's frames, read AT_ONCE clips at a time."""
     out = np.empty((len(keys), store.extraction.width(name)), np.float32)
     for begin in range(0, len(keys), AT_ONCE):
-        some = slice(begin, begin + AT_ONCE)
-        frames = read_frames(store, name, keys[some], budget=MEANS_BUDGET)
-        out[some] = frames.sums / frames.counts[:, None]
+        batch = slice(begin, begin + AT_ONCE)
+        frames = read_frames(store, name, keys[batch], budget=MEANS_BUDGET)
+        out[batch] = frames.sums / frames.counts[:, None]
     return out
 
 
 class ScaledFrames:
-    """Frames as a head sees them, scaled by what the training clips alone tell (but for `speaker`).
+    """Frames as a head receives them, scaled by statistics of the training clips (except `speaker`).
 
-    scaling: `none` centres each column; `standard` brings it to unit variance over the training clips'
-    frames; `l2` then brings each frame to the length sqrt(D); `speaker` does what `standard` does over all
-    frames of each speaker. Raises InputError for `speaker` without speakers.
+    scaling: `none` centres each column; `standard` also scales it to unit variance over the training frames;
+    `l2` then scales each frame to length sqrt(D); `speaker` standardises over all frames of each speaker.
+    Raises InputError for `speaker` without speakers.
     """
 
     def __init__(
@@ -105,11 +105,11 @@ class ScaledFrames:
 
     @property
     def lengths(self) -> np.ndarray:
-        """(N,) frames of each clip."""
+        """(N,) number of frames of each clip."""
         return self._frames.counts
 
     def batch(self, clips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(B, T, D) float32, zeros after each clip's end, and (B,) frames of each clip."""
+        """(B, T, D) float32, zero-padded, and (B,) the number of frames of each clip."""
         lengths = self._frames.counts[clips]
         out = np.zeros((len(clips), int(lengths.max()), self._frames.width), np.float32)
         for row, clip in enumerate(clips):
@@ -124,7 +124,7 @@ class ScaledFrames:
 
 
 def _moments(frames: Frames, clips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(D,) float32 mean and deviation over the clips' frames; a constant column's deviation counts as 1."""
+    """(D,) float32 mean and deviation over the clips' frames; 1 as the deviation of a constant column."""
     total = frames.counts[clips].sum()
     mean = frames.sums[clips].sum(0) / total
     sd = np.sqrt(np.maximum(frames.squares[clips].sum(0) / total - mean**2, 0))

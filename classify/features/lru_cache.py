@@ -22,7 +22,7 @@ class LruCache:
         return other
 
     def get(self, key: Hashable, make: Callable[[], Any], *, size: int | None = None) -> Any:
-        """The value for `key`, computed by `make` unless cached. size: bytes, for values other than arrays."""
+        """The value for `key`, computed by `make` unless cached. size: bytes of values other than arrays."""
         key = (self._prefix, key)
         if key not in self._values:
             value = make()

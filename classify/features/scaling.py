@@ -1,4 +1,4 @@
-"""Scaling and rotating features, fitted on training clips alone."""
+"""Scaling, PCA and orthogonal bases, all fitted on training clips only."""
 
 from __future__ import annotations
 
@@ -15,34 +15,36 @@ from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.config import Scaling
 
 ALL_SCALINGS: frozenset[Scaling] = frozenset(get_args(Scaling))
-CONSTANT = 1e-6  # a column this much narrower than the widest holds rounding, not speech
-FEW = 8  # times fewer axes than rows: what Lanczos' method is for
-NULL = 1e-10  # a variance this much smaller than the largest is rounding in double precision
+CONSTANT = 1e-6  # of the largest deviation: a column that varies less holds rounding errors
+LANCZOS_RATIO = 8  # rows per axis from which Lanczos' method is used
+NULL = 1e-10  # of the largest variance: less is rounding error in double precision
 
 
 def standardise(train: np.ndarray, test: np.ndarray, *, variance: bool) -> tuple[np.ndarray, np.ndarray]:
-    """As `scale`. Raises InputError where all columns are constant."""
-    ours, others = scale(train, test, variance=variance)
-    if not ours.any():
+    """As `scale`. Raises SameFeaturesError where all columns are constant."""
+    scaled, scaled_test = scale(train, test, variance=variance)
+    if not scaled.any():
         raise constant_features_error()
-    return ours, others
+    return scaled, scaled_test
 
 
 class SameFeaturesError(InputError):
-    """No training clip differs from another."""
+    """All training clips have equal features."""
 
 
 def constant_features_error() -> SameFeaturesError:
-    told = "every training clip has the same features"
-    return SameFeaturesError(told, do="nothing can be learnt from these states")
+    """The error for training clips that are all equal."""
+    return SameFeaturesError(
+        "every training clip has the same features", do="nothing can be learnt from these states"
+    )
 
 
 def scale(train: np.ndarray, test: np.ndarray, *, variance: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Both centred on the training rows' mean, and divided by their deviation if `variance`; float32.
+    """(n, D) and (m, D) float32, centred on the training mean; if `variance`, divided by the deviation.
 
-    A column that is constant over the training rows becomes zero in both: nothing was learnt about it.
+    A column that is constant over the training rows becomes zero in both.
     """
-    for _ in range(2):  # the mean of float32 rows leaves a rest where it is far larger than the deviation
+    for _ in range(2):  # one pass in float32 leaves a remainder where the mean far exceeds the deviation
         mean = train.mean(0, dtype=np.float64).astype(np.float32)
         train, test = train - mean, test - mean
     deviations = column_deviations(train)
@@ -58,18 +60,20 @@ def column_deviations(centred: np.ndarray) -> np.ndarray:
 
 
 def unit_rows(X: np.ndarray) -> np.ndarray:
-    """Rows brought to length 1; rows of zeros stay."""
+    """Rows scaled to length 1; rows of zeros stay zero."""
     length = np.linalg.norm(X, axis=1, keepdims=True)
     return X / np.where(length > 0, length, 1)
 
 
 def scale_by_speaker(X: np.ndarray, speakers: np.ndarray | None) -> np.ndarray:
-    """(N, D) each speaker's rows at zero mean and unit variance. Raises InputError without speakers."""
+    """(N, D): zero mean and unit variance over each speaker's rows. Raises InputError without speakers."""
     if speakers is None:
         raise InputError("the table names no speakers to scale by", do="leave 'speaker' out of the scalings")
     if len(np.unique(speakers)) == len(X):
-        told = "every speaker has a single clip: scaled by speaker, nothing is left"
-        raise InputError(told, do="leave 'speaker' out of the scalings")
+        raise InputError(
+            "every speaker has a single clip: scaled by speaker, nothing is left",
+            do="leave 'speaker' out of the scalings",
+        )
     out = np.empty_like(X)
     for speaker in np.unique(speakers):
         rows = speakers == speaker
@@ -80,16 +84,16 @@ def scale_by_speaker(X: np.ndarray, speakers: np.ndarray | None) -> np.ndarray:
 
 
 def is_wide(X: np.ndarray) -> bool:
-    """Whether products of rows are fewer than products of columns."""
+    """Whether there are more columns than rows."""
     return X.shape[1] > len(X)
 
 
 def principal_axes(train: np.ndarray, count: int, *, inner: np.ndarray | None = None) -> np.ndarray:
-    """(D, min(count, n - 1, D)) float64: the principal axes of centred rows, the largest variance first.
+    """(D, min(count, n - 1, D)) float64: the principal axes of centred rows, by falling variance.
 
-    inner: (n, n) float64 products of wide rows, if they are there already. In double precision, since trees
-    see single columns and neighbouring axes mix easily. Each axis's largest loading is positive, as in
-    scikit-learn's PCA.
+    inner: (n, n) float64 inner products of wide rows, if already computed. In double precision, because axes
+    of similar variance mix easily, and trees split on single components. Each axis's largest loading is
+    positive, as in scikit-learn's PCA.
     """
     n, width = train.shape
     exact = train.astype(np.float64)
@@ -106,16 +110,18 @@ def principal_axes(train: np.ndarray, count: int, *, inner: np.ndarray | None = 
 
 
 def leading_eigenvectors(inner: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The `count` largest eigenvalues (falling) of a symmetric matrix, and their vectors in columns.
+    """The `count` largest eigenvalues of a symmetric matrix, falling, and their eigenvectors in columns.
 
-    Few of many by Lanczos' method, which takes half the time; its start is drawn once and for all.
+    A small share of them by Lanczos' method, in half the time; its starting vector is fixed.
     """
     size = len(inner)
-    if FEW * count < size:
+    if LANCZOS_RATIO * count < size:
         start = np.random.default_rng(0).standard_normal(size)
-        with suppress(ArpackError):  # it did not converge: rank below count, say
-            half = partial(dsymv, 1.0, inner.T)  # reads one triangle, half of what a product reads
-            values, vectors = eigsh(LinearOperator(inner.shape, half, dtype=inner.dtype), k=count, v0=start)
+        with suppress(ArpackError):  # no convergence, for example with rank < count
+            product = partial(dsymv, 1.0, inner.T)  # reads one triangle only
+            values, vectors = eigsh(
+                LinearOperator(inner.shape, product, dtype=inner.dtype), k=count, v0=start
+            )
             return values[::-1], vectors[:, ::-1]
     values, vectors = scipy.linalg.eigh(inner, subset_by_index=(size - count, size - 1), check_finite=False)
     return values[::-1], vectors[:, ::-1]
@@ -124,28 +130,30 @@ def leading_eigenvectors(inner: np.ndarray, count: int) -> tuple[np.ndarray, np.
 def orthogonal_columns(
     train: np.ndarray, test: np.ndarray, *, inner: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(n, r) and (m, r) float32, r = min(n, D): centred rows turned so that training columns are orthogonal.
+    """(n, r) and (m, r) float32, r = min(n, D): centred rows rotated so that training columns are orthogonal.
 
-    inner: (n, n) float64 products of wide training rows, if they are there already. Inner products with
-    training rows stay as they were; the largest column comes first. Single precision is enough to turn by:
-    the turn is orthogonal however well it finds the axes.
+    inner: (n, n) float64 inner products of wide training rows, if already computed. Inner products with
+    training rows are preserved; the largest column comes first. Single precision suffices: the rotation is
+    orthogonal however accurate its axes are.
     """
     if is_wide(train):
-        train, test = _folded(train, test, inner)
+        train, test = _compress_columns(train, test, inner)
     _, axes = scipy.linalg.eigh(train.T @ train, driver="evd", check_finite=False, overwrite_a=True)
     axes = np.ascontiguousarray(axes[:, ::-1])
     return train @ axes, test @ axes
 
 
-def _folded(train: np.ndarray, test: np.ndarray, inner: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """(n, n) and (m, n): rows with the same inner products with training rows, in fewer columns.
+def _compress_columns(
+    train: np.ndarray, test: np.ndarray, inner: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """(n, n) and (m, n): rows with the same inner products with training rows, in n columns.
 
-    With L Lᵀ the training rows' products these are L and, for products k with the training rows, L⁻¹ k.
+    With L Lᵀ the training rows' inner products, these are L, and L⁻¹ k for products k with the training rows.
     """
     exact = train.astype(np.float64)
     products = exact @ exact.T if inner is None else inner.copy()
     products.flat[:: len(train) + 1] += NULL * np.trace(products)
     L = scipy.linalg.cholesky(products, lower=True, check_finite=False, overwrite_a=True)
     across = exact @ test.T.astype(np.float64)
-    turned = scipy.linalg.solve_triangular(L, across, lower=True, check_finite=False, overwrite_b=True)
-    return L.astype(np.float32), np.ascontiguousarray(turned.T, np.float32)
+    rotated = scipy.linalg.solve_triangular(L, across, lower=True, check_finite=False, overwrite_b=True)
+    return L.astype(np.float32), np.ascontiguousarray(rotated.T, np.float32)

@@ -58,7 +58,7 @@ def validation_folds(data: Dataset, assignment: Assignment, config: FinetuneConf
 def _set_aside(data: Dataset, train: np.ndarray, number: int, config: FinetuneConfig) -> Fold:
     """Split the rows `train` of fold `number` into training and validation partition."""
     where = f"fold {number}"
-    marked = train[[PARTITIONS.get(data.parts[row].lower()) == "validation" for row in train]]
+    marked = train[[PARTITIONS.get(data.partitions[row].lower()) == "validation" for row in train]]
     if config.split in SPLITS_BY_COLUMN and len(marked):
         rest = np.setdiff1d(train, marked)
         absent = _absent_classes(data, rest)

@@ -1,4 +1,4 @@
-"""What a classifier is to the search."""
+"""The interface between a classifier and the search."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ Fit = Callable[[FoldFeatures, Preprocessing, Params, Sequence[float], int], list
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """One kind of classifier.
+    """One kind of classifier: its search space, its fit, and what it can use.
 
-    space: trial → its parameters, all but the path's.
-    fit: (shared, prep, params, values of the path, seed) → for each value, the (m, K) scores of the fold's
-        test rows by a fit on its training rows. The largest score is the prediction; the softmax of scores
-        divided by some temperature are probabilities.
-    start: the parameters of the first trial.
-    path: a parameter that every trial covers at several values, for little more than the cost of one fit, and
-        those values; the best one becomes the trial's. A head without such a parameter has one value.
-    pca: sizes of PCA that are searched; 0 is every column.
-    widest: columns above which the head gets principal components only; None for no limit.
-    scalings: those that make a difference to it.
-    parameters: (columns, classes, parameters of the fit) → how many numbers it decides, where that is fixed.
-    kernel: it sees its inputs through kernels only, and so can use a mix of layers.
-    reads: what of a clip it is given: statistics over frames, every frame, or nothing.
+    space: suggests a trial's parameters, all except the path's. fit: (features, preprocessing, parameters,
+    values of the path, seed) → for each value the (m, K) scores of the
+        fold's test rows, from a fit on its training rows. The largest score is the prediction; the softmax of
+        scores divided by a temperature gives probabilities.
+    start: parameters of the first trial. path: name and values of a parameter that one fit covers at little
+    extra cost; each trial takes the best value.
+        A head without such a parameter has one value.
+    pca: numbers of principal components to search; 0 is no PCA.
+    widest: number of columns above which the head requires PCA; None for no limit.
+    scalings: those that affect the head.
+    parameters: (columns, classes, parameters of the fit) → number of trained parameters, where it is fixed.
+    kernel: whether the head uses its inputs through kernels only, and so can use a mix of layers.
+    reads: what it receives of a clip: statistics over frames, every frame, or nothing.
     """
 
     space: Space

@@ -1,4 +1,4 @@
-"""A bidirectional LSTM over the frames of one layer; what trains it is imported when it is needed."""
+"""A bidirectional LSTM over the frames of one layer. torch, which trains it, is imported on the first fit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from layerprobe.classify.features.scaling import ALL_SCALINGS
 from layerprobe.classify.heads.base import Head, Params
 
 HIDDEN = [32, 64, 128]  # units in each direction
-HELD_OUT = 5  # one part of so many of the training part decides when to stop
+HELD_OUT = 5  # one fold of so many of the training clips decides when to stop
 
 
 def space(trial: optuna.Trial) -> Params:
@@ -29,58 +29,58 @@ def space(trial: optuna.Trial) -> Params:
 
 
 def fit(
-    shared: FoldFeatures, prep: Preprocessing, params: Params, values: Sequence[float], seed: int
+    features: FoldFeatures, prep: Preprocessing, params: Params, values: Sequence[float], seed: int
 ) -> list[np.ndarray]:
     from layerprobe.classify.heads.bilstm_torch import best_device, predict, train
 
     device = best_device()
-    states = shared.layers[prep.layer]
-    scaled: ScaledFrames = shared.cached(
+    states = features.layers[prep.layer]
+    scaled: ScaledFrames = features.cached(
         ("frames", prep),
         lambda: ScaledFrames(
-            states.frames(), train=shared.train, scaling=prep.scaling, speakers=states.speakers
+            states.frames(), train=features.train, scaling=prep.scaling, speakers=states.speakers
         ),
     )
-    speakers = None if states.speakers is None else states.speakers[shared.train]
-    held = held_out(shared.y, speakers, seed=seed)
+    speakers = None if states.speakers is None else states.speakers[features.train]
+    validation = validation_mask(features.y, speakers, seed=seed)
     fitted = train(
         scaled,
-        shared.train,
-        shared.y,
-        held,
-        weights=shared.weights(params["class_weight"]),
-        classes=shared.classes,
+        features.train,
+        features.y,
+        validation,
+        weights=features.weights(params["class_weight"]),
+        classes=features.classes,
         params=params,
         device=device,
         seed=seed,
     )
-    return [predict(fitted, scaled, shared.test, device=device)]
+    return [predict(fitted, scaled, features.test, device=device)]
 
 
 def parameters(columns: int, classes: int, params: Params) -> int:
-    """Of both directions' four gates, each with torch's two biases, and of the linear layer."""
+    """Both directions' four gates, each with torch's two biases, and the linear layer."""
     hidden = int(params["hidden"])
     return 2 * 4 * hidden * (columns + hidden + 2) + (2 * hidden + 1) * classes
 
 
-def held_out(y: np.ndarray, speakers: np.ndarray | None, *, seed: int) -> np.ndarray:
-    """(n,) booleans: which training clips decide when to stop and are not fitted on.
+def validation_mask(y: np.ndarray, speakers: np.ndarray | None, *, seed: int) -> np.ndarray:
+    """(n,) booleans: training clips that are held out from the fit and decide when to stop.
 
-    Of speakers of their own, unless every such part takes a class away from training; then a share of each
+    Speaker-disjoint, unless that would remove a class from the fit in every fold; then a share of each
     class's clips. y, speakers: (n,) of the training clips.
     """
-    parts = []
+    masks = []
     if speakers is not None:
         names, code = np.unique(speakers, return_inverse=True)
         if len(names) > 1:
             folds = min(HELD_OUT, len(names))
-            part_of = balanced_group_folds(y, code, folds=folds, seed=seed)[code]
-            parts = [part_of == part for part in range(folds)]
-    parts.append(stratified_folds(y, HELD_OUT, seed=seed) == 0)
-    known = len(np.unique(y))
-    whole = [part for part in parts if len(np.unique(y[~part])) == known]
-    chosen = max(whole or parts[-1:], key=lambda part: len(np.unique(y[part])))
-    return np.asarray(chosen)
+            fold_of = balanced_group_folds(y, code, folds=folds, seed=seed)[code]
+            masks = [fold_of == fold for fold in range(folds)]
+    masks.append(stratified_folds(y, HELD_OUT, seed=seed) == 0)
+    classes = len(np.unique(y))
+    complete = [mask for mask in masks if len(np.unique(y[~mask])) == classes]
+    best = max(complete or masks[-1:], key=lambda mask: len(np.unique(y[mask])))
+    return np.asarray(best)
 
 
 BILSTM = Head(

@@ -1,4 +1,4 @@
-"""Training a bidirectional LSTM on padded batches of frames: padding never enters a number."""
+"""Training and prediction of a bidirectional LSTM on padded batches; padding affects no number."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# cuBLAS sums in the same order only with a workspace of a fixed size, read when CUDA is first used.
+# cuBLAS is deterministic only with a workspace of fixed size, read when CUDA is first used.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 import numpy as np
@@ -19,16 +19,16 @@ from layerprobe.classify.heads.base import Params
 from layerprobe.classify.scores.metrics import confusion, recall
 
 BATCH = 16  # clips
-LEAST_STEPS = 10  # in a round; one pass over the clips, or as many as it takes
+LEAST_STEPS = 10  # per round, which is one pass over the clips or as many passes as that takes
 ROUNDS = 60
-PATIENCE = 8  # rounds without a higher recall on the held-out part
+PATIENCE = 8  # rounds without a higher recall on the validation clips
 LARGEST_NORM = 1.0  # of the gradient
 
 
 class BiLstm(nn.Module):
     """Dropout, one bidirectional LSTM, pooling over a clip's own frames, dropout, one linear layer.
 
-    `mean` takes the mean of both directions' outputs over the clip; `last` what each direction ends with.
+    pooling: `mean` of both directions' outputs over the clip, or `last`, the final output of each direction.
     """
 
     def __init__(self, width: int, classes: int, *, hidden: int, dropout: float, pooling: str) -> None:
@@ -54,7 +54,7 @@ def train(
     scaled: ScaledFrames,
     rows: np.ndarray,
     y: np.ndarray,
-    held: np.ndarray,
+    validation: np.ndarray,
     *,
     weights: np.ndarray,
     classes: int,
@@ -62,10 +62,10 @@ def train(
     device: str,
     seed: int,
 ) -> BiLstm:
-    """Fit on the rows that are not `held` and keep the round that the held ones speak best of.
+    """Fit on the training rows outside `validation`, and return the model of the best round.
 
-    rows: (n,) clip numbers. y: (n,) classes. weights: (n,) of the clips in the loss. The best round is the
-    one with the highest recall over classes on the held part, of equals the one with the lowest loss.
+    rows: (n,) clip numbers. y: (n,) classes. validation: (n,) booleans. weights: (n,) of the clips in the
+    loss. The best round has the highest mean recall on the validation clips; among equals, the lowest loss.
     """
     with _reproducible(seed, device):
         model = BiLstm(
@@ -76,7 +76,7 @@ def train(
             pooling=params["pooling"],
         ).to(device)
         optimiser = torch.optim.Adam(model.parameters(), lr=params["rate"])
-        fitted, kept = np.flatnonzero(~held), np.flatnonzero(held)
+        fitted, held_out = np.flatnonzero(~validation), np.flatnonzero(validation)
         order = np.random.default_rng(seed)
         best, state, waited = (-np.inf, -np.inf), _copy(model), 0
         steps = -(-len(fitted) // BATCH)
@@ -91,7 +91,7 @@ def train(
                 ((losses * weight).sum() / weight.sum()).backward()
                 nn.utils.clip_grad_norm_(model.parameters(), LARGEST_NORM)
                 optimiser.step()
-            reached = _judge(predict(model, scaled, rows[kept], device=device), y[kept], classes)
+            reached = _evaluate(predict(model, scaled, rows[held_out], device=device), y[held_out], classes)
             waited = 0 if reached[0] > best[0] else waited + 1
             if reached > best:
                 best, state = reached, _copy(model)
@@ -102,7 +102,7 @@ def train(
 
 
 def predict(model: BiLstm, scaled: ScaledFrames, rows: np.ndarray, *, device: str) -> np.ndarray:
-    """(m, K) scores of the clips `rows`; clips of like length go together, which changes no score."""
+    """(m, K) scores of the clips `rows`. Clips of similar length share a batch, which changes no score."""
     with _one_thread(), torch.inference_mode():
         model.eval()
         order = np.argsort(scaled.lengths[rows], kind="stable")
@@ -116,17 +116,17 @@ def predict(model: BiLstm, scaled: ScaledFrames, rows: np.ndarray, *, device: st
 
 
 def best_device() -> str:
-    """CUDA where there is one, else the CPU."""
+    """`cuda` if available, else `cpu`."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _judge(scores: np.ndarray, y: np.ndarray, classes: int) -> tuple[float, float]:
-    """Mean recall over the classes there are, and minus the log loss."""
+def _evaluate(scores: np.ndarray, y: np.ndarray, classes: int) -> tuple[float, float]:
+    """Mean recall over the classes that occur, and the mean log likelihood."""
     counts = confusion(y, scores.argmax(1), classes=classes)
-    here = counts.sum(1) > 0
+    present = counts.sum(1) > 0
     top = scores - scores.max(1, keepdims=True)
     log_p = top - np.log(np.exp(top).sum(1, keepdims=True))
-    return float(recall(counts)[here].mean()), float(log_p[np.arange(len(y)), y].mean())
+    return float(recall(counts)[present].mean()), float(log_p[np.arange(len(y)), y].mean())
 
 
 def _tensors(scaled: ScaledFrames, rows: np.ndarray, device: str) -> tuple[Tensor, Tensor]:
@@ -144,7 +144,7 @@ def _copy(model: nn.Module) -> dict[str, Tensor]:
 
 @contextmanager
 def _reproducible(seed: int, device: str) -> Iterator[None]:
-    """Seeded, on one thread, and with the generators of whoever calls left as they were."""
+    """Seeded and on one thread; the caller's random generators are restored."""
     devices = [torch.cuda.current_device()] if device == "cuda" else []
     before = torch.backends.cudnn.deterministic
     with torch.random.fork_rng(devices), _one_thread():
@@ -158,7 +158,7 @@ def _reproducible(seed: int, device: str) -> Iterator[None]:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Sums come out the same in every process, however many threads it may use."""
+    """Sums are then equal in every process, whatever its number of threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,8 +1,8 @@
-"""Gradient-boosted trees on few columns that are quantised once.
+"""Gradient-boosted trees (XGBoost, Chen & Guestrin 2016) on few columns, which are quantised once.
 
-One fit is scored after each number of rounds on the path; the inner folds choose how many. Stopping on the
-log loss of held-out speakers would be cheaper, but stops where trees grow overconfident, well before recall
-is at its best, and takes training speakers away.
+One fit is scored after each number of rounds on the path, and the inner folds choose the number. Early
+stopping on the log loss of held-out speakers would be cheaper, but stops where trees become overconfident,
+well before the best recall, and removes speakers from training.
 """
 
 from __future__ import annotations
@@ -39,46 +39,46 @@ def space(trial: optuna.Trial) -> Params:
 
 
 def fit(
-    shared: FoldFeatures, prep: Preprocessing, params: Params, values: Sequence[float], seed: int
+    features: FoldFeatures, prep: Preprocessing, params: Params, values: Sequence[float], seed: int
 ) -> list[np.ndarray]:
-    matrix = quantised(shared, prep, params["class_weight"])
-    booster = xgboost.train(settings(params, classes=shared.classes, seed=seed), matrix, int(max(values)))
-    _, test = shared.arrays(prep)
+    matrix = quantised(features, prep, params["class_weight"])
+    booster = xgboost.train(settings(params, classes=features.classes, seed=seed), matrix, int(max(values)))
+    _, test = features.inputs(prep)
     test = np.ascontiguousarray(test)
     scores = []
     for rounds in values:
         margin = booster.inplace_predict(test, iteration_range=(0, int(rounds)), predict_type="margin")
-        scores.append(np.column_stack([-margin, margin]) / 2 if shared.classes == 2 else margin)
+        scores.append(np.column_stack([-margin, margin]) / 2 if features.classes == 2 else margin)
     return scores
 
 
 def settings(params: Params, *, classes: int, seed: int) -> Params:
-    """XGBoost's own parameters: one thread, and a GPU where there is one."""
-    several = {"objective": "multi:softprob", "num_class": classes}
+    """XGBoost's own parameters: one thread, and a GPU if available."""
+    multiclass = {"objective": "multi:softprob", "num_class": classes}
     return {
         **{name: value for name, value in params.items() if name != "class_weight"},
-        **(several if classes > 2 else {"objective": "binary:logistic"}),
+        **(multiclass if classes > 2 else {"objective": "binary:logistic"}),
         "tree_method": "hist",
         "max_bin": BINS,
         "nthread": 1,
         "seed": seed,
         "device": tree_device(),
-        "verbosity": 0,  # which would tell of every prediction that its rows are not on the GPU
+        "verbosity": 0,  # else it warns at every prediction that the rows are not on the GPU
     }
 
 
-def quantised(shared: FoldFeatures, prep: Preprocessing, weighting: str) -> Any:
-    """The training rows with their columns cut into bins, once for all trials that use them."""
-    train, _ = shared.arrays(prep)
+def quantised(features: FoldFeatures, prep: Preprocessing, weighting: str) -> Any:
+    """The training rows with quantised columns, computed once for all trials that use them."""
+    train, _ = features.inputs(prep)
 
     def make() -> Any:
-        weight = shared.weights(weighting)
+        weight = features.weights(weighting)
         dense = np.ascontiguousarray(train)
-        return xgboost.QuantileDMatrix(dense, shared.y, weight=weight, max_bin=BINS, nthread=1)
+        return xgboost.QuantileDMatrix(dense, features.y, weight=weight, max_bin=BINS, nthread=1)
 
-    return shared.cached(
-        ("quantised", prep, weighting, shared.labels), make, size=train.size
-    )  # a byte for each bin number
+    return features.cached(
+        ("quantised", prep, weighting, features.labels_digest), make, size=train.size
+    )  # one byte per bin number
 
 
 XGBOOST = Head(
@@ -105,23 +105,23 @@ XGBOOST = Head(
 def tree_device() -> str:
     """`cuda` where XGBoost can grow trees on a GPU, else `cpu`.
 
-    A GPU that is there may be too old for the library, or full: a tiny fit tells. Hide it with
-    CUDA_VISIBLE_DEVICES to grow trees on the CPU.
+    A GPU may be too old for the library, or full: a tiny fit finds out. Hide it with CUDA_VISIBLE_DEVICES to
+    grow trees on the CPU.
     """
     if not xgboost.build_info().get("USE_CUDA") or not visible_gpus():
         return CPU
-    few = np.array([[0.0], [1.0]], np.float32)
+    rows = np.array([[0.0], [1.0]], np.float32)
     try:
-        matrix = xgboost.QuantileDMatrix(few, [0, 1])
+        matrix = xgboost.QuantileDMatrix(rows, [0, 1])
         booster = xgboost.train({"device": CUDA, "tree_method": "hist", "verbosity": 0}, matrix, 1)
-        booster.inplace_predict(few)
+        booster.inplace_predict(rows)
     except xgboost.core.XGBoostError:
         return CPU
     return CUDA
 
 
 def visible_gpus() -> int:
-    """GPUs that NVIDIA's driver lets this process use; heeds CUDA_VISIBLE_DEVICES."""
+    """The number of GPUs that NVIDIA's driver offers this process; respects CUDA_VISIBLE_DEVICES."""
     count = ctypes.c_int()
     try:
         driver = ctypes.CDLL(DRIVER)

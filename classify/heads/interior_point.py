@@ -1,8 +1,8 @@
 """Linear support vector machines of many clips and few columns, by an interior-point method.
 
-SMO, which libsvm uses, moves two multipliers a step, and takes the more steps the larger C is and the fewer
-the columns: a hundred thousand where this takes a dozen, each for one small system of equations (Ferris &
-Munson 2003; predictor and corrector as Mehrotra 1992).
+SMO, which libsvm uses, changes two multipliers per step. It needs the more steps the larger C and the fewer
+the columns: a hundred thousand where this method needs a dozen, each of which solves one small system of
+equations (Ferris & Munson 2003; predictor-corrector steps of Mehrotra 1992).
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ import numpy as np
 import scipy.linalg
 
 STEPS = 100  # ten are usual
-GAP = 1e-7  # between the objective and its bound, as a share of the multipliers' sum, which bounds both
-ROUNDING = 1e-12  # of a sum of C, as a share of it
-SHORT = 0.995  # of the way to the nearest bound
+GAP = 1e-7  # duality gap at the optimum, as a share of the multipliers' sum
+ROUNDING = 1e-12  # rounding error of a sum of C, as a share of it
+SHORT = 0.995  # share of the way to the nearest bound
 
 
 class NotSolvedError(ArithmeticError):
-    """Rounding keeps the method from the optimum."""
+    """Rounding errors prevented the method from reaching the optimum."""
 
 
 @dataclass
 class Point:
-    """Where the method is: v (r + 1,) weights and the intercept, and for each clip four positive numbers.
+    """An iterate: v (r + 1,), the weights and the intercept, and four positive numbers for each clip, (n,).
 
-    alpha: the multiplier of its margin, and beta, what is left of it up to C. slack, short: by how much its
-    margin is above and below 1. At the optimum alpha · slack and beta · short are zero.
+    alpha: the multiplier of its margin. beta: C − alpha. slack, short: by how much its margin is above and
+    below 1. At the optimum, alpha · slack and beta · short are zero.
     """
 
     v: np.ndarray
@@ -50,7 +50,7 @@ class Point:
         )
 
     def furthest(self, step: Point) -> float:
-        """The share of a step, at most 1, after which the first of the positive numbers is zero."""
+        """The largest share of a step, at most 1, that keeps all positive numbers from falling below zero."""
         shrinking = (
             float((-moved / now).max())
             for now, moved in (
@@ -66,7 +66,7 @@ class Point:
 def separate(Z: np.ndarray, positive: np.ndarray, C: np.ndarray) -> np.ndarray:
     """(r + 1,) weights w and intercept b that minimise |w|²/2 + Σ C · max(0, 1 − sign · (Z w + b)).
 
-    Z: (n, r) float64. positive: (n,) bool, which clips have sign 1; both signs occur. C: (n,), positive.
+    Z: (n, r) float64. positive: (n,) bool, clips with sign 1; both signs occur. C: (n,), positive.
     Raises NotSolvedError.
     """
     A = np.hstack([Z, np.ones((len(Z), 1))]) * np.where(positive, 1.0, -1.0)[:, None]
@@ -84,7 +84,7 @@ def separate(Z: np.ndarray, positive: np.ndarray, C: np.ndarray) -> np.ndarray:
         share = now.furthest(ahead)
         reached = now.towards(ahead, share=share).gap
         aim = (reached / gap) ** 3 * gap / (2 * len(A))
-        # The whole of the correction, for a step that the bounds cut short, can send it round in circles.
+        # Mehrotra's full correction, for a step that the bounds shorten, can make the iterates cycle.
         step = newton.step(
             aim - now.alpha * now.slack - share * ahead.alpha * ahead.slack,
             aim - now.beta * now.short - share * ahead.beta * ahead.short,
@@ -94,25 +94,25 @@ def separate(Z: np.ndarray, positive: np.ndarray, C: np.ndarray) -> np.ndarray:
 
 
 def _intercept(values: np.ndarray, positive: np.ndarray, C: np.ndarray) -> float:
-    """The best intercept for (n,) values Z w; where a whole interval is best, its middle, as libsvm's.
+    """The best intercept for (n,) values Z w; the middle, as in libsvm, of an interval of equally good ones.
 
-    An interval is, where no clip's margin is exactly 1: then the terms that rise with the intercept and those
-    that fall weigh the same between two clips' turns.
+    There is an interval if no clip's margin is exactly 1: between two kinks, the weights of the terms that
+    rise with the intercept and of those that fall are then equal.
     """
-    turns = np.where(positive, 1, -1) - values  # where a clip's term ends or begins
-    order = np.argsort(turns)
-    slope = np.cumsum(C[order]) - C[positive].sum()  # of all terms, after each turn
+    kinks = np.where(positive, 1, -1) - values  # where a clip's term begins or ends
+    order = np.argsort(kinks)
+    slope = np.cumsum(C[order]) - C[positive].sum()  # of all terms, after each kink
     level = ROUNDING * C.sum()
     at = int(np.argmax(slope >= -level))
     flat = slope[at] <= level
-    return float(turns[order[at : at + 1 + flat]].mean())
+    return float(kinks[order[at : at + 1 + flat]].mean())
 
 
 class _Newton:
-    """Newton's equations at one point, brought down to those for the weights and factored once."""
+    """Newton's equations at one point, reduced to those for the weights and factorised once."""
 
     def __init__(self, A: np.ndarray, now: Point, unmet: np.ndarray, slope: np.ndarray) -> None:
-        """unmet: by how much the margins' equations fail. slope: the Lagrangian's along the weights."""
+        """unmet: residuals of the margins' equations. slope: gradient of the Lagrangian in the weights."""
         self._A, self._now, self._unmet, self._slope = A, now, unmet, slope
         self._weight = 1 / (now.slack / now.alpha + now.short / now.beta)
         scaled = A * np.sqrt(self._weight)[:, None]
@@ -124,7 +124,7 @@ class _Newton:
             raise NotSolvedError(str(error)) from error
 
     def step(self, slack_aim: np.ndarray, short_aim: np.ndarray) -> Point:
-        """The step that changes alpha · slack and beta · short by so much, to first order."""
+        """The step that changes alpha · slack and beta · short by these amounts, to first order."""
         now = self._now
         pull = self._weight * (slack_aim / now.alpha - short_aim / now.beta - self._unmet)
         v = scipy.linalg.cho_solve(self._factor, pull @ self._A - self._slope, check_finite=False)

@@ -1,7 +1,7 @@
 """Multinomial logistic regression with an L2 penalty, solved along the principal axes for a path of C.
 
-`C` is relative to the inputs' power: scikit-learn's C is `C / power`. For two classes it fits one vector, the
-difference of ours, whose penalty is twice that of the two.
+`C` is relative to the inputs' power: scikit-learn's C is `C / power`. For two classes scikit-learn fits a
+single weight vector, the difference of the two here, whose penalty is twice theirs.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ def space(trial: optuna.Trial) -> Params:
 
 
 def fit(
-    shared: FoldFeatures, prep: Preprocessing, params: Params, values: Sequence[float], seed: int
+    features: FoldFeatures, prep: Preprocessing, params: Params, values: Sequence[float], seed: int
 ) -> list[np.ndarray]:
-    train, test = shared.basis(prep)
-    penalty = shared.power(prep) * (2 if shared.classes == 2 else 1)
+    train, test = features.basis(prep)
+    penalty = features.power(prep) * (2 if features.classes == 2 else 1)
     solver = Solver(
         train,
-        shared.y,
-        shared.weights(params["class_weight"]),
-        classes=shared.classes,
+        features.y,
+        features.weights(params["class_weight"]),
+        classes=features.classes,
         loss=cross_entropy,
-        curvature=1 / shared.classes,
+        curvature=1 / features.classes,
     )
     scores = {}
-    for C in sorted(values):  # from the strongest penalty, each solution the next one's start
+    for C in sorted(values):  # from the strongest penalty; each solution is the start of the next
         W, b = solver.solve(penalty=penalty / C)
         scores[C] = test @ W + b
     return [scores[C] for C in values]

@@ -1,4 +1,4 @@
-"""The control that looks at no feature: the most frequent training class."""
+"""Baseline without features: predicts the most frequent training class."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def space(trial: optuna.Trial) -> Params:
 
 
 def fit(
-    shared: FoldFeatures, prep: Preprocessing, params: Params, values: Sequence[float], seed: int
+    features: FoldFeatures, prep: Preprocessing, params: Params, values: Sequence[float], seed: int
 ) -> list[np.ndarray]:
-    """Score every clip by the training classes' frequencies."""
-    share = np.log(np.bincount(shared.y, minlength=shared.classes) / len(shared.y))
-    return [np.tile(share, (len(shared.test), 1))]
+    """Score every clip by the log frequencies of the training classes."""
+    log_frequency = np.log(np.bincount(features.y, minlength=features.classes) / len(features.y))
+    return [np.tile(log_frequency, (len(features.test), 1))]
 
 
 MAJORITY = Head(space=space, fit=fit, start={}, scalings=frozenset(), reads="nothing")

@@ -1,4 +1,4 @@
-"""The classifiers a study may use, by name. A new one is a file like these and an entry here."""
+"""The heads that a study can use, by name. To add one, write a file like these and add a line to `HEADS`."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ HEADS: dict[str, Head] = {
 }
 
 
-def want_frames(names: Sequence[str]) -> bool:
-    """Whether these heads read every frame of a clip. Raises InputError where some do and some do not."""
+def needs_frames(names: Sequence[str]) -> bool:
+    """Whether these heads read every frame. Raises InputError if some read frames and others statistics."""
     frames, statistics = (
         ", ".join(name for name in names if name in HEADS and HEADS[name].reads == kind)
         for kind in ("frames", "statistics")
@@ -30,6 +30,6 @@ def want_frames(names: Sequence[str]) -> bool:
     if frames and statistics:
         raise InputError(
             f"{frames} reads every frame, {statistics} statistics over frames",
-            do="search them in two runs; `compare` sets these side by side",
+            do="search them in two runs, and compare these with `compare`",
         )
     return bool(frames)

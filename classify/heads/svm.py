@@ -1,7 +1,7 @@
-"""Support vector machine on kernels that all trials of a fold share, each class against each other.
+"""Support vector machine, one against one, on products and distances that all trials of a fold share.
 
 `gamma` is relative to the inputs' power: scikit-learn's gamma is `gamma / power`. So is `C` of the linear
-kernel, whose inner products are divided by the power.
+kernel, whose inner products are divided by the power. The RBF kernel's `C` is scikit-learn's.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ import sklearn
 from sklearn.svm import SVC
 
 from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
-from layerprobe.classify.features.kernels import gram_matrix, squared_distances
+from layerprobe.classify.features.kernels import gram_matrix, kernel_buffers, squared_distances
 from layerprobe.classify.features.scaling import ALL_SCALINGS
 from layerprobe.classify.heads.base import Head, Params
 from layerprobe.classify.heads.interior_point import NotSolvedError, separate
 from layerprobe.classify.heads.newton import Solver, squared_hinge
 
-MOST_COLUMNS = 256  # up to which a linear machine is sought in the columns themselves
-ROWS_PER_COLUMN = 8  # from which it is
-LEAST = 1e-6  # of the largest eigenvalue of the anchors' kernel; below, directions are rounding
-ROWS = 256  # of a kernel that are made at a time
+# A linear SVM is solved in the columns up to MOST_COLUMNS of them, from ROWS_PER_COLUMN rows per column on.
+MOST_COLUMNS = 256
+ROWS_PER_COLUMN = 8
+LEAST = 1e-6  # of the largest eigenvalue of the landmarks' kernel: less is rounding error
+ROWS = 256  # of a kernel that are computed at a time
 
 
 def space(trial: optuna.Trial) -> Params:
@@ -41,29 +42,26 @@ def space(trial: optuna.Trial) -> Params:
 
 
 def fit(
-    shared: FoldFeatures, prep: Preprocessing, params: Params, values: Sequence[float], seed: int
+    features: FoldFeatures, prep: Preprocessing, params: Params, values: Sequence[float], seed: int
 ) -> list[np.ndarray]:
     if params["kernel"] == "linear" and not prep.mix:
-        inputs = shared.arrays(prep)
+        inputs = features.inputs(prep)
         rows, columns = inputs[0].shape
         if columns <= min(MOST_COLUMNS, rows / ROWS_PER_COLUMN):
             with suppress(NotSolvedError):
-                return [_linear(shared, *inputs, shared.power(prep), params)]
-    if shared.landmarks is not None:
-        return [_approximate(shared, *kernel(shared, prep, params), params)]
-    own, other = kernel(shared, prep, params)
+                return [_linear(features, *inputs, features.power(prep), params)]
+    if features.landmarks is not None:
+        return [_approximate(features, *compute_kernel(features, prep, params), params)]
+    train, test = compute_kernel(features, prep, params)
     svc = SVC(kernel="precomputed", C=params["C"])
-    # Kernels of states that were checked when stored, and parameters of our own: scikit-learn need not look.
+    # States are checked when stored, and parameters are ours: scikit-learn need not check either.
     with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
-        svc.fit(own, shared.y, sample_weight=shared.weights(params["class_weight"]))
-    return [decision(svc, other)]
+        svc.fit(train, features.y, sample_weight=features.weights(params["class_weight"]))
+    return [decision(svc, test)]
 
 
 def decision(svc: SVC, kernel: np.ndarray) -> np.ndarray:
-    """(m, K) scores of (m, n) kernel rows, as scikit-learn's `decision_function`.
-
-    From one matrix product instead of a sum for each pair of classes.
-    """
+    """(m, K) scores of (m, n) kernel rows: scikit-learn's `decision_function` by one matrix product."""
     classes = len(svc.classes_)
     weights, intercepts = svc.dual_coef_, svc.intercept_
     if classes == 2:
@@ -78,9 +76,10 @@ def decision(svc: SVC, kernel: np.ndarray) -> np.ndarray:
 
 
 def vote(values: np.ndarray, *, classes: int) -> np.ndarray:
-    """(m, K) scores: each class's votes against the others, ties by confidence; of two, the confidence.
+    """(m, K) scores: each class's votes against the others, with ties broken by confidence.
 
-    values: (m, K (K - 1) / 2), positive for the first of a pair.
+    values: (m, K (K - 1) / 2), positive for the first class of a pair. For two classes, the scores are ±
+    values.
     """
     if classes == 2:
         return np.hstack([values, -values])
@@ -94,51 +93,52 @@ def vote(values: np.ndarray, *, classes: int) -> np.ndarray:
 
 
 def _linear(
-    shared: FoldFeatures, train: np.ndarray, test: np.ndarray, power: float, params: Params
+    features: FoldFeatures, train: np.ndarray, test: np.ndarray, power: float, params: Params
 ) -> np.ndarray:
-    """(m, K) scores of the machine that libsvm finds on a linear kernel, from the columns themselves."""
-    Z, y = train / np.sqrt(power), shared.y
-    C = params["C"] * shared.weights(params["class_weight"])
+    """(m, K) scores of the linear SVM that libsvm would find on a linear kernel, solved in the columns."""
+    Z, y = train / np.sqrt(power), features.y
+    C = params["C"] * features.weights(params["class_weight"])
     planes = []
-    for i, j in combinations(range(shared.classes), 2):
+    for i, j in combinations(range(features.classes), 2):
         rows = (y == i) | (y == j)
         planes.append(separate(Z[rows], y[rows] == i, C[rows]))
     W = np.stack(planes, axis=1)
-    return vote(test / np.sqrt(power) @ W[:-1] + W[-1], classes=shared.classes)
+    return vote(test / np.sqrt(power) @ W[:-1] + W[-1], classes=features.classes)
 
 
-def kernel(shared: FoldFeatures, prep: Preprocessing, params: Params) -> tuple[np.ndarray, np.ndarray]:
-    """(n, a) and (m, a): linear, or exp(−gamma · squared distance / power).
+def compute_kernel(
+    features: FoldFeatures, prep: Preprocessing, params: Params
+) -> tuple[np.ndarray, np.ndarray]:
+    """(n, a) float64 and (m, a) float32: linear, or exp(−gamma · squared distance / power).
 
-    The first in double precision, as libsvm wants it. In the same arrays for every trial: the next call
-    overwrites them.
+    In the fold's `KernelBuffers`: the next call for the same fold overwrites them.
     """
     linear = params["kernel"] == "linear"
-    near, far = (gram_matrix if linear else squared_distances)(shared, prep)
-    own, other = shared.cached(("kernels",), lambda: (np.empty(near.shape), np.empty_like(far)))
+    train, test = (gram_matrix if linear else squared_distances)(features, prep)
+    buffers = kernel_buffers(features)
     if linear:
-        own[...] = near
-        return own, far
-    for part, target in ((near, own), (far, other)):
-        for begin in range(0, len(part), ROWS):
-            rows = part[begin : begin + ROWS] * np.float32(-params["gamma"])
+        buffers.train[...] = train
+        return buffers.train, test
+    for source, target in zip((train, test), buffers, strict=True):
+        for begin in range(0, len(source), ROWS):
+            rows = source[begin : begin + ROWS] * np.float32(-params["gamma"])
             target[begin : begin + ROWS] = np.exp(rows, out=rows)
-    return own, other
+    return buffers
 
 
-def _approximate(shared: FoldFeatures, train: np.ndarray, test: np.ndarray, params: Params) -> np.ndarray:
-    """(m, K) scores of a linear SVM on Nyström features (Williams & Seeger 2001), one class against the rest.
+def _approximate(features: FoldFeatures, train: np.ndarray, test: np.ndarray, params: Params) -> np.ndarray:
+    """(m, K) scores of a linear SVM, one against the rest, on Nyström features (Williams & Seeger 2001).
 
-    With K the anchors' own kernel, rows of k(x, anchors) K^(−1/2) have inner products close to k(x, x').
+    With K the landmarks' own kernel, rows k(x, landmarks) K^(−1/2) have inner products close to k(x, x').
     """
-    values, vectors = scipy.linalg.eigh(train[shared.landmarks], check_finite=False, overwrite_a=True)
-    known = values > LEAST * values[-1]
-    root = (vectors[:, known] / np.sqrt(values[known])).astype(np.float32)
+    values, vectors = scipy.linalg.eigh(train[features.landmarks], check_finite=False, overwrite_a=True)
+    significant = values > LEAST * values[-1]
+    root = (vectors[:, significant] / np.sqrt(values[significant])).astype(np.float32)
     solver = Solver(
         train.astype(np.float32) @ root,
-        shared.y,
-        shared.weights(params["class_weight"]),
-        classes=shared.classes,
+        features.y,
+        features.weights(params["class_weight"]),
+        classes=features.classes,
         loss=squared_hinge,
         curvature=2.0,
     )

@@ -1,6 +1,8 @@
-"""Resampling of speakers: scores of many draws, and intervals that hold with few or uneven speakers."""
+"""Cluster bootstrap over speakers: score draws, and intervals that hold with few or uneven speakers."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 from scipy.stats import norm, t
@@ -10,39 +12,47 @@ from layerprobe.classify.scores.metrics import SCORES, Interval
 
 LEVEL = 0.95
 RESAMPLES = 10_000
-COUNTED = 0.0025  # share of the draws in a tail, below which the tail is continued instead
-MANY = 500  # clusters
-BLOCK = 1 << 22  # numbers held at a time
+THIN_TAIL = 0.0025  # share of the draws below which a tail is extrapolated
+MANY = 500  # clusters above which equal ones are drawn as one kind
+BLOCK = 1 << 22  # numbers in memory at once
 
 
 def draw_scores(counts: np.ndarray, *, metric: Metric, seed: int, resamples: int = RESAMPLES) -> np.ndarray:
     """(resamples, R) scores of R systems, each row on clusters drawn with replacement, the same for all.
 
-    counts: (clusters, R, K, K) confusion counts. NaN where a draw has no clip. The draws follow from the
-    number of clusters and the seed alone, unless there are MANY: then clusters with the same counts are drawn
-    as one kind, so that a million clips cost no more than the kinds of answers they got.
+    counts: (clusters, R, K, K) confusion counts. NaN where a draw has no clip. The draws depend only on the
+    number of clusters and the seed. With MANY clusters, those with equal counts are drawn as one kind, so
+    that the cost depends on the number of kinds, not of clips.
     """
     clusters, systems, classes, _ = counts.shape
     kinds, times = counts.reshape(clusters, -1), np.ones(clusters, np.int64)
     if clusters > MANY:
         kinds, times = np.unique(kinds, axis=0, return_counts=True)
-    rng = np.random.default_rng(seed)
-    step = max(1, BLOCK // max(kinds.shape))
     scores = np.empty((resamples, systems))
-    for begin in range(0, resamples, step):
-        size = min(step, resamples - begin)
-        weights = rng.multinomial(clusters, times / clusters, size=size).astype(np.float64)
-        drawn = (weights @ kinds).reshape(size, systems, classes, classes)
-        scores[begin : begin + size] = SCORES[metric](drawn)
+    for rows, weights in _draws(times, resamples=resamples, width=kinds.shape[1], seed=seed):
+        scores[rows] = SCORES[metric]((weights @ kinds).reshape(-1, systems, classes, classes))
     return scores
 
 
-def score_intervals(counts: np.ndarray, *, metric: Metric, seed: int) -> list[Interval]:
-    """Each of R systems' score on all clips, with its 95 % interval.
+def _draws(times: np.ndarray, *, resamples: int, width: int, seed: int) -> Iterator[tuple[slice, np.ndarray]]:
+    """How often each kind of cluster is drawn, (rows, kinds) float64, for some resamples at a time.
 
-    counts: (clusters, R, K, K) confusion counts of each speaker, or of each clip where speakers are not
-    known. Clips of one speaker rise and fall together, so that resampling clips alone gives intervals that
-    are too narrow. With a single cluster there is nothing to resample, and low and high are NaN.
+    times: (kinds,) clusters of each kind. width: numbers that each row will be multiplied with.
+    """
+    rng, clusters = np.random.default_rng(seed), int(times.sum())
+    step = max(1, BLOCK // max(len(times), width))
+    for begin in range(0, resamples, step):
+        size = min(step, resamples - begin)
+        weights = rng.multinomial(clusters, times / clusters, size=size)
+        yield slice(begin, begin + size), weights.astype(np.float64)
+
+
+def score_intervals(counts: np.ndarray, *, metric: Metric, seed: int) -> list[Interval]:
+    """The score of each of R systems on all clips, with its 95 % interval.
+
+    counts: (clusters, R, K, K) confusion counts per speaker, or per clip where speakers are unknown. Clips of
+    one speaker are correlated, so that resampling clips gives intervals that are too narrow. With a single
+    cluster, low and high are NaN.
     """
     draws = draw_scores(counts, metric=metric, seed=seed)
     sizes = counts[:, 0].sum((1, 2))
@@ -54,20 +64,14 @@ def score_intervals(counts: np.ndarray, *, metric: Metric, seed: int) -> list[In
 
 
 def mean_intervals(values: np.ndarray, *, seed: int) -> list[Interval]:
-    """Each column's mean over clusters, of which each weighs the same, with its 95 % interval.
+    """The mean of each column over equally weighted clusters, with its 95 % interval.
 
     values: (clusters, R), from 0 to 1. low and high are NaN with a single cluster.
     """
     clusters, columns = values.shape
-    rng = np.random.default_rng(seed)
-    step = max(1, BLOCK // clusters)
-    draws = np.empty((RESAMPLES, columns))
-    for begin in range(0, RESAMPLES, step):
-        size = min(step, RESAMPLES - begin)
-        draws[begin : begin + size] = (
-            rng.multinomial(clusters, np.full(clusters, 1 / clusters), size) @ values
-        )
-    draws, sizes = draws / clusters, np.ones(clusters)
+    sizes, draws = np.ones(clusters), np.empty((RESAMPLES, columns))
+    for rows, weights in _draws(sizes, resamples=RESAMPLES, width=columns, seed=seed):
+        draws[rows] = weights @ values / clusters
     return [
         Interval(float(values[:, k].mean()), *expanded_percentile_interval(draws[:, k], sizes, within=(0, 1)))
         for k in range(columns)
@@ -75,7 +79,7 @@ def mean_intervals(values: np.ndarray, *, seed: int) -> list[Interval]:
 
 
 def effective_sample_size(sizes: np.ndarray) -> float:
-    """As many equal clusters weigh as much as these (Kish 1965): (Σn)² / Σn²."""
+    """Kish's effective number of clusters of unequal size (Kish 1965): (Σn)² / Σn²."""
     sizes = np.asarray(sizes, np.float64)
     return float(sizes.sum() ** 2 / np.square(sizes).sum())
 
@@ -89,10 +93,10 @@ def expanded_percentile_interval(
 ) -> tuple[float, float]:
     """The expanded percentile interval (Hesterberg 2015, "What teachers should know about the bootstrap").
 
-    draws: (resamples,). sizes: clips of each cluster. within: the values that there can be. With n clusters,
-    plain percentiles are too narrow by sqrt((n - 1) / n) and by the normal quantile for Student's: the tails
-    are moved out to make up for both. n is the effective number of clusters, for a few talkative speakers
-    decide as few would. NaN with fewer than two clusters.
+    draws: (resamples,). sizes: clips of each cluster. within: the range of possible values. With n clusters,
+    plain percentiles are too narrow by sqrt((n - 1) / n), and because they use the normal quantile instead of
+    Student's; the interval corrects for both. n is the effective number of clusters, since a few large
+    speakers dominate the score. NaN with fewer than two clusters.
     """
     known = draws[~np.isnan(draws)]
     if len(sizes) < 2 or not len(known):
@@ -104,9 +108,9 @@ def expanded_percentile_interval(
 
 
 def p_value(draws: np.ndarray, sizes: np.ndarray) -> float:
-    """The two-sided p of "the score is 0", from the same tails: below 0.05 where the interval leaves 0 out.
+    """The two-sided p of "the score is 0"; below 0.05 where the expanded percentile interval excludes 0.
 
-    Ties count half to either side. 1 with fewer than two clusters.
+    Draws that are 0 count half to either side. 1 with fewer than two clusters.
     """
     known = draws[~np.isnan(draws)]
     if len(sizes) < 2 or not len(known):
@@ -118,24 +122,23 @@ def p_value(draws: np.ndarray, sizes: np.ndarray) -> float:
 
 
 def _quantile(draws: np.ndarray, depth: float) -> float:
-    """What lies `depth` standard normal deviations down in the draws.
+    """The quantile of the draws at `depth` standard normal deviations below the median.
 
-    Beyond the share COUNTED too few draws are left to count: the tail goes on as that of a normal
-    distribution with the same middle and the same quantile at COUNTED. Else no value would lie further out
-    than the draws, and no p below what their number allows: intervals of few speakers would be too narrow,
-    and no difference could hold among many tests.
+    Beyond the share THIN_TAIL too few draws are left: the tail is extrapolated as that of a normal
+    distribution with the same median and the same quantile at THIN_TAIL. Without that, intervals of few
+    speakers would be too narrow, and no p could be small enough to pass a correction for many tests.
     """
-    if depth <= -norm.ppf(COUNTED):
+    if depth <= -norm.ppf(THIN_TAIL):
         return float(np.quantile(draws, norm.cdf(-depth)))
-    middle, edge = np.quantile(draws, (0.5, COUNTED))
-    spread = float(middle - edge) / -norm.ppf(COUNTED)
+    middle, edge = np.quantile(draws, (0.5, THIN_TAIL))
+    spread = float(middle - edge) / -norm.ppf(THIN_TAIL)
     return float(middle) - spread * depth if spread > 0 else float(edge)
 
 
 def _depth(draws: np.ndarray, below: float) -> float:
-    """The inverse: how deep in the lower half of the draws 0 lies; `below`: how many are under it."""
+    """The inverse of `_quantile`: the depth of 0 in the draws, `below` of which are less than 0."""
     share = (below + 1) / (len(draws) + 2)
-    middle, edge = np.quantile(draws, (0.5, COUNTED))
-    if share >= COUNTED or middle == edge:
+    middle, edge = np.quantile(draws, (0.5, THIN_TAIL))
+    if share >= THIN_TAIL or middle == edge:
         return float(-norm.ppf(share))
-    return float(middle / (middle - edge) * -norm.ppf(COUNTED))
+    return float(middle / (middle - edge) * -norm.ppf(THIN_TAIL))

@@ -1,4 +1,4 @@
-"""Scores to probabilities."""
+"""Temperature scaling: scores to probabilities."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from scipy.special import softmax
 
 
 def temperature(scores: np.ndarray, y: np.ndarray) -> float:
-    """The divisor of (N, K) scores under which their softmax has the least log loss (Guo et al. 2017).
+    """The divisor of (N, K) scores that minimises the log loss of their softmax (Guo et al. 2017).
 
-    Found on clips that the fits did not see, it mends an SVM's scores, which are no log probabilities, and
-    overconfident trees. It moves no prediction.
+    Fitted on held-out clips, it calibrates an SVM's scores, which are not log probabilities, and
+    overconfident trees. Predictions do not change.
     """
     below = scores - scores.max(1, keepdims=True)
     true = below[np.arange(len(y)), y]
@@ -22,10 +22,10 @@ def temperature(scores: np.ndarray, y: np.ndarray) -> float:
         sharpness = np.exp(-log_t)
         return float(np.log(np.exp(below * sharpness).sum(1)).mean() - true.mean() * sharpness)
 
-    found: Any = minimize_scalar(loss, bounds=(-5, 5), method="bounded")
-    return float(np.exp(found.x))
+    result: Any = minimize_scalar(loss, bounds=(-5, 5), method="bounded")
+    return float(np.exp(result.x))
 
 
 def probabilities(scores: np.ndarray, temperature: float) -> np.ndarray:
-    """(m, K) probabilities whose largest is the largest score."""
+    """(m, K) probabilities: the softmax of scores divided by the temperature."""
     return softmax(scores.astype(np.float64) / temperature, axis=1)

@@ -1,4 +1,4 @@
-"""Scores of predictions: unweighted average recall first, with intervals that resample speakers."""
+"""Scores of predictions: UAR, accuracy and macro-F1 from confusion counts; log loss and calibration error."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from layerprobe.classify.config import Metric
 
 
 def confusion(y: np.ndarray, predicted: np.ndarray, *, classes: int) -> np.ndarray:
-    """(K, K) counts; rows are the true class, columns the predicted one."""
+    """(K, K) counts; rows are true classes, columns predicted ones."""
     return np.bincount(y * classes + predicted, minlength=classes * classes).reshape(classes, classes)
 
 
@@ -20,7 +20,7 @@ def recall(counts: np.ndarray) -> np.ndarray:
 
 
 def precision(counts: np.ndarray) -> np.ndarray:
-    """(…, K) precision per class; NaN for a class that was never predicted."""
+    """(…, K) precision per class from (…, K, K) counts; NaN for a class that was never predicted."""
     return _ratio(_diagonal(counts), counts.sum(-2))
 
 
@@ -30,12 +30,12 @@ def uar(counts: np.ndarray) -> np.ndarray:
 
 
 def accuracy(counts: np.ndarray) -> np.ndarray:
-    """The share of clips that are right."""
+    """The share of clips that are classified correctly."""
     return _ratio(_diagonal(counts).sum(-1), counts.sum((-2, -1)))
 
 
 def macro_f1(counts: np.ndarray) -> np.ndarray:
-    """The mean over classes of F1; classes that neither occur nor are predicted are left out."""
+    """The mean over classes of F1; classes that neither occur nor are predicted are excluded."""
     return _mean_known(_ratio(2.0 * _diagonal(counts), counts.sum(-1) + counts.sum(-2)))
 
 
@@ -43,7 +43,7 @@ SCORES = {"uar": uar, "accuracy": accuracy, "macro_f1": macro_f1}
 
 
 def score(y: np.ndarray, predicted: np.ndarray, *, classes: int, metric: Metric) -> float:
-    """One score of predicted class numbers."""
+    """The score of predicted class numbers, (N,)."""
     return float(SCORES[metric](confusion(y, predicted, classes=classes)))
 
 
@@ -64,7 +64,7 @@ def calibration_error(y: np.ndarray, probability: np.ndarray, *, bins: int = 10)
 
 @dataclass(frozen=True)
 class Interval:
-    """A score and its 95 % interval; low and high are NaN where one cannot be given."""
+    """A score and its 95 % interval; low and high are NaN where it cannot be estimated."""
 
     value: float
     low: float
@@ -72,7 +72,7 @@ class Interval:
 
 
 def cluster_counts(y: np.ndarray, predicted: np.ndarray, clusters: np.ndarray, *, classes: int) -> np.ndarray:
-    """(clusters, K, K) confusion counts of each cluster."""
+    """(clusters, K, K) confusion counts of each cluster; clusters: (N,) numbers of any kind."""
     _, code = np.unique(clusters, return_inverse=True)
     flat = (code * classes + y) * classes + predicted
     size = int(code.max()) + 1

@@ -1,4 +1,4 @@
-"""Paired comparisons of systems that answered the same clips."""
+"""Paired comparisons of systems on the same clips."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import binomtest
 from scipy.stats import t as student
-from statsmodels.stats.contingency_tables import mcnemar as mcnemar_test
-from statsmodels.stats.multitest import multipletests
 
 from layerprobe.classify.config import Metric
 from layerprobe.classify.scores.bootstrap import draw_scores, expanded_percentile_interval, p_value
 from layerprobe.classify.scores.metrics import SCORES
 
-NOISE = 0.05  # p from which a difference is within noise
+NOISE = 0.05  # a difference with a p of this or more is within noise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +28,7 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True)
 class McNemar:
-    """Clips that only one of two systems answers right, and the exact p of "as many of either"."""
+    """Clips that only one of two systems classifies correctly, and the exact p of "equally many"."""
 
     only_first: int
     only_second: int
@@ -49,48 +48,49 @@ class CorrectedT:
 def differences(
     counts: np.ndarray, pairs: Sequence[tuple[int, int]], *, metric: Metric, seed: int
 ) -> list[Difference]:
-    """The difference of each pair of systems, with the interval of a bootstrap that resamples clusters.
+    """The score difference of each pair of systems, with its interval from a paired cluster bootstrap.
 
-    counts: (clusters, R, K, K) confusion counts of R systems for each speaker, or for each clip where
-    speakers are not known. The same speakers are drawn for all systems, so that what makes a draw easy or
-    hard cancels. See `bootstrap.interval_of` for the interval.
+    counts: (clusters, R, K, K) confusion counts of R systems per speaker, or per clip where speakers are
+    unknown. Each draw takes the same speakers for all systems, so that their difficulty cancels out. See
+    `bootstrap.expanded_percentile_interval` for the interval.
     """
     draws = draw_scores(counts, metric=metric, seed=seed)
     sizes = counts[:, 0].sum((1, 2))
-    whole = SCORES[metric](counts.sum(0))
-    found = []
+    scores = SCORES[metric](counts.sum(0))
+    results = []
     for a, b in pairs:
-        apart = draws[:, a] - draws[:, b]
-        low, high = expanded_percentile_interval(apart, sizes, within=(-1, 1))
-        found.append(
-            Difference(value=float(whole[a] - whole[b]), low=low, high=high, p=p_value(apart, sizes))
+        difference = draws[:, a] - draws[:, b]
+        low, high = expanded_percentile_interval(difference, sizes, within=(-1, 1))
+        results.append(
+            Difference(value=float(scores[a] - scores[b]), low=low, high=high, p=p_value(difference, sizes))
         )
-    return found
+    return results
 
 
 def mcnemar(right_first: np.ndarray, right_second: np.ndarray) -> McNemar:
-    """McNemar's exact test (1947): a binomial test on the clips on which exactly one system is right.
+    """McNemar's exact test (McNemar 1947): a binomial test on the clips that only one system gets right.
 
-    right_first, right_second: (N,) booleans. Compares accuracy, not UAR, and takes clips for independent:
-    where speakers hold many clips each, the p is too small.
+    right_first, right_second: (N,) booleans. Compares accuracy, not UAR, and assumes independent clips: with
+    many clips per speaker, the p is too small.
     """
     first = int((right_first & ~right_second).sum())
     second = int((~right_first & right_second).sum())
-    table = [[0, first], [second, 0]]  # the clips that agree do not matter
-    return McNemar(only_first=first, only_second=second, p=float(mcnemar_test(table, exact=True).pvalue))
+    p = float(binomtest(first, first + second).pvalue) if first + second else 1.0
+    return McNemar(only_first=first, only_second=second, p=p)
 
 
-def corrected_t(apart: np.ndarray, *, tested: float, trained: float) -> CorrectedT | None:
-    """The corrected resampled t-test (Nadeau & Bengio 2003): mean / sqrt((1/J + tested/trained) s²), J - 1.
+def corrected_t(differences: np.ndarray, *, tested: float, trained: float) -> CorrectedT | None:
+    """The corrected resampled t-test (Nadeau & Bengio 2003); None with fewer than two folds.
 
-    apart: (J,) differences of a score, one per fold. tested, trained: clips of a test and of a training part,
-    whose ratio makes up for training parts that overlap. None with fewer than two folds.
+    t = mean / sqrt((1/J + tested/trained) s²), with J - 1 degrees of freedom. differences: (J,) of a score,
+    one per fold. tested, trained: clips in a test and in a training partition; their ratio corrects for
+    overlapping training partitions.
     """
-    folds = len(apart)
+    folds = len(differences)
     if folds < 2:
         return None
-    mean, variance = float(apart.mean()), float(apart.var(ddof=1))
-    if variance <= np.finfo(float).eps * mean**2:  # the same in all folds
+    mean, variance = float(differences.mean()), float(differences.var(ddof=1))
+    if variance <= np.finfo(float).eps * mean**2:  # equal in all folds
         t = 0.0 if mean == 0 else float(np.copysign(np.inf, mean))
     else:
         t = mean / float(np.sqrt((1 / folds + tested / trained) * variance))
@@ -98,18 +98,22 @@ def corrected_t(apart: np.ndarray, *, tested: float, trained: float) -> Correcte
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """p values after Holm's step-down correction (1979) for having been made together."""
-    return multipletests(p, method="holm")[1].tolist() if len(p) else []
+    """p values after Holm's step-down correction for multiple tests (Holm 1979)."""
+    order = np.argsort(p)
+    steps = np.asarray(p, np.float64)[order] * np.arange(len(p), 0, -1)
+    corrected = np.empty(len(p))
+    corrected[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    return corrected.tolist()
 
 
 def near_best(counts: np.ndarray, *, metric: Metric, seed: int) -> tuple[int, list[bool]]:
-    """The number of the best of R systems, the first of equals, and which of all are within noise of it.
+    """The index of the best of R systems (the first of equals), and which systems are within noise of it.
 
-    counts: (clusters, R, K, K) as for `differences`. Within noise is whose difference from the best has p of
-    NOISE or more after Holm's correction over the R - 1 differences.
+    counts: (clusters, R, K, K) as for `differences`. A system is within noise if its difference from the best
+    has a p of NOISE or more after Holm's correction over the R - 1 differences.
     """
     best = int(np.argmax(SCORES[metric](counts.sum(0))))
     others = [other for other in range(counts.shape[1]) if other != best]
-    apart = differences(counts, [(best, other) for other in others], metric=metric, seed=seed)
-    p = dict(zip(others, holm([each.p for each in apart]), strict=True))
+    tests = differences(counts, [(best, other) for other in others], metric=metric, seed=seed)
+    p = dict(zip(others, holm([test.p for test in tests]), strict=True))
     return best, [p.get(system, 1.0) >= NOISE for system in range(counts.shape[1])]

@@ -1,4 +1,4 @@
-"""What a study is called and what it found: light enough for those who only read a run."""
+"""Identity and result of one study. Imports nothing heavy, so that readers of a run stay light."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SELECTED = "selected"
 
 @dataclass(frozen=True, order=True)
 class StudyId:
-    """Which study: the outer fold's number, the layer and the head."""
+    """One study: outer fold, layer and head."""
 
     fold: int
     layer: str
@@ -24,9 +24,10 @@ class StudyId:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyResult:
-    """What a study found: its best parameters and what they predict for the outer test rows.
+    """The best parameters of a study and their predictions for the outer test rows.
 
-    inner_score: of the pooled inner predictions. predicted: (m,) classes; probability: (m, K).
+    inner_score: score of the pooled inner predictions. predicted: (m,) classes. probability: (m, K). trials,
+    pruned: how many trials ran, and how many of them were pruned.
     """
 
     id: StudyId
@@ -40,7 +41,7 @@ class StudyResult:
 
 @dataclass(frozen=True, kw_only=True)
 class ResultRow:
-    """One line of results.csv: a head on a layer, scored on one outer fold."""
+    """One row of results.csv: a head on a layer, scored on one outer fold."""
 
     fold: int
     layer: str

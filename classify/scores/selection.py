@@ -1,4 +1,4 @@
-"""From outcomes to what a run says: the selected system, the curve over layers, each with its interval."""
+"""From study results to summary.json: the selected system and the curve over layers, with intervals."""
 
 from __future__ import annotations
 
@@ -18,46 +18,44 @@ from layerprobe.classify.scores.scoring import Scorer, System
 Results = Mapping[StudyId, StudyResult]
 
 
-def result_rows(
-    data: Dataset, folds: Sequence[OuterFold], outcomes: Results, *, seed: int
-) -> list[ResultRow]:
-    """One row per outcome, in their order."""
+def result_rows(data: Dataset, folds: Sequence[OuterFold], results: Results, *, seed: int) -> list[ResultRow]:
+    """One row of results.csv per result, in their order."""
     scorer = Scorer(data, folds, seed=seed)
     return [
         ResultRow(
             fold=id.fold,
             layer=id.layer,
             head=id.head,
-            inner_score=outcome.inner_score,
-            **scorer.on_fold(outcome),
-            trials=outcome.trials,
-            pruned=outcome.pruned,
-            params=json.dumps(outcome.params, sort_keys=True),
+            inner_score=result.inner_score,
+            **scorer.on_fold(result),
+            trials=result.trials,
+            pruned=result.pruned,
+            params=json.dumps(result.params, sort_keys=True),
         )
-        for id, outcome in outcomes.items()
+        for id, result in results.items()
     ]
 
 
-def select_system(outcomes: Results, *, head: str | None = None) -> list[StudyResult]:
-    """For each outer fold the layer and head with the best inner score; the first of equals."""
+def select_system(results: Results, *, head: str | None = None) -> list[StudyResult]:
+    """For each outer fold the result with the best inner score (first of equals), of one head or of all."""
     best: dict[int, StudyResult] = {}
-    for id, outcome in outcomes.items():
+    for id, result in results.items():
         if head in (None, id.head) and (
-            id.fold not in best or outcome.inner_score > best[id.fold].inner_score
+            id.fold not in best or result.inner_score > best[id.fold].inner_score
         ):
-            best[id.fold] = outcome
+            best[id.fold] = result
     return [best[fold] for fold in sorted(best)]
 
 
-def systems_of(outcomes: Results) -> Iterator[tuple[str, System]]:
-    """(name, system): `selected`, then every `LAYER/HEAD`."""
-    yield SELECTED, select_system(outcomes)
-    for (layer, head), chosen in _curve(outcomes).items():
-        yield f"{layer}/{head}", chosen
+def systems_of(results: Results) -> Iterator[tuple[str, System]]:
+    """(name, system): `selected`, then each `LAYER/HEAD`."""
+    yield SELECTED, select_system(results)
+    for (layer, head), system in _curve(results).items():
+        yield f"{layer}/{head}", system
 
 
 class Settings(Protocol):
-    """What a summary tells of a run's configuration."""
+    """The part of a run's configuration that its summary reports."""
 
     @property
     def target(self) -> str: ...
@@ -72,43 +70,43 @@ class Settings(Protocol):
 def describe(
     data: Dataset,
     folds: Sequence[OuterFold],
-    outcomes: Results,
+    results: Results,
     *,
     config: Settings,
     model: str,
     split: str | None = None,
     notes: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """summary.json: stable names that other programs may read, whatever made the outcomes.
+    """summary.json, with stable keys for other programs, of frozen and of fine-tuned systems.
 
-    split: how the outer folds are made, where the configuration does not say.
+    split: how the outer folds were made, where the configuration does not say.
     """
     scorer = Scorer(data, folds, seed=config.seed)
-    chosen, curve = select_system(outcomes), _curve(outcomes)
-    heads = [(head, select_system(outcomes, head=head)) for head in dict.fromkeys(id.head for id in outcomes)]
-    selected, *scores = scorer.pooled([chosen, *curve.values(), *(system for _, system in heads)])
+    selected_system, curve = select_system(results), _curve(results)
+    heads = [(head, select_system(results, head=head)) for head in dict.fromkeys(id.head for id in results)]
+    selected, *scores = scorer.pooled([selected_system, *curve.values(), *(system for _, system in heads)])
     near = scorer.near_best(list(curve.values()), metric=config.metric)
-    layer, head = _mode([(outcome.id.layer, outcome.id.head) for outcome in chosen])
+    layer, head = _mode([(result.id.layer, result.id.head) for result in selected_system])
     return {
         "selected": {
             **selected,
             "layer": layer,
             "head": head,
             "split": split or config.split,
-            "stability": _stability(chosen),
-            "folds": [_fold_entry(scorer, outcome) for outcome in chosen],
-            **scorer.details(chosen),
+            "stability": _stability(selected_system),
+            "folds": [_fold_entry(scorer, result) for result in selected_system],
+            **scorer.details(selected_system),
         },
         "layers": [
-            {"layer": layer, "head": head, "uar": told["uar"], config.metric: told[config.metric]}
-            for (layer, head), told in zip(curve, scores[: len(curve)], strict=True)
+            {"layer": layer, "head": head, "uar": entry["uar"], config.metric: entry[config.metric]}
+            for (layer, head), entry in zip(curve, scores[: len(curve)], strict=True)
         ],
         "near_best": [
             {"layer": layer, "head": head} for (layer, head), close in zip(curve, near, strict=True) if close
         ],
         "heads": [
-            {"head": head, **_layers_entry(system), **told}
-            for (head, system), told in zip(heads, scores[len(curve) :], strict=True)
+            {"head": head, **_layers_entry(system), **entry}
+            for (head, system), entry in zip(heads, scores[len(curve) :], strict=True)
         ],
         "controls": {"majority": scorer.majority()},
         "audit": {"test_clips_of_training_speakers": shared_speakers(data, list(folds))},
@@ -117,51 +115,51 @@ def describe(
         "target": config.target,
         "model": model,
         "metric": config.metric,
-        "notes": [*_resampled(data), *notes],
+        "notes": [*_interval_notes(data), *notes],
     }
 
 
-def _curve(outcomes: Results) -> dict[tuple[str, str], list[StudyResult]]:
-    """(layer, head) → its outcome on each outer fold."""
+def _curve(results: Results) -> dict[tuple[str, str], list[StudyResult]]:
+    """(layer, head) → its result on each outer fold."""
     curve: dict[tuple[str, str], list[StudyResult]] = {}
-    for id, outcome in outcomes.items():
-        curve.setdefault((id.layer, id.head), []).append(outcome)
+    for id, result in results.items():
+        curve.setdefault((id.layer, id.head), []).append(result)
     return curve
 
 
-def _fold_entry(scorer: Scorer, outcome: StudyResult) -> dict[str, Any]:
+def _fold_entry(scorer: Scorer, result: StudyResult) -> dict[str, Any]:
     return {
-        "fold": outcome.id.fold,
-        "layer": outcome.id.layer,
-        "head": outcome.id.head,
-        "inner_score": outcome.inner_score,
-        "params": outcome.params,
-        **scorer.on_fold(outcome),
+        "fold": result.id.fold,
+        "layer": result.id.layer,
+        "head": result.id.head,
+        "inner_score": result.inner_score,
+        "params": result.params,
+        **scorer.on_fold(result),
     }
 
 
-def _layers_entry(chosen: System) -> dict[str, Any]:
-    layers = [outcome.id.layer for outcome in chosen]
+def _layers_entry(system: System) -> dict[str, Any]:
+    layers = [result.id.layer for result in system]
     return {"layer": _mode(layers), "layers": layers}
 
 
-def _stability(chosen: System) -> dict[str, float]:
-    """The share of outer folds that agree with the most frequent choice."""
+def _stability(system: System) -> dict[str, float]:
+    """The share of outer folds in which the most frequent layer, head or both were selected."""
     picks: dict[str, list[Any]] = {
-        "layer": [outcome.id.layer for outcome in chosen],
-        "head": [outcome.id.head for outcome in chosen],
-        "system": [(outcome.id.layer, outcome.id.head) for outcome in chosen],
+        "layer": [result.id.layer for result in system],
+        "head": [result.id.head for result in system],
+        "system": [(result.id.layer, result.id.head) for result in system],
     }
     return {name: Counter(values).most_common(1)[0][1] / len(values) for name, values in picks.items()}
 
 
 def _mode(values: Sequence[Any]) -> Any:
-    """The most frequent; the first of equals."""
+    """The most frequent value; the first of equals."""
     return Counter(values).most_common(1)[0][0]
 
 
-def _resampled(data: Dataset) -> list[str]:
-    """Why intervals are not what they should be."""
+def _interval_notes(data: Dataset) -> list[str]:
+    """Notes on intervals that are too narrow or missing."""
     if data.speakers is None:
         return [
             "no speakers are named: intervals resample clips, and are too narrow where clips share a voice"

@@ -25,7 +25,7 @@ from layerprobe.classify.features.fold_features import (
 from layerprobe.classify.features.frames import Frames, read_frames
 from layerprobe.classify.features.kernels import kernel_bytes
 from layerprobe.classify.features.lru_cache import LruCache
-from layerprobe.classify.heads.registry import HEADS, want_frames
+from layerprobe.classify.heads.registry import HEADS, needs_frames
 from layerprobe.classify.scores.results import StudyId
 from layerprobe.classify.search.parallel import job_count
 from layerprobe.embed.manifest.clips import Clip
@@ -151,7 +151,7 @@ def plan_of(
 
 def _check_store(store: FeatureStore, heads: Sequence[str]) -> None:
     """Raises InputError for heads that read what this store does not keep."""
-    kept, wanted = store.extraction.stats == (FRAME,), want_frames(heads)
+    kept, wanted = store.extraction.stats == (FRAME,), needs_frames(heads)
     cache = store.cache
     embed = f"run: {program()} embed TABLE --model {store.extraction.model} --cache {cache}"
     if wanted and not kept:

@@ -153,7 +153,7 @@ def run_record(plan: Plan, command: Mapping[str, Any] | None) -> dict[str, Any]:
         "config": {name: value for name, value in settings.items() if name not in RUNTIME_OPTIONS},
         "exact": plan.exact,
         "states": extraction.fingerprint(),
-        "clips": [data.ids, data.keys, data.y.tolist(), data.parts],
+        "clips": [data.ids, data.keys, data.y.tolist(), data.partitions],
         "speakers": None if data.speakers is None else data.speakers.tolist(),
     }
     return begin(

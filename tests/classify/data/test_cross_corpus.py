@@ -62,7 +62,7 @@ def test_a_class_that_is_never_tested_is_told(tmp_path):
     out = run_study(clips, store, tmp_path / "run", StudyConfig(**SMALL, **CROSS))
     summary = json.loads((out / "summary.json").read_text())
     assert "in no test part, so the UAR is over the other classes: c" in summary["notes"]
-    assert summary["chance"] == 0.5  # what a constant answer gets
+    assert summary["chance"] == 0.5  # the score of constant predictions
 
 
 def test_a_class_that_is_never_trained_on_is_refused_with_the_map_to_give(tmp_path):
@@ -100,7 +100,7 @@ def test_the_command_and_its_repetition(tmp_path):
     table.write_text("\n".join([f"{header},corpus", *rows]) + "\n")
     features = ("--model", "mfcc", "--cache", tmp_path / "features")
     assert cli("embed", table, *features).returncode == 0
-    given = (
+    options = (
         "classify",
         table,
         *features,
@@ -113,10 +113,10 @@ def test_the_command_and_its_repetition(tmp_path):
         "--jobs",
         1,
     )
-    told = refused(cli(*given, "--train-corpus", "one", "--out", tmp_path / "half"))
-    assert "requires --train-corpus and --test-corpus" in told
+    message = refused(cli(*options, "--train-corpus", "one", "--out", tmp_path / "half"))
+    assert "requires --train-corpus and --test-corpus" in message
     sides = ("--train-corpus", "one", "--test-corpus", "two")
-    done = cli(*given, *sides, "--out", tmp_path / "run", "--json")
+    done = cli(*options, *sides, "--out", tmp_path / "run", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["selected"]["split"] == "corpus"
     again = cli("classify", "--from", tmp_path / "run", "--out", tmp_path / "again", "--jobs", 1)

@@ -64,10 +64,10 @@ def test_what_is_held_has_not_failed_and_what_was_changed_has_not_failed_yet(tmp
 def test_clips_never_embedded_are_an_error_that_names_them_and_the_command(tmp_path: Path) -> None:
     clips = made_clips(tmp_path / "corpus")
     store = made_store(tmp_path / "cache", clips[2:])
-    with pytest.raises(MissingStatesError, match=f"2 of {len(clips)} clips .*{clips[0].id}") as told:
+    with pytest.raises(MissingStatesError, match=f"2 of {len(clips)} clips .*{clips[0].id}") as error:
         join_labels(clips, store, target="emotion")
-    assert "python cli.py embed" in str(told.value)
-    assert len(told.value.keys) == 2
+    assert "python cli.py embed" in str(error.value)
+    assert len(error.value.keys) == 2
 
 
 def test_a_file_that_is_gone_counts_as_missing(tmp_path: Path) -> None:
@@ -79,17 +79,17 @@ def test_a_file_that_is_gone_counts_as_missing(tmp_path: Path) -> None:
 
 
 def test_segments_of_one_file_are_clips_of_their_own(tmp_path: Path) -> None:
-    whole = made_clips(tmp_path / "corpus", speakers=2, each=3)
+    clips = made_clips(tmp_path / "corpus", speakers=2, each=3)
     parts = [
         replace(clip, id=f"{clip.id}#{begin}", start=begin, end=begin + 1.0)
-        for clip in whole
+        for clip in clips
         for begin in (0.0, 1.0)
     ]
     store = made_store(tmp_path / "cache", parts)
     data = join_labels(parts, store, target="emotion")
     assert len(set(data.keys)) == 12
     with pytest.raises(MissingStatesError):
-        join_labels(whole, store, target="emotion")
+        join_labels(clips, store, target="emotion")
 
 
 def test_another_column_may_be_the_target(tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ def test_videos_with_one_emotion_each_cannot_be_tested_and_it_says_so(tmp_path):
     anad_table(tmp_path, emotions)
     clips = anad(tmp_path).clips
     assert len(protocol_folds("anad-video", clips)) == 3
-    assert deviations("anad-video", clips)[-1] == "fold 2 tests angry, of which its training part has no clip"
+    assert deviations("anad-video", clips)[-1] == "fold 2 tests angry, without a clip in training"
 
 
 def test_what_a_table_lacks():
@@ -161,7 +161,7 @@ def test_what_a_table_lacks():
     unlabelled = [Clip(id=c.id, file=c.file, speaker=c.speaker) for c in clips]
     with pytest.raises(InputError, match="has no 'emotion'"):
         protocol_folds("baved-random-2021", unlabelled)
-    with pytest.raises(InputError, match="2 speakers cannot be parted into 5 folds"):
+    with pytest.raises(InputError, match="2 speakers cannot be split into 5 folds"):
         protocol_folds("ksu-speaker-5", made(speakers=2))
     with pytest.raises(InputError, match="only 1 speaker"):
         protocol_folds("anad-video", made(speakers=1))

@@ -40,16 +40,16 @@ def check(data: Dataset, folds: list[OuterFold]) -> None:
 def test_speakers_are_disjoint_at_both_levels(shares: list[int], classes: int, folds: int, seed: int) -> None:
     data = made_data(shares=shares, classes=classes, seed=seed)
     try:
-        found = nested(data, folds=folds, inner_folds=2, seed=seed)
+        folds_found = nested(data, folds=folds, inner_folds=2, seed=seed)
     except InputError:
         return  # too few speakers are left for the inner folds, or some class has none
-    check(data, found)
+    check(data, folds_found)
     assert data.speakers is not None
-    for fold in found:
+    for fold in folds_found:
         assert not set(data.speakers[fold.outer.train]) & set(data.speakers[fold.outer.test])
         for inner in fold.inner:
             assert not set(data.speakers[inner.train]) & set(data.speakers[inner.test])
-    assert shared_speakers(data, found) == 0
+    assert shared_speakers(data, folds_found) == 0
 
 
 def test_random_folds_are_stratified_and_told_to_leak() -> None:
@@ -78,13 +78,13 @@ def test_the_tables_own_split_with_and_without_validation() -> None:
     data = made_data(clips=96, speakers=8)
     assert data.speakers is not None
     names = np.array(["train", "train", "train", "train", "dev", "dev", "test", "test"])
-    (fold,) = nested(replace(data, parts=tuple(names[data.speakers])), "column")
+    (fold,) = nested(replace(data, partitions=tuple(names[data.speakers])), "column")
     assert set(data.speakers[fold.outer.test]) == {6, 7}
     (inner,) = fold.inner
     assert set(data.speakers[inner.train]) == {0, 1, 2, 3}
     assert set(data.speakers[inner.test]) == {4, 5}
     names[names == "dev"] = "train"
-    (fold,) = nested(replace(data, parts=tuple(names[data.speakers])), "column")
+    (fold,) = nested(replace(data, partitions=tuple(names[data.speakers])), "column")
     assert len(fold.inner) == 3
     for inner in fold.inner:
         assert not set(data.speakers[inner.train]) & set(data.speakers[inner.test])
@@ -120,14 +120,14 @@ def test_folds_stay_the_same_over_versions() -> None:
         (replace(made_data(), y=np.r_[[2] * 9, [0, 1] * 55, 0]), "speaker", {},
          "class 'c' has too few speakers .9 clips of 1 speaker: s0. for 4 folds.*--split random"),
         (made_data(), "column", {}, "no clip's split is 'train'"),
-        (replace(made_data(), parts=("train", "exam") * 60), "column", {}, "'exam' is not known"),
-        (replace(made_data(), parts=("train", "test", "") * 40), "column", {}, "c2 has no split"),
-        (replace(made_data(), parts=("train",) * 120), "column", {}, "'test'"),
+        (replace(made_data(), partitions=("train", "exam") * 60), "column", {}, "'exam' is not known"),
+        (replace(made_data(), partitions=("train", "test", "") * 40), "column", {}, "c2 has no split"),
+        (replace(made_data(), partitions=("train",) * 120), "column", {}, "'test'"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_split_is_told_in_one_line(
+def test_data_that_cannot_be_split_is_an_error_in_one_line(
     data: Dataset, split: str, changes: dict[str, int], message: str
 ) -> None:
-    with pytest.raises(InputError, match=message) as told:
+    with pytest.raises(InputError, match=message) as error:
         nested(data, split, **changes)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)

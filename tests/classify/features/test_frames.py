@@ -15,25 +15,25 @@ TRAIN = np.arange(12)
 
 
 @pytest.fixture(scope="module")
-def held(tmp_path_factory: pytest.TempPathFactory) -> tuple[FeatureStore, Dataset]:
+def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[FeatureStore, Dataset]:
     folder = tmp_path_factory.mktemp("frames")
     clips = made_clips(folder / "corpus", speakers=4, each=6, classes=2)
     store = made_frames(folder / "cache", clips)
     return store, join_labels(clips, store, target="emotion")
 
 
-def read(held: tuple[FeatureStore, Dataset], *, budget: int = 1 << 30) -> Frames:
-    store, data = held
+def read(stored: tuple[FeatureStore, Dataset], *, budget: int = 1 << 30) -> Frames:
+    store, data = stored
     return read_frames(store, "0", data.keys, budget=budget)
 
 
 @pytest.mark.parametrize("budget", [0, 1 << 30])
-def test_every_clip_has_its_own_frames_wherever_they_are_kept(
-    budget: int, held: tuple[FeatureStore, Dataset]
+def test_every_clip_has_its_own_frames_in_memory_or_in_a_file(
+    budget: int, stored: tuple[FeatureStore, Dataset]
 ) -> None:
-    frames = read(held, budget=budget)
+    frames = read(stored, budget=budget)
     assert isinstance(frames.states, np.memmap) == (budget == 0)
-    store, data = held
+    store, data = stored
     for clip, key in enumerate(data.keys):
         own = store.frames("0", key)
         np.testing.assert_array_equal(frames.of(clip), own)
@@ -41,28 +41,28 @@ def test_every_clip_has_its_own_frames_wherever_they_are_kept(
 
 
 def test_means_are_those_of_each_clips_frames_however_many_are_read_at_once(
-    held: tuple[FeatureStore, Dataset], monkeypatch: pytest.MonkeyPatch
+    stored: tuple[FeatureStore, Dataset], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, data = held
+    store, data = stored
     expected = [store.frames("0", key).mean(0) for key in data.keys]
     for at_once in (7, 1000):
         monkeypatch.setattr(frames_module, "AT_ONCE", at_once)
         np.testing.assert_allclose(mean_states(store, "0", data.keys), expected, atol=1e-5)
 
 
-def test_what_is_mapped_is_not_counted_as_memory(held: tuple[FeatureStore, Dataset]) -> None:
-    assert read(held).nbytes - read(held, budget=0).nbytes == read(held).states.nbytes
+def test_memory_mapped_frames_do_not_count_as_memory(stored: tuple[FeatureStore, Dataset]) -> None:
+    assert read(stored).nbytes - read(stored, budget=0).nbytes == read(stored).states.nbytes
 
 
-def test_a_clip_that_is_not_held_is_told(held: tuple[FeatureStore, Dataset]) -> None:
+def test_a_missing_clip_is_an_error(stored: tuple[FeatureStore, Dataset]) -> None:
     with pytest.raises(MissingStatesError):
-        read_frames(held[0], "0", ["e" * 64], budget=1 << 30)
+        read_frames(stored[0], "0", ["e" * 64], budget=1 << 30)
 
 
 def test_a_batch_is_padded_with_zeros_and_standardised_on_training_clips(
-    held: tuple[FeatureStore, Dataset],
+    stored: tuple[FeatureStore, Dataset],
 ) -> None:
-    frames = read(held)
+    frames = read(stored)
     scaled = ScaledFrames(frames, train=TRAIN, scaling="standard", speakers=None)
     batch, lengths = scaled.batch(TRAIN)
     real = np.concatenate([clip[:length] for clip, length in zip(batch, lengths, strict=True)])
@@ -74,16 +74,16 @@ def test_a_batch_is_padded_with_zeros_and_standardised_on_training_clips(
     np.testing.assert_array_equal(alone[0], batch[3, : lengths[3]])
 
 
-def test_test_clips_change_no_scale(held: tuple[FeatureStore, Dataset]) -> None:
-    frames = read(held)
+def test_test_clips_change_no_scale(stored: tuple[FeatureStore, Dataset]) -> None:
+    frames = read(stored)
     before, _ = ScaledFrames(frames, train=TRAIN, scaling="standard", speakers=None).batch(TRAIN)
     frames.sums[12:] += 100
     after, _ = ScaledFrames(frames, train=TRAIN, scaling="standard", speakers=None).batch(TRAIN)
     np.testing.assert_array_equal(before, after)
 
 
-def test_other_ways_of_scaling(held: tuple[FeatureStore, Dataset]) -> None:
-    frames, (_, data) = read(held), held
+def test_other_ways_of_scaling(stored: tuple[FeatureStore, Dataset]) -> None:
+    frames, (_, data) = read(stored), stored
 
     def real(scaling: Scaling, clips: np.ndarray) -> np.ndarray:
         batch, lengths = ScaledFrames(frames, train=TRAIN, scaling=scaling, speakers=data.speakers).batch(
@@ -102,8 +102,8 @@ def test_other_ways_of_scaling(held: tuple[FeatureStore, Dataset]) -> None:
         ScaledFrames(frames, train=TRAIN, scaling="speaker", speakers=None)
 
 
-def test_a_constant_column_stays_finite(held: tuple[FeatureStore, Dataset]) -> None:
-    frames = read(held)
+def test_a_constant_column_stays_finite(stored: tuple[FeatureStore, Dataset]) -> None:
+    frames = read(stored)
     frames.sums[:, 0], frames.squares[:, 0] = 3 * frames.counts, 9 * frames.counts
     frames.states[:, 0] = 3
     batch, _ = ScaledFrames(frames, train=TRAIN, scaling="standard", speakers=None).batch(TRAIN)

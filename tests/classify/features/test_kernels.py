@@ -27,47 +27,47 @@ PREP = Preprocessing("mean+std", "standard")
 )
 @pytest.mark.parametrize("rows", [20, 240])  # few for the double products of rows, and too many
 def test_kernels_are_products_and_distances_over_power(rows: int, prep: Preprocessing) -> None:
-    shared, _, _ = made_features(rows=rows)
-    assert (shared.inner(PREP) is None) == (rows == 240)
-    train, test = (part.astype(np.float64) for part in shared.arrays(prep))
+    features, _, _ = made_features(rows=rows)
+    assert (features.inner_products(PREP) is None) == (rows == 240)
+    train, test = (part.astype(np.float64) for part in features.inputs(prep))
     power = (train**2).sum() / len(train)
-    assert shared.power(prep) == pytest.approx(power, rel=1e-5)
-    np.testing.assert_allclose(gram_matrix(shared, prep)[0], train @ train.T / power, atol=1e-4)
-    np.testing.assert_allclose(gram_matrix(shared, prep)[1], test @ train.T / power, atol=1e-4)
-    near, far = squared_distances(shared, prep)
+    assert features.power(prep) == pytest.approx(power, rel=1e-5)
+    np.testing.assert_allclose(gram_matrix(features, prep)[0], train @ train.T / power, atol=1e-4)
+    np.testing.assert_allclose(gram_matrix(features, prep)[1], test @ train.T / power, atol=1e-4)
+    near, far = squared_distances(features, prep)
     np.testing.assert_allclose(near, euclidean_distances(train, squared=True) / power, atol=1e-4)
     np.testing.assert_allclose(far, euclidean_distances(test, train, squared=True) / power, atol=1e-4)
 
 
 def test_a_mix_is_the_weighted_sum_of_its_layers() -> None:
-    shared, _, y = made_features(seed=1)
+    features, _, y = made_features(seed=1)
     other, _, _ = made_features(seed=2)
     mixed = FoldFeatures(
-        (*shared.layers, *other.layers),
+        (*features.layers, *other.layers),
         y,
-        train=shared.train,
-        test=shared.test,
+        train=features.train,
+        test=features.test,
         classes=3,
         cache=LruCache(1 << 30),
     )
     prep = replace(PREP, mix=(0.25, 0.75))
     first, second = gram_matrix(mixed, PREP), gram_matrix(mixed, replace(PREP, layer=1))
-    for _ in range(2):  # the second time from what was kept, which the sum must not have changed
+    for _ in range(2):  # the second time from the cache, which the sum must not have changed
         for part in (0, 1):
             np.testing.assert_allclose(
                 gram_matrix(mixed, prep)[part], 0.25 * first[part] + 0.75 * second[part], atol=1e-5
             )
-    np.testing.assert_array_equal(gram_matrix(mixed, PREP)[0], gram_matrix(shared, PREP)[0])
+    np.testing.assert_array_equal(gram_matrix(mixed, PREP)[0], gram_matrix(features, PREP)[0])
     assert np.diagonal(squared_distances(mixed, prep)[0]).max() == 0
 
 
-def test_kernels_with_anchors_are_columns_of_the_whole_ones() -> None:
-    shared, _, y = made_features()
+def test_kernels_with_landmarks_are_columns_of_the_exact_ones() -> None:
+    features, _, y = made_features()
     few = FoldFeatures(
-        shared.layers,
+        features.layers,
         y,
-        train=shared.train,
-        test=shared.test,
+        train=features.train,
+        test=features.test,
         classes=3,
         cache=LruCache(1 << 30),
         landmarks=np.array([3, 10, 50]),
@@ -75,8 +75,8 @@ def test_kernels_with_anchors_are_columns_of_the_whole_ones() -> None:
     for prep in (PREP, Preprocessing("std", "l2")):
         for make in (gram_matrix, squared_distances):
             for part in (0, 1):
-                whole, columns = make(shared, prep)[part], make(few, prep)[part]
-                np.testing.assert_allclose(columns, whole[:, [3, 10, 50]], atol=1e-4)
+                exact, columns = make(features, prep)[part], make(few, prep)[part]
+                np.testing.assert_allclose(columns, exact[:, [3, 10, 50]], atol=1e-4)
 
 
 def test_one_statistic_may_be_constant_but_not_all() -> None:
@@ -89,38 +89,38 @@ def test_one_statistic_may_be_constant_but_not_all() -> None:
             (states,), y, train=usual.train, test=usual.test, classes=3, cache=LruCache(1 << 30)
         )
 
-    shared = share(X)
+    features = share(X)
     for prep in (PREP, replace(PREP, scaling="l2"), replace(PREP, pca=3)):
         alone = replace(prep, stats="mean")
         for part in (0, 1):
             np.testing.assert_allclose(
-                gram_matrix(shared, prep)[part], gram_matrix(shared, alone)[part], atol=1e-5
+                gram_matrix(features, prep)[part], gram_matrix(features, alone)[part], atol=1e-5
             )
-    for same, prep in ((shared, Preprocessing("std", "none")), (share(np.full_like(X, 2)), PREP)):
+    for same, prep in ((features, Preprocessing("std", "none")), (share(np.full_like(X, 2)), PREP)):
         for make in (gram_matrix, squared_distances):
             with pytest.raises(InputError, match="same features"):
                 make(same, prep)
 
 
-def test_rows_of_zeros_stay_where_rows_are_brought_to_length_one() -> None:
+def test_rows_of_zeros_stay_finite_when_rows_are_scaled_to_unit_length() -> None:
     usual, X, y = made_features()
     mean = X[usual.train].mean(0)
     X[usual.train[:4]] = X[usual.test[:2]] = mean  # zero once centred
     X[usual.train[4:]] -= X[usual.train].mean(0) - mean
     states = LayerStates(lambda: np.round(X, 3), ("mean", "std"), 12, None)
-    shared = FoldFeatures(
+    features = FoldFeatures(
         (states,), y, train=usual.train, test=usual.test, classes=3, cache=LruCache(1 << 30)
     )
     for part in (
-        *gram_matrix(shared, replace(PREP, scaling="l2")),
-        *squared_distances(shared, replace(PREP, scaling="l2")),
+        *gram_matrix(features, replace(PREP, scaling="l2")),
+        *squared_distances(features, replace(PREP, scaling="l2")),
     ):
         assert np.isfinite(part).all()
 
 
-def test_kernels_are_counted_as_large_as_they_are() -> None:
-    kept = LruCache(1 << 60)
+def test_kernel_bytes_bounds_the_memory_of_kernels() -> None:
+    cache = LruCache(1 << 60)
     made, _, y = made_features(rows=900)
-    shared = FoldFeatures(made.layers, y, train=made.train, test=made.test, classes=3, cache=kept)
-    parts = (*gram_matrix(shared, PREP), *squared_distances(shared, PREP))
+    features = FoldFeatures(made.layers, y, train=made.train, test=made.test, classes=3, cache=cache)
+    parts = (*gram_matrix(features, PREP), *squared_distances(features, PREP))
     assert sum(part.nbytes for part in parts) <= kernel_bytes(len(made.train), len(made.test))

@@ -16,7 +16,7 @@ from layerprobe.classify.controls import learning_curve, shuffled_labels
 from layerprobe.classify.controls.evaluation import evaluate_run
 from layerprobe.classify.heads import bilstm
 from layerprobe.classify.heads import bilstm_torch as recurrent
-from layerprobe.classify.heads.bilstm import BILSTM, held_out
+from layerprobe.classify.heads.bilstm import BILSTM, validation_mask
 from layerprobe.classify.runs.compare import compare
 from layerprobe.classify.runs.folder import SUMMARY, read_json
 from layerprobe.classify.scores.results import StudyResult
@@ -63,13 +63,13 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Clip], Featur
 
 
 @pytest.fixture(scope="module")
-def whole(corpus: tuple[list[Clip], FeatureStore], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return run_study(*corpus, tmp_path_factory.mktemp("whole") / "run", CONFIG)
+def finished(corpus: tuple[list[Clip], FeatureStore], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run_study(*corpus, tmp_path_factory.mktemp("finished") / "run", CONFIG)
 
 
 def test_speakers_that_decide_when_to_stop_are_not_trained_on() -> None:
     speakers, y = np.repeat(np.arange(10), 6), np.tile([0, 1, 2], 20)
-    held = held_out(y, speakers, seed=0)
+    held = validation_mask(y, speakers, seed=0)
     assert not set(speakers[held]) & set(speakers[~held])
     assert len(set(speakers[held])) == 2
     assert set(y[held]) == set(y[~held]) == {0, 1, 2}
@@ -78,15 +78,15 @@ def test_speakers_that_decide_when_to_stop_are_not_trained_on() -> None:
 @pytest.mark.parametrize("speakers", [None, np.zeros(30, int), np.repeat([0, 1], 15)])
 def test_no_class_is_lost_to_training_by_setting_speakers_aside(speakers: np.ndarray | None) -> None:
     y = np.repeat([0, 1], 15)  # with two speakers, each has a class of their own
-    held = held_out(y, speakers, seed=0)
+    held = validation_mask(y, speakers, seed=0)
     assert held.sum() == 6
     assert set(y[~held]) == {0, 1}
 
 
 def test_a_study_finds_what_pooled_statistics_do_not_show(
-    whole: Path, corpus: tuple[list[Clip], FeatureStore], tmp_path: Path
+    finished: Path, corpus: tuple[list[Clip], FeatureStore], tmp_path: Path
 ) -> None:
-    summary = read_json(whole / SUMMARY)
+    summary = read_json(finished / SUMMARY)
     assert summary["selected"]["uar"]["value"] > 0.8
     assert [(entry["layer"], entry["head"]) for entry in summary["layers"]] == [("0", "bilstm")]
     clips, _ = corpus
@@ -94,21 +94,21 @@ def test_a_study_finds_what_pooled_statistics_do_not_show(
     config = replace(CONFIG, heads=("logreg",))
     run = run_study(clips, pooled, tmp_path / "run", config)
     assert read_json(run / SUMMARY)["selected"]["uar"]["value"] < 0.7
-    found = compare([whole, run])
-    assert [entry.system for entry in found.entries] == ["selected", "selected"]
-    (pair,) = found.pairs
+    comparison = compare([finished, run])
+    assert [entry.system for entry in comparison.entries] == ["selected", "selected"]
+    (pair,) = comparison.pairs
     assert pair.difference.low > 0  # the frames' run is better, on the same clips
     model = recurrent.BiLstm(corpus[1].extraction.width("0"), 2, hidden=8, dropout=0.0, pooling="mean")
-    assert found.bills[0].trained_parameters == sum(p.numel() for p in model.parameters())
+    assert comparison.bills[0].trained_parameters == sum(p.numel() for p in model.parameters())
 
 
 def test_every_control_is_made_on_frames(
-    whole: Path, corpus: tuple[list[Clip], FeatureStore], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: Path, corpus: tuple[list[Clip], FeatureStore], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Probes read means over frames, in which nothing was planted."""
     monkeypatch.setattr(shuffled_labels, "SHUFFLES", 2)
     monkeypatch.setattr(learning_curve, "SHARES", (1.0,))
-    out = shutil.copytree(whole, tmp_path / "run")
+    out = shutil.copytree(finished, tmp_path / "run")
     plan = plan_of(corpus[0], corpus[1], CONFIG)
     evaluate_run(out, plan, corpus[0], EvaluationConfig(audit=False, controls="full"))
     controls = read_json(out / SUMMARY)["controls"]
@@ -120,7 +120,7 @@ def test_every_control_is_made_on_frames(
 
 
 def test_processes_do_not_change_the_files(
-    whole: Path,
+    finished: Path,
     corpus: tuple[list[Clip], FeatureStore],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -128,7 +128,7 @@ def test_processes_do_not_change_the_files(
     monkeypatch.setattr(study, "run_unit", shrunk_unit)
     out = run_study(*corpus, tmp_path / "two", replace(CONFIG, jobs=2))
     for name in SAME:
-        assert (out / name).read_bytes() == (whole / name).read_bytes(), name
+        assert (out / name).read_bytes() == (finished / name).read_bytes(), name
 
 
 def test_the_control_that_looks_at_nothing_runs_beside_it(
@@ -143,13 +143,13 @@ def test_heads_and_stores_that_do_not_fit_are_told_in_one_line(
     heads: tuple[str, ...], corpus: tuple[list[Clip], FeatureStore], tmp_path: Path
 ) -> None:
     clips, store = corpus
-    told = {
+    messages = {
         ("svm",): "keeps every frame, and svm read statistics.*or give --heads bilstm",
         ("bilstm", "logreg"): "bilstm reads every frame, logreg statistics over frames; search them in two",
         ("bilstm",): "keeps statistics over frames.*embed TABLE --model tiny .*--frames",
     }[heads]
     if heads == ("bilstm",):
         store = made_store(tmp_path / "pooled", clips)
-    with pytest.raises(InputError, match=told) as error:
+    with pytest.raises(InputError, match=messages) as error:
         run_study(clips, store, tmp_path / "run", replace(CONFIG, heads=heads))
     assert "\n" not in str(error.value)

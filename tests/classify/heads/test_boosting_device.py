@@ -39,8 +39,8 @@ def test_a_gpu_that_xgboost_can_use_is_used(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(module, "visible_gpus", lambda: 1)
     tried: list[dict[str, object]] = []
 
-    def train(given: dict[str, object], *rest: object) -> Grown:
-        tried.append(given)
+    def train(arguments: dict[str, object], *rest: object) -> Grown:
+        tried.append(arguments)
         return Grown()
 
     monkeypatch.setattr(module.xgboost, "train", train)
@@ -49,7 +49,7 @@ def test_a_gpu_that_xgboost_can_use_is_used(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_gpu_that_xgboost_cannot_use_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*given: object) -> None:
+    def fail(*arguments: object) -> None:
         raise module.xgboost.core.XGBoostError("no kernel image is available")
 
     monkeypatch.setattr(module, "visible_gpus", lambda: 1)
@@ -59,15 +59,15 @@ def test_a_gpu_that_xgboost_cannot_use_is_left_alone(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.skipif(tree_device() == CPU, reason="no GPU that XGBoost can use")
 def test_trees_of_a_gpu_score_as_those_of_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    shared, _, y = made_features(rows=900)
-    fit, given = (
+    features, _, y = made_features(rows=900)
+    fit, arguments = (
         HEADS["xgboost"].fit,
         (Preprocessing("mean+std", "standard"), dict(HEADS["xgboost"].start), [50.0], 0),
     )
-    (there,) = fit(shared, *given)
+    (there,) = fit(features, *arguments)
     monkeypatch.setattr("layerprobe.classify.heads.boosting.tree_device", lambda: CPU)
-    (here,) = fit(shared, *given)
-    truth = y[shared.test]
+    (here,) = fit(features, *arguments)
+    truth = y[features.test]
     apart = np.mean(here.argmax(1) == truth) - np.mean(there.argmax(1) == truth)
     assert abs(apart) < 0.05
 

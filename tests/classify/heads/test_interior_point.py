@@ -32,20 +32,20 @@ def problem(rng: np.random.Generator, n: int, r: int, *, apart: float) -> tuple[
     n=st.integers(2, 120),
     r=st.integers(1, 12),
     power=st.integers(-3, 3),
-    apart=st.sampled_from([0.0, 1.0, 30.0]),  # from no signal to classes that a plane parts
+    apart=st.sampled_from([0.0, 1.0, 30.0]),  # from no signal to separable classes
     twins=st.booleans(),
     seed=st.integers(0, 99),
 )
 def test_no_plane_is_better(n: int, r: int, power: int, apart: float, twins: bool, seed: int) -> None:
     rng = np.random.default_rng(seed)
     Z, positive = problem(rng, n, r, apart=apart)
-    if twins:  # clips and columns that are there twice
+    if twins:  # clips and columns that occur twice
         Z, positive = np.tile(Z, (2, 2)), np.tile(positive, 2)
     C = 10.0**power * np.where(positive, 2.0, 0.5)
     v = separate(Z, positive, C)
     svc = SVC(kernel="linear", tol=1e-5, C=1.0, max_iter=1_000_000).fit(Z, positive, sample_weight=C)
-    found = objective(Z, positive, C, v[:-1], v[-1])
-    assert found <= objective(Z, positive, C, svc.coef_[0], svc.intercept_[0]) * (1 + 1e-5)
+    reached = objective(Z, positive, C, v[:-1], v[-1])
+    assert reached <= objective(Z, positive, C, svc.coef_[0], svc.intercept_[0]) * (1 + 1e-5)
 
 
 def test_it_ends_where_smo_takes_a_hundred_thousand_steps() -> None:
@@ -71,27 +71,27 @@ def test_where_all_intercepts_of_an_interval_are_best_the_middle_is_taken_as_lib
 
 @pytest.mark.parametrize("C", [0.1, 0.3, 10.0])
 @pytest.mark.parametrize("weighting", ["none", "balanced"])
-def test_a_few_clips_of_seven_classes_are_told_apart_as_by_libsvm(C: float, weighting: str) -> None:
-    shared, _, _ = made_features(rows=147, width=6, classes=7)
-    shared = shared.relabelled(np.arange(147) % 7)  # as many training clips of each
+def test_a_few_clips_of_seven_classes_are_classified_as_by_libsvm(C: float, weighting: str) -> None:
+    features, _, _ = made_features(rows=147, width=6, classes=7)
+    features = features.relabelled(np.arange(147) % 7)  # as many training clips of each
     prep = Preprocessing("mean", "standard")
-    train, test = (part.astype(np.float64) for part in shared.arrays(prep))
+    train, test = (part.astype(np.float64) for part in features.inputs(prep))
     params = {"kernel": "linear", "C": C, "class_weight": weighting}
-    (scores,) = HEADS["svm"].fit(shared, prep, params, [1.0], 0)
+    (scores,) = HEADS["svm"].fit(features, prep, params, [1.0], 0)
     power = np.square(train).sum() / len(train)
-    expected = SVC(kernel="linear", C=C / power, tol=1e-6).fit(train, shared.y).decision_function(test)
+    expected = SVC(kernel="linear", C=C / power, tol=1e-6).fit(train, features.y).decision_function(test)
     np.testing.assert_array_equal(scores.argmax(1), expected.argmax(1))
 
 
-def test_steps_that_bounds_cut_short_do_not_go_round_in_circles() -> None:
-    """Six clips each, which a plane parts: with Mehrotra's whole correction, every second step undoes one."""
+def test_steps_that_bounds_shorten_do_not_cycle() -> None:
+    """Six clips each, separable by a plane: with Mehrotra's full correction, every second step undoes one."""
     rng = np.random.default_rng(4)
     centre = rng.standard_normal((7, 5)) * 0.7
     Z = (rng.standard_normal((42, 5)) + np.repeat(centre, 6, axis=0))[6:18]
     separate(Z / 2.5, np.arange(12) < 6, np.full(12, 100.0))
 
 
-def test_numbers_beyond_double_precision_are_told() -> None:
+def test_numbers_beyond_double_precision_are_an_error() -> None:
     Z = np.array([[1e200], [-1e200], [3e199]])
     with np.errstate(all="ignore"), pytest.raises(NotSolvedError):
         separate(Z, np.array([True, False, False]), np.ones(3))
@@ -99,22 +99,22 @@ def test_numbers_beyond_double_precision_are_told() -> None:
 
 @pytest.mark.parametrize("classes", [2, 3, 6])
 def test_the_head_gives_scikit_learns_scores(classes: int) -> None:
-    shared, _, _ = made_features(rows=600, width=6, classes=classes)
-    train, test = (part.astype(np.float64) for part in shared.arrays(Preprocessing("mean+std", "standard")))
+    features, _, _ = made_features(rows=600, width=6, classes=classes)
+    train, test = (part.astype(np.float64) for part in features.inputs(Preprocessing("mean+std", "standard")))
     params = {"kernel": "linear", "C": 3.0, "class_weight": "balanced"}
-    (scores,) = HEADS["svm"].fit(shared, Preprocessing("mean+std", "standard"), params, [1.0], 0)
+    (scores,) = HEADS["svm"].fit(features, Preprocessing("mean+std", "standard"), params, [1.0], 0)
     power = np.square(train).sum() / len(train)
-    svc = SVC(kernel="linear", C=3.0 / power, class_weight="balanced", tol=1e-6).fit(train, shared.y)
+    svc = SVC(kernel="linear", C=3.0 / power, class_weight="balanced", tol=1e-6).fit(train, features.y)
     expected = svc.decision_function(test)
     np.testing.assert_allclose(scores[:, 1] if classes == 2 else scores, expected, atol=2e-3)
     np.testing.assert_array_equal(scores.argmax(1), expected > 0 if classes == 2 else expected.argmax(1))
 
 
 def test_without_an_optimum_libsvm_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    shared, _, _ = made_features(rows=600, width=6)
+    features, _, _ = made_features(rows=600, width=6)
     params = {"kernel": "linear", "C": 3.0, "class_weight": "none"}
-    (direct,) = HEADS["svm"].fit(shared, Preprocessing("mean+std", "standard"), params, [1.0], 0)
+    (direct,) = HEADS["svm"].fit(features, Preprocessing("mean+std", "standard"), params, [1.0], 0)
     monkeypatch.setattr(hinge, "STEPS", 0)
-    (asked,) = HEADS["svm"].fit(shared, Preprocessing("mean+std", "standard"), params, [1.0], 0)
-    assert np.abs(direct - asked).max() > 0  # two ways,
-    np.testing.assert_array_equal(direct.argmax(1), asked.argmax(1))  # one answer
+    (fallback,) = HEADS["svm"].fit(features, Preprocessing("mean+std", "standard"), params, [1.0], 0)
+    assert np.abs(direct - fallback).max() > 0  # two algorithms,
+    np.testing.assert_array_equal(direct.argmax(1), fallback.argmax(1))  # the same predictions

@@ -52,8 +52,8 @@ def test_a_warm_start_ends_where_a_cold_one_does() -> None:
     np.testing.assert_allclose(Z @ W + b, Z @ V + c, atol=1e-3)
 
 
-def test_a_weak_penalty_on_seven_classes_that_lie_apart_reaches_the_optimum() -> None:
-    """Scores are then large and the bowl is flat: what stops early answers otherwise on clips in between."""
+def test_a_weak_penalty_on_seven_separable_classes_reaches_the_optimum() -> None:
+    """Scores are then large and the objective flat: stopping early would change predictions."""
     Z, y = problem(300, 60, 7, seed=3)
     W, b = Solver(Z, y, np.ones(300), classes=7, loss=cross_entropy, curvature=1 / 7).solve(penalty=0.01)
     reference = LogisticRegression(C=100.0, tol=1e-10, max_iter=100_000).fit(Z.astype(np.float64), y)
@@ -63,18 +63,18 @@ def test_a_weak_penalty_on_seven_classes_that_lie_apart_reaches_the_optimum() ->
     np.testing.assert_allclose(scores - scores.mean(1, keepdims=True), expected, atol=5e-3)
 
 
-def test_rows_are_taken_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_of_rows_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     Z, y = problem(300, 20, 3, seed=0)
-    whole = Solver(Z, y, np.ones(300), classes=3, loss=cross_entropy, curvature=1 / 3).solve(penalty=1.0)
+    one_block = Solver(Z, y, np.ones(300), classes=3, loss=cross_entropy, curvature=1 / 3).solve(penalty=1.0)
     monkeypatch.setattr(solver, "ROWS", 7)
-    parts = Solver(Z, y, np.ones(300), classes=3, loss=cross_entropy, curvature=1 / 3).solve(penalty=1.0)
-    for one, other in zip(whole, parts, strict=True):
+    blocks = Solver(Z, y, np.ones(300), classes=3, loss=cross_entropy, curvature=1 / 3).solve(penalty=1.0)
+    for one, other in zip(one_block, blocks, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
 @given(classes=st.integers(2, 5), seed=st.integers(0, 50))
 @pytest.mark.parametrize("loss", [cross_entropy, squared_hinge])
-def test_losses_have_the_derivatives_they_say(loss: Loss, classes: int, seed: int) -> None:
+def test_losses_have_the_derivatives_they_return(loss: Loss, classes: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     y = rng.integers(0, classes, 6)
     scores = 2 * rng.standard_normal((6, classes))
@@ -87,9 +87,9 @@ def test_losses_have_the_derivatives_they_say(loss: Loss, classes: int, seed: in
 
     assert check_grad(value, slope, scores.ravel()) < 1e-4
     change = rng.standard_normal((6, classes)).astype(np.float32)
-    _, here, bend = loss(scores, y)
+    _, here, curvature = loss(scores, y)
     _, there, _ = loss(scores + 1e-6 * change, y)
-    np.testing.assert_allclose(bend(change), (there - here) / 1e-6, atol=1e-4)
+    np.testing.assert_allclose(curvature(change), (there - here) / 1e-6, atol=1e-4)
 
 
 def test_large_scores_do_not_overflow() -> None:

@@ -11,7 +11,7 @@ from benchmarks.plain import EXACT_TOLERANCE, Plain, power, preparation
 from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
 from layerprobe.classify.features.lru_cache import LruCache
 from layerprobe.classify.heads.registry import HEADS
-from layerprobe.classify.heads.svm import decision, kernel
+from layerprobe.classify.heads.svm import compute_kernel, decision
 from tests.studies import made_features
 
 LOGREG: list[dict[str, Any]] = [
@@ -47,8 +47,8 @@ def test_shared_work_predicts_what_a_plain_pipeline_predicts(head: str) -> None:
     agree = []
     name, _ = HEADS[head].path
     for rows, width, classes in SHAPES:
-        shared, X, y = made_features(rows=rows, width=width, classes=classes)
-        train, test = X[shared.train].astype(np.float64), X[shared.test].astype(np.float64)
+        features, X, y = made_features(rows=rows, width=width, classes=classes)
+        train, test = X[features.train].astype(np.float64), X[features.test].astype(np.float64)
         for prep in PREPS:
             steps = preparation(prep, stats=("mean", "std"), width=width)
             length = power(steps, train)
@@ -58,45 +58,45 @@ def test_shared_work_predicts_what_a_plain_pipeline_predicts(head: str) -> None:
                 plain = Plain(
                     head=head, steps=steps, params=own, power=length, seed=0, tolerance=EXACT_TOLERANCE
                 )
-                (expected,) = plain.predict(path, train, y[shared.train], test)
-                (scores,) = HEADS[head].fit(shared, prep, own, path[1], 0)
+                (expected,) = plain.predict(path, train, y[features.train], test)
+                (scores,) = HEADS[head].fit(features, prep, own, path[1], 0)
                 agree.append(scores.argmax(1) == expected)
     assert np.concatenate(agree).mean() >= 0.999
 
 
 @pytest.mark.parametrize("head", ["logreg", "xgboost"])
 def test_a_path_gives_what_single_fits_give(head: str) -> None:
-    shared, _, _ = made_features(rows=300)
+    features, _, _ = made_features(rows=300)
     (name, values), prep = HEADS[head].path, Preprocessing("mean+std", "standard")
     params = dict(HEADS[head].start)
-    together = HEADS[head].fit(shared, prep, params, values, 0)
+    together = HEADS[head].fit(features, prep, params, values, 0)
     for value, scores in zip(values, together, strict=True):
-        (alone,) = HEADS[head].fit(shared, prep, params, [value], 0)
+        (alone,) = HEADS[head].fit(features, prep, params, [value], 0)
         assert (scores.argmax(1) == alone.argmax(1)).mean() >= 0.99, (name, value)
 
 
 def test_a_path_may_be_given_in_any_order() -> None:
-    shared, _, _ = made_features()
+    features, _, _ = made_features()
     prep, fit = Preprocessing("mean", "standard"), HEADS["logreg"].fit
-    rising = fit(shared, prep, {"class_weight": "none"}, [0.1, 10.0], 0)
-    falling = fit(shared, prep, {"class_weight": "none"}, [10.0, 0.1], 0)
+    rising = fit(features, prep, {"class_weight": "none"}, [0.1, 10.0], 0)
+    falling = fit(features, prep, {"class_weight": "none"}, [10.0, 0.1], 0)
     np.testing.assert_array_equal(rising[0], falling[1])
 
 
 @pytest.mark.parametrize("classes", [2, 3, 6])
 def test_scores_of_an_svm_are_scikit_learns(classes: int) -> None:
-    shared, _, _ = made_features(rows=300, classes=classes)
-    own, other = kernel(shared, Preprocessing("mean", "standard"), {"kernel": "rbf", "gamma": 0.7})
-    svc = SVC(kernel="precomputed", C=2.0).fit(own, shared.y)
+    features, _, _ = made_features(rows=300, classes=classes)
+    own, other = compute_kernel(features, Preprocessing("mean", "standard"), {"kernel": "rbf", "gamma": 0.7})
+    svc = SVC(kernel="precomputed", C=2.0).fit(own, features.y)
     expected = svc.decision_function(other)
     for rows, close in ((other, 1e-4), (other.astype(np.float64), 1e-9)):
-        found = decision(svc, rows)
-        np.testing.assert_allclose(found[:, 1] if classes == 2 else found, expected, atol=close)
-    np.testing.assert_array_equal(found.argmax(1), expected > 0 if classes == 2 else expected.argmax(1))
+        scores = decision(svc, rows)
+        np.testing.assert_allclose(scores[:, 1] if classes == 2 else scores, expected, atol=close)
+    np.testing.assert_array_equal(scores.argmax(1), expected > 0 if classes == 2 else expected.argmax(1))
 
 
 @pytest.mark.parametrize("name", ["rbf", "linear"])
-def test_nystroem_comes_close_to_the_whole_kernel(name: str) -> None:
+def test_nystroem_comes_close_to_the_exact_kernel(name: str) -> None:
     exact, _, y = made_features(rows=900, signal=1.5)
     near = FoldFeatures(
         exact.layers,
@@ -110,23 +110,23 @@ def test_nystroem_comes_close_to_the_whole_kernel(name: str) -> None:
     params = {"kernel": name, "C": 3.0, "gamma": 0.5, "class_weight": "balanced"}
     prep = Preprocessing("mean+std", "standard")
     truth = y[exact.test]
-    whole, approximate = (
-        (HEADS["svm"].fit(shared, prep, params, [1.0], 0)[0].argmax(1) == truth).mean()
-        for shared in (exact, near)
+    exact_accuracy, approximate_accuracy = (
+        (HEADS["svm"].fit(features, prep, params, [1.0], 0)[0].argmax(1) == truth).mean()
+        for features in (exact, near)
     )
-    assert whole > 0.6
-    assert abs(whole - approximate) < 0.03
+    assert exact_accuracy > 0.6
+    assert abs(exact_accuracy - approximate_accuracy) < 0.03
 
 
 def test_majority_scores_by_frequency() -> None:
-    shared, _, _ = made_features(rows=100, classes=2)
-    shared.y = np.array([0] * 50 + [1] * 16)
-    (scores,) = HEADS["majority"].fit(shared, Preprocessing("mean", "none"), {}, [1.0], 0)
-    assert scores.shape == (len(shared.test), 2)
+    features, _, _ = made_features(rows=100, classes=2)
+    features.y = np.array([0] * 50 + [1] * 16)
+    (scores,) = HEADS["majority"].fit(features, Preprocessing("mean", "none"), {}, [1.0], 0)
+    assert scores.shape == (len(features.test), 2)
     np.testing.assert_allclose(np.exp(scores[0]), [50 / 66, 16 / 66])
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_the_first_trial_lies_in_the_space(head: str) -> None:
+def test_the_first_trial_is_in_the_search_space(head: str) -> None:
     drawn = optuna.trial.FixedTrial(dict(HEADS[head].start))
     assert HEADS[head].space(drawn) == dict(HEADS[head].start)

@@ -63,8 +63,8 @@ def test_intervals_of_two_or_three_speakers_are_wide_enough(speakers):
 
 
 def test_scores_stay_between_0_and_1():
-    found = score_intervals(made(np.array([300, 3, 3]), replicates=3, seed=3), metric="uar", seed=0)
-    assert all(0 <= each.low <= each.value <= each.high <= 1 for each in found)
+    intervals = score_intervals(made(np.array([300, 3, 3]), replicates=3, seed=3), metric="uar", seed=0)
+    assert all(0 <= each.low <= each.value <= each.high <= 1 for each in intervals)
 
 
 def test_what_is_wrong_with_plain_percentiles_and_with_resampling_clips():
@@ -176,15 +176,15 @@ def test_a_system_gets_the_same_draws_alone_and_beside_others():
 def test_95_of_100_intervals_of_the_mean_over_speakers_cover_it():
     """However uneven the speakers: each has her own recall, with mean 0.6 over all there could be."""
     counts = made(UNEVEN, replicates=200, seed=6)
-    found = mean_intervals(metrics.uar(counts), seed=0)
-    assert 0.91 <= np.mean([each.low <= 0.6 <= each.high for each in found]) <= 0.99
-    assert found[0].value == pytest.approx(np.mean([metrics.uar(c) for c in counts[:, 0]]))
+    intervals = mean_intervals(metrics.uar(counts), seed=0)
+    assert 0.91 <= np.mean([each.low <= 0.6 <= each.high for each in intervals]) <= 0.99
+    assert intervals[0].value == pytest.approx(np.mean([metrics.uar(c) for c in counts[:, 0]]))
 
 
 def test_the_mean_over_very_many_speakers_has_the_spread_of_a_mean():
     values = np.random.default_rng(0).normal(0.5, 0.1, (3000, 1))
-    (found,) = mean_intervals(values, seed=0)
-    assert (found.high - found.low) / 2 == pytest.approx(1.96 * 0.1 / np.sqrt(3000), rel=0.06)
+    (interval,) = mean_intervals(values, seed=0)
+    assert (interval.high - interval.low) / 2 == pytest.approx(1.96 * 0.1 / np.sqrt(3000), rel=0.06)
 
 
 def test_the_seed_decides():
@@ -195,7 +195,7 @@ def test_the_seed_decides():
 
 def test_a_single_speaker_has_no_interval():
     counts = made(np.array([30]), replicates=1, seed=0)
-    (found,) = score_intervals(counts, metric="uar", seed=0)
-    assert found.value == metrics.uar(counts[0])[0]
-    assert np.isnan([found.low, found.high]).all()
+    (interval,) = score_intervals(counts, metric="uar", seed=0)
+    assert interval.value == metrics.uar(counts[0])[0]
+    assert np.isnan([interval.low, interval.high]).all()
     assert p_value(np.array([1.0, 2.0]), np.array([30])) == 1.0

@@ -15,7 +15,7 @@ from layerprobe.classify.scores.paired import corrected_t, differences, holm, mc
 
 
 def discordant(first: int, second: int, *, both: int = 5) -> tuple[np.ndarray, np.ndarray]:
-    """Right answers of two systems, of which one alone is right `first` times, the other `second` times."""
+    """Two systems' correct clips: only the first is correct `first` times, the other `second` times."""
     a = np.r_[np.ones(first + both), np.zeros(second + both)].astype(bool)
     b = np.r_[np.zeros(first), np.ones(both + second), np.zeros(both)].astype(bool)
     return a, b
@@ -32,9 +32,9 @@ def discordant(first: int, second: int, *, both: int = 5) -> tuple[np.ndarray, n
     ],
 )
 def test_mcnemar_of_published_tables(first, second, p):
-    found = mcnemar(*discordant(first, second))
-    assert (found.only_first, found.only_second) == (first, second)
-    assert found.p == pytest.approx(p, rel=0.005)
+    result = mcnemar(*discordant(first, second))
+    assert (result.only_first, result.only_second) == (first, second)
+    assert result.p == pytest.approx(p, rel=0.005)
 
 
 @given(st.integers(0, 60), st.integers(1, 60))
@@ -45,23 +45,23 @@ def test_mcnemar_is_a_binomial_test(first, second):
 
 def test_corrected_t_by_hand():
     # mean 0.03, s² 0.00045; (1/5 + 1/4) s² = 0.0002025; t = 0.03 / 0.0142302
-    found = corrected_t(np.array([0.05, 0.02, 0.03, 0.0, 0.05]), tested=100, trained=400)
-    assert found is not None
-    assert found.mean == pytest.approx(0.03)
-    assert found.t == pytest.approx(2.10819, abs=1e-5)
-    assert found.p == pytest.approx(0.10270, abs=1e-4)  # two-sided, four degrees of freedom
-    assert found.folds == 5
+    result = corrected_t(np.array([0.05, 0.02, 0.03, 0.0, 0.05]), tested=100, trained=400)
+    assert result is not None
+    assert result.mean == pytest.approx(0.03)
+    assert result.t == pytest.approx(2.10819, abs=1e-5)
+    assert result.p == pytest.approx(0.10270, abs=1e-4)  # two-sided, four degrees of freedom
+    assert result.folds == 5
 
 
 @given(st.lists(st.floats(-1, 1).filter(lambda x: abs(x) > 1e-3), min_size=3, max_size=12, unique=True))
 def test_without_overlap_it_is_the_ordinary_t_test_and_with_it_more_careful(apart):
     ordinary = ttest_1samp(apart, 0.0)
-    found = corrected_t(np.array(apart), tested=0.0, trained=1.0)
+    result = corrected_t(np.array(apart), tested=0.0, trained=1.0)
     careful = corrected_t(np.array(apart), tested=1.0, trained=4.0)
-    assert found is not None
+    assert result is not None
     assert careful is not None
-    assert (found.t, found.p) == (pytest.approx(ordinary.statistic), pytest.approx(ordinary.pvalue))
-    assert careful.t == pytest.approx(found.t / np.sqrt(1 + len(apart) / 4))
+    assert (result.t, result.p) == (pytest.approx(ordinary.statistic), pytest.approx(ordinary.pvalue))
+    assert careful.t == pytest.approx(result.t / np.sqrt(1 + len(apart) / 4))
 
 
 def test_corrected_t_of_differences_that_do_not_vary():
@@ -91,7 +91,7 @@ def test_holm_is_the_closed_test_of_bonferroni(p):
 
 
 def systems(*accuracies: float, speakers: int = 30, seed: int = 0) -> np.ndarray:
-    """(speakers, R, 2, 2) counts; speakers are easy or hard for all systems alike."""
+    """(speakers, R, 2, 2) counts; speakers are equally easy or hard for all systems."""
     rng = np.random.default_rng(seed)
     ease = rng.normal(0, 0.1, speakers)
     counts = np.zeros((speakers, len(accuracies), 2, 2), np.int64)
@@ -104,30 +104,30 @@ def systems(*accuracies: float, speakers: int = 30, seed: int = 0) -> np.ndarray
 
 def test_pairing_finds_what_single_intervals_hide():
     counts = systems(0.66, 0.60)
-    (apart,) = differences(counts, [(0, 1)], metric="uar", seed=0)
-    whole = metrics.uar(counts.sum(0))
-    assert apart.value == pytest.approx(whole[0] - whole[1])
-    assert 0 < apart.low < apart.value < apart.high
-    assert apart.p < 0.01
+    (difference,) = differences(counts, [(0, 1)], metric="uar", seed=0)
+    scores = metrics.uar(counts.sum(0))
+    assert difference.value == pytest.approx(scores[0] - scores[1])
+    assert 0 < difference.low < difference.value < difference.high
+    assert difference.p < 0.01
     (mirrored,) = differences(counts, [(1, 0)], metric="uar", seed=0)
-    assert (mirrored.low, mirrored.high) == pytest.approx((-apart.high, -apart.low))
-    assert mirrored.p == pytest.approx(apart.p)
+    assert (mirrored.low, mirrored.high) == pytest.approx((-difference.high, -difference.low))
+    assert mirrored.p == pytest.approx(difference.p)
 
 
 def test_a_system_against_itself():
     counts = systems(0.6)[:, [0, 0]]
-    (apart,) = differences(counts, [(0, 1)], metric="uar", seed=0)
-    assert (apart.value, apart.low, apart.high, apart.p) == (0.0, 0.0, 0.0, 1.0)
+    (difference,) = differences(counts, [(0, 1)], metric="uar", seed=0)
+    assert (difference.value, difference.low, difference.high, difference.p) == (0.0, 0.0, 0.0, 1.0)
 
 
-def test_who_is_within_noise_of_the_best():
+def test_systems_within_noise_of_the_best():
     best, near = near_best(systems(0.60, 0.70, 0.50, 0.697), metric="uar", seed=0)
     assert best == 1
     assert near == [False, True, False, True]
 
 
-def test_a_clear_best_stands_alone_among_very_many():
-    """Few talkative speakers and forty systems: what is far off must not pass for noise."""
+def test_a_clear_best_is_alone_among_very_many():
+    """A few large speakers and forty systems: large differences must not count as noise."""
     sizes = np.r_[np.full(3, 8), np.ones(27, int)]
     counts = sizes[:, None, None, None] * systems(0.85, *[0.55] * 39)
     best, near = near_best(counts, metric="uar", seed=0)

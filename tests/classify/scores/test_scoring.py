@@ -22,11 +22,11 @@ def folds_of(data: Dataset) -> list[OuterFold]:
 def system(data: Dataset, *, right: float, seed: int = 0) -> list[StudyResult]:
     """Predictions that are right for about that share of the clips."""
     rng = np.random.default_rng(seed)
-    outcomes = []
+    results = []
     for number, fold in enumerate(folds_of(data)):
         y = data.y[fold.outer.test]
         predicted = np.where(rng.random(len(y)) < right, y, (y + 1) % 3)
-        outcomes.append(
+        results.append(
             StudyResult(
                 id=StudyId(number, "1", "svm"),
                 params={},
@@ -37,25 +37,25 @@ def system(data: Dataset, *, right: float, seed: int = 0) -> list[StudyResult]:
                 pruned=0,
             )
         )
-    return outcomes
+    return results
 
 
 def test_pooled_scores_are_over_all_test_clips_together() -> None:
     scorer, chosen = Scorer(DATA, folds_of(DATA), seed=0), system(DATA, right=0.6)
     y = np.concatenate([DATA.y[fold.outer.test] for fold in folds_of(DATA)])
-    predicted = np.concatenate([outcome.predicted for outcome in chosen])
-    told, perfect = scorer.pooled([chosen, system(DATA, right=1.0)])
-    assert told["uar"]["value"] == pytest.approx(balanced_accuracy_score(y, predicted))
-    assert told["macro_f1"]["value"] == pytest.approx(f1_score(y, predicted, average="macro"))
-    assert told["uar"]["low"] < told["uar"]["value"] < told["uar"]["high"]
+    predicted = np.concatenate([result.predicted for result in chosen])
+    entry, perfect = scorer.pooled([chosen, system(DATA, right=1.0)])
+    assert entry["uar"]["value"] == pytest.approx(balanced_accuracy_score(y, predicted))
+    assert entry["macro_f1"]["value"] == pytest.approx(f1_score(y, predicted, average="macro"))
+    assert entry["uar"]["low"] < entry["uar"]["value"] < entry["uar"]["high"]
     assert perfect["accuracy"] == {"value": 1.0, "low": 1.0, "high": 1.0}
 
 
 def test_details_name_folds_speakers_and_classes() -> None:
     scorer, chosen = Scorer(DATA, folds_of(DATA), seed=0), system(DATA, right=0.6)
-    told = scorer.details(chosen)
-    by_fold = [scorer.on_fold(outcome)["uar"] for outcome in chosen]
-    assert told["over_folds"]["uar"] == {
+    entry = scorer.details(chosen)
+    by_fold = [scorer.on_fold(result)["uar"] for result in chosen]
+    assert entry["over_folds"]["uar"] == {
         "mean": pytest.approx(np.mean(by_fold)),
         "sd": pytest.approx(np.std(by_fold, ddof=1)),
     }
@@ -63,23 +63,23 @@ def test_details_name_folds_speakers_and_classes() -> None:
     by_speaker = []
     for speaker in range(6):
         right = [
-            (outcome.predicted == DATA.y[fold.outer.test])[DATA.speakers[fold.outer.test] == speaker]
-            for fold, outcome in zip(folds_of(DATA), chosen, strict=True)
+            (result.predicted == DATA.y[fold.outer.test])[DATA.speakers[fold.outer.test] == speaker]
+            for fold, result in zip(folds_of(DATA), chosen, strict=True)
         ]
         by_speaker.append(np.concatenate(right).mean())
-    mean = told["over_speakers"]["accuracy"]
+    mean = entry["over_speakers"]["accuracy"]
     assert mean["value"] == pytest.approx(np.mean(by_speaker))
     assert mean["low"] < mean["value"] < mean["high"]
     for name in ("log_loss", "calibration_error"):
-        assert told["over_folds"][name]["mean"] == pytest.approx(told[name], abs=0.1)
-        assert told["over_folds"][name]["sd"] > 0
-    assert [entry["class"] for entry in told["classes"]] == ["a", "b", "c"]
-    assert sum(entry["clips"] for entry in told["classes"]) == len(DATA)
-    assert told["confusion"]["counts"].sum() == len(DATA)
-    np.testing.assert_allclose(told["confusion"]["rates"].sum(1), 1)
+        assert entry["over_folds"][name]["mean"] == pytest.approx(entry[name], abs=0.1)
+        assert entry["over_folds"][name]["sd"] > 0
+    assert [row["class"] for row in entry["classes"]] == ["a", "b", "c"]
+    assert sum(row["clips"] for row in entry["classes"]) == len(DATA)
+    assert entry["confusion"]["counts"].sum() == len(DATA)
+    np.testing.assert_allclose(entry["confusion"]["rates"].sum(1), 1)
 
 
-def test_without_speakers_clips_are_resampled_and_no_mean_over_speakers_is_told() -> None:
+def test_without_speakers_clips_are_resampled_and_there_is_no_mean_over_speakers() -> None:
     chosen, folds = system(DATA, right=0.6), folds_of(DATA)
     nameless = Scorer(replace(DATA, speakers=None, speaker_names=()), folds, seed=0)
     assert nameless.details(chosen)["over_speakers"] is None
@@ -89,15 +89,15 @@ def test_without_speakers_clips_are_resampled_and_no_mean_over_speakers_is_told(
 
 
 def test_majority_takes_each_folds_own_training_part() -> None:
-    told = Scorer(DATA, folds_of(DATA), seed=0).majority()
+    entry = Scorer(DATA, folds_of(DATA), seed=0).majority()
     right = 0
     for fold in folds_of(DATA):
         most = np.bincount(DATA.y[fold.outer.train]).argmax()
         right += (DATA.y[fold.outer.test] == most).sum()
-    assert told["accuracy"]["value"] == pytest.approx(right / len(DATA))
+    assert entry["accuracy"]["value"] == pytest.approx(right / len(DATA))
 
 
 def test_a_single_fold_has_no_spread() -> None:
     fold = folds_of(DATA)[:1]
-    told = Scorer(DATA, fold, seed=0).details(system(DATA, right=0.6)[:1])
-    assert np.isnan(told["over_folds"]["uar"]["sd"])
+    entry = Scorer(DATA, fold, seed=0).details(system(DATA, right=0.6)[:1])
+    assert np.isnan(entry["over_folds"]["uar"]["sd"])
