@@ -55,15 +55,9 @@ def test_validation_none_sets_nothing_aside():
 def test_validation_clips_marked_in_the_table_are_used():
     data = made_data(clips=60, speakers=6)
     parts = tuple(["train", "dev", "test"][row % 3] for row in range(60))
-<<<<<<< HEAD
-    data = replace(data, parts=parts, y=np.arange(60) // 3 % 3)
+    data = replace(data, partitions=parts, y=np.arange(60) // 3 % 3)
     assignment = assign(data, split="column")
     (fold,) = validation_folds(data, assignment, replace(CONFIG, split="column"))
-=======
-    data = replace(data, partitions=parts, y=np.arange(60) // 3 % 3)
-    assignment = given(data, split="column")
-    (fold,) = folds_of(data, assignment, replace(CONFIG, split="column"))
->>>>>>> 6f61774 (Data, features, scores and heads in plain technical English; scipy instead of statsmodels; kernel buffers have an owner)
     assert fold.inner[0].test.tolist() == [row for row in range(60) if parts[row] == "dev"]
     (fold,) = validation_folds(data, assignment, CONFIG)  # another split ignores the marks
     assert fold.inner[0].test.tolist() != [row for row in range(60) if parts[row] == "dev"]
