@@ -40,7 +40,7 @@ from layerprobe.classify.features.kernels import kernel_bytes
 from layerprobe.classify.features.lru_cache import LruCache
 from layerprobe.classify.scores.results import StudyId
 from layerprobe.classify.search.nested import search
-from layerprobe.classify.search.storage import quiet
+from layerprobe.classify.search.storage import silence_optuna
 
 WIDTH, STATS, SPEAKERS = 768, ("mean", "std"), 40
 
@@ -82,7 +82,7 @@ def main() -> None:
 
 def measure(head: str, clips: int, layers: int, classes: int, *, trials: int) -> dict[str, Any]:
     """Search one outer fold on each of `layers` layers."""
-    quiet()
+    silence_optuna()
     config = StudyConfig(trials=trials, sampler="random", pruner="none", jobs=1)
     data = synthetic_dataset(clips, classes)
     first = outer_folds(data, split="speaker", folds=config.folds, inner_folds=config.inner_folds, seed=0)[0]

@@ -57,7 +57,7 @@ from layerprobe.classify.scores import metrics
 from layerprobe.classify.scores.results import StudyId
 from layerprobe.classify.search.nested import PATH_VALUE, TrialDone, search, split_params
 from layerprobe.classify.search.parallel import WORKER_ENVIRONMENT
-from layerprobe.classify.search.storage import quiet
+from layerprobe.classify.search.storage import silence_optuna
 from layerprobe.embed.manifest.clips import read_manifest
 from layerprobe.embed.models.lookup import find_model_store
 
@@ -85,7 +85,7 @@ def main() -> None:
         parser.error("--layer mix requires --heads svm")
     if any(os.environ.get(name) != value for name, value in WORKER_ENVIRONMENT.items()):
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **WORKER_ENVIRONMENT})
-    quiet()
+    silence_optuna()
     store = find_model_store(arguments.cache, arguments.model)
     config = StudyConfig(target=arguments.target, trials=arguments.trials, sampler="random", pruner="none")
     data = join_labels(read_manifest(arguments.clips, must_exist=False), store, target=config.target)

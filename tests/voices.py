@@ -7,7 +7,7 @@ from typing import Any
 
 from layerprobe.classify.data.splits import Assignment
 from layerprobe.classify.finetune.config import FinetuneConfig
-from layerprobe.classify.runs.folder import write_json
+from layerprobe.classify.runs.run_folder import write_json
 from layerprobe.embed.manifest.clips import read_manifest, write_manifest
 from layerprobe.embed.manifest.corpora import CORPORA
 from layerprobe.embed.manifest.synthetic import make_corpus

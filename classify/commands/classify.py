@@ -108,14 +108,14 @@ def repeat_run(options: ClassifyOptions, record: Path, *, given: Mapping[str, st
     given: the options as typed. What decides the results comes from the record and must not be among them.
     """
     from layerprobe.classify.controls.evaluation import run_and_evaluate
-    from layerprobe.classify.runs.record import read_recorded
+    from layerprobe.classify.runs.run_record import read_recorded
     from layerprobe.embed.manifest.clips import read_manifest
 
     _refuse_recorded(options, given)
     runtime: dict[str, Any] = {"jobs": options.study.jobs, "storage": options.study.storage}
     if "--memory" in given:  # as recorded otherwise: it decides whether kernels are exact
         runtime["memory"] = options.study.memory
-    recorded = read_recorded(record, manner=runtime)
+    recorded = read_recorded(record, runtime=runtime)
     command = {"path_column": recorded.path_column, "speaker_column": recorded.speaker_column}
     evaluation = recorded.evaluation
     if {"--audit", "--no-audit"} & set(given):

@@ -80,7 +80,8 @@ def compare(options: Annotated[CompareOptions, FLAT], *, given: Given | None = N
 
         draw_cost(comparison, options.figure)
     if options.output.json:
-        print_json(comparison)
+        # The key is older than the field.
+        print_json({"bills" if k == "costs" else k: v for k, v in vars(comparison).items()})
     else:
         _print_comparison(comparison, options.metric)
 
@@ -135,22 +136,22 @@ def _pair_rows(comparison: Comparison) -> list[dict[str, object]]:
 
 def _cost_rows(comparison: Comparison) -> list[dict[str, object]]:
     rows = []
-    for entry, bill in zip(comparison.entries, comparison.bills, strict=True):
+    for entry, cost in zip(comparison.entries, comparison.costs, strict=True):
         rows.append(
             {
                 "run": entry.run,
-                "kind": bill.kind,
-                "device": bill.device,
-                "extraction": _duration(bill.extraction_s),
-                "search or training": _duration(bill.own_s),
-                "GPU time": "" if bill.device_s is None else _duration(bill.device_s),
-                "peak memory": _size(bill.peak_memory_bytes),
-                "peak GPU memory": _size(bill.peak_device_bytes),
+                "kind": cost.kind,
+                "device": cost.device,
+                "extraction": _duration(cost.extraction_s),
+                "search or training": _duration(cost.own_s),
+                "GPU time": "" if cost.device_s is None else _duration(cost.device_s),
+                "peak memory": _size(cost.peak_memory_bytes),
+                "peak GPU memory": _size(cost.peak_device_bytes),
                 "parameters trained": (
-                    "" if bill.trained_parameters is None else f"{bill.trained_parameters:,}"
+                    "" if cost.trained_parameters is None else f"{cost.trained_parameters:,}"
                 ),
-                "GPU energy": "" if bill.energy_j is None else f"{bill.energy_j / 3600:.1f} Wh",
-                "euros": "" if bill.euros is None else _euros(bill.euros),
+                "GPU energy": "" if cost.energy_j is None else f"{cost.energy_j / 3600:.1f} Wh",
+                "euros": "" if cost.euros is None else _euros(cost.euros),
             }
         )
     # A column that says nothing of any run is left out.

@@ -74,7 +74,7 @@ def _print_summary(out: Path, summary: Mapping[str, Any], *, as_json: bool) -> N
     if as_json:
         print_json({"out": out, **summary})
         return
-    from layerprobe.classify.runs.folder import RUN, read_json
+    from layerprobe.classify.runs.run_folder import RUN, read_json
     from layerprobe.classify.search.console import print_scores, remarks
 
     selected = summary["selected"]

@@ -16,12 +16,12 @@ from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import MIX
 from layerprobe.classify.controls.checkpoint import FOLDER
 from layerprobe.classify.controls.refit import predictions_by_fold
-from layerprobe.classify.runs.folder import RUN, SUMMARY, read_json
+from layerprobe.classify.runs.run_folder import RUN, SUMMARY, read_json
 from layerprobe.classify.scores.bootstrap import score_intervals
 from layerprobe.classify.scores.paired import differences
 from layerprobe.classify.scores.scoring import Scorer
 from layerprobe.classify.search.plan import Plan
-from layerprobe.classify.search.progress import Report, live_display
+from layerprobe.classify.search.progress import ProgressCallback, live_display
 from layerprobe.classify.search.study import run_study
 from layerprobe.embed.config import EmbedConfig
 from layerprobe.embed.manifest.clips import Clip
@@ -78,7 +78,7 @@ def run_baseline(
     store: FeatureStore,
     *,
     command: Mapping[str, Any],
-    report: Report | None = None,
+    report: ProgressCallback | None = None,
 ) -> Path:
     """Run the study of `plan` on the states of another store, into the run folder `out`.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from layerprobe.classify.runs.folder import read_json, write_json
+from layerprobe.classify.runs.run_folder import read_json, write_json
 from layerprobe.classify.search.parallel import run_parallel
 
 FOLDER = "controls"  # of a run folder: a file for each control, a run folder for each baseline

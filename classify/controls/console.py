@@ -8,7 +8,7 @@ from typing import Any
 
 from layerprobe.cache.common.console import print_json, print_table, say
 from layerprobe.cache.common.text import format_bytes, format_interval
-from layerprobe.classify.search.console import _tell_selected, _tell_table, print_scores, remarks
+from layerprobe.classify.search.console import print_ranking, print_scores, print_selected, remarks
 
 FEW_MOVABLE = 0.5  # share of training clips below which shuffling within speakers changes too little
 
@@ -18,9 +18,9 @@ def print_summary(out: Path, summary: Mapping[str, Any], *, as_json: bool) -> No
     if as_json:
         print_json({"out": out, **summary})
         return
-    _tell_table(out, summary)
+    print_ranking(out, summary)
     print()
-    _tell_selected(summary)
+    print_selected(summary)
     print()
     print_scores(summary)
     for line in remarks(summary):
@@ -125,7 +125,7 @@ def _interval(score: Mapping[str, Any]) -> str:
 
 def _print_memory(out: Path) -> None:
     """Peak memory of the processes, next to the budget for shared work."""
-    from layerprobe.classify.runs.folder import RUN, read_json  # loads numpy
+    from layerprobe.classify.runs.run_folder import RUN, read_json  # loads numpy
 
     if not (out / RUN).is_file():
         return

@@ -20,9 +20,9 @@ from layerprobe.classify.controls.figures import draw_controls, draw_learning_cu
 from layerprobe.classify.controls.probes import default_targets, probe_columns
 from layerprobe.classify.controls.refit import selected_folds
 from layerprobe.classify.controls.shuffled_labels import shuffled_labels
-from layerprobe.classify.runs.folder import RUN, SUMMARY, read_json, write_json
+from layerprobe.classify.runs.run_folder import RUN, SUMMARY, read_json, write_json
 from layerprobe.classify.search.console import print_plan
-from layerprobe.classify.search.plan import Plan, plan_of
+from layerprobe.classify.search.plan import Plan, make_plan
 from layerprobe.classify.search.progress import live_display
 from layerprobe.classify.search.study import LOCK, run_study
 from layerprobe.embed.manifest.clips import Clip
@@ -52,9 +52,9 @@ def run_and_evaluate(
         raise InputError(message, where=str(out), do="choose another folder for --out") from error
     try:
         with live_display(f"classify {store.extraction.model}") as report:
-            run_study(clips, store, out, config, command=command, begin=print_plan, report=report)
+            run_study(clips, store, out, config, command=command, on_start=print_plan, report=report)
         if evaluation is not None:
-            plan = plan_of(clips, store, config)
+            plan = make_plan(clips, store, config)
             if evaluation.controls == "full":
                 run_baselines(out, plan, clips)
             evaluate_run(out, plan, clips, evaluation)

@@ -13,8 +13,8 @@ from layerprobe.classify.data.splits import Fold
 from layerprobe.classify.features.lru_cache import LruCache
 from layerprobe.classify.scores.metrics import uar
 from layerprobe.classify.scores.scoring import Scorer
-from layerprobe.classify.search.nested import derive
-from layerprobe.classify.search.plan import Plan, share, states_of
+from layerprobe.classify.search.nested import derive_seed
+from layerprobe.classify.search.plan import Plan, fold_features, layer_states
 
 NAME = "learning_curve"
 OLD_NAME = "economy"  # in files of earlier versions, and in the seeds of draws, which must not change
@@ -57,17 +57,21 @@ def _fold(plan: Plan, selected: SelectedFold) -> dict[str, Any]:
     """One outer fold: for each share and draw, the size of the training set and the predicted classes."""
     fold, data = plan.folds[selected.fold].outer, plan.data
     cache = LruCache(plan.config.memory // plan.jobs)
-    layers = states_of(plan, plan.layers_of(selected.layer), kept=cache.section("states"))
+    layers = layer_states(plan, plan.layers_of(selected.layer), cache=cache.section("states"))
     speakers = np.arange(len(data)) if data.speakers is None else data.speakers
     shares: list[list[dict[str, Any]]] = []
     for proportion in SHARES:
         shares.append([])
         for number in range(DRAWS if proportion < 1 else 1):
-            rng = np.random.default_rng(derive(plan.config.seed, OLD_NAME, selected.fold, proportion, number))
+            rng = np.random.default_rng(
+                derive_seed(plan.config.seed, OLD_NAME, selected.fold, proportion, number)
+            )
             rows = draw_groups(data.y, speakers, fold.train, proportion, rng)
             if rows is None:
                 break
-            features = share(plan, layers, Fold(rows, fold.test), kept=cache.section((proportion, number)))
+            features = fold_features(
+                plan, layers, Fold(rows, fold.test), cache=cache.section((proportion, number))
+            )
             shares[-1].append(
                 {
                     "speakers": len(np.unique(speakers[rows])),

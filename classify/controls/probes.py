@@ -21,7 +21,7 @@ from layerprobe.classify.features.scaling import orthogonal_columns, standardise
 from layerprobe.classify.heads.newton import Solver, cross_entropy
 from layerprobe.classify.scores.bootstrap import mean_intervals, score_intervals
 from layerprobe.classify.scores.metrics import Interval, cluster_counts
-from layerprobe.classify.search.nested import derive
+from layerprobe.classify.search.nested import derive_seed
 from layerprobe.embed.manifest.clips import Clip
 
 SPEAKER, DURATION = "speaker", "duration"
@@ -82,7 +82,7 @@ def probe_columns(
     targets, left_out = probe_targets(names, data, {clip.id: clip for clip in clips}, seconds, seed=seed)
     rows = np.arange(len(data.keys))
     if len(rows) > MAX_CLIPS:
-        rng = np.random.default_rng(derive(seed, "probed clips"))
+        rng = np.random.default_rng(derive_seed(seed, "probed clips"))
         rows = np.sort(rng.choice(rows, MAX_CLIPS, replace=False))
     targets = [replace(target, y=target.y[rows], folds=target.folds[rows]) for target in targets]
     layers, keys = store.extraction.layers, [data.keys[row] for row in rows.tolist()]
@@ -186,7 +186,7 @@ def probe_targets(
 
 def _stratified(groups: np.ndarray, seed: int) -> np.ndarray:
     """(N,) folds, to which the clips of each group are dealt in random order."""
-    drawn = np.random.default_rng(derive(seed, "probe folds")).permutation(len(groups))
+    drawn = np.random.default_rng(derive_seed(seed, "probe folds")).permutation(len(groups))
     order = drawn[np.argsort(groups[drawn], kind="stable")]
     folds = np.empty(len(groups), np.int64)
     folds[order] = np.concatenate([np.arange(size) % FOLDS for size in np.bincount(groups)])

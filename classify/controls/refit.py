@@ -11,7 +11,7 @@ import numpy as np
 
 from layerprobe.classify.features.fold_features import FoldFeatures
 from layerprobe.classify.heads.registry import HEADS
-from layerprobe.classify.runs.predictions import predictions_of
+from layerprobe.classify.runs.predictions import read_system
 from layerprobe.classify.search.nested import split_params
 from layerprobe.classify.search.plan import Plan
 
@@ -47,7 +47,7 @@ def predictions_by_fold(run: Path, plan: Plan) -> list[np.ndarray]:
 
     Raises InputError for a run without predictions.
     """
-    predictions = predictions_of(run)
+    predictions = read_system(run)
     codes = np.searchsorted(np.array(plan.data.classes), predictions.predicted)
     code_of = dict(zip(predictions.clips.tolist(), codes.tolist(), strict=True))
     return [

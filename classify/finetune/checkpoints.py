@@ -17,7 +17,7 @@ from layerprobe.cache.common.disk import fsync_file, fsync_folder, require_space
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.interrupts import GracefulStop
 from layerprobe.classify.finetune.config import FinetuneConfig
-from layerprobe.classify.runs.folder import read_json, write_json
+from layerprobe.classify.runs.run_folder import read_json, write_json
 
 CHECKPOINT_SECONDS = 600.0  # a kill loses at most this much work, and at most one epoch
 MARK = "whole.json"  # written last: a checkpoint without it is incomplete

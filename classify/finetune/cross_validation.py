@@ -23,10 +23,10 @@ from layerprobe.classify.finetune.data import Recording, WindowDataset
 from layerprobe.classify.finetune.model import SpeechClassifier, classifier_settings
 from layerprobe.classify.finetune.search import FittedModel, fit_fold
 from layerprobe.classify.finetune.training import Training, predict
-from layerprobe.classify.runs import folder as runfolder
-from layerprobe.classify.runs.cost import Spending
+from layerprobe.classify.runs import run_folder
+from layerprobe.classify.runs.cost import CostMeter
 from layerprobe.classify.scores.results import StudyId, StudyResult
-from layerprobe.classify.search.storage import Trials
+from layerprobe.classify.search.storage import TrialStorage
 from layerprobe.embed.models.sources import ModelSource
 
 LAYER = "all"  # the layer's name in results.csv: all layers are trained together
@@ -42,7 +42,7 @@ class FinetuneProgress:
     status: str
 
 
-Report = Callable[[FinetuneProgress], None]
+ProgressCallback = Callable[[FinetuneProgress], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +62,8 @@ class CrossValidation:
     device: torch.device
     precision: str
     stop: GracefulStop
-    spending: Spending
-    report: Report | None
+    spending: CostMeter
+    report: ProgressCallback | None
 
     def fold_result(self, number: int) -> StudyResult:
         """Train and test a fold, or load its result if an earlier run finished it.
@@ -71,7 +71,7 @@ class CrossValidation:
         Raises KeyboardInterrupt where a stop was requested, InputError where training cannot continue.
         """
         id = StudyId(number, LAYER, SEARCHED if self.config.trials else self.config.head)
-        if (finished := runfolder.load_result(self.out, id)) is not None:
+        if (finished := run_folder.load_result(self.out, id)) is not None:
             return finished
         if self.stop.requested:
             raise KeyboardInterrupt
@@ -81,16 +81,16 @@ class CrossValidation:
         result = self._test(id, fitted)
         if self.config.keep_models:
             self._save_model(number, fitted)
-        (self.out / runfolder.PARTIAL_RESULTS).mkdir(exist_ok=True)
-        runfolder.write_json(self._curve_file(number), {"curve": fitted.curve})
-        runfolder.save_result(self.out, result)
+        (self.out / run_folder.PARTIAL_RESULTS).mkdir(exist_ok=True)
+        run_folder.write_json(self._curve_file(number), {"curve": fitted.curve})
+        run_folder.save_result(self.out, result)
         self.spending.save()
         shutil.rmtree(folder)
         return result
 
     def curve(self, number: int) -> TrainingCurve:
         """The training curve of a finished fold."""
-        return list(runfolder.read_json(self._curve_file(number))["curve"])
+        return list(run_folder.read_json(self._curve_file(number))["curve"])
 
     def trained_parameters(self) -> int:
         """How many parameters each training changes."""
@@ -148,7 +148,7 @@ class CrossValidation:
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(fitted.weights, folder / WEIGHTS)
         settings = classifier_settings(self.source, fitted.config, self.data.classes)
-        runfolder.write_json(folder / "model.json", settings)
+        run_folder.write_json(folder / "model.json", settings)
 
     def _windows(self, rows: np.ndarray, *, weighted: bool = False) -> WindowDataset:
         y, class_weights = self.data.y[rows], None
@@ -167,8 +167,8 @@ class CrossValidation:
         return SpeechClassifier(self.source, config, classes=len(self.data.classes))
 
     @cached_property
-    def _trials(self) -> Trials:
-        return Trials(None, out=self.out, run=str(self.run["fingerprint"]))
+    def _trials(self) -> TrialStorage:
+        return TrialStorage(None, out=self.out, run=str(self.run["fingerprint"]))
 
     def _report_progress(self, name: str, trainings_before: int, history: TrainingHistory) -> None:
         if self.report is None:
@@ -184,4 +184,4 @@ class CrossValidation:
         self.report(FinetuneProgress(share=share, status=status))
 
     def _curve_file(self, number: int) -> Path:
-        return self.out / runfolder.PARTIAL_RESULTS / f"curve-{number}.json"
+        return self.out / run_folder.PARTIAL_RESULTS / f"curve-{number}.json"

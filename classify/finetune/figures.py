@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from layerprobe.classify.plotting import COLOURS, KINDS, STYLE, save
-from layerprobe.classify.runs.folder import write_csv
+from layerprobe.classify.runs.run_folder import write_csv
 
 if TYPE_CHECKING:
     from layerprobe.classify.finetune.checkpoints import TrainingCurve

@@ -17,15 +17,15 @@ from layerprobe.cache.common.interrupts import GracefulStop
 from layerprobe.classify.data.dataset import Dataset, join_targets
 from layerprobe.classify.data.splits import Assignment, OuterFold
 from layerprobe.classify.finetune.config import RUNTIME_OPTIONS, FinetuneConfig
-from layerprobe.classify.finetune.cross_validation import WORK, CrossValidation, Report
+from layerprobe.classify.finetune.cross_validation import WORK, CrossValidation, ProgressCallback
 from layerprobe.classify.finetune.data import Recording, load_recordings
 from layerprobe.classify.finetune.figures import draw_curves, write_curves
 from layerprobe.classify.finetune.validation import validation_folds
-from layerprobe.classify.runs import folder as runfolder
-from layerprobe.classify.runs.cost import Spending
-from layerprobe.classify.runs.record import begin, is_finished, peak_memory
+from layerprobe.classify.runs import run_folder
+from layerprobe.classify.runs.cost import CostMeter
+from layerprobe.classify.runs.run_record import is_finished, new_record, peak_memory
 from layerprobe.classify.scores.selection import describe, result_rows, systems_of
-from layerprobe.classify.search.storage import quiet
+from layerprobe.classify.search.storage import silence_optuna
 from layerprobe.embed.config import DEFAULT_CACHE
 from layerprobe.embed.manifest.clips import Clip
 from layerprobe.embed.models.device import find_device, find_precision
@@ -46,7 +46,7 @@ def finetune(
     revision: str | None = None,
     cache: Path = DEFAULT_CACHE,
     command: Mapping[str, Any] | None = None,
-    report: Report | None = None,
+    report: ProgressCallback | None = None,
 ) -> dict[str, Any]:
     """Fine-tune on each fold's training clips, test once, write the run folder `out`; return its summary.
 
@@ -58,14 +58,14 @@ def finetune(
     KeyboardInterrupt after a last checkpoint. Raises InputError.
     """
     device, precision = _check_options(model, config)
-    quiet()
+    silence_optuna()
     source = find_model(model, revision=revision)
     weights = files_hash(source, cache) if source.folder is not None else f"seed:{config.seed}"
     recordings, data = _load_data(clips, assignment, config, cache)
     folds = validation_folds(data, assignment, config)
     run = _record(data, folds, config, source, weights=weights, precision=precision, command=command)
-    if is_finished(out, run, manner=RUNTIME_OPTIONS):
-        return runfolder.read_json(out / runfolder.SUMMARY)
+    if is_finished(out, run, ignored=RUNTIME_OPTIONS):
+        return run_folder.read_json(out / run_folder.SUMMARY)
     try:
         out.mkdir(parents=True, exist_ok=True)
         with GracefulStop() as stop, locked(out / LOCK, wait=False):
@@ -80,7 +80,7 @@ def finetune(
                 device=device,
                 precision=precision,
                 stop=stop,
-                spending=Spending(out, device),
+                spending=CostMeter(out, device),
                 report=report,
             )
             return _run(cross_validation)
@@ -149,7 +149,7 @@ def _record(
         "folds": [[fold.outer.train.tolist(), fold.outer.test.tolist()] for fold in folds],
         "validation": [[inner.test.tolist() for inner in fold.inner] for fold in folds],
     }
-    return begin(
+    return new_record(
         "finetune",
         deciding=deciding,
         settings=settings,
@@ -167,15 +167,15 @@ def _run(cross_validation: CrossValidation) -> dict[str, Any]:
     run, out, config = cross_validation.run, cross_validation.out, cross_validation.config
     data, folds = cross_validation.data, cross_validation.folds
     abandoned_files(out, remove=True)
-    runfolder.write_json(out / runfolder.RUN, run)
-    runfolder.write_splits(out, data, folds)
+    run_folder.write_json(out / run_folder.RUN, run)
+    run_folder.write_splits(out, data, folds)
     fold_results = [cross_validation.fold_result(number) for number in range(len(folds))]
     results = {result.id: result for result in fold_results}
-    runfolder.write_results(out, result_rows(data, folds, results, seed=config.seed))
-    runfolder.write_predictions(out, data, folds, systems_of(results))
+    run_folder.write_results(out, result_rows(data, folds, results, seed=config.seed))
+    run_folder.write_predictions(out, data, folds, systems_of(results))
     note = _validation_note(data, folds)
     summary = describe(data, folds, results, config=config, model=run["model"], notes=[note])
-    runfolder.write_json(out / runfolder.SUMMARY, summary)
+    run_folder.write_json(out / run_folder.SUMMARY, summary)
     curves = [cross_validation.curve(number) for number in range(len(folds))]
     write_curves(out, curves)
     draw_curves(
@@ -187,11 +187,11 @@ def _run(cross_validation: CrossValidation) -> dict[str, Any]:
     )
     cost = replace(cross_validation.spending.read(), trained_parameters=cross_validation.trained_parameters())
     finished = {"finished": True, "seconds": {"train": cost.wall_s}, "peak_memory": peak_memory()}
-    runfolder.write_json(out / runfolder.RUN, {**run, **finished, "cost": asdict(cost)})
-    for folder in (runfolder.PARTIAL_RESULTS, WORK):
+    run_folder.write_json(out / run_folder.RUN, {**run, **finished, "cost": asdict(cost)})
+    for folder in (run_folder.PARTIAL_RESULTS, WORK):
         shutil.rmtree(out / folder, ignore_errors=True)
     cross_validation.spending.close()
-    return runfolder.read_json(out / runfolder.SUMMARY)
+    return run_folder.read_json(out / run_folder.SUMMARY)
 
 
 def _validation_note(data: Dataset, folds: Sequence[OuterFold]) -> str:

@@ -14,10 +14,10 @@ from optuna.trial import TrialState
 from layerprobe.classify.finetune.checkpoints import TrainingCurve
 from layerprobe.classify.finetune.config import FinetuneConfig, HeadName
 from layerprobe.classify.finetune.training import DivergedError
-from layerprobe.classify.runs.folder import read_json, write_json
+from layerprobe.classify.runs.run_folder import read_json, write_json
 from layerprobe.classify.scores.results import StudyId
-from layerprobe.classify.search.nested import derive
-from layerprobe.classify.search.storage import Trials
+from layerprobe.classify.search.nested import derive_seed
+from layerprobe.classify.search.storage import TrialStorage
 
 FITTED = "fitted.json"
 MIN_RATE, MAX_RATE = 1e-6, 1e-3
@@ -41,7 +41,7 @@ Fit = Callable[[FinetuneConfig, int, Path], FittedModel]  # settings, trial numb
 
 
 def fit_fold(
-    id: StudyId, folder: Path, config: FinetuneConfig, trials: Trials | None, fit: Fit
+    id: StudyId, folder: Path, config: FinetuneConfig, trials: TrialStorage | None, fit: Fit
 ) -> FittedModel:
     """Train a fold once, or `config.trials` times where there is a storage for `trials`.
 
@@ -51,13 +51,13 @@ def fit_fold(
     if trials is None:
         return _fit_once(config, 0, folder, fit)
     study = optuna.create_study(direction="maximize")
-    finished = trials.of(id)
+    finished = trials.trials(id)
     study.add_trials(finished)
     if not finished:
         study.enqueue_trial(_first_trial(config))
     for number in range(len(finished), config.trials):
         study.sampler = optuna.samplers.TPESampler(
-            seed=derive(config.seed, str(id), number), n_startup_trials=max(2, config.trials // 3)
+            seed=derive_seed(config.seed, str(id), number), n_startup_trials=max(2, config.trials // 3)
         )
         trial = study.ask()
         try:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from layerprobe.classify.reproduce.published import PublishedSystem
-from layerprobe.classify.runs.folder import RUN, SUMMARY, read_json
+from layerprobe.classify.runs.run_folder import RUN, SUMMARY, read_json
 from layerprobe.classify.scores.metrics import Interval
 
 State = Literal["ready", "missing", "failed", "done"]
@@ -79,7 +79,7 @@ def report_row(
     failures: Sequence[str] = (),
     notes: Sequence[str] = (),
 ) -> RowReport:
-    """Report on the runs in `folder`, finished or not. Raises InputError for a damaged run."""
+    """ProgressCallback on the runs in `folder`, finished or not. Raises InputError for a damaged run."""
     runs = {name: folder / name for name in RUNS if _is_finished(folder / name)}
     scores = {name: _score(runs[name]) if name in runs else None for name in RUNS}
     unseen = SpeakerIndependent(fine_tuned=scores[UNSEEN_FINE_TUNED], heads=scores[UNSEEN_HEADS])

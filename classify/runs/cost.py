@@ -1,4 +1,4 @@
-"""What a run of `classify` took: its own search, and its share of the extraction it stands on."""
+"""Measure the cost of a run over all its sessions: an interrupted run adds to what it had saved."""
 
 from __future__ import annotations
 
@@ -11,19 +11,18 @@ from pathlib import Path
 import torch
 
 from layerprobe.cache.common.metering import Cost
-from layerprobe.classify.runs.folder import PARTIAL_RESULTS, read_json, write_json
+from layerprobe.classify.runs.run_folder import PARTIAL_RESULTS, read_json, write_json
 from layerprobe.embed.models.device import DeviceMeter
 
-FILE = "cost.json"  # in the run folder until the run is whole
+COST_FILE = "cost.json"  # in the folder of an unfinished fine-tuning
+SECONDS_FILE = "spent.json"  # among the partial results of an unfinished search
 
-SPENT = "spent.json"
 
-
-class Watch:
-    """Seconds of work on a run, those of earlier sittings included as far as they were saved."""
+class RunTimer:
+    """Seconds of work on a run, including those that earlier sessions saved."""
 
     def __init__(self, out: Path) -> None:
-        self._file = out / PARTIAL_RESULTS / SPENT
+        self._file = out / PARTIAL_RESULTS / SECONDS_FILE
         self._before = float(read_json(self._file)["seconds"]) if self._file.is_file() else 0.0
         self._began = time.monotonic()
 
@@ -31,16 +30,16 @@ class Watch:
         return self._before + time.monotonic() - self._began
 
     def save(self) -> None:
-        """Write down the seconds so far, for a sitting that goes on after this one was killed."""
+        """Write the seconds so far, for a session that resumes the run."""
         self._file.parent.mkdir(exist_ok=True)
         write_json(self._file, {"seconds": self.seconds()})
 
 
-class Spending:
-    """Measures from the moment that it is made, on top of what earlier sittings of the run saved."""
+class CostMeter:
+    """Cost of work on a device since the meter was created, plus what earlier sessions saved."""
 
     def __init__(self, out: Path, device: torch.device) -> None:
-        self._file = out / FILE
+        self._file = out / COST_FILE
         self._before: Cost | None = None
         if self._file.is_file():
             self._before = Cost(**json.loads(self._file.read_text(encoding="utf-8")))
@@ -48,24 +47,24 @@ class Spending:
 
     def read(self) -> Cost:
         now = self._meter.read()
-        return now if self._before is None else joined(self._before, now)
+        return now if self._before is None else add_costs(self._before, now)
 
     def save(self) -> None:
-        """For a sitting that goes on after this one was killed."""
+        """Write the cost so far, for a session that resumes the run."""
         write_json(self._file, asdict(self.read()))
 
     def close(self) -> None:
         self._file.unlink(missing_ok=True)
 
 
-def joined(one: Cost, other: Cost) -> Cost:
-    """Two sittings as one: times and energy add up, peaks do not; what one does not know is not known."""
+def add_costs(one: Cost, other: Cost) -> Cost:
+    """Two sessions as one: times and energy add up, of peaks the larger counts; unknown plus known is unknown."""
 
-    def both(name: str, how: Callable[[tuple[float, float]], float]) -> float | None:
-        a, b = getattr(one, name), getattr(other, name)
-        return None if a is None or b is None else how((a, b))
+    def both(name: str, combine: Callable[[list[float]], float]) -> float | None:
+        values = [getattr(one, name), getattr(other, name)]
+        return None if None in values else combine(values)
 
-    def most(name: str) -> int | None:
+    def largest(name: str) -> int | None:
         peak = both(name, max)
         return None if peak is None else int(peak)
 
@@ -75,6 +74,6 @@ def joined(one: Cost, other: Cost) -> Cost:
         device=", ".join(dict.fromkeys((one.device, other.device))),
         device_s=both("device_s", sum),
         energy_j=both("energy_j", sum),
-        peak_memory_bytes=most("peak_memory_bytes"),
-        peak_device_bytes=most("peak_device_bytes"),
+        peak_memory_bytes=largest("peak_memory_bytes"),
+        peak_device_bytes=largest("peak_device_bytes"),
     )

@@ -10,39 +10,36 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from layerprobe.cache.common.errors import InputError
+from layerprobe.classify.config import Metric
 from layerprobe.classify.plotting import COLOURS, STYLE, check_figure, save
 from layerprobe.classify.runs.compare import Comparison, Entry
 from layerprobe.classify.runs.cost_table import FINETUNE, RunCost
 
-WIDE = 8.0  # the costliest over the cheapest, from which on the axis is logarithmic
-TITLES = {
-    "uar": "unweighted average recall",
-    "accuracy": "accuracy",
-    "macro_f1": "macro F1",
-}
+LOG_RATIO = 8.0  # largest over smallest cost above which the axis is logarithmic
+TITLES = {"uar": "unweighted average recall", "accuracy": "accuracy", "macro_f1": "macro F1"}
 
 
-def draw_cost(found: Comparison, path: Path) -> Path:
-    """Draw euros where every run has a price, else minutes of wall time. Returns `path`.
+def draw_cost(comparison: Comparison, path: Path) -> Path:
+    """Draw score against euros if every run has a price, else against minutes of wall time. Returns `path`.
 
-    Raises InputError for a path that cannot be drawn to, and where fewer than two runs tell their time.
+    Raises InputError for a path that cannot be drawn to, and if the cost of fewer than two runs is known.
     """
     check_figure(path)
-    priced = all(bill.euros is not None for bill in found.bills)
+    priced = all(cost.euros is not None for cost in comparison.costs)
     points = [
-        (entry, bill, cost)
-        for entry, bill in zip(found.entries, found.bills, strict=True)
-        if (cost := _cost(bill, priced)) is not None
+        (entry, cost.kind == FINETUNE, x)
+        for entry, cost in zip(comparison.entries, comparison.costs, strict=True)
+        if (x := _amount(cost, priced)) is not None
     ]
     if len(points) < 2:
-        raise InputError("fewer than two of the runs tell what they took", do="leave --figure out")
+        raise InputError("the cost of fewer than two of the runs is known", do="omit --figure")
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(7.2, 4.2), layout="constrained")
         axes = figure.subplots()
-        for entry, bill, cost in points:
-            _draw_point(axes, entry, cost, found, tuned=bill.kind == FINETUNE)
-        costs = [cost for _, _, cost in points]
-        if min(costs) > 0 and max(costs) > WIDE * min(costs):
+        for entry, finetuned, x in points:
+            _draw_point(axes, entry, x, comparison.metric, finetuned=finetuned)
+        costs = [x for _, _, x in points]
+        if min(costs) > 0 and max(costs) > LOG_RATIO * min(costs):
             axes.set_xscale("log")
             axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.xaxis.set_major_formatter("{x:g}")
@@ -52,26 +49,26 @@ def draw_cost(found: Comparison, path: Path) -> Path:
         axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_xlabel("euros" if priced else "minutes, extraction and all trials together")
-        axes.set_ylabel(TITLES[found.metric])
-        over = "clips" if found.speakers is None else f"{found.speakers} speakers"
+        axes.set_ylabel(TITLES[comparison.metric])
+        over = "clips" if comparison.speakers is None else f"{comparison.speakers} speakers"
         axes.set_title(
-            f"score against cost\n{found.clips} clips; bars: 95 % over {over}", fontsize=10, loc="left"
+            f"score against cost\n{comparison.clips} clips; bars: 95 % over {over}", fontsize=10, loc="left"
         )
         return save(figure, path)
 
 
-def _cost(bill: RunCost, priced: bool) -> float | None:
+def _amount(cost: RunCost, priced: bool) -> float | None:
     if priced:
-        return bill.euros
-    seconds = bill.own_s if bill.wall_s is None else bill.wall_s
+        return cost.euros
+    seconds = cost.own_s if cost.wall_s is None else cost.wall_s
     return None if seconds is None else seconds / 60
 
 
-def _draw_point(axes: Axes, entry: Entry, cost: float, found: Comparison, *, tuned: bool) -> None:
-    score = entry.scores[found.metric]
-    colour = COLOURS[1] if tuned else COLOURS[0]
+def _draw_point(axes: Axes, entry: Entry, x: float, metric: Metric, *, finetuned: bool) -> None:
+    score = entry.scores[metric]
+    colour = COLOURS[1] if finetuned else COLOURS[0]
     if score.low is not None and score.low == score.low:
-        axes.vlines(cost, score.low, score.high, color=colour, linewidth=1.2, alpha=0.5)
-    axes.plot([cost], [score.value], "s" if tuned else "o", color=colour, markersize=7)
-    name = f"{Path(entry.run).name}\n{'fine-tuned' if tuned else 'heads on frozen'} {entry.model}"
-    axes.annotate(name, (cost, score.value), (8, 0), textcoords="offset points", fontsize=8, va="center")
+        axes.vlines(x, score.low, score.high, color=colour, linewidth=1.2, alpha=0.5)
+    axes.plot([x], [score.value], "s" if finetuned else "o", color=colour, markersize=7)
+    name = f"{Path(entry.run).name}\n{'fine-tuned' if finetuned else 'heads on frozen'} {entry.model}"
+    axes.annotate(name, (x, score.value), (8, 0), textcoords="offset points", fontsize=8, va="center")

@@ -1,4 +1,4 @@
-"""The bill: what runs took in time, memory, energy and euros; how many trials one fine-tuning pays for."""
+"""What runs cost in time, memory, energy and euros; how many trials of heads one fine-tuning pays for."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.classify.runs.folder import RESULTS
+from layerprobe.classify.runs.run_folder import RESULTS
 
 FINETUNE = "finetune"
 
@@ -29,11 +29,10 @@ class Prices:
 
 @dataclass(frozen=True, kw_only=True)
 class RunCost:
-    """What one run took; None is not known, or does not apply.
+    """The cost of one run; None is unknown, or does not apply.
 
-    own_s: seconds of its search or training. extraction_s: seconds that its clips' states took; 0 for a
-    fine-tuning, which needs none. wall_s: both. device_s: seconds for which a GPU was held. Memory is the
-    most at a time; energy is the GPU's.
+    own_s: seconds of its search or training. extraction_s: seconds of its clips' extraction; 0 for a fine-tuning,
+    which needs none. wall_s: both. device_s: seconds on a GPU. Memory is the peak; energy is the GPU's.
     """
 
     kind: str
@@ -51,10 +50,10 @@ class RunCost:
 
 @dataclass(frozen=True, kw_only=True)
 class BreakEven:
-    """In the wall time of one fine-tuning: how many trials of heads, their extraction paid first.
+    """How many trials of heads, after their extraction, fit into the wall time of one fine-tuning.
 
-    made: trials that the heads' run made. extraction_known: whether the extraction could be counted.
-    times: the fine-tuning's wall time over the heads' run's.
+    made: trials of the heads' run. extraction_known: whether the extraction is counted. times: wall time of the
+    fine-tuning over that of the heads' run.
     """
 
     finetuned: str
@@ -66,92 +65,87 @@ class BreakEven:
     extraction_known: bool
 
 
-def run_cost(told: Mapping[str, Any], prices: Prices) -> RunCost:
-    """From a run.json; one without `cost`, of an earlier version, tells its seconds and memory at least."""
-    kind = str(told.get("kind", ""))
-    own = dict(told.get("cost") or _early(told))
+def run_cost(record: Mapping[str, Any], prices: Prices) -> RunCost:
+    """The cost of a run.json. Early versions wrote no `cost`, but seconds and memory."""
+    kind = str(record.get("kind", ""))
+    own = dict(record.get("cost") or _early_cost(record))
     extraction = own.pop("extraction", None)
-    parts: list[Mapping[str, Any] | None] = [own] if kind == FINETUNE else [own, extraction]
-    known = [part for part in parts if part is not None]
-    wall = [None if part is None else part.get("wall_s") for part in parts]
-    on_gpu = [part for part in known if _gpu(part)]
-    devices = dict.fromkeys(str(part["device"]) for part in reversed(known) if part.get("device"))
+    stages: list[Mapping[str, Any] | None] = [own] if kind == FINETUNE else [own, extraction]
+    known = [stage for stage in stages if stage is not None]
+    wall = [None if stage is None else stage.get("wall_s") for stage in stages]
+    on_gpu = [stage for stage in known if _used_gpu(stage)]
+    devices = dict.fromkeys(str(stage["device"]) for stage in reversed(known) if stage.get("device"))
     return RunCost(
         kind=kind,
         device=" + ".join(devices) or None,
         own_s=wall[0],
         extraction_s=0.0 if kind == FINETUNE else wall[1],
         wall_s=_sum(wall),
-        device_s=_sum([part.get("device_s") for part in on_gpu]) if on_gpu else None,
-        peak_memory_bytes=_most(known, "peak_memory_bytes"),
-        peak_device_bytes=_most(known, "peak_device_bytes"),
+        device_s=_sum([stage.get("device_s") for stage in on_gpu]),
+        peak_memory_bytes=_largest(known, "peak_memory_bytes"),
+        peak_device_bytes=_largest(known, "peak_device_bytes"),
         trained_parameters=own.get("trained_parameters"),
-        energy_j=_sum([part.get("energy_j") for part in on_gpu]) if on_gpu else None,
-        euros=_euros(parts, prices),
+        energy_j=_sum([stage.get("energy_j") for stage in on_gpu]),
+        euros=_euros(stages, prices),
     )
 
 
 def break_even(runs: Sequence[tuple[Path, RunCost]]) -> list[BreakEven]:
-    """Each fine-tuning against each run of heads, as far as their times are known."""
-    found = []
+    """Each fine-tuning against each run of heads whose times are known."""
+    pairs = []
     for tuned, cost in runs:
         for run, heads in runs:
             if cost.kind != FINETUNE or heads.kind == FINETUNE or not cost.wall_s or not heads.own_s:
                 continue
-            made = _trials(run)
-            if made:
-                each = heads.own_s / made
-                first = heads.extraction_s or 0.0
-                found.append(
+            if made := _count_trials(run):
+                seconds, extraction = heads.own_s / made, heads.extraction_s or 0.0
+                pairs.append(
                     BreakEven(
                         finetuned=str(tuned),
                         heads=str(run),
                         made=made,
-                        seconds_per_trial=each,
-                        trials=max(0, int((cost.wall_s - first) / each)),
-                        times=cost.wall_s / (first + heads.own_s),
+                        seconds_per_trial=seconds,
+                        trials=max(0, int((cost.wall_s - extraction) / seconds)),
+                        times=cost.wall_s / (extraction + heads.own_s),
                         extraction_known=heads.extraction_s is not None,
                     )
                 )
-    return found
+    return pairs
 
 
-def remarks(runs: Sequence[tuple[Path, Mapping[str, Any], RunCost]], prices: Prices) -> list[str]:
-    """What to keep in mind when reading the bills."""
+def cost_notes(runs: Sequence[tuple[Path, Mapping[str, Any], RunCost]], prices: Prices) -> list[str]:
+    """What limits the comparison of costs. runs: folder, run.json and cost."""
     notes = []
-    unknown = [str(run) for run, _, bill in runs if bill.own_s is not None and bill.extraction_s is None]
+    unknown = [str(run) for run, _, cost in runs if cost.own_s is not None and cost.extraction_s is None]
     if unknown:
-        notes.append(f"what the extraction took is not known for {', '.join(unknown)}: it is not in the bill")
-    machines = {str(told.get("hardware")) for _, told, _ in runs if told.get("hardware")}
+        notes.append(f"the cost of the extraction is unknown for {', '.join(unknown)}, and not included")
+    machines = {str(record.get("hardware")) for _, record, _ in runs if record.get("hardware")}
     if len(machines) > 1:
-        notes.append("the runs were made on different machines: their times do not compare")
+        notes.append("the runs were made on different machines: their times are not comparable")
     priced = prices.gpu_hour is not None and prices.cpu_hour is None
-    if priced and any(bill.euros is not None or bill.device_s is None for _, _, bill in runs):
+    if priced and any(cost.euros is not None or cost.device_s is None for _, _, cost in runs):
         notes.append("time without a GPU costs nothing here: --euros-per-cpu-hour gives it a price")
     return notes
 
 
-def _early(told: Mapping[str, Any]) -> dict[str, Any]:
-    seconds, memory = told.get("seconds") or {}, told.get("peak_memory") or {}
-    held = [value for value in memory.values() if value]
-    return {
-        "wall_s": seconds.get("search"),
-        "peak_memory_bytes": max(held, default=None),
-    }
+def _early_cost(record: Mapping[str, Any]) -> dict[str, Any]:
+    peaks = [value for value in (record.get("peak_memory") or {}).values() if value]
+    seconds = (record.get("seconds") or {}).get("search")
+    return {"wall_s": seconds, "peak_memory_bytes": max(peaks, default=None)}
 
 
-def _gpu(part: Mapping[str, Any]) -> bool:
-    return part.get("peak_device_bytes") is not None
+def _used_gpu(stage: Mapping[str, Any]) -> bool:
+    return stage.get("peak_device_bytes") is not None
 
 
-def _euros(parts: Sequence[Mapping[str, Any] | None], prices: Prices) -> float | None:
-    """None where a part's time is not known or no part has a price."""
+def _euros(stages: Sequence[Mapping[str, Any] | None], prices: Prices) -> float | None:
+    """None if the time of a stage is unknown or no stage has a price."""
     total, priced = 0.0, False
-    for part in parts:
-        if part is None:
+    for stage in stages:
+        if stage is None:
             return None
-        price = prices.gpu_hour if _gpu(part) else prices.cpu_hour
-        seconds = part.get("device_s") if _gpu(part) else part.get("wall_s")
+        price = prices.gpu_hour if _used_gpu(stage) else prices.cpu_hour
+        seconds = stage.get("device_s" if _used_gpu(stage) else "wall_s")
         if price is not None:
             if seconds is None:
                 return None
@@ -160,16 +154,17 @@ def _euros(parts: Sequence[Mapping[str, Any] | None], prices: Prices) -> float |
 
 
 def _sum(values: Sequence[float | None]) -> float | None:
+    """None if there is no value, or one is unknown."""
     known = [value for value in values if value is not None]
     return sum(known) if known and len(known) == len(values) else None
 
 
-def _most(parts: Sequence[Mapping[str, Any]], name: str) -> int | None:
-    return max((part[name] for part in parts if part.get(name) is not None), default=None)
+def _largest(stages: Sequence[Mapping[str, Any]], name: str) -> int | None:
+    return max((stage[name] for stage in stages if stage.get(name) is not None), default=None)
 
 
-def _trials(run: Path) -> int:
-    """Trials of a run by its results.csv; 0 where it tells none."""
+def _count_trials(run: Path) -> int:
+    """TrialStorage of a run by its results.csv; 0 if that does not tell."""
     try:
         with (run / RESULTS).open(encoding="utf-8", newline="") as file:
             return sum(int(row["trials"]) for row in csv.DictReader(file))

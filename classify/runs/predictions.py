@@ -1,4 +1,4 @@
-"""What a run folder says a system answered: clips, folds, labels and predictions, read back and checked."""
+"""Read the predictions of a run folder back, and check that two runs can be compared."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ import numpy as np
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.text import format_count, format_list
-from layerprobe.classify.runs.folder import ANEW, PREDICTIONS, RUN, SPLITS, read_json
+from layerprobe.classify.runs.run_folder import PREDICTIONS, RESTORE_OR_RERUN, RUN, SPLITS, read_json
 from layerprobe.classify.scores.results import SELECTED
 
 COLUMNS = ("clip", "fold", "speaker", "system", "label", "predicted")
+FOLD_SETTINGS = ("protocol", "split", "train_corpus", "test_corpus", "folds", "seed")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SystemPredictions:
-    """One system's answers to the N test clips of a run, sorted by clip.
+    """One system's predictions for the N test clips of a run, sorted by clip.
 
-    run: the folder. told: what its run.json says. folds: (N,) fold numbers; speakers: (N,) names, or None.
-    labels, predicted: (N,) class names. training: fold number → ids of the clips trained on.
+    run: the folder. record: its run.json. clips: (N,) ids. folds: (N,) numbers. speakers: (N,) names, or None.
+    labels, predicted: (N,) class names. training: fold number → ids of the training clips.
     """
 
     run: Path
     system: str
-    told: Mapping[str, Any]
+    record: Mapping[str, Any]
     clips: np.ndarray
     folds: np.ndarray
     speakers: np.ndarray | None
@@ -38,46 +39,56 @@ class SystemPredictions:
 
     @property
     def config(self) -> Mapping[str, Any]:
-        return dict(self.told.get("config") or {})
+        return dict(self.record.get("config") or {})
+
+    @property
+    def split(self) -> str:
+        """The protocol or split of the run."""
+        return str(self.config.get("protocol") or self.config.get("split", ""))
 
 
 def read_predictions(run: Path) -> dict[str, SystemPredictions]:
     """Every system of a run folder, in the file's order: `selected`, then each `LAYER/HEAD`.
 
-    Raises InputError for a folder that is no finished run or is damaged.
+    Raises InputError for a folder that holds no finished run or is damaged.
     """
     if not (run / RUN).is_file():
-        what = f"is no run folder (there is no {RUN} in it)" if run.is_dir() else "no such run folder"
-        raise InputError(what, where=str(run), do="give a folder that --out of classify has written")
-    told = read_json(run / RUN)
-    if not told.get("finished"):
-        raise InputError("this run is not finished", where=str(run), do="give its command again: it goes on")
-    training = {}
+        what = f"is no run folder (it has no {RUN})" if run.is_dir() else "no such run folder"
+        raise InputError(what, where=str(run), do="give a folder that classify has written with --out")
+    record = read_json(run / RUN)
+    if not record.get("finished"):
+        raise InputError("this run is not finished", where=str(run), do="give its command again to resume it")
     try:
-        for fold in read_json(run / SPLITS)["folds"]:
-            training[int(fold["fold"])] = frozenset(fold["train"])
+        splits = read_json(run / SPLITS)["folds"]
+        training = {int(fold["fold"]): frozenset(fold["train"]) for fold in splits}
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"is damaged ({error})", where=str(run / SPLITS)) from error
-    systems: dict[str, list[list[str]]] = {}
-    for row in _rows(run / PREDICTIONS):
-        systems.setdefault(row[COLUMNS.index("system")], []).append(row)
-    return {name: _answers(run, name, told, rows, training) for name, rows in systems.items()}
+    rows: dict[str, list[list[str]]] = {}
+    for row in _read_rows(run / PREDICTIONS):
+        rows.setdefault(row[COLUMNS.index("system")], []).append(row)
+    systems = {}
+    for name, own in rows.items():
+        columns = _columns(run / PREDICTIONS, name, own)
+        if not set(columns["folds"].tolist()) <= training.keys():
+            where = str(run / SPLITS)
+            raise InputError("has other folds than the predictions", where=where, do=RESTORE_OR_RERUN)
+        systems[name] = SystemPredictions(run=run, system=name, record=record, training=training, **columns)
+    return systems
 
 
-def predictions_of(run: Path, system: str = SELECTED) -> SystemPredictions:
+def read_system(run: Path, system: str = SELECTED) -> SystemPredictions:
     """One system of a run folder. Raises InputError."""
-    known = read_predictions(run)
-    if system not in known:
-        raise InputError(
-            f"holds no system '{system}'", where=str(run), do=f"choose from {format_list(list(known))}"
-        )
-    return known[system]
+    systems = read_predictions(run)
+    if system not in systems:
+        do = f"choose from {format_list(list(systems))}"
+        raise InputError(f"holds no system '{system}'", where=str(run), do=do)
+    return systems[system]
 
 
 def check_same_clips(first: SystemPredictions, second: SystemPredictions) -> None:
     """Raise InputError, naming every difference, unless both were tested on the same clips and folds."""
     a, b = (dict(zip(x.clips.tolist(), x.labels.tolist(), strict=True)) for x in (first, second))
-    faults = [
+    differences = [
         f"{format_count(len(only), 'clip')} only in {run} ({format_list(only)})"
         for run, only in ((first.run, sorted(a.keys() - b.keys())), (second.run, sorted(b.keys() - a.keys())))
         if only
@@ -87,48 +98,50 @@ def check_same_clips(first: SystemPredictions, second: SystemPredictions) -> Non
     if relabelled:
         targets = [str(x.config.get("target")) for x in (first, second)]
         of = f", targets {' and '.join(targets)}" if targets[0] != targets[1] else ""
-        faults.append(f"{len(relabelled):,} of {len(shared):,} labels differ{of} ({format_list(relabelled)})")
-    if not faults:
-        faults += _fold_faults(first, second) + _speaker_faults(first, second)
-    if faults:
+        listed = format_list(relabelled)
+        differences.append(f"{len(relabelled):,} of {len(shared):,} labels differ{of} ({listed})")
+    if not differences:
+        differences = _fold_differences(first, second) + _speaker_differences(first, second)
+    if differences:
         raise InputError(
-            f"{first.run} and {second.run} cannot be compared: {'; '.join(faults)}",
+            f"{first.run} and {second.run} cannot be compared: {'; '.join(differences)}",
             do="compare runs of one table, target, split, folds and seed",
         )
 
 
-def _fold_faults(first: SystemPredictions, second: SystemPredictions) -> list[str]:
-    """Clips that are tested together with others in one run than in the other; folds may be renumbered."""
-    if first.clips.tolist() != second.clips.tolist():
-        return []
-    pairs = np.stack([first.folds, second.folds], axis=1)
-    kinds, kind = np.unique(pairs, axis=0, return_inverse=True)
-    once = [np.bincount(np.unique(column, return_inverse=True)[1]) == 1 for column in kinds.T]
-    numbers = [np.unique(column, return_inverse=True)[1] for column in kinds.T]
-    whole = once[0][numbers[0]] & once[1][numbers[1]]
-    moved = first.clips[~whole[kind.ravel()]]
+def _fold_differences(first: SystemPredictions, second: SystemPredictions) -> list[str]:
+    """Clips that share their fold with other clips in the second run; fold numbers may differ."""
+    pairs, pair = np.unique(np.stack([first.folds, second.folds]), axis=1, return_inverse=True)
+    # A fold is the same in both runs if its number is in one pair only, on either side.
+    once = [np.bincount(np.unique(side, return_inverse=True)[1]) == 1 for side in pairs]
+    places = [np.unique(side, return_inverse=True)[1] for side in pairs]
+    same = once[0][places[0]] & once[1][places[1]]
+    moved = first.clips[~same[pair.ravel()]]
     if not len(moved):
         return []
     settings = [
-        f"{name} {first.config.get(name)} and {second.config.get(name)}"
-        for name in ("protocol", "split", "train_corpus", "test_corpus", "folds", "seed")
+        f", {name} {first.config.get(name)} and {second.config.get(name)}"
+        for name in FOLD_SETTINGS
         if first.config.get(name) != second.config.get(name)
     ]
-    why = f", {', '.join(settings)}" if settings else ""
-    return [f"{format_count(len(moved), 'clip')} in other folds ({format_list(moved.tolist())}){why}"]
+    return [
+        f"{format_count(len(moved), 'clip')} in other folds ({format_list(moved.tolist())}){''.join(settings)}"
+    ]
 
 
-def _speaker_faults(first: SystemPredictions, second: SystemPredictions) -> list[str]:
+def _speaker_differences(first: SystemPredictions, second: SystemPredictions) -> list[str]:
     if first.speakers is None or second.speakers is None:
         named = [x.run for x in (first, second) if x.speakers is not None]
         return [f"only {named[0]} names speakers"] if named else []
-    other = np.flatnonzero(first.speakers != second.speakers)
-    told = [f"{first.clips[i]}: {first.speakers[i]} and {second.speakers[i]}" for i in other]
-    return [f"{format_count(len(told), 'clip')} with another speaker ({format_list(told)})"] if told else []
+    rows = np.flatnonzero(first.speakers != second.speakers)
+    differing = [f"{first.clips[i]}: {first.speakers[i]} and {second.speakers[i]}" for i in rows]
+    if not differing:
+        return []
+    return [f"{format_count(len(differing), 'clip')} with another speaker ({format_list(differing)})"]
 
 
-def _rows(path: Path) -> list[list[str]]:
-    """The columns of COLUMNS, in that order."""
+def _read_rows(path: Path) -> list[list[str]]:
+    """The cells of COLUMNS, in that order."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             lines = csv.reader(file, strict=True)
@@ -136,36 +149,24 @@ def _rows(path: Path) -> list[list[str]]:
             places = [header.index(name) for name in COLUMNS]
             return [[line[place] for place in places] for line in lines]
     except (OSError, csv.Error, ValueError, IndexError) as error:
-        told = error.strerror if isinstance(error, OSError) else error
-        raise InputError(f"cannot be read ({told})", where=str(path), do=ANEW) from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"cannot be read ({reason})", where=str(path), do=RESTORE_OR_RERUN) from error
 
 
-def _answers(
-    run: Path,
-    system: str,
-    told: Mapping[str, Any],
-    rows: list[list[str]],
-    training: Mapping[int, frozenset[str]],
-) -> SystemPredictions:
-    columns = [np.array(column) for column in zip(*sorted(rows), strict=True)]
-    clips, folds, speakers, _, labels, predicted = columns
-    twice = clips[1:][clips[1:] == clips[:-1]]
-    if len(twice):
-        raise InputError(f"system '{system}' answers {twice[0]} twice", where=str(run / PREDICTIONS))
+def _columns(path: Path, system: str, rows: list[list[str]]) -> dict[str, Any]:
+    """One system's rows as the arrays of `SystemPredictions`, sorted by clip."""
+    clips, folds, speakers, _, labels, predicted = (np.array(c) for c in zip(*sorted(rows), strict=True))
+    repeated = clips[1:][clips[1:] == clips[:-1]]
+    if len(repeated):
+        raise InputError(f"system '{system}' has two predictions for {repeated[0]}", where=str(path))
     try:
         numbers = folds.astype(np.int64)
     except ValueError as error:
-        raise InputError(f"a fold has no number ({error})", where=str(run / PREDICTIONS)) from error
-    if not set(numbers.tolist()) <= training.keys():
-        raise InputError("has other folds than the predictions", where=str(run / SPLITS), do=ANEW)
-    return SystemPredictions(
-        run=run,
-        system=system,
-        told=told,
-        clips=clips,
-        folds=numbers,
-        speakers=speakers if np.any(speakers != "") else None,
-        labels=labels,
-        predicted=predicted,
-        training=training,
-    )
+        raise InputError(f"a fold has no number ({error})", where=str(path)) from error
+    return {
+        "clips": clips,
+        "folds": numbers,
+        "speakers": speakers if np.any(speakers != "") else None,
+        "labels": labels,
+        "predicted": predicted,
+    }

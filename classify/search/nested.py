@@ -1,4 +1,4 @@
-"""One study: inner folds choose a head's parameters on a layer, the outer test part is predicted once."""
+"""One study: inner folds choose a head's parameters on a layer, the outer test partition is predicted once."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+from optuna.exceptions import TrialPruned
 from optuna.pruners import BasePruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
@@ -23,10 +24,10 @@ from layerprobe.classify.scores import metrics
 from layerprobe.classify.scores.calibration import probabilities, temperature
 from layerprobe.classify.scores.results import StudyId, StudyResult
 
-RANDOM_TRIALS = 10  # before the sampler has something to go by
-UNPRUNED_TRIALS = 5  # before the pruner has
+RANDOM_TRIALS = 10  # before the sampler models the scores
+UNPRUNED_TRIALS = 5  # before the pruner compares
 MIX_CENTRE, MIX_WIDTH = "mix_centre", "mix_width"
-# A trial's user attributes beside its parameters.
+# A trial's user attributes.
 PATH_VALUE, TEMPERATURE = "path_value", "temperature"
 
 
@@ -48,27 +49,28 @@ def search(
     done: Sequence[FrozenTrial],
     deadline: float | None = None,
 ) -> Iterator[TrialDone | StudyResult]:
-    """Run the trials that are not among `done`, then fit the best parameters on the whole training part.
+    """Run the trials that are not in `done`, then fit the best parameters on the complete training partition.
 
-    Yields each trial as it ends, then the outcome. y: (N,) classes of all rows. deadline: `time.monotonic()`
-    after which no further trial starts.
+    Yields each trial as it ends, then the result. inner, outer: arrays of the folds. y: (N,) classes of all rows.
+    deadline: `time.monotonic()` after which no further trial starts.
 
-    Each trial has its own sampler, seeded by its place, so that a resumed study goes the way of an unbroken
-    one.
+    Each trial has its own sampler, seeded by its number, so that a resumed study equals an uninterrupted one.
     """
     head = HEADS[id.head]
     study = optuna.create_study(direction="maximize", pruner=_pruner(config))
     study.add_trials(done)
     if not done:
-        study.enqueue_trial(_first(head, outer, config))
+        study.enqueue_trial(_first_trial(head, outer, config))
     for number in range(len(done), config.trials):
         if number and deadline is not None and time.monotonic() > deadline:
             break
-        study.sampler = _sampler(config, seed=derive(config.seed, str(id), number))
+        study.sampler = _sampler(config, seed=derive_seed(config.seed, str(id), number))
         trial = study.ask()
-        value = _try(trial, head, inner, y, config)
-        state = TrialState.PRUNED if value is None else TrialState.COMPLETE
-        yield TrialDone(id, study.tell(trial, value, state))
+        try:
+            ended = study.tell(trial, _evaluate(trial, head, inner, y, config))
+        except TrialPruned:
+            ended = study.tell(trial, state=TrialState.PRUNED)
+        yield TrialDone(id, ended)
     best = study.best_trial
     name, _ = head.path
     value = best.user_attrs[PATH_VALUE]
@@ -87,7 +89,7 @@ def search(
 
 
 def split_params(params: Params, *, layers: int = 1) -> tuple[Preprocessing, Params]:
-    """A trial's parameters → how the input is made, and the head's own parameters."""
+    """A trial's parameters → the preprocessing of the input, and the head's own parameters."""
     own = dict(params)
     mix: tuple[float, ...] = ()
     if MIX_CENTRE in own:
@@ -96,26 +98,26 @@ def split_params(params: Params, *, layers: int = 1) -> tuple[Preprocessing, Par
 
 
 def mix_weights(layers: int, *, centre: float, width: float) -> tuple[float, ...]:
-    """Weights of the layers, summing to 1: a bell over depth, with centre and width as shares of the depth.
+    """Weights of the layers, summing to 1: a Gaussian over depth, centre and width relative to the depth.
 
-    Two numbers can say "this layer", "the upper half" or "all alike"; a weight for each layer would be more
-    than some tens of trials can find.
+    Two numbers cover one layer, the upper half or all layers alike; some tens of trials cannot find one weight for
+    each layer.
     """
     depth = np.linspace(0, 1, layers)
     bell = np.exp(-0.5 * ((depth - centre) / width) ** 2)
     return tuple((bell / bell.sum()).tolist())
 
 
-def derive(seed: int, *place: object) -> int:
-    """A seed for one place of a study, the same on every machine."""
-    text = "|".join(map(str, (seed, *place)))
+def derive_seed(seed: int, *step: object) -> int:
+    """A seed for one step of a study, the same on every machine."""
+    text = "|".join(map(str, (seed, *step)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
 
 
-def _try(
+def _evaluate(
     trial: optuna.Trial, head: Head, inner: Sequence[FoldFeatures], y: np.ndarray, config: StudyConfig
-) -> float | None:
-    """The best score on the path over the inner folds' pooled predictions; None if it was pruned."""
+) -> float:
+    """The best score on the head's path over the pooled predictions of the inner folds; raises TrialPruned."""
     for name, options in _choices(head, inner[0], config).items():
         trial.suggest_categorical(name, options)
     if len(inner[0].layers) > 1:
@@ -124,36 +126,36 @@ def _try(
     head.space(trial)
     prep, params = split_params(trial.params, layers=len(inner[0].layers))
     _, values = head.path
-    pooled: list[list[np.ndarray]] = [[] for _ in values]
-    true = np.empty(0, y.dtype)
-    kept = 0
-    for step, shared in enumerate(inner):
+    pooled: list[list[np.ndarray]] = [
+        [] for _ in values
+    ]  # scores of each inner fold, for each value on the path
+    for step, features in enumerate(inner):
         try:
-            fitted = head.fit(shared, prep, params, values, config.seed)
+            fitted = head.fit(features, prep, params, values, config.seed)
         except SameFeaturesError:
-            if BOTH.join(inner[0].layers[0].stats) == prep.stats:
-                raise  # nothing differs whatever is taken
-            break  # a statistic that does not differ is no choice
-        for scores, of_fold in zip(pooled, fitted, strict=True):
-            scores.append(of_fold)
-        true = np.concatenate([true, y[shared.test]])
-        predicted = [np.concatenate(scores).argmax(1) for scores in pooled]
+            if prep.stats == BOTH.join(inner[0].layers[0].stats):
+                raise  # no statistic differs between clips
+            raise TrialPruned from None  # this one does not
+        for scores, fold_scores in zip(pooled, fitted, strict=True):
+            scores.append(fold_scores)
+        true = np.concatenate([y[fold.test] for fold in inner[: step + 1]])
         reached = [
-            metrics.score(true, guess, classes=shared.classes, metric=config.metric) for guess in predicted
+            metrics.score(
+                true, np.concatenate(scores).argmax(1), classes=features.classes, metric=config.metric
+            )
+            for scores in pooled
         ]
-        kept = int(np.argmax(reached))
-        trial.report(reached[kept], step)
+        best = int(np.argmax(reached))
+        trial.report(reached[best], step)
         if step + 1 < len(inner) and trial.should_prune():
-            break
-    if len(true) < sum(len(shared.test) for shared in inner):
-        return None
-    trial.set_user_attr(PATH_VALUE, values[kept])
-    trial.set_user_attr(TEMPERATURE, temperature(np.concatenate(pooled[kept]), true))
-    return reached[kept]
+            raise TrialPruned
+    trial.set_user_attr(PATH_VALUE, values[best])
+    trial.set_user_attr(TEMPERATURE, temperature(np.concatenate(pooled[best]), true))
+    return reached[best]
 
 
 def _choices(head: Head, shared: FoldFeatures, config: StudyConfig) -> dict[str, list[Any]]:
-    """What head, states and configuration leave open of each part of `Preprocessing`."""
+    """The options of each field of `Preprocessing`, for this head, these states and this configuration."""
     states = shared.layers[0]
     stats = list(states.stats)
     wide = head.widest is not None and states.width * len(stats) > head.widest
@@ -168,8 +170,8 @@ def _choices(head: Head, shared: FoldFeatures, config: StudyConfig) -> dict[str,
     }
 
 
-def _first(head: Head, shared: FoldFeatures, config: StudyConfig) -> Params:
-    """The first trial: every statistic, the first scaling, all layers alike, the head's own start."""
+def _first_trial(head: Head, shared: FoldFeatures, config: StudyConfig) -> Params:
+    """The first trial: all statistics, the first scaling, equal weights of layers, the head's default parameters."""
     choices = _choices(head, shared, config)
     mix = {MIX_CENTRE: 0.5, MIX_WIDTH: 3.0} if len(shared.layers) > 1 else {}
     return {**{name: options[0] for name, options in choices.items()}, **mix, **head.start}
@@ -180,7 +182,7 @@ def _sampler(config: StudyConfig, *, seed: int) -> BaseSampler:
         return RandomSampler(seed=seed)
     tpe = TPESampler(seed=seed, n_startup_trials=RANDOM_TRIALS)
     if config.sampler == "gp":
-        # A Gaussian process knows only parameters that every trial has; of an SVM's, gamma is not one.
+        # A Gaussian process needs parameters that every trial has; an SVM's gamma is not one.
         return GPSampler(
             seed=seed,
             n_startup_trials=RANDOM_TRIALS,

@@ -1,4 +1,4 @@
-"""What a study searches: folds, layers, heads and how they are shared among processes."""
+"""The plan of a study: clips, folds, layers, heads and number of workers; and the arrays of its folds."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from layerprobe.embed.manifest.clips import Clip
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a study is made of."""
+    """Everything that defines a study."""
 
     store: FeatureStore
     data: Dataset
@@ -47,43 +47,44 @@ class Plan:
 
     @property
     def exact(self) -> bool:
-        """Whether kernels are taken with every training clip."""
+        """Whether kernels are computed on every training clip."""
         return exact_kernels_fit(self.largest, nbytes=self.kernels, memory=self.config.memory)
 
     @property
     def kernels(self) -> int:
-        """Bytes that whole kernels of the largest outer fold take."""
+        """Bytes of the exact kernels of the largest outer fold."""
         return max(kernel_bytes(len(fold.outer.train), len(fold.outer.test)) for fold in self.folds)
 
     @property
     def jobs(self) -> int:
-        """Processes, fewer where their kernels together would not fit into the memory."""
+        """Workers; fewer if their kernels would exceed the memory budget."""
         jobs = job_count(self.config.jobs)
         if not self.exact or not any(HEADS[head].kernel for head in self.config.heads):
             return jobs
         return max(1, min(jobs, self.config.memory // self.kernels))
 
     def layers_of(self, layer: str) -> tuple[str, ...]:
-        """The store's layers behind a study's layer: itself, or all of a mix."""
+        """The store's layers of a study's layer: itself, or those of the mix."""
         if layer != MIX:
             return (layer,)
         return tuple(name for name in self.config.layers if name != MIX) or self.store.extraction.layers
 
     def studies(self) -> list[StudyId]:
-        """Layer by layer, so that processes read the same one at a time; the mix last."""
-        held = self.store.extraction.layers
+        """Layer by layer, so that workers read the same one at a time; the mix last.
+
+        Raises InputError for layers and heads that do not exist or do not go together.
+        """
+        stored = self.store.extraction.layers
         heads = tuple(dict.fromkeys(self.config.heads))
-        layers = tuple(dict.fromkeys(self.config.layers)) or ((*held, MIX) if len(held) > 1 else held)
-        check_names("layer", layers, (*held, MIX))
-        check_names("head", heads, tuple(HEADS))
+        layers = tuple(dict.fromkeys(self.config.layers)) or ((*stored, MIX) if len(stored) > 1 else stored)
+        check_known("layer", layers, (*stored, MIX))
+        check_known("head", heads, tuple(HEADS))
         kernels = tuple(head for head in heads if HEADS[head].kernel)
         if MIX in layers and kernels and len(self.layers_of(MIX)) < 2:
-            told = f"layer '{MIX}' has one layer to mix, {self.layers_of(MIX)[0]}"
-            raise InputError(
-                told, do=f"name more beside it, leave it out, or {MIX} alone for all of the store's"
-            )
+            what = f"layer '{MIX}' has one layer to mix, {self.layers_of(MIX)[0]}"
+            raise InputError(what, do=f"name more, omit it, or name {MIX} alone for all layers of the store")
         if layers == (MIX,) and not kernels:
-            raise InputError(f"layer '{MIX}' is for heads that see kernels", do="add svm to the heads")
+            raise InputError(f"layer '{MIX}' is for heads on kernels", do="add svm to the heads")
         return [
             StudyId(fold, layer, head)
             for layer in sorted(layers, key=lambda name: name == MIX)
@@ -92,30 +93,32 @@ class Plan:
         ]
 
 
-def share(plan: Plan, layers: tuple[LayerStates, ...], fold: Fold, *, kept: LruCache) -> FoldFeatures:
-    """What all fits on one fold share, made once and kept in `kept`."""
+def fold_features(
+    plan: Plan, layers: tuple[LayerStates, ...], fold: Fold, *, cache: LruCache
+) -> FoldFeatures:
+    """The arrays that all fits on one fold share, computed once and held in `cache`."""
     return FoldFeatures(
         layers,
         plan.data.y,
         train=fold.train,
         test=fold.test,
         classes=len(plan.data.classes),
-        cache=kept,
+        cache=cache,
         landmarks=None if plan.exact else nystroem_landmarks(len(fold.train), seed=plan.config.seed),
     )
 
 
-def states_of(plan: Plan, names: Sequence[str], *, kept: LruCache) -> tuple[LayerStates, ...]:
-    """Layers that are read when they are needed: those of a mix may be more than memory holds."""
+def layer_states(plan: Plan, names: Sequence[str], *, cache: LruCache) -> tuple[LayerStates, ...]:
+    """Layers, each read when it is used: those of a mix may exceed memory."""
     store, keys = plan.store, plan.data.keys
     stats = plan.config.stats or store.extraction.stats
 
     def loader(name: str) -> Callable[[], np.ndarray]:
-        return lambda: kept.get(name, lambda: store.layer(name, keys, stats=stats))
+        return lambda: cache.get(name, lambda: store.layer(name, keys, stats=stats))
 
     def reader(name: str) -> Callable[[], Frames]:
-        half = kept.budget // 2  # the rest is for what is made of them
-        return lambda: kept.get(name, lambda: read_frames(store, name, keys, budget=half))
+        half = cache.budget // 2  # the rest is for arrays computed from them
+        return lambda: cache.get(name, lambda: read_frames(store, name, keys, budget=half))
 
     return tuple(
         LayerStates(loader(name), stats, store.extraction.width(name), plan.data.speakers, reader(name))
@@ -123,49 +126,47 @@ def states_of(plan: Plan, names: Sequence[str], *, kept: LruCache) -> tuple[Laye
     )
 
 
-def check_names(what: str, asked: Sequence[str], held: Sequence[str]) -> None:
-    """Raises InputError for a name that is not held."""
-    for name in asked:
-        if name not in held:
-            raise InputError(f"{what} '{name}' is not there", do=f"choose from {', '.join(held)}")
+def check_known(what: str, names: Sequence[str], known: Sequence[str]) -> None:
+    """Raise InputError for a name that is not known."""
+    for name in names:
+        if name not in known:
+            raise InputError(f"{what} '{name}' does not exist", do=f"choose from {', '.join(known)}")
 
 
-def plan_of(
+def make_plan(
     clips: Sequence[Clip],
     store: FeatureStore,
     config: StudyConfig,
     *,
     excluded: Mapping[str, str] | None = None,
 ) -> Plan:
-    """The clips, folds and settings of a study. Raises InputError for data that cannot be studied so."""
-    check_names("head", config.heads, tuple(HEADS))
-    check_names("statistic", config.stats, store.extraction.stats)
+    """The plan of a study. Raises InputError for data and settings that do not allow it."""
+    check_known("head", config.heads, tuple(HEADS))
+    check_known("statistic", config.stats, store.extraction.stats)
     _check_store(store, config.heads)
     if config.split == CORPUS_SPLIT:
         clips = corpus_folds(clips, train=config.train_corpus, test=config.test_corpus, target=config.target)
     data = join_labels(clips, store, target=config.target, excluded=excluded)
     if "speaker" in config.scalings and data.speakers is None:
-        raise InputError("the table names no speakers to scale by", do="leave 'speaker' out of --scalings")
+        raise InputError("the table names no speakers to scale by", do="omit 'speaker' from --scalings")
     return Plan(store=store, data=data, folds=tuple(_folds(clips, data, config)), config=config)
 
 
 def _check_store(store: FeatureStore, heads: Sequence[str]) -> None:
-    """Raises InputError for heads that read what this store does not keep."""
-    kept, wanted = store.extraction.stats == (FRAME,), needs_frames(heads)
-    cache = store.cache
-    embed = f"run: {program()} embed TABLE --model {store.extraction.model} --cache {cache}"
-    if wanted and not kept:
-        told, do = "keeps statistics over frames, and bilstm reads every frame", f"{embed} --frames"
-    elif kept and not wanted and any(HEADS[head].reads == "statistics" for head in heads):
-        told = f"keeps every frame, and {', '.join(heads)} read statistics over frames"
-        do = f"{embed}, or give --heads bilstm"
-    else:
-        return
-    raise InputError(told, where=str(store.folder), do=do)
+    """Raise InputError for heads that read frames or statistics that this store does not hold."""
+    has_frames, wanted = store.extraction.stats == (FRAME,), needs_frames(heads)
+    embed = f"run: {program()} embed TABLE --model {store.extraction.model} --cache {store.cache}"
+    where = str(store.folder)
+    if wanted and not has_frames:
+        what = "holds statistics over frames, and bilstm reads every frame"
+        raise InputError(what, where=where, do=f"{embed} --frames")
+    if has_frames and not wanted and any(HEADS[head].reads == "statistics" for head in heads):
+        what = f"holds every frame, and {', '.join(heads)} read statistics over frames"
+        raise InputError(what, where=where, do=f"{embed}, or give --heads bilstm")
 
 
 def _folds(clips: Sequence[Clip], data: Dataset, config: StudyConfig) -> list[OuterFold]:
-    """A protocol is asked about the whole table: without the clips that cannot be used it is another one."""
+    """A protocol is applied to the complete table: without unusable clips it would be another one."""
     if config.protocol is None:
         return outer_folds(
             data, split=config.split, folds=config.folds, inner_folds=config.inner_folds, seed=config.seed

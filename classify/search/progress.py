@@ -86,11 +86,11 @@ class Progress:
             self.best.setdefault((id.layer, id.head), {})[id.fold] = max(scores)
 
 
-Report = Callable[[Progress], None]
+ProgressCallback = Callable[[Progress], None]
 
 
 @contextmanager
-def live_display(label: str) -> Iterator[Report]:
+def live_display(label: str) -> Iterator[ProgressCallback]:
     """The function that a study reports to; shows what it is told until the block ends."""
     if not sys.stderr.isatty():
         with progress(label) as line:

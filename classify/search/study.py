@@ -1,4 +1,4 @@
-"""A whole study: every outer fold, layer and head searched, scored once, written to a run folder."""
+"""One complete study: every outer fold, layer and head searched, scored once, written to a run folder."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import RUNTIME_OPTIONS, StudyConfig
 from layerprobe.classify.data.protocols import describe_protocol
 from layerprobe.classify.heads.boosting import tree_device
-from layerprobe.classify.runs import folder as runfolder
-from layerprobe.classify.runs.cost import Watch
-from layerprobe.classify.runs.record import begin, is_finished, peak_memory
+from layerprobe.classify.runs import run_folder
+from layerprobe.classify.runs.cost import RunTimer
+from layerprobe.classify.runs.run_record import is_finished, new_record, peak_memory
 from layerprobe.classify.scores.results import StudyId, StudyResult
 from layerprobe.classify.scores.selection import result_rows, select_system, systems_of
 from layerprobe.classify.search.figure import draw_layers
-from layerprobe.classify.search.jobs import jobs_of, run_job
 from layerprobe.classify.search.nested import TrialDone
 from layerprobe.classify.search.parallel import run_parallel
-from layerprobe.classify.search.plan import Plan, plan_of
-from layerprobe.classify.search.progress import Progress, Report
-from layerprobe.classify.search.storage import Trials, quiet, without_password
-from layerprobe.classify.search.summary import cost_of, summarise
+from layerprobe.classify.search.plan import Plan, make_plan
+from layerprobe.classify.search.progress import Progress, ProgressCallback
+from layerprobe.classify.search.storage import TrialStorage, silence_optuna, without_password
+from layerprobe.classify.search.summary import search_cost, summarise
+from layerprobe.classify.search.units import make_units, run_unit
 from layerprobe.embed.manifest.clips import Clip
 
 LOCK = ".lock"
@@ -43,108 +43,98 @@ def run_study(
     *,
     excluded: Mapping[str, str] | None = None,
     command: Mapping[str, Any] | None = None,
-    begin: Callable[[Plan], None] | None = None,
-    report: Report | None = None,
+    on_start: Callable[[Plan], None] | None = None,
+    report: ProgressCallback | None = None,
 ) -> Path:
     """Search, score and write the run folder `out`, which is returned.
 
-    excluded: clip id → reason, for clips to keep out. command: what the person typed, recorded in run.json so
-    that the run can be repeated. begin: called with what is about to be searched, once it is known to be
-    possible and not done yet. report: called with `Progress` after each trial.
+    excluded: clip id → reason, for clips to leave out. command: the user's options, recorded in run.json so that the
+    run can be repeated. on_start: called with the plan once the study is known to be possible and unfinished.
+    report: called with `Progress` after each trial.
 
-    A run that was cut short goes on where it was; its files come out the same as those of an unbroken run. A
-    finished one is left as it is. Raises InputError for data that cannot be studied so and for a folder that
-    holds another run.
+    An interrupted run resumes and ends with the same files; a finished one is left as it is. Raises InputError for
+    data that cannot be studied, and for a folder that holds another run.
     """
-    quiet()
-    plan = plan_of(clips, store, config, excluded=excluded)
-    studies = plan.studies()
-    run = run_record(plan, command)
-    told = describe_protocol(config.protocol, clips, target=config.target) if config.protocol else None
-    if is_finished(out, run):
+    silence_optuna()
+    plan = make_plan(clips, store, config, excluded=excluded)
+    plan.studies()  # raises for layers and heads that do not exist
+    record = _new_record(plan, command)
+    protocol = describe_protocol(config.protocol, clips, target=config.target) if config.protocol else None
+    if is_finished(out, record):
         return out
     out.mkdir(parents=True, exist_ok=True)
-    if begin is not None:
-        begin(plan)
+    if on_start is not None:
+        on_start(plan)
     try:
         with locked(out / LOCK, wait=False):
-            _write(out, plan, studies, run, told, report)
+            _write(out, plan, record, protocol=protocol, report=report)
     except BlockingIOError:
-        raise InputError("another process is at work on this run", where=str(out), do="wait for it") from None
+        raise InputError("another process is working on this run", where=str(out), do="wait for it") from None
     return out
 
 
 def _write(
     out: Path,
     plan: Plan,
-    studies: Sequence[StudyId],
-    run: Mapping[str, Any],
+    record: Mapping[str, Any],
+    *,
     protocol: Mapping[str, Any] | None,
-    report: Report | None,
+    report: ProgressCallback | None,
 ) -> None:
-    watch = Watch(out)
-    data, folds = plan.data, plan.folds
+    """Run the study and write its files; run.json says that it is finished when all others are there."""
+    timer, data, folds = RunTimer(out), plan.data, plan.folds
     abandoned_files(out, remove=True)
-    runfolder.write_json(out / runfolder.RUN, run)
-    runfolder.write_splits(out, data, folds)
-    outcomes = _search(plan, studies, out, run["fingerprint"], report, watch)
-    searched = watch.seconds()
-    runfolder.write_results(out, result_rows(data, folds, outcomes, seed=plan.config.seed))
-    runfolder.write_predictions(out, data, folds, systems_of(outcomes))
-    summary = {**summarise(plan, outcomes), "protocol": protocol}
-    runfolder.write_json(out / runfolder.SUMMARY, summary)
+    run_folder.write_json(out / run_folder.RUN, record)
+    run_folder.write_splits(out, data, folds)
+    results = _search(plan, out, record["fingerprint"], report=report, timer=timer)
+    searched = timer.seconds()
+    run_folder.write_results(out, result_rows(data, folds, results, seed=plan.config.seed))
+    run_folder.write_predictions(out, data, folds, systems_of(results))
+    summary = {**summarise(plan, results), "protocol": protocol}
+    run_folder.write_json(out / run_folder.SUMMARY, summary)
     draw_layers(summary, out / "figures")
-    seconds = {"search": searched, "write": watch.seconds() - searched}
+    seconds = {"search": searched, "write": timer.seconds() - searched}
     finished = {"finished": True, "jobs": plan.jobs, "seconds": seconds, "peak_memory": peak_memory()}
-    if any(id.head == "xgboost" for id in studies):
+    if any(id.head == "xgboost" for id in results):
         finished["xgboost_device"] = tree_device()
-    cost = cost_of(plan, select_system(outcomes), seconds=searched)
-    runfolder.write_json(out / runfolder.RUN, {**run, **finished, "cost": cost})
-    shutil.rmtree(out / runfolder.PARTIAL_RESULTS, ignore_errors=True)
+    cost = search_cost(plan, select_system(results), seconds=searched)
+    run_folder.write_json(out / run_folder.RUN, {**record, **finished, "cost": cost})
+    shutil.rmtree(out / run_folder.PARTIAL_RESULTS, ignore_errors=True)
 
 
 def _search(
-    plan: Plan,
-    studies: Sequence[StudyId],
-    out: Path,
-    fingerprint: str,
-    report: Report | None,
-    watch: Watch,
+    plan: Plan, out: Path, run: str, *, report: ProgressCallback | None, timer: RunTimer
 ) -> dict[StudyId, StudyResult]:
-    """Every study's outcome, in the order of `studies`; what an earlier run did is not done again."""
-    trials = Trials(plan.config.storage, out=out, run=fingerprint)
-    outcomes = {id: outcome for id in studies if (outcome := runfolder.load_result(out, id))}
-    rest = [id for id in studies if id not in outcomes]
-    done = {id: trials.of(id) for id in rest}
-    timeout = plan.config.timeout
+    """The result of every study, in the order of `plan.studies()`; finished trials and studies are not repeated."""
+    config, studies = plan.config, plan.studies()
+    storage = TrialStorage(config.storage, out=out, run=run)
+    results = {id: result for id in studies if (result := run_folder.load_result(out, id))}
+    pending = {id: storage.trials(id) for id in studies if id not in results}
     progress = Progress(
         studies=len(studies),
-        trials_each=plan.config.trials,
-        deadline=None if timeout is None else time.monotonic() + timeout,
+        trials_each=config.trials,
+        deadline=None if config.timeout is None else time.monotonic() + config.timeout,
     )
-    for outcome in outcomes.values():
-        progress.resume(outcome.id, [outcome.inner_score], trials=outcome.trials)
-    for id, held in done.items():
-        progress.resume(id, [trial.value for trial in held if trial.value is not None], trials=len(held))
-    for message in run_parallel(run_job, jobs_of(plan, rest, done, jobs=plan.jobs), jobs=plan.jobs):
+    for result in results.values():
+        progress.resume(result.id, [result.inner_score], trials=result.trials)
+    for id, trials in pending.items():
+        progress.resume(id, [trial.value for trial in trials if trial.value is not None], trials=len(trials))
+    for message in run_parallel(run_unit, make_units(plan, pending, jobs=plan.jobs), jobs=plan.jobs):
         if isinstance(message, TrialDone):
-            trials.add(message.id, message.trial)
+            storage.add(message.id, message.trial)
             complete = message.trial.state == TrialState.COMPLETE
             progress.add(message.id, message.trial.value if complete else None)
         else:
-            runfolder.save_result(out, message)
-            watch.save()
-            outcomes[message.id] = message
+            run_folder.save_result(out, message)
+            timer.save()
+            results[message.id] = message
         if report is not None:
             report(progress)
-    return {id: outcomes[id] for id in studies}
+    return {id: results[id] for id in studies}
 
 
-def run_record(plan: Plan, command: Mapping[str, Any] | None) -> dict[str, Any]:
-    """run.json of a run that begins.
-
-    Its fingerprint covers what decides the results: clips, labels, states and configuration.
-    """
+def _new_record(plan: Plan, command: Mapping[str, Any] | None) -> dict[str, Any]:
+    """run.json of a new run. Its fingerprint covers what decides the results: clips, labels, states, settings."""
     data, extraction = plan.data, plan.store.extraction
     settings = asdict(plan.config)
     if plan.config.storage is not None:
@@ -156,7 +146,7 @@ def run_record(plan: Plan, command: Mapping[str, Any] | None) -> dict[str, Any]:
         "clips": [data.ids, data.keys, data.y.tolist(), data.partitions],
         "speakers": None if data.speakers is None else data.speakers.tolist(),
     }
-    return begin(
+    return new_record(
         "classify",
         deciding=deciding,
         settings=settings,

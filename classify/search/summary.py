@@ -1,4 +1,4 @@
-"""The summary of a finished study: selected system, layer curve, warnings."""
+"""The summary of a finished study, its notes, and its cost."""
 
 from __future__ import annotations
 
@@ -20,100 +20,104 @@ from layerprobe.classify.scores.selection import Results, describe
 from layerprobe.classify.search.plan import Plan
 
 
-def summarise(plan: Plan, outcomes: Results) -> dict[str, Any]:
+def summarise(plan: Plan, results: Results) -> dict[str, Any]:
     """summary.json of a search."""
     config, model = plan.config, plan.store.extraction.model
-    split, notes = config.split_name, [*_cut_short(outcomes, config.trials), *_notes(plan)]
-    return describe(plan.data, plan.folds, outcomes, config=config, model=model, split=split, notes=notes)
+    notes = [
+        *_timeout_notes(results, config.trials),
+        *_corpus_notes(plan),
+        *_validation_notes(plan),
+        *_untested_notes(plan),
+        *approximation_notes(plan),
+    ]
+    return describe(
+        plan.data, plan.folds, results, config=config, model=model, split=config.split_name, notes=notes
+    )
 
 
-def _notes(plan: Plan) -> list[str]:
-    """What a reader of the scores should know of how they came about."""
-    return [*_cross(plan), *_validated(plan), *_untested(plan), *approximated(plan)]
+def _timeout_notes(results: Results, trials: int) -> list[str]:
+    done, planned = sum(result.trials for result in results.values()), trials * len(results)
+    return [f"--timeout cut the search short: {done} of {planned} trials were run"] if done < planned else []
 
 
-def _cross(plan: Plan) -> list[str]:
-    """Which corpora stand on which side, where a study goes across corpora."""
+def _corpus_notes(plan: Plan) -> list[str]:
+    """Which corpora are trained on and tested, for a study across corpora."""
     if plan.config.split != CORPUS_SPLIT:
         return []
     (fold,) = plan.folds
     trained, tested = ", ".join(plan.config.train_corpus), ", ".join(plan.config.test_corpus)
-    return [
-        f"trained on {trained} ({len(fold.outer.train)} clips), tested on {tested} "
-        f"({len(fold.outer.test)} clips)"
-    ]
+    train, test = len(fold.outer.train), len(fold.outer.test)
+    return [f"trained on {trained} ({train} clips), tested on {tested} ({test} clips)"]
 
 
-def _cut_short(outcomes: Results, trials: int) -> list[str]:
-    """That a timeout ended the search."""
-    made, asked = sum(outcome.trials for outcome in outcomes.values()), trials * len(outcomes)
-    return [f"--timeout cut the search short: {made} of {asked} trials were made"] if made < asked else []
-
-
-def _validated(plan: Plan) -> list[str]:
-    """That a table's own validation part chooses, where it has one, and what makes it a poor judge."""
+def _validation_notes(plan: Plan) -> list[str]:
+    """That a table's own validation partition selects, and its flaws."""
     data, inner = plan.data, plan.folds[0].inner
     if plan.config.split != "column" or len(inner) > 1:
         return []
-    judges, trained = inner[0].test, inner[0].train
-    told = [f"the table's validation part chooses (clips: {len(judges)}): no --inner-folds"]
-    absent = set(data.y.tolist()) - set(data.y[judges].tolist())
+    validation, train = inner[0].test, inner[0].train
+    notes = [f"the table's validation partition selects ({len(validation)} clips): no --inner-folds"]
+    absent = set(data.y.tolist()) - set(data.y[validation].tolist())
     if absent:
         names = ", ".join(data.classes[number] for number in sorted(absent))
-        told.append(f"in no validation clip, so nothing chosen heeds them: {names}")
-    if data.speakers is not None and set(data.speakers[judges]) & set(data.speakers[trained]):
-        told.append("speakers of the validation part are in the training part too: it judges voices it knows")
-    return told
+        notes.append(f"in no validation clip, and so ignored by the selection: {names}")
+    if data.speakers is not None and set(data.speakers[validation]) & set(data.speakers[train]):
+        notes.append(
+            "the validation partition shares speakers with the training partition: it selects on known ones"
+        )
+    return notes
 
 
-def _untested(plan: Plan) -> list[str]:
-    """Classes of the training parts that no test part holds: scores are over the others."""
+def _untested_notes(plan: Plan) -> list[str]:
+    """Classes without test clips: scores are over the others."""
     tested = np.unique(np.concatenate([plan.data.y[fold.outer.test] for fold in plan.folds]))
     names = [name for number, name in enumerate(plan.data.classes) if number not in tested]
-    return [f"in no test part, so the UAR is over the other classes: {', '.join(names)}"] if names else []
+    return (
+        [f"in no test partition, so the UAR is over the other classes: {', '.join(names)}"] if names else []
+    )
 
 
-def approximated(plan: Plan) -> list[str]:
-    """That kernels are not taken with every training clip, where that is so, and why."""
+def approximation_notes(plan: Plan) -> list[str]:
+    """That kernels are approximated, and why; empty if they are exact or unused."""
     if plan.exact or not any(HEADS[head].kernel for head in plan.config.heads):
         return []
     if plan.largest > EXACT_CLIPS:
         why = f"more than {EXACT_CLIPS} training clips"
     else:
         needed, memory = format_bytes(plan.kernels), format_bytes(plan.config.memory)
-        why = f"with {plan.largest} training clips they take {needed}, and --memory is {memory}"
-    return [f"kernels are approximated with {LANDMARKS} training clips, not taken with all (Nyström): {why}"]
+        why = f"with {plan.largest} training clips they need {needed}, and --memory is {memory}"
+    return [f"kernels are approximated on {LANDMARKS} training clips (Nyström): {why}"]
 
 
-def cost_of(plan: Plan, chosen: Sequence[StudyResult], *, seconds: float) -> dict[str, Any]:
-    """The `cost` of run.json: the search's, and under `extraction` that of its clips' states or None.
+def search_cost(plan: Plan, selected: Sequence[StudyResult], *, seconds: float) -> dict[str, Any]:
+    """`cost` of run.json: that of the search, and under `extraction` that of its clips' states, or None.
 
-    chosen: the selected system, an outcome for each outer fold. seconds: of the search.
+    selected: the selected system, one result for each outer fold. seconds: of the search.
     """
     search = Cost(
         wall_s=seconds,
         device_s=seconds,
-        peak_memory_bytes=peak_memory(resource.RUSAGE_SELF) + _workers(plan),
-        trained_parameters=trained_parameters(plan, chosen),
+        peak_memory_bytes=peak_memory(resource.RUSAGE_SELF) + _worker_memory(plan),
+        trained_parameters=trained_parameters(plan, selected),
     )
     sound = float(plan.store.seconds(plan.data.keys).sum(dtype="f8"))
     extraction = costs.prorated_cost(plan.store.folder, seconds=sound)
     return {**asdict(search), "extraction": None if extraction is None else asdict(extraction)}
 
 
-def trained_parameters(plan: Plan, chosen: Sequence[StudyResult]) -> int | None:
-    """Of the largest fold's system; None where a head, such as trees, has no fixed number of them."""
+def trained_parameters(plan: Plan, selected: Sequence[StudyResult]) -> int | None:
+    """Of the largest system over the folds; None if a head, such as trees, has no fixed number of parameters."""
     counts = []
-    for outcome in chosen:
-        count = HEADS[outcome.id.head].parameters
-        if count is None or outcome.id.layer == MIX:
+    for result in selected:
+        count = HEADS[result.id.head].parameters
+        if count is None or result.id.layer == MIX:
             return None
-        stats = str(outcome.params["stats"]).split(BOTH)
-        width = plan.store.extraction.width(outcome.id.layer) * len(stats)
-        counts.append(count(outcome.params["pca"] or width, len(plan.data.classes), outcome.params))
+        stats = str(result.params["stats"]).split(BOTH)
+        width = plan.store.extraction.width(result.id.layer) * len(stats)
+        counts.append(count(result.params["pca"] or width, len(plan.data.classes), result.params))
     return max(counts)
 
 
-def _workers(plan: Plan) -> int:
-    """Bytes of all worker processes at most: as if each had held as much as the largest."""
+def _worker_memory(plan: Plan) -> int:
+    """An upper bound in bytes: the peak of the largest worker, times their number."""
     return plan.jobs * peak_memory(resource.RUSAGE_CHILDREN) if plan.jobs > 1 else 0

@@ -46,7 +46,7 @@ def test_what_is_searched_and_its_memory_are_told_before_and_after(whole) -> Non
     done, _ = whole
     assert done.stderr.splitlines()[0] == (
         "classify mfcc: 2 outer folds × 1 layer × 1 head, 2 trials each, 2 processes, "
-        "at most 200 MB of shared work kept"
+        "at most 200 MB for shared arrays"
     )
     told = next(line for line in done.stdout.splitlines() if line.startswith("memory"))
     assert re.search(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from layerprobe.classify.runs.folder import read_json
+from layerprobe.classify.runs.run_folder import read_json
 from tests.run import CLI, ENVIRONMENT, cli, refused
 from tests.voices import make_voices
 

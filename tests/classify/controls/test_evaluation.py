@@ -17,7 +17,7 @@ from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import EvaluationConfig, StudyConfig
 from layerprobe.classify.controls.baselines import run_baseline
 from layerprobe.classify.controls.evaluation import evaluate_run
-from layerprobe.classify.search.plan import plan_of
+from layerprobe.classify.search.plan import make_plan
 from layerprobe.classify.search.study import run_study
 from layerprobe.embed.manifest.clips import Clip
 from tests.studies import made_clips, made_store
@@ -52,7 +52,7 @@ def complete(clips: list[Clip], strong: tuple[FeatureStore, Path], tmp_path_fact
     folder = tmp_path_factory.mktemp("complete")
     out = shutil.copytree(run, folder / "run")
     noise = made_store(folder / "noise", clips, signal=0.0, seed=5)
-    plan = plan_of(clips, store, CONFIG)
+    plan = make_plan(clips, store, CONFIG)
     (out / "controls").mkdir()
     run_baseline(out / "controls" / "random", plan, clips, noise, command={})
     evaluate_run(out, plan, clips, FULL)
@@ -70,7 +70,7 @@ def test_a_damaged_summary_is_an_error(
     out = shutil.copytree(run, tmp_path / "run")
     (out / "summary.json").write_text(content)
     with pytest.raises(InputError, match=rf"summary.json: {message}.*; copy it back"):
-        evaluate_run(out, plan_of(clips, store, CONFIG), clips, CHEAP)
+        evaluate_run(out, make_plan(clips, store, CONFIG), clips, CHEAP)
 
 
 def controls(run: Path) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def test_probes_find_an_encoded_speaker_and_no_label(clips: list[Clip], tmp_path
     """The states encode the speaker and not the label, and the controls show it."""
     store = made_store(tmp_path / "cache", clips, signal=0.0, width=24)
     out = run_study(clips, store, tmp_path / "run", CONFIG)
-    evaluate_run(out, plan_of(clips, store, CONFIG), clips, CHEAP)
+    evaluate_run(out, make_plan(clips, store, CONFIG), clips, CHEAP)
     probes = {probe["target"]: probe for probe in controls(out)["probes"]["targets"]}
     assert list(probes) == ["emotion", "speaker", "gender", "word"]
     for layer in probes["speaker"]["layers"]:
@@ -156,7 +156,7 @@ def test_an_interrupted_evaluation_resumes_and_ends_with_the_same_files(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     store, run = strong
-    plan = plan_of(clips, store, CONFIG)
+    plan = make_plan(clips, store, CONFIG)
     unbroken = shutil.copytree(run, tmp_path / "unbroken")
     evaluate_run(unbroken, with_jobs(plan, 2), clips, CHEAP)
     broken = shutil.copytree(run, tmp_path / "broken")
@@ -184,7 +184,7 @@ def test_no_audit_and_no_controls_change_nothing(
 ) -> None:
     store, run = strong
     out = shutil.copytree(run, tmp_path / "run")
-    evaluate_run(out, plan_of(clips, store, CONFIG), clips, EvaluationConfig(audit=False, controls="none"))
+    evaluate_run(out, make_plan(clips, store, CONFIG), clips, EvaluationConfig(audit=False, controls="none"))
     assert (out / "summary.json").read_bytes() == (run / "summary.json").read_bytes()
     assert not (out / "controls").exists()
 
@@ -204,7 +204,7 @@ def test_files_of_an_earlier_version_get_their_current_names(
     report = {"verdict": "look", "findings": [finding], "unchecked": []}
     (old / "audit.json").write_text(json.dumps(report))
     before = (old / "controls" / "economy.json").stat().st_mtime_ns
-    evaluate_run(old, plan_of(clips, strong[0], CONFIG), clips, EvaluationConfig(controls="full"))
+    evaluate_run(old, make_plan(clips, strong[0], CONFIG), clips, EvaluationConfig(controls="full"))
     assert (old / "controls" / "learning_curve.json").stat().st_mtime_ns == before
     assert not list(old.rglob("economy*"))
     summary = json.loads((old / "summary.json").read_text())

@@ -61,7 +61,7 @@ def test_a_class_that_is_never_tested_is_told(tmp_path):
     store = made_store(tmp_path / "cache", clips)
     out = run_study(clips, store, tmp_path / "run", StudyConfig(**SMALL, **CROSS))
     summary = json.loads((out / "summary.json").read_text())
-    assert "in no test part, so the UAR is over the other classes: c" in summary["notes"]
+    assert "in no test partition, so the UAR is over the other classes: c" in summary["notes"]
     assert summary["chance"] == 0.5  # the score of constant predictions
 
 

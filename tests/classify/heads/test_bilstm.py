@@ -18,13 +18,13 @@ from layerprobe.classify.heads import bilstm
 from layerprobe.classify.heads import bilstm_torch as recurrent
 from layerprobe.classify.heads.bilstm import BILSTM, validation_mask
 from layerprobe.classify.runs.compare import compare
-from layerprobe.classify.runs.folder import SUMMARY, read_json
+from layerprobe.classify.runs.run_folder import SUMMARY, read_json
 from layerprobe.classify.scores.results import StudyResult
 from layerprobe.classify.search import study
-from layerprobe.classify.search.jobs import Job, run_job
 from layerprobe.classify.search.nested import TrialDone
-from layerprobe.classify.search.plan import plan_of
+from layerprobe.classify.search.plan import make_plan
 from layerprobe.classify.search.study import run_study
+from layerprobe.classify.search.units import Unit, run_unit
 from layerprobe.embed.manifest.clips import Clip
 from tests.studies import made_clips, made_frames, made_store
 
@@ -43,10 +43,10 @@ def shrunk() -> Iterator[None]:
         yield
 
 
-def shrunk_unit(unit: Job) -> Iterator[TrialDone | StudyResult]:
+def shrunk_unit(unit: Unit) -> Iterator[TrialDone | StudyResult]:
     """What a process runs that knows nothing of this one's patches."""
     with shrunk():
-        yield from run_job(unit)
+        yield from run_unit(unit)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -99,7 +99,7 @@ def test_a_study_finds_what_pooled_statistics_do_not_show(
     (pair,) = comparison.pairs
     assert pair.difference.low > 0  # the frames' run is better, on the same clips
     model = recurrent.BiLstm(corpus[1].extraction.width("0"), 2, hidden=8, dropout=0.0, pooling="mean")
-    assert comparison.bills[0].trained_parameters == sum(p.numel() for p in model.parameters())
+    assert comparison.costs[0].trained_parameters == sum(p.numel() for p in model.parameters())
 
 
 def test_every_control_is_made_on_frames(
@@ -109,7 +109,7 @@ def test_every_control_is_made_on_frames(
     monkeypatch.setattr(shuffled_labels, "SHUFFLES", 2)
     monkeypatch.setattr(learning_curve, "SHARES", (1.0,))
     out = shutil.copytree(finished, tmp_path / "run")
-    plan = plan_of(corpus[0], corpus[1], CONFIG)
+    plan = make_plan(corpus[0], corpus[1], CONFIG)
     evaluate_run(out, plan, corpus[0], EvaluationConfig(audit=False, controls="full"))
     controls = read_json(out / SUMMARY)["controls"]
     assert controls["shuffled"]["selectivity"]["value"] > 0.1
@@ -144,9 +144,9 @@ def test_heads_and_stores_that_do_not_fit_are_told_in_one_line(
 ) -> None:
     clips, store = corpus
     messages = {
-        ("svm",): "keeps every frame, and svm read statistics.*or give --heads bilstm",
+        ("svm",): "holds every frame, and svm read statistics.*or give --heads bilstm",
         ("bilstm", "logreg"): "bilstm reads every frame, logreg statistics over frames; search them in two",
-        ("bilstm",): "keeps statistics over frames.*embed TABLE --model tiny .*--frames",
+        ("bilstm",): "holds statistics over frames.*embed TABLE --model tiny .*--frames",
     }[heads]
     if heads == ("bilstm",):
         store = made_store(tmp_path / "pooled", clips)

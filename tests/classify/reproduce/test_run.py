@@ -10,7 +10,7 @@ import pytest
 from layerprobe.classify.reproduce.published import PUBLISHED
 from layerprobe.classify.reproduce.stand_ins import make_corpora
 from layerprobe.classify.reproduce.table import RUNS, report_row, table_row
-from layerprobe.classify.runs.folder import write_json
+from layerprobe.classify.runs.run_folder import write_json
 from tests.run import cli, refused
 
 SYSTEM = PUBLISHED["eyase-hubert-base"]

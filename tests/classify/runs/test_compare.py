@@ -13,7 +13,7 @@ from layerprobe.cache import FeatureStore
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.config import StudyConfig
 from layerprobe.classify.runs.compare import compare, rank
-from layerprobe.classify.runs.folder import write_csv, write_json
+from layerprobe.classify.runs.run_folder import write_csv, write_json
 from layerprobe.classify.search.study import run_study
 from layerprobe.embed.manifest.clips import Clip
 from tests.run import cli, refused
@@ -55,11 +55,13 @@ def write_run(
         for fold in sorted(set(folds))
     ]
     write_json(folder / "splits.json", {"folds": splits})
-    answers = {"selected": predicted, **(systems or {})}
+    every_system = {"selected": predicted, **(systems or {})}
     rows = [
         (clip, fold, speaker, system, label, answer, "0.5")
-        for system, given in answers.items()
-        for clip, fold, speaker, label, answer in zip(clips, folds, speakers, labels, given, strict=True)
+        for system, predictions in every_system.items()
+        for clip, fold, speaker, label, answer in zip(
+            clips, folds, speakers, labels, predictions, strict=True
+        )
     ]
     write_csv(
         folder / "predictions.csv", ("clip", "fold", "speaker", "system", "label", "predicted", "p_a"), rows
@@ -84,36 +86,36 @@ def uar(predicted: list[str]) -> float:
     )
 
 
-def test_scores_intervals_and_who_is_within_noise_of_the_best(runs):
-    found = compare(list(runs.values()))
-    assert (found.clips, found.speakers, found.folds, found.notes) == (240, 12, 4, ())
+def test_scores_intervals_and_every_systemwithin_noise_of_the_best(runs):
+    comparison = compare(list(runs.values()))
+    assert (comparison.clips, comparison.speakers, comparison.folds, comparison.notes) == (240, 12, 4, ())
     values = [uar(guesses(share, seed=seed)) for seed, share in enumerate((0.8, 0.79, 0.45))]
-    assert [entry.scores["uar"].value for entry in found.entries] == pytest.approx(values)
-    for entry in found.entries:
+    assert [entry.scores["uar"].value for entry in comparison.entries] == pytest.approx(values)
+    for entry in comparison.entries:
         for score in entry.scores.values():
             assert score.low < score.value < score.high
-    assert [entry.best for entry in found.entries] == [value == max(values) for value in values]
-    assert [entry.within_noise for entry in found.entries] == [True, True, False]
-    assert [entry.run for entry in found.entries] == [str(run) for run in runs.values()]
+    assert [entry.best for entry in comparison.entries] == [value == max(values) for value in values]
+    assert [entry.within_noise for entry in comparison.entries] == [True, True, False]
+    assert [entry.run for entry in comparison.entries] == [str(run) for run in runs.values()]
 
 
-def test_pairs_carry_three_tests_each_corrected_together(runs):
-    found = compare(list(runs.values()))
+def test_pairs_have_three_tests_each_corrected_for_all_pairs(runs):
+    comparison = compare(list(runs.values()))
     given = [guesses(share, seed=seed) for seed, share in enumerate((0.8, 0.79, 0.45))]
-    assert [(pair.first, pair.second) for pair in found.pairs] == [(0, 1), (0, 2), (1, 2)]
-    for pair in found.pairs:
+    assert [(pair.first, pair.second) for pair in comparison.pairs] == [(0, 1), (0, 2), (1, 2)]
+    for pair in comparison.pairs:
         a, b = given[pair.first], given[pair.second]
         assert pair.difference.value == pytest.approx(uar(a) - uar(b))
         only_a = sum(p == y != q for p, q, y in zip(a, b, LABELS, strict=True))
         assert pair.mcnemar.only_first == only_a
         assert pair.corrected is not None
         assert pair.corrected.folds == 4
-    far = found.pairs[1]
+    far = comparison.pairs[1]
     assert far.difference.low > 0
     assert far.difference_holm < 0.05
     assert far.mcnemar_holm < 0.001
     for name in ("difference", "mcnemar", "corrected"):
-        p = sorted((getattr(pair, name).p, getattr(pair, f"{name}_holm")) for pair in found.pairs)
+        p = sorted((getattr(pair, name).p, getattr(pair, f"{name}_holm")) for pair in comparison.pairs)
         assert [holm for _, holm in p] == pytest.approx(
             np.minimum(1, np.maximum.accumulate([3 * p[0][0], 2 * p[1][0], p[2][0]]))
         )
@@ -132,26 +134,26 @@ def test_the_corrected_t_by_hand(tmp_path):
     assert pair.corrected.t == pytest.approx(2.10830, abs=1e-4)
 
 
-def test_the_same_answers_twice(tmp_path, runs):
+def test_the_same_predictions_twice(tmp_path, runs):
     copy = write_run(tmp_path / "copy", guesses(0.8, seed=0))
     (pair,) = compare([runs["best"], copy]).pairs
     assert (pair.difference.value, pair.difference.p, pair.mcnemar.p) == (0.0, 1.0, 1.0)
 
 
-def test_the_metric_and_the_system_asked_for(tmp_path):
+def test_the_requested_metric_and_system(tmp_path):
     systems = {"3/svm": guesses(0.6, seed=5)}
     a, b = (write_run(tmp_path / name, guesses(0.8, seed=1), systems=systems) for name in "ab")
-    found = compare([a, b], system="3/svm", metric="accuracy")
-    assert found.entries[0].system == "3/svm"
+    comparison = compare([a, b], system="3/svm", metric="accuracy")
+    assert comparison.entries[0].system == "3/svm"
     right = np.mean([p == y for p, y in zip(guesses(0.6, seed=5), LABELS, strict=True)])
-    assert found.entries[0].scores["accuracy"].value == pytest.approx(right)
+    assert comparison.entries[0].scores["accuracy"].value == pytest.approx(right)
     with pytest.raises(InputError, match=r"no system '4/svm'; choose from selected, 3/svm"):
         compare([a, b], system="4/svm")
     with pytest.raises(InputError, match="metric 'recall' is not known"):
         compare([a, b], metric="recall")  # type: ignore[arg-type]
 
 
-def test_folds_may_be_numbered_otherwise(tmp_path, runs):
+def test_folds_may_have_other_numbers(tmp_path, runs):
     other = write_run(tmp_path / "other", guesses(0.5, seed=4), folds=[3 - fold for fold in FOLDS])
     assert compare([runs["best"], other]).notes == ()
 
@@ -179,22 +181,22 @@ def test_a_single_fold_has_no_t(tmp_path):
     assert pair.corrected_holm is None
 
 
-def test_without_speakers_clips_are_resampled_and_it_says_so(tmp_path):
+def test_without_speakers_clips_are_resampled_and_noted(tmp_path):
     nobody = [""] * 240
     a, b = (write_run(tmp_path / name, guesses(0.8, seed=s), speakers=nobody) for s, name in enumerate("ab"))
-    found = compare([a, b])
-    assert found.speakers is None
-    assert any("intervals are too narrow" in note for note in found.notes)
+    comparison = compare([a, b])
+    assert comparison.speakers is None
+    assert any("intervals are too narrow" in note for note in comparison.notes)
 
 
-def test_of_a_single_speaker_there_is_no_interval_and_the_command_says_so(tmp_path):
+def test_a_single_speaker_has_no_interval_and_is_noted(tmp_path):
     one = ["anna"] * 240
     a, b = (write_run(tmp_path / name, guesses(0.8, seed=s), speakers=one) for s, name in enumerate("ab"))
     assert any("single speaker" in note for note in compare([a, b]).notes)
     done = cli("compare", a, b)
     assert done.returncode == 0, done.stderr
     assert "nan" not in done.stdout
-    assert "of a single speaker there are no intervals" in done.stderr
+    assert "a single speaker cannot be resampled" in done.stderr
     told = json.loads(cli("compare", a, b, "--json").stdout, parse_constant=pytest.fail)
     assert told["entries"][0]["scores"]["uar"]["low"] is None
     assert told["pairs"][0]["difference"]["high"] is None
@@ -209,12 +211,12 @@ def test_of_a_single_speaker_there_is_no_interval_and_the_command_says_so(tmp_pa
         (("--figure", "gone/x.svg"), "--figure gone/x.svg; folder gone does not exist"),
     ],
 )
-def test_options_that_would_do_nothing_are_refused(tmp_path, options, told):
+def test_options_without_effect_are_refused(tmp_path, options, told):
     run = write_run(tmp_path / "run", guesses(0.8, seed=1), systems={"3/svm": guesses(0.6, seed=5)})
     assert told in refused(cli("compare", run, *options, cwd=tmp_path))
 
 
-def test_other_clips_are_refused_by_name(tmp_path, runs):
+def test_other_clips_are_named_and_refused(tmp_path, runs):
     fewer = write_run(
         tmp_path / "fewer", guesses(0.5, seed=3)[4:], clips=CLIPS[4:], labels=LABELS[4:],
         speakers=SPEAKERS[4:], folds=FOLDS[4:],
@@ -234,7 +236,7 @@ def test_other_labels_are_refused(tmp_path, runs):
         compare([runs["best"], relabelled])
 
 
-def test_other_folds_are_refused_with_what_made_them(tmp_path, runs):
+def test_other_folds_are_refused_with_their_settings(tmp_path, runs):
     moved = write_run(tmp_path / "x", guesses(0.5, seed=3), folds=[1, *FOLDS[1:]], split="random", seed=7)
     with pytest.raises(InputError, match=r"120 clips in other folds.*split speaker and random, seed 0 and 7"):
         compare([runs["best"], moved])
@@ -268,7 +270,7 @@ def test_runs_that_cannot_be_read(tmp_path, runs):
     with pytest.raises(InputError, match=r"predictions\.csv: cannot be read \('speaker' is not in list\)"):
         compare([runs["best"], runs["close"]])
     twice = write_run(tmp_path / "twice", ["a"] * 240, clips=["c001", *CLIPS[1:]])
-    with pytest.raises(InputError, match="answers c001 twice"):
+    with pytest.raises(InputError, match="two predictions for c001"):
         compare([runs["best"], twice])
 
 
@@ -312,11 +314,11 @@ def test_a_real_study_can_be_compared(tmp_path):
         )
         for layer in ("0", "1")
     ]
-    found = compare(runs)
-    assert [entry.best for entry in found.entries] == [False, True]
-    assert (found.clips, found.speakers, found.folds) == (48, 8, 4)
-    assert found.pairs[0].difference.high < 0
+    comparison = compare(runs)
+    assert [entry.best for entry in comparison.entries] == [False, True]
+    assert (comparison.clips, comparison.speakers, comparison.folds) == (48, 8, 4)
+    assert comparison.pairs[0].difference.high < 0
     summary = json.loads((runs[1] / "summary.json").read_text())
-    ours = found.entries[1].scores["uar"]
+    ours = comparison.entries[1].scores["uar"]
     assert summary["selected"]["uar"] == pytest.approx(vars(ours))
     assert [entry.system for entry in rank(runs[0])] == ["0/logreg"]

@@ -1,4 +1,4 @@
-"""The bill: totals, what is not known, prices, the break-even, the figure, the command."""
+"""What runs cost: totals, unknown costs, prices, the break-even, the figure, the command."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.runs.compare import compare
 from layerprobe.classify.runs.cost_figure import draw_cost
 from layerprobe.classify.runs.cost_table import Prices, break_even, run_cost
-from layerprobe.classify.runs.folder import write_csv
+from layerprobe.classify.runs.run_folder import write_csv
 from tests.classify.runs.test_compare import guesses, write_run
 from tests.run import cli, refused
 
@@ -50,8 +50,8 @@ TUNED: dict[str, Any] = {
 }
 
 
-def told(run: Path, more: dict[str, Any], *, trials: int | None = None) -> Path:
-    """Add to a run's record what it took, and to its results how many trials it made."""
+def with_cost(run: Path, more: dict[str, Any], *, trials: int | None = None) -> Path:
+    """Add costs to a run's record, and the number of trials to its results."""
     record = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps({**record, **more}))
     if trials is not None:
@@ -61,29 +61,29 @@ def told(run: Path, more: dict[str, Any], *, trials: int | None = None) -> Path:
 
 @pytest.fixture
 def runs(tmp_path) -> list[Path]:
-    heads = told(write_run(tmp_path / "heads", guesses(0.7, seed=1)), HEADS, trials=300)
-    return [heads, told(write_run(tmp_path / "tuned", guesses(0.75, seed=2)), TUNED, trials=0)]
+    heads = with_cost(write_run(tmp_path / "heads", guesses(0.7, seed=1)), HEADS, trials=300)
+    return [heads, with_cost(write_run(tmp_path / "tuned", guesses(0.75, seed=2)), TUNED, trials=0)]
 
 
-def test_a_run_of_heads_pays_for_its_search_and_its_extraction():
-    bill = run_cost(HEADS, Prices(gpu_hour=3.6, cpu_hour=0.36))
-    assert (bill.own_s, bill.extraction_s, bill.wall_s) == (600, 200, 800)
-    assert (bill.device, bill.device_s) == ("H200 + cpu", 100)
-    assert (bill.peak_memory_bytes, bill.peak_device_bytes) == (2 * GB, 5 * GB)
-    assert (bill.trained_parameters, bill.energy_j) == (300, 7200)
-    assert bill.euros == pytest.approx(100 * 0.001 + 600 * 0.0001)
+def test_heads_cost_their_search_and_their_extraction():
+    cost = run_cost(HEADS, Prices(gpu_hour=3.6, cpu_hour=0.36))
+    assert (cost.own_s, cost.extraction_s, cost.wall_s) == (600, 200, 800)
+    assert (cost.device, cost.device_s) == ("H200 + cpu", 100)
+    assert (cost.peak_memory_bytes, cost.peak_device_bytes) == (2 * GB, 5 * GB)
+    assert (cost.trained_parameters, cost.energy_j) == (300, 7200)
+    assert cost.euros == pytest.approx(100 * 0.001 + 600 * 0.0001)
 
 
-def test_a_fine_tuning_needs_no_extraction():
-    bill = run_cost(TUNED, Prices(gpu_hour=3.6))
-    assert (bill.own_s, bill.extraction_s, bill.wall_s, bill.device_s) == (7200, 0, 7200, 7200)
-    assert (bill.energy_j, bill.euros) == (3_600_000, pytest.approx(7.2))
+def test_a_fine_tuning_costs_no_extraction():
+    cost = run_cost(TUNED, Prices(gpu_hour=3.6))
+    assert (cost.own_s, cost.extraction_s, cost.wall_s, cost.device_s) == (7200, 0, 7200, 7200)
+    assert (cost.energy_j, cost.euros) == (3_600_000, pytest.approx(7.2))
 
 
-def test_what_is_not_known_is_none_and_never_nothing():
-    cost = {**HEADS["cost"], "extraction": None}
-    bill = run_cost({**HEADS, "cost": cost}, Prices(gpu_hour=1.0, cpu_hour=1.0))
-    assert (bill.own_s, bill.extraction_s, bill.wall_s, bill.euros) == (600, None, None, None)
+def test_an_unknown_cost_is_none_and_not_zero():
+    bare = {**HEADS["cost"], "extraction": None}
+    cost = run_cost({**HEADS, "cost": bare}, Prices(gpu_hour=1.0, cpu_hour=1.0))
+    assert (cost.own_s, cost.extraction_s, cost.wall_s, cost.euros) == (600, None, None, None)
     silent = run_cost({**TUNED, "cost": {**TUNED["cost"], "energy_j": None}}, Prices())
     assert (silent.energy_j, silent.euros) == (None, None)
     early = run_cost(
@@ -94,37 +94,37 @@ def test_what_is_not_known_is_none_and_never_nothing():
     assert (nothing.own_s, nothing.wall_s, nothing.euros) == (None, None, None)
 
 
-def test_how_many_trials_a_fine_tuning_pays_for(runs):
-    bills = [(run, run_cost(json.loads((run / "run.json").read_text()), Prices())) for run in runs]
-    (even,) = break_even(bills)
+def test_how_many_trials_fit_into_a_fine_tuning(runs):
+    costs = [(run, run_cost(json.loads((run / "run.json").read_text()), Prices())) for run in runs]
+    (even,) = break_even(costs)
     assert (even.made, even.seconds_per_trial) == (300, 2.0)
     assert even.trials == (7200 - 200) / 2
     assert even.times == 7200 / 800
     assert even.extraction_known
-    assert break_even(bills[:1]) == []
+    assert break_even(costs[:1]) == []
 
 
-def test_runs_of_before_there_were_bills_still_compare(tmp_path):
+def test_runs_without_costs_can_be_compared(tmp_path):
     a, b = (write_run(tmp_path / name, guesses(0.7, seed=s)) for s, name in enumerate("ab"))
-    found = compare([a, b])
-    assert [bill.wall_s for bill in found.bills] == [None, None]
-    assert (found.break_even, found.notes) == ((), ())
-    with pytest.raises(InputError, match="fewer than two of the runs tell what they took"):
-        draw_cost(found, tmp_path / "bill.svg")
+    comparison = compare([a, b])
+    assert [cost.wall_s for cost in comparison.costs] == [None, None]
+    assert (comparison.break_even, comparison.notes) == ((), ())
+    with pytest.raises(InputError, match="the cost of fewer than two of the runs is known"):
+        draw_cost(comparison, tmp_path / "bill.svg")
 
 
-def test_what_to_keep_in_mind(runs):
-    found = compare(runs, prices=Prices(gpu_hour=2.0))
-    assert any("--euros-per-cpu-hour" in note for note in found.notes)
-    told(runs[0], {"cost": {**HEADS["cost"], "extraction": None}, "hardware": {"cores": 2}})
-    told(runs[1], {"hardware": {"cores": 16}})
+def test_limits_of_the_comparison_are_noted(runs):
+    comparison = compare(runs, prices=Prices(gpu_hour=2.0))
+    assert any("--euros-per-cpu-hour" in note for note in comparison.notes)
+    with_cost(runs[0], {"cost": {**HEADS["cost"], "extraction": None}, "hardware": {"cores": 2}})
+    with_cost(runs[1], {"hardware": {"cores": 16}})
     notes = "; ".join(compare(runs).notes)
-    assert "what the extraction took is not known for" in notes
+    assert "the cost of the extraction is unknown for" in notes
     assert "different machines" in notes
 
 
 @pytest.mark.parametrize("prices", [Prices(), Prices(gpu_hour=3.0, cpu_hour=0.3)])
-def test_the_figure_names_runs_and_its_axis(runs, tmp_path, prices):
+def test_the_figure_is_deterministic_and_checks_its_name(runs, tmp_path, prices):
     text = draw_cost(compare(runs, prices=prices), tmp_path / "bill.svg").read_text()
     assert text.lstrip().startswith("<?xml")
     assert draw_cost(compare(runs, prices=prices), tmp_path / "again.svg").read_text() == text
@@ -132,7 +132,7 @@ def test_the_figure_names_runs_and_its_axis(runs, tmp_path, prices):
         draw_cost(compare(runs), tmp_path / "bill.txt")
 
 
-def test_the_command_prints_the_bill(runs, tmp_path):
+def test_the_command_prints_costs(runs, tmp_path):
     prices = ("--euros-per-hour", 3.6, "--euros-per-cpu-hour", 0.36)
     done = cli("compare", *runs, *prices, "--figure", tmp_path / "bill.png")
     assert done.returncode == 0, done.stderr
@@ -147,9 +147,9 @@ def test_the_command_prints_the_bill(runs, tmp_path):
         "3,500 trials of the heads",
     ):
         assert words in done.stdout, words
-    found = json.loads(cli("compare", *runs, *prices, "--json").stdout)
-    assert found["bills"][1]["euros"] == pytest.approx(7.2)
-    assert found["break_even"][0]["trials"] == 3500
+    comparison = json.loads(cli("compare", *runs, *prices, "--json").stdout)
+    assert comparison["bills"][1]["euros"] == pytest.approx(7.2)
+    assert comparison["break_even"][0]["trials"] == 3500
     cheap = cli("compare", *runs, "--euros-per-hour", 0.1, "--euros-per-cpu-hour", 0.1).stdout
     assert "0.019" in cheap  # not 0.02
     assert "--euros-per-hour -1" in refused(cli("compare", *runs, "--euros-per-hour", -1))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from layerprobe.classify.controls.console import print_summary
-from layerprobe.classify.search.console import remarks, short
+from layerprobe.classify.search.console import format_params, remarks
 
 
 def score(value: float) -> dict[str, float]:
@@ -50,13 +50,15 @@ def made(*, layers: int = 2, metric: str = "uar") -> dict[str, Any]:
     }  # fmt: skip
 
 
-def told(summary: dict[str, Any], capsys: pytest.CaptureFixture[str], out: Path = Path("run")) -> list[str]:
+def printed(
+    summary: dict[str, Any], capsys: pytest.CaptureFixture[str], out: Path = Path("run")
+) -> list[str]:
     print_summary(out, summary, as_json=False)
     return capsys.readouterr().out.splitlines()
 
 
 def test_the_table_is_sorted_and_marks_what_is_within_noise(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = told(made(layers=3), capsys)
+    lines = printed(made(layers=3), capsys)
     assert [line.split()[0] for line in lines[2:5]] == ["2", "1", "0"]
     assert lines[2].endswith("best")
     assert lines[3].endswith("]")
@@ -67,7 +69,7 @@ def test_the_table_is_sorted_and_marks_what_is_within_noise(capsys: pytest.Captu
 def test_noise_in_another_metric_names_it(capsys: pytest.CaptureFixture[str]) -> None:
     summary = made(metric="macro_f1")
     summary["layers"][0]["macro_f1"] = score(0.36)  # above the other, whose UAR is higher
-    lines = told(summary, capsys)
+    lines = printed(summary, capsys)
     assert lines[2].endswith("best (macro F1)")
     assert not lines[2].endswith("within noise of the best (macro F1)")
     assert lines[3].endswith("within noise of the best (macro F1)")
@@ -76,17 +78,17 @@ def test_noise_in_another_metric_names_it(capsys: pytest.CaptureFixture[str]) ->
     assert [re.split(" {2,}", lines[2])[i] for i in (2, 4)] == ["0.400", "0.360"]
 
 
-def test_a_run_of_an_earlier_version_is_told_without_the_other_metric(
+def test_a_run_of_an_earlier_version_is_printed_without_the_other_metric(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     summary = made(metric="macro_f1")
     for row in summary["layers"]:
         del row["macro_f1"]
-    assert "macro F1" not in told(summary, capsys)[0]
+    assert "macro F1" not in printed(summary, capsys)[0]
 
 
-def test_the_choice_is_told_fold_by_fold_with_its_stability(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = told(made(), capsys)
+def test_the_selection_is_printed_by_fold_with_its_stability(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = printed(made(), capsys)
     folds = [line.split(maxsplit=5) for line in lines if "rbf" in line]
     assert folds == [
         ["0", "0", "svm", "0.610", "0.520", "rbf, C 3, mean, l2"],
@@ -96,8 +98,8 @@ def test_the_choice_is_told_fold_by_fold_with_its_stability(capsys: pytest.Captu
     assert "  UAR 0.500 [0.400, 0.600], accuracy 0.550, chance 0.333" in lines
 
 
-def test_every_score_is_told_and_named(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = [re.split(" {2,}", line) for line in told(made(), capsys)]
+def test_every_score_is_printed_and_named(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [re.split(" {2,}", line) for line in printed(made(), capsys)]
     assert ["score", "folds pooled", "mean of folds", "mean of speakers"] in lines
     assert ["UAR", "0.500 [0.400, 0.600]", "0.520 ± 0.040", "0.450 [0.350, 0.550]"] in lines
     assert ["macro F1", "0.510 [0.410, 0.610]", "0.520 ± 0.040", "0.450 [0.350, 0.550]"] in lines
@@ -114,7 +116,7 @@ def test_a_single_fold_and_no_speakers_leave_their_columns_out(capsys: pytest.Ca
     del summary["selected"]["folds"][1:]
     for entry in summary["selected"]["over_folds"].values():
         entry["sd"] = None
-    lines = told(summary, capsys)
+    lines = printed(summary, capsys)
     assert "Scores of the selected system; [95 % over clips], ± s.d. of the folds:" in lines
     assert "accuracy           0.550 [0.450, 0.650]" in lines
 
@@ -129,13 +131,13 @@ def test_no_line_of_a_table_is_wider_than_the_terminal(
         fold["params"] = {f"a_long_name_{i}": 0.123456 for i in range(12)}
     for entry in summary["selected"]["classes"]:
         entry["class"] += " and many words more"
-    lines = told(summary, capsys)
+    lines = printed(summary, capsys)
     assert max(map(len, lines)) <= columns
     assert sum(line.endswith("…") for line in lines) == 2
     assert "… and 18 more in run/summary.json" in lines
 
 
-def test_notes_leaks_and_excluded_clips_are_remarked() -> None:
+def test_remarks_on_notes_leaks_and_excluded_clips() -> None:
     summary = made()
     assert remarks(summary) == []
     summary["audit"]["test_clips_of_training_speakers"] = 0.998
@@ -148,26 +150,28 @@ def test_notes_leaks_and_excluded_clips_are_remarked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("speakers", "told"),
+    ("speakers", "expected"),
     [
         (None, []),
-        (1, ["of a single speaker there are no intervals: nobody to resample"]),
-        (5, ["with only 5 speakers the intervals are wide: few tell little of new voices"]),
+        (1, ["a single speaker cannot be resampled: there are no intervals"]),
+        (5, ["with only 5 speakers the intervals are wide: they say little about new speakers"]),
         (6, []),
     ],
 )
-def test_intervals_over_few_speakers_are_explained(speakers: int | None, told: list[str]) -> None:
+def test_intervals_over_few_speakers_are_explained(speakers: int | None, expected: list[str]) -> None:
     summary = made()
     summary["data"]["speakers"] = speakers
-    assert remarks(summary) == told
+    assert remarks(summary) == expected
 
 
 def test_figures_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / "layers.svg").touch()
-    assert told(made(), capsys, tmp_path)[-1] == f"figure      {tmp_path}/figures/layers.svg"
+    assert printed(made(), capsys, tmp_path)[-1] == f"figure      {tmp_path}/figures/layers.svg"
 
 
-def test_parameters_are_told_short() -> None:
-    told = short({"stats": "mean+std", "pca": 32, "learning_rate": 0.123456, "rounds": 50.0, "lora": True})
-    assert told == "learning rate 0.123, rounds 50, lora, mean+std, pca 32"
+def test_parameters_in_short() -> None:
+    text = format_params(
+        {"stats": "mean+std", "pca": 32, "learning_rate": 0.123456, "rounds": 50.0, "lora": True}
+    )
+    assert text == "learning rate 0.123, rounds 50, lora, mean+std, pca 32"

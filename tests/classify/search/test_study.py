@@ -30,7 +30,7 @@ from tests.studies import made_clips, made_store
 
 ROOT = Path(__file__).resolve().parents[3]
 CONFIG = StudyConfig(folds=3, inner_folds=2, trials=4, jobs=1, layers=("0", "1"))
-# What a run says; run.json tells how long it took.
+# Files that do not depend on the time; run.json does.
 SAME = ("splits.json", "results.csv", "predictions.csv", "summary.json", "figures/layers.svg")
 
 
@@ -107,17 +107,17 @@ def test_the_summary_agrees_with_the_predictions(whole: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["splits.json", "results.csv", "predictions.csv", "summary.json"])
-def test_a_finished_run_without_one_of_its_files_is_told(
+def test_a_finished_run_that_lacks_a_file_is_refused(
     whole: Path, corpus: tuple[list[Clip], FeatureStore], tmp_path: Path, name: str
 ) -> None:
     shutil.copytree(whole, out := tmp_path / "run")
     (out / name).unlink()
     clips, store = corpus
-    with pytest.raises(InputError, match=rf"holds a finished run without its {name}; copy it back"):
+    with pytest.raises(InputError, match=rf"holds a finished run without its {name}; restore an intact copy"):
         run_study(clips, store, out, CONFIG)
 
 
-def test_processes_do_not_change_the_files(
+def test_the_number_of_workers_does_not_change_the_files(
     whole: Path, corpus: tuple[list[Clip], FeatureStore], tmp_path: Path
 ) -> None:
     clips, store = corpus
@@ -131,10 +131,10 @@ def test_processes_do_not_change_the_files(
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
 
 
-def test_a_killed_run_goes_on_and_ends_with_the_same_files(
+def test_a_killed_run_resumes_and_ends_with_the_same_files(
     whole: Path, corpus: tuple[list[Clip], FeatureStore], tmp_path: Path
 ) -> None:
-    """SIGKILL in the middle, twice; no finished trial is made again."""
+    """SIGKILL in the middle, twice; no finished trial is run again."""
     clips, store = corpus
     out = tmp_path / "killed"
     for trials in (15, 20):
@@ -176,14 +176,14 @@ def stored_trials(out: Path) -> int:
     return sum(study.n_trials for study in optuna.get_all_study_summaries(f"sqlite:///{out / 'search.db'}"))
 
 
-def test_a_finished_run_is_left_as_it_is(whole: Path, corpus: tuple[list[Clip], FeatureStore]) -> None:
+def test_a_finished_run_is_not_changed(whole: Path, corpus: tuple[list[Clip], FeatureStore]) -> None:
     clips, store = corpus
     before = {path: path.stat().st_mtime_ns for path in whole.rglob("*") if path.is_file()}
     run_study(clips, store, whole, replace(CONFIG, jobs=2))
     assert before == {path: path.stat().st_mtime_ns for path in whole.rglob("*") if path.is_file()}
 
 
-def test_another_run_is_not_written_over(whole: Path, corpus: tuple[list[Clip], FeatureStore]) -> None:
+def test_another_run_is_not_overwritten(whole: Path, corpus: tuple[list[Clip], FeatureStore]) -> None:
     clips, store = corpus
     with pytest.raises(InputError, match=r"holds another run \(trials 4 → 5\); choose another folder"):
         run_study(clips, store, whole, replace(CONFIG, trials=5))
@@ -191,11 +191,11 @@ def test_another_run_is_not_written_over(whole: Path, corpus: tuple[list[Clip], 
         run_study(clips[:-1], store, whole, CONFIG)
 
 
-def test_two_processes_do_not_write_one_run(corpus: tuple[list[Clip], FeatureStore], tmp_path: Path) -> None:
+def test_two_processes_cannot_write_one_run(corpus: tuple[list[Clip], FeatureStore], tmp_path: Path) -> None:
     clips, store = corpus
 
     def report(now: Progress) -> None:
-        with pytest.raises(InputError, match="another process is at work"):
+        with pytest.raises(InputError, match="another process is working on this run"):
             run_study(clips, store, tmp_path / "run", CONFIG)
         raise KeyboardInterrupt
 
@@ -215,7 +215,7 @@ def test_every_layer_and_their_mix_by_default(
 
 
 @pytest.mark.parametrize("split", ["random", "loso", "column"])
-def test_other_splits_and_what_they_leak(
+def test_other_splits_and_their_leaks(
     split: str, corpus: tuple[list[Clip], FeatureStore], tmp_path: Path
 ) -> None:
     clips, store = corpus
@@ -229,11 +229,11 @@ def test_other_splits_and_what_they_leak(
     assert len(summary["selected"]["folds"]) == {"random": 3, "loso": 9, "column": 1}[split]
     told = [note for note in summary["notes"] if "validation" in note]
     assert told == (
-        ["the table's validation part chooses (clips: 16): no --inner-folds"] if split == "column" else []
+        ["the table's validation partition selects (16 clips): no --inner-folds"] if split == "column" else []
     )
 
 
-def test_what_makes_a_validation_part_a_poor_judge_is_told(
+def test_flaws_of_a_validation_partition_are_noted(
     corpus: tuple[list[Clip], FeatureStore], tmp_path: Path
 ) -> None:
     clips, store = corpus
@@ -245,8 +245,10 @@ def test_what_makes_a_validation_part_a_poor_judge_is_told(
     ]
     config = replace(CONFIG, split="column", trials=1, heads=("svm",), layers=("1",))
     summary = json.loads((run_study(clips, store, tmp_path / "run", config) / "summary.json").read_text())
-    assert any("in no validation clip, so nothing chosen heeds them: c" in note for note in summary["notes"])
-    assert any("it judges voices it knows" in note for note in summary["notes"])
+    assert any(
+        "in no validation clip, and so ignored by the selection: c" in note for note in summary["notes"]
+    )
+    assert any("it selects on known ones" in note for note in summary["notes"])
 
 
 def test_excluded_clips_are_counted_and_named(
@@ -261,7 +263,7 @@ def test_excluded_clips_are_counted_and_named(
     assert clips[0].id not in (out / "predictions.csv").read_text()
 
 
-def test_large_training_parts_are_told_to_be_approximated(
+def test_approximated_kernels_are_noted(
     corpus: tuple[list[Clip], FeatureStore], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clips, store = corpus
@@ -271,35 +273,37 @@ def test_large_training_parts_are_told_to_be_approximated(
     for module in (sharing, summary_of):
         monkeypatch.setattr(module, "LANDMARKS", 30)
     summary = json.loads((run_study(clips, store, tmp_path / "run", config) / "summary.json").read_text())
-    assert "approximated with 30 training clips, not taken with all (Nyström)" in summary["notes"][0]
-    assert "with 48 training clips they take 82.9 kB, and --memory is 70 kB" in summary["notes"][0]
-    with pytest.raises(InputError, match=r"kernels are approximated, and here they would be whole.*70000"):
+    assert "approximated on 30 training clips (Nyström)" in summary["notes"][0]
+    assert "with 48 training clips they need 82.9 kB, and --memory is 70 kB" in summary["notes"][0]
+    with pytest.raises(InputError, match=r"kernels are approximated, and now they would be exact.*70000"):
         run_study(clips, store, tmp_path / "run", replace(config, memory=1 << 30))
 
 
-def test_a_search_that_is_cut_short_is_told(corpus: tuple[list[Clip], FeatureStore], tmp_path: Path) -> None:
+def test_a_search_that_ran_out_of_time_is_noted(
+    corpus: tuple[list[Clip], FeatureStore], tmp_path: Path
+) -> None:
     clips, store = corpus
     config = replace(CONFIG, trials=9, heads=("majority",), layers=("1",), timeout=1e-6)
     summary = json.loads((run_study(clips, store, tmp_path / "run", config) / "summary.json").read_text())
-    assert summary["notes"] == ["--timeout cut the search short: 3 of 27 trials were made"]
+    assert summary["notes"] == ["--timeout cut the search short: 3 of 27 trials were run"]
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"layers": ("7",)}, "layer '7' is not there; choose from 0, 1, mix"),
+        ({"layers": ("7",)}, "layer '7' does not exist; choose from 0, 1, mix"),
         (
             {"heads": ("tree",)},
-            "head 'tree' is not there; choose from logreg, svm, xgboost",
+            "head 'tree' does not exist; choose from logreg, svm, xgboost",
         ),
-        ({"stats": ("max",)}, "statistic 'max' is not there; choose from mean, std"),
+        ({"stats": ("max",)}, "statistic 'max' does not exist; choose from mean, std"),
         ({"layers": ("mix",), "heads": ("logreg",)}, "add svm to the heads"),
         ({"layers": ("1", "mix"), "heads": ("svm",)}, "layer 'mix' has one layer to mix, 1; name more"),
         ({"folds": 10}, "--folds 10, but there are 9 speakers"),
         ({"storage": "nonsense"}, "cannot open the Optuna storage"),
     ],
 )
-def test_what_is_not_there_is_told_in_one_line(
+def test_names_that_do_not_exist_are_reported_in_one_line(
     changes: dict, message: str, corpus: tuple[list[Clip], FeatureStore], tmp_path: Path
 ) -> None:
     clips, store = corpus
@@ -328,12 +332,14 @@ def test_scaling_by_speaker_needs_speakers(corpus: tuple[list[Clip], FeatureStor
     clips, store = corpus
     nameless = [replace(clip, speaker=None) for clip in clips]
     config = replace(CONFIG, split="random", scalings=("standard", "speaker"))
-    with pytest.raises(InputError, match="no speakers to scale by; leave 'speaker' out of --scalings"):
+    with pytest.raises(InputError, match="no speakers to scale by; omit 'speaker' from --scalings"):
         run_study(nameless, store, tmp_path / "run", config)
     assert not (tmp_path / "run").exists()
 
 
-def test_a_protocol_s_folds_and_what_it_says(corpus: tuple[list[Clip], FeatureStore], tmp_path: Path) -> None:
+def test_the_folds_and_description_of_a_protocol(
+    corpus: tuple[list[Clip], FeatureStore], tmp_path: Path
+) -> None:
     clips, store = corpus
     config = replace(CONFIG, protocol="ksu-speaker-5", trials=1, heads=("svm",), layers=("1",))
     out = run_study(clips, store, tmp_path / "run", config, excluded={clips[0].id: "broken"})
@@ -363,7 +369,7 @@ def test_a_random_protocol_is_one_fold_and_leaks(
     assert summary["audit"]["test_clips_of_training_speakers"] == 1
 
 
-def test_near_best_names_the_best_and_what_noise_may_have_put_behind_it(whole: Path) -> None:
+def test_near_best_lists_the_best_and_all_within_noise_of_it(whole: Path) -> None:
     summary = json.loads((whole / "summary.json").read_text())
     best = max(summary["layers"], key=lambda entry: entry["uar"]["value"])
     assert {"layer": best["layer"], "head": best["head"]} in summary["near_best"]

@@ -14,9 +14,9 @@ from layerprobe.classify.data.splits import outer_folds
 from layerprobe.classify.features import fold_features as sharing
 from layerprobe.classify.features.kernels import kernel_bytes
 from layerprobe.classify.scores.results import StudyId, StudyResult
-from layerprobe.classify.search.jobs import Job, jobs_of, run_job
 from layerprobe.classify.search.nested import TrialDone
 from layerprobe.classify.search.plan import Plan
+from layerprobe.classify.search.units import Unit, make_units, run_unit
 from tests.studies import made_clips, made_store
 
 
@@ -53,7 +53,7 @@ def test_a_mix_is_of_the_layers_asked_for(plan: Plan) -> None:
 @pytest.mark.parametrize(("jobs", "together"), [(1, True), (3, True), (4, False)])
 def test_heads_share_a_unit_unless_processes_would_idle(plan: Plan, jobs: int, together: bool) -> None:
     studies = plan.studies()
-    units = jobs_of(plan, studies, {id: [] for id in studies}, jobs=jobs)
+    units = make_units(plan, {id: [] for id in studies}, jobs=jobs)
     assert sorted(id for unit in units for id in unit.studies) == sorted(studies)
     assert len(units) == (12 if together else 30)
     for unit in units:
@@ -64,7 +64,7 @@ def test_heads_share_a_unit_unless_processes_would_idle(plan: Plan, jobs: int, t
 def test_the_time_is_shared_between_studies(plan: Plan) -> None:
     studies = plan.studies()
     limited = changed(plan, timeout=60.0)
-    units = jobs_of(limited, studies, {id: [] for id in studies}, jobs=2)
+    units = make_units(limited, {id: [] for id in studies}, jobs=2)
     assert {unit.seconds for unit in units} == {60.0 * 2 / 30}
 
 
@@ -87,13 +87,13 @@ def test_kernels_limit_the_processes_before_they_fill_the_memory(
 
 def test_a_unit_travels_to_another_process_and_tells_its_trials(plan: Plan) -> None:
     studies = (StudyId(1, "2", "logreg"), StudyId(1, "2", "majority"))
-    unit = Job(plan=plan, studies=studies, done={id: [] for id in studies}, seconds=None, memory=1 << 28)
-    messages = list(run_job(pickle.loads(pickle.dumps(unit))))
+    unit = Unit(plan=plan, studies={id: [] for id in studies}, seconds=None, memory=1 << 28)
+    messages = list(run_unit(pickle.loads(pickle.dumps(unit))))
     assert [type(message) for message in messages] == [TrialDone, TrialDone, StudyResult] * 2
     assert [message.id for message in messages] == [studies[0]] * 3 + [studies[1]] * 3
     trial = messages[0]
     assert isinstance(trial, TrialDone)
-    again = list(run_job(replace(unit, studies=studies[:1], done={studies[0]: [trial.trial]})))
+    again = list(run_unit(replace(unit, studies={studies[0]: [trial.trial]})))
     assert [type(message) for message in again] == [TrialDone, StudyResult]
 
 

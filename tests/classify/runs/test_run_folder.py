@@ -9,7 +9,7 @@ import pytest
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.data.splits import outer_folds
-from layerprobe.classify.runs.folder import (
+from layerprobe.classify.runs.run_folder import (
     load_result,
     read_json,
     save_result,

@@ -1,4 +1,4 @@
-"""A run folder: what a study leaves behind, each file written whole or not at all."""
+"""The files of a run folder: their names and the functions that write them, each atomically."""
 
 from __future__ import annotations
 
@@ -21,40 +21,40 @@ if TYPE_CHECKING:
     from layerprobe.classify.data.dataset import Dataset
     from layerprobe.classify.data.splits import OuterFold
 
-RUN, SPLITS, RESULTS, PREDICTIONS, SUMMARY = (
-    "run.json",
-    "splits.json",
-    "results.csv",
-    "predictions.csv",
-    "summary.json",
-)
-WHOLE = (SPLITS, RESULTS, PREDICTIONS, SUMMARY)  # what a finished run has beside run.json
-ANEW = "copy it back from where it is whole, or delete the folder and run again"
-PARTIAL_RESULTS = "outcomes"  # of finished studies, until the run is whole
+RUN = "run.json"
+SPLITS = "splits.json"
+RESULTS = "results.csv"
+PREDICTIONS = "predictions.csv"
+SUMMARY = "summary.json"
+FINISHED_FILES = (SPLITS, RESULTS, PREDICTIONS, SUMMARY)  # of a finished run, in addition to run.json
+PARTIAL_RESULTS = "outcomes"  # folder of the finished studies of an unfinished run
+RESTORE_OR_RERUN = "restore an intact copy, or delete the folder and run again"
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Numbers that are not finite are written as null."""
+    """Write an object atomically; numbers that are not finite become null."""
     write_atomically(path, json.dumps(_plain(value), indent=2, allow_nan=False) + "\n")
 
 
 def read_json(path: Path, *, do: str | None = None, holding: str | None = None) -> dict[str, Any]:
-    """Raises InputError where the file is missing or damaged, as it is without the key `holding`.
+    """Read an object. Raises InputError if the file is missing or damaged, as it is without the key `holding`.
 
-    do: what to advise then; else it is what helps with a file of a run folder.
+    do: the advice in that error; by default that for a file of a run folder.
     """
-    mend = do or ANEW
+    advice = do or RESTORE_OR_RERUN
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        told = (error.strerror or str(error)).lower()
-        raise InputError(f"cannot be read ({told})", where=str(path), do=do or "name a run folder") from error
+        reason = (error.strerror or str(error)).lower()
+        raise InputError(
+            f"cannot be read ({reason})", where=str(path), do=do or "name a run folder"
+        ) from error
     except ValueError as error:
-        raise InputError(f"is no JSON ({error})", where=str(path), do=mend) from error
+        raise InputError(f"is no JSON ({error})", where=str(path), do=advice) from error
     if not isinstance(value, dict):
-        raise InputError("holds no object", where=str(path), do=mend)
+        raise InputError("holds no object", where=str(path), do=advice)
     if holding is not None and holding not in value:
-        raise InputError(f"is damaged: it holds no '{holding}'", where=str(path), do=mend)
+        raise InputError(f"is damaged: it holds no '{holding}'", where=str(path), do=advice)
     return value
 
 
@@ -67,12 +67,12 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
 
 
 def write_splits(out: Path, data: Dataset, folds: Sequence[OuterFold]) -> None:
-    """Outer folds by clip id, and the test parts of their inner folds, which train on the rest of `train`."""
+    """Write splits.json: clip ids of each outer fold, and of the inner test partitions, which train on the rest."""
 
     def ids(rows: np.ndarray) -> list[str]:
         return [data.ids[row] for row in rows]
 
-    nested = [
+    entries = [
         {
             "fold": number,
             "train": ids(fold.outer.train),
@@ -81,12 +81,14 @@ def write_splits(out: Path, data: Dataset, folds: Sequence[OuterFold]) -> None:
         }
         for number, fold in enumerate(folds)
     ]
-    write_json(out / SPLITS, {"schema": 1, "folds": nested})
+    write_json(out / SPLITS, {"schema": 1, "folds": entries})
 
 
 def write_results(out: Path, rows: Sequence[ResultRow]) -> None:
+    """Write results.csv: one line for each outer fold, layer and head."""
     header = list(ResultRow.__dataclass_fields__)
-    write_csv(out / RESULTS, header, ([_text(value) for value in asdict(row).values()] for row in rows))
+    lines = [[_cell(value) for value in asdict(row).values()] for row in rows]
+    write_csv(out / RESULTS, header, lines)
 
 
 def write_predictions(
@@ -95,23 +97,16 @@ def write_predictions(
     folds: Sequence[OuterFold],
     systems: Iterable[tuple[str, Sequence[StudyResult]]],
 ) -> None:
-    """Out-of-fold predictions. systems: (name, its outcome on each fold)."""
-    header = [
-        "clip",
-        "fold",
-        "speaker",
-        "system",
-        "label",
-        "predicted",
-        *(f"p_{name}" for name in data.classes),
-    ]
+    """Write predictions.csv: out-of-fold predictions. systems: (name, its result on each fold)."""
+    probabilities = (f"p_{name}" for name in data.classes)
+    header = ["clip", "fold", "speaker", "system", "label", "predicted", *probabilities]
 
     def lines() -> Iterable[list[str]]:
-        for system, outcomes in systems:
-            for outcome in outcomes:
-                fold = outcome.id.fold
-                known = zip(folds[fold].outer.test, outcome.predicted, outcome.probability, strict=True)
-                for row, predicted, p in known:
+        for system, results in systems:
+            for result in results:
+                fold = result.id.fold
+                rows = zip(folds[fold].outer.test, result.predicted, result.probability, strict=True)
+                for row, predicted, p in rows:
                     speaker = "" if data.speakers is None else data.speaker_names[data.speakers[row]]
                     labels = (data.classes[data.y[row]], data.classes[predicted])
                     yield [data.ids[row], str(fold), speaker, system, *labels, *map("{:.5f}".format, p)]
@@ -119,37 +114,28 @@ def write_predictions(
     write_csv(out / PREDICTIONS, header, lines())
 
 
-def save_result(out: Path, outcome: StudyResult) -> None:
-    """Keep a finished study's outcome, so that a resumed run does not fit it again."""
+def save_result(out: Path, result: StudyResult) -> None:
+    """Write the result of a finished study, so that a resumed run does not fit it again."""
     folder = out / PARTIAL_RESULTS
     folder.mkdir(exist_ok=True)
-    facts = {
-        "params": outcome.params,
-        "inner_score": outcome.inner_score,
-        "trials": outcome.trials,
-        "pruned": outcome.pruned,
-    }
+    facts = {name: getattr(result, name) for name in ("params", "inner_score", "trials", "pruned")}
     packed = io.BytesIO()
-    np.savez(
-        packed,
-        facts=np.array(json.dumps(facts)),
-        predicted=outcome.predicted,
-        probability=outcome.probability,
-    )
-    write_atomically(folder / _file(outcome.id), packed.getvalue())
+    text = np.array(json.dumps(facts))
+    np.savez(packed, facts=text, predicted=result.predicted, probability=result.probability)
+    write_atomically(folder / _partial_file(result.id), packed.getvalue())
 
 
 def load_result(out: Path, id: StudyId) -> StudyResult | None:
-    """A finished study's outcome; None where it is not finished."""
+    """Read the result of a finished study; None if it is not finished."""
     try:
-        with np.load(out / PARTIAL_RESULTS / _file(id), allow_pickle=False) as held:
+        with np.load(out / PARTIAL_RESULTS / _partial_file(id), allow_pickle=False) as held:
             facts = json.loads(str(held["facts"]))
             return StudyResult(id=id, predicted=held["predicted"], probability=held["probability"], **facts)
     except FileNotFoundError:
         return None
 
 
-def _file(id: StudyId) -> str:
+def _partial_file(id: StudyId) -> str:
     return f"{id.fold}-{id.layer}-{id.head}.npz"
 
 
@@ -165,5 +151,5 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _text(value: object) -> object:
+def _cell(value: object) -> object:
     return f"{value:.6f}" if isinstance(value, float) else value

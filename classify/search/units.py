@@ -1,0 +1,68 @@
+"""Units of work: a study cut into pieces for worker processes, and what a worker does with one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from optuna.trial import FrozenTrial
+
+from layerprobe.cache.common.errors import InputError
+from layerprobe.classify.features.lru_cache import LruCache
+from layerprobe.classify.scores.results import StudyId, StudyResult
+from layerprobe.classify.search.nested import TrialDone, search
+from layerprobe.classify.search.plan import Plan, fold_features, layer_states
+from layerprobe.classify.search.storage import silence_optuna
+
+UNITS_PER_WORKER = 4  # with as many or more, all workers are busy almost to the end
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    """Studies of one layer and outer fold, which share arrays, for one worker.
+
+    studies: each with its trials of an earlier run. seconds: for each study. memory: bytes for shared arrays.
+    """
+
+    plan: Plan
+    studies: Mapping[StudyId, list[FrozenTrial]]
+    seconds: float | None
+    memory: int
+
+
+def make_units(plan: Plan, pending: Mapping[StudyId, list[FrozenTrial]], *, jobs: int) -> list[Unit]:
+    """The heads of a layer and fold together, unless that would leave workers idle.
+
+    pending: studies to do, each with its finished trials.
+    """
+    together = len({(id.fold, id.layer) for id in pending}) >= UNITS_PER_WORKER * jobs
+    groups: dict[tuple[object, ...], dict[StudyId, list[FrozenTrial]]] = {}
+    for id, trials in pending.items():
+        groups.setdefault((id.fold, id.layer) if together else (id,), {})[id] = trials
+    timeout = plan.config.timeout
+    seconds = None if timeout is None or not pending else timeout * jobs / len(pending)
+    memory = plan.config.memory // jobs
+    return [Unit(plan=plan, studies=group, seconds=seconds, memory=memory) for group in groups.values()]
+
+
+def run_unit(unit: Unit) -> Iterator[TrialDone | StudyResult]:
+    """Yield each trial as it ends, and each study's result."""
+    silence_optuna()
+    plan, data = unit.plan, unit.plan.data
+    first = next(iter(unit.studies))
+    nested = plan.folds[first.fold]
+    cache = LruCache(unit.memory)
+    layers = layer_states(plan, plan.layers_of(first.layer), cache=cache.section("states"))
+    inner = [fold_features(plan, layers, fold, cache=cache.section(k)) for k, fold in enumerate(nested.inner)]
+    outer = fold_features(plan, layers, nested.outer, cache=cache.section("outer"))
+    for id, trials in unit.studies.items():
+        deadline = None if unit.seconds is None else time.monotonic() + unit.seconds
+        try:
+            yield from search(id, inner, outer, data.y, plan.config, done=trials, deadline=deadline)
+        except InputError as error:  # states of this layer cannot be learnt from
+            raise InputError(
+                error.what,
+                where=f"layer {id.layer}, outer fold {id.fold}",
+                do=f"{error.do}; name other layers with --layers, or embed the clips again",
+            ) from error
