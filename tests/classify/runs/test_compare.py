@@ -205,8 +205,8 @@ def test_a_single_speaker_has_no_interval_and_is_noted(tmp_path):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (("--system", "3/svm"), "--system compares runs, and one is given; name another run"),
-        (("--figure", "x.svg"), "--figure compares runs, and one is given"),
+        (("--system", "3/svm"), "--system compares runs, and only one is given; name another run"),
+        (("--figure", "x.svg"), "--figure compares runs, and only one is given"),
         (("--euros-per-hour", "2"), "--euros-per-hour compares runs"),
         (("--figure", "gone/x.svg"), "--figure gone/x.svg; folder gone does not exist"),
     ],

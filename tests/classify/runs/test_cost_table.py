@@ -110,7 +110,7 @@ def test_runs_without_costs_can_be_compared(tmp_path):
     assert [cost.wall_s for cost in comparison.costs] == [None, None]
     assert (comparison.break_even, comparison.notes) == ((), ())
     with pytest.raises(InputError, match="the cost of fewer than two of the runs is known"):
-        draw_cost(comparison, tmp_path / "bill.svg")
+        draw_cost(comparison, tmp_path / "cost.svg")
 
 
 def test_limits_of_the_comparison_are_noted(runs):
@@ -125,20 +125,20 @@ def test_limits_of_the_comparison_are_noted(runs):
 
 @pytest.mark.parametrize("prices", [Prices(), Prices(gpu_hour=3.0, cpu_hour=0.3)])
 def test_the_figure_is_deterministic_and_checks_its_name(runs, tmp_path, prices):
-    text = draw_cost(compare(runs, prices=prices), tmp_path / "bill.svg").read_text()
+    text = draw_cost(compare(runs, prices=prices), tmp_path / "cost.svg").read_text()
     assert text.lstrip().startswith("<?xml")
     assert draw_cost(compare(runs, prices=prices), tmp_path / "again.svg").read_text() == text
-    with pytest.raises(InputError, match=r"--figure .*bill\.txt; end the name in \.svg"):
-        draw_cost(compare(runs), tmp_path / "bill.txt")
+    with pytest.raises(InputError, match=r"--figure .*cost\.txt; end the name in \.svg"):
+        draw_cost(compare(runs), tmp_path / "cost.txt")
 
 
 def test_the_command_prints_costs(runs, tmp_path):
     prices = ("--euros-per-hour", 3.6, "--euros-per-cpu-hour", 0.36)
-    done = cli("compare", *runs, *prices, "--figure", tmp_path / "bill.png")
+    done = cli("compare", *runs, *prices, "--figure", tmp_path / "cost.png")
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "bill.png").read_bytes()[:4] == b"\x89PNG"
+    assert (tmp_path / "cost.png").read_bytes()[:4] == b"\x89PNG"
     for words in (
-        "the bill",
+        "cost; empty cells are unknown or do not apply",
         "2:00:00",
         "0:03:20",
         "90,000,000",
