@@ -12,10 +12,10 @@ from layerprobe.cache.common.disk import write_atomically
 from layerprobe.cache.common.errors import InputError
 
 KINDS = ("svg", "pdf", "png")
-# Without dates and random names the same run gives the same files.
+# No dates or random ids, so that the same run gives the same files.
 METADATA: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 STYLE = {"svg.hashsalt": "layerprobe", "font.size": 10}
-# Okabe & Ito (2008): distinguishable with all common kinds of colour blindness; marks distinguish them without colour.
+# Okabe & Ito (2008): distinguishable with all common kinds of colour blindness; marks, without colour.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKS = ("o", "s", "^", "D", "v", "P")
 MOST_TICKS = 26

@@ -1,4 +1,4 @@
-"""Small made corpora for studies: labelled clips of several speakers, and a store with their states."""
+"""Small synthetic data sets for studies: labelled clips of several speakers, and a store with their states."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.stores import extraction
 
 
 def made_clips(folder: Path, *, speakers: int = 9, each: int = 8, classes: int = 3) -> list[Clip]:
-    """`each` clips of every speaker, classes in turn; each file has bytes of its own."""
+    """`each` clips of every speaker, classes in turn; all files differ."""
     folder.mkdir(parents=True, exist_ok=True)
     clips = []
     for speaker in range(speakers):
@@ -41,7 +41,7 @@ def made_store(
     signal: float = 1.0,
     seed: int = 0,
 ) -> FeatureStore:
-    """States that tell the classes apart, better in later layers; each speaker has an offset of its own."""
+    """States that separate the classes, better in later layers; each speaker has its own offset."""
     of = extraction(
         layers=layers, widths=(width,) * len(layers), stats=("mean", "std"), dtype="float32", notes={}
     )
@@ -70,9 +70,9 @@ def made_store(
 def made_frames(
     cache: Path, clips: list[Clip], *, layers: tuple[str, ...] = ("0",), width: int = 6, seed: int = 0
 ) -> FeatureStore:
-    """Frames whose order alone tells the classes apart: a class's turns at one end, then at the other.
+    """Frames that only their order separates into classes: a class is the number of sign changes.
 
-    In every clip, half of the frames lie on each side, so that means and deviations tell nothing.
+    In every clip half of the frames have each sign, so that means and deviations carry nothing.
     """
     of = extraction(layers=layers, widths=(width,) * len(layers), stats=(FRAME,), dtype="float32", notes={})
     store = FeatureStore.create(cache, of)

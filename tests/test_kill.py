@@ -1,4 +1,4 @@
-"""Real `embed` and `classify` processes, killed, stopped and refused: what is on disk then, and after a rerun."""
+"""Real `embed` and `classify` processes, killed, stopped and refused: what is on disk, and after a rerun."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from tests.run import CLI, ENVIRONMENT, ROOT, cli, refused, write_corpus
 
 MODEL = "random:hubert-tiny"
 CLIPS = 60
-# The real command line, with shards that come every tenth of a second instead of every minute, so that a kill
-# finds some that are finished and one in the making.
+# The real command line, with a shard every tenth of a second instead of every minute, so that a kill finds
+# finished shards and an unfinished one.
 QUICK_SHARDS = f"""
 import sys
 sys.path.insert(0, {str(ROOT)!r})
@@ -59,7 +59,7 @@ def the_store(cache: Path) -> FeatureStore | None:
     return stores[0] if stores else None
 
 
-def held(cache: Path) -> int:
+def stored_clips(cache: Path) -> int:
     store = the_store(cache)
     return len(store.keys()) if store else 0
 
@@ -80,28 +80,28 @@ def table(tmp_path_factory) -> Path:
 def undisturbed(table, tmp_path_factory) -> dict[str, np.ndarray]:
     cache = tmp_path_factory.mktemp("undisturbed")
     process = start(table, cache)
-    _, told = process.communicate()
-    assert process.returncode == 0, told
+    _, stderr = process.communicate()
+    assert process.returncode == 0, stderr
     return contents(cache)
 
 
 @dataclass
 class Kills:
-    """What SIGKILLs of running processes found: a store with some of the clips, a shard half written."""
+    """Counts of SIGKILLs: all, those that left a store with some of the clips, or a half-written shard."""
 
     all: int = 0
     half_filled: int = 0
     in_the_making: int = 0
 
 
-def kill_again_and_again(
+def kill_repeatedly(
     table: Path, cache: Path, undisturbed: dict[str, np.ndarray], *, kills: int, seed: int
 ) -> Kills:
     """SIGKILL `embed` at random moments of its work; a store that gets filled is checked and emptied."""
     rng = random.Random(seed)
     found = Kills()
     while found.all < kills:
-        before = held(cache)
+        before = stored_clips(cache)
         process = start(table, cache)
         if rng.random() < 0.8:  # most often while it computes, sometimes while it starts
             wait_for_more(process, cache, before)
@@ -110,10 +110,10 @@ def kill_again_and_again(
             time.sleep(rng.uniform(0, 3))
         process.kill()
         process.communicate()
-        now = held(cache)
+        now = stored_clips(cache)
         assert now >= before, "a kill lost clips that were stored"
         store = the_store(cache)
-        if process.returncode == -signal.SIGKILL:  # else it had ended by itself
+        if process.returncode == -signal.SIGKILL:  # else it had finished
             found.all += 1
             found.half_filled += 0 < now < CLIPS
             found.in_the_making += store is not None and bool(verify(store).abandoned_files)
@@ -127,12 +127,12 @@ def kill_again_and_again(
 
 
 def wait_for_more(process: subprocess.Popen[str], cache: Path, before: int) -> None:
-    while process.poll() is None and held(cache) <= before:
+    while process.poll() is None and stored_clips(cache) <= before:
         time.sleep(0.02)
 
 
 def finish(table: Path, cache: Path) -> dict[str, int]:
-    """Run to the end; what the summary says."""
+    """Run to the end; the printed summary."""
     done = cli("embed", table, "--model", MODEL, "--cache", cache, "--batch-seconds", "1.5", "--json")
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout))
@@ -144,21 +144,21 @@ def assert_same(left: dict[str, np.ndarray], right: dict[str, np.ndarray]) -> No
         np.testing.assert_array_equal(left[layer], right[layer])
 
 
-def test_a_killed_run_keeps_what_it_had_and_ends_with_the_same_bits(table, undisturbed, tmp_path):
-    assert kill_again_and_again(table, tmp_path, undisturbed, kills=4, seed=1).half_filled >= 1
-    kept = held(tmp_path)
+def test_a_killed_run_resumes_and_ends_with_the_same_bits(table, undisturbed, tmp_path):
+    assert kill_repeatedly(table, tmp_path, undisturbed, kills=4, seed=1).half_filled >= 1
+    stored = stored_clips(tmp_path)
     summary = finish(table, tmp_path)
-    assert (summary["cached"], summary["embedded"]) == (kept, CLIPS - kept)
+    assert (summary["cached"], summary["embedded"]) == (stored, CLIPS - stored)
     assert_same(contents(tmp_path), undisturbed)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 def test_forty_kills(table, undisturbed, tmp_path):
-    found = kill_again_and_again(table, tmp_path, undisturbed, kills=40, seed=0)
-    kept = held(tmp_path)
+    found = kill_repeatedly(table, tmp_path, undisturbed, kills=40, seed=0)
+    stored = stored_clips(tmp_path)
     summary = finish(table, tmp_path)
-    assert (summary["cached"], summary["embedded"]) == (kept, CLIPS - kept)
+    assert (summary["cached"], summary["embedded"]) == (stored, CLIPS - stored)
     assert_same(contents(tmp_path), undisturbed)
     store = the_store(tmp_path)
     assert store is not None
@@ -172,15 +172,17 @@ def test_forty_kills(table, undisturbed, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stopped_run_finishes_its_shard_and_says_so(table, undisturbed, tmp_path, number):
+def test_a_stopped_run_finishes_its_shard_and_reports_it(table, undisturbed, tmp_path, number):
     process = start(table, tmp_path)
     wait_for_more(process, tmp_path, 0)
     process.send_signal(number)
-    _, told = process.communicate(timeout=60)
-    if held(tmp_path) < CLIPS:
+    _, stderr = process.communicate(timeout=60)
+    if stored_clips(tmp_path) < CLIPS:
         assert process.returncode == 130
-        lines = [line for line in told.splitlines() if line.startswith("stopped: ")]
-        assert lines == [f"stopped: {held(tmp_path)} clips are kept; the same command takes up the rest"]
+        lines = [line for line in stderr.splitlines() if line.startswith("stopped: ")]
+        assert lines == [
+            f"stopped: {stored_clips(tmp_path)} clips are kept; the same command takes up the rest"
+        ]
     assert not list(tmp_path.glob("*/*/.tmp*"))
     finish(table, tmp_path)
     assert_same(contents(tmp_path), undisturbed)
@@ -195,10 +197,10 @@ def test_a_full_disk_is_one_line_and_loses_nothing(table, undisturbed, tmp_path)
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 
     process = start(table, tmp_path, preexec_fn=limit)
-    _, told = process.communicate(timeout=120)
-    assert process.returncode == 2, told
-    assert "Traceback" not in told
-    assert "cannot be written" in told
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 2, stderr
+    assert "Traceback" not in stderr
+    assert "cannot be written" in stderr
     store = the_store(tmp_path)
     assert store is not None
     assert not verify(store).damaged
@@ -219,17 +221,17 @@ def test_a_cache_that_is_a_file_is_one_line(table, tmp_path):
     assert "features" in refused(cli("embed", table, "--model", MODEL, "--cache", blocked))
 
 
-def test_a_store_that_vanishes_is_one_line(table, tmp_path):
+def test_a_store_that_is_deleted_is_one_line(table, tmp_path):
     import shutil
 
     process = start(table, tmp_path / "features")
     wait_for_more(process, tmp_path / "features", 0)
     shutil.rmtree(tmp_path / "features", ignore_errors=True)
-    _, told = process.communicate(timeout=120)
-    assert "Traceback" not in told
-    if process.returncode != 0:  # it may just have been done
+    _, stderr = process.communicate(timeout=120)
+    assert "Traceback" not in stderr
+    if process.returncode != 0:  # it may have finished before
         assert process.returncode == 2
-        assert "cannot be written" in told
+        assert "cannot be written" in stderr
 
 
 @contextmanager
@@ -263,12 +265,12 @@ print(reads)
         yield reads
     finally:
         (cache / "stop").touch()
-        told = [process.communicate()[0] for process in running]
+        stderr = [process.communicate()[0] for process in running]
     assert [process.returncode for process in running] == [0] * count
-    reads += map(int, told)
+    reads += map(int, stderr)
 
 
-def assert_whole_and_alike(cache: Path, undisturbed: dict[str, np.ndarray]) -> None:
+def assert_complete_and_close(cache: Path, undisturbed: dict[str, np.ndarray]) -> None:
     """After a compaction: every clip once, close to what one process alone computes in other batches."""
     assert cli("cache", "compact", "--cache", cache).returncode == 0
     store = the_store(cache)
@@ -279,19 +281,19 @@ def assert_whole_and_alike(cache: Path, undisturbed: dict[str, np.ndarray]) -> N
         np.testing.assert_allclose(states, undisturbed[layer], atol=2e-3)
 
 
-def test_many_processes_fill_one_store_and_readers_never_see_a_part(table, undisturbed, tmp_path):
+def test_many_processes_fill_one_store_and_readers_see_complete_clips(table, undisturbed, tmp_path):
     """Eight writers of the same clips, four readers: duplicates are invisible, every read is whole."""
     with readers(tmp_path, count=4) as reads:
         writers = [start(table, tmp_path) for _ in range(8)]
         codes = [(writer.communicate()[1], writer.returncode) for writer in writers]
     assert [code for _, code in codes] == [0] * 8, codes
     assert min(reads) > 0
-    assert_whole_and_alike(tmp_path, undisturbed)
+    assert_complete_and_close(tmp_path, undisturbed)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
-def test_eight_writers_that_are_killed_and_four_readers(table, undisturbed, tmp_path):
+def test_eight_writers_with_kills_and_four_readers(table, undisturbed, tmp_path):
     """Twice: half of the writers are killed while they write, others take their place, all compacted."""
     rng = random.Random(0)
     kills = half_filled = seen = 0
@@ -304,17 +306,17 @@ def test_eight_writers_that_are_killed_and_four_readers(table, undisturbed, tmp_
             for victim in rng.sample(range(8), 4):
                 time.sleep(rng.uniform(0, 0.2))
                 writers[victim].kill()
-                told = writers[victim].communicate()[1]
-                assert writers[victim].returncode in (0, -signal.SIGKILL), told
+                stderr = writers[victim].communicate()[1]
+                assert writers[victim].returncode in (0, -signal.SIGKILL), stderr
                 kills += writers[victim].returncode != 0
-                half_filled += writers[victim].returncode != 0 and 0 < held(cache) < CLIPS
+                half_filled += writers[victim].returncode != 0 and 0 < stored_clips(cache) < CLIPS
                 writers[victim] = start(table, cache)
             assert cli("cache", "compact", "--cache", cache).returncode == 0
             codes = [(writer.communicate()[1], writer.returncode) for writer in writers]
         assert [code for _, code in codes] == [0] * 8, codes
         assert min(reads) > 0
         seen += sum(reads)
-        assert_whole_and_alike(cache, undisturbed)
+        assert_complete_and_close(cache, undisturbed)
     print(
         f"\n8 writers, 4 readers, twice: {kills} kills, {half_filled} found the store half filled; "
         f"{seen} reads, all whole; nothing damaged"
@@ -326,7 +328,7 @@ OPTIONS = ("--heads", "svm", "--trials", "15", "--folds", "3", "--controls", "no
 
 
 def test_a_study_whose_worker_is_killed_is_one_line_and_resumes(tmp_path):
-    """As by the system when memory runs out: status 1, finished trials are kept, the same files in the end."""
+    """As by the system when memory runs out: status 1, finished trials kept, the same files in the end."""
     table = write_corpus(tmp_path, clips=24, speakers=6)
     study = ["classify", str(table), "--model", "mfcc", "--cache", str(tmp_path / "features"), *OPTIONS]
     assert cli("embed", *study[1:6]).returncode == 0
@@ -349,8 +351,8 @@ def test_a_study_whose_worker_is_killed_is_one_line_and_resumes(tmp_path):
     assert process.returncode == 1, message
     assert "Traceback" not in message
     assert message.splitlines()[-1] == (
-        "error: a worker process was killed (out of memory?); finished work is kept: run the same command again, "
-        "with a smaller --jobs"
+        "error: a worker process was killed (out of memory?); finished work is kept: run the same command "
+        "again, with a smaller --jobs"
     )
     stored = stored_trials(out)
     assert 0 < stored < 45

@@ -72,8 +72,8 @@ class Pair:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """entries, costs: in the order of the runs. pairs: every two of them. break_even: each fine-tuning against each
-    run of heads. notes: what limits the comparison.
+    """entries, costs: in the order of the runs. pairs: every two of them. break_even: each fine-tuning with
+    each run of heads. notes: what limits the comparison.
     """
 
     metric: Metric
@@ -97,11 +97,11 @@ def compare(
 ) -> Comparison:
     """Compare runs, pair by pair: intervals over speakers, McNemar's test, the corrected t-test over folds.
 
-    system: which of each run's systems, `selected` or `LAYER/HEAD`. metric: of the differences; McNemar's test counts
-    correct predictions. seed: of the resampling. prices: for the costs.
+    system: which of each run's systems, `selected` or `LAYER/HEAD`. metric: of the differences; McNemar's
+    test counts correct predictions. seed: of the resampling. prices: for the costs.
 
-    Reads run.json, splits.json and predictions.csv. Raises InputError, naming every difference, unless all runs were
-    tested on the same clips with the same labels, speakers and folds.
+    Reads run.json, splits.json and predictions.csv. Raises InputError, naming every difference, unless all
+    runs were tested on the same clips with the same labels, speakers and folds.
     """
     if len(runs) < 2:
         raise InputError(f"{len(runs)} run given", do="name two run folders or more")

@@ -58,7 +58,7 @@ class CostMeter:
 
 
 def add_costs(one: Cost, other: Cost) -> Cost:
-    """Two sessions as one: times and energy add up, of peaks the larger counts; unknown plus known is unknown."""
+    """Two sessions as one: times and energy add up, the larger peak counts; None if one is unknown."""
 
     def both(name: str, combine: Callable[[list[float]], float]) -> float | None:
         values = [getattr(one, name), getattr(other, name)]

@@ -31,8 +31,9 @@ class Prices:
 class RunCost:
     """The cost of one run; None is unknown, or does not apply.
 
-    own_s: seconds of its search or training. extraction_s: seconds of its clips' extraction; 0 for a fine-tuning,
-    which needs none. wall_s: both. device_s: seconds on a GPU. Memory is the peak; energy is the GPU's.
+    own_s: seconds of its search or training. extraction_s: seconds of its clips' extraction; 0 for a
+    fine-tuning, which needs none. wall_s: both. device_s: seconds on a GPU. Memory is the peak; energy is the
+    GPU's.
     """
 
     kind: str
@@ -52,8 +53,8 @@ class RunCost:
 class BreakEven:
     """How many trials of heads, after their extraction, fit into the wall time of one fine-tuning.
 
-    made: trials of the heads' run. extraction_known: whether the extraction is counted. times: wall time of the
-    fine-tuning over that of the heads' run.
+    made: trials of the heads' run. extraction_known: whether the extraction is counted. times: wall time of
+    the fine-tuning over that of the heads' run.
     """
 
     finetuned: str

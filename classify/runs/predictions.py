@@ -23,8 +23,8 @@ FOLD_SETTINGS = ("protocol", "split", "train_corpus", "test_corpus", "folds", "s
 class SystemPredictions:
     """One system's predictions for the N test clips of a run, sorted by clip.
 
-    run: the folder. record: its run.json. clips: (N,) ids. folds: (N,) numbers. speakers: (N,) names, or None.
-    labels, predicted: (N,) class names. training: fold number → ids of the training clips.
+    run: the folder. record: its run.json. clips: (N,) ids. folds: (N,) numbers. speakers: (N,) names, or
+    None. labels, predicted: (N,) class names. training: fold number → ids of the training clips.
     """
 
     run: Path
@@ -124,9 +124,8 @@ def _fold_differences(first: SystemPredictions, second: SystemPredictions) -> li
         for name in FOLD_SETTINGS
         if first.config.get(name) != second.config.get(name)
     ]
-    return [
-        f"{format_count(len(moved), 'clip')} in other folds ({format_list(moved.tolist())}){''.join(settings)}"
-    ]
+    clips = f"{format_count(len(moved), 'clip')} in other folds ({format_list(moved.tolist())})"
+    return [clips + "".join(settings)]
 
 
 def _speaker_differences(first: SystemPredictions, second: SystemPredictions) -> list[str]:

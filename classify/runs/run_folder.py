@@ -37,7 +37,7 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def read_json(path: Path, *, do: str | None = None, holding: str | None = None) -> dict[str, Any]:
-    """Read an object. Raises InputError if the file is missing or damaged, as it is without the key `holding`.
+    """Read an object. Raises InputError if the file is missing, damaged or lacks the key `holding`.
 
     do: the advice in that error; by default that for a file of a run folder.
     """
@@ -67,7 +67,7 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
 
 
 def write_splits(out: Path, data: Dataset, folds: Sequence[OuterFold]) -> None:
-    """Write splits.json: clip ids of each outer fold, and of the inner test partitions, which train on the rest."""
+    """Write splits.json: clip ids of outer folds and of inner test partitions, which train on the rest."""
 
     def ids(rows: np.ndarray) -> list[str]:
         return [data.ids[row] for row in rows]

@@ -1,4 +1,4 @@
-"""What `classify` prints: the plan before a search, and after it the ranking, the selected system and its scores."""
+"""What `classify` prints: the plan before a search, then ranking, selected system and scores."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def remarks(summary: Mapping[str, Any]) -> list[str]:
     leaked = summary["audit"]["test_clips_of_training_speakers"]
     if leaked:
         lines.append(
-            f"{leaked:.1%} of the test clips are of speakers seen in training; the score holds for known speakers, "
-            "not for new ones (--split speaker measures that)"
+            f"{leaked:.1%} of the test clips are of speakers seen in training; the score holds for known "
+            "speakers, not for new ones (--split speaker measures that)"
         )
     speakers = summary["data"]["speakers"]
     if speakers == 1:
@@ -137,8 +137,8 @@ def print_selected(summary: Mapping[str, Any]) -> None:
     print(f"selected on inner folds, split: {selected['split']}")
     if len(folds) > 1:
         print(
-            f"  most often {selected['head']} on layer {selected['layer']}: {agreed['system']} of {len(folds)} "
-            f"folds; same layer in {agreed['layer']}, same head in {agreed['head']}"
+            f"  most often {selected['head']} on layer {selected['layer']}: {agreed['system']} of "
+            f"{len(folds)} folds; same layer in {agreed['layer']}, same head in {agreed['head']}"
         )
     accuracy = selected["accuracy"]["value"]
     print(f"  UAR {_score(selected['uar'])}, accuracy {accuracy:.3f}, chance {summary['chance']:.3f}")

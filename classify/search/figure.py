@@ -43,11 +43,11 @@ def draw_layers(summary: Mapping[str, Any], folder: Path) -> list[Path]:
 
 
 def _draw_curves(axes: Axes, entries: Entries, layers: list[str], heads: list[str]) -> None:
-    """Layers along the axis. The mix, which is no depth, stands apart from the line."""
+    """A line over layers for each head. The mix, which has no depth, is a point of its own."""
     for number, head in enumerate(heads):
         colour, mark = COLOURS[number % len(COLOURS)], MARKS[number % len(MARKS)]
         points = [entry for entry in entries if entry["head"] == head]
-        shift = (number - (len(heads) - 1) / 2) * 0.12  # bars side by side, not on top of each other
+        shift = (number - (len(heads) - 1) / 2) * 0.12  # so that bars do not overlap
         places = [layers.index(point["layer"]) + shift for point in points]
         values = [point["uar"]["value"] for point in points]
         line = [i for i, point in enumerate(points) if point["layer"] != MIX]
@@ -63,7 +63,7 @@ def _draw_curves(axes: Axes, entries: Entries, layers: list[str], heads: list[st
 
 
 def _draw_heads(axes: Axes, entries: Entries, heads: list[str]) -> None:
-    """With a single layer the heads stand along the axis."""
+    """A point for each head, for a single layer."""
     for number, point in enumerate(entries):
         colour, mark = COLOURS[number % len(COLOURS)], MARKS[number % len(MARKS)]
         axes.plot([number], [point["uar"]["value"]], mark, color=colour, markersize=7, zorder=4)
@@ -95,7 +95,7 @@ def _draw_bars(axes: Axes, places: Sequence[float], points: Entries, colour: str
 def _decorate(axes: Axes, summary: Mapping[str, Any], layers: list[str]) -> None:
     data, chance = summary["data"], summary["chance"]
     axes.axhline(chance, color="#555555", linestyle=(0, (4, 3)), linewidth=1, zorder=1)
-    edge, side = (1, "right") if len(layers) > 1 else (0.01, "left")  # right of a head stands its score
+    edge, side = (1, "right") if len(layers) > 1 else (0.01, "left")  # the scores are right of the points
     axes.annotate(
         f"chance {chance:.2f}", (edge, chance), (-2, 3), xycoords=("axes fraction", "data"),
         textcoords="offset points", ha=side, fontsize=8.5, color="#555555",

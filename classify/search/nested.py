@@ -1,4 +1,4 @@
-"""One study: inner folds choose a head's parameters on a layer, the outer test partition is predicted once."""
+"""One study: inner folds select a head's parameters, the outer test partition is predicted once."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def search(
 ) -> Iterator[TrialDone | StudyResult]:
     """Run the trials that are not in `done`, then fit the best parameters on the complete training partition.
 
-    Yields each trial as it ends, then the result. inner, outer: arrays of the folds. y: (N,) classes of all rows.
-    deadline: `time.monotonic()` after which no further trial starts.
+    Yields each trial as it ends, then the result. inner, outer: arrays of the folds. y: (N,) classes of all
+    rows. deadline: `time.monotonic()` after which no further trial starts.
 
     Each trial has its own sampler, seeded by its number, so that a resumed study equals an uninterrupted one.
     """
@@ -100,8 +100,8 @@ def split_params(params: Params, *, layers: int = 1) -> tuple[Preprocessing, Par
 def mix_weights(layers: int, *, centre: float, width: float) -> tuple[float, ...]:
     """Weights of the layers, summing to 1: a Gaussian over depth, centre and width relative to the depth.
 
-    Two numbers cover one layer, the upper half or all layers alike; some tens of trials cannot find one weight for
-    each layer.
+    Two numbers cover one layer, the upper half or all layers alike; some tens of trials cannot find one
+    weight for each layer.
     """
     depth = np.linspace(0, 1, layers)
     bell = np.exp(-0.5 * ((depth - centre) / width) ** 2)
@@ -117,7 +117,7 @@ def derive_seed(seed: int, *step: object) -> int:
 def _evaluate(
     trial: optuna.Trial, head: Head, inner: Sequence[FoldFeatures], y: np.ndarray, config: StudyConfig
 ) -> float:
-    """The best score on the head's path over the pooled predictions of the inner folds; raises TrialPruned."""
+    """The best score on the head's path, pooled over the inner folds. Raises TrialPruned."""
     for name, options in _choices(head, inner[0], config).items():
         trial.suggest_categorical(name, options)
     if len(inner[0].layers) > 1:
@@ -171,7 +171,7 @@ def _choices(head: Head, shared: FoldFeatures, config: StudyConfig) -> dict[str,
 
 
 def _first_trial(head: Head, shared: FoldFeatures, config: StudyConfig) -> Params:
-    """The first trial: all statistics, the first scaling, equal weights of layers, the head's default parameters."""
+    """The first trial: all statistics, the first scaling, equal layer weights, the head's defaults."""
     choices = _choices(head, shared, config)
     mix = {MIX_CENTRE: 0.5, MIX_WIDTH: 3.0} if len(shared.layers) > 1 else {}
     return {**{name: options[0] for name, options in choices.items()}, **mix, **head.start}

@@ -1,7 +1,7 @@
 """Run units of work in parallel with joblib, and yield what they report while they run.
 
-joblib returns a task's result when the task has ended. A search shows and stores each trial as it ends, so a unit
-also writes its messages to a temporary folder, which the main process polls.
+joblib returns a task's result when the task has ended. A search shows and stores each trial as it ends, so a
+unit also writes its messages to a temporary folder, which the main process polls.
 """
 
 from __future__ import annotations
@@ -47,11 +47,12 @@ UnitFunction = Callable[[Any], Iterator[Any]]
 def run_parallel(function: UnitFunction, units: Sequence[Any], *, jobs: int) -> Generator[Any, None, None]:
     """Yield what `function(unit)` yields for every unit, as it comes, in order within a unit.
 
-    function: a module-level generator function; it, the units and the messages are pickled. jobs: workers, one
-    thread each; with one worker or one unit the work is done in this process.
+    function: a module-level generator function; it, the units and the messages are pickled. jobs: workers,
+    one thread each; with one worker or one unit the work is done in this process.
 
-    Workers are loky's, or those of the backend that `joblib.parallel_config` selects. loky's workers end with this
-    process, however it ends. Raises the exception of a unit, and WorkerKilledError if a worker process is killed.
+    Workers are loky's, or those of the backend that `joblib.parallel_config` selects. loky's workers end with
+    this process, however it ends. Raises the exception of a unit, and WorkerKilledError if a worker process
+    is killed.
     """
     if jobs < 1:
         raise ValueError(f"{jobs} workers")
@@ -78,8 +79,8 @@ def _started(
 ) -> Iterator[queue.SimpleQueue[Any]]:
     """Start the workers, and end them with the block. Gives the queue of finished units.
 
-    Workers are started with SIGINT blocked: a terminal sends Ctrl-C to all processes, and only this one, which ends
-    the workers, reacts. A worker that is still importing would print a traceback.
+    Workers are started with SIGINT blocked: a terminal sends Ctrl-C to all processes, and only this one,
+    which ends the workers, reacts. A worker that is still importing would print a traceback.
     """
     backend, _ = get_active_backend()
     is_loky = isinstance(backend, LokyBackend)
@@ -139,7 +140,7 @@ def _watch(parent: int) -> None:
 
 
 def _run_unit(function: UnitFunction, unit: Any, number: int, folder: Path) -> tuple[int, list[Any]]:
-    """Run one unit in a worker. Returns its number and all its messages, which were also written to `folder`."""
+    """Run one unit in a worker; its number and all its messages, which were also written to `folder`."""
     shared = folder.is_dir()  # not on another machine
     messages: list[Any] = []
     with threadpool_limits(1):
@@ -180,8 +181,8 @@ def _messages(folder: Path, finished: queue.SimpleQueue[Any], units: int) -> Ite
             return
         if isinstance(result, process_executor.TerminatedWorkerError):
             raise WorkerKilledError(
-                "a worker process was killed (out of memory?); finished work is kept: run the same command again, "
-                "with a smaller --jobs"
+                "a worker process was killed (out of memory?); finished work is kept: run the same command "
+                "again, with a smaller --jobs"
             ) from result
         if isinstance(result, BaseException):
             raise result
@@ -193,7 +194,7 @@ def _messages(folder: Path, finished: queue.SimpleQueue[Any], units: int) -> Ite
 
 @contextmanager
 def _environment(changes: Mapping[str, str]) -> Iterator[None]:
-    """Set variables for processes that are started meanwhile: libraries read them once, when they are loaded."""
+    """Set variables for processes started meanwhile: libraries read them once, when they are loaded."""
     before = {name: os.environ.get(name) for name in changes}
     os.environ.update(changes)
     try:

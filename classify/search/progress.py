@@ -1,4 +1,4 @@
-"""How far a search has come: what a live table shows."""
+"""Progress of a search, and its live table on the terminal."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from layerprobe.classify.scores.results import StudyId
 if TYPE_CHECKING:
     from rich.table import Table
 
-PER_SECOND = 4  # times the table is drawn
-AROUND = 9  # lines of a terminal that are not the table's rows: label, a long line wrapped, borders
+REFRESH_RATE = 4  # per second
+OTHER_LINES = 9  # on the terminal, next to the table's rows: label, a wrapped status line, borders
 
 
 @dataclass(kw_only=True)
 class Progress:
     """Trials done and the best inner scores so far; changed in place as trials end.
 
-    best: (layer, head) → each outer fold's best inner score so far. began: when this process ended its first
-    trial; until then processes start and arrays are made, which later trials do not wait for. deadline:
-    `time.monotonic()` when the time given to the search is up; None where it has no limit.
+    best: (layer, head) → best inner score of each outer fold. began: end of the first trial of this session;
+    the time before it goes to starting workers and computing shared arrays. deadline: `time.monotonic()` at
+    the end of the search's time limit, or None.
     """
 
     studies: int
@@ -43,13 +43,13 @@ class Progress:
 
     @property
     def rate(self) -> float:
-        """Trials a second since the first trial of this process ended; 0 before the second one."""
+        """Trials per second since the first trial of this session ended; 0 before the second one."""
         counted = self.done - self.resumed - 1
         return 0.0 if self.began is None else counted / max(time.monotonic() - self.began, 1e-9)
 
     @property
     def eta(self) -> float | None:
-        """Seconds to go at this rate, or until the time is up; None before the second trial."""
+        """Remaining seconds at this rate, or until the deadline; None before the second trial."""
         rate = self.rate
         if not rate:
             return None
@@ -57,13 +57,13 @@ class Progress:
         return left if self.deadline is None else min(left, max(self.deadline - time.monotonic(), 0.0))
 
     def mean_best(self) -> dict[tuple[str, str], float]:
-        """(layer, head) → mean over the outer folds begun of their best inner score."""
+        """(layer, head) → best inner score, averaged over the outer folds started so far."""
         return {key: sum(folds.values()) / len(folds) for key, folds in self.best.items()}
 
     def leader(self) -> tuple[str, str] | None:
-        """The best (layer, head) among those with the most outer folds begun; None before the first score.
+        """The best (layer, head) among those with the most outer folds started; None before the first score.
 
-        A mean over one easy fold would lead until the others come.
+        Otherwise the mean over one easy fold would lead for long.
         """
         most = max(map(len, self.best.values()), default=0)
         means = self.mean_best()
@@ -79,7 +79,7 @@ class Progress:
             folds[id.fold] = max(score, folds.get(id.fold, score))
 
     def resume(self, id: StudyId, scores: Sequence[float], *, trials: int) -> None:
-        """Count what an earlier run did."""
+        """Count trials of an earlier session."""
         self.done += trials
         self.resumed += trials
         if scores:
@@ -91,7 +91,7 @@ ProgressCallback = Callable[[Progress], None]
 
 @contextmanager
 def live_display(label: str) -> Iterator[ProgressCallback]:
-    """The function that a study reports to; shows what it is told until the block ends."""
+    """Show progress until the block ends, as a table on a terminal. Gives the callback of `run_study`."""
     if not sys.stderr.isatty():
         with progress(label) as line:
             yield lambda now: line.update(now.done / now.total, status_line(now))
@@ -100,10 +100,10 @@ def live_display(label: str) -> Iterator[ProgressCallback]:
     from rich.live import Live
 
     console = Console(stderr=True)
-    with Live(console=console, refresh_per_second=PER_SECOND, transient=True) as live:
-        # What does not fit is cut off at the bottom, so the one line that tells the time left comes first.
+    with Live(console=console, refresh_per_second=REFRESH_RATE, transient=True) as live:
+        # What does not fit is cut off at the bottom, so the status line comes first.
         yield lambda now: live.update(
-            Group(label, status_line(now), table(now, most=console.height - AROUND))
+            Group(label, status_line(now), table(now, most=console.height - OTHER_LINES))
         )
 
 
@@ -118,19 +118,18 @@ def status_line(now: Progress) -> str:
 
 
 def table(now: Progress, *, most: int) -> Table:
-    """Layers down, heads across: the best inner score so far of each, the mean over the outer folds begun.
+    """Layers by heads: best inner score, averaged over the outer folds started; dim where these are fewer.
 
-    Dim are means over fewer folds than others have. most: rows that a screen has room for; of more layers the
-    best are shown, in their order.
+    most: rows that fit on the screen; of more layers the best are shown, in their order.
     """
     from rich.table import Table
 
     best = now.mean_best()
     heads = sorted({head for _, head in best})
-    drawn = Table()
-    drawn.add_column("layer", justify="right")
+    rows = Table()
+    rows.add_column("layer", justify="right")
     for head in heads:
-        drawn.add_column(head, justify="right")
+        rows.add_column(head, justify="right")
     leader = now.leader()
     folds = len(now.best[leader]) if leader else 0
     layers = sorted({layer for layer, _ in best}, key=lambda name: (not name.isdigit(), name.zfill(3)))
@@ -139,7 +138,7 @@ def table(now: Progress, *, most: int) -> Table:
         top = {layer: max(score for (of, _), score in best.items() if of == layer) for layer in layers}
         fitting = set(sorted(layers, key=lambda name: -top[name])[: max(most, 1)])
         layers = [layer for layer in layers if layer in fitting]
-        drawn.caption = f"… {left_out} more"
+        rows.caption = f"… {left_out} more"
     for layer in layers:
         cells = []
         for head in heads:
@@ -147,5 +146,5 @@ def table(now: Progress, *, most: int) -> Table:
             fewer = len(now.best.get(key, ())) < folds
             style = "bold green" if key == leader else "dim" if fewer else "none"
             cells.append(f"[{style}]{best[key]:.3f}[/]" if key in best else "")
-        drawn.add_row(layer, *cells)
-    return drawn
+        rows.add_row(layer, *cells)
+    return rows

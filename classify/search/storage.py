@@ -48,7 +48,8 @@ class TrialStorage:
     def add(self, id: StudyId, trial: FrozenTrial) -> None:
         """Add a finished trial; the first one creates the study, unless `trials` has found it.
 
-        Raises InputError if another run of the same data and settings adds to the storage, and if writing fails.
+        Raises InputError if another run of the same data and settings adds to the storage, and if writing
+        fails.
         """
         name = self._name(id)
         try:

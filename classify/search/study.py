@@ -48,12 +48,12 @@ def run_study(
 ) -> Path:
     """Search, score and write the run folder `out`, which is returned.
 
-    excluded: clip id → reason, for clips to leave out. command: the user's options, recorded in run.json so that the
-    run can be repeated. on_start: called with the plan once the study is known to be possible and unfinished.
-    report: called with `Progress` after each trial.
+    excluded: clip id → reason, for clips to leave out. command: the user's options, recorded in run.json so
+    that the run can be repeated. on_start: called with the plan once the study is known to be possible and
+    unfinished. report: called with `Progress` after each trial.
 
-    An interrupted run resumes and ends with the same files; a finished one is left as it is. Raises InputError for
-    data that cannot be studied, and for a folder that holds another run.
+    An interrupted run resumes and ends with the same files; a finished one is left as it is. Raises
+    InputError for data that cannot be studied, and for a folder that holds another run.
     """
     silence_optuna()
     plan = make_plan(clips, store, config, excluded=excluded)
@@ -105,7 +105,7 @@ def _write(
 def _search(
     plan: Plan, out: Path, run: str, *, report: ProgressCallback | None, timer: RunTimer
 ) -> dict[StudyId, StudyResult]:
-    """The result of every study, in the order of `plan.studies()`; finished trials and studies are not repeated."""
+    """Results in the order of `plan.studies()`; finished trials and studies are not repeated."""
     config, studies = plan.config, plan.studies()
     storage = TrialStorage(config.storage, out=out, run=run)
     results = {id: result for id in studies if (result := run_folder.load_result(out, id))}
@@ -134,7 +134,7 @@ def _search(
 
 
 def _new_record(plan: Plan, command: Mapping[str, Any] | None) -> dict[str, Any]:
-    """run.json of a new run. Its fingerprint covers what decides the results: clips, labels, states, settings."""
+    """run.json of a new run. Its fingerprint covers clips, labels, states and settings."""
     data, extraction = plan.data, plan.store.extraction
     settings = asdict(plan.config)
     if plan.config.storage is not None:

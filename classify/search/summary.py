@@ -106,7 +106,7 @@ def search_cost(plan: Plan, selected: Sequence[StudyResult], *, seconds: float) 
 
 
 def trained_parameters(plan: Plan, selected: Sequence[StudyResult]) -> int | None:
-    """Of the largest system over the folds; None if a head, such as trees, has no fixed number of parameters."""
+    """Of the largest fold's system; None if a head, such as trees, has no fixed number of them."""
     counts = []
     for result in selected:
         count = HEADS[result.id.head].parameters
