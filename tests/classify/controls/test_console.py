@@ -90,10 +90,8 @@ class TestAudit:
         assert done.returncode == 0, done.stderr
         lines = [line.split() for line in done.stdout.splitlines()]
         assert lines[2][:3] == ["a", "12", "6"]
-        header = "  ".join(
-            ["fold", "train clips", "train speakers", "test clips", "test speakers", "shared speakers"]
-            + ["test a", "test b", "test c"]
-        )
+        columns = "fold, train clips, train speakers, test clips, test speakers, shared speakers"
+        header = f"{columns}, test a, test b, test c".replace(", ", "  ")
         begin = done.stdout.splitlines().index(header)
         assert lines[begin + 2] == ["0", "18", "6", "18", "6", "6", "6", "6", "6"]
         assert done.stdout.endswith("verdict: leak\n")
