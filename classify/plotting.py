@@ -36,6 +36,7 @@ def save(figure: Figure, path: Path) -> Path:
     drawn, kind = io.BytesIO(), path.suffix[1:]
     figure.savefig(drawn, format=kind, dpi=160, metadata=METADATA.get(kind))
     try:
+        path.parent.mkdir(exist_ok=True)
         write_atomically(path, drawn.getvalue())
     except OSError as error:
         raise InputError(

@@ -38,7 +38,6 @@ def draw_layers(summary: Mapping[str, Any], folder: Path) -> list[Path]:
         else:
             _draw_heads(axes, entries, heads)
         _decorate(axes, summary, layers)
-        folder.mkdir(exist_ok=True)
         return [save(figure, folder / f"{NAME}.{kind}") for kind in KINDS]
 
 
