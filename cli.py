@@ -1,7 +1,7 @@
 """The command line of layerprobe: `python cli.py COMMAND` in a checkout, `layerprobe COMMAND` once installed.
 
-Each command is a function in a module below `commands/`, with a dataclass of its options beside it; cyclopts builds
-the command line from these. Importing a command imports nothing heavy, so `--help` answers at once.
+Each command is a function in a module below `commands/`, with a dataclass of its options beside it; cyclopts
+builds the command line from these. Importing a command imports nothing heavy, so `--help` answers at once.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ for function in COMMANDS:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command; its exit status. Raises what the command raises, and CycloptsError for unusable options."""
+    """Run one command; its exit status. Raises what the command raises, and CycloptsError for unusable
+    options."""
     function, bound, internal = app.parse_args(arguments, exit_on_error=False, print_error=False)
     if function == app.help_print and not HELP & set(arguments):  # a group of commands without a command
         from rich.console import Console

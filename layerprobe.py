@@ -1,8 +1,8 @@
 """Probe the layers of frozen speech models with classical heads, and get numbers you can trust.
 
-In a checkout this file is the package `layerprobe`, whose parts are the folders next to it; a wheel installs it as
-`layerprobe/__init__.py`. So `from layerprobe.cache import FeatureStore` works in both, and nothing else is installed
-at the top level.
+In a checkout this file is the package `layerprobe`, whose parts are the folders next to it; a wheel installs
+it as `layerprobe/__init__.py`. So `from layerprobe.cache import FeatureStore` works in both, and nothing else
+is installed at the top level.
 """
 
 from __future__ import annotations

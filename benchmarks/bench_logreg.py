@@ -2,12 +2,13 @@
 
     python benchmarks/bench_logreg.py [--seeds 3] [--repeats 5]
 
-Compares the solver of `classify/heads/newton.py` with scikit-learn's, on the same orthogonal basis and penalties, one
-thread each, every C starting from the solution of the one before. Columns are synthetic: `independent`, or
-`correlated` as a network's states are (100 factors of falling variance, and noise). Prints one JSON line per shape
-and solver: `seconds`, the minimum CPU time of one path over the repeats, summed over the seeds; `differ`, how many of
-`predictions` are not those of the reference (scikit-learn's lbfgs at a tolerance of 1e-9); `largest_gap` between the
-two best scores of these clips; `score_difference`, the largest from the reference.
+Compares the solver of `classify/heads/newton.py` with scikit-learn's, on the same orthogonal basis and
+penalties, one thread each, every C starting from the solution of the one before. Columns are synthetic:
+`independent`, or `correlated` as a network's states are (100 factors of falling variance, and noise). Prints
+one JSON line per shape and solver: `seconds`, the minimum CPU time of one path over the repeats, summed over
+the seeds; `differ`, how many of `predictions` are not those of the reference (scikit-learn's lbfgs at a
+tolerance of 1e-9); `largest_gap` between the two best scores of these clips; `score_difference`, the largest
+from the reference.
 """
 
 from __future__ import annotations
@@ -126,7 +127,8 @@ def compare(total: dict[str, float], scores: list[np.ndarray], expected: list[np
 
 
 def problem(kind: str, clips: int, columns: int, classes: int, *, seed: int) -> tuple[Any, ...]:
-    """The orthogonal basis of the training rows, their classes, the test rows in that basis, and the power."""
+    """The orthogonal basis of the training rows, their classes, the test rows in that basis, and the
+    power."""
     rng = np.random.default_rng(seed)
     count = clips + TESTED
     y = rng.integers(0, classes, count)

@@ -32,17 +32,18 @@ class StudyConfig:
     heads: tuple[str, ...] = ("logreg", "svm", "xgboost")
     """Classifiers to search, comma-separated; bilstm is for stores of frames."""
     layers: Annotated[tuple[str, ...], Parameter(show_default=lambda _: "all")] = ()
-    """all, or names and ranges such as 0-6,9,final; mix is a weighted sum of the kernels of the named layers, or of
-    all layers if it is alone, for heads that see kernels only."""
+    """all, or names and ranges such as 0-6,9,final; mix is a weighted sum of the kernels of the named layers,
+    or of all layers if it is alone, for heads that see kernels only."""
     stats: tuple[str, ...] = ()
     """Statistics that may be used, each alone and all together; all that are cached if omitted."""
     scalings: tuple[Scaling, ...] = ("standard", "l2")
-    """Scalings to search. Without scaling (none), the columns with the largest variance decide, and they carry the
-    microphone as much as the voice. speaker standardises with each speaker's own unlabelled clips, those of test
-    speakers too, and is fair only if these are available before the first decision."""
+    """Scalings to search. Without scaling (none), the columns with the largest variance decide, and they
+    carry the microphone as much as the voice. speaker standardises with each speaker's own unlabelled clips,
+    those of test speakers too, and is fair only if these are available before the first decision."""
     split: str = "speaker"
-    """Outer folds: speaker (speaker-disjoint, stratified), random (stratified, leaks speakers), column (the table's own
-    train/validation/test), loso (leave one speaker out) or corpus (--train-corpus against --test-corpus)."""
+    """Outer folds: speaker (speaker-disjoint, stratified), random (stratified, leaks speakers), column (the
+    table's own train/validation/test), loso (leave one speaker out) or corpus (--train-corpus against
+    --test-corpus)."""
     protocol: str | None = None
     """A published split instead of --split and --folds; `protocols` lists them."""
     train_corpus: tuple[str, ...] = ()
@@ -56,8 +57,8 @@ class StudyConfig:
     trials: int = 30
     """Trials for each outer fold, layer and head."""
     timeout: float | None = None
-    """Seconds for the complete search, shared evenly between its studies, each of which runs at least one trial. The
-    result of a search that is cut short depends on the machine's speed."""
+    """Seconds for the complete search, shared evenly between its studies, each of which runs at least one
+    trial. The result of a search that is cut short depends on the machine's speed."""
     metric: Metric = "uar"
     """Score that the inner folds maximise."""
     sampler: str = "tpe"
@@ -112,8 +113,8 @@ class EvaluationConfig:
     audit: Annotated[bool, Parameter(negative="--no-audit")] = True
     """Look through the table and its sound for leaks and faults."""
     controls: Controls = "cheap"
-    """Controls to run: none; cheap: shuffled labels, and probes over layers for speaker, gender, words, age and
-    duration; full: in addition mfcc, random weights and fewer training speakers."""
+    """Controls to run: none; cheap: shuffled labels, and probes over layers for speaker, gender, words, age
+    and duration; full: in addition mfcc, random weights and fewer training speakers."""
 
     def __post_init__(self) -> None:
         check_choice("--controls", self.controls, get_args(Controls))

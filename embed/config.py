@@ -40,7 +40,8 @@ class EmbedConfig:
     dtype: str = "float16"
     """Storage type: float16 or float32."""
     precision: str = "auto"
-    """Precision of the computation: auto, fp32, bf16 or fp16; auto is bf16 on a GPU that supports it, else fp32."""
+    """Precision of the computation: auto, fp32, bf16 or fp16; auto is bf16 on a GPU that supports it, else
+    fp32."""
     device: Device = "auto"
     window: float = 30.0
     """Seconds above which a clip is cut into windows."""

@@ -1,4 +1,5 @@
-"""Small synthetic data sets for studies: labelled clips of several speakers, and a store with their states."""
+"""Small synthetic data sets for studies: labelled clips of several speakers, and a store with their
+states."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Every command and Python block of README and docs/, run as written on a small corpus; links and files exist."""
+"""Every command and Python block of README and docs/, run as written on a small corpus; links and files
+exist."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def prune(options: Annotated[PruneOptions, FLAT] = PruneOptions()) -> None:
 
 
 def _confirm(question: str) -> bool:
-    """Ask on stderr until the answer is yes or no; an empty answer is no. Raises InputError at the end of input."""
+    """Ask on stderr until the answer is yes or no (the default). Raises InputError at the end of input."""
     while True:
         print(f"{question} [y/N]: ", end="", file=sys.stderr, flush=True)
         line = sys.stdin.readline()

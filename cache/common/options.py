@@ -1,8 +1,9 @@
 """Options that several commands share, and how the command line reads values.
 
-Every command has one frozen dataclass of options in its module below `commands/`. The command line, `--help`, the
-reference in `docs/commands.md` and a call from Python are all derived from it: an option's name, type, default and help
-text are written there and nowhere else. cyclopts builds the command line from these dataclasses.
+Every command has one frozen dataclass of options in its module below `commands/`. The command line, `--help`,
+the reference in `docs/commands.md` and a call from Python are all derived from it: an option's name, type,
+default and help text are written there and nowhere else. cyclopts builds the command line from these
+dataclasses.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ DEFAULT_CACHE = Path("features")
 FLAT = Parameter(name="*")
 # A field that is set by the program, not on the command line.
 INTERNAL = Parameter(parse=False)
-# Options as typed, name -> value ("" for a flag): tells an option that was given from one that has its default.
+# Options as typed, name -> value ("" for a flag): distinguishes given options from defaults.
 Given = Annotated[Mapping[str, str], INTERNAL]
 
 # Types of options that several commands have, with the help text of each.

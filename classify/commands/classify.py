@@ -46,7 +46,8 @@ class ClassifyOptions:
     model: str | None = None
     """Model whose cached states are searched: preset, hub id, local folder, random:NAME, mfcc or fbank."""
     repeat: Annotated[Path | None, Parameter(name="--from")] = None
-    """run.json of a run to repeat; only --out, --jobs, --storage, --memory, --audit and --controls may be changed."""
+    """run.json of a run to repeat; only --out, --jobs, --storage, --memory, --audit and --controls may be
+    changed."""
     study: Annotated[StudyConfig, FLAT] = StudyConfig()
     evaluation: Annotated[EvaluationConfig, FLAT] = EvaluationConfig()
     source: Annotated[StoreOptions, FLAT] = StoreOptions()
@@ -57,7 +58,8 @@ class ClassifyOptions:
 def classify(options: Annotated[ClassifyOptions, FLAT], *, given: Given | None = None) -> None:
     """Tune heads on every cached layer by nested cross-validation and score them on unseen speakers.
 
-    Outer folds give the score; inner folds choose layer, head and parameters. No choice ever sees the test part.
+    Outer folds give the score; inner folds choose layer, head and parameters. No choice ever sees the test
+    part.
     """
     if options.repeat is not None:
         summary = repeat_run(options, options.repeat, given=given or {})

@@ -95,8 +95,8 @@ def _print_comparison(comparison: Comparison, metric: Metric) -> None:
     for even in comparison.break_even:
         extraction = "the extraction and " if even.extraction_known else ""
         print(
-            f"in the time of fine-tuning {even.finetuned}: {extraction}{even.trials:,} trials of the heads of "
-            f"{even.heads}, which ran {even.made:,} ({even.times:.1f} x as long)"
+            f"in the time of fine-tuning {even.finetuned}: {extraction}{even.trials:,} trials of the heads "
+            f"of {even.heads}, which ran {even.made:,} ({even.times:.1f} x as long)"
         )
     for note in comparison.notes:
         say(f"note: {note}")

@@ -46,8 +46,8 @@ class ReproduceOptions:
 def reproduce(options: Annotated[ReproduceOptions, FLAT] = ReproduceOptions()) -> int:
     """Run the published table again: fine-tuned as published, frozen heads, and both on unseen speakers.
 
-    A row requires its corpora and its weights; the command says what is missing and how to get it. Interrupted rows
-    continue, finished rows are not repeated, and a row that fails does not stop the others.
+    A row requires its corpora and its weights; the command says what is missing and how to get it.
+    Interrupted rows continue, finished rows are not repeated, and a row that fails does not stop the others.
     """
     from layerprobe.classify.reproduce.published import choose
     from layerprobe.classify.reproduce.run import RunSettings, reproduce_rows

@@ -35,8 +35,8 @@ class FinetuneConfig:
     split: Annotated[str, INTERNAL] = "speaker"
     """Name of the splits, as in StudyConfig; recorded, so that a reader knows what they leak."""
     head: HeadName = "linear"
-    """Classification head on the pooled states (B, D): linear is dropout and one linear layer; mlp is dropout, dense,
-    tanh, dropout, linear."""
+    """Classification head on the pooled states (B, D): linear is dropout and one linear layer; mlp is
+    dropout, dense, tanh, dropout, linear."""
     epochs: int = 15
     """Passes over the training clips, at most."""
     learning_rate: float = 1e-4
@@ -60,14 +60,15 @@ class FinetuneConfig:
     class_weight: ClassWeight = "balanced"
     """Weights of the loss: balanced uses the inverse class frequency."""
     precision: str = "auto"
-    """Precision of the computation: auto, fp32, bf16 or fp16; auto is bf16 on a GPU that supports it, else fp32."""
+    """Precision of the computation: auto, fp32, bf16 or fp16; auto is bf16 on a GPU that supports it, else
+    fp32."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass to save memory."""
     window: float = 30.0
     """Seconds above which a clip is cut into windows; the windows' logits are averaged."""
     validation: Validation = "speaker"
-    """Validation part: speaker sets a fifth of the training part aside, speaker-disjoint where speakers are known, and
-    keeps its best epoch; none trains on everything and keeps the last epoch."""
+    """Validation part: speaker sets a fifth of the training part aside, speaker-disjoint where speakers are
+    known, and keeps its best epoch; none trains on everything and keeps the last epoch."""
     patience: int = 5
     """Epochs without a better validation score before training stops; 0 for never."""
     metric: Metric = "uar"
@@ -75,7 +76,8 @@ class FinetuneConfig:
     spec_augment: Annotated[bool, Parameter(negative="--no-spec-augment")] = True
     """Mask spans of frames in training as the model's configuration says."""
     trials: int = 0
-    """Trials of a search over learning rate, epochs, dropout and head, scored on the validation part; 0 for none."""
+    """Trials of a search over learning rate, epochs, dropout and head, scored on the validation part; 0 for
+    none."""
     seed: int = 0
     """Decides the validation part, initial weights, order of clips and random: weights."""
     device: Device = "auto"

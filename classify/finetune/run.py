@@ -51,8 +51,8 @@ def finetune(
     """Fine-tune on each fold's training clips, test once, write the run folder `out`; return its summary.
 
     assignment: ids of the (training, test) clips of each outer fold, as in splits.json or from
-    `protocols.protocol_folds`; other clips are left out. model, revision: as for `embed`. cache: folder of the hash
-    cache. command: recorded in run.json. report: receives the progress of every step.
+    `protocols.protocol_folds`; other clips are left out. model, revision: as for `embed`. cache: folder of
+    the hash cache. command: recorded in run.json. report: receives the progress of every step.
 
     An interrupted run is resumed; a finished one is left unchanged. Ctrl-C and SIGTERM raise
     KeyboardInterrupt after a last checkpoint. Raises InputError.

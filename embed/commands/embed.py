@@ -34,7 +34,8 @@ class EmbedOptions:
 def embed(options: Annotated[EmbedOptions, FLAT]) -> None:
     """Run every clip once through a frozen model and cache each layer's states.
 
-    States that the store already holds are not computed again: an interrupted run continues with the same command.
+    States that the store already holds are not computed again: an interrupted run continues with the same
+    command.
     """
     from layerprobe.embed.extract.estimate import estimate
     from layerprobe.embed.extract.run import embed_with_progress

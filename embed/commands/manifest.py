@@ -1,4 +1,5 @@
-"""The commands `manifest CORPUS` and `manifest join`: a table of clips from a corpus on disk or from other tables."""
+"""The commands `manifest CORPUS` and `manifest join`: a table of clips from a corpus on disk or from other
+tables."""
 
 from __future__ import annotations
 

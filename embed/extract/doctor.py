@@ -116,7 +116,8 @@ class _Reference:
         self._last = None if source.config.get("add_adapter") else layer_names(source.config)[-1]
 
     def states(self, wave: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The layers that every version of transformers returns: those before the last block, and the last."""
+        """The layers that every version of transformers returns: those before the last block, and the
+        last."""
         with torch.inference_mode():
             out = self._model(wave, output_hidden_states=True)
         before = {str(k): states for k, states in enumerate(out.hidden_states[:-1])}

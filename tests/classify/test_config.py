@@ -41,7 +41,8 @@ def test_runtime_options_exist() -> None:
 
 
 def test_options_are_known_without_loading_numpy() -> None:
-    program = "import sys, layerprobe.classify.config; print([m for m in ('numpy', 'optuna', 'sklearn') if m in sys.modules])"
+    heavy = "[m for m in ('numpy', 'optuna', 'sklearn') if m in sys.modules]"
+    program = f"import sys, layerprobe.classify.config; print({heavy})"
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True

@@ -52,7 +52,8 @@ def test_a_search_needs_something_to_be_scored_on():
 
 
 def test_it_is_known_without_torch():
-    told = "import sys, layerprobe.classify.finetune.config; print('torch' in sys.modules, 'numpy' in sys.modules)"
+    modules = "'torch' in sys.modules, 'numpy' in sys.modules"
+    told = f"import sys, layerprobe.classify.finetune.config; print({modules})"
     done = subprocess.run(
         [sys.executable, "-c", told], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=True
     )

@@ -43,7 +43,8 @@ def documented_reasons() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def messy(tmp_path_factory) -> tuple[Path, dict[str, str]]:
-    """A working folder that contains SPEECH, and the kind of each unusable file as docs/recordings.md names it."""
+    """A working folder that contains SPEECH, and the kind of each unusable file as docs/recordings.md names
+    it."""
     work = tmp_path_factory.mktemp("messy")
     for number, label in enumerate(("calm", "lively")):
         for seed, (name, rate, channels, subtype) in enumerate(GOOD):

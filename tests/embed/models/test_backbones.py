@@ -118,7 +118,8 @@ def test_alone_equals_transformers(family, length):
 
 @pytest.mark.parametrize("family", ["wav2vec2-layer", "hubert-layer", "wavlm-layer"])
 def test_last_block_and_final_norm_are_two_layers(family):
-    """Our names are the same whichever of the two a version of transformers returns as `hidden_states[-1]`."""
+    """Our names are the same whichever of the two a version of transformers returns as
+    `hidden_states[-1]`."""
     backbone = open_family(family)
     theirs = random_model(random_source(family), seed=0).eval()
     wave = waves_of([8_000], seed=2)[:, :8_000]
