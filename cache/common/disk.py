@@ -12,7 +12,6 @@ import errno
 import fcntl
 import io
 import os
-import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -70,7 +69,7 @@ def write_atomically(target: Path, content: str | bytes) -> None:
 def open_temporary(folder: Path) -> tuple[FileIO, Path]:
     """Create a temporary file, locked while it is open; for targets whose name depends on the content."""
     while True:
-        path = folder / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
+        path = folder / f"{TEMPORARY_PREFIX}{os.urandom(8).hex()}"
         file = FileIO(path, "x+")
         with suppress(BlockingIOError, FileNotFoundError):
             _lock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
