@@ -30,16 +30,17 @@ class StudyConfig:
     target: str = "emotion"
     """Column with the label."""
     heads: tuple[str, ...] = ("logreg", "svm", "xgboost")
-    """Classifiers to search, comma-separated; bilstm is for stores of frames."""
+    """Classifiers to search, comma-separated: logreg, svm, xgboost, majority, or bilstm for stores of
+    frames."""
     layers: Annotated[tuple[str, ...], Parameter(show_default=lambda _: "all")] = ()
-    """all, or names and ranges such as 0-6,9,final; mix is a weighted sum of the kernels of the named layers,
-    or of all layers if it is alone, for heads that see kernels only."""
+    """all, or names and ranges such as 0-6,9,final. mix is a weighted sum of the kernels of the named layers,
+    or of all layers if it is alone (svm only)."""
     stats: tuple[str, ...] = ()
     """Statistics that may be used, each alone and all together; all that are cached if omitted."""
     scalings: tuple[Scaling, ...] = ("standard", "l2")
-    """Scalings to search. Without scaling (none), the columns with the largest variance decide, and they
-    carry the microphone as much as the voice. speaker standardises with each speaker's own unlabelled clips,
-    those of test speakers too, and is fair only if these are available before the first decision."""
+    """Scalings to search. Without scaling (none), columns with the largest variance dominate; they reflect
+    the microphone as much as the voice. speaker standardises with each speaker's own unlabelled clips, also
+    those of test speakers: valid only if all clips of a speaker are available before any is classified."""
     split: str = "speaker"
     """Outer folds: speaker (speaker-disjoint, stratified), random (stratified, leaks speakers), column (the
     table's own train/validation/test), loso (leave one speaker out) or corpus (--train-corpus against
@@ -47,9 +48,9 @@ class StudyConfig:
     protocol: str | None = None
     """A published split instead of --split and --folds; `protocols` lists them."""
     train_corpus: tuple[str, ...] = ()
-    """Train on these names of the column `corpus`; requires --test-corpus."""
+    """Corpora to train on: values of the column `corpus`; requires --test-corpus."""
     test_corpus: tuple[str, ...] = ()
-    """Test on these names of the column `corpus`; requires --train-corpus."""
+    """Corpora to test on: values of the column `corpus`; requires --train-corpus."""
     folds: int = 5
     """Outer folds, which give the score."""
     inner_folds: int = 3
@@ -57,22 +58,22 @@ class StudyConfig:
     trials: int = 30
     """Trials for each outer fold, layer and head."""
     timeout: float | None = None
-    """Seconds for the complete search, shared evenly between its studies, each of which runs at least one
-    trial. The result of a search that is cut short depends on the machine's speed."""
+    """Time limit of the whole search in seconds, split evenly between its studies, each of which runs at
+    least one trial. The result of a search that is cut short depends on the machine's speed."""
     metric: Metric = "uar"
     """Score that the inner folds maximise."""
     sampler: str = "tpe"
     """Optuna's sampler: tpe, random or gp."""
     pruner: str = "median"
-    """Optuna's pruner: median stops a trial that is below the median after an inner fold; none."""
+    """Optuna's pruner: median (stop a trial that is below the median after an inner fold) or none."""
     jobs: int = -1
     """Worker processes; -1 for one per core."""
     storage: str | None = None
     """URL of the Optuna storage; search.db in the run folder if omitted."""
     memory: Annotated[int, BYTES] = 4 << 30
-    """Memory budget of all processes together for work that trials share, such as 8GB."""
+    """Memory budget of all processes together for work that trials share, such as 8GiB."""
     seed: int = 0
-    """Decides folds, trials and fits: the same seed gives the same results whatever --jobs is."""
+    """Seed of folds, trials and fits; the results do not depend on --jobs."""
 
     @property
     def split_name(self) -> str:
@@ -111,7 +112,7 @@ class EvaluationConfig:
     """What is reported next to a study's score."""
 
     audit: Annotated[bool, Parameter(negative="--no-audit")] = True
-    """Look through the table and its sound for leaks and faults."""
+    """Check the table and its audio for leaks and errors."""
     controls: Controls = "cheap"
     """Controls to run: none; cheap: shuffled labels, and probes over layers for speaker, gender, words, age
     and duration; full: in addition mfcc, random weights and fewer training speakers."""

@@ -44,13 +44,13 @@ class EmbedConfig:
     fp32."""
     device: Device = "auto"
     window: float = 30.0
-    """Seconds above which a clip is cut into windows."""
+    """Length in seconds above which clips are split into windows."""
     batch_seconds: float | None = None
-    """Seconds of padded sound in a batch; suits the device if omitted."""
+    """Seconds of padded audio in a batch; chosen for the device if omitted."""
     on_error: str = "skip"
     """A clip that cannot be used: skip (list it and continue) or stop."""
     seed: int = 0
-    """Seed of random: weights."""
+    """Seed of `random:` models."""
 
     def __post_init__(self) -> None:
         check_choice("--dtype", self.dtype, DTYPES)

@@ -1,4 +1,4 @@
-"""The command `cache compact`."""
+"""The command `cache compact`; the work is done in `cache.maintenance.compact`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command `cache export`."""
+"""The command `cache export`; the work is done in `cache.maintenance.export`."""
 
 from __future__ import annotations
 

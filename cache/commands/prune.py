@@ -1,4 +1,4 @@
-"""The command `cache prune`."""
+"""The command `cache prune`; the work is done in `cache.maintenance.prune`."""
 
 from __future__ import annotations
 

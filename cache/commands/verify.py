@@ -1,4 +1,4 @@
-"""The command `cache verify`."""
+"""The command `cache verify`; the work is done in `cache.maintenance.verify`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class VerifyOptions:
 
 
 def verify(options: Annotated[VerifyOptions, FLAT] = VerifyOptions()) -> int:
-    """Read every shard completely and find any flipped bit; status 1 if damage is found and not repaired."""
+    """Read every shard and verify its checksum; exit status 1 if damage is found and not repaired."""
     from layerprobe.cache.maintenance.verify import quarantine_record
     from layerprobe.cache.maintenance.verify import verify as verify_store
 

@@ -1,4 +1,7 @@
-"""Ctrl-C and SIGTERM end a command with one line and status 130, at any moment."""
+"""Ctrl-C and SIGTERM end a command with one line and status 130, at any moment.
+
+`cli.py` prints the message of an `Interrupted` that a run raises.
+"""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ Given = Annotated[Mapping[str, str], INTERNAL]
 TableFile = Annotated[Path, Parameter(help="Table of clips: CSV, TSV or Parquet.")]
 CacheFolder = Annotated[
     Path,
-    Parameter(env_var="LAYERPROBE_CACHE", help="Folder of the feature stores and of hashes of audio files."),
+    Parameter(env_var="LAYERPROBE_CACHE", help="Cache folder: feature stores, and hashes of audio files."),
 ]
 ModelName = Annotated[str, Parameter(help="Preset, hub id, local folder, random:NAME, mfcc or fbank.")]
 Revision = Annotated[str | None, Parameter(help="Branch, tag or commit of a hub model.")]
@@ -65,9 +65,9 @@ class TableColumns:
     """Where a table of clips has its audio files and its speakers."""
 
     path_column: str | None = None
-    """Column with the audio files; found by its usual names if omitted."""
+    """Column with the audio files; detected if omitted."""
     speaker_column: str | None = None
-    """Column with the speakers; `speaker` and its usual names if omitted."""
+    """Column with the speakers; detected if omitted (`speaker`, …)."""
 
 
 @dataclass(frozen=True, kw_only=True)

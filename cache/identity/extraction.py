@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -113,3 +114,8 @@ def estimate_bytes(extraction: Extraction, *, clips: int, seconds: float) -> int
     """Bytes on disk of this many clips with this many seconds in total."""
     rows = ceil(seconds * extraction.frame_rate) if extraction.stats == (FRAME,) else clips
     return ceil(OVERHEAD * (rows * extraction.bytes_per_row() + clips * TABLE_BYTES))
+
+
+def model_slug(model: str) -> str:
+    """A folder name for any model name."""
+    return re.sub(r"[^A-Za-z0-9._]+", "-", model).strip("-.")[-80:] or "model"

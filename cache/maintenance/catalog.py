@@ -12,9 +12,9 @@ from layerprobe.cache.common.disk import is_locked
 from layerprobe.cache.common.errors import StoreError
 from layerprobe.cache.common.text import program
 from layerprobe.cache.identity import digests
-from layerprobe.cache.identity.extraction import FRAME, Extraction
+from layerprobe.cache.identity.extraction import FRAME, Extraction, model_slug
 from layerprobe.cache.store import failures
-from layerprobe.cache.store.feature_store import EXTRACTION_FILE, FeatureStore, model_slug
+from layerprobe.cache.store.feature_store import EXTRACTION_FILE, FeatureStore
 from layerprobe.cache.store.shard import list_shards, stat_shards
 from layerprobe.cache.store.writer import WRITERS_LOCK
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from binascii import Error as HexError
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -14,15 +13,13 @@ import numpy as np
 from layerprobe.cache.common.disk import write_atomically
 from layerprobe.cache.common.errors import MissingStatesError, StoreError
 from layerprobe.cache.common.text import format_list
-from layerprobe.cache.identity.extraction import FRAME, Extraction
+from layerprobe.cache.identity.extraction import FRAME, Extraction, model_slug
 from layerprobe.cache.store.index import ClipIndex, ShardRows
 from layerprobe.cache.store.row_reader import RowReader
 from layerprobe.cache.store.shard import (
     digests_to_keys,
     keys_to_digests,
-    list_shards,
     open_shard,
-    read_digests,
     reporting_damage,
 )
 from layerprobe.cache.store.writer import StoreWriter
@@ -69,9 +66,8 @@ class FeatureStore:
             return existing
         try:
             folders = sorted(cache.glob(f"*/{extraction.fingerprint()}"))
-            folder = (
-                folders[0] if folders else cache / model_slug(extraction.model) / extraction.fingerprint()
-            )
+            new = cache / model_slug(extraction.model) / extraction.fingerprint()
+            folder = folders[0] if folders else new
             folder.mkdir(parents=True, exist_ok=True)
             write_atomically(folder / EXTRACTION_FILE, extraction.to_json())
         except OSError as error:
@@ -191,18 +187,7 @@ class FeatureStore:
 
     def index(self) -> ClipIndex:
         """Which shard has which clip, as of now."""
-        names = list_shards(self.folder)
-        while names != self._index.shards.keys():
-            known, shards = self._index.shards, {}
-            for name in names:
-                try:
-                    path = self.folder / name
-                    shards[name] = known[name] if name in known else read_digests(path, self._fingerprint)
-                except FileNotFoundError:
-                    continue  # removed by a compaction meanwhile: its clips are in another shard
-            self._index = ClipIndex(shards)
-            # A change during the listing can hide both the old and the new shard: list until stable.
-            names = list_shards(self.folder)
+        self._index = self._index.refreshed(self.folder, self._fingerprint)
         return self._index
 
     def _require_frames(self, name: str) -> None:
@@ -264,8 +249,3 @@ class FeatureStore:
                 except FileNotFoundError:
                     retry.append(selected.positions)  # removed by a compaction meanwhile
             remaining = np.concatenate(retry)
-
-
-def model_slug(model: str) -> str:
-    """A folder name for any model name."""
-    return re.sub(r"[^A-Za-z0-9._]+", "-", model).strip("-.")[-80:] or "model"

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+
+from layerprobe.cache.store.shard import list_shards, read_digests
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,22 @@ class ClipIndex:
         starts = np.cumsum([0, *map(len, self.shards.values())])
         self._shard = (np.searchsorted(starts, order, side="right") - 1).astype(np.int32)
         self._row = (order - starts[self._shard]).astype(np.int32)
+
+    def refreshed(self, folder: Path, fingerprint: str) -> ClipIndex:
+        """The index of the shards that are in `folder` now; itself if they are the same."""
+        index, names = self, list_shards(folder)
+        while names != index.shards.keys():
+            shards = {}
+            for name in names:
+                with suppress(
+                    FileNotFoundError
+                ):  # removed by a compaction meanwhile: its clips are elsewhere
+                    known = index.shards.get(name)
+                    shards[name] = read_digests(folder / name, fingerprint) if known is None else known
+            index = ClipIndex(shards)
+            # A change during the listing can hide both the old and the new shard: list until stable.
+            names = list_shards(folder)
+        return index
 
     def in_disk_order(self) -> np.ndarray:
         """(N,) S32: every digest once, in the order of shards and rows on disk."""

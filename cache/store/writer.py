@@ -1,4 +1,4 @@
-"""Adding clips to a store: checked here, written to shards by a background thread."""
+"""Adding clips to a store: checked here, written by a background thread with `shard.ShardWriter`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Leakage from training into test: speakers, texts and source recordings that both contain."""
+"""Leakage from training into test: speakers, texts and source recordings that both contain.
+
+Copies of clips across training and test are in `duplicates.py`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command `audit`."""
+"""The command `audit`; the checks are in `classify.audit`."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class AuditOptions:
 
 
 def audit(options: Annotated[AuditOptions, FLAT]) -> None:
-    """Look through a table and its sound for leaks, faults, and cues to the label that are not speech."""
+    """Check a table and its audio for leaks, errors, and cues to the label that are not speech."""
     from layerprobe.classify.audit.audit import audit as run_audit
     from layerprobe.classify.runs.splits_file import read_assignment
     from layerprobe.embed.manifest.clips import read_manifest

@@ -1,4 +1,5 @@
-"""The command `classify`."""
+"""The command `classify`. Most of its options are in `classify.config`, the shared ones in
+`cache.common.options`."""
 
 from __future__ import annotations
 
@@ -105,9 +106,9 @@ def run_study_of(options: ClassifyOptions, *, given: Mapping[str, str]) -> dict[
 
 
 def repeat_run(options: ClassifyOptions, record: Path, *, given: Mapping[str, str]) -> dict[str, Any]:
-    """Make the run of a run.json again; returns its summary.
+    """Repeat the run recorded in a run.json; returns its summary.
 
-    given: the options as typed. What decides the results comes from the record and must not be among them.
+    given: the options as typed. Options that affect the results come from the record and must not be given.
     """
     from layerprobe.classify.controls.evaluation import run_and_evaluate
     from layerprobe.classify.runs.run_record import read_recorded

@@ -1,4 +1,4 @@
-"""The command `finetune`."""
+"""The command `finetune`. Most of its options are in `classify.finetune.config`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `classify` prints about a finished run: scores, protocol, audit and controls."""
+"""`print_summary`: everything `classify` prints about a finished run, with its audit and controls."""
 
 from __future__ import annotations
 

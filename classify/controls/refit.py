@@ -11,7 +11,7 @@ import numpy as np
 
 from layerprobe.classify.features.fold_features import FoldFeatures
 from layerprobe.classify.heads.registry import HEADS
-from layerprobe.classify.runs.predictions import read_system
+from layerprobe.classify.runs.read_predictions import read_system
 from layerprobe.classify.search.nested import split_params
 from layerprobe.classify.search.plan import Plan
 

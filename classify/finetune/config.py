@@ -35,7 +35,7 @@ class FinetuneConfig:
     split: Annotated[str, INTERNAL] = "speaker"
     """Name of the splits, as in StudyConfig; recorded, so that a reader knows what they leak."""
     head: HeadName = "linear"
-    """Classification head on the pooled states (B, D): linear is dropout and one linear layer; mlp is
+    """Classification head on the pooled states: linear is dropout and one linear layer; mlp is
     dropout, dense, tanh, dropout, linear."""
     epochs: int = 15
     """Passes over the training clips, at most."""
@@ -46,13 +46,13 @@ class FinetuneConfig:
     accumulation: int = 1
     """Forward passes for each optimizer step."""
     warmup: float = 0.1
-    """Share of the steps over which the learning rate rises to its peak."""
+    """Fraction of steps over which the learning rate rises to its peak."""
     weight_decay: float = 0.01
     """Weight decay of AdamW."""
     dropout: float = 0.1
     """Dropout of the head; the model's own dropouts stay as configured."""
     freeze: Freeze = "cnn"
-    """What is not trained: cnn keeps the convolutional front end frozen, none trains everything."""
+    """Part to keep frozen: cnn (the convolutional front end) or none."""
     weighted_layers: bool = False
     """Pool a softmax-weighted sum of all layers instead of the last one."""
     lora: int = 0
@@ -65,7 +65,7 @@ class FinetuneConfig:
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass to save memory."""
     window: float = 30.0
-    """Seconds above which a clip is cut into windows; the windows' logits are averaged."""
+    """Length in seconds above which clips are split into windows; the windows' logits are averaged."""
     validation: Validation = "speaker"
     """Validation part: speaker sets a fifth of the training part aside, speaker-disjoint where speakers are
     known, and keeps its best epoch; none trains on everything and keeps the last epoch."""
@@ -79,14 +79,14 @@ class FinetuneConfig:
     """Trials of a search over learning rate, epochs, dropout and head, scored on the validation part; 0 for
     none."""
     seed: int = 0
-    """Decides the validation part, initial weights, order of clips and random: weights."""
+    """Seed of the validation part, initial weights, order of clips and `random:` models."""
     device: Device = "auto"
     workers: int = -1
-    """Processes that decode ahead; -1 for what suits the device."""
+    """Processes that decode ahead; -1 chooses for the device."""
     keep_models: bool = False
-    """Keep each fold's trained weights in the run folder."""
+    """Keep each fold's trained weights in the run folder, below models/."""
     report_to: str = "none"
-    """Where transformers' Trainer also sends its curves: none, tensorboard, wandb or mlflow."""
+    """Also log training curves to tensorboard, wandb or mlflow; none."""
 
     def __post_init__(self) -> None:
         for option, allowed in (

@@ -20,8 +20,8 @@ from layerprobe.classify.data.splits import OuterFold
 from layerprobe.classify.finetune.checkpoints import WEIGHTS, Checkpoints, TrainingCurve, TrainingHistory
 from layerprobe.classify.finetune.config import FinetuneConfig
 from layerprobe.classify.finetune.data import Recording, WindowDataset
+from layerprobe.classify.finetune.fit import FittedModel, fit_fold
 from layerprobe.classify.finetune.model import SpeechClassifier, classifier_settings
-from layerprobe.classify.finetune.search import FittedModel, fit_fold
 from layerprobe.classify.finetune.training import Training, predict
 from layerprobe.classify.runs import run_folder
 from layerprobe.classify.runs.cost import CostMeter

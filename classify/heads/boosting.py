@@ -1,4 +1,4 @@
-"""Gradient-boosted trees (XGBoost, Chen & Guestrin 2016) on few columns, which are quantised once.
+"""The head `xgboost`: gradient-boosted trees (XGBoost, Chen & Guestrin 2016) on few columns, quantised once.
 
 One fit is scored after each number of rounds on the path, and the inner folds choose the number. Early
 stopping on the log loss of held-out speakers would be cheaper, but stops where trees become overconfident,

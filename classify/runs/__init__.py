@@ -8,9 +8,10 @@
 | `predictions.csv` | out-of-fold predictions of each system | `run_folder.write_predictions` |
 | `summary.json` | selected system, layer curve | `search.summary.summarise`, `run_folder.write_json` |
 | `search.db` | trials | `search.storage.TrialStorage` |
-| `figures/` | the layer curve | `search.figure.draw_layers` |
+| `figures/` | the layer curve | `search.layer_figure.draw_layers` |
 | `outcomes/` | finished studies of an unfinished run | `run_folder.save_result` |
 
-`predictions.py` and `splits_file.py` read them back; `compare.py` compares runs, `cost_table.py` and
-`cost_figure.py` what they cost.
+`audit.json` and `controls/` are written by `controls.evaluation`, `curves.csv` and `models/` by fine-tuning.
+`run_folder.py` writes; `read_predictions.py` and `splits_file.py` read; `compare.py` compares runs,
+`cost_table.py` and `cost_figure.py` their costs.
 """

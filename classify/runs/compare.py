@@ -14,7 +14,7 @@ from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.config import Metric
 from layerprobe.classify.data.protocols import PROTOCOLS
 from layerprobe.classify.runs.cost_table import BreakEven, Prices, RunCost, break_even, cost_notes, run_cost
-from layerprobe.classify.runs.predictions import (
+from layerprobe.classify.runs.read_predictions import (
     SystemPredictions,
     check_same_clips,
     read_predictions,

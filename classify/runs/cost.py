@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from layerprobe.cache.common.metering import Cost
 from layerprobe.classify.runs.run_folder import PARTIAL_RESULTS, read_json, write_json
-from layerprobe.embed.models.device import DeviceMeter
+
+if TYPE_CHECKING:
+    import torch
 
 COST_FILE = "cost.json"  # in the folder of an unfinished fine-tuning
 SECONDS_FILE = "spent.json"  # among the partial results of an unfinished search
@@ -43,6 +44,8 @@ class CostMeter:
         self._before: Cost | None = None
         if self._file.is_file():
             self._before = Cost(**json.loads(self._file.read_text(encoding="utf-8")))
+        from layerprobe.embed.models.device import DeviceMeter  # torch, which a search does without
+
         self._meter = DeviceMeter(device)
 
     def read(self) -> Cost:

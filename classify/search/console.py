@@ -1,4 +1,4 @@
-"""What `classify` prints: the plan before a search, then ranking, selected system and scores."""
+"""Parts of the output of `classify`: plan, ranking, selected system, scores."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from layerprobe.classify.runs.cost import RunTimer
 from layerprobe.classify.runs.run_record import is_finished, new_record, peak_memory
 from layerprobe.classify.scores.results import StudyId, StudyResult
 from layerprobe.classify.scores.selection import result_rows, select_system, systems_of
-from layerprobe.classify.search.figure import draw_layers
+from layerprobe.classify.search.layer_figure import draw_layers
 from layerprobe.classify.search.nested import TrialDone
 from layerprobe.classify.search.parallel import run_parallel
 from layerprobe.classify.search.plan import Plan, make_plan

@@ -1,4 +1,4 @@
-"""The command `embed`."""
+"""The command `embed`. Most of its options are in `embed.config`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class EmbedOptions:
 
 
 def embed(options: Annotated[EmbedOptions, FLAT]) -> None:
-    """Run every clip once through a frozen model and cache each layer's states.
+    """Pass every clip once through a frozen model and cache each layer's states.
 
     States that the store already holds are not computed again: an interrupted run continues with the same
     command.

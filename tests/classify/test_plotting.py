@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from layerprobe.classify.search.figure import draw_layers
+from layerprobe.classify.search.layer_figure import draw_layers
 
 
 def summary(layers: list[str], heads: list[str], **selected: Any) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from layerprobe.classify.finetune import training as finetune_training
 from layerprobe.classify.finetune.model import SpeechClassifier
 from layerprobe.classify.finetune.run import finetune
 from layerprobe.classify.runs.compare import compare
-from layerprobe.classify.runs.predictions import read_predictions
+from layerprobe.classify.runs.read_predictions import read_predictions
 from layerprobe.classify.runs.run_folder import read_json
 from layerprobe.classify.runs.splits_file import read_assignment
 from layerprobe.embed.manifest.clips import read_manifest

@@ -94,7 +94,7 @@ def messy(tmp_path_factory) -> tuple[Path, dict[str, str]]:
         "hole.mp3": "MP3 with broken frames",
         "header.wav": "a header without sound",
         "zero.wav": "zero bytes",
-        "page.wav": "not sound at all",
+        "page.wav": "not an audio file",
         "flat.wav": "one value throughout",
         "short.wav": "shorter than 25 ms",
         "nan.wav": "NaN or infinite samples",
