@@ -46,9 +46,7 @@ class ClipIndex:
         while names != index.shards.keys():
             shards = {}
             for name in names:
-                with suppress(
-                    FileNotFoundError
-                ):  # removed by a compaction meanwhile: its clips are elsewhere
+                with suppress(FileNotFoundError):  # a compaction moved its clips to another shard
                     known = index.shards.get(name)
                     shards[name] = read_digests(folder / name, fingerprint) if known is None else known
             index = ClipIndex(shards)

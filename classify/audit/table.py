@@ -150,7 +150,7 @@ class Overlap:
 
 @dataclass(frozen=True)
 class Partitions:
-    """For each fold the row numbers of its training and its test clips."""
+    """Row numbers of the training and test clips of each fold."""
 
     folds: tuple[tuple[np.ndarray, np.ndarray], ...]
 

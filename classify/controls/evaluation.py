@@ -93,7 +93,7 @@ def evaluate_run(out: Path, plan: Plan, clips: Sequence[Clip], evaluation: Evalu
 def _controls(
     out: Path, plan: Plan, clips: Sequence[Clip], summary: Mapping[str, Any], *, full: bool
 ) -> dict[str, Any]:
-    """Results of all controls; those that the run folder has are loaded."""
+    """Results of all controls; finished ones are loaded from the run folder."""
     selected = selected_folds(summary)
 
     def probes() -> dict[str, Any]:

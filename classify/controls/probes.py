@@ -71,8 +71,8 @@ def probe_columns(
 ) -> dict[str, Any]:
     """UAR of a linear probe for each target on each layer, with 95 % intervals that resample speakers.
 
-    names: columns of the table, `speaker` or `duration`; `left_out` says why one cannot be probed. out: run
-    folder in which finished layers are saved, if any.
+    names: columns of the table, `speaker` or `duration`; `left_out` receives the reason for each skipped one.
+    out: run folder in which finished layers are saved, if any.
 
     Linear probes as in Alain & Bengio (2017): logistic regression with balanced classes and one fixed
     penalty, on each clip's mean over frames, scaled on training clips. Nothing is tuned: they compare layers
@@ -151,7 +151,7 @@ def _scores(train: np.ndarray, y: np.ndarray, test: np.ndarray, *, classes: int)
 
 
 def default_targets(clips: Sequence[Clip], target: str) -> list[str]:
-    """The study's target, and what a score should not depend on, as far as the table has columns for it."""
+    """The study's target, and the nuisance variables for which the table has columns."""
     columns = label_columns(clips)
     nuisances = [
         find_column(names, columns, exclude=target) for names in (GENDER_COLUMNS, AGE_COLUMNS, TEXT_COLUMNS)
@@ -210,7 +210,7 @@ def _values(name: str, data: Dataset, clips: Mapping[str, Clip], seconds: np.nda
 
 
 def _bins(numbers: np.ndarray, form: str) -> list[str | None]:
-    """Each number's bin; bins have about equal numbers of clips."""
+    """Bin of each number; bins hold roughly equally many clips."""
     known = numbers[~np.isnan(numbers)]
     if not len(known):
         return [None] * len(numbers)

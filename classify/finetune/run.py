@@ -195,7 +195,7 @@ def _run(cross_validation: CrossValidation) -> dict[str, Any]:
 
 
 def _validation_note(data: Dataset, folds: Sequence[OuterFold]) -> str:
-    """How the epoch was chosen, for the readers of the scores."""
+    """How the epoch was chosen, as a note of the summary."""
     if not folds[0].inner:
         return "the last of all epochs is tested: no clips were set aside to choose an epoch"
     sizes = [len(fold.inner[0].test) for fold in folds]

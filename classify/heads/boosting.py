@@ -105,8 +105,8 @@ XGBOOST = Head(
 def tree_device() -> str:
     """`cuda` where XGBoost can grow trees on a GPU, else `cpu`.
 
-    A GPU may be too old for the library, or full: a tiny fit finds out. Hide it with CUDA_VISIBLE_DEVICES to
-    grow trees on the CPU.
+    A GPU may be too old for the library, or full: a tiny fit checks this. Hide it with CUDA_VISIBLE_DEVICES
+    to grow trees on the CPU.
     """
     if not xgboost.build_info().get("USE_CUDA") or not visible_gpus():
         return CPU

@@ -50,9 +50,9 @@ def read_json(path: Path, *, do: str | None = None, holding: str | None = None) 
             f"cannot be read ({reason})", where=str(path), do=do or "name a run folder"
         ) from error
     except ValueError as error:
-        raise InputError(f"is no JSON ({error})", where=str(path), do=advice) from error
+        raise InputError(f"is not JSON ({error})", where=str(path), do=advice) from error
     if not isinstance(value, dict):
-        raise InputError("holds no object", where=str(path), do=advice)
+        raise InputError("is not a JSON object", where=str(path), do=advice)
     if holding is not None and holding not in value:
         raise InputError(f"is damaged: it holds no '{holding}'", where=str(path), do=advice)
     return value

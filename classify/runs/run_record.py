@@ -89,7 +89,7 @@ def is_finished(out: Path, run: Mapping[str, Any], *, ignored: Collection[str] =
 
 
 def peak_memory() -> dict[str, int]:
-    """Peak bytes of this process, and of the largest worker."""
+    """Peak memory in bytes of this process and of the largest worker."""
     return {
         "main": metering.peak_memory(resource.RUSAGE_SELF),
         "worker": metering.peak_memory(resource.RUSAGE_CHILDREN),
@@ -122,7 +122,7 @@ def read_recorded(path: Path, *, runtime: Mapping[str, Any]) -> RecordedRun:
 
     runtime: `jobs` and `storage` of the new run, and `memory` if it is not to be the recorded one.
 
-    Raises InputError if it is no record of `classify`, or if its store now holds other states.
+    Raises InputError if it is not a record of `classify`, or if its store now holds other states.
     """
     path = path / RUN if path.is_dir() else path
     record = read_json(path)
@@ -134,7 +134,7 @@ def read_recorded(path: Path, *, runtime: Mapping[str, Any]) -> RecordedRun:
         }
         table, folder, states = Path(command["table"]), Path(record["store"]), record["states"]
     except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"is no record of classify (no {error})", where=str(path)) from error
+        raise InputError(f"is not a record of classify (no {error})", where=str(path)) from error
     if set(config) != known:
         differing = ", ".join(sorted(set(config) ^ known))
         raise InputError(f"was written by another version of layerprobe ({differing})", where=str(path))

@@ -17,14 +17,14 @@ ADVICE = "give the splits.json of a run folder"
 def read_assignment(splits: Path, clips: Sequence[Clip]) -> Assignment:
     """The ids of the training and test clips of each outer fold.
 
-    Raises InputError for a file that is no splits.json, and for one that does not fit the table.
+    Raises InputError for a file that is not a splits.json, and for one that does not fit the table.
     """
     try:
         folds = [(list(fold["train"]), list(fold["test"])) for fold in read_json(splits, do=ADVICE)["folds"]]
         if not all(isinstance(id, str) for fold in folds for partition in fold for id in partition):
             raise TypeError("a clip id is no text")
     except (KeyError, TypeError) as error:
-        raise InputError("is no splits.json", where=str(splits), do=ADVICE) from error
+        raise InputError("is not a splits.json", where=str(splits), do=ADVICE) from error
     if not folds:
         raise InputError("holds no fold", where=str(splits), do=ADVICE)
     unknown = {id for fold in folds for partition in fold for id in partition} - {clip.id for clip in clips}

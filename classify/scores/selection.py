@@ -48,7 +48,7 @@ def select_system(results: Results, *, head: str | None = None) -> list[StudyRes
 
 
 def systems_of(results: Results) -> Iterator[tuple[str, System]]:
-    """(name, system): `selected`, then each `LAYER/HEAD`."""
+    """Yield (name, system) for `selected`, then for each `LAYER/HEAD`."""
     yield SELECTED, select_system(results)
     for (layer, head), system in _curve(results).items():
         yield f"{layer}/{head}", system

@@ -140,7 +140,7 @@ def make_plan(
     *,
     excluded: Mapping[str, str] | None = None,
 ) -> Plan:
-    """The plan of a study. Raises InputError for data and settings that do not allow it."""
+    """The plan of a study. Raises InputError if the data cannot be split or searched with these settings."""
     check_known("head", config.heads, tuple(HEADS))
     check_known("statistic", config.stats, store.extraction.stats)
     _check_store(store, config.heads)

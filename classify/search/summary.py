@@ -41,7 +41,7 @@ def _timeout_notes(results: Results, trials: int) -> list[str]:
 
 
 def _corpus_notes(plan: Plan) -> list[str]:
-    """Which corpora are trained on and tested, for a study across corpora."""
+    """A note that names the training and test corpora of a study across corpora."""
     if plan.config.split != CORPUS_SPLIT:
         return []
     (fold,) = plan.folds

@@ -21,7 +21,7 @@ _NEAR = 1 << 17  # bytes that bisection leaves to be searched page by page
 
 
 class ForwardSoundFile(soundfile.SoundFile):
-    """A sound file that is read onward from its position.
+    """A sound file that is read strictly forwards, without seeking.
 
     After each read of a seekable file, soundfile seeks to where the read has just ended. In MP3 that drops
     the bits that the next frame borrows from earlier ones, so that reading in blocks differs from reading at

@@ -152,7 +152,7 @@ def find_pending(clips: Sequence[Clip], store: FeatureStore | None, config: Embe
 
 
 def _hash(clips: Sequence[Clip], cache: Path) -> tuple[np.ndarray, dict[int, OSError]]:
-    """(N,) S32: the bytes of each clip's key; and by row, why a clip's file could not be read."""
+    """Keys of the clips as (N,) S32, and the error of each row whose file cannot be read."""
     digests = np.zeros(len(clips), f"S{KEY_BYTES}")
     unreadable: dict[int, OSError] = {}
     for row, key in iter_keys(clips, cache):

@@ -1,4 +1,4 @@
-"""Masked statistics over frames, one row per clip and statistic: `pool`; and over windows: `WindowMerger`."""
+"""`pool`: masked statistics over frames. `WindowMerger`: combines the windows of a clip."""
 
 from __future__ import annotations
 

@@ -131,7 +131,7 @@ def write_manifest(clips: Sequence[Clip], out: Path) -> None:
 
 @dataclass(frozen=True)
 class _Columns:
-    """Which columns of a table hold paths, speakers and labels. Those of RESERVED have no other name."""
+    """Which columns of a table hold paths, speakers and labels. Columns in RESERVED cannot be renamed."""
 
     path: str
     speaker: str | None

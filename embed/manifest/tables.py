@@ -160,7 +160,7 @@ def _not_unicode(columns: Mapping[str, Sequence[Cell]]) -> str:
 
 
 class PathCells:
-    """Paths in the cells of a table, which need not exist yet: relative ones are relative to its folder."""
+    """Paths in a table, which need not exist yet; relative paths are relative to the table's folder."""
 
     def __init__(self, table: Path) -> None:
         self._folder = table.parent

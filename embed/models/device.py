@@ -21,7 +21,7 @@ _GROW_BY = 64 * 2**20  # bytes
 
 
 class DeviceMeter:
-    """Measures work on a device. began: `time.perf_counter()` at its start, if that was before now."""
+    """Measures work on a device. began: start time (`time.perf_counter()`), if it has already begun."""
 
     def __init__(self, device: torch.device, *, began: float | None = None) -> None:
         self._cuda = device if device.type == "cuda" else None

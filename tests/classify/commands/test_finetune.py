@@ -110,7 +110,7 @@ def test_splits_of_another_table_are_refused(place, tmp_path):
     told = refused(cli(*words(str(tmp_path / "splits.json"), "no"), cwd=folder))
     assert "2 of its clips are not in the table" in told
     told = refused(cli(*words("whole/summary.json", "no"), cwd=folder))
-    assert "is no splits.json" in told
+    assert "is not a splits.json" in told
     (tmp_path / "splits.json").write_text(json.dumps({"folds": []}))
     assert "holds no fold" in refused(cli(*words(str(tmp_path / "splits.json"), "no"), cwd=folder))
     assert not (folder / "no").exists()

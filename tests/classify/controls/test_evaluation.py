@@ -61,7 +61,7 @@ def complete(clips: list[Clip], strong: tuple[FeatureStore, Path], tmp_path_fact
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("{}", "is damaged: it holds no 'controls'"), ("{", "is no JSON"), ("[]", "holds no object")],
+    [("{}", "is damaged: it holds no 'controls'"), ("{", "is not JSON"), ("[]", "is not a JSON object")],
 )
 def test_a_damaged_summary_is_an_error(
     clips: list[Clip], strong: tuple[FeatureStore, Path], tmp_path: Path, content: str, message: str

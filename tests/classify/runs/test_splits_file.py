@@ -30,11 +30,11 @@ def test_ids_of_each_fold(tmp_path: Path) -> None:
     ("folds", "told"),
     [
         ([], "holds no fold"),
-        ({"train": ["a"]}, "is no splits.json"),
-        ([{"train": ["a"]}], "is no splits.json"),
-        ([{"train": ["a"], "test": [1, 2]}], "is no splits.json"),
-        ([{"train": [["a"]], "test": ["b"]}], "is no splits.json"),
-        ([{"train": ["a"], "test": 3}], "is no splits.json"),
+        ({"train": ["a"]}, "is not a splits.json"),
+        ([{"train": ["a"]}], "is not a splits.json"),
+        ([{"train": ["a"], "test": [1, 2]}], "is not a splits.json"),
+        ([{"train": [["a"]], "test": ["b"]}], "is not a splits.json"),
+        ([{"train": ["a"], "test": 3}], "is not a splits.json"),
         ([{"train": ["a"], "test": []}], "fold 0 has no clips to test"),
         ([{"train": [], "test": ["a"]}], "fold 0 has no clips to train on"),
         ([{"train": ["a", "b"], "test": ["b"]}], "fold 0 trains on clips that it tests"),
@@ -47,7 +47,7 @@ def test_anything_else_is_refused_in_one_line(tmp_path: Path, folds: Any, told: 
     assert "splits.json" in caught.value.line()
 
 
-@pytest.mark.parametrize(("text", "told"), [("no json", "is no JSON"), ("[]", "holds no object")])
+@pytest.mark.parametrize(("text", "told"), [("no json", "is not JSON"), ("[]", "is not a JSON object")])
 def test_a_file_of_another_kind(tmp_path: Path, text: str, told: str) -> None:
     (tmp_path / "splits.json").write_text(text)
     with pytest.raises(InputError, match=told) as caught:
