@@ -45,15 +45,17 @@ def finetune(options: Annotated[FinetuneOptions, FLAT]) -> None:
 
     The epoch is chosen on a speaker-disjoint part of the training part, never on the test part.
     """
-    from layerprobe.classify.finetune.progress import finetune_with_progress
     from layerprobe.classify.runs.splits_file import read_assignment, split_name
     from layerprobe.embed.manifest.clips import read_manifest
 
     config = replace(options.config, split=split_name(options.splits) or FinetuneConfig.split)
     clips = read_manifest(options.table, **vars(options.columns), must_exist=False)
+    assignment = read_assignment(options.splits, clips)
+    from layerprobe.classify.finetune.run import finetune_with_progress  # imports torch: after all is checked
+
     summary = finetune_with_progress(
         clips,
-        read_assignment(options.splits, clips),
+        assignment,
         model=options.model,
         out=options.out,
         config=config,

@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 
+from layerprobe.cache.common.console import progress
 from layerprobe.cache.common.disk import abandoned_files, locked
 from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.common.interrupts import GracefulStop
+from layerprobe.cache.common.interrupts import GracefulStop, Interrupted
 from layerprobe.classify.data.dataset import Dataset, join_targets
 from layerprobe.classify.data.splits import Assignment, OuterFold
 from layerprobe.classify.finetune.config import RUNTIME_OPTIONS, FinetuneConfig
@@ -202,3 +203,25 @@ def _validation_note(data: Dataset, folds: Sequence[OuterFold]) -> str:
     count = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
     speakers = "" if data.speakers is None else ", of other speakers,"
     return f"{count} clips of each training partition{speakers} were set aside to pick the epoch"
+
+
+def finetune_with_progress(
+    clips: Sequence[Clip], assignment: Assignment, *, model: str, out: Path, **options: Any
+) -> dict[str, Any]:
+    """Fine-tune as `classify.finetune.run.finetune` does, with a progress line; returns the run's summary.
+
+    Raises Interrupted if the user stops the run; finished folds and the last checkpoint stay in `out`.
+    """
+    try:
+        with progress(f"finetune {model}") as line:
+            return finetune(
+                clips,
+                assignment,
+                model=model,
+                out=out,
+                report=lambda now: line.update(now.share, now.status),
+                **options,
+            )
+    except KeyboardInterrupt:
+        saved = f"finished folds and the last checkpoint are kept in {out}"
+        raise Interrupted(f"{saved}; run the same command again to continue") from None

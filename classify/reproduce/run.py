@@ -13,7 +13,7 @@ from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.interrupts import Interrupted
 from layerprobe.classify.config import StudyConfig
 from layerprobe.classify.data.protocols import protocol_folds
-from layerprobe.classify.finetune.progress import finetune_with_progress
+from layerprobe.classify.finetune.run import finetune_with_progress
 from layerprobe.classify.reproduce.available import Available, find_available
 from layerprobe.classify.reproduce.published import PublishedSystem
 from layerprobe.classify.reproduce.table import (
