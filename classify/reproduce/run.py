@@ -13,7 +13,6 @@ from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.interrupts import Interrupted
 from layerprobe.classify.config import StudyConfig
 from layerprobe.classify.data.protocols import protocol_folds
-from layerprobe.classify.finetune.run import finetune_with_progress
 from layerprobe.classify.reproduce.available import Available, find_available
 from layerprobe.classify.reproduce.published import PublishedSystem
 from layerprobe.classify.reproduce.table import (
@@ -132,7 +131,9 @@ class Row:
         run_and_evaluate(clips, store, out, replace(self.settings.heads, protocol=split))
 
     def _run_fine_tuning(self, split: str, clips: Sequence[Clip], out: Path) -> None:
-        from layerprobe.embed.models.device import find_device  # imports torch
+        # Both import torch.
+        from layerprobe.classify.finetune.run import finetune_with_progress
+        from layerprobe.embed.models.device import find_device
 
         recipe = self.system.recipe(split, device=str(find_device(self.settings.device)))
         finetune_with_progress(
