@@ -47,6 +47,7 @@ app = App(
     name=program(),
     help="Probe the layers of frozen speech models with classical heads, and get numbers you can trust.",
     version=lambda: str(layerprobe.__version__),
+    help_format="plaintext",  # markdown would take a tenth of a second to import
     default_parameter=Parameter(negative=(), converter=convert_option, show_default=show_default),
 )
 HELP = {"--help", "-h"}

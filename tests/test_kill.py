@@ -26,6 +26,8 @@ from layerprobe.classify.search.study import run_study
 from layerprobe.embed.manifest.clips import read_manifest
 from tests.run import CLI, ENVIRONMENT, ROOT, cli, refused, write_corpus
 
+pytestmark = pytest.mark.slow
+
 MODEL = "random:hubert-tiny"
 CLIPS = 60
 # The real command line, with a shard every tenth of a second instead of every minute, so that a kill finds
@@ -181,7 +183,7 @@ def test_a_stopped_run_finishes_its_shard_and_reports_it(table, undisturbed, tmp
         assert process.returncode == 130
         lines = [line for line in stderr.splitlines() if line.startswith("stopped: ")]
         assert lines == [
-            f"stopped: {stored_clips(tmp_path)} clips are kept; the same command takes up the rest"
+            f"stopped: {stored_clips(tmp_path)} clips are saved; run the same command again to continue"
         ]
     assert not list(tmp_path.glob("*/*/.tmp*"))
     finish(table, tmp_path)

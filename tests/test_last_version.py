@@ -17,6 +17,8 @@ import pytest
 from layerprobe.cache import FeatureStore
 from tests.run import ROOT, cli
 
+pytestmark = pytest.mark.slow
+
 FILES = ROOT / "tests" / "last_version" / "files"
 MADE = json.loads((FILES / "made.json").read_text())
 

@@ -13,6 +13,8 @@ import pytest
 
 from tests.run import ENVIRONMENT, ROOT, write_corpus
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:

@@ -10,6 +10,8 @@ from matplotlib.image import imread
 
 from layerprobe.classify.search.layer_figure import draw_layers
 
+pytestmark = pytest.mark.slow
+
 
 def summary(layers: list[str], heads: list[str], **selected: Any) -> dict[str, Any]:
     entries = [

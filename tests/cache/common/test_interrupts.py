@@ -15,6 +15,8 @@ import pytest
 
 from tests.run import CLI, ENVIRONMENT, ROOT, cli, write_corpus
 
+pytestmark = pytest.mark.slow
+
 COMMANDS = {
     "embed": ["embed", "clips.csv", "--model", "random:hubert-tiny", "--cache", "other"],
     "classify": ["classify", "clips.csv", "--model", "mfcc", "--out", "run", "--jobs", "2"],

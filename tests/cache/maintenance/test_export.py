@@ -16,6 +16,8 @@ from layerprobe.cache.maintenance.export import export
 from tests.run import cli, refused, write_corpus
 from tests.stores import clips, extraction, fill
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def filled(tmp_path):

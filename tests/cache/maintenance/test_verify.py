@@ -21,6 +21,8 @@ from layerprobe.cache.store.shard import list_shards
 from tests.run import cli, refused, write_corpus
 from tests.stores import check, clips, extraction, fill
 
+pytestmark = pytest.mark.slow
+
 
 def filled(
     folder: Path, *, seed: int = 1, count: int = 4

@@ -25,6 +25,8 @@ from layerprobe.cache.store.shard import list_shards
 from tests.run import ROOT
 from tests.write_store import KIND, key, states
 
+pytestmark = pytest.mark.slow
+
 
 def start(cache: Path, *arguments: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "tests.write_store", str(cache), *map(str, arguments)]

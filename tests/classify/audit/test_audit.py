@@ -17,6 +17,8 @@ from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.audit.audit import Audit, audit
 from layerprobe.embed.manifest.clips import Clip
 
+pytestmark = pytest.mark.slow
+
 RATE = 16_000
 EMOTIONS, SPEAKERS, WORDS = ("angry", "calm", "sad"), 8, 3
 ITEMS = [

@@ -17,6 +17,8 @@ import pytest
 
 from tests.run import CLI, ENVIRONMENT, cli, refused, write_corpus
 
+pytestmark = pytest.mark.slow
+
 QUICK = ("--folds", "2", "--inner-folds", "2", "--no-audit", "--controls", "none")
 
 
@@ -90,12 +92,12 @@ def test_how_is_searched_follows_the_options(place: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--memory", "nan"], "--memory nan; write it like 8GB"),
+        (["--memory", "nan"], "--memory nan; write it as 8GB"),
         (
             ["--split", "foo", "--folds", "3"],
-            "split 'foo' is not known; choose from speaker, random, column, loso",
+            "--split foo; choose from speaker, random, column, loso",
         ),
-        (["--split", "loso", "--folds", "3"], "--split loso brings its own folds; leave --folds out"),
+        (["--split", "loso", "--folds", "3"], "--split loso has its own folds; omit --folds"),
         (["--storage", "plain.db"], "plain.db: cannot open the Optuna storage (Could not parse"),
     ],
 )
@@ -117,7 +119,7 @@ def test_a_password_is_neither_shown_nor_kept(place: Path, tmp_path: Path) -> No
 def test_a_run_made_again_takes_no_other_settings(whole, tmp_path: Path) -> None:
     _, out = whole  # even where it names the default
     line = refused(cli("classify", "--from", out, "--out", tmp_path / "r", "--metric", "uar"))
-    assert "--from brings its own settings, and --metric is given too" in line
+    assert "--from has its own settings, and --metric is given too" in line
 
 
 def test_classes_and_speakers_that_are_too_few_are_named(place: Path, tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ from layerprobe.classify.runs.run_folder import read_json
 from tests.run import CLI, ENVIRONMENT, cli, refused
 from tests.voices import make_voices
 
+pytestmark = pytest.mark.slow
+
 FILES = ("results.csv", "predictions.csv", "summary.json", "splits.json")
 QUICK = ("--epochs", "3", "--learning-rate", "1e-3")
 

@@ -8,6 +8,8 @@ import pytest
 
 from tests.run import cli, refused, write_corpus
 
+pytestmark = pytest.mark.slow
+
 QUICK = ("--model", "mfcc", "--heads", "logreg", "--trials", "1", "--inner-folds", "2", "--jobs", "1")
 
 

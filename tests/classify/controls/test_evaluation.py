@@ -22,6 +22,8 @@ from layerprobe.classify.search.study import run_study
 from layerprobe.embed.manifest.clips import Clip
 from tests.studies import made_clips, made_store
 
+pytestmark = pytest.mark.slow
+
 CONFIG = StudyConfig(folds=3, inner_folds=2, trials=2, jobs=1, heads=("logreg", "svm"), layers=("0", "1"))
 FULL = EvaluationConfig(audit=False, controls="full")
 CHEAP = EvaluationConfig(audit=False, controls="cheap")
@@ -69,7 +71,7 @@ def test_a_damaged_summary_is_an_error(
     store, run = strong
     out = shutil.copytree(run, tmp_path / "run")
     (out / "summary.json").write_text(content)
-    with pytest.raises(InputError, match=rf"summary.json: {message}.*; copy it back"):
+    with pytest.raises(InputError, match=rf"summary.json: {message}.*; restore an intact copy"):
         evaluate_run(out, make_plan(clips, store, CONFIG), clips, CHEAP)
 
 

@@ -17,6 +17,8 @@ from layerprobe.embed.manifest.clips import Clip
 from tests.run import cli, refused, write_corpus
 from tests.studies import made_clips, made_store
 
+pytestmark = pytest.mark.slow
+
 SMALL: dict[str, Any] = {"heads": ("logreg",), "inner_folds": 2, "trials": 2, "jobs": 1}
 CROSS: dict[str, Any] = {"split": "corpus", "train_corpus": ("one",), "test_corpus": ("two",)}
 

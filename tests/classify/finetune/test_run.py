@@ -25,6 +25,8 @@ from layerprobe.classify.runs.splits_file import read_assignment
 from layerprobe.embed.manifest.clips import read_manifest
 from tests.voices import by_speaker, make_voices, quick
 
+pytestmark = pytest.mark.slow
+
 FILES = ("results.csv", "predictions.csv", "summary.json", "splits.json")
 
 

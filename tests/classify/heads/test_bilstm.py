@@ -28,6 +28,8 @@ from layerprobe.classify.search.units import Unit, run_unit
 from layerprobe.embed.manifest.clips import Clip
 from tests.studies import made_clips, made_frames, made_store
 
+pytestmark = pytest.mark.slow
+
 CONFIG = StudyConfig(heads=("bilstm",), folds=2, inner_folds=2, trials=1, jobs=1, scalings=("standard",))
 SAME = ("splits.json", "results.csv", "predictions.csv", "summary.json", "figures/layers.svg")
 

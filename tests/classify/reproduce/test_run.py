@@ -13,6 +13,8 @@ from layerprobe.classify.reproduce.table import RUNS, report_row, table_row
 from layerprobe.classify.runs.run_folder import write_json
 from tests.run import cli, refused
 
+pytestmark = pytest.mark.slow
+
 SYSTEM = PUBLISHED["eyase-hubert-base"]
 INTERVAL = {"value": 0.5, "low": 0.4, "high": 0.6}
 

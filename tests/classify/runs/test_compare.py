@@ -19,6 +19,8 @@ from layerprobe.embed.manifest.clips import Clip
 from tests.run import cli, refused
 from tests.stores import extraction
 
+pytestmark = pytest.mark.slow
+
 CLASSES = ("a", "b", "c")
 CLIPS = [f"c{i:03}" for i in range(240)]
 LABELS = [CLASSES[i % 3] for i in range(240)]

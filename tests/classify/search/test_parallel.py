@@ -16,6 +16,8 @@ from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
 from layerprobe.cache.common.errors import InputError, WorkerKilledError
 from layerprobe.classify.search.parallel import WORKER_ENVIRONMENT, job_count, run_parallel
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 
 

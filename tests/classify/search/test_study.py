@@ -28,6 +28,8 @@ from layerprobe.classify.search.study import run_study
 from layerprobe.embed.manifest.clips import Clip
 from tests.studies import made_clips, made_store
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 CONFIG = StudyConfig(folds=3, inner_folds=2, trials=4, jobs=1, layers=("0", "1"))
 # Files that do not depend on the time; run.json does.

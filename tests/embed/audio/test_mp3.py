@@ -12,6 +12,8 @@ import soundfile
 from layerprobe.embed.audio.mp3 import Mp3Frames, scan_frames
 from tests.sounds import noise, sound_file, without_first_mp3_frame
 
+pytestmark = pytest.mark.slow
+
 RATE = 16_000
 ID3 = b"ID3\x04\0\0" + bytes([0, 0, 2, 1]) + b"\0" * 257
 TAGS = {

@@ -17,6 +17,8 @@ from layerprobe.cache.common.errors import ClipError
 from layerprobe.embed.audio import sound as audio
 from tests.sounds import FORMATS, clip_of, cut_off, noise, sound_file
 
+pytestmark = pytest.mark.slow
+
 RATES = (8_000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 44_101)
 in_one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 

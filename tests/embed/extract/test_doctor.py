@@ -11,6 +11,8 @@ import torch
 from tests.run import cli, refused
 from tests.tiny import save_batch_normed, save_tiny
 
+pytestmark = pytest.mark.slow
+
 
 def differences(folder: Path) -> dict[str, tuple[float, float | None]]:
     """Each layer's two differences, of a model that doctor finds exact."""

@@ -15,6 +15,8 @@ import soundfile
 from tests.run import ROOT, cli
 from tests.sounds import cut_off, noise, ogg_pages, sound_file, without_first_mp3_frame
 
+pytestmark = pytest.mark.slow
+
 PAGE = (ROOT / "docs" / "recordings.md").read_text()
 GOOD = [
     # name, rate, channels, subtype

@@ -20,6 +20,8 @@ from layerprobe.classify.data.dataset import join_labels
 from layerprobe.embed.manifest.clips import read_manifest
 from tests.run import cli, refused, write_corpus
 
+pytestmark = pytest.mark.slow
+
 EMBED = ("embed", "clips.csv", "--model", "mfcc")
 
 

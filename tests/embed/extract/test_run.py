@@ -25,6 +25,8 @@ from layerprobe.embed.models.backbones import TransformerBackbone, open_backbone
 from tests.run import ROOT, tone, write_corpus
 from tests.tiny import save_tiny
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> str:

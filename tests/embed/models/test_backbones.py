@@ -20,6 +20,8 @@ from layerprobe.embed.models.layers import CNN, layer_names
 from layerprobe.embed.models.sources import ModelSource, find_model
 from tests.tiny import FAMILIES, save_batch_normed, save_tiny, tiny_config
 
+pytestmark = pytest.mark.slow
+
 TOLERANCE = 1e-5  # of a layer's largest value
 CPU = torch.device("cpu")
 
