@@ -151,7 +151,7 @@ def print_scores(summary: Mapping[str, Any]) -> None:
     over = "speakers" if speakers else "clips"
     print_table(rows, title=f"Scores of the selected system; [95 % over {over}], ± s.d. of the folds:")
     print()
-    title = "Each class, folds pooled; what it was taken for"
+    title = "Each class, folds pooled; what its clips were predicted as"
     with_confusions = _class_rows(selected, confusions=True)
     if _width(with_confusions) <= shutil.get_terminal_size().columns:
         print_table(with_confusions, title=f"{title}, and the share of its clips:")

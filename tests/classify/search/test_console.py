@@ -107,7 +107,7 @@ def test_every_score_is_printed_and_named(capsys: pytest.CaptureFixture[str]) ->
     assert ["calibration error", "0.070", "0.520 ± 0.040"] in lines
     assert ["class", "clips", "recall", "precision", "as calm", "as cross"] in lines
     assert ["calm", "10", "0.800", "0.667", "8 (0.80)", "2 (0.20)"] in lines
-    assert ["cross", "10", "0.600", "4 (0.40)", "6 (0.60)"] in lines  # nothing was taken for it alone
+    assert ["cross", "10", "0.600", "4 (0.40)", "6 (0.60)"] in lines  # nothing else was predicted for it
 
 
 def test_a_single_fold_and_no_speakers_leave_their_columns_out(capsys: pytest.CaptureFixture[str]) -> None:
