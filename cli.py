@@ -67,8 +67,7 @@ for function in COMMANDS:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command; its exit status. Raises what the command raises, and CycloptsError for unusable
-    options."""
+    """Run one command; its exit status. Raises what the command raises, CycloptsError for bad options."""
     function, bound, internal = app.parse_args(arguments, exit_on_error=False, print_error=False)
     if function == app.help_print and not HELP & set(arguments):  # a group of commands without a command
         from rich.console import Console

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from layerprobe.cache.common.console import print_json, print_table, say
-from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.options import (
     DEFAULT_CACHE,
     FLAT,
@@ -17,6 +16,7 @@ from layerprobe.cache.common.options import (
     OutputOptions,
     TableColumns,
     TableFile,
+    check_choice,
 )
 from layerprobe.classify.config import StudyConfig
 
@@ -107,7 +107,6 @@ def _corpus_notes(corpus: str, clips: Sequence[Clip]) -> list[str]:
     """Notes of a corpus's reader on the folder that contains all clips. Raises InputError."""
     from layerprobe.embed.manifest.corpora import CORPORA
 
-    if corpus not in CORPORA:
-        raise InputError(f"--corpus {corpus}", do=f"choose from {', '.join(CORPORA)}")
+    check_choice("--corpus", corpus, CORPORA)
     folder = Path(os.path.commonpath([clip.path.resolve().parent for clip in clips]))
     return list(CORPORA[corpus](folder).notes)
