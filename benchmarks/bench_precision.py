@@ -29,8 +29,8 @@ from sklearn.preprocessing import StandardScaler
 
 from benchmarks.bench_extract import find_clips
 from benchmarks.machine import report
-from layerprobe.cache.identity.keys import clip_keys
 from layerprobe.cache.store.feature_store import FeatureStore
+from layerprobe.cache.store.keys import clip_keys
 from layerprobe.classify.config import StudyConfig
 from layerprobe.classify.data.group_folds import balanced_group_folds
 from layerprobe.embed.config import EmbedConfig

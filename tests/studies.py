@@ -9,8 +9,8 @@ import numpy as np
 
 from layerprobe.cache.identity.digests import DigestCache
 from layerprobe.cache.identity.extraction import FRAME
-from layerprobe.cache.identity.keys import clip_key
 from layerprobe.cache.store.feature_store import FeatureStore
+from layerprobe.cache.store.keys import clip_key
 from layerprobe.classify.data.dataset import Dataset
 from layerprobe.classify.features.fold_features import FoldFeatures, LayerStates
 from layerprobe.classify.features.lru_cache import LruCache

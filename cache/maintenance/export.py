@@ -16,10 +16,10 @@ import numpy as np
 from layerprobe.cache.common.disk import atomic_file, require_space
 from layerprobe.cache.common.errors import InputError, MissingStatesError, StoreError
 from layerprobe.cache.common.text import format_list
-from layerprobe.cache.identity.keys import AudioSegment, clip_keys
 from layerprobe.cache.store import failures
 from layerprobe.cache.store.deferred_error_file import DeferredErrorFile
 from layerprobe.cache.store.feature_store import FeatureStore
+from layerprobe.cache.store.keys import AudioSegment, clip_keys
 
 BATCH_BYTES = (
     256 << 20

@@ -14,13 +14,13 @@ import numpy as np
 from layerprobe.cache.common.disk import locked
 from layerprobe.cache.common.errors import StoreError
 from layerprobe.cache.identity.digests import DigestCache
-from layerprobe.cache.identity.keys import AudioSegment, clip_key, clip_keys
 from layerprobe.cache.maintenance.catalog import open_stores
 from layerprobe.cache.maintenance.rewrite import ShardSelection, maintenance_lock, merge_clips, remove_shards
 from layerprobe.cache.maintenance.verify import QUARANTINE, STORE_FILES
 from layerprobe.cache.store import failures
 from layerprobe.cache.store.failures import FailureId
 from layerprobe.cache.store.feature_store import FeatureStore
+from layerprobe.cache.store.keys import AudioSegment, clip_key, clip_keys
 from layerprobe.cache.store.shard import keys_to_digests, list_shards, stat_shards
 from layerprobe.cache.store.writer import WRITERS_LOCK
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from layerprobe.cache.common.disk import locked, write_atomically
 from layerprobe.cache.common.errors import StoreError
-from layerprobe.cache.identity.keys import AudioSegment
+from layerprobe.cache.store.keys import AudioSegment
 
 FILE_NAME = "failures.csv"
 LOCK = ".failures.lock"
@@ -66,7 +66,7 @@ def read(folder: Path) -> dict[FailureId, Failure]:
 def reasons(folder: Path, clips: Sequence[AudioSegment], keys: Sequence[str | OSError]) -> list[str | None]:
     """Why each of these clips, which the store does not contain, failed; None where that is unknown.
 
-    keys: the current keys, from `cache.identity.keys.clip_keys`. A file that changed since it failed has not
+    keys: the current keys, from `cache.store.keys.clip_keys`. A file that changed since it failed has not
     failed; one that cannot be read now is looked up by its path.
     """
     failures = read(folder)

@@ -10,7 +10,7 @@ import numpy as np
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.text import format_count, format_list
-from layerprobe.cache.identity.keys import clip_keys
+from layerprobe.cache.store.keys import clip_keys
 from layerprobe.classify.audit.composition import composition_findings
 from layerprobe.classify.audit.confounds import confound_findings
 from layerprobe.classify.audit.duplicates import duplicate_findings

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from layerprobe.cache.common.errors import InputError, MissingStatesError
-from layerprobe.cache.identity.keys import remembered_keys
 from layerprobe.cache.store import failures
 from layerprobe.cache.store.feature_store import FeatureStore
+from layerprobe.cache.store.keys import remembered_keys
 from layerprobe.embed.manifest.clips import Clip
 
 NOT_A_LABEL = frozenset({"", "nan", "none", "null", "na", "n/a", "<na>"})  # as tables write "no label"

@@ -13,7 +13,7 @@ from torch.utils.data import Sampler
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from layerprobe.cache.common.errors import ClipError
-from layerprobe.cache.identity.keys import clip_keys
+from layerprobe.cache.store.keys import clip_keys
 from layerprobe.embed.audio import sound as audio
 from layerprobe.embed.extract.batching import cut, padded_length
 from layerprobe.embed.manifest.clips import Clip

@@ -14,10 +14,10 @@ import numpy as np
 
 from layerprobe.cache.common.errors import ClipError
 from layerprobe.cache.identity.digests import STAMP_BYTES, FileStamp, file_stamp
-from layerprobe.cache.identity.keys import KEY_BYTES, is_unchanged, iter_keys
 from layerprobe.cache.store import failures as failure_list
 from layerprobe.cache.store.failures import Failure, FailureId
 from layerprobe.cache.store.feature_store import FeatureStore
+from layerprobe.cache.store.keys import KEY_BYTES, is_unchanged, iter_keys
 from layerprobe.embed.audio.sound import AudioInfo, probe
 from layerprobe.embed.config import EmbedConfig
 from layerprobe.embed.manifest.clips import Clip

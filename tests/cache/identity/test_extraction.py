@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from layerprobe.cache.common.errors import ForeignStoreError, StoreError
 from layerprobe.cache.identity.extraction import LAYER_CONVENTION, Extraction
-from layerprobe.cache.identity.keys import clip_key
+from layerprobe.cache.store.keys import clip_key
 from tests.stores import extraction
 
 DIGEST = hashlib.sha256(b"sound").hexdigest()

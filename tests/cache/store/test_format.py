@@ -15,10 +15,10 @@ from layerprobe.cache import FeatureStore
 from layerprobe.cache.common.disk import TEMPORARY_PREFIX
 from layerprobe.cache.identity.digests import DATABASE
 from layerprobe.cache.identity.extraction import FRAME
-from layerprobe.cache.identity.keys import clip_key
 from layerprobe.cache.maintenance.catalog import AUDIT_FOLDER
 from layerprobe.cache.maintenance.compact import compact
 from layerprobe.cache.maintenance.verify import QUARANTINE, STORE_FILES
+from layerprobe.cache.store.keys import clip_key
 from layerprobe.cache.store.shard import SHARD_NAME
 from tests.run import ROOT
 from tests.stores import clips, extraction, fill

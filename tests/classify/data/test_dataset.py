@@ -9,9 +9,9 @@ import pytest
 
 from layerprobe.cache import FeatureStore
 from layerprobe.cache.common.errors import InputError, MissingStatesError
-from layerprobe.cache.identity.keys import clip_keys
 from layerprobe.cache.store import failures
 from layerprobe.cache.store.failures import Failure
+from layerprobe.cache.store.keys import clip_keys
 from layerprobe.classify.data.dataset import join_labels
 from layerprobe.embed.manifest.clips import Clip
 from tests.studies import made_clips, made_store

@@ -12,9 +12,9 @@ import pytest
 import soundfile
 
 from layerprobe.cache.identity import digests
-from layerprobe.cache.identity.keys import clip_key
 from layerprobe.cache.store import failures
 from layerprobe.cache.store.feature_store import FeatureStore
+from layerprobe.cache.store.keys import clip_key
 from layerprobe.embed.config import EmbedConfig
 from layerprobe.embed.extract import run as extract
 from layerprobe.embed.extract.run import ExtractionSummary, embed

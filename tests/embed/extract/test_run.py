@@ -13,9 +13,9 @@ import soundfile
 import torch
 
 from layerprobe.cache.common.errors import ClipError, InputError, StoreError
-from layerprobe.cache.identity.keys import clip_key
 from layerprobe.cache.store import failures
 from layerprobe.cache.store.feature_store import FeatureStore
+from layerprobe.cache.store.keys import clip_key
 from layerprobe.embed.config import RATE, EmbedConfig
 from layerprobe.embed.extract import run as extract
 from layerprobe.embed.extract.doctor import layer_states

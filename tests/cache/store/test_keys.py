@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from layerprobe.cache.identity import digests
-from layerprobe.cache.identity.keys import clip_key, clip_keys, iter_keys
+from layerprobe.cache.store.keys import clip_key, clip_keys, iter_keys
 from layerprobe.embed.manifest.clips import Clip
 
 
