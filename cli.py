@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 if __name__ == "__main__" or Path(sys.argv[0]).name == "layerprobe":
@@ -17,31 +17,22 @@ if __name__ == "__main__" or Path(sys.argv[0]).name == "layerprobe":
 
     exit_on_signals()
 
-from cyclopts import App, Argument, CycloptsError, MissingArgumentError, Parameter, UnusedCliTokensError
+from cyclopts import (
+    App,
+    Argument,
+    CycloptsError,
+    Group,
+    MissingArgumentError,
+    Parameter,
+    UnusedCliTokensError,
+)
 
 import layerprobe
-from layerprobe.cache.commands.compact import compact
-from layerprobe.cache.commands.export import export
-from layerprobe.cache.commands.info import info
-from layerprobe.cache.commands.prune import prune
-from layerprobe.cache.commands.verify import verify
 from layerprobe.cache.common.console import say
 from layerprobe.cache.common.errors import InputError, WorkerKilledError
 from layerprobe.cache.common.interrupts import STATUS, Interrupted, exit_now, raise_on_signals
 from layerprobe.cache.common.options import convert_option, given_options, show_default
 from layerprobe.cache.common.text import program
-from layerprobe.classify.commands.audit import audit
-from layerprobe.classify.commands.classify import classify
-from layerprobe.classify.commands.compare import compare
-from layerprobe.classify.commands.demo import demo
-from layerprobe.classify.commands.finetune import finetune
-from layerprobe.classify.commands.probe import probe
-from layerprobe.classify.commands.protocols import protocols
-from layerprobe.classify.commands.reproduce import reproduce
-from layerprobe.embed.commands import manifest
-from layerprobe.embed.commands.doctor import doctor
-from layerprobe.embed.commands.embed import embed
-from layerprobe.embed.commands.models import models
 
 app = App(
     name=program(),
@@ -51,19 +42,94 @@ app = App(
     default_parameter=Parameter(negative=(), converter=convert_option, show_default=show_default),
 )
 HELP = {"--help", "-h"}
-CACHE_COMMANDS: tuple[Callable[..., object], ...] = (info, verify, compact, export, prune)
-COMMANDS: tuple[Callable[..., object], ...] = (
-    *(embed, classify, finetune, probe, audit, compare, protocols),
-    *(reproduce, models, doctor, demo),
-)
+MAINTENANCE = "Set-up and maintenance"
+# group -> command -> (module below `layerprobe` and function, help). A command imports only its own module.
+COMMANDS = {
+    "Prepare the data": {
+        "manifest": ("embed.commands.manifest:app", "Make a table of clips from a corpus on disk."),
+        "embed": (
+            "embed.commands.embed:embed",
+            "Pass every clip once through a frozen model and cache each layer's states.",
+        ),
+        "audit": (
+            "classify.commands.audit:audit",
+            "Check a table and its audio for leaks, errors, and cues to the label that are not speech.",
+        ),
+    },
+    "Study the layers": {
+        "classify": (
+            "classify.commands.classify:classify",
+            "Tune heads on every cached layer by nested cross-validation and score them on unseen speakers.",
+        ),
+        "probe": (
+            "classify.commands.probe:probe",
+            "Measure what each layer encodes: one linear probe per column and layer, without any tuning.",
+        ),
+        "finetune": (
+            "classify.commands.finetune:finetune",
+            "Train the complete model on each fold of a run's splits and test it once: full fine-tuning.",
+        ),
+        "compare": (
+            "classify.commands.compare:compare",
+            "Compare runs on the same clips: paired intervals over speakers, corrected tests, costs.",
+        ),
+        "reproduce": (
+            "classify.commands.reproduce:reproduce",
+            "Rerun the published table: as published, with frozen heads, and both on unseen speakers.",
+        ),
+        "protocols": (
+            "classify.commands.protocols:protocols",
+            "List fixed, published splits: the rule of each, and what it leaks.",
+        ),
+    },
+    MAINTENANCE: {
+        "demo": (
+            "classify.commands.demo:demo",
+            "Run the main job end to end: a corpus, cached states, heads tuned on every layer, a figure.",
+        ),
+        "models": (
+            "embed.commands.models:models",
+            "List the models that have a short name: where their weights are, their layers and their width.",
+        ),
+        "doctor": (
+            "embed.commands.doctor:doctor",
+            "Check on this machine that a batch gives each clip the states it has alone, layer by layer.",
+        ),
+    },
+}
+CACHE_COMMANDS = {
+    "info": (
+        "cache.commands.info:info",
+        "List what is cached: models, fingerprints, clips, hours, layers, bytes, last write.",
+    ),
+    "verify": (
+        "cache.commands.verify:verify",
+        "Read every shard and verify its checksum; exit status 1 if damage is found and not repaired.",
+    ),
+    "compact": (
+        "cache.commands.compact:compact",
+        "Merge many small shards into few and drop duplicates, while readers and writers continue.",
+    ),
+    "export": (
+        "cache.commands.export:export",
+        "Write one layer as a plain file: `states` (N, W), `paths` and `keys` (N,).",
+    ),
+    "prune": (
+        "cache.commands.prune:prune",
+        "Remove a model's states, or those of clips that are in none of the given tables.",
+    ),
+}
 
-cache = App(name="cache", help="Inspect and maintain the cached states.")
-for function in CACHE_COMMANDS:
-    cache.command(function)
-app.command(manifest.app)
+order = count()
+groups = {title: Group(title, sort_key=next(order)) for title in COMMANDS}
+for title, commands in COMMANDS.items():
+    for name, (place, text) in commands.items():
+        app.command(f"layerprobe.{place}", name=name, help=text, group=groups[title], sort_key=next(order))
+cache = App(name="cache", help="Inspect and maintain the cached states.", group=groups[MAINTENANCE])
+for name, (place, text) in CACHE_COMMANDS.items():
+    cache.command(f"layerprobe.{place}", name=name, help=text)
 app.command(cache)
-for function in COMMANDS:
-    app.command(function)
+app["--help"].group = app["--version"].group = groups[MAINTENANCE]
 
 
 def run(arguments: list[str]) -> int:

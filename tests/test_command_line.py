@@ -131,3 +131,17 @@ def test_the_cache_folder_can_be_an_environment_variable(tmp_path):
     )
     assert done.returncode == 2
     assert f"{tmp_path / 'nosuch'}: no such folder" in done.stderr
+
+
+@pytest.mark.parametrize("words", sorted(all_commands()))
+def test_the_list_of_commands_gives_the_help_of_each(words):
+    """The texts stand in cli.py too, so that the list of commands imports none of them."""
+    *parents, name = words.split()
+    parent = cli.app[parents[0]] if parents else cli.app
+    if parents == ["manifest"]:
+        return  # its commands are in its own module
+    commands = cli.CACHE_COMMANDS.copy()
+    for group in cli.COMMANDS.values():
+        commands |= group
+    function = parent[name].default_command
+    assert " ".join((function.__doc__ or "").split("\n\n")[0].split()) == commands[name][1]

@@ -30,7 +30,7 @@ class DemoOptions:
 
 
 def demo(options: Annotated[DemoOptions, FLAT] = DemoOptions()) -> None:
-    """Run the main job end to end: a corpus, its states in a cache, heads tuned on every layer, a figure."""
+    """Run the main job end to end: a corpus, cached states, heads tuned on every layer, a figure."""
     from layerprobe.classify.controls.evaluation import run_and_evaluate
     from layerprobe.embed.extract.run import embed_with_progress
     from layerprobe.embed.manifest.clips import read_manifest, write_manifest

@@ -41,7 +41,7 @@ class FinetuneOptions:
 
 
 def finetune(options: Annotated[FinetuneOptions, FLAT]) -> None:
-    """Train a complete model on each fold of a run's splits and test it once, to compare with frozen heads.
+    """Train the complete model on each fold of a run's splits and test it once: full fine-tuning.
 
     The epoch is chosen on a speaker-disjoint part of the training part, never on the test part.
     """

@@ -44,7 +44,7 @@ class ReproduceOptions:
 
 
 def reproduce(options: Annotated[ReproduceOptions, FLAT] = ReproduceOptions()) -> int:
-    """Rerun the systems of the published table: as published, with frozen heads, and both on unseen speakers.
+    """Rerun the published table: as published, with frozen heads, and both on unseen speakers.
 
     A row requires its corpora and its weights; the command says what is missing and how to get it.
     Interrupted rows continue, finished rows are not repeated, and a row that fails does not stop the others.
