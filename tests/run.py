@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
+import socket
 import subprocess
 import sys
+import threading
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import numpy as np
 import soundfile
@@ -13,19 +19,44 @@ import soundfile
 ROOT = Path(__file__).resolve().parent.parent
 CLI = [sys.executable, str(ROOT / "cli.py")]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "COLUMNS": "200"}
+TIMEOUT = 600  # seconds for one command
+
+
+class ForkServer:
+    """A process that has imported everything and forks for each command: see tests/fork_server.py."""
+
+    def __init__(self) -> None:
+        self.connection, theirs = socket.socketpair()
+        self.answers = self.connection.makefile()
+        program = [sys.executable, str(ROOT / "tests" / "fork_server.py"), str(theirs.fileno())]
+        self.process = subprocess.Popen(
+            program, env=ENVIRONMENT, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
+        )
+        theirs.close()
+
+    def run(self, words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+        """Run `python cli.py WORDS` in `folder` to its end."""
+        with TemporaryFile("w+") as stdout, TemporaryFile("w+") as stderr:
+            request = json.dumps({"words": words, "folder": str(folder)}).encode()
+            socket.send_fds(self.connection, [request], [stdout.fileno(), stderr.fileno()])
+            command = int(self.answers.readline())
+            alarm = threading.Timer(TIMEOUT, os.kill, (command, signal.SIGKILL))
+            alarm.start()
+            status = os.waitstatus_to_exitcode(int(self.answers.readline()))
+            alarm.cancel()
+            stdout.seek(0)
+            stderr.seek(0)
+            return subprocess.CompletedProcess(words, status, stdout.read(), stderr.read())
+
+
+@cache
+def fork_server() -> ForkServer:
+    return ForkServer()
 
 
 def cli(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """`python cli.py …`, to its end."""
-    return subprocess.run(
-        [*CLI, *map(str, arguments)],
-        cwd=cwd or ROOT,
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
+    """`python cli.py …`, to its end, in a process of its own."""
+    return fork_server().run([str(argument) for argument in arguments], cwd or ROOT)
 
 
 def refused(done: subprocess.CompletedProcess[str]) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from layerprobe.embed.manifest.synthetic import make_corpus
-from tests.run import CLI, ENVIRONMENT, ROOT
+from tests.run import ENVIRONMENT, ROOT, cli
 
 # In the order of a reader: later pages use the tables and runs of earlier ones.
 PAGES = {
@@ -71,9 +71,7 @@ def run_as_written(words: list[str], workplace: Path) -> None:
     words += SMALLER.get(words[0], [])
     if words[0] == "classify" and not set(OWN_FOLDS) & set(words):
         words += ["--folds", "2"]
-    done = subprocess.run(
-        [*CLI, *words], cwd=workplace, env=ENVIRONMENT, capture_output=True, text=True, check=False
-    )
+    done = cli(*words, cwd=workplace)
     assert done.returncode == 0, (words, done.stderr)
     assert done.stdout.strip(), words
 
