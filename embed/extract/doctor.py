@@ -16,7 +16,9 @@ from layerprobe.embed.models.backbones import Backbone, load_model, open_backbon
 from layerprobe.embed.models.device import describe_device
 from layerprobe.embed.models.layers import layer_names
 from layerprobe.embed.models.presets import ACOUSTIC_PRESETS
-from layerprobe.embed.models.sources import find_model
+from layerprobe.embed.models.sources import ModelSource, find_model
+from layerprobe.embed.models.whisper.backbone import WhisperBackbone
+from layerprobe.embed.models.whisper.reference import WhisperReference
 
 LENGTHS = (MIN_SAMPLES, 7_001, 16_000, 33_333, 51_200)  # samples: from one frame to three seconds
 TOLERANCE = 1e-5  # of a layer's largest value, in fp32 on a CPU
@@ -66,7 +68,7 @@ def check_model(config: EmbedConfig) -> ModelCheck:
         row[:length] = torch.randn(length, generator=generator)
     waves = waves.to(backbone.device)
     batch = layer_states(backbone, waves, lengths)
-    reference = None if config.model in ACOUSTIC_PRESETS else _Reference(config, backbone.device)
+    reference = _open_reference(config, backbone)
     batch_difference = dict.fromkeys(backbone.layers, 0.0)
     reference_difference: dict[str, float] = {}
     for i, length in enumerate(LENGTHS):
@@ -106,12 +108,21 @@ def layer_states(backbone: Backbone, waves: torch.Tensor, lengths: torch.Tensor)
     return states_of
 
 
+def _open_reference(config: EmbedConfig, backbone: Backbone) -> _Reference | WhisperReference | None:
+    """What the states of single clips are compared with; None for acoustic features."""
+    if config.model in ACOUSTIC_PRESETS:
+        return None
+    source = find_model(config.model, revision=config.revision)
+    if isinstance(backbone, WhisperBackbone):
+        return WhisperReference(source, context=backbone.context, device=backbone.device, seed=config.seed)
+    return _Reference(source, backbone.device, seed=config.seed)
+
+
 class _Reference:
     """transformers' own, unmodified model, run on one clip at a time."""
 
-    def __init__(self, config: EmbedConfig, device: torch.device) -> None:
-        source = find_model(config.model, revision=config.revision)
-        self._model: Any = load_model(source, seed=config.seed).to(device)
+    def __init__(self, source: ModelSource, device: torch.device, *, seed: int) -> None:
+        self._model: Any = load_model(source, seed=seed).to(device)
         # An adapter after the encoder shortens the model's last output; no layer here comes after it.
         self._last = None if source.config.get("add_adapter") else layer_names(source.config)[-1]
 

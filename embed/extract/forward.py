@@ -63,7 +63,8 @@ class ForwardPass:
         if not batch.windows:
             yield BatchResult(windows=[], frames=[], failed=batch.failed)
             return
-        if batch.samples > self._budget and len(batch.windows) > 1:
+        size = len(batch.windows) * self._backbone.processed(batch.waves.shape[1])
+        if size > self._budget and len(batch.windows) > 1:
             yield from self._split(batch)
             return
         try:
@@ -82,7 +83,7 @@ class ForwardPass:
             )
             yield BatchResult(windows=[], frames=[], failed={**batch.failed, window.clip: too_long})
             return
-        self._budget = batch.samples // 2
+        self._budget = size // 2
         yield from self._split(batch)
 
     def _split(self, batch: Batch) -> Iterator[BatchResult]:

@@ -32,11 +32,6 @@ class Batch:
     lengths: torch.Tensor
     failed: dict[int, ClipError]
 
-    @property
-    def samples(self) -> int:
-        """Padded size."""
-        return self.waves.numel()
-
     def halves(self) -> tuple[Batch, Batch]:
         """Split in two a batch that did not fit in the device's memory; `failed` is dropped."""
         middle = len(self.windows) // 2

@@ -7,16 +7,12 @@ first normalised to mean 0 and variance 1, as for most pretrained models, so rec
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torchaudio.functional import compute_deltas, create_dct, melscale_fbanks
 
 from layerprobe.embed.config import RATE
+from layerprobe.embed.models.interface import Visit
 from layerprobe.embed.models.presets import AcousticSettings
-
-if TYPE_CHECKING:
-    from layerprobe.embed.models.backbones import Visit
 
 
 class AcousticBackbone:
@@ -45,6 +41,10 @@ class AcousticBackbone:
     def frames(self, samples: int) -> int:
         """Frames in a clip of `samples` samples: complete windows only, so none below 400 samples."""
         return max(0, 1 + (samples - self.settings.window) // self.settings.hop)
+
+    def processed(self, samples: int) -> int:
+        """As `Backbone.processed`: the clip alone."""
+        return samples
 
     def run(self, waves: torch.Tensor, lengths: torch.Tensor, visit: Visit) -> None:
         """waves (B, T) float32, lengths (B,) in samples → visit(layer, states (B, F, D), frames (B,))."""

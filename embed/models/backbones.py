@@ -7,18 +7,19 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from functools import partial
 from pickle import UnpicklingError
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from torch import nn
 from torch.nn.utils import parametrize
 
-from layerprobe.cache.common.errors import ModelError
+from layerprobe.cache.common.errors import InputError, ModelError
 from layerprobe.cache.identity.extraction import FRAME, Extraction
-from layerprobe.embed.config import RATE, EmbedConfig
+from layerprobe.embed.config import CLIP_CONTEXT, RATE, EmbedConfig
 from layerprobe.embed.models.acoustic import AcousticBackbone
 from layerprobe.embed.models.device import (
+    AUTOCAST_DTYPES,
     describe_device,
     find_device,
     find_precision,
@@ -26,6 +27,7 @@ from layerprobe.embed.models.device import (
     versions,
 )
 from layerprobe.embed.models.exact_batching import ExactBatch
+from layerprobe.embed.models.interface import Backbone, Visit
 from layerprobe.embed.models.layers import (
     CNN,
     FINAL,
@@ -38,37 +40,9 @@ from layerprobe.embed.models.layers import (
 )
 from layerprobe.embed.models.presets import ACOUSTIC_PRESETS, canonical_name
 from layerprobe.embed.models.sources import ModelSource, files_hash, find_model, tensors_hash
-
-AUTOCAST_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}  # fp32 runs without autocast
-
-# visit(layer, states (B, F, D), frames (B,)); states beyond a clip's own frames are undefined
-Visit = Callable[[str, torch.Tensor, torch.Tensor], None]
-
-
-class Backbone(Protocol):
-    """What extraction needs of a model.
-
-    layers, widths: the selected layers and the D of each. normalise: whether clips must have mean 0 and
-    variance 1. frame_rate: frames per second. receptive_field: seconds of sound that a frame covers.
-    """
-
-    layers: tuple[str, ...]
-    widths: tuple[int, ...]
-    normalise: bool
-    frame_rate: float
-    receptive_field: float
-    device: torch.device
-
-    def frames(self, samples: int) -> int:
-        """Frames in a clip of `samples` samples."""
-        ...
-
-    def run(self, waves: torch.Tensor, lengths: torch.Tensor, visit: Visit) -> None:
-        """One forward pass over waves (B, T) float32, zero beyond lengths (B,) in samples.
-
-        Calls `visit` once for each layer, in order.
-        """
-        ...
+from layerprobe.embed.models.whisper.backbone import WhisperBackbone
+from layerprobe.embed.models.whisper.context import find_context
+from layerprobe.embed.models.whisper.settings import WHISPER
 
 
 def open_backbone(config: EmbedConfig) -> tuple[Backbone, Extraction]:
@@ -81,6 +55,7 @@ def open_backbone(config: EmbedConfig) -> tuple[Backbone, Extraction]:
     if device.type == "cpu":
         keep_freed_memory()
     backbone: Backbone
+    context = ""
     if config.model in ACOUSTIC_PRESETS:
         settings = ACOUSTIC_PRESETS[config.model]
         backbone = AcousticBackbone(settings)
@@ -91,11 +66,23 @@ def open_backbone(config: EmbedConfig) -> tuple[Backbone, Extraction]:
         source = find_model(config.model, revision=config.revision)
         layers = parse_layers(config.layers, layer_names(source.config), also=(CNN,))
         precision = find_precision(config.precision, device)
-        backbone = transformer = TransformerBackbone(
-            source, layers=layers, device=device, precision=precision, seed=config.seed
-        )
+        transformer: TransformerBackbone | WhisperBackbone
+        if source.config["model_type"] == WHISPER:
+            silence = find_context(config, positions=source.config["max_source_positions"])
+            context = silence.identity
+            transformer = WhisperBackbone(
+                source, layers=layers, context=silence, device=device, precision=precision, seed=config.seed
+            )
+        else:
+            transformer = TransformerBackbone(
+                source, layers=layers, device=device, precision=precision, seed=config.seed
+            )
+        backbone = transformer
         revision, architecture = source.revision, source.architecture()
         weights = transformer.weights or files_hash(source, config.cache)
+    if not context and config.whisper_context != CLIP_CONTEXT:
+        what = f"--whisper-context applies to Whisper models, and {config.model} is of another type"
+        raise InputError(what, do="leave it out")
     return backbone, Extraction(
         model=canonical_name(config.model),
         revision=revision,
@@ -111,6 +98,7 @@ def open_backbone(config: EmbedConfig) -> tuple[Backbone, Extraction]:
         rate=RATE,
         frame_rate=backbone.frame_rate,
         receptive_field=backbone.receptive_field,
+        context=context,
         notes={"seed": config.seed, "device": describe_device(backbone.device), "versions": versions()},
     )
 
@@ -151,6 +139,10 @@ class TransformerBackbone:
         self._exact = ExactBatch(self.model)
         self._visit: Callable[[str, torch.Tensor], None] | None = None
         self._register_hooks()
+
+    def processed(self, samples: int) -> int:
+        """As `Backbone.processed`: the clip alone."""
+        return samples
 
     def run(self, waves: torch.Tensor, lengths: torch.Tensor, visit: Visit) -> None:
         """As `Backbone.run`."""

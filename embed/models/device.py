@@ -14,6 +14,8 @@ import torch
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.metering import Cost, Meter
 
+AUTOCAST_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}  # fp32 runs without autocast
+
 # Parameters of mallopt(3).
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 _NEVER = 2**31 - 1  # bytes; the largest value mallopt accepts

@@ -4,7 +4,7 @@ Layer names are the same for every version of transformers (`cache.identity.extr
 
 - `0` is the input of the first transformer block;
 - `k` (1…N) is the output of block k, before any final norm;
-- `final` is the output of the final LayerNorm, only where one follows block N (large, XLS-R);
+- `final` is the output of the final LayerNorm, only where one follows block N (large, XLS-R, Whisper);
 - `cnn`, on request, is the output of the convolutional front end, before its projection.
 """
 
@@ -15,18 +15,27 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from layerprobe.cache.common.errors import InputError
+from layerprobe.embed.models.whisper import settings
 
 CNN, FINAL = "cnn", "final"
 
 
 def layer_names(config: Mapping[str, Any]) -> tuple[str, ...]:
     """The layers of `--layers all`: every one except `cnn`."""
-    names = tuple(str(k) for k in range(config["num_hidden_layers"] + 1))
+    if config.get("model_type") == settings.WHISPER:
+        return (*_numbers(config["encoder_layers"]), FINAL)
+    names = _numbers(config["num_hidden_layers"])
     return (*names, FINAL) if config.get("do_stable_layer_norm", False) else names
+
+
+def _numbers(blocks: int) -> tuple[str, ...]:
+    return tuple(str(k) for k in range(blocks + 1))
 
 
 def layer_width(config: Mapping[str, Any], layer: str) -> int:
     """D: the size of a frame's vector in this layer."""
+    if config.get("model_type") == settings.WHISPER:
+        return int(config["d_model"])
     return int(config["conv_dim"][-1] if layer == CNN else config["hidden_size"])
 
 

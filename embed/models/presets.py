@@ -22,6 +22,10 @@ class Preset:
 
 
 _XLSR = "wav2vec2-large-layer-norm"
+_WHISPER_SIZES = {
+    **{f"{size}{english}": size for size in ("tiny", "base", "small", "medium") for english in ("", ".en")},
+    **{"large": "large", "large-v2": "large", "large-v3": "large-v3", "large-v3-turbo": "large-v3"},
+}
 PRESETS: dict[str, Preset] = {
     "wav2vec2-base": Preset(hub_id="facebook/wav2vec2-base", architecture="wav2vec2-base"),
     "wav2vec2-large": Preset(hub_id="facebook/wav2vec2-large", architecture="wav2vec2-large"),
@@ -37,6 +41,12 @@ PRESETS: dict[str, Preset] = {
     "xlsr-53-arabic-elgeish": Preset(hub_id="elgeish/wav2vec2-large-xlsr-53-arabic", architecture=_XLSR),
     "xlsr-arabic-othrif": Preset(hub_id="othrif/wav2vec2-large-xlsr-arabic", architecture=_XLSR),
     "xlsr-53-egyptian-zaid": Preset(hub_id="Zaid/wav2vec2-large-xlsr-53-arabic-egyptian", architecture=_XLSR),
+    **{
+        f"whisper-{size}": Preset(
+            hub_id=f"openai/whisper-{size}", architecture=f"whisper-{_architecture}", normalise=False
+        )
+        for size, _architecture in _WHISPER_SIZES.items()
+    },
     "hubert-tiny": Preset(hub_id=None, architecture="hubert-tiny"),
 }
 

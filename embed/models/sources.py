@@ -16,9 +16,11 @@ from layerprobe.cache.common.errors import InputError, ModelError
 from layerprobe.cache.identity.digests import DigestCache
 from layerprobe.embed.config import RATE
 from layerprobe.embed.models.hub import WEIGHT_FILES, fetch_snapshot
-from layerprobe.embed.models.presets import ACOUSTIC_PRESETS, ARCHITECTURES, PRESETS, RANDOM
+from layerprobe.embed.models.presets import ACOUSTIC_PRESETS, ARCHITECTURES, PRESETS, RANDOM, canonical_name
+from layerprobe.embed.models.whisper import packaged
+from layerprobe.embed.models.whisper.settings import WHISPER, encoder_settings
 
-FAMILIES = ("wav2vec2", "hubert", "wavlm", "data2vec-audio")
+FAMILIES = ("wav2vec2", "hubert", "wavlm", "data2vec-audio", WHISPER)
 
 # Settings of a transformers configuration that change no hidden state: provenance and training.
 _NOT_ARCHITECTURE = frozenset(
@@ -113,7 +115,13 @@ def find_model(name: str, *, revision: str | None = None, offline: bool = False)
     if hub_id is None:
         known = f"known names: {', '.join([*PRESETS, *ACOUSTIC_PRESETS])}"
         raise ModelError(f"no model named {name}", do=f"{known}; or OWNER/NAME, a local folder, {RANDOM}NAME")
-    folder, commit = fetch_snapshot(hub_id, revision=revision, offline=offline)
+    try:
+        folder, commit = fetch_snapshot(hub_id, revision=revision, offline=offline)
+    except ModelError as error:
+        if revision is not None or canonical_name(name) != packaged.PRESET:
+            raise
+        folder = packaged.use_instead(error, convert=not offline)
+        return _from_folder(name, folder, hub_id=None, revision="")
     return _from_folder(name, folder, hub_id=hub_id, revision=commit)
 
 
@@ -152,13 +160,16 @@ def _from_folder(name: str, folder: Path, *, hub_id: str | None, revision: str) 
     family = config.get("model_type")
     if family not in FAMILIES:
         raise ModelError(f"{name} is of type {family}", do=f"supported are {', '.join(FAMILIES)}")
-    _check_shape(config, config_file)
+    if family == WHISPER:
+        config = encoder_settings(config, processor, folder=folder)
+    else:
+        _check_shape(config, config_file)
     rate = processor.get("sampling_rate", RATE)
     if rate != RATE:
         do = f"only models of {RATE} Hz are supported"
         raise ModelError(f"it expects audio at {rate} Hz", where=str(processor_file), do=do)
-    # Wav2Vec2FeatureExtractor's own default, for a checkpoint without a preprocessor_config.json.
-    normalise = bool(processor.get("do_normalize", True))
+    # The feature extractors' own defaults, for a checkpoint without a preprocessor_config.json.
+    normalise = bool(processor.get("do_normalize", family != WHISPER))
     return ModelSource(
         name=name, hub_id=hub_id, revision=revision, folder=folder, config=config, normalise=normalise
     )
