@@ -13,7 +13,7 @@ import torch
 
 from layerprobe.cache.common.console import progress
 from layerprobe.cache.common.disk import abandoned_files, locked
-from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.common.errors import InputError, ModelError
 from layerprobe.cache.common.interrupts import GracefulStop, Interrupted
 from layerprobe.classify.data.dataset import Dataset, join_targets
 from layerprobe.classify.data.splits import Assignment, OuterFold
@@ -32,6 +32,7 @@ from layerprobe.embed.manifest.clips import Clip
 from layerprobe.embed.models.device import find_device, find_precision
 from layerprobe.embed.models.presets import ACOUSTIC_PRESETS, canonical_name
 from layerprobe.embed.models.sources import ModelSource, files_hash, find_model
+from layerprobe.embed.models.whisper.settings import WHISPER
 
 PACKAGES = ("numpy", "torch", "transformers", "accelerate", "peft", "optuna")
 LOCK = ".lock"
@@ -61,6 +62,9 @@ def finetune(
     device, precision = _check_options(model, config)
     silence_optuna()
     source = find_model(model, revision=revision)
+    if source.config["model_type"] == WHISPER:
+        do = "use its cached states with classify, or fine-tune a model of another type"
+        raise ModelError(f"{model} is a Whisper encoder, which cannot be fine-tuned", do=do)
     weights = files_hash(source, cache) if source.folder is not None else f"seed:{config.seed}"
     recordings, data = _load_data(clips, assignment, config, cache)
     folds = validation_folds(data, assignment, config)
