@@ -44,8 +44,7 @@ def estimate(clips: Sequence[Clip], config: EmbedConfig) -> Estimate:
     backbone, extraction = open_backbone(config)
     pending = find_pending(clips, FeatureStore.find(config.cache, extraction), config)
     budget = batch_budget(config, backbone.device)
-    processed = backbone.processed
-    batches = plan_batches(pending.samples(), window=config.window, budget=budget, processed=processed)
+    batches = plan_batches(pending.samples(), window=config.window, budget=budget)
     seconds = 0.0
     if batches:
         middle = batches[len(batches) // 2]
@@ -56,8 +55,7 @@ def estimate(clips: Sequence[Clip], config: EmbedConfig) -> Estimate:
             for result in forward.results(decoded):
                 result.wait()
             elapsed = time.perf_counter() - started
-        share = padded_samples([middle], processed=processed) / padded_samples(batches, processed=processed)
-        seconds = elapsed / share
+        seconds = elapsed * padded_samples(batches) / padded_samples([middle])
     return Estimate(
         clips=len(clips),
         cached=pending.cached,
