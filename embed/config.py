@@ -18,6 +18,7 @@ RATE = 16_000  # sampling rate of every model, in Hz
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 DTYPES = ("float16", "float32")
+CLIP_CONTEXT = "clip"  # of whisper_context
 ON_ERROR = ("skip", "stop")
 STATS = ("mean", "std", "max", "min")
 SHORTEST_WINDOW = 2.0  # seconds, so that each half is at least a second
@@ -40,8 +41,8 @@ class EmbedConfig:
     dtype: str = "float16"
     """Storage type: float16 or float32."""
     precision: str = "auto"
-    """Precision of the computation: auto, fp32, bf16 or fp16; auto is fp16 on a GPU, else fp32. Clips whose
-    states overflow in a half precision are computed again in fp32."""
+    """Precision of the computation: auto, fp32, bf16 or fp16; auto is bf16 on a GPU that supports it, else
+    fp32."""
     device: Device = "auto"
     window: float = 30.0
     """Length in seconds above which clips are split into windows."""
@@ -51,12 +52,16 @@ class EmbedConfig:
     """A clip that cannot be used: skip (list it and continue) or stop."""
     seed: int = 0
     """Seed of `random:` models."""
+    whisper_context: str = CLIP_CONTEXT
+    """What a Whisper encoder receives: clip (the clip and half a second of silence), or a number of seconds
+    to which every clip is padded with silence; 30 is how the model was trained."""
 
     def __post_init__(self) -> None:
         check_choice("--dtype", self.dtype, DTYPES)
         check_choice("--precision", self.precision, PRECISIONS)
         check_choice("--on-error", self.on_error, ON_ERROR)
         check_window(self.window)
+        check_context(self.whisper_context)
         stats = ",".join(self.stats)
         if self.frames and self.stats != EmbedConfig.stats:
             raise InputError(f"--frames keeps every frame, --stats {stats} would not", do="omit one of them")
@@ -67,6 +72,20 @@ class EmbedConfig:
         if self.batch_seconds is not None and not 0 < self.batch_seconds <= LONGEST:
             do = f"give a positive number, up to {LONGEST:g}"
             raise InputError(f"--batch-seconds {self.batch_seconds:g}", do=do)
+
+
+def check_context(context: str) -> None:
+    """Raise InputError unless a Whisper context is `clip` or a number of seconds of at least a window's."""
+    if context == CLIP_CONTEXT:
+        return
+    try:
+        valid = SHORTEST_WINDOW <= float(context) <= LONGEST
+    except ValueError:
+        valid = False
+    if not valid:
+        raise InputError(
+            f"--whisper-context {context}", do=f"give {CLIP_CONTEXT} or a number of seconds, such as 30"
+        )
 
 
 def check_window(window: float) -> None:

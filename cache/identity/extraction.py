@@ -48,12 +48,18 @@ class Extraction:
     rate: int  # sampling rate of the model's input in Hz
     frame_rate: float  # frames per second
     receptive_field: float  # seconds of audio that one frame of the front end sees
+    context: str = ""  # of Whisper encoders: a clip and the silence after it, or the seconds that are filled
     convention: int = LAYER_CONVENTION
     notes: dict[str, Any] = field(default_factory=dict, compare=False)
 
     def fingerprint(self) -> str:
         """16 hex digits that change with anything that changes a state, and with nothing else."""
-        return _fingerprint(asdict(self))
+        return _fingerprint(self._recorded())
+
+    def _recorded(self) -> dict[str, Any]:
+        """The fields as they are recorded: without a context where there is none, as before there was one."""
+        recorded = asdict(self)
+        return recorded if self.context else {k: v for k, v in recorded.items() if k != "context"}
 
     def width(self, layer: str) -> int:
         return self.widths[self.layers.index(layer)]
@@ -75,10 +81,12 @@ class Extraction:
         words += ["--layers", ",".join(layers)]
         words += ["--frames"] if self.stats == (FRAME,) else ["--stats", ",".join(self.stats)]
         words += ["--dtype", self.dtype, "--precision", self.precision, "--window", f"{self.window:g}"]
+        # A number is an option of `embed`; anything else is its default.
+        words += ["--whisper-context", self.context] if self.context[:1].isdecimal() else []
         return shlex.join(words)
 
     def to_json(self) -> str:
-        return json.dumps({"fingerprint": self.fingerprint(), **asdict(self)}, indent=2) + "\n"
+        return json.dumps({"fingerprint": self.fingerprint(), **self._recorded()}, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str, *, where: str) -> Extraction:
@@ -93,7 +101,7 @@ class Extraction:
             if actual != recorded:
                 what = f"says fingerprint {recorded}, but its settings give {actual}"
                 raise StoreError(what, where=where, do=REPAIR)
-            unknown = set(raw) ^ {f.name for f in fields(cls)}
+            unknown = {"context", *raw} ^ {f.name for f in fields(cls)}
             if unknown:
                 what = f"written by another version of layerprobe (fields: {', '.join(sorted(unknown))})"
                 raise ForeignStoreError(what, where=where, do="use that one, or embed into a fresh cache")

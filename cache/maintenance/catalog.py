@@ -20,7 +20,7 @@ from layerprobe.cache.store.writer import WRITERS_LOCK
 
 # Fields that distinguish several stores of one model, in the order of messages.
 DISTINGUISHING_FIELDS = (
-    *("layers", "stats", "dtype", "precision", "window"),
+    *("layers", "stats", "dtype", "precision", "window", "context"),
     *("revision", "weights", "architecture", "normalise"),
 )
 

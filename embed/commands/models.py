@@ -11,20 +11,22 @@ from layerprobe.cache.common.options import FLAT, OutputOptions
 
 def models(output: Annotated[OutputOptions, FLAT] = OutputOptions()) -> None:
     """List the models that have a short name: where their weights are, their layers and their width."""
-    from layerprobe.embed.models.layers import FINAL, layer_names
+    from layerprobe.embed.models.layers import FINAL, layer_names, layer_width
     from layerprobe.embed.models.presets import ACOUSTIC_PRESETS, ARCHITECTURES, PRESETS
 
     architectures = json.loads(ARCHITECTURES.read_text())
     rows = []
     for name, preset in PRESETS.items():
         config = architectures[preset.architecture]
+        layers = layer_names(config)
+        numbers = [layer for layer in layers if layer != FINAL]
         rows.append(
             {
                 "name": name,
                 "weights": preset.hub_id or f"none: use random:{name}",
                 "type": config["model_type"],
-                "layers": f"0-{config['num_hidden_layers']}" + ",final" * (FINAL in layer_names(config)),
-                "width": config["hidden_size"],
+                "layers": f"{numbers[0]}-{numbers[-1]}" + f",{FINAL}" * (FINAL in layers),
+                "width": layer_width(config, layers[0]),
             }
         )
     rows += [

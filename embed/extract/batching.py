@@ -7,7 +7,7 @@ Lengths are rounded up to a grid, so that a device sees few shapes and can reuse
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,14 +71,16 @@ def _window_counts(samples: np.ndarray | np.int64, window: float) -> np.ndarray:
     return np.maximum(1, -(-samples // int(window * RATE)))
 
 
-def plan_batches(samples: Sequence[int], *, window: float, budget: int) -> LazyRecords[list[Window]]:
+def plan_batches(
+    samples: Sequence[int], *, window: float, budget: int, processed: Callable[[int], int] = int
+) -> LazyRecords[list[Window]]:
     """Cut clips of `samples` samples into windows of at most `window` seconds, and group these in batches.
 
-    The padded size of a batch (windows × padded length) is within `budget` samples; a longer window gets a
-    batch of its own. A clip's windows stay in order and next to each other, so that few clips are open at a
-    time, and no batch holds both a part of one clip and anything of another. What remains of a plan after any
-    number of its batches is therefore the plan of the remaining clips: a run that was stopped and resumed
-    computes the same batches, and to the last bit the same states, as one that was not.
+    The size of a batch (windows × samples `processed` for the padded length) is within `budget` samples; a
+    longer window gets a batch of its own. A clip's windows stay in order and next to each other, so that few
+    clips are open at a time, and no batch holds both a part of one clip and anything of another. What remains
+    of a plan after any number of its batches is therefore the plan of the remaining clips: a run that was
+    stopped and resumed computes the same batches, and to the last bit the same states, as one that was not.
     """
     lengths = np.asarray(samples, np.int64)
     counts = _window_counts(lengths, window)
@@ -91,7 +93,7 @@ def plan_batches(samples: Sequence[int], *, window: float, budget: int) -> LazyR
             bounds[-1] += count
             rows += count
             continue
-        width, rows = padded_length(length), count
+        width, rows = processed(padded_length(length)), count
         fitting = max(1, budget // width)
         for first in range(0, count, fitting):
             bounds.append(bounds[-1] + min(fitting, count - first))
@@ -111,9 +113,11 @@ def plan_batches(samples: Sequence[int], *, window: float, budget: int) -> LazyR
     return LazyRecords(np.column_stack([bounds[:-1], bounds[1:]]), batch)
 
 
-def padded_samples(batches: Sequence[Sequence[Window]]) -> int:
+def padded_samples(batches: Sequence[Sequence[Window]], *, processed: Callable[[int], int] = int) -> int:
     """Samples computed for these batches, padding included."""
-    return sum(len(batch) * padded_length(max(w.samples for w in batch)) for batch in batches)
+    return sum(
+        len(batch) * processed(padded_length(max(window.samples for window in batch))) for batch in batches
+    )
 
 
 def padding_share(batches: Sequence[Sequence[Window]]) -> float:

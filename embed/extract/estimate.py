@@ -44,7 +44,8 @@ def estimate(clips: Sequence[Clip], config: EmbedConfig) -> Estimate:
     backbone, extraction = open_backbone(config)
     pending = find_pending(clips, FeatureStore.find(config.cache, extraction), config)
     budget = batch_budget(config, backbone.device)
-    batches = plan_batches(pending.samples(), window=config.window, budget=budget)
+    processed = backbone.processed
+    batches = plan_batches(pending.samples(), window=config.window, budget=budget, processed=processed)
     seconds = 0.0
     if batches:
         middle = batches[len(batches) // 2]
@@ -55,7 +56,8 @@ def estimate(clips: Sequence[Clip], config: EmbedConfig) -> Estimate:
             for result in forward.results(decoded):
                 result.wait()
             elapsed = time.perf_counter() - started
-        seconds = elapsed * padded_samples(batches) / padded_samples([middle])
+        share = padded_samples([middle], processed=processed) / padded_samples(batches, processed=processed)
+        seconds = elapsed / share
     return Estimate(
         clips=len(clips),
         cached=pending.cached,

@@ -128,7 +128,9 @@ def compute_pending(
     started = released = time.perf_counter()
     on_cpu = backbone.device.type == "cpu"
     budget = batch_budget(config, backbone.device)
-    batches = plan_batches(pending.samples(), window=config.window, budget=budget)
+    batches = plan_batches(
+        pending.samples(), window=config.window, budget=budget, processed=backbone.processed
+    )
     decoded = Prefetcher(batches, pending, normalise=backbone.normalise, device=backbone.device)
     failures = dict(pending.failures)
     failed_copies = 0  # of clips that fail during the run

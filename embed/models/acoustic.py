@@ -23,7 +23,6 @@ class AcousticBackbone:
     """
 
     normalise = True
-    precision = "fp32"
 
     def __init__(self, settings: AcousticSettings, *, device: torch.device | str = "cpu") -> None:
         self.settings = settings
@@ -42,6 +41,10 @@ class AcousticBackbone:
     def frames(self, samples: int) -> int:
         """Frames in a clip of `samples` samples: complete windows only, so none below 400 samples."""
         return max(0, 1 + (samples - self.settings.window) // self.settings.hop)
+
+    def processed(self, samples: int) -> int:
+        """As `Backbone.processed`: the clip alone."""
+        return samples
 
     def run(self, waves: torch.Tensor, lengths: torch.Tensor, visit: Visit) -> None:
         """waves (B, T) float32, lengths (B,) in samples → visit(layer, states (B, F, D), frames (B,))."""
