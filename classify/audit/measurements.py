@@ -151,6 +151,7 @@ def _measure_samples(clip: Clip, sound: AudioInfo, decoder: Decoder) -> dict[str
         variance=math.nan,
         finite=decoder.finite,
         constant=decoder.constant,
+        cancelled=decoder.cancelled,
     ).check(clip)
     power = np.concatenate(powers)
     loud = power > power.max() * 10 ** (SILENCE / 10)
@@ -162,7 +163,7 @@ def _measure_samples(clip: Clip, sound: AudioInfo, decoder: Decoder) -> dict[str
         "clipped": clipped / length,
         "rate": sound.rate,
         "channels": sound.channels,
-        "encoding": f"{decoder.file.format} {decoder.file.subtype}",
+        "encoding": decoder.encoding,
         "patches": landmarks.patches.astype(np.float16),
         "times": landmarks.seconds,
     }

@@ -1,26 +1,42 @@
-"""Mono samples of a sound file by position, at the file's own rate, decoded by libsndfile."""
+"""Mono samples of a sound file by position, at the file's own rate."""
 
 from __future__ import annotations
 
 import math
+import os
 import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
-import soundfile
 
 from layerprobe.cache.common.errors import ClipError
-from layerprobe.embed.audio import mp3, ogg, wav
-from layerprobe.embed.audio.libsndfile import ForwardSoundFile, vorbis_tail, with_wav_lengths
+from layerprobe.embed.audio import scratch
+from layerprobe.embed.audio.containers import Inspection, inspect
+from layerprobe.embed.audio.downmix import Downmix
+from layerprobe.embed.audio.sources import DecodingError, FFmpegSource, Source, open_source
 from layerprobe.embed.manifest.clips import Clip
 
 _SKIP = 1 << 18  # samples decoded at a time where they are only passed over or counted
-_MP3_RUN_UP = 2  # seconds of MP3 decoded ahead of a position: more than frames before it can reach into it
-_MP3_FRAME = 1_152  # samples
-_UNKNOWN = 1 << 62  # libsndfile gives a length near 2^63 to a FLAC stream whose header leaves it open
+_FAR = 10  # seconds ahead of a position from where on the file's decoded samples are worth the scratch space
+_MISSING = 4_096  # samples by which a header may exceed what there is: two frames of any codec
+_UNKNOWN = 1 << 62  # libsndfile gives a length near 2^63 to a stream whose header leaves it open
+_DENSEST = 8_192  # samples that a byte of any codec can hold, silence apart
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """What to read of a file: an audio track, from 1, and its channel, from 0; None for the mean of all."""
+
+    track: int = 1
+    channel: int | None = None
+
+
+DEFAULT = Selection()
 
 
 def clip_error(clip: Clip, what: str, *, do: str = "") -> ClipError:
@@ -28,7 +44,7 @@ def clip_error(clip: Clip, what: str, *, do: str = "") -> ClipError:
 
 
 @contextmanager
-def open_decoder(clip: Clip) -> Iterator[Decoder]:
+def open_decoder(clip: Clip, selection: Selection = DEFAULT) -> Iterator[Decoder]:
     """Open the clip's file, whatever its name's extension. Raises ClipError."""
     try:
         status = clip.path.stat()
@@ -36,17 +52,15 @@ def open_decoder(clip: Clip) -> Iterator[Decoder]:
             raise clip_error(clip, "is not a file")
         if status.st_size == 0:
             raise clip_error(clip, "empty (zero bytes)")
+        inspection = inspect(clip.path)
         with ExitStack() as open_files:
             raw = open_files.enter_context(clip.path.open("rb", buffering=0))
-            # Opened by descriptor, libsndfile detects the format from the content, not from the name.
-            file = open_files.enter_context(ForwardSoundFile(raw.fileno(), closefd=False))
-            if not file.frames and (complete := with_wav_lengths(raw)):
-                file = open_files.enter_context(ForwardSoundFile(complete))
-            yield Decoder(clip, file, open_files)
+            source = open_source(raw, inspection, track=selection.track, open_files=open_files)
+            yield Decoder(clip, raw, source, inspection, selection)
     except OSError as error:
         raise clip_error(clip, f"cannot be read ({(error.strerror or str(error)).lower()})") from error
-    except soundfile.LibsndfileError as error:
-        raise clip_error(clip, f"not a sound file that can be read ({_reason(error)})") from error
+    except DecodingError as error:
+        raise clip_error(clip, f"not a sound file that can be read ({error})") from error
 
 
 class Decoder:
@@ -56,10 +70,13 @@ class Decoder:
     consecutive windows overlap by the reach of the resampling filter.
     """
 
-    def __init__(self, clip: Clip, file: ForwardSoundFile, open_files: ExitStack) -> None:
-        self.clip, self.file = clip, file
-        self._source = file  # what is decoded: the file, or its tail
-        self._tail = open_files.enter_context(ExitStack())
+    def __init__(
+        self, clip: Clip, raw: BinaryIO, source: Source, inspection: Inspection, selection: Selection
+    ) -> None:
+        self.clip = clip
+        self.rate, self.channels, self.encoding = source.rate, source.channels, source.encoding
+        self._raw, self._source, self._inspection, self._selection = raw, source, inspection, selection
+        self._downmix = Downmix(source.channels, selection.channel)
         self._low, self._high = math.inf, -math.inf  # of the samples read so far
         self._at = 0  # the file's position, where `_latest` ends
         self._latest = np.empty(0, np.float32)
@@ -74,34 +91,33 @@ class Decoder:
         """All samples read so far were the same."""
         return self._low == self._high
 
+    @property
+    def cancelled(self) -> float:
+        """Decibels by which averaging the channels read so far has lowered their level."""
+        return self._downmix.loss
+
     def length(self) -> int:
         """Samples in the file. Raises ClipError if some are missing or out of place, or there are none."""
-        status = self.clip.path.stat()
-        # Damage also concerns segments far from it: what libsndfile drops ahead of them moves them.
-        damage, counted = _scan(self.clip.path, self.file.format, status.st_size, status.st_mtime_ns)
-        if damage is not None:
+        # Damage also concerns segments far from it: what a decoder drops ahead of them moves them.
+        if (damage := self._inspection.findings.damage) is not None:
             do = "copy it again, or encode it again if this is all there is"
             raise clip_error(self.clip, damage, do=do)
-        length = self.file.frames
-        if length > _UNKNOWN and self.file.format == "OGG":
-            what = "an Ogg file of several streams, of which only the first could be read"
-            raise clip_error(self.clip, what, do="decode it to WAV or FLAC first")
-        if length > _UNKNOWN:
-            while skipped := len(self.file.read(_SKIP, dtype="float32")):
-                self._at += skipped
-            length = self._at
-        if counted is not None:
-            if counted > length + _MP3_FRAME:
-                share = f"{length} of {counted} samples can be read"
-                what = f"an MP3 file of variable bit rate without a frame count: {share}"
-                raise clip_error(self.clip, what, do="encode it again, as FLAC or WAV")
-            length = min(length, counted)
+        if (channel := self._selection.channel) is not None and channel >= self.channels:
+            what = f"has no channel {channel}: it has {self.channels}, counted from 0"
+            raise clip_error(self.clip, what, do="choose another with --channels")
+        size = os.fstat(self._raw.fileno()).st_size
+        length = self._source.frames
+        if length is None or length > _UNKNOWN:
+            length = self._inspection.findings.samples or self._counted()
+        elif length > _DENSEST * size:
+            what = f"damaged: its header declares {length} samples, more than {size} bytes can hold"
+            raise clip_error(self.clip, what)
         if length <= 0:
             raise clip_error(self.clip, "holds no samples (a header without data)")
         return length
 
     def read(self, begin: int, count: int) -> np.ndarray:
-        """Read (count,) float32 from sample `begin` on, channels averaged; not to be written to.
+        """Read (count,) float32 from sample `begin` on, channels mixed; not to be written to.
 
         Raises ClipError where samples are missing.
         """
@@ -109,7 +125,7 @@ class Decoder:
             self._move(begin)
         latest = self._latest[len(self._latest) - (self._at - begin) :]
         if count > len(latest):
-            latest = np.concatenate([latest, self._decode(count - len(latest))])
+            latest = np.concatenate([latest, self._decode(count - len(latest), measure=True)])
         self._latest = latest
         samples = latest[:count]
         # np.minimum and np.maximum, unlike min and max, propagate NaN.
@@ -118,68 +134,73 @@ class Decoder:
         return samples
 
     def _move(self, begin: int) -> None:
-        is_ogg, near = self.file.format == "OGG", self._at <= begin <= self._at + _SKIP
-        if is_ogg and self.file.subtype == "VORBIS" and not near and self._open_tail(begin):
-            start = self._at
-        elif is_ogg or not soundfile.SoundFile.seekable(self.file):
-            # libsndfile's seeking in Ogg is unreliable; in some WAV files, such as GSM 6.10, it has none.
-            start = self._at if self._at <= begin else 0
-        elif self.file.format == "MP3":
-            # Frames borrow bits from earlier ones, so decoding must be well under way before `begin`.
-            start = max(0, begin - _MP3_RUN_UP * self.file.samplerate)
-        else:
+        start = self._at if self._at <= begin else 0
+        if not self._source.exact and begin - start > _FAR * self.rate:
+            self._use_scratch()
+            start = 0
+        if self._source.exact:
             start = begin
         if start != self._at:
-            self._source = self.file
-            self._at = self.file.seek(start)
+            self._source.seek(start)
+            self._at = start
         while self._at < begin:
             self._decode(min(_SKIP, begin - self._at))
         self._latest = self._latest[:0]
 
-    def _open_tail(self, begin: int) -> bool:
-        """Decode a Vorbis file from shortly before `begin` on, if possible; else from its start."""
-        self._tail.close()
-        self._source = self.file
-        raw = self._tail.enter_context(self.clip.path.open("rb"))
-        tail = vorbis_tail(raw, begin)
-        if tail is not None:
-            source = self._tail.enter_context(ForwardSoundFile(tail))
-            first = tail.first_sample(self.file.frames - source.frames)
-            if first is not None and first <= begin:
-                self._source, self._at = source, first
-                return True
-        self._at = self.file.seek(0)
-        return False
+    def _use_scratch(self) -> None:
+        """Continue with the file's decoded samples, if there is space for them."""
+        status = os.fstat(self._raw.fileno())
+        key = self.clip.path, status.st_size, status.st_mtime_ns, self._selection.track
 
-    def _decode(self, count: int) -> np.ndarray:
-        """The next `count` samples, channels averaged."""
+        def restarted() -> Source:
+            self._source.seek(0)
+            return self._source
+
         try:
-            samples = self._source.read(count, dtype="float32", always_2d=True)
-        except soundfile.LibsndfileError as error:
-            what = f"truncated or damaged: decoding fails ({_reason(error)})"
-            raise clip_error(self.clip, what) from error
+            decoded = scratch.current().decoded(key, restarted)
+        except DecodingError as error:
+            raise self._failed(error) from error
+        self._at = 0
+        if decoded is None:
+            self._source.seek(0)
+        else:
+            self._source = decoded
+
+    def _decode(self, count: int, *, measure: bool = False) -> np.ndarray:
+        """The next `count` samples, channels mixed; measure: they belong to the clip."""
+        try:
+            samples = self._source.read(count)
+        except DecodingError as error:
+            raise self._failed(error) from error
         self._at += len(samples)
         if len(samples) < count:
-            what = f"truncated: {self._at} of {self.file.frames} samples can be read"
-            raise clip_error(self.clip, what)
-        channels = samples.shape[1]
-        # Several times as fast as a mean over so short an axis.
-        return samples[:, 0] if channels == 1 else np.einsum("tc->t", samples) / np.float32(channels)
+            total = "" if self._source.frames is None else f" of {self._source.frames}"
+            raise clip_error(self.clip, f"truncated: {self._at}{total} samples can be read")
+        return self._downmix.mix(samples, measure=measure)
+
+    def _failed(self, error: DecodingError) -> ClipError:
+        return clip_error(self.clip, f"truncated or damaged: decoding fails ({error})")
+
+    def _counted(self) -> int:
+        """Samples by decoding all of them, without those of the last frame that the header leaves out."""
+        status = os.fstat(self._raw.fileno())
+        track = self._selection.track
+        try:
+            total, declared = _count(self.clip.path, track, status.st_size, status.st_mtime_ns)
+        except DecodingError as error:
+            raise self._failed(error) from error
+        if declared is not None and total < declared - _MISSING:
+            raise clip_error(self.clip, f"truncated or damaged: {total} of {declared} samples can be read")
+        return total if declared is None else min(total, declared)
 
 
 @lru_cache(maxsize=256)
-def _scan(path: Path, container: str, size: int, modified: int) -> tuple[str | None, int | None]:
-    """What is wrong with a file, and its samples where it is MP3 without a frame count.
-
-    size, modified: keys of the cache, so that a file is scanned once for all its segments until it changes.
-    """
-    if container == "MP3":
-        frames = mp3.scan_frames(path)
-        return frames.damage, frames.samples
-    return (ogg if container == "OGG" else wav).find_damage(path), None
-
-
-def _reason(error: soundfile.LibsndfileError) -> str:
-    text = str(error.error_string).removeprefix("Error : ").rstrip(".")
-    # libsndfile's message for a file that it opened without finding an MP3 frame in it.
-    return "no MP3 frame could be decoded" if text.startswith("File does not exist") else text
+def _count(path: Path, track: int, size: int, modified: int) -> tuple[int, int | None]:
+    """Samples of a track, and what the file's header declares. size, modified: keys of the cache."""
+    with ExitStack() as open_files:
+        raw = open_files.enter_context(path.open("rb", buffering=0))
+        source = open_source(raw, inspect(path), track=track, open_files=open_files)
+        total = 0
+        while count := len(source.read(_SKIP)):
+            total += count
+        return total, source.declared if isinstance(source, FFmpegSource) else None

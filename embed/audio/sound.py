@@ -1,8 +1,8 @@
 """Any recording as 16 kHz mono float32: header, decoding, resampling, normalisation.
 
-WAV (8 to 32 bit, float), FLAC, OGG and MP3 are decoded by libsndfile. Integer samples are scaled to [-1, 1)
-(16 bit: divided by 32,768), channels are averaged. Every fault of a file is a ClipError. All functions may be
-called from several threads at once, best from those of `decoder_pool`.
+Integer samples are scaled to [-1, 1) (16 bit: divided by 32,768), channels are averaged or one is taken.
+Every fault of a file is a ClipError. All functions may be called from several threads at once, best from
+those of `decoder_pool`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from layerprobe.embed.audio.decoding import Decoder, clip_error, open_decoder
+from layerprobe.embed.audio.decoding import DEFAULT, Decoder, Selection, clip_error, open_decoder
 from layerprobe.embed.audio.resampling import resampler
 from layerprobe.embed.config import RATE
 from layerprobe.embed.manifest.clips import Clip
 
+CANCELLED = 20.0  # decibels: of two channels, a correlation below -0.98
 MIN_SAMPLES = 400  # at RATE: 25 ms, which one frame of the models' convolutional front ends spans
 
 _MIN_RATE, _MAX_RATE = 1_000, 768_000  # Hz
@@ -31,13 +32,15 @@ _BLOCK = 30 * RATE  # samples at RATE decoded at a time where a complete clip is
 class AudioInfo:
     """The format of a clip's file, and where in it the clip is.
 
-    rate: the file's own, in Hz. begin, stop: the clip's samples in the file, at that rate.
+    rate: the file's own, in Hz. begin, stop: the clip's samples in the file, at that rate. selection: what is
+    read of the file.
     """
 
     rate: int
     channels: int
     begin: int
     stop: int
+    selection: Selection = DEFAULT
 
     @property
     def samples(self) -> int:
@@ -54,6 +57,7 @@ class Moments:
     """Statistics of a clip's samples at RATE.
 
     variance: of the population. finite: no NaN or infinity. constant: the file has a single value throughout.
+    cancelled: decibels by which averaging its channels has lowered their level.
     """
 
     count: int
@@ -61,10 +65,11 @@ class Moments:
     variance: float
     finite: bool
     constant: bool
+    cancelled: float = 0.0
 
     def check(self, clip: Clip) -> None:
         """Raises ClipError as `check_samples` does."""
-        _check(clip, count=self.count, finite=self.finite, constant=self.constant)
+        _check(clip, count=self.count, finite=self.finite, constant=self.constant, cancelled=self.cancelled)
 
 
 def decoder_pool(workers: int) -> ThreadPoolExecutor:
@@ -76,13 +81,15 @@ def decoder_pool(workers: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(workers, "decoder", initializer=torch.set_num_threads, initargs=(1,))
 
 
-def probe(clip: Clip) -> AudioInfo:
-    """Check a clip without decoding it: read the header, and scan Ogg and MP3 files for damage.
+def probe(clip: Clip, selection: Selection = DEFAULT) -> AudioInfo:
+    """Check a clip: read the header, and compare what it declares with what the file holds.
+
+    Only files whose headers do not say how long they are, such as MP4 and WebM, are decoded for it.
 
     Raises ClipError where the file or the clip's segment cannot be used.
     """
-    with open_decoder(clip) as decoder:
-        rate, length = decoder.file.samplerate, decoder.length()
+    with open_decoder(clip, selection) as decoder:
+        rate, length = decoder.rate, decoder.length()
         if not _MIN_RATE <= rate <= _MAX_RATE:
             raise clip_error(clip, f"sample rate of {rate} Hz", do="resample the file first")
         duration = f"but the file lasts {length / rate:.3f} s"
@@ -98,7 +105,7 @@ def probe(clip: Clip) -> AudioInfo:
             if stop <= begin:
                 start = clip.start or 0
                 raise clip_error(clip, f"ends at {clip.end:g} s, not after its start at {start:g} s")
-        info = AudioInfo(rate=rate, channels=decoder.file.channels, begin=begin, stop=stop)
+        info = AudioInfo(rate=rate, channels=decoder.channels, begin=begin, stop=stop, selection=selection)
         _check(clip, count=info.samples)
         return info
 
@@ -112,11 +119,17 @@ def read_clip(clip: Clip, info: AudioInfo, *, begin: int = 0, stop: int | None =
     Raises ClipError where the file cannot be decoded or the complete clip fails `check_samples`.
     """
     stop = info.samples if stop is None else stop
-    with open_decoder(clip) as decoder:
+    with open_decoder(clip, info.selection) as decoder:
         wave = _read_window(decoder, info, begin, stop)
         if stop - begin == info.samples:
             # Checked on the file's own samples: resampling gives a constant clip edges that vary.
-            _check(clip, count=len(wave), finite=decoder.finite, constant=decoder.constant)
+            _check(
+                clip,
+                count=len(wave),
+                finite=decoder.finite,
+                constant=decoder.constant,
+                cancelled=decoder.cancelled,
+            )
     return wave
 
 
@@ -125,7 +138,7 @@ def read_windows(clip: Clip, info: AudioInfo, spans: Sequence[tuple[int, int]]) 
 
     Takes time in proportion to the clip's length in every format.
     """
-    with open_decoder(clip) as decoder:
+    with open_decoder(clip, info.selection) as decoder:
         for begin, stop in spans:
             yield _read_window(decoder, info, begin, stop)
 
@@ -137,7 +150,7 @@ def measure_moments(clip: Clip, info: AudioInfo) -> Moments:
     algorithm for computing sample variances").
     """
     count, mean, squares = 0, 0.0, 0.0
-    with open_decoder(clip) as decoder:
+    with open_decoder(clip, info.selection) as decoder:
         for begin in range(0, info.samples, _BLOCK):
             stop = min(begin + _BLOCK, info.samples)
             wave = _read_window(decoder, info, begin, stop).astype(np.float64)
@@ -151,8 +164,14 @@ def measure_moments(clip: Clip, info: AudioInfo) -> Moments:
             squares += float(np.square(wave, out=wave).sum()) + difference**2 * count * len(wave) / total
             mean += difference * len(wave) / total
             count = total
-        constant = decoder.constant
-    return Moments(count=count, mean=mean, variance=squares / count, finite=True, constant=constant)
+    return Moments(
+        count=count,
+        mean=mean,
+        variance=squares / count,
+        finite=True,
+        constant=decoder.constant,
+        cancelled=decoder.cancelled,
+    )
 
 
 def check_samples(wave: np.ndarray, clip: Clip) -> None:
@@ -166,12 +185,17 @@ def normalise(wave: np.ndarray, mean: float, variance: float) -> np.ndarray:
     return (wave - np.float32(mean)) / np.float32(math.sqrt(variance + 1e-7))
 
 
-def _check(clip: Clip, *, count: int, finite: bool = True, constant: bool = False) -> None:
+def _check(
+    clip: Clip, *, count: int, finite: bool = True, constant: bool = False, cancelled: float = 0.0
+) -> None:
     if count < MIN_SAMPLES:
         duration, minimum = count / RATE * 1000, MIN_SAMPLES / RATE * 1000
         raise clip_error(clip, f"too short: lasts {duration:.1f} ms, a model needs {minimum:g} ms")
     if not finite:
         raise clip_error(clip, "holds NaN or infinite samples")
+    if cancelled > CANCELLED:
+        what = f"its channels cancel when they are averaged: the level falls by {cancelled:.0f} dB"
+        raise clip_error(clip, what, do="keep one of its channels")
     if constant:
         raise clip_error(clip, "silent: every sample has the same value")
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,13 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from layerprobe.cache.common.errors import ClipError
-from layerprobe.embed.audio import ogg
+from layerprobe.embed.audio import containers
 from layerprobe.embed.audio import sound as audio
 from layerprobe.embed.audio.decoding import open_decoder
 from tests.sounds import FORMATS, clip_of, noise, ogg_pages, sound_file, without_first_mp3_frame
 
 LENGTH = 90_000
 RATE = 24_000
+ROUNDING = 4e-6  # by which FFmpeg and libsndfile differ in MP3; others are equal to the last bit or two
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_reads_in_any_order_give_the_samples_of_the_complete_file(files, kind, s
             count = min(count, LENGTH - begin)
             got = decoder.read(begin, count)
             assert got.dtype == np.float32
-            np.testing.assert_allclose(got, complete[begin : begin + count], rtol=0, atol=2e-7)
+            np.testing.assert_allclose(got, complete[begin : begin + count], rtol=0, atol=ROUNDING)
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -76,7 +76,7 @@ def test_consecutive_blocks_join_without_a_seam(files, kind, overlap):
             start = max(0, begin - overlap)
             count = min(7_001, LENGTH - begin)
             joined.append(decoder.read(start, begin - start + count)[begin - start :])
-    np.testing.assert_allclose(np.concatenate(joined), complete, rtol=0, atol=2e-7)
+    np.testing.assert_allclose(np.concatenate(joined), complete, rtol=0, atol=ROUNDING)
 
 
 def test_positions_in_a_file_without_seeking_are_reached_by_reading(tmp_path):
@@ -96,7 +96,7 @@ def test_ogg_pages_are_found_although_libsndfile_may_miss_them(tmp_path):
     with open_decoder(clip) as decoder:
         for begin in rng.integers(0, 48_000 - 500, 30):
             np.testing.assert_allclose(
-                decoder.read(int(begin), 500), complete[begin : begin + 500], atol=2e-7
+                decoder.read(int(begin), 500), complete[begin : begin + 500], atol=ROUNDING
             )
 
 
@@ -113,7 +113,7 @@ def test_low_bit_rates_of_mp3_reach_far_back(tmp_path):
     with open_decoder(clip_of(path)) as decoder:
         for begin in rng.integers(0, len(complete) - 500, 40):
             got = decoder.read(int(begin), 500)
-            np.testing.assert_allclose(got, complete[begin : begin + 500], rtol=0, atol=2e-7)
+            np.testing.assert_allclose(got, complete[begin : begin + 500], rtol=0, atol=ROUNDING)
 
 
 def test_the_extension_does_not_matter(tmp_path):
@@ -151,16 +151,18 @@ def test_an_mp3_file_without_a_count_is_as_long_as_its_frames(tmp_path, rate):
         assert len(decoder.read(0, length)) == length
 
 
-def test_an_mp3_file_that_cannot_be_read_to_its_end_is_refused(tmp_path):
+def test_an_mp3_file_of_variable_bit_rate_without_a_count_is_read_to_its_end(tmp_path):
     wave = noise(10 * 16_000, level=0.5)
     wave[80_000:] *= 1e-4  # loud first, so that the first frames' bit rate makes the file seem short
     clip = sound_file(tmp_path / "a.mp3", wave, mode="VARIABLE")
+    with open_decoder(clip) as decoder:
+        counted = decoder.read(0, decoder.length())
     without_first_mp3_frame(clip.path)
-    with (
-        open_decoder(clip) as decoder,
-        pytest.raises(ClipError, match=r"\d+ of \d+ samples can be read.*FLAC"),
-    ):
-        decoder.length()
+    with open_decoder(clip) as decoder:
+        got = decoder.read(0, length := decoder.length())
+    assert 160_000 < length < 160_000 + 4 * 1_152
+    shift = 529 + 576  # samples of delay, which the first frame would declare
+    np.testing.assert_allclose(got[shift:][:160_000], counted, rtol=0, atol=ROUNDING)
 
 
 def damaged(data: bytes, how: str, at: int) -> bytes:
@@ -216,23 +218,23 @@ def test_bytes_after_the_sound_are_ignored(tmp_path, kind):
     clip.path.write_bytes(clip.path.read_bytes() + np.random.default_rng(0).bytes(3_000))
     with open_decoder(clip) as decoder:
         assert decoder.length() == len(complete) == 5 * RATE
-        np.testing.assert_allclose(decoder.read(0, len(complete)), complete, rtol=0, atol=2e-7)
+        np.testing.assert_allclose(decoder.read(0, len(complete)), complete, rtol=0, atol=ROUNDING)
 
 
-def test_a_file_is_scanned_once_for_all_its_segments_and_again_when_it_changes(tmp_path, monkeypatch):
-    scanned: list[Path] = []
-    find_damage = ogg.find_damage
+def test_a_file_is_checked_once_for_all_its_segments_and_again_when_it_changes(tmp_path, monkeypatch):
+    checked = []
+    check = containers._CHECKS["OGG"]
 
-    def counting(path: Path) -> str | None:
-        scanned.append(path)
-        return find_damage(path)
+    def counting(raw):
+        checked.append(raw.name)
+        return check(raw)
 
-    monkeypatch.setattr(ogg, "find_damage", counting)
+    monkeypatch.setitem(containers._CHECKS, "OGG", counting)
     clip = sound_file(tmp_path / "a.ogg", noise(10 * RATE), RATE)
     data = clip.path.read_bytes()
     for start in range(9):
         audio.probe(clip_of(clip.path, start=start, end=start + 1))
-    assert scanned == [clip.path]
+    assert len(checked) == 1
     clip.path.write_bytes(damaged(data, "flipped", len(data) // 2))
     os.utime(clip.path, (1, 1))  # a clock may stand still between two writes
     with pytest.raises(ClipError, match="damaged"):
@@ -240,7 +242,7 @@ def test_a_file_is_scanned_once_for_all_its_segments_and_again_when_it_changes(t
     clip.path.write_bytes(data)
     os.utime(clip.path, (2, 2))
     audio.probe(clip)
-    assert scanned == [clip.path] * 3
+    assert len(checked) == 3
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
@@ -281,4 +283,4 @@ def test_threads_may_decode_concurrently(files):
     kinds = list(FORMATS) * 4
     with ThreadPoolExecutor(8) as pool:
         for kind, got in zip(kinds, pool.map(decode_all, kinds), strict=True):
-            np.testing.assert_allclose(got, files[kind][1], rtol=0, atol=2e-7)
+            np.testing.assert_allclose(got, files[kind][1], rtol=0, atol=ROUNDING)

@@ -125,7 +125,7 @@ def test_a_segment_equals_a_file_of_its_own(tmp_path, rate):
     np.testing.assert_allclose(read(complete), read(cut), rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["wav", "flac", "mp3"])
+@pytest.mark.parametrize("kind", ["wav", "flac"])
 def test_a_segment_is_read_without_decoding_the_complete_file(tmp_path, monkeypatch, kind):
     complete = sound_file(tmp_path / f"a.{kind}", noise(60 * 16_000))
     decoded = 0
@@ -140,7 +140,7 @@ def test_a_segment_is_read_without_decoding_the_complete_file(tmp_path, monkeypa
     monkeypatch.setattr(soundfile.SoundFile, "read", counted)
     clip = clip_of(complete.path, start=40.0, end=41.0)
     assert len(audio.read_clip(clip, audio.probe(clip))) == 16_000
-    assert decoded < 4 * 16_000  # the second itself, and what an MP3 frame may reach back to
+    assert decoded == 16_000
 
 
 def test_start_or_end_may_be_given_alone(tmp_path):

@@ -7,7 +7,6 @@ import pytest
 
 from layerprobe.cache.common.errors import ClipError
 from layerprobe.embed.audio import sound as audio
-from layerprobe.embed.audio.libsndfile import with_wav_lengths
 from tests.sounds import clip_of, noise, sound_file
 
 
@@ -47,11 +46,3 @@ def test_an_empty_file_with_lengths_stays_empty(tmp_path):
     copy = without_lengths(complete.path, riff=len(complete.path.read_bytes()) - 8 + len(notes), after=notes)
     with pytest.raises(ClipError, match="a header without data"):
         audio.probe(copy)
-
-
-@pytest.mark.parametrize("keep", [0, 8, 20, 44, 60])
-def test_other_files_are_not_changed(tmp_path, keep):
-    path = sound_file(tmp_path / "a.wav", noise(1_000)).path
-    path.write_bytes(path.read_bytes()[:keep])
-    with path.open("rb") as raw:
-        assert with_wav_lengths(raw) is None

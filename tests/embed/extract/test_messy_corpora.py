@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from tests.run import ROOT, cli
-from tests.sounds import cut_off, noise, ogg_pages, sound_file, without_first_mp3_frame
+from tests.sounds import cut_off, noise, ogg_pages, sound_file
 
 pytestmark = pytest.mark.slow
 
@@ -67,8 +67,9 @@ def messy(tmp_path_factory) -> tuple[Path, dict[str, str]]:
     sound_file(bad / "flat.wav", np.full(16_000, 0.25, np.float32))
     sound_file(bad / "short.wav", good[:300])
     soundfile.write(bad / "nan.wav", np.where(np.arange(16_000) == 9, np.nan, good), 16_000, subtype="FLOAT")
-    sound_file(bad / "uncounted.mp3", noise(44_100, seed=3), 44_100, mode="VARIABLE")
-    without_first_mp3_frame(bad / "uncounted.mp3")
+    sound_file(bad / "twice.ogg", noise(64_000, seed=4))
+    (bad / "twice.ogg").write_bytes((bad / "twice.ogg").read_bytes() * 2)
+    sound_file(bad / "inverted.wav", np.stack([good, -good], 1))
     for name, left in (
         ("end.ogg", lambda data, begin, end: data[: ogg_pages(data)[-1][0]]),
         ("page.ogg", lambda data, begin, end: data[: end - 1] + bytes([data[end - 1] ^ 1]) + data[end:]),
@@ -88,7 +89,7 @@ def messy(tmp_path_factory) -> tuple[Path, dict[str, str]]:
     (work / "SPEECH" / "calm" / ".hidden.wav").write_bytes(b"")
     kinds = {
         "half.wav": "truncated",
-        "half.flac": "truncated FLAC",
+        "half.flac": "truncated",
         "end.ogg": "Ogg without its last pages",
         "page.ogg": "Ogg of which a page is damaged",
         "hole.ogg": "Ogg of which a page is missing",
@@ -100,7 +101,8 @@ def messy(tmp_path_factory) -> tuple[Path, dict[str, str]]:
         "flat.wav": "one value throughout",
         "short.wav": "shorter than 25 ms",
         "nan.wav": "NaN or infinite samples",
-        "uncounted.mp3": "VBR MP3 without a frame count",
+        "twice.ogg": "several files joined end to end",
+        "inverted.wav": "stereo with one channel inverted",
         "gone.wav": "gone since the table was made",
     }
     return work, kinds

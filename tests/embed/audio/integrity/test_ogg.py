@@ -11,7 +11,8 @@ import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from layerprobe.embed.audio.ogg import find_damage, page_after, page_at
+from layerprobe.embed.audio.integrity import ogg
+from layerprobe.embed.audio.integrity.ogg import page_after, page_at
 from tests.sounds import noise, ogg_pages, sound_file
 
 KINDS = ("ogg", "opus")
@@ -27,6 +28,11 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     made = {kind: sound_file(folder / f"a.{kind}", noise(8 * 16_000)).path.read_bytes() for kind in KINDS}
     assert all(len(ogg_pages(data)) >= 8 for data in made.values())
     return made
+
+
+def find_damage(path: Path) -> str | None:
+    with path.open("rb") as raw:
+        return ogg.check(raw).damage
 
 
 def damage(folder: Path, data: bytes) -> str | None:
@@ -147,9 +153,13 @@ def test_bytes_before_the_first_page_and_after_the_last_are_ignored(
     assert damage(tmp_path, b"ID3" + noisy + files[kind]) is None
 
 
-def test_chained_and_multiplexed_streams_are_followed(files: dict[str, bytes], tmp_path: Path) -> None:
+def test_joined_files_are_refused(files: dict[str, bytes], tmp_path: Path) -> None:
+    for one, other in (("ogg", "ogg"), ("ogg", "opus"), ("opus", "opus")):
+        assert "several Ogg files are joined" in str(damage(tmp_path, files[one] + files[other]))
+
+
+def test_multiplexed_streams_are_followed(files: dict[str, bytes], tmp_path: Path) -> None:
     one, other = files["ogg"], files["opus"]
-    assert damage(tmp_path, one + other) is None
     pages_of = [[data[begin:end] for begin, end in ogg_pages(data)] for data in (one, other)]
     mixed = [page for pair in zip(*pages_of, strict=False) for page in pair]
     mixed += [page for pages in pages_of for page in pages[len(mixed) // 2 :]]

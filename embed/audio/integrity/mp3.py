@@ -1,25 +1,28 @@
 """MP3 files frame by frame: samples that no header counts, and places where the frames are broken.
 
-libsndfile skips what it cannot decode, and all later sound moves forward. MP3 has no checksum of its sound,
+Decoders skip what they cannot decode, and all later sound moves forward. MP3 has no checksum of its sound,
 so what can be found is what breaks the chain of frames: each header says where the next frame begins.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import struct
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import BinaryIO
+
+from layerprobe.embed.audio.integrity.findings import Findings, file_size, read_at
 
 # Layer III: kbit/s by bit rate index, Hz by version and rate index (ISO/IEC 11172-3 and 13818-3).
 _KBPS_1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 0)
 _KBPS_2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 0)
 _RATES = {3: (44_100, 48_000, 32_000, 0), 2: (22_050, 24_000, 16_000, 0), 0: (11_025, 12_000, 8_000, 0)}
 
+_XING_FIELDS = {1: 4, 2: 4, 4: 100, 8: 4}  # bytes of the parts of its header, by flag
+_DECODER_DELAY = 529  # samples
 _CHAIN = 3  # consecutive frames that do not occur by chance
+_UNCOUNTED = 2  # frames that a header may leave out
 _BLOCK = 1 << 16  # bytes searched at a time, and searched for the first frame
 _SYNC = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb]")  # layer III of each version, with and without a CRC
 
@@ -36,69 +39,61 @@ class _Frame:
         return self.rate == other.rate and self.mono == other.mono
 
 
-@dataclass(frozen=True)
-class Mp3Frames:
-    """What the frames of a file say about it.
+def check(raw: BinaryIO) -> Findings:
+    """Follow the frames of an MP3 file by their headers, and count its samples where no header does.
 
-    samples: per channel; None where a header counts the frames, for libsndfile then knows the length.
-    damage: what is wrong with the file.
+    Without a Xing, Info or VBRI header a decoder guesses the length from the first frame's bit rate. Neither
+    samples nor damage are known where frames cannot be followed (layers I and II, free bit rate). Tags are no
+    damage, nor is what comes before the first frame or after the last.
     """
-
-    samples: int | None = None
-    damage: str | None = None
-
-
-def scan_frames(path: Path) -> Mp3Frames:
-    """Follow the frames of an MP3 file by their headers.
-
-    Where a file has no Xing, Info or VBRI header, libsndfile guesses its length from the first frame's bit
-    rate. Neither samples nor damage are known where frames cannot be followed (layers I and II, free bit
-    rate). Tags are no damage, nor is what comes before the first frame or after the last.
-    """
-    with path.open("rb", buffering=_BLOCK) as raw:
-        size = raw.seek(0, os.SEEK_END)
-        at, broken = _first_frame(raw)
-        first = _frame_at(raw, at)
-        if first is None:
-            return Mp3Frames()
-        if broken:
-            return Mp3Frames(damage="damaged: its first frame is broken")
-        raw.seek(at)
-        has_count, declared = _frame_count(raw.read(200))
-        count = samples = 0
-        while at < size:
-            frame = _frame_at(raw, at)
-            if frame is None or not frame.continues(first):
-                if tag := _tag_size(raw, at):
-                    at += tag
-                    continue
-                if not _frames_follow(raw, at, first):
-                    break  # padding, or what other programs put there
-                where = f"about {samples / first.rate:.1f} s from its start (byte {at} of {size})"
-                return Mp3Frames(damage=f"damaged: MP3 frames are broken {where}")
-            if at + frame.size > size:
-                missing = at + frame.size - size
-                return Mp3Frames(damage=f"truncated: its last frame lacks {missing} bytes")
-            count, samples, at = count + 1, samples + frame.samples, at + frame.size
+    size = file_size(raw)
+    first_at, broken = _first_frame(raw)
+    at = first_at
+    first = _frame_at(raw, at)
+    if first is None:
+        return Findings()
+    if broken:
+        return Findings(damage="damaged: its first frame is broken")
+    has_count, declared = _frame_count(read_at(raw, at, 200))
+    count = samples = 0
+    while at < size:
+        frame = _frame_at(raw, at)
+        if frame is None or not frame.continues(first):
+            if tag := tag_size(raw, at):
+                at += tag
+                continue
+            if not _frames_follow(raw, at, first):
+                break  # padding, or what other programs put there
+            where = f"about {samples / first.rate:.1f} s from its start (byte {at} of {size})"
+            return Findings(damage=f"damaged: MP3 frames are broken {where}")
+        if at + frame.size > size:
+            return Findings(damage=f"truncated: its last frame lacks {at + frame.size - size} bytes")
+        count, samples, at = count + 1, samples + frame.samples, at + frame.size
     if not has_count:
-        return Mp3Frames(samples)
-    if declared is not None:
+        return Findings(samples=samples)
+    if declared is None:
+        declared = count - 1
+    else:
         what = f"its header declares {declared} frames, the file has {count - 1}"
         if count < declared:  # some encoders count the frame that holds the header, others do not
-            return Mp3Frames(damage=f"truncated: {what}")
-        # Files that were joined without a new header: libsndfile decodes the first of them alone.
-        if (count - 1 - declared) * first.samples > first.rate:
-            return Mp3Frames(damage=f"damaged: {what}")
-    return Mp3Frames()
+            return Findings(damage=f"truncated: {what}")
+        if count - 1 - declared > _UNCOUNTED:
+            return Findings(damage=f"damaged: {what}")  # joined files: a decoder ends after the first
+    begin, end = _padding(read_at(raw, first_at, 200))
+    return Findings(samples=max(0, declared * first.samples - begin - end))
+
+
+def is_mp3(raw: BinaryIO) -> bool:
+    """A frame is where the first should be, or several in a row begin a little later."""
+    return _frame_at(raw, _first_frame(raw)[0]) is not None
 
 
 def _first_frame(raw: BinaryIO) -> tuple[int, bool]:
     """Where the first frame begins, or should; and whether another one before it is broken."""
     at = 0
-    while tag := _tag_size(raw, at):
+    while tag := tag_size(raw, at):
         at += tag
-    raw.seek(at)
-    lead = raw.read(_BLOCK)
+    lead = read_at(raw, at, _BLOCK)
     frame = _parse(lead[:4])
     if frame is not None and _chain_at(raw, at, frame, or_end=True):
         return at, False
@@ -125,10 +120,22 @@ def _frame_count(start: bytes) -> tuple[bool, int | None]:
     return False, None
 
 
-def _tag_size(raw: BinaryIO, at: int) -> int:
+def _padding(start: bytes) -> tuple[int, int]:
+    """Samples that the coder puts before the sound and after it, by LAME's part of the header."""
+    at = max(start.find(b"Xing"), start.find(b"Info"))
+    if at < 0:
+        return 0, 0
+    (flags,) = struct.unpack_from(">I", start.ljust(200, b"\0"), at + 4)
+    at += 8 + sum(size for bit, size in _XING_FIELDS.items() if flags & bit)
+    if start[at : at + 4] not in (b"LAME", b"Lavf", b"Lavc"):
+        return 0, 0
+    delays = int.from_bytes(start[at + 21 : at + 24], "big")
+    return (delays >> 12) + _DECODER_DELAY, max(0, (delays & 0xFFF) - _DECODER_DELAY)
+
+
+def tag_size(raw: BinaryIO, at: int) -> int:
     """Bytes of the tag (ID3, APE) that begins at byte `at`; 0 where there is none."""
-    raw.seek(at)
-    head = raw.read(32)
+    head = read_at(raw, at, 32)
     if head.startswith(b"TAG"):
         return 128
     if head.startswith(b"ID3") and len(head) >= 10:
@@ -144,8 +151,7 @@ def _tag_size(raw: BinaryIO, at: int) -> int:
 def _frames_follow(raw: BinaryIO, at: int, like: _Frame) -> bool:
     """Frames of this stream follow somewhere after byte `at`, or several of another."""
     while True:
-        raw.seek(at)
-        data = raw.read(_BLOCK)
+        data = read_at(raw, at, _BLOCK)
         for match in _SYNC.finditer(data):
             begin = at + match.start()
             frame = _frame_at(raw, begin)
@@ -163,15 +169,14 @@ def _chain_at(raw: BinaryIO, at: int, like: _Frame, *, or_end: bool = False) -> 
         if frame is None or not frame.continues(like):
             return False
         at += frame.size
-        if or_end and (at == os.fstat(raw.fileno()).st_size or _tag_size(raw, at)):
+        if or_end and (at == file_size(raw) or tag_size(raw, at)):
             return True
     return True
 
 
 def _frame_at(raw: BinaryIO, at: int) -> _Frame | None:
     """The layer III frame that begins at byte `at`."""
-    raw.seek(at)
-    return _parse(raw.read(4))
+    return _parse(read_at(raw, at, 4))
 
 
 @lru_cache(maxsize=1024)  # a file's frames begin with few different bytes

@@ -1,16 +1,16 @@
 """Ogg files: their pages (RFC 3533), and whether some are damaged or missing.
 
-libsndfile skips pages that it cannot use, without a message, and all later sound moves forward.
+Decoders skip pages that they cannot use, without a message, and all later sound moves forward.
 """
 
 from __future__ import annotations
 
-import os
 import struct
 import zlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
+
+from layerprobe.embed.audio.integrity.findings import Findings, file_size, joined, read_at, truncated
 
 HEADER = 27  # bytes of a page before its table of segment lengths
 MAX_TABLE = 255  # bytes
@@ -42,8 +42,7 @@ class Page:
 
 def page_at(raw: BinaryIO, at: int) -> Page | None:
     """The page whose header is at byte `at`. It may be damaged, or end beyond the file."""
-    raw.seek(at)
-    head = raw.read(HEADER + MAX_TABLE)
+    head = read_at(raw, at, HEADER + MAX_TABLE)
     if len(head) < HEADER or not head.startswith(_MAGIC):
         return None
     flags, granule, stream, number = struct.unpack("<BqII", head[5:22])
@@ -55,8 +54,7 @@ def page_at(raw: BinaryIO, at: int) -> Page | None:
 def page_after(raw: BinaryIO, at: int) -> Page | None:
     """The first intact page at byte `at` or later. `OggS` alone may also occur within compressed sound."""
     while True:
-        raw.seek(at)
-        data = raw.read(_MAX_PAGE)
+        data = read_at(raw, at, _MAX_PAGE)
         match = data.find(_MAGIC)
         while match >= 0:
             if (page := _intact_page(raw, at + match)) is not None:
@@ -67,46 +65,49 @@ def page_after(raw: BinaryIO, at: int) -> Page | None:
         at += len(data) - len(_MAGIC) + 1
 
 
-def find_damage(path: Path) -> str | None:
-    """What is wrong with an Ogg file, or None. Reads all of it, one page at a time.
+def check(raw: BinaryIO) -> Findings:
+    """Follow the pages of an Ogg file to its end, one at a time.
 
     Bytes after the end of all streams are ignored, and so is what other programs put before the first page.
     """
-    with path.open("rb") as raw:
-        size = raw.seek(0, os.SEEK_END)
-        raw.seek(0)
-        has_prefix = raw.read(4) != b"OggS"
-        at, ended = 0, False
-        next_numbers: dict[int, int] = {}  # of each stream that has not ended: its next page
-        while at < size:
-            page = _intact_page(raw, at)
+    size = file_size(raw)
+    has_prefix = read_at(raw, 0, 4) != b"OggS"
+    at, ended = 0, False
+    next_numbers: dict[int, int] = {}  # of each stream that has not ended: its next page
+    while at < size:
+        page = _intact_page(raw, at)
+        if page is None:
+            page = page_after(raw, at + 1)
             if page is None:
-                page = page_after(raw, at + 1)
-                if page is None:
-                    break
-                if at or not has_prefix:
-                    return f"damaged: no complete Ogg page in bytes {at} to {page.begin} of {size}"
-            expected = page.number if page.first else next_numbers.get(page.stream)
-            if page.number != expected:
-                missing = "its first page" if expected is None else f"page {expected} of its stream"
-                return f"damaged: at byte {at} of {size}, {missing} is missing (page {page.number} follows)"
-            next_numbers[page.stream] = page.number + 1
-            if page.last:
-                del next_numbers[page.stream]
-                ended = True
-            at = page.end
-        return None if ended and not next_numbers else _missing_end(raw, at, size)
+                break
+            if at or not has_prefix:
+                return _damaged(f"no complete Ogg page in bytes {at} to {page.begin} of {size}")
+        if page.first and ended and not next_numbers:
+            return joined("Ogg files")
+        expected = page.number if page.first else next_numbers.get(page.stream)
+        if page.number != expected:
+            missing = "its first page" if expected is None else f"page {expected} of its stream"
+            return _damaged(f"at byte {at} of {size}, {missing} is missing (page {page.number} follows)")
+        next_numbers[page.stream] = page.number + 1
+        if page.last:
+            del next_numbers[page.stream]
+            ended = True
+        at = page.end
+    return Findings() if ended and not next_numbers else _missing_end(raw, at, size)
 
 
-def _missing_end(raw: BinaryIO, at: int, size: int) -> str:
+def _missing_end(raw: BinaryIO, at: int, size: int) -> Findings:
     """Why the streams of a file do not end, whose last intact page ends at byte `at`."""
     page = page_at(raw, at)
     if page is not None and page.end > size:
-        return f"truncated: its header declares {page.end - size} more bytes than the file has"
-    raw.seek(at)
-    if len(rest := raw.read(HEADER)) < HEADER and b"OggS".startswith(rest[:4]):
-        return "truncated: the last page of its Ogg stream is missing"
-    return f"damaged: no complete Ogg page from byte {at} of {size} to the end"
+        return truncated(page.end - size)
+    if len(rest := read_at(raw, at, HEADER)) < HEADER and b"OggS".startswith(rest[:4]):
+        return Findings(damage="truncated: the last page of its Ogg stream is missing")
+    return _damaged(f"no complete Ogg page from byte {at} of {size} to the end")
+
+
+def _damaged(what: str) -> Findings:
+    return Findings(damage=f"damaged: {what}")
 
 
 def _intact_page(raw: BinaryIO, at: int) -> Page | None:
@@ -114,8 +115,7 @@ def _intact_page(raw: BinaryIO, at: int) -> Page | None:
     page = page_at(raw, at)
     if page is None:
         return None
-    raw.seek(at)
-    data = raw.read(page.end - at)
+    data = read_at(raw, at, page.end - at)
     return page if len(data) == page.end - at and data[_CHECKSUM] == _checksum(data) else None
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from layerprobe.embed.audio.mp3 import Mp3Frames, scan_frames
+from layerprobe.embed.audio.integrity import mp3
+from layerprobe.embed.audio.integrity.findings import Findings
 from tests.sounds import noise, sound_file, without_first_mp3_frame
 
 pytestmark = pytest.mark.slow
@@ -33,10 +34,15 @@ def data(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return (path if request.param == "counted" else without_first_mp3_frame(path)).read_bytes()
 
 
-def frames(folder: Path, data: bytes) -> Mp3Frames:
+def frames(folder: Path, data: bytes) -> Findings:
     path = folder / "other"
     path.write_bytes(data)
     return scan_frames(path)
+
+
+def scan_frames(path: Path) -> Findings:
+    with path.open("rb") as raw:
+        return mp3.check(raw)
 
 
 def damage(folder: Path, data: bytes) -> str:
@@ -53,9 +59,9 @@ def frame_starts(data: bytes) -> list[int]:
 @pytest.mark.parametrize("channels", [1, 2])
 def test_frames_are_counted_where_no_header_counts_them(tmp_path: Path, rate: int, channels: int) -> None:
     path = sound_file(tmp_path / "a.mp3", noise(rate, channels=channels), rate, mode="CONSTANT").path
-    assert scan_frames(path) == Mp3Frames()
     with soundfile.SoundFile(path) as file:
         counted = file.frames
+    assert scan_frames(path) == Findings(samples=counted)
     scan = scan_frames(without_first_mp3_frame(path))
     # Encoders pad by a decoder's delay and fill up the last frame.
     assert scan.damage is None
@@ -70,7 +76,7 @@ def test_intact_files_of_any_length_pass(tmp_path: Path, rate: int, mode: str) -
     for channels, length in ((1, rate // 40), (2, rate // 3), (2, 5 * rate + 1), (1, 40 * rate)):
         wave = noise(length, channels=channels, level=0.3)
         path = sound_file(tmp_path / f"{length}.mp3", wave, rate, mode=mode).path
-        assert scan_frames(path) == Mp3Frames()
+        assert scan_frames(path) == Findings(samples=length)
         assert scan_frames(without_first_mp3_frame(path)).damage is None
 
 
@@ -170,13 +176,13 @@ def test_frames_of_another_rate_that_follow_are_reported(data: bytes, tmp_path: 
 
 def test_a_single_frame_is_a_file(data: bytes, tmp_path: Path) -> None:
     begin, end = frame_starts(data)[-2:]
-    assert frames(tmp_path, data[begin:end]) == Mp3Frames(576)
+    assert frames(tmp_path, data[begin:end]) == Findings(samples=576)
     assert damage(tmp_path, data[begin : end - 1]) == "truncated: its last frame lacks 1 bytes"
 
 
 def test_only_layer_iii_frames_are_followed(tmp_path: Path) -> None:
     noisy = np.random.default_rng(0).bytes(300_000)
-    assert frames(tmp_path, noisy) == frames(tmp_path, b"") == frames(tmp_path, ID3) == Mp3Frames()
+    assert frames(tmp_path, noisy) == frames(tmp_path, b"") == frames(tmp_path, ID3) == Findings()
     second = (b"\xff\xfd\x80\xc0" + bytes(413)) * 40  # layer II
     free = (b"\xff\xfb\x00\xc0" + bytes(413)) * 40
-    assert frames(tmp_path, second) == frames(tmp_path, free) == Mp3Frames()
+    assert frames(tmp_path, second) == frames(tmp_path, free) == Findings()

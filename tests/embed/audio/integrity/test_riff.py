@@ -1,14 +1,21 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 
 import pytest
 import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from layerprobe.embed.audio.wav import find_damage
+from layerprobe.embed.audio.integrity import riff
 from tests.sounds import FORMATS, noise, sound_file
+
+
+def find_damage(path: Path) -> str | None:
+    with path.open("rb") as raw:
+        return riff.check(raw).damage
+
 
 in_one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
