@@ -121,7 +121,7 @@ class ScratchSource:
         assert entry.format is not None
         self._scratch, self._entry, self._at = scratch, entry, 0
         self.rate, self.channels, self.encoding = entry.format
-        self.frames = entry.length
+        self.frames: int | None = entry.length
 
     def seek(self, sample: int) -> None:
         self._at = sample

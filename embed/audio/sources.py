@@ -139,6 +139,7 @@ class FFmpegSource:
             self._raw = Section(raw, *inspection.span)
         self._files = open_files.enter_context(ExitStack())
         self.frames = inspection.findings.samples
+        self._rest = np.empty((0, 1), np.float32)  # decoded, not read yet
         self._start()
 
     def seek(self, sample: int) -> None:
@@ -159,7 +160,9 @@ class FFmpegSource:
         self._raw.seek(0)
         demuxer = _DEMUXERS[self._inspection.container]
         try:
-            file = self._files.enter_context(av.open(self._raw, format=demuxer, metadata_errors="ignore"))
+            file = self._files.enter_context(
+                av.open(self._raw, mode="r", format=demuxer, metadata_errors="ignore")
+            )
             tracks = file.streams.audio
             if self._track > len(tracks):
                 count = f"{len(tracks)} audio track{'s' * (len(tracks) != 1)}"
