@@ -23,6 +23,7 @@ SCHEMA = """CREATE TABLE IF NOT EXISTS digests
     (path BLOB PRIMARY KEY, size INTEGER, mtime INTEGER, ctime INTEGER, digest TEXT) WITHOUT ROWID"""
 
 Times = tuple[int, int, int]  # size, mtime and ctime (ns): any change of a file changes one of them
+UNSETTLED: Times = (-1, -1, -1)  # of a file too young to trust: hashed again, but known once it is deleted
 FileStamp = bytes  # the same packed into `STAMP_BYTES`, stored for every clip of a run
 STAMP_BYTES = 24
 
@@ -131,7 +132,7 @@ def file_digest(path: Path) -> str | OSError:
 
 
 def _hash(path: Path) -> tuple[str | OSError, Times | None]:
-    """Digest, and the times to store it under: None if the file is too young or changed while it was read."""
+    """Digest, and the times to store it under: None if the file changed while it was read."""
     try:
         mode = path.stat().st_mode
         if not (S_ISREG(mode) or S_ISDIR(mode)):  # a pipe or a device may never end
@@ -142,7 +143,9 @@ def _hash(path: Path) -> tuple[str | OSError, Times | None]:
             after = os.fstat(file.fileno())
     except OSError as error:
         return error, None
-    return digest, _times(after) if _settled(after) and _times(after) == _times(before) else None
+    if _times(after) != _times(before):
+        return digest, None
+    return digest, _times(after) if _settled(after) else UNSETTLED
 
 
 def _settled(stat: os.stat_result) -> bool:

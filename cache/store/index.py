@@ -42,16 +42,16 @@ class ClipIndex:
 
     def refreshed(self, folder: Path, fingerprint: str) -> ClipIndex:
         """The index of the shards that are in `folder` now; itself if they are the same."""
-        index, names = self, list_shards(folder)
-        while names != index.shards.keys():
+        # A change during a listing can hide both the old and the new shard: list until stable.
+        index, before, names = self, frozenset(self.shards) or None, list_shards(folder)
+        while names != before or names != index.shards.keys():
             shards = {}
             for name in names:
                 with suppress(FileNotFoundError):  # a compaction moved its clips to another shard
                     known = index.shards.get(name)
                     shards[name] = read_digests(folder / name, fingerprint) if known is None else known
             index = ClipIndex(shards)
-            # A change during the listing can hide both the old and the new shard: list until stable.
-            names = list_shards(folder)
+            before, names = names, list_shards(folder)
         return index
 
     def in_disk_order(self) -> np.ndarray:

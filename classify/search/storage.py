@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import sqlite3
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.exceptions import DuplicatedStudyError, StorageInternalError
@@ -16,6 +19,9 @@ from layerprobe.classify.scores.results import StudyId
 
 STORAGE_FILE = "search.db"
 BUSY_SECONDS = 60  # to wait for a SQLite file that another program has locked
+# The password of a URL: between user and host, also where a slash is missing, or in its query.
+_PASSWORD = re.compile(r"^((?:[\w+.-]+:)?/*[^:@/?]*):(?!/).*@")
+_SECRET_OPTION = re.compile(r"([?&][^=&]*(?:pass|pwd|secret|token)[^=&]*=)[^&\s]*", re.IGNORECASE)
 
 
 class TrialStorage:
@@ -28,12 +34,13 @@ class TrialStorage:
     def __init__(self, url: str | None, *, out: Path, run: str) -> None:
         """url: any Optuna storage; None for SQLite in `out`. Raises InputError if it cannot be opened."""
         self._run = run
-        own = f"sqlite:///{(out / STORAGE_FILE).resolve()}"
-        do = "give sqlite:///FOLDER/FILE, in an existing folder, or install the server's driver"
-        if url in (None, own) and (out / STORAGE_FILE).exists():
-            do = "restore an intact copy, or delete it: its trials are then run again"
-        self._url = without_password(url or own)
-        self._storage = _open(url or own, do=do)
+        own = (out / STORAGE_FILE).resolve()
+        if url is None or url == f"sqlite:///{own}":
+            self._where = str(own)
+            self._storage = _open_file(own)
+        else:
+            self._where = without_password(url)
+            self._storage = _open_url(url)
         self._numbers: dict[str, int] = {}  # the storage's own, by study
 
     def trials(self, id: StudyId) -> list[FrozenTrial]:
@@ -61,14 +68,14 @@ class TrialStorage:
         except DuplicatedStudyError:
             raise InputError(
                 "another run of the same data and settings is adding trials to this storage",
-                where=self._url,
+                where=self._where,
                 do="wait for it, or give each run its own --storage",
             ) from None
         except StorageInternalError as error:
             reason = " ".join(str(error.__cause__ or error).partition("\n")[0].split())
             do = "repair it and run the same command again: finished trials are kept"
             raise InputError(
-                f"cannot write to the Optuna storage ({reason})", where=self._url, do=do
+                f"cannot write to the Optuna storage ({reason})", where=self._where, do=do
             ) from error
 
     def _contains(self, study: int, number: int) -> bool:
@@ -82,20 +89,38 @@ class TrialStorage:
         return f"{self._run}/{id}"
 
 
-def _open(url: str, *, do: str) -> BaseStorage:
-    options = {"connect_args": {"timeout": BUSY_SECONDS}} if url.startswith("sqlite") else None
+def _open_file(path: Path) -> BaseStorage:
+    """The run's own SQLite file. Its path is in no URL, where ?, % and # would have a meaning."""
+    do = "choose another folder for --out"
+    if path.exists():
+        do = "restore an intact copy, or delete it: its trials are then run again"
+    connect = partial(sqlite3.connect, path, timeout=BUSY_SECONDS, check_same_thread=False)
+    return _open(f"sqlite:///{STORAGE_FILE}", {"creator": connect}, where=str(path), do=do)
+
+
+def _open_url(url: str) -> BaseStorage:
+    where = without_password(url)
+    options: dict[str, Any] = {}
+    if url.startswith("sqlite"):
+        options = {"connect_args": {"timeout": BUSY_SECONDS}}
+        query = url.partition("?")[2]
+        if query and ("/" in query or "=" not in query):
+            raise InputError("a ? ends the path in a URL", where=where, do="choose a path without ?")
+    do = "give sqlite:///FOLDER/FILE, in an existing folder, or install the server's driver"
+    return _open(url, options, where=where, do=do)
+
+
+def _open(url: str, options: dict[str, Any], *, where: str, do: str) -> BaseStorage:
     try:
         return RDBStorage(url, engine_kwargs=options)
     except Exception as error:  # SQLAlchemy's and the drivers' errors have no common base
-        reason = " ".join(str(error).partition("(Background on this error")[0].split())
-        raise InputError(
-            f"cannot open the Optuna storage ({reason})", where=without_password(url), do=do
-        ) from error
+        reason = " ".join(str(error).replace(url, where).partition("(Background on this error")[0].split())
+        raise InputError(f"cannot open the Optuna storage ({reason})", where=where, do=do) from error
 
 
 def without_password(url: str) -> str:
     """A storage's URL for messages and run.json."""
-    return re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url)
+    return _SECRET_OPTION.sub(r"\1***", _PASSWORD.sub(r"\1:***@", url))
 
 
 def silence_optuna() -> None:

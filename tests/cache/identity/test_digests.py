@@ -90,12 +90,36 @@ def test_a_changed_file_never_gets_its_old_digest(tmp_path, aged):
         assert memory.hash_files([path])[path] == hashlib.sha256(b"bbbb").hexdigest() != first
 
 
-def test_a_file_younger_than_the_clock_resolution_is_not_cached(tmp_path, reads):
+def test_a_file_younger_than_the_clock_resolution_is_hashed_again(tmp_path, reads):
     ((path, digest),) = files(tmp_path / "clips", 1).items()
     with DigestCache(tmp_path) as memory:
         memory.hash_files([path])
         assert memory.hash_files([path]) == {path: digest}
-    assert len(reads) == 2
+        assert len(reads) == 2
+        path.unlink()
+        assert memory.last_known(path) == digest
+        assert isinstance(memory.hash_files([path])[path], FileNotFoundError)
+
+
+@pytest.mark.parametrize("content", [b"bbbb", b"a", b"aaaabbbb"])
+def test_a_file_that_changes_while_it_is_hashed_is_not_remembered(tmp_path, aged, monkeypatch, content):
+    path = tmp_path / "clip.wav"
+    path.write_bytes(b"aaaa")
+    real = hashlib.file_digest
+
+    def hash_and_change(file, algorithm):
+        digest = real(file, algorithm)
+        if path.read_bytes() != content:
+            path.write_bytes(content)
+            settle(path)
+        return digest
+
+    monkeypatch.setattr(digests.hashlib, "file_digest", hash_and_change)
+    with DigestCache(tmp_path) as memory:
+        assert memory.hash_files([path])[path] == hashlib.sha256(b"aaaa").hexdigest()
+        assert memory.last_known(path) is None
+        assert memory.hash_files([path])[path] == hashlib.sha256(content).hexdigest()
+        assert memory.last_known(path) == hashlib.sha256(content).hexdigest()
 
 
 def test_renamed_files_keep_their_digest_and_relative_paths_share_the_entry(

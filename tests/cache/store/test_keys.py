@@ -39,3 +39,39 @@ def test_each_clip_gets_its_key_in_any_order_of_files(
 def test_clips_of_one_file_come_together(clips: list[Clip], tmp_path: Path) -> None:
     assert [place for place, _ in iter_keys(clips, tmp_path / "cache")] == [2, 4, 0, 3, 1]
     assert list(iter_keys([], tmp_path / "cache")) == []
+
+
+WHOLE = hashlib.sha256(b"speech").hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "expected"),
+    [
+        (None, None, WHOLE),
+        (0.0, None, "|0.0|"),
+        (None, 1.5, "|0.0|1.5"),
+        (0.0, 1.5, "|0.0|1.5"),
+        (0, 2, "|0.0|2.0"),
+        (1.25, None, "|1.25|"),
+        (1.25, 2.5, "|1.25|2.5"),
+        (0.1 + 0.2, 1e-7, "|0.30000000000000004|1e-07"),
+    ],
+)
+def test_a_key_is_the_files_digest_or_a_hash_of_it_and_the_times(
+    start: float | None, end: float | None, expected: str
+) -> None:
+    if expected != WHOLE:
+        expected = hashlib.sha256(f"{WHOLE}{expected}".encode()).hexdigest()
+    assert clip_key(WHOLE, start=start, end=end) == expected
+
+
+def test_segments_of_one_file_have_keys_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(b"speech")
+    times = [(None, None), (None, 1.0), (1.0, None), (1.0, 2.0), (1.0, 3.0), (0.5, 2.0)]
+    clips = [
+        Clip(id=str(row), file=str(tmp_path / "a.wav"), start=start, end=end)
+        for row, (start, end) in enumerate(times)
+    ]
+    keys = clip_keys(clips, tmp_path / "cache")
+    assert len(set(map(str, keys))) == len(times)
+    assert keys[0] == WHOLE

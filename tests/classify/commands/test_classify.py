@@ -106,14 +106,24 @@ def test_refuses_in_one_line(place: Path, tmp_path: Path, arguments: list[str], 
     assert told in refused(done)
 
 
-def test_a_password_is_neither_shown_nor_kept(place: Path, tmp_path: Path) -> None:
-    url = "postgresql://me:hush@localhost:1/trials"
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://me:hush@localhost:1/trials", "postgresql://me:***@localhost:1/trials"),
+        (
+            "postgresql://localhost:1/t?user=me&password=hush",
+            "postgresql://localhost:1/t?user=me&password=***",
+        ),
+    ],
+)
+def test_a_password_is_neither_shown_nor_kept(place: Path, tmp_path: Path, url: str, shown: str) -> None:
     done = cli(
         "classify", "clips.csv", "--model", "mfcc", "--storage", url, "--out", tmp_path, *QUICK, cwd=place
     )
-    assert "postgresql://me:***@localhost:1/trials" in refused(done)
+    assert shown in refused(done)
+    assert "hush" not in done.stderr
     kept = json.loads((tmp_path / "run.json").read_text())["config"]["storage"]
-    assert kept == "postgresql://me:***@localhost:1/trials"
+    assert kept == shown
 
 
 def test_a_run_made_again_takes_no_other_settings(whole, tmp_path: Path) -> None:

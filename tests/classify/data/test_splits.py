@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.data.dataset import Dataset
-from layerprobe.classify.data.splits import OuterFold, outer_folds, shared_speakers
+from layerprobe.classify.data.splits import OuterFold, fixed_folds, outer_folds, shared_speakers
 from tests.studies import made_data
 
 
@@ -131,3 +131,52 @@ def test_data_that_cannot_be_split_is_an_error_in_one_line(
     with pytest.raises(InputError, match=message) as error:
         nested(data, split, **changes)
     assert "\n" not in str(error.value)
+
+
+def fixed(data: Dataset, *, grouped: bool, tested: int = 2) -> list[OuterFold]:
+    """One fold that tests the first `tested` speakers."""
+    assert data.speakers is not None
+    ids = np.array(data.ids)
+    sides = [(ids[data.speakers >= tested].tolist(), ids[data.speakers < tested].tolist())]
+    return fixed_folds(data, sides, grouped=grouped, inner_folds=3, seed=0)
+
+
+def test_inner_folds_of_a_fixed_split_are_speaker_disjoint_where_its_rule_is() -> None:
+    data = made_data(clips=120, speakers=8)
+    assert data.speakers is not None
+    for grouped in (True, False):
+        (fold,) = fixed(data, grouped=grouped)
+        assert len(fold.inner) == 3
+        shared = [set(data.speakers[inner.train]) & set(data.speakers[inner.test]) for inner in fold.inner]
+        assert [bool(speakers) for speakers in shared] == [not grouped] * 3
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+def test_every_class_of_a_fixed_split_is_trained(grouped: bool) -> None:
+    data = made_data(clips=120, speakers=8)
+    assert data.speakers is not None
+    only_tested = replace(data, y=np.where(data.speakers == 0, 2, data.y % 2))
+    with pytest.raises(InputError, match=r"outer fold 0: class 'c' is missing from the training clips"):
+        fixed(only_tested, grouped=grouped)
+
+
+def test_every_class_is_trained_in_every_inner_fold() -> None:
+    """One speaker has all clips of a class, and one inner fold tests that speaker."""
+    data = made_data(clips=120, speakers=8)
+    assert data.speakers is not None
+    rare = replace(data, y=np.where(data.speakers == 5, 2, data.y % 2))
+    message = r"an inner fold of outer fold 0: class 'c' is missing from the training clips"
+    with pytest.raises(InputError, match=message):
+        fixed(rare, grouped=True)
+    with pytest.raises(InputError, match=message):
+        nested(replace(rare, y=np.where(data.speakers == 0, 2, rare.y)), folds=2, inner_folds=2)
+    fixed(rare, grouped=False)
+
+
+def test_inner_folds_of_the_tables_own_split_train_every_class() -> None:
+    data = made_data(clips=120, speakers=8)
+    assert data.speakers is not None
+    partitions = tuple(np.where(data.speakers < 2, "test", "train").tolist())
+    rare = replace(data, y=np.where(data.speakers == 5, 2, data.y % 2), partitions=partitions)
+    with pytest.raises(InputError, match="an inner fold of the training partition: class 'c' is missing"):
+        nested(rare, "column")

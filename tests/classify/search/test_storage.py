@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.scores.results import StudyId
-from layerprobe.classify.search.storage import STORAGE_FILE, TrialStorage
+from layerprobe.classify.search.storage import STORAGE_FILE, TrialStorage, without_password
 
 
 def trial(value: float | None) -> FrozenTrial:
@@ -96,3 +96,50 @@ def test_a_storage_that_cannot_be_opened_is_reported_in_one_line(url: str, tmp_p
     with pytest.raises(InputError, match="cannot open the Optuna storage") as error:
         TrialStorage(url, out=tmp_path, run="run")
     assert "\n" not in str(error.value)
+
+
+ODD_NAMES = ("50%_of", "100%20x", "really?", "a#b", "x?mode=ro", "ü ß", "{x}", "%(a)s", ":memory:", "a;b&c=d")
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+@pytest.mark.parametrize("as_url", [False, True])
+def test_the_trials_are_in_the_run_folder_whatever_its_name(tmp_path: Path, name: str, as_url: bool) -> None:
+    out, id = tmp_path / "runs" / name, StudyId(0, "mfcc", "svm")
+    out.mkdir(parents=True)
+    url = f"sqlite:///{out / STORAGE_FILE}" if as_url else None
+    TrialStorage(url, out=out, run="run").add(id, trial(0.5))
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [out / STORAGE_FILE]
+    (held,) = TrialStorage(url, out=out, run="run").trials(id)
+    assert held.value == 0.5
+
+
+def test_a_url_whose_path_is_cut_at_a_question_mark_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "really?").mkdir()
+    for url in (
+        f"sqlite:///{tmp_path}/really?/x.db",
+        f"sqlite:///{tmp_path}/a?b",
+        f"sqlite:///{tmp_path}/x?m=1/y.db",
+    ):
+        with pytest.raises(InputError, match=r"ends the path in a URL; choose a path without \?"):
+            TrialStorage(url, out=tmp_path, run="run")
+    assert [path.name for path in tmp_path.iterdir()] == ["really?"]
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://me:secret@host/db", "postgresql://me:***@host/db"),
+        ("postgresql://me:sec@ret@host/db", "postgresql://me:***@host/db"),
+        ("postgresql://:secret@host/db", "postgresql://:***@host/db"),
+        ("mysql:/me:secret@host/db", "mysql:/me:***@host/db"),
+        ("me:secret@host/db", "me:***@host/db"),
+        ("postgresql://host/db?user=me&password=secret", "postgresql://host/db?user=me&password=***"),
+        ("mysql+pymysql://host/db?PASSWD=secret&a=b", "mysql+pymysql://host/db?PASSWD=***&a=b"),
+        ("postgresql://host/db?sslpassword=s@cret", "postgresql://host/db?sslpassword=***"),
+        ("mssql://me:secret@host/db?pwd=secret", "mssql://me:***@host/db?pwd=***"),
+        ("postgresql://me@host:5432/db?options=a:b@c", "postgresql://me@host:5432/db?options=a:b@c"),
+        ("sqlite:////data/a:b@c/x.db", "sqlite:////data/a:b@c/x.db"),
+    ],
+)
+def test_a_password_is_masked_wherever_a_url_has_it(url: str, shown: str) -> None:
+    assert without_password(url) == shown
