@@ -39,7 +39,10 @@ app = App(
     help="Probe the layers of frozen speech models with classical heads, and get numbers you can trust.",
     version=lambda: str(layerprobe.__version__),
     help_format="plaintext",  # markdown would take a tenth of a second to import
-    default_parameter=Parameter(negative=(), converter=convert_option, show_default=show_default),
+    # The last of a repeated option counts, so that a script can append to a command.
+    default_parameter=Parameter(
+        negative=(), converter=convert_option, show_default=show_default, allow_repeating=True
+    ),
 )
 HELP = {"--help", "-h"}
 MAINTENANCE = "Set-up and maintenance"

@@ -145,3 +145,14 @@ def test_the_list_of_commands_gives_the_help_of_each(words):
         commands |= group
     function = parent[name].default_command
     assert " ".join((function.__doc__ or "").split("\n\n")[0].split()) == commands[name][1]
+
+
+def test_the_last_of_a_repeated_option_counts():
+    words = ["cache", "verify", "--repair", "--repair", "--model", "a", "--cache", "x", "--model", "b"]
+    _, bound, _ = cli.app.parse_args(words, exit_on_error=False, print_error=False)
+    (options,) = bound.arguments.values()
+    assert (options.repair, options.selection.model) == (True, "b")
+    words = ["cache", "prune", "--keep", "a.csv", "--keep", "b.csv"]
+    _, bound, _ = cli.app.parse_args(words, exit_on_error=False, print_error=False)
+    (options,) = bound.arguments.values()
+    assert [table.name for table in options.keep] == ["a.csv", "b.csv"]

@@ -13,6 +13,7 @@ import fcntl
 import io
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
@@ -23,6 +24,8 @@ from layerprobe.cache.common.text import format_bytes
 
 FREE_SPACE = "free some space, choose fewer --layers or --stats, or another --cache"
 TEMPORARY_PREFIX = ".tmp-"
+FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+SHARE = "give another --cache, or let its owner share this one (docs/cache.md says how)"
 NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK}  # a file system without locks: continue without them
 
 
@@ -92,7 +95,8 @@ def abandoned_files(folder: Path, *, remove: bool = False) -> list[Path]:
     """
     abandoned = []
     for path in sorted(folder.glob(f"{TEMPORARY_PREFIX}*")):
-        with suppress(FileNotFoundError), path.open("rb", buffering=0) as file:
+        # A file of another user may be unreadable, or its folder may let only its owner remove it.
+        with suppress(FileNotFoundError, PermissionError), path.open("rb", buffering=0) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
@@ -106,7 +110,7 @@ def abandoned_files(folder: Path, *, remove: bool = False) -> list[Path]:
 @contextmanager
 def locked(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[None]:
     """Hold a lock file, exclusively or shared. Raises BlockingIOError if it is taken and `wait` is false."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    handle = _open_lock(path)
     try:
         _lock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
         yield
@@ -114,11 +118,31 @@ def locked(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[N
         os.close(handle)
 
 
+def _open_lock(path: Path) -> int:
+    """Open a lock file; one of another user that can only be read will do.
+
+    New lock files can be written by everyone who may write to their folder, whatever the umask: they are
+    empty, and some network file systems grant exclusive locks only on what may be written.
+    """
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except PermissionError as error:
+        try:
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            raise error from None
+    mode, writers = os.fstat(handle).st_mode, path.parent.stat().st_mode & 0o022
+    with suppress(PermissionError):
+        if mode | writers * 3 != mode:
+            os.fchmod(handle, stat.S_IMODE(mode) | writers * 3)  # 0o020 → 0o060: to read and to write
+    return handle
+
+
 def is_locked(path: Path) -> bool:
     """Whether any process holds a lock file, exclusively or shared."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):  # nobody's, or a lock that this user cannot look at
         return False
     try:
         _lock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

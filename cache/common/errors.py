@@ -91,6 +91,10 @@ class ForeignStoreError(StoreError):
     """An intact store written by another version of layerprobe, which this version cannot read."""
 
 
+class ForbiddenError(StoreError):
+    """A store or shard that this user may not read, which does not make it damaged."""
+
+
 class MissingStatesError(StoreError):
     """States that the store does not contain; `keys` are the keys of the missing clips."""
 

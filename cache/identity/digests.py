@@ -113,7 +113,8 @@ def _connect(path: Path) -> sqlite3.Connection | None:
                 database.close()
             if isinstance(error, sqlite3.OperationalError | OSError):
                 return None  # cannot be opened, written or locked
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
     return None
 
 

@@ -6,14 +6,14 @@ import hashlib
 import json
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from itertools import pairwise
 from math import ceil
 from pathlib import Path
 from typing import Any
 
-from layerprobe.cache.common.errors import ForeignStoreError, StoreError
+from layerprobe.cache.common.errors import ForeignStoreError, MissingStatesError, StoreError
 from layerprobe.cache.common.text import program
 
 TABLE_BYTES = 256  # of a clip's key, path, counts and checksums, rounded up
@@ -64,6 +64,20 @@ class Extraction:
     def width(self, layer: str) -> int:
         return self.widths[self.layers.index(layer)]
 
+    def stat_columns(self, layer: str, stats: Sequence[str] | None, *, where: str) -> list[int]:
+        """Indices of the statistics, by default of all. where: the store's folder, for the error.
+
+        Raises MissingStatesError if the layer or one of them is not stored.
+        """
+        if layer not in self.layers:
+            what = f"layer {layer!r} is not held, only {', '.join(self.layers)}"
+            raise MissingStatesError(what, keys=[], where=where)
+        requested = self.stats if stats is None else tuple(stats)
+        if not requested or set(requested) - set(self.stats):
+            what = f"statistics requested: {', '.join(requested) or 'none'}; held: {', '.join(self.stats)}"
+            raise MissingStatesError(what, keys=[], where=where)
+        return [self.stats.index(stat) for stat in requested]
+
     def bytes_per_row(self) -> int:
         """Bytes of one row (a clip, or a frame where every frame is stored) over all layers."""
         size = 2 if self.dtype == "float16" else 4
@@ -84,6 +98,18 @@ class Extraction:
         # A number is an option of `embed`; anything else is its default.
         words += ["--whisper-context", self.context] if self.context[:1].isdecimal() else []
         return shlex.join(words)
+
+    def _check_types(self) -> None:
+        """Raise ValueError unless layers, widths, statistics and type are what can be stored."""
+        names = (self.model, *self.layers, *self.stats)
+        if not (self.layers and self.stats and all(isinstance(name, str) and name for name in names)):
+            raise ValueError("model, layers and stats are not names")
+        if any("/" in name or name in (".", "..") for name in self.layers):
+            raise ValueError("a layer's name is a path")
+        if not all(isinstance(width, int) and width > 0 for width in self.widths):
+            raise ValueError("widths are not positive numbers")
+        if len(self.widths) != len(self.layers) or self.dtype not in ("float16", "float32"):
+            raise ValueError(f"{len(self.layers)} layers, {len(self.widths)} widths, dtype {self.dtype}")
 
     def to_json(self) -> str:
         return json.dumps({"fingerprint": self.fingerprint(), **self._recorded()}, indent=2) + "\n"
@@ -107,8 +133,10 @@ class Extraction:
                 raise ForeignStoreError(what, where=where, do="use that one, or embed into a fresh cache")
             for name in ("layers", "widths", "stats"):
                 raw[name] = tuple(raw[name])
-            return cls(**raw)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            extraction = cls(**raw)
+            extraction._check_types()
+            return extraction
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise StoreError(f"not a readable extraction record ({error})", where=where, do=REPAIR) from error
 
 

@@ -20,8 +20,8 @@ from layerprobe.cache.maintenance.verify import QUARANTINE, STORE_FILES
 from layerprobe.cache.store import failures
 from layerprobe.cache.store.failures import FailureId
 from layerprobe.cache.store.feature_store import FeatureStore
-from layerprobe.cache.store.keys import AudioSegment, clip_key, clip_keys
-from layerprobe.cache.store.shard import keys_to_digests, list_shards, stat_shards
+from layerprobe.cache.store.keys import AudioSegment, clip_key, clip_keys, keys_to_digests
+from layerprobe.cache.store.shard import list_shards, stat_shards
 from layerprobe.cache.store.writer import WRITERS_LOCK
 
 

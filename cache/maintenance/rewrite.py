@@ -17,9 +17,10 @@ import numpy as np
 from layerprobe.cache.common.disk import abandoned_files, fsync_folder, locked, require_space
 from layerprobe.cache.common.errors import StoreError
 from layerprobe.cache.identity.extraction import Extraction
+from layerprobe.cache.store.keys import digests_to_keys
 from layerprobe.cache.store.shard import (
     ShardWriter,
-    digests_to_keys,
+    layer_dataset,
     open_shard,
     read_digests,
     read_entries,
@@ -68,7 +69,7 @@ def merge_clips(folder: Path, extraction: Extraction, selections: Sequence[Shard
     entries, row_masks = [], []
     for selection in selections:
         with open_shard(selection.shard, fingerprint) as source:
-            table = read_entries(source, selection.shard)
+            table = read_entries(source, selection.shard, row_bytes=extraction.bytes_per_row())
         entries += [entry for entry, keep in zip(table, selection.keep, strict=True) if keep]
         row_masks.append(np.repeat(selection.keep, [entry.rows for entry in table]))
     rows = sum(int(mask.sum()) for mask in row_masks)
@@ -77,8 +78,11 @@ def merge_clips(folder: Path, extraction: Extraction, selections: Sequence[Shard
         for selection, mask in zip(selections, row_masks, strict=True):
             with open_shard(selection.shard, fingerprint) as source:
                 for layer in extraction.layers:
-                    for states in _blocks(source, selection.shard, layer, mask):
-                        merged.append(layer, states)
+                    with reporting_damage(selection.shard):
+                        dataset = layer_dataset(source, layer, extraction, rows=len(mask))
+                    for begin, states in read_blocks(dataset, selection.shard):
+                        selected = mask[begin : begin + len(states)]
+                        merged.append(layer, states if selected.all() else states[selected])
         path = merged.finish(entries)
     if digests_to_keys(read_digests(path, fingerprint)) != [entry.key for entry in entries]:
         raise StoreError("the new shard does not hold what was written to it", where=str(path))
@@ -93,15 +97,11 @@ def remove_shards(shards: Sequence[Path]) -> None:
         fsync_folder(folder)
 
 
-def _blocks(file: h5py.File, path: Path, layer: str, mask: np.ndarray) -> Iterator[np.ndarray]:
-    """The selected rows of one layer, at most COPY_BYTES at a time."""
-    with reporting_damage(path):
-        dataset = file["states"][layer]
-        row_bytes = dataset.dtype.itemsize * int(np.prod(dataset.shape[1:]))
+def read_blocks(dataset: h5py.Dataset, path: Path) -> Iterator[tuple[int, np.ndarray]]:
+    """First row and rows of consecutive blocks of one layer, at most COPY_BYTES each. Raises StoreError."""
+    row_bytes = dataset.dtype.itemsize * int(np.prod(dataset.shape[1:]))
     step = max(1, COPY_BYTES // row_bytes)
-    for begin in range(0, len(mask), step):
-        selected = mask[begin : begin + step]
-        if selected.any():
-            with reporting_damage(path):
-                block = dataset[begin : begin + step]
-            yield block if selected.all() else block[selected]
+    for begin in range(0, len(dataset), step):
+        with reporting_damage(path):
+            block = dataset[begin : begin + step]
+        yield begin, block

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
-
 from layerprobe.cache.common.disk import TEMPORARY_PREFIX, abandoned_files, fsync_folder
-from layerprobe.cache.common.errors import ForeignStoreError, StoreError
-from layerprobe.cache.identity.extraction import Extraction
-from layerprobe.cache.maintenance.rewrite import MAINTENANCE_LOCK, maintenance_lock
+from layerprobe.cache.common.errors import ForbiddenError, ForeignStoreError, StoreError
+from layerprobe.cache.identity.extraction import FRAME, Extraction
+from layerprobe.cache.maintenance.rewrite import MAINTENANCE_LOCK, maintenance_lock, read_blocks
 from layerprobe.cache.store import costs, failures
 from layerprobe.cache.store.feature_store import EXTRACTION_FILE, FeatureStore
+from layerprobe.cache.store.row_reader import all_finite
 from layerprobe.cache.store.shard import (
     SHARD_NAME,
     ClipEntry,
     checksum,
+    damaged_shard,
+    layer_dataset,
     list_shards,
     open_shard,
     read_entries,
+    reporting_damage,
 )
 from layerprobe.cache.store.writer import WRITERS_LOCK
 
@@ -63,7 +66,7 @@ def verify(store: FeatureStore, *, repair: bool = False, workers: int = 4) -> Ve
     """Read every shard completely and compare it with its name: finds any flipped bit.
 
     repair: move damaged shards to FOLDER/damaged, so that the next embed recomputes only their clips.
-    Raises StoreError where the folder cannot be read, or cannot be repaired.
+    Raises StoreError where the folder or a shard may not be read, or the folder cannot be repaired.
     """
     folder = store.folder
 
@@ -94,17 +97,17 @@ def verify(store: FeatureStore, *, repair: bool = False, workers: int = 4) -> Ve
 def quarantine_record(fault: StoreError) -> bool:
     """Move the damaged record that `open_stores` reported to FOLDER/damaged: the next embed writes it again.
 
-    Returns whether it did: a record of another version is intact, and a missing one cannot be moved.
+    Returns whether it did: a record of another version or user is intact, a missing one cannot be moved.
     Raises StoreError.
     """
-    if isinstance(fault, ForeignStoreError):
+    if isinstance(fault, ForeignStoreError | ForbiddenError):
         return False
     folder = Path(fault.where) if Path(fault.where).is_dir() else Path(fault.where).parent
     return (folder / EXTRACTION_FILE).exists() and bool(_quarantine(folder, [folder / EXTRACTION_FILE]))
 
 
 def check_shard(path: Path, extraction: Extraction) -> ShardReport:
-    """Read one shard completely. Raises FileNotFoundError."""
+    """Read one shard completely. Raises FileNotFoundError and ForbiddenError."""
     reason, entries, nbytes = "", [], 0
     try:
         nbytes = path.stat().st_size
@@ -112,10 +115,17 @@ def check_shard(path: Path, extraction: Extraction) -> ShardReport:
         if named != actual:
             reason = f"its bytes have the checksum {actual}, its name says {named}"
         with open_shard(path, extraction.fingerprint()) as file:
-            entries = read_entries(file, path)
-            reason = reason or _mismatch(file, entries, extraction)
-    except FileNotFoundError:
+            entries = read_entries(file, path, row_bytes=extraction.bytes_per_row())
+            reason = reason or _fault(entries, extraction)
+            for layer in () if reason else extraction.layers:
+                with reporting_damage(path):
+                    states = layer_dataset(file, layer, extraction, rows=sum(e.rows for e in entries))
+                if not all(all_finite(block) for _, block in read_blocks(states, path)):
+                    reason = f"states of layer {layer} are not finite"
+    except (FileNotFoundError, ForbiddenError):
         raise
+    except PermissionError as error:
+        raise damaged_shard(path, error) from error
     except StoreError as error:
         reason = reason or error.what
     except OSError as error:
@@ -123,16 +133,15 @@ def check_shard(path: Path, extraction: Extraction) -> ShardReport:
     return ShardReport(path, reason, [entry.path or entry.key for entry in entries], nbytes)
 
 
-def _mismatch(file: h5py.File, entries: list[ClipEntry], extraction: Extraction) -> str:
-    """How a shard's arrays differ from its store's extraction; empty if they do not."""
-    rows = sum(entry.rows for entry in entries)
-    for layer, width in zip(extraction.layers, extraction.widths, strict=True):
-        dataset = file["states"].get(layer)
-        shape = (rows, len(extraction.stats), width)
-        if dataset is None:
-            return f"layer {layer} is not in it"
-        if dataset.shape != shape or dataset.dtype != extraction.dtype:
-            return f"layer {layer} is {dataset.dtype} {dataset.shape}, not {extraction.dtype} {shape}"
+def _fault(entries: list[ClipEntry], extraction: Extraction) -> str:
+    """What is wrong with a shard's table of clips; empty if nothing is."""
+    if len({entry.key for entry in entries}) < len(entries):
+        return "a clip is in it twice"
+    for entry in entries:
+        rows = entry.frames if extraction.stats == (FRAME,) else 1
+        if entry.rows != rows or entry.frames < 0 or not 0 <= entry.seconds < math.inf:
+            numbers = f"{entry.rows} rows, {entry.frames} frames, {entry.seconds:g} seconds"
+            return f"clip {entry.key[:12]} has {numbers}"
     return ""
 
 

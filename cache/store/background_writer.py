@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from layerprobe.cache.common.disk import FORBIDDEN, SHARE
 from layerprobe.cache.common.errors import StoreError
 from layerprobe.cache.identity.extraction import Extraction
 from layerprobe.cache.store.packed_arrays import PackedArrays
@@ -219,6 +220,8 @@ class BackgroundWriter:
 
 def write_error(folder: Path, error: OSError) -> StoreError:
     """The error for a store that the disk does not accept."""
-    advice = "free some space and run again" if error.errno in FULL else "fix the cause and run again"
     what = f"cannot be written ({error.strerror or error})"
+    if error.errno in FORBIDDEN:
+        return StoreError(what, where=str(folder), do=SHARE)
+    advice = "free some space and run again" if error.errno in FULL else "fix the cause and run again"
     return StoreError(what, where=str(folder), do=f"{advice}: finished clips are saved")

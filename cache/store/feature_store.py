@@ -14,12 +14,16 @@ from layerprobe.cache.common.disk import write_atomically
 from layerprobe.cache.common.errors import MissingStatesError, StoreError
 from layerprobe.cache.common.text import format_list
 from layerprobe.cache.identity.extraction import FRAME, Extraction, model_slug
+from layerprobe.cache.store.background_writer import write_error
 from layerprobe.cache.store.index import ClipIndex, ShardRows
-from layerprobe.cache.store.row_reader import RowReader
+from layerprobe.cache.store.keys import digests_to_keys, keys_to_digests
+from layerprobe.cache.store.row_reader import RowReader, all_finite
 from layerprobe.cache.store.shard import (
-    digests_to_keys,
-    keys_to_digests,
+    damaged_shard,
+    layer_dataset,
     open_shard,
+    read_column,
+    read_offsets,
     reporting_damage,
 )
 from layerprobe.cache.store.writer import StoreWriter
@@ -40,6 +44,8 @@ class FeatureStore:
         record = self.folder / EXTRACTION_FILE
         try:
             text = record.read_text(encoding="utf-8")
+        except PermissionError as error:
+            raise damaged_shard(record, error) from error
         except (OSError, ValueError) as error:
             do = f"name a folder that holds {EXTRACTION_FILE}"
             raise StoreError(f"not a store ({error})", where=str(folder), do=do) from error
@@ -71,7 +77,7 @@ class FeatureStore:
             folder.mkdir(parents=True, exist_ok=True)
             write_atomically(folder / EXTRACTION_FILE, extraction.to_json())
         except OSError as error:
-            raise StoreError(f"cannot be written ({error.strerror})", where=str(cache)) from error
+            raise write_error(cache, error) from error
         return cls(folder)
 
     def __repr__(self) -> str:
@@ -120,11 +126,16 @@ class FeatureStore:
         """
         if self._stores_frames:
             raise StoreError("keeps every frame, no statistics", where=str(self.folder), do="use `frames`")
-        columns = self._stat_columns(name, stats)
+        columns = self.extraction.stat_columns(name, stats, where=str(self.folder))
         width = self.extraction.width(name)
         out = np.empty((len(keys), len(columns), width), np.float32)
-        with RowReader(out, columns) as reader:
-            self._visit(keys, lambda file, s: reader.read(file["states"][name], s.rows, s.positions))
+        with reporting_damage(self.folder), RowReader(out, columns) as reader:
+
+            def read_rows(file: h5py.File, selected: ShardRows) -> None:
+                dataset = layer_dataset(file, name, self.extraction, rows=selected.clips)
+                reader.read(dataset, selected.rows, selected.positions)
+
+            self._visit(keys, read_rows)
         return out.reshape(len(keys), len(columns) * width)
 
     def layers(
@@ -160,7 +171,10 @@ class FeatureStore:
 
     def frame_counts(self, keys: Sequence[str]) -> np.ndarray:
         """(N,) int64: number of frames of each clip. Raises MissingStatesError."""
-        return self._column("frames", keys, np.int64)
+        if not self._stores_frames:
+            return self._column(keys, np.int64, lambda file: read_column(file, "frames"))
+        row_bytes = self.extraction.bytes_per_row()
+        return self._column(keys, np.int64, lambda file: np.diff(read_offsets(file, row_bytes=row_bytes)))
 
     def frames_into(self, name: str, keys: Sequence[str], out: np.ndarray, begins: np.ndarray) -> None:
         """Write the frames of each clip to `out` (…, D) from row `begins[i]` on, opening each shard once.
@@ -170,20 +184,25 @@ class FeatureStore:
         self._require_frames(name)
 
         def read_frames(file: h5py.File, selected: ShardRows) -> None:
-            offsets, states = file["offsets"][()], file["states"][name]
+            offsets = read_offsets(file, row_bytes=self.extraction.bytes_per_row())
+            states = layer_dataset(file, name, self.extraction, rows=int(offsets[-1]))
             for row, position in zip(selected.rows, selected.positions, strict=True):
                 begin, end = offsets[row : row + 2]
-                out[begins[position] : begins[position] + end - begin] = states[begin:end, 0]
+                block = states[begin:end, 0]
+                if not all_finite(block):
+                    raise ValueError(f"layer {name} of clip {keys[position][:12]} is not finite")
+                out[begins[position] : begins[position] + end - begin] = block
 
         self._visit(keys, read_frames)
 
     def seconds(self, keys: Sequence[str]) -> np.ndarray:
         """(N,) float32: duration of each clip in seconds. Raises MissingStatesError."""
-        return self._column("seconds", keys, np.float32)
+        return self._column(keys, np.float32, lambda file: read_column(file, "seconds"))
 
     def paths(self, keys: Sequence[str]) -> list[str]:
         """Where each clip was first seen; empty if that is unknown. Raises MissingStatesError."""
-        return [os.fsdecode(path) for path in self._column("paths", keys, object)]
+        paths = self._column(keys, object, lambda file: read_column(file, "paths"))
+        return [os.fsdecode(path) for path in paths]
 
     def index(self) -> ClipIndex:
         """Which shard has which clip, as of now."""
@@ -194,29 +213,19 @@ class FeatureStore:
         if not self._stores_frames:
             stats = ", ".join(self.extraction.stats)
             raise StoreError(f"holds {stats}, not frames", where=str(self.folder), do="embed with --frames")
-        self._stat_columns(name, None)
+        self.extraction.stat_columns(name, None, where=str(self.folder))
 
-    def _column(self, name: str, keys: Sequence[str], dtype: type) -> np.ndarray:
+    def _column(
+        self, keys: Sequence[str], dtype: type, read: Callable[[h5py.File], np.ndarray]
+    ) -> np.ndarray:
         """One column of the shards' tables, for each key."""
         out: np.ndarray = np.empty(len(keys), dtype)
 
-        def read_column(file: h5py.File, selected: ShardRows) -> None:
-            out[selected.positions] = file[name][()][selected.rows]
+        def read_rows(file: h5py.File, selected: ShardRows) -> None:
+            out[selected.positions] = read(file)[selected.rows]
 
-        self._visit(keys, read_column)
+        self._visit(keys, read_rows)
         return out
-
-    def _stat_columns(self, layer: str, stats: Sequence[str] | None) -> list[int]:
-        """Indices of the statistics. Raises MissingStatesError if the layer or one of them is not stored."""
-        stored, where = self.extraction, str(self.folder)
-        if layer not in stored.layers:
-            what = f"layer {layer!r} is not held, only {', '.join(stored.layers)}"
-            raise MissingStatesError(what, keys=[], where=where)
-        requested = stored.stats if stats is None else tuple(stats)
-        if not requested or set(requested) - set(stored.stats):
-            what = f"statistics requested: {', '.join(requested) or 'none'}; held: {', '.join(stored.stats)}"
-            raise MissingStatesError(what, keys=[], where=where)
-        return [stored.stats.index(stat) for stat in requested]
 
     def _digests(self, keys: Sequence[str]) -> np.ndarray:
         try:

@@ -14,9 +14,10 @@ from layerprobe.cache.store.shard import list_shards, read_digests
 
 @dataclass(frozen=True)
 class ShardRows:
-    """Requested clips that one shard has: their `rows` in its table, and their `positions` in the request."""
+    """Requested clips of a shard of `clips`: their `rows` in its table, their `positions` in the request."""
 
     shard: str
+    clips: int
     rows: np.ndarray
     positions: np.ndarray
 
@@ -80,7 +81,8 @@ class ClipIndex:
         shard, row, positions = shard[order], row[order], positions[order]
         for group in np.split(np.arange(len(shard)), np.flatnonzero(np.diff(shard)) + 1):
             if len(group):
-                yield ShardRows(self._names[shard[group[0]]], row[group], positions[group])
+                name = self._names[shard[group[0]]]
+                yield ShardRows(name, len(self.shards[name]), row[group], positions[group])
 
 
 def _sort_order(digests: np.ndarray) -> np.ndarray:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from binascii import Error as HexError
+from binascii import unhexlify
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Protocol
+
+import numpy as np
 
 from layerprobe.cache.identity.digests import DigestCache, FileStamp, file_digest, file_stamp
 
@@ -72,3 +76,17 @@ def remembered_keys(clips: Sequence[AudioSegment], cache: Path) -> list[str | OS
             if isinstance(key, FileNotFoundError) and (digest := digests.last_known(clip.path)) is not None:
                 keys[index] = clip_key(digest, start=clip.start, end=clip.end)
     return keys
+
+
+def keys_to_digests(keys: Sequence[str] | np.ndarray) -> np.ndarray:
+    """Keys of 64 hex digits → (N,) S32, half the memory. Raises binascii.Error for a malformed key."""
+    text = np.array(keys, dtype="S") if len(keys) else np.empty(0, "S64")
+    if text.dtype.itemsize != 64:
+        raise HexError("a clip's key has 64 hex digits")
+    return np.frombuffer(unhexlify(text.tobytes()), dtype="S32")
+
+
+def digests_to_keys(digests: np.ndarray) -> list[str]:
+    """(N,) S32 → keys of 64 hex digits."""
+    text = digests.tobytes().hex()
+    return [text[i : i + 64] for i in range(0, len(text), 64)]

@@ -22,9 +22,11 @@ class RowReader:
 
     While HDF5 reads one block, a thread converts the previous one and stores its rows. `out` is complete when
     the context ends. The last block, often the only one, needs no thread.
+    Leaving the context raises ValueError if a state is NaN or infinite.
     """
 
     def __init__(self, out: np.ndarray, columns: Sequence[int]) -> None:
+        self._finite = True
         self._out, self._columns = out, list(columns)
         self._pool = ThreadPoolExecutor(1)
         self._last: tuple[np.ndarray, np.ndarray, np.ndarray] | None = (
@@ -35,10 +37,12 @@ class RowReader:
     def __enter__(self) -> RowReader:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         self._pool.shutdown()
         if self._last is not None:
             self._store(*self._last)
+        if kind is None and not self._finite:
+            raise ValueError("states are not finite")
 
     def read(self, dataset: h5py.Dataset, rows: np.ndarray, positions: np.ndarray) -> None:
         """Row `rows[i]` (ascending) of the dataset → `out[positions[i]]`. Raises OSError for damage."""
@@ -74,7 +78,16 @@ class RowReader:
         for begin in range(0, len(rows), CAST_ROWS):
             some = slice(begin, begin + CAST_ROWS)
             states = block[some] if all_rows else block[rows[some]]
-            self._out[positions[some]] = to_float32(states if all_columns else states[:, self._columns])
+            converted = to_float32(states if all_columns else states[:, self._columns])
+            self._finite &= all_finite(converted)
+            self._out[positions[some]] = converted
+
+
+def all_finite(states: np.ndarray) -> bool:
+    """Whether no state is NaN or infinite; for float16 three times as fast as NumPy's test."""
+    if states.dtype != np.float16:
+        return bool(np.isfinite(states).all())
+    return not states.size or bool((states.view(np.uint16) & EXPONENT).max() != EXPONENT)
 
 
 def to_float32(states: np.ndarray) -> np.ndarray:
@@ -84,7 +97,7 @@ def to_float32(states: np.ndarray) -> np.ndarray:
     """
     if states.dtype != np.float16:
         return states.astype(np.float32, copy=False)
-    if not states.size or (states.view(np.uint16) & EXPONENT).max() == EXPONENT:
+    if not states.size or not all_finite(states):
         return states.astype(np.float32)
     bits = states.view(np.int16).astype(np.int32)
     np.left_shift(bits, 13, out=bits)

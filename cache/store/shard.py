@@ -6,26 +6,28 @@ import errno
 import hashlib
 import os
 import re
-from binascii import Error as HexError
-from binascii import unhexlify
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, prod
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from layerprobe.cache.common.disk import open_temporary, publish
-from layerprobe.cache.common.errors import StoreError
+from layerprobe.cache.common.disk import FORBIDDEN, SHARE, open_temporary, publish
+from layerprobe.cache.common.errors import ForbiddenError, StoreError
 from layerprobe.cache.common.text import program
 from layerprobe.cache.identity.extraction import Extraction
 from layerprobe.cache.store.deferred_error_file import DeferredErrorFile
+from layerprobe.cache.store.keys import digests_to_keys, keys_to_digests
 
 SCHEMA = 1
 SHARD_NAME = re.compile(r"shard-([0-9a-f]{32})\.h5")
 CHUNK_ROWS = 128
+COLUMNS = {"offsets": "<i8", "keys": "S64", "frames": "<i4", "seconds": "<f4", "paths": "S"}
+# What reading a damaged file raises: HDF5's and NumPy's errors; a malformed key is a ValueError.
+READ_ERRORS = (OSError, LookupError, ValueError, ArithmeticError, RuntimeError, TypeError, MemoryError)
 REPAIR = f"run `{program()} cache verify --repair`, then embed again"
 
 
@@ -139,7 +141,10 @@ def stat_shards(folder: Path, names: Iterable[str]) -> dict[str, os.stat_result]
 
 
 def open_shard(path: Path, fingerprint: str) -> h5py.File:
-    """Open for reading. Raises FileNotFoundError, or StoreError if it is damaged or of another store."""
+    """Open for reading with `read_column` and `layer_dataset`.
+
+    Raises FileNotFoundError, ForbiddenError, or StoreError if it is damaged or of another store.
+    """
     try:
         # No file lock: a shard never changes, and some network file systems have no locks. No chunk cache:
         # nothing is read twice from one opening.
@@ -151,9 +156,9 @@ def open_shard(path: Path, fingerprint: str) -> h5py.File:
     try:
         with reporting_damage(path):
             schema, owner = file.attrs["schema"], file.attrs["fingerprint"]
-        if schema != SCHEMA:
+        if not np.array_equal(schema, SCHEMA):
             raise StoreError(f"schema {schema}; this version reads {SCHEMA}", where=str(path), do=REPAIR)
-        if owner != np.bytes_(fingerprint):
+        if not np.array_equal(owner, np.bytes_(fingerprint)):
             shown = owner.decode("ascii", "replace") if isinstance(owner, bytes) else owner
             what = f"a shard of fingerprint {shown} in the store of {fingerprint}"
             raise StoreError(what, where=str(path), do=REPAIR)
@@ -163,21 +168,72 @@ def open_shard(path: Path, fingerprint: str) -> h5py.File:
     return file
 
 
+def layer_dataset(file: h5py.File, layer: str, extraction: Extraction, *, rows: int) -> h5py.Dataset:
+    """One layer's states (rows, S, D). Raises ValueError where they are not as the extraction says."""
+    dataset = _dataset(file, f"states/{layer}")
+    row = (len(extraction.stats), extraction.width(layer))
+    if dataset.dtype != extraction.dtype or dataset.shape != (rows, *row):
+        expected = f"{extraction.dtype} {(rows, *row)}"
+        raise ValueError(f"layer {layer} is {dataset.dtype} {dataset.shape}, not {expected}")
+    if dataset.chunks[1:] != row or dataset.chunks[0] > CHUNK_ROWS:
+        raise ValueError(f"layer {layer} has chunks of {dataset.chunks}")
+    return dataset
+
+
+def read_column(file: h5py.File, name: str) -> np.ndarray:
+    """One column of the table of clips. Raises ValueError where it is not as the format says."""
+    dataset = _dataset(file, name)
+    kind = dataset.dtype.kind if name == "paths" else dataset.dtype
+    if dataset.ndim != 1 or kind != COLUMNS[name]:
+        raise ValueError(f"{name} is {dataset.dtype} {dataset.shape}")
+    return np.asarray(dataset[()])
+
+
+def read_offsets(file: h5py.File, *, row_bytes: int) -> np.ndarray:
+    """First row of each clip, and the end of the last (clips + 1,). Raises ValueError for impossible ones."""
+    offsets = read_column(file, "offsets")
+    if not len(offsets) or offsets[0] != 0 or (np.diff(offsets) < 0).any():
+        raise ValueError("offsets do not ascend from 0")
+    if int(offsets[-1]) * row_bytes > file.id.get_filesize():
+        raise ValueError(f"offsets end at row {offsets[-1]}, for which the file is too small")
+    return offsets
+
+
+def _dataset(file: h5py.File, name: str) -> h5py.Dataset:
+    """A dataset whose content is in this file, complete and checksummed. Raises KeyError, ValueError."""
+    parts = name.split("/")
+    for end in range(1, len(parts) + 1):
+        link = "/".join(parts[:end])
+        if not isinstance(file.get(link, getlink=True), h5py.HardLink):
+            raise ValueError(f"{link} is a link")
+    dataset = file[name]
+    if not isinstance(dataset, h5py.Dataset):
+        raise ValueError(f"{name} is no dataset")
+    settings = dataset.id.get_create_plist()
+    filters = [settings.get_filter(number)[0] for number in range(settings.get_nfilters())]
+    if settings.get_layout() != h5py.h5d.CHUNKED or filters != [h5py.h5z.FILTER_FLETCHER32]:
+        raise ValueError(f"{name} is not stored as checksummed chunks")
+    chunks = prod(ceil(size / chunk) for size, chunk in zip(dataset.shape, dataset.chunks, strict=True))
+    if dataset.id.get_num_chunks() != chunks or dataset.nbytes > file.id.get_filesize():
+        raise ValueError(f"{name} is incomplete")
+    return dataset
+
+
 def read_digests(path: Path, fingerprint: str) -> np.ndarray:
     """A shard's keys as (clips,) S32, 32 bytes each. Raises as `open_shard` does."""
     with open_shard(path, fingerprint) as file, reporting_damage(path):
-        return keys_to_digests(file["keys"][()])
+        return keys_to_digests(read_column(file, "keys"))
 
 
-def read_entries(file: h5py.File, path: Path) -> list[ClipEntry]:
-    """The table of clips of an open shard. Raises StoreError where it is damaged."""
+def read_entries(file: h5py.File, path: Path, *, row_bytes: int) -> list[ClipEntry]:
+    """The table of clips of a shard; row_bytes: of a row in all layers. Raises StoreError for damage."""
     with reporting_damage(path):
         columns = zip(
-            digests_to_keys(keys_to_digests(file["keys"][()])),
-            np.diff(file["offsets"][()]).tolist(),
-            file["frames"][()].tolist(),
-            file["seconds"][()].tolist(),
-            map(os.fsdecode, file["paths"][()]),
+            digests_to_keys(keys_to_digests(read_column(file, "keys"))),
+            np.diff(read_offsets(file, row_bytes=row_bytes)).tolist(),
+            read_column(file, "frames").tolist(),
+            read_column(file, "seconds").tolist(),
+            map(os.fsdecode, read_column(file, "paths")),
             strict=True,
         )
         return [ClipEntry(*row) for row in columns]
@@ -188,24 +244,12 @@ def reporting_damage(path: Path) -> Iterator[None]:
     """Turn errors of reading a shard's content into a StoreError that names the shard."""
     try:
         yield
-    except (OSError, KeyError, ValueError, RuntimeError) as error:  # of HDF5; a malformed key is a ValueError
+    except READ_ERRORS as error:
         raise damaged_shard(path, error) from error
 
 
 def damaged_shard(path: Path, error: Exception) -> StoreError:
-    reason = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.errno in FORBIDDEN:
+        return ForbiddenError(f"cannot be read ({os.strerror(error.errno)})", where=str(path), do=SHARE)
+    reason = " ".join(str(error).split()) or type(error).__name__
     return StoreError(f"damaged shard ({reason})", where=str(path), do=REPAIR)
-
-
-def keys_to_digests(keys: Sequence[str] | np.ndarray) -> np.ndarray:
-    """Keys of 64 hex digits → (N,) S32, half the memory. Raises binascii.Error for a malformed key."""
-    text = np.array(keys, dtype="S") if len(keys) else np.empty(0, "S64")
-    if text.dtype.itemsize != 64:
-        raise HexError("a clip's key has 64 hex digits")
-    return np.frombuffer(unhexlify(text.tobytes()), dtype="S32")
-
-
-def digests_to_keys(digests: np.ndarray) -> list[str]:
-    """(N,) S32 → keys of 64 hex digits."""
-    text = digests.tobytes().hex()
-    return [text[i : i + 64] for i in range(0, len(text), 64)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack
@@ -53,8 +55,11 @@ class StoreWriter:
             # Held while this writer is open, so that no other process removes the store.
             self._lock.enter_context(locked(self._folder / WRITERS_LOCK, shared=True))
             abandoned_files(self._folder, remove=True)
+            if not os.access(self._folder, os.W_OK):  # found now, not when the first shard is complete
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
             self._background.start()
         except OSError as error:
+            self._lock.close()
             raise write_error(self._folder, error) from error
         return self
 

@@ -70,9 +70,17 @@ def test_clips_never_embedded_are_an_error_that_names_them_and_the_command(tmp_p
     assert len(error.value.keys) == 2
 
 
-def test_a_file_that_is_gone_counts_as_missing(tmp_path: Path) -> None:
+def test_a_deleted_file_keeps_its_states(tmp_path: Path) -> None:
     clips = made_clips(tmp_path / "corpus")
     store = made_store(tmp_path / "cache", clips)
+    before = join_labels(clips, store, target="emotion")
+    clips[4].path.unlink()
+    assert join_labels(clips, store, target="emotion").keys == before.keys
+
+
+def test_a_deleted_file_that_was_never_embedded_is_missing(tmp_path: Path) -> None:
+    clips = made_clips(tmp_path / "corpus")
+    store = made_store(tmp_path / "cache", [*clips[:4], *clips[5:]])
     clips[4].path.unlink()
     with pytest.raises(MissingStatesError, match=clips[4].id):
         join_labels(clips, store, target="emotion")
