@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from layerprobe.cache.common.console import say
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.options import (
     FLAT,
@@ -30,10 +31,14 @@ from layerprobe.classify.config import (
 )
 from layerprobe.classify.controls.console import print_summary
 
+if TYPE_CHECKING:
+    from layerprobe.cache.store.feature_store import FeatureStore
+    from layerprobe.embed.manifest.clips import Clip
+
 # The record decides a repeated run's results; these options say where and how the run is made.
 FREE_WITH_FROM = (
     *("--from", "--out", "--jobs", "--storage", "--memory"),
-    *("--audit", "--no-audit", "--controls", "--json"),
+    *("--audit", "--no-audit", "--controls", "--bundle", "--no-bundle", "--json"),
 )
 
 
@@ -47,12 +52,14 @@ class ClassifyOptions:
     model: str | None = None
     """Model whose cached states are searched: preset, hub id, local folder, random:NAME, mfcc or fbank."""
     repeat: Annotated[Path | None, Parameter(name="--from")] = None
-    """run.json of a run to repeat; only --out, --jobs, --storage, --memory, --audit and --controls may be
-    changed."""
+    """run.json of a run to repeat; only --out, --jobs, --storage, --memory, --audit, --controls and --bundle
+    may be changed."""
     study: Annotated[StudyConfig, FLAT] = StudyConfig()
     evaluation: Annotated[EvaluationConfig, FLAT] = EvaluationConfig()
     source: Annotated[StoreOptions, FLAT] = StoreOptions()
     columns: Annotated[TableColumns, FLAT] = TableColumns()
+    bundle: Annotated[bool, Parameter(negative="--no-bundle")] = True
+    """Refit the selected system on all clips, and save it in the run folder for `predict`."""
     output: Annotated[OutputOptions, FLAT] = OutputOptions()
 
 
@@ -95,7 +102,7 @@ def run_study_of(options: ClassifyOptions, *, given: Mapping[str, str]) -> dict[
     )
     if study.layers:
         study = replace(study, layers=parse_layers(layers, store.extraction.layers, also=(MIX,)))
-    return run_and_evaluate(
+    summary = run_and_evaluate(
         clips,
         store,
         options.out,
@@ -103,6 +110,9 @@ def run_study_of(options: ClassifyOptions, *, given: Mapping[str, str]) -> dict[
         command={"table": str(options.table.resolve()), **vars(options.columns)},
         evaluation=options.evaluation,
     )
+    if options.bundle:
+        _make_bundle(options.out, clips, store, study)
+    return summary
 
 
 def repeat_run(options: ClassifyOptions, record: Path, *, given: Mapping[str, str]) -> dict[str, Any]:
@@ -125,14 +135,28 @@ def repeat_run(options: ClassifyOptions, record: Path, *, given: Mapping[str, st
         evaluation = replace(evaluation, audit=options.evaluation.audit)
     if "--controls" in given:
         evaluation = replace(evaluation, controls=options.evaluation.controls)
-    return run_and_evaluate(
-        read_manifest(recorded.table, **command, must_exist=False),
+    clips = read_manifest(recorded.table, **command, must_exist=False)
+    summary = run_and_evaluate(
+        clips,
         recorded.store,
         options.out,
         recorded.config,
         command={"table": str(recorded.table), **command},
         evaluation=evaluation,
     )
+    if options.bundle:
+        _make_bundle(options.out, clips, recorded.store, recorded.config)
+    return summary
+
+
+def _make_bundle(out: Path, clips: Sequence[Clip], store: FeatureStore, study: StudyConfig) -> None:
+    """Save the selected system of a finished run; a system that cannot be saved is a note."""
+    from layerprobe.classify.predict.make import make_bundle
+
+    try:
+        make_bundle(out, clips, store, study)
+    except InputError as error:
+        say(f"note: no bundle: {error}")
 
 
 def _check_folds(study: StudyConfig, given: Mapping[str, str]) -> None:

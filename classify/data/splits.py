@@ -96,6 +96,12 @@ def fixed_folds(
     return nested
 
 
+def selection_folds(data: Dataset, *, grouped: bool, inner_folds: int, seed: int) -> tuple[Fold, ...]:
+    """Folds of all clips that select the parameters of a final fit, as inner folds do for an outer fold."""
+    rows = np.arange(len(data))
+    return _inner(data, rows, inner_folds, grouped=grouped, seed=seed, where="all clips")
+
+
 def shared_speakers(data: Dataset, folds: list[OuterFold]) -> float | None:
     """The share of test clips whose speaker is also trained on in that fold; None without speakers."""
     if data.speakers is None:

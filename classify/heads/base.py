@@ -11,9 +11,11 @@ import optuna
 
 from layerprobe.classify.config import Scaling
 from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
+from layerprobe.classify.heads.fitted import FittedHead, TrainingRows
 
 Params = dict[str, Any]
 Space = Callable[[optuna.Trial], Params]
+Refit = Callable[[TrainingRows, Params, float, int], FittedHead]
 Fit = Callable[[FoldFeatures, Preprocessing, Params, Sequence[float], int], list[np.ndarray]]
 
 
@@ -33,6 +35,9 @@ class Head:
     scalings: those that affect the head.
     parameters: (columns, classes, parameters of the fit) → number of trained parameters, where it is fixed.
     kernel: whether the head uses its inputs through kernels only, and so can use a mix of layers.
+    refit: (training rows, parameters, value of the path, seed) → a head that scores any clip, as `fit` with
+        that value does; for a head on kernels, of rows divided by the root of their power. None for a head
+        that cannot be saved.
     reads: what it receives of a clip: statistics over frames, every frame, or nothing.
     """
 
@@ -45,4 +50,5 @@ class Head:
     scalings: frozenset[Scaling]
     parameters: Callable[[int, int, Params], int] | None = None
     kernel: bool = False
+    refit: Refit | None = None
     reads: Literal["statistics", "frames", "nothing"] = "statistics"

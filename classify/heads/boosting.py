@@ -18,6 +18,7 @@ import xgboost
 
 from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
 from layerprobe.classify.heads.base import Head, Params
+from layerprobe.classify.heads.fitted import FittedHead, TrainingRows, Trees
 
 CPU, CUDA = "cpu", "cuda"
 DRIVER = "libcuda.so.1"  # comes with NVIDIA's driver
@@ -50,6 +51,15 @@ def fit(
         margin = booster.inplace_predict(test, iteration_range=(0, int(rounds)), predict_type="margin")
         scores.append(np.column_stack([-margin, margin]) / 2 if features.classes == 2 else margin)
     return scores
+
+
+def refit(rows: TrainingRows, params: Params, value: float, seed: int) -> FittedHead:
+    """As `fit` for a single number of rounds, `value`, to score clips that are not known yet."""
+    weight, rounds = rows.weights(params["class_weight"]), int(value)
+    dense = np.ascontiguousarray(rows.Z)
+    matrix = xgboost.QuantileDMatrix(dense, rows.y, weight=weight, max_bin=BINS, nthread=1)
+    booster = xgboost.train(settings(params, classes=rows.classes, seed=seed), matrix, rounds)
+    return Trees(booster=booster, rounds=rounds, classes=rows.classes)
 
 
 def settings(params: Params, *, classes: int, seed: int) -> Params:
@@ -98,6 +108,7 @@ XGBOOST = Head(
     pca=(0, 16, 32, 64),
     widest=160,
     scalings=frozenset({"standard", "speaker"}),
+    refit=refit,
 )
 
 

@@ -12,8 +12,9 @@ import numpy as np
 import optuna
 
 from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
-from layerprobe.classify.features.scaling import ALL_SCALINGS
+from layerprobe.classify.features.scaling import ALL_SCALINGS, orthogonal_columns
 from layerprobe.classify.heads.base import Head, Params
+from layerprobe.classify.heads.fitted import FittedHead, Linear, TrainingRows
 from layerprobe.classify.heads.newton import Solver, cross_entropy
 
 
@@ -25,20 +26,30 @@ def fit(
     features: FoldFeatures, prep: Preprocessing, params: Params, values: Sequence[float], seed: int
 ) -> list[np.ndarray]:
     train, test = features.basis(prep)
-    penalty = features.power(prep) * (2 if features.classes == 2 else 1)
-    solver = Solver(
-        train,
-        features.y,
-        features.weights(params["class_weight"]),
-        classes=features.classes,
-        loss=cross_entropy,
-        curvature=1 / features.classes,
-    )
+    weight = features.weights(params["class_weight"])
+    solver, penalty = _solver(train, features.y, weight, features.power(prep), classes=features.classes)
     scores = {}
     for C in sorted(values):  # from the strongest penalty; each solution is the start of the next
         W, b = solver.solve(penalty=penalty / C)
         scores[C] = test @ W + b
     return [scores[C] for C in values]
+
+
+def _solver(
+    Z: np.ndarray, y: np.ndarray, weight: np.ndarray, power: float, *, classes: int
+) -> tuple[Solver, float]:
+    """The solver for rows Z (n, r), and the penalty at C = 1."""
+    solver = Solver(Z, y, weight, classes=classes, loss=cross_entropy, curvature=1 / classes)
+    return solver, power * (2 if classes == 2 else 1)
+
+
+def refit(rows: TrainingRows, params: Params, value: float, seed: int) -> FittedHead:
+    """As `fit` for a single C, `value`, to score clips that are not known yet."""
+    Z, rotation = orthogonal_columns(rows.Z, np.eye(rows.Z.shape[1], dtype=np.float32))
+    weight = rows.weights(params["class_weight"])
+    solver, penalty = _solver(Z, rows.y, weight, rows.power, classes=rows.classes)
+    W, b = solver.solve(penalty=penalty / value)
+    return Linear(W=rotation @ W, b=b, classes=rows.classes)
 
 
 def parameters(columns: int, classes: int, _: Params) -> int:
@@ -53,4 +64,5 @@ LOGREG = Head(
     pca=(0, 64),
     scalings=ALL_SCALINGS,
     parameters=parameters,
+    refit=refit,
 )

@@ -9,6 +9,7 @@ import optuna
 
 from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
 from layerprobe.classify.heads.base import Head, Params
+from layerprobe.classify.heads.fitted import Constant, FittedHead, TrainingRows
 
 
 def space(trial: optuna.Trial) -> Params:
@@ -19,8 +20,15 @@ def fit(
     features: FoldFeatures, prep: Preprocessing, params: Params, values: Sequence[float], seed: int
 ) -> list[np.ndarray]:
     """Score every clip by the log frequencies of the training classes."""
-    log_frequency = np.log(np.bincount(features.y, minlength=features.classes) / len(features.y))
-    return [np.tile(log_frequency, (len(features.test), 1))]
+    return [np.tile(_log_frequency(features.y, features.classes), (len(features.test), 1))]
 
 
-MAJORITY = Head(space=space, fit=fit, start={}, scalings=frozenset(), reads="nothing")
+def refit(rows: TrainingRows, params: Params, value: float, seed: int) -> FittedHead:
+    return Constant(_log_frequency(rows.y, rows.classes))
+
+
+def _log_frequency(y: np.ndarray, classes: int) -> np.ndarray:
+    return np.log(np.bincount(y, minlength=classes) / len(y))
+
+
+MAJORITY = Head(space=space, fit=fit, start={}, scalings=frozenset(), reads="nothing", refit=refit)

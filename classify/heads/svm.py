@@ -20,6 +20,16 @@ from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessi
 from layerprobe.classify.features.kernels import gram_matrix, kernel_buffers, squared_distances
 from layerprobe.classify.features.scaling import ALL_SCALINGS
 from layerprobe.classify.heads.base import Head, Params
+from layerprobe.classify.heads.fitted import (
+    FittedHead,
+    Kernel,
+    Linear,
+    TrainingRows,
+    VectorMachine,
+    decision,
+    kernel_rows,
+    vote,
+)
 from layerprobe.classify.heads.interior_point import NotSolvedError, separate
 from layerprobe.classify.heads.newton import Solver, squared_hinge
 
@@ -60,50 +70,22 @@ def fit(
     return [decision(svc, test)]
 
 
-def decision(svc: SVC, kernel: np.ndarray) -> np.ndarray:
-    """(m, K) scores of (m, n) kernel rows: scikit-learn's `decision_function` by one matrix product."""
-    classes = len(svc.classes_)
-    weights, intercepts = svc.dual_coef_, svc.intercept_
-    if classes == 2:
-        return vote(-(kernel[:, svc.support_] @ weights[0] + intercepts[0])[:, None], classes=2)
-    ends = np.cumsum(svc.n_support_)
-    of = [slice(end - count, end) for count, end in zip(svc.n_support_, ends, strict=True)]
-    coefficients = np.zeros((kernel.shape[1], len(intercepts)), kernel.dtype)
-    for column, (i, j) in zip(coefficients.T, combinations(range(classes), 2), strict=True):
-        column[svc.support_[of[i]]] = weights[j - 1, of[i]]
-        column[svc.support_[of[j]]] = weights[i, of[j]]
-    return vote(kernel @ coefficients + intercepts, classes=classes)
-
-
-def vote(values: np.ndarray, *, classes: int) -> np.ndarray:
-    """(m, K) scores: each class's votes against the others, with ties broken by confidence.
-
-    values: (m, K (K - 1) / 2), positive for the first class of a pair. For two classes, the scores are ±
-    values.
-    """
-    if classes == 2:
-        return np.hstack([values, -values])
-    votes, confidences = np.zeros((2, len(values), classes))
-    for (i, j), value in zip(combinations(range(classes), 2), values.T, strict=True):
-        votes[:, i] += value >= 0
-        votes[:, j] += value < 0
-        confidences[:, i] += value
-        confidences[:, j] -= value
-    return votes + confidences / (3 * (np.abs(confidences) + 1))
-
-
 def _linear(
     features: FoldFeatures, train: np.ndarray, test: np.ndarray, power: float, params: Params
 ) -> np.ndarray:
     """(m, K) scores of the linear SVM that libsvm would find on a linear kernel, solved in the columns."""
-    Z, y = train / np.sqrt(power), features.y
     C = params["C"] * features.weights(params["class_weight"])
+    W = _planes(train / np.sqrt(power), features.y, C, classes=features.classes)
+    return vote(test / np.sqrt(power) @ W[:-1] + W[-1], classes=features.classes)
+
+
+def _planes(Z: np.ndarray, y: np.ndarray, C: np.ndarray, *, classes: int) -> np.ndarray:
+    """(d + 1, pairs of classes): a plane between each two classes, its intercept in the last row."""
     planes = []
-    for i, j in combinations(range(features.classes), 2):
+    for i, j in combinations(range(classes), 2):
         rows = (y == i) | (y == j)
         planes.append(separate(Z[rows], y[rows] == i, C[rows]))
-    W = np.stack(planes, axis=1)
-    return vote(test / np.sqrt(power) @ W[:-1] + W[-1], classes=features.classes)
+    return np.stack(planes, axis=1)
 
 
 def compute_kernel(
@@ -127,23 +109,57 @@ def compute_kernel(
 
 
 def _approximate(features: FoldFeatures, train: np.ndarray, test: np.ndarray, params: Params) -> np.ndarray:
-    """(m, K) scores of a linear SVM, one against the rest, on Nyström features (Williams & Seeger 2001).
+    """(m, K) scores of a linear SVM, one against the rest, on Nyström features (Williams & Seeger 2001)."""
+    assert features.landmarks is not None  # for the type checker
+    weight = features.weights(params["class_weight"])
+    W, b = _nystroem(train, features.landmarks, features.y, weight, params["C"], classes=features.classes)
+    return test @ W + b
+
+
+def _nystroem(
+    kernel: np.ndarray, landmarks: np.ndarray, y: np.ndarray, weight: np.ndarray, C: float, *, classes: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weights (a, K) of the kernel's columns and intercepts (K,). kernel: (n, a), training rows × landmarks.
 
     With K the landmarks' own kernel, rows k(x, landmarks) K^(−1/2) have inner products close to k(x, x').
     """
-    values, vectors = scipy.linalg.eigh(train[features.landmarks], check_finite=False, overwrite_a=True)
+    values, vectors = scipy.linalg.eigh(kernel[landmarks], check_finite=False, overwrite_a=True)
     significant = values > LEAST * values[-1]
     root = (vectors[:, significant] / np.sqrt(values[significant])).astype(np.float32)
     solver = Solver(
-        train.astype(np.float32) @ root,
-        features.y,
-        features.weights(params["class_weight"]),
-        classes=features.classes,
-        loss=squared_hinge,
-        curvature=2.0,
+        kernel.astype(np.float32) @ root, y, weight, classes=classes, loss=squared_hinge, curvature=2.0
     )
-    W, b = solver.solve(penalty=1 / params["C"])
-    return test @ (root @ W) + b
+    W, b = solver.solve(penalty=1 / C)
+    return root @ W, b
+
+
+def refit(rows: TrainingRows, params: Params, value: float, seed: int) -> FittedHead:
+    """As `fit`, on inputs whose power is 1 (see `Head.refit`), to score clips that are not known yet."""
+    Z, y, weight = rows.Z, rows.y, rows.weights(params["class_weight"])
+    gamma = None if params["kernel"] == "linear" else float(params["gamma"])
+    if gamma is None and Z.shape[1] <= min(MOST_COLUMNS, len(Z) / ROWS_PER_COLUMN):
+        with suppress(NotSolvedError):
+            W = _planes(Z, y, params["C"] * weight, classes=rows.classes)
+            return Linear(W=W[:-1], b=W[-1], classes=rows.classes, pairs=True)
+    if rows.landmarks is not None:
+        anchors = Z[rows.landmarks]
+        kernel = kernel_rows(Z, anchors, gamma).astype(np.float64)
+        W, b = _nystroem(kernel, rows.landmarks, y, weight, params["C"], classes=rows.classes)
+        return Kernel(anchors=anchors, W=W, b=b, gamma=gamma)
+    svc = SVC(kernel="precomputed", C=params["C"])
+    svc.fit(kernel_rows(Z, Z, gamma).astype(np.float64), y, sample_weight=weight)
+    return VectorMachine(_with_vectors(svc, Z, gamma))
+
+
+def _with_vectors(svc: SVC, Z: np.ndarray, gamma: float | None) -> SVC:
+    """The SVC that was fitted to a kernel of rows Z, as if it had computed the kernel itself."""
+    svc.kernel, svc.gamma = ("linear", "scale") if gamma is None else ("rbf", gamma)
+    svc.break_ties = True
+    svc._gamma = 0.0 if gamma is None else gamma
+    svc.support_vectors_ = Z[svc.support_].astype(np.float64)
+    svc.support_ = np.arange(len(svc.support_), dtype=np.int32)
+    svc.shape_fit_, svc.n_features_in_ = svc.support_vectors_.shape, Z.shape[1]
+    return svc
 
 
 SVM = Head(
@@ -153,4 +169,5 @@ SVM = Head(
     pca=(0, 64),
     scalings=ALL_SCALINGS,
     kernel=True,
+    refit=refit,
 )

@@ -58,7 +58,7 @@ def run_study(
     silence_optuna()
     plan = make_plan(clips, store, config, excluded=excluded)
     plan.studies()  # raises for layers and heads that do not exist
-    record = _new_record(plan, command)
+    record = study_record(plan, command)
     protocol = describe_protocol(config.protocol, clips, target=config.target) if config.protocol else None
     if is_finished(out, record):
         return out
@@ -133,7 +133,7 @@ def _search(
     return {id: results[id] for id in studies}
 
 
-def _new_record(plan: Plan, command: Mapping[str, Any] | None) -> dict[str, Any]:
+def study_record(plan: Plan, command: Mapping[str, Any] | None) -> dict[str, Any]:
     """run.json of a new run. Its fingerprint covers clips, labels, states and settings."""
     data, extraction = plan.data, plan.store.extraction
     settings = asdict(plan.config)

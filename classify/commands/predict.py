@@ -1,0 +1,165 @@
+"""The command `predict`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from layerprobe.cache.common.console import print_json, print_table, printable, progress, say
+from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.common.interrupts import Interrupted
+from layerprobe.cache.common.options import (
+    DEFAULT_CACHE,
+    FLAT,
+    CacheFolder,
+    Device,
+    OutputOptions,
+    TableColumns,
+)
+from layerprobe.cache.common.text import format_count
+
+if TYPE_CHECKING:
+    from layerprobe.classify.predict.bundle import Bundle
+
+WINDOW, HOP = 3.0, 1.0  # seconds, of a stream
+MAX_FAILURES = 20  # printed
+UNSURE = "(unsure)"  # in place of the label of a prediction below --min-confidence
+OUT_SUFFIXES = (".csv", ".json")
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """Options of `predict`."""
+
+    bundle: Path
+    """Bundle: the folder bundle/ of a run folder."""
+    inputs: list[Path] = field(default_factory=list)
+    """Recordings, folders of recordings, and tables of clips."""
+    _: KW_ONLY
+    out: Path | None = None
+    """Write labels and all probabilities into this .csv or .json."""
+    window: float | None = None
+    """Predict windows of this many seconds instead of complete recordings; 3 for --stdin."""
+    hop: float | None = None
+    """Seconds from one window to the next; 1 if omitted."""
+    min_confidence: float = 0.0
+    """Give no label to a prediction whose largest probability is lower."""
+    stdin: bool = False
+    """Read raw 16-bit mono PCM from standard input, and predict it while it arrives."""
+    rate: int = 16_000
+    """Sampling rate of standard input in Hz."""
+    model: str | None = None
+    """Where the backbone is, if it was moved: preset, hub id or local folder, with the same weights."""
+    cache: CacheFolder = DEFAULT_CACHE
+    device: Device = "auto"
+    columns: Annotated[TableColumns, FLAT] = TableColumns()
+    output: Annotated[OutputOptions, FLAT] = OutputOptions()
+
+
+def predict(options: Annotated[PredictOptions, FLAT]) -> None:
+    """Predict recordings with the system that a study selected: labels and probabilities.
+
+    Recordings that cannot be used are listed, the others predicted.
+    """
+    from layerprobe.classify.predict.bundle import load_bundle
+    from layerprobe.classify.predict.recordings import check_windows
+
+    _check(options)
+    check_windows(options.window, options.hop, stream=options.stdin)
+    bundle = load_bundle(options.bundle, model=options.model, device=options.device)
+    try:
+        if options.stdin:
+            _predict_stream(bundle, options)
+        else:
+            _predict_recordings(bundle, options)
+    except KeyboardInterrupt:
+        raise Interrupted("nothing was written" if options.out else "the rest was not predicted") from None
+
+
+def _check(options: PredictOptions) -> None:
+    """Raise InputError for options that contradict each other."""
+    if options.stdin and (options.inputs or options.out):
+        given = options.inputs[0] if options.inputs else f"--out {options.out}"
+        raise InputError(f"--stdin and {given}", do="give one; the output of --stdin can be redirected")
+    if not options.stdin and not options.inputs:
+        raise InputError("nothing to predict", do="name recordings, folders or tables, or give --stdin")
+    if not 0 <= options.min_confidence <= 1:
+        raise InputError(f"--min-confidence {options.min_confidence:g}", do="give 0 to 1")
+    if options.out is not None:
+        if options.out.suffix.lower() not in OUT_SUFFIXES:
+            raise InputError(f"--out {options.out}", do=f"use one of {', '.join(OUT_SUFFIXES)}")
+        if not options.out.absolute().parent.is_dir():
+            raise InputError(f"--out {options.out}: no such folder", do="create it first")
+
+
+def _predict_recordings(bundle: Bundle, options: PredictOptions) -> None:
+    from layerprobe.classify.predict.recordings import cut_windows, find_recordings
+    from layerprobe.classify.predict.table import as_rows, write_predictions
+
+    clips = find_recordings(options.inputs, **vars(options.columns))
+    faults = {}
+    if options.window is not None:
+        hop = HOP if options.hop is None else options.hop
+        clips, faults = cut_windows(clips, window=options.window, hop=hop)
+    cache = options.cache if options.cache.is_dir() else None
+    with progress("predict") as line:
+        predictions = bundle.predict_clips(
+            clips,
+            cache=cache,
+            min_confidence=options.min_confidence,
+            report=lambda done, total: line.update(done / total, f"{done}/{total}"),
+        )
+    failed = {**faults, **{one.clip.id: one.error for one in predictions if one.error is not None}}
+    usable = [one for one in predictions if one.error is None]
+    if not usable:
+        first = next(iter(failed.values()))
+        what = f"none of {len(failed)} recordings could be used; the first: {first.reason}"
+        raise InputError(what, where=first.where)
+    rows = as_rows(usable, bundle.labels, windows=options.window is not None)
+    reasons = {name: error.reason for name, error in failed.items()}
+    if options.out is not None:
+        write_predictions(options.out, rows, bundle.labels, failed=reasons)
+    if options.output.json:
+        print_json({"labels": bundle.labels, "predictions": rows, "failed": reasons})
+    elif options.out is None:
+        print_table([_shown(row) for row in rows])
+    else:
+        print(f"{format_count(len(rows), 'prediction')} in {options.out}")
+    unsure = sum(one.label is None for one in usable)
+    if options.min_confidence:
+        say(f"{unsure} of {len(usable)} predictions are below {options.min_confidence:g} and have no label")
+    for name, reason in list(reasons.items())[:MAX_FAILURES]:
+        say(f"  {printable(name)}: {printable(reason)}")
+    if reasons:
+        say(f"{len(reasons)} of {len(reasons) + len(usable)} recordings could not be used")
+
+
+def _predict_stream(bundle: Bundle, options: PredictOptions) -> None:
+    from layerprobe.classify.predict.stream import predict_stream
+
+    bundle.extractor  # noqa: B018 — loads the backbone before the first sound arrives
+    window = WINDOW if options.window is None else options.window
+    hop = HOP if options.hop is None else options.hop
+    stream = sys.stdin.buffer
+    least = options.min_confidence
+    for begin, end, one in predict_stream(
+        bundle, stream, rate=options.rate, window=window, hop=hop, min_confidence=least
+    ):
+        if options.output.json:
+            probabilities = dict(zip(bundle.labels, one.probabilities, strict=False))
+            row = {"start": begin, "end": end, "label": one.label, "probabilities": probabilities}
+            print(json.dumps(row if one.error is None else {**row, "error": one.error.reason}), flush=True)
+        elif one.error is not None:
+            print(f"{begin:9.2f} {end:9.2f}  -      {printable(one.error.reason)}", flush=True)
+        else:
+            print(f"{begin:9.2f} {end:9.2f}  {one.confidence:.3f}  {one.label or UNSURE}", flush=True)
+
+
+def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of the printed table."""
+    cells = {name: value for name, value in row.items() if name != "probabilities"}
+    return {**cells, "file": printable(cells["file"]), "label": cells["label"] or UNSURE}

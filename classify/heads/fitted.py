@@ -1,0 +1,266 @@
+"""Heads after their fit: what scores other clips, and the file that holds it. No file is a pickle.
+
+| class | file | of |
+|---|---|---|
+| `Linear` | head.safetensors | logistic regression, linear SVMs on few columns |
+| `Kernel` | head.safetensors | SVMs on landmarks (Nyström) |
+| `VectorMachine` | head.skops | scikit-learn's SVC |
+| `Trees` | head.ubj | XGBoost |
+| `Constant` | head.safetensors | the majority class |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+from zipfile import BadZipFile
+
+import numpy as np
+
+from layerprobe.cache.common.errors import InputError
+
+ARRAYS, SKOPS, UBJ = "head.safetensors", "head.skops", "head.ubj"
+ROWS = 4096  # of a kernel that are computed at a time
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRows:
+    """What a head is fitted to: inputs Z (n, d) float32 and classes y (n,).
+
+    landmarks: rows that kernels are computed against (Nyström); None for all.
+    """
+
+    Z: np.ndarray
+    y: np.ndarray
+    classes: int
+    landmarks: np.ndarray | None
+
+    @property
+    def power(self) -> float:
+        """As `FoldFeatures.power`."""
+        return float(np.square(self.Z).sum(dtype=np.float64) / len(self.Z))
+
+    def weights(self, kind: str) -> np.ndarray:
+        """(n,): as `FoldFeatures.weights`."""
+        if kind == "none":
+            return np.ones(len(self.y))
+        return (len(self.y) / (self.classes * np.bincount(self.y, minlength=self.classes)))[self.y]
+
+
+class FittedHead(Protocol):
+    """A head after its fit."""
+
+    kind: ClassVar[str]
+
+    def scores(self, Z: np.ndarray) -> np.ndarray:
+        """Inputs (m, d) float32 → (m, K) scores, the largest for the predicted class."""
+        ...
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write the head's file; the settings that are needed besides it."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Linear:
+    """Z W + b: one column for each class, or for each pair of classes, whose votes are then counted."""
+
+    kind: ClassVar[str] = "linear"
+    W: np.ndarray
+    b: np.ndarray
+    classes: int
+    pairs: bool = False
+
+    def scores(self, Z: np.ndarray) -> np.ndarray:
+        values = Z @ self.W + self.b
+        return vote(values, classes=self.classes) if self.pairs else values
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        _save_arrays(folder, W=self.W, b=self.b)
+        return {"classes": self.classes, "pairs": self.pairs}
+
+    @classmethod
+    def load(cls, folder: Path, settings: Mapping[str, Any]) -> Linear:
+        return cls(**load_arrays(folder / ARRAYS), **settings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kernel:
+    """k(Z, anchors) W + b. anchors: (a, d). gamma: of the RBF kernel; None for the linear one."""
+
+    kind: ClassVar[str] = "kernel"
+    anchors: np.ndarray
+    W: np.ndarray
+    b: np.ndarray
+    gamma: float | None
+
+    def scores(self, Z: np.ndarray) -> np.ndarray:
+        return kernel_rows(Z, self.anchors, self.gamma) @ self.W + self.b
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        _save_arrays(folder, anchors=self.anchors, W=self.W, b=self.b)
+        return {"gamma": self.gamma}
+
+    @classmethod
+    def load(cls, folder: Path, settings: Mapping[str, Any]) -> Kernel:
+        return cls(**load_arrays(folder / ARRAYS), **settings)
+
+
+@dataclass(frozen=True)
+class VectorMachine:
+    """scikit-learn's SVC with its support vectors; the kernel is computed here, by matrix products."""
+
+    kind: ClassVar[str] = "svc"
+    svc: Any
+
+    def scores(self, Z: np.ndarray) -> np.ndarray:
+        gamma = self.svc.gamma if self.svc.kernel == "rbf" else None
+        return decision(self.svc, kernel_rows(Z, self.svc.support_vectors_, gamma))
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        from skops.io import dump
+
+        dump(self.svc, folder / SKOPS)
+        return {}
+
+    @classmethod
+    def load(cls, folder: Path, settings: Mapping[str, Any]) -> VectorMachine:
+        """Raises InputError for a file with anything else than a support vector machine."""
+        from skops.io import get_untrusted_types, load
+
+        file = folder / SKOPS
+        do = "do not use it unless you trust its author, and then export it again"
+        try:
+            unknown = get_untrusted_types(file=file)
+            if unknown:  # nothing of it is constructed
+                raise InputError(
+                    f"holds objects of other types ({', '.join(unknown)[:200]})", where=str(file), do=do
+                )
+            svc = load(file, trusted=[])
+        except (BadZipFile, KeyError, ValueError, TypeError, AttributeError, OSError) as error:
+            raise InputError(
+                "is damaged, or was written by another version of skops", where=str(file)
+            ) from error
+        if type(svc).__name__ != "SVC" or svc.kernel not in ("rbf", "linear"):
+            raise InputError(
+                f"holds a {type(svc).__name__}, not the head that it should", where=str(file), do=do
+            )
+        return cls(svc)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trees:
+    """Boosted trees of XGBoost: the first `rounds` rounds of them."""
+
+    kind: ClassVar[str] = "trees"
+    booster: Any
+    rounds: int
+    classes: int
+
+    def scores(self, Z: np.ndarray) -> np.ndarray:
+        rows = np.ascontiguousarray(Z)
+        margin = self.booster.inplace_predict(rows, iteration_range=(0, self.rounds), predict_type="margin")
+        return np.column_stack([-margin, margin]) / 2 if self.classes == 2 else np.asarray(margin)
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        (folder / UBJ).write_bytes(self.booster.save_raw("ubj"))
+        return {"rounds": self.rounds, "classes": self.classes}
+
+    @classmethod
+    def load(cls, folder: Path, settings: Mapping[str, Any]) -> Trees:
+        import xgboost
+
+        booster = xgboost.Booster({"nthread": 1, "device": "cpu"})
+        try:
+            booster.load_model(bytearray((folder / UBJ).read_bytes()))
+        except xgboost.core.XGBoostError as error:
+            raise InputError("holds no trees of XGBoost", where=str(folder / UBJ)) from error
+        return cls(booster=booster, **settings)
+
+
+@dataclass(frozen=True)
+class Constant:
+    """The same scores (K,) for every clip."""
+
+    kind: ClassVar[str] = "constant"
+    values: np.ndarray
+
+    def scores(self, Z: np.ndarray) -> np.ndarray:
+        return np.tile(self.values, (len(Z), 1))
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        _save_arrays(folder, values=self.values)
+        return {}
+
+    @classmethod
+    def load(cls, folder: Path, settings: Mapping[str, Any]) -> Constant:
+        return cls(load_arrays(folder / ARRAYS)["values"])
+
+
+KINDS: dict[str, Any] = {kind.kind: kind for kind in (Linear, Kernel, VectorMachine, Trees, Constant)}
+
+
+def decision(svc: Any, kernel: np.ndarray) -> np.ndarray:
+    """(m, K) scores of (m, n) kernel rows: scikit-learn's `decision_function` by one matrix product."""
+    classes = len(svc.classes_)
+    weights, intercepts = svc.dual_coef_, svc.intercept_
+    if classes == 2:
+        return vote(-(kernel[:, svc.support_] @ weights[0] + intercepts[0])[:, None], classes=2)
+    ends = np.cumsum(svc.n_support_)
+    of = [slice(end - count, end) for count, end in zip(svc.n_support_, ends, strict=True)]
+    coefficients = np.zeros((kernel.shape[1], len(intercepts)), kernel.dtype)
+    for column, (i, j) in zip(coefficients.T, combinations(range(classes), 2), strict=True):
+        column[svc.support_[of[i]]] = weights[j - 1, of[i]]
+        column[svc.support_[of[j]]] = weights[i, of[j]]
+    return vote(kernel @ coefficients + intercepts, classes=classes)
+
+
+def vote(values: np.ndarray, *, classes: int) -> np.ndarray:
+    """(m, K) scores: each class's votes against the others, with ties broken by confidence.
+
+    values: (m, K (K - 1) / 2), positive for the first class of a pair. For two classes, the scores are ±
+    values.
+    """
+    if classes == 2:
+        return np.hstack([values, -values])
+    votes, confidences = np.zeros((2, len(values), classes))
+    for (i, j), value in zip(combinations(range(classes), 2), values.T, strict=True):
+        votes[:, i] += value >= 0
+        votes[:, j] += value < 0
+        confidences[:, i] += value
+        confidences[:, j] -= value
+    return votes + confidences / (3 * (np.abs(confidences) + 1))
+
+
+def kernel_rows(Z: np.ndarray, anchors: np.ndarray, gamma: float | None) -> np.ndarray:
+    """(m, a): inner products, or exp(−gamma · squared distance)."""
+    products = Z @ anchors.T.astype(Z.dtype)
+    if gamma is None:
+        return products
+    norms = np.einsum("ij,ij->i", anchors, anchors)
+    out = np.empty_like(products)
+    for begin in range(0, len(Z), ROWS):
+        rows = slice(begin, begin + ROWS)
+        distances = np.einsum("ij,ij->i", Z[rows], Z[rows])[:, None] + norms - 2 * products[rows]
+        out[rows] = np.exp(-gamma * np.maximum(distances, 0))
+    return out
+
+
+def _save_arrays(folder: Path, **arrays: np.ndarray) -> None:
+    from safetensors.numpy import save_file
+
+    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, folder / ARRAYS)
+
+
+def load_arrays(file: Path) -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file, by name. Raises InputError for a damaged one."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return dict(load_file(file))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputError(f"cannot be read ({error})", where=str(file), do="copy the bundle again") from error

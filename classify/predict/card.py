@@ -1,0 +1,133 @@
+"""The model card of a bundle, README.md in the format of the Hugging Face hub."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from typing import Any
+
+from layerprobe.cache.common.text import format_interval, format_percent
+from layerprobe.embed.models.presets import PRESETS
+
+NAMES = {"uar": "UAR", "accuracy": "Accuracy", "macro_f1": "Macro F1"}
+RULE = """\
+Layer and head are those that the study's outer folds selected most often. Parameters were searched again on
+inner folds of all clips, as in each outer fold, and the head was fitted to all clips with the best of them. The
+scores above are of this procedure on held-out clips, in nested cross-validation: no clip remains on which this
+very model could be tested."""
+EXPORTABLE_RULE = """\
+The layer is the one with the best logistic regression on held-out clips. The head reads the mean of its frames,
+standardised, so that transformers can run it. Parameters were searched on inner folds of all clips, and the
+head was fitted to all clips. The layer was picked by the scores above, which are therefore slightly too high;
+and they are of a search that also chose statistics and scaling."""
+
+
+def model_card(content: Mapping[str, Any]) -> str:
+    """The card of a bundle with this bundle.json."""
+    from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+    extraction, scores = content["extraction"], content["scores"]
+    name = f"{extraction['model']}, layer {content['layer']}, {content['head']}: {content['target']}"
+    preset = PRESETS.get(extraction["model"])
+    hub_id = preset.hub_id if preset else extraction["model"] if extraction["revision"] else None
+    data = ModelCardData(
+        library_name="layerprobe",
+        pipeline_tag="audio-classification",
+        tags=["speech", "layerprobe", "frozen-backbone"],
+        base_model=hub_id,
+        model_name=name,
+        eval_results=[
+            EvalResult(
+                task_type="audio-classification",
+                dataset_name=f"{content['data']['clips']} clips",
+                dataset_type="private",
+                metric_type=metric,
+                metric_name=NAMES[metric],
+                metric_value=round(scores[metric]["value"], 4),
+            )
+            for metric in NAMES
+            if metric in scores
+        ],
+    )
+    return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n{_text(content, name)}"))
+
+
+def _text(content: Mapping[str, Any], name: str) -> str:
+    extraction, scores, data = content["extraction"], content["scores"], content["data"]
+    speakers = f" of {data['speakers']} speakers" if data["speakers"] else ""
+    score_rows = [
+        f"| {NAMES[metric]} | {entry['value']:.3f} | {format_interval(entry['low'], entry['high'])} |"
+        for metric, entry in scores.items()
+        if metric in NAMES
+    ]
+    class_rows = [f"| {escape(label)} | {count} |" for label, count in data["classes"].items()]
+    params = ", ".join(f"{key} {value}" for key, value in content["params"].items())
+    leaked = content["leaked"]
+    warning = ""
+    if leaked:
+        share = format_percent(leaked)
+        warning = f"\n**{share} of the test clips were of speakers seen in training: "
+        warning += "the scores hold for known speakers, not for new ones.**\n"
+    return f"""# {escape(name)}
+
+A classifier of `{escape(content["target"])}` in speech: a frozen model turns a recording into the states of
+one of its layers, which are averaged over time, and a small head reads them. Made by layerprobe
+{content["version"]}.
+
+## Scores
+
+| score | value | 95 % interval |
+|---|---|---|
+{chr(10).join(score_rows)}
+
+Split: {escape(content["split"])}; chance is {content["chance"]:.3f}. Intervals resample speakers.
+{warning}
+{EXPORTABLE_RULE if content["exportable"] else RULE}
+
+## What it is
+
+| | |
+|---|---|
+| backbone | {escape(extraction["model"])} {escape(extraction["revision"])} |
+| SHA-256 of its weights | `{extraction["weights"]}` |
+| layer | {escape(content["layer"])} |
+| head | {escape(content["head"])}: {escape(params)} |
+| score of these parameters on inner folds | {content["inner_score"]:.3f} ({content["metric"]}) |
+| precision, storage type | {extraction["precision"]}, {extraction["dtype"]} |
+
+## Training data
+
+{data["clips"]} clips{speakers}:
+
+| label | clips |
+|---|---|
+{chr(10).join(class_rows)}
+
+## Use
+
+```sh
+layerprobe predict THIS_FOLDER recordings/ --out predictions.csv
+```
+
+```python
+from layerprobe import load_bundle
+
+load_bundle("THIS_FOLDER").predict("recording.wav")
+```
+
+No file of this folder is a pickle, and layerprobe checks each against its SHA-256 before it reads it.
+
+## Intended use and limits
+
+Recordings like those it was trained on: the same language, recording conditions and kind of speech. The labels
+are those of the training data; what they say about how a person feels is limited by how they were collected.
+Not for decisions about people.
+"""
+
+
+def escape(text: str) -> str:
+    """Text of a user as Markdown that shows it and nothing else, also in a table."""
+    shown = html.escape(text, quote=False)
+    for character in "\\`*_[]|#~":
+        shown = shown.replace(character, f"&#{ord(character)};")
+    return shown

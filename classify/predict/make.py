@@ -1,0 +1,179 @@
+"""Make the bundle of a finished run: refit its selected system on all clips, and save it with a model card.
+
+Layer and head are those that the outer folds selected most often. Parameters are searched again, as in an
+outer fold, on inner folds of all clips: the study estimates the score of this procedure, and no test score
+chooses.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import layerprobe
+from layerprobe.cache.common.console import progress
+from layerprobe.cache.common.disk import locked
+from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.common.interrupts import Interrupted
+from layerprobe.cache.common.text import program
+from layerprobe.cache.store.feature_store import FeatureStore
+from layerprobe.classify.config import StudyConfig
+from layerprobe.classify.data.protocols import find_protocol
+from layerprobe.classify.predict.card import model_card
+from layerprobe.classify.predict.system import FittedSystem, fit_system
+from layerprobe.classify.runs.bundle_files import (
+    BUNDLE,
+    CARD,
+    MANIFEST,
+    check_labels,
+    read_bundle,
+    write_bundle,
+)
+from layerprobe.classify.runs.run_folder import RUN, SUMMARY, read_json
+from layerprobe.classify.runs.run_record import read_recorded
+from layerprobe.classify.search.plan import Plan, make_plan
+from layerprobe.classify.search.storage import TrialStorage
+from layerprobe.classify.search.study import LOCK, study_record
+from layerprobe.embed.manifest.clips import Clip, read_manifest
+
+LINEAR = "logreg"  # the head that transformers can run, see `transformers_export`
+SCORES = ("uar", "accuracy", "macro_f1", "log_loss", "calibration_error")
+
+
+def make_bundle(
+    run: Path,
+    clips: Sequence[Clip],
+    store: FeatureStore,
+    config: StudyConfig,
+    *,
+    out: Path | None = None,
+    exportable: bool = False,
+) -> Path:
+    """Refit the selected system of the finished run `run`, and save it in `out`; by default in `run`/bundle.
+
+    clips, store, config: of the run. exportable: instead of the selected system, the best one of logistic
+    regression on the mean of one layer. A bundle of this run that is already there stays. An interrupted call
+    resumes. Raises InputError if the run is not finished, or was made on other clips or states.
+    """
+    out = out or run / BUNDLE
+    record = read_json(run / RUN)
+    if record.get("kind") != "classify" or not record.get("finished"):
+        raise InputError("holds no finished run of classify", where=str(run), do="finish it first")
+    try:
+        with locked(run / LOCK, wait=False), progress("bundle") as line:
+            summary = read_json(run / SUMMARY, holding="selected")
+            layer, head = selected_system(summary, exportable=exportable)
+            if _is_made(out, record["fingerprint"], layer, head, exportable=exportable):
+                return out
+            plan = make_plan(clips, store, config)
+            if study_record(plan, None)["fingerprint"] != record["fingerprint"]:
+                what = "was made on other clips, labels or states than the table and the cache have now"
+                raise InputError(what, where=str(run), do="run classify again, into another --out")
+            check_labels(list(plan.data.classes), where=str(run))
+            line.update(0.0, f"{head} on layer {layer}, fitted to all {len(plan.data)} clips")
+            name = record["fingerprint"]  # of the Optuna studies
+            if exportable:
+                name += "-exportable"
+                plan = replace(plan, config=replace(config, stats=("mean",), scalings=("standard",)))
+            storage = TrialStorage(config.storage, out=run, run=name)
+            fitted = fit_system(plan, layer=layer, head=head, grouped=_is_grouped(config), storage=storage)
+            return _write(out, plan, fitted, summary, record, exportable=exportable)
+    except BlockingIOError:
+        raise InputError("another process is working on this run", where=str(run), do="wait for it") from None
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"the run is complete; run `{program()} bundle make {run}` for its bundle"
+        ) from None
+
+
+def make_bundle_of(run: Path, *, out: Path | None = None, exportable: bool = False) -> Path:
+    """As `make_bundle`, with clips, states and settings as recorded in the run folder."""
+    recorded = read_recorded(run, runtime={})
+    clips = read_manifest(
+        recorded.table,
+        path_column=recorded.path_column,
+        speaker_column=recorded.speaker_column,
+        must_exist=False,
+    )
+    return make_bundle(run, clips, recorded.store, recorded.config, out=out, exportable=exportable)
+
+
+def selected_system(summary: Mapping[str, Any], *, exportable: bool = False) -> tuple[str, str]:
+    """Layer and head: selected most often, or if `exportable` the layer with the best logistic regression."""
+    if not exportable:
+        return str(summary["selected"]["layer"]), str(summary["selected"]["head"])
+    entries = [entry for entry in summary["layers"] if entry["head"] == LINEAR]
+    if not entries:
+        do = f"run classify with {LINEAR} among its --heads"
+        raise InputError(f"the run has no {LINEAR}, the head that transformers can run", do=do)
+    return str(max(entries, key=lambda entry: float(entry["uar"]["value"]))["layer"]), LINEAR
+
+
+def _is_made(out: Path, run: str, layer: str, head: str, *, exportable: bool) -> bool:
+    """Whether `out` holds this bundle, complete; an incomplete or damaged one is made again."""
+    if not (out / MANIFEST).is_file():
+        return False
+    try:
+        manifest = read_bundle(out)
+    except InputError:
+        return False
+    wanted = {"run": run, "layer": layer, "head": head, "exportable": exportable}
+    return all(manifest.get(name) == value for name, value in wanted.items())
+
+
+def _is_grouped(config: StudyConfig) -> bool:
+    """Whether the study's inner folds are speaker-disjoint."""
+    if config.protocol is not None:
+        return find_protocol(config.protocol).rule.speaker_disjoint
+    return config.split != "random"
+
+
+def _write(
+    out: Path,
+    plan: Plan,
+    fitted: FittedSystem,
+    summary: Mapping[str, Any],
+    record: Mapping[str, Any],
+    *,
+    exportable: bool,
+) -> Path:
+    extraction = json.loads(plan.store.extraction.to_json())
+    content: dict[str, Any] = {
+        "kind": "frozen",
+        "version": layerprobe.__version__,
+        "run": record["fingerprint"],
+        "exportable": exportable,
+        "target": plan.config.target,
+        "labels": list(plan.data.classes),
+        "extraction": extraction,
+        "layer": fitted.layer,
+        "head": fitted.head,
+        "params": fitted.params,
+        "inner_score": fitted.inner_score,
+        "trials": fitted.trials,
+        "metric": plan.config.metric,
+        "split": summary["selected"]["split"],
+        "scores": _scores(summary, fitted, exportable=exportable),
+        "leaked": summary["audit"]["test_clips_of_training_speakers"],
+        "data": {name: summary["data"][name] for name in ("clips", "speakers", "classes")},
+        "chance": summary["chance"],
+    }
+
+    def write(folder: Path) -> dict[str, Any]:
+        (folder / CARD).write_text(model_card(content), encoding="utf-8")
+        return {**content, "system": fitted.system.save(folder)}
+
+    return write_bundle(out, write)
+
+
+def _scores(summary: Mapping[str, Any], fitted: FittedSystem, *, exportable: bool) -> dict[str, Any]:
+    """Scores of the run with their intervals: of its selected system, or of the layer and head."""
+    entry = summary["selected"]
+    if exportable:
+        entry = next(
+            row for row in summary["layers"] if (row["layer"], row["head"]) == (fitted.layer, fitted.head)
+        )
+    return {name: entry[name] for name in SCORES if name in entry}

@@ -1,0 +1,144 @@
+"""A system fitted to all clips of a study: states of its layers → scores and probabilities; its files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from layerprobe.cache.common.errors import InputError
+from layerprobe.classify.config import MIX
+from layerprobe.classify.data.splits import Fold, selection_folds
+from layerprobe.classify.features.fitted import FittedInputs, FittedLayer
+from layerprobe.classify.features.fold_features import BOTH, exact_kernels_fit, nystroem_landmarks
+from layerprobe.classify.features.kernels import kernel_bytes
+from layerprobe.classify.features.lru_cache import LruCache
+from layerprobe.classify.heads.fitted import KINDS, FittedHead, TrainingRows, load_arrays
+from layerprobe.classify.heads.registry import HEADS
+from layerprobe.classify.runs.bundle_files import RESTORE
+from layerprobe.classify.scores.calibration import probabilities
+from layerprobe.classify.scores.results import StudyId
+from layerprobe.classify.search.nested import PATH_VALUE, TEMPERATURE, TrialDone, search, split_params
+from layerprobe.classify.search.plan import Plan, fold_features, layer_states
+from layerprobe.classify.search.storage import TrialStorage
+
+PREPROCESSING = "preprocessing.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """Preprocessing, head and temperature, as fitted: it reads `inputs.stats` of layers `inputs.names`."""
+
+    inputs: FittedInputs
+    head: FittedHead
+    temperature: float
+
+    def probabilities(
+        self, states: Mapping[str, np.ndarray], speakers: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Layer → (m, S*D) float32 → (m, K) calibrated probabilities.
+
+        speakers: (m,), required by a system that scales by speaker.
+        """
+        return probabilities(self.head.scores(self.inputs.apply(states, speakers)), self.temperature)
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write the arrays and the head; what is needed besides them, for a JSON file."""
+        from safetensors.numpy import save_file
+
+        arrays = {name: np.ascontiguousarray(array) for name, array in self.inputs.arrays().items()}
+        save_file(arrays, folder / PREPROCESSING)
+        head = {"kind": self.head.kind, "settings": self.head.save(folder)}
+        return {"inputs": self.inputs.settings(), "head": head, "temperature": self.temperature}
+
+    @classmethod
+    def load(cls, folder: Path, settings: Mapping[str, Any]) -> System:
+        """Raises InputError for files that do not belong together."""
+        try:
+            inputs = FittedInputs.load(settings["inputs"], load_arrays(folder / PREPROCESSING))
+            head = KINDS[settings["head"]["kind"]].load(folder, settings["head"]["settings"])
+            return cls(inputs=inputs, head=head, temperature=float(settings["temperature"]))
+        except (KeyError, TypeError, AttributeError) as error:
+            what = f"its files do not belong together ({error})"
+            raise InputError(what, where=str(folder), do=RESTORE) from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedSystem:
+    """A system with what led to it: parameters, and their score in cross-validation over all clips."""
+
+    system: System
+    layer: str
+    head: str
+    params: dict[str, Any]
+    inner_score: float
+    trials: int
+
+
+def fit_system(plan: Plan, *, layer: str, head: str, grouped: bool, storage: TrialStorage) -> FittedSystem:
+    """Search the parameters of one layer and head on all clips, then fit them to all clips.
+
+    The search is that of an outer fold, on inner folds of all clips. grouped: whether these are
+    speaker-disjoint. storage: keeps the trials, so that an interrupted search resumes.
+    """
+    if HEADS[head].refit is None:
+        raise InputError(f"{head} cannot be saved in a bundle", do="search other heads too")
+    config, everything = plan.config, np.arange(len(plan.data))
+    inner = selection_folds(
+        plan.data, grouped=grouped, inner_folds=config.inner_folds, seed=config.seed + 1 + len(plan.folds)
+    )
+    cache = LruCache(config.memory)
+    layers = layer_states(plan, plan.layers_of(layer), cache=cache.section("states"))
+    features = [fold_features(plan, layers, fold, cache=cache.section(k)) for k, fold in enumerate(inner)]
+    # Of these rows, the search needs no more than the layers' names and widths.
+    all_clips = fold_features(plan, layers, Fold(everything, everything[:0]), cache=cache.section("all"))
+    id = StudyId(len(plan.folds), layer, head)  # the outer folds are numbered from 0
+    trials = list(storage.trials(id))
+    if len(trials) < config.trials:
+        for message in search(id, features, all_clips, plan.data.y, config, done=list(trials)):
+            if isinstance(message, TrialDone):
+                storage.add(id, message.trial)
+                trials.append(message.trial)
+            if len(trials) == config.trials:
+                break  # what follows is the fit for a test partition
+    best = max((trial for trial in trials if trial.value is not None), key=lambda trial: trial.value or 0.0)
+    name, value = HEADS[head].path[0], best.user_attrs[PATH_VALUE]
+    params = {**best.params, **({name: value} if name else {})}
+    return FittedSystem(
+        system=refit(plan, layer, head, params, temperature=best.user_attrs[TEMPERATURE]),
+        layer=layer,
+        head=head,
+        params=params,
+        inner_score=float(best.value or 0.0),
+        trials=len(trials),
+    )
+
+
+def refit(plan: Plan, layer: str, head: str, params: Mapping[str, Any], *, temperature: float) -> System:
+    """Fit a layer and head with these parameters to all clips of the plan."""
+    one, own = HEADS[head], dict(params)
+    assert one.refit is not None  # for the type checker: `fit_system` checks it
+    value = own.pop(one.path[0]) if one.path[0] else one.path[1][0]
+    names = plan.layers_of(layer)
+    prep, own = split_params(own, layers=len(names))
+    shares = prep.mix if layer == MIX else (1.0,)
+    keys, stats = plan.data.keys, prep.stats.split(BOTH)
+    columns, layers = [], []
+    for name, share in zip(names, shares, strict=True):
+        X = plan.store.layer(name, keys, stats=stats)
+        fitted, Z = FittedLayer.fit(name, X, prep, plan.data.speakers, share=share if one.kernel else None)
+        layers.append(fitted)
+        columns.append(Z)
+    count = len(keys)
+    exact = exact_kernels_fit(count, nbytes=kernel_bytes(count, 0), memory=plan.config.memory)
+    rows = TrainingRows(
+        Z=np.hstack(columns),
+        y=plan.data.y,
+        classes=len(plan.data.classes),
+        landmarks=None if exact else nystroem_landmarks(count, seed=plan.config.seed),
+    )
+    fitted_head = one.refit(rows, own, value, plan.config.seed)
+    return System(inputs=FittedInputs(tuple(layers)), head=fitted_head, temperature=temperature)

@@ -1,0 +1,67 @@
+"""Predictions as rows, for tables, CSV and JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from layerprobe.cache.common.disk import write_atomically
+from layerprobe.cache.common.errors import InputError
+from layerprobe.classify.predict.bundle import Prediction
+from layerprobe.classify.runs.run_folder import write_csv
+
+Row = dict[str, Any]
+
+
+def as_rows(predictions: Sequence[Prediction], labels: Sequence[str], *, windows: bool) -> list[Row]:
+    """One row for each prediction: file, start and end in seconds, label (None if unsure), probabilities.
+
+    windows: whether start and end are given although no recording is a segment.
+    """
+    segments = windows or any(one.clip.start is not None or one.clip.end is not None for one in predictions)
+    rows = []
+    for one in predictions:
+        times = {"start": one.clip.start, "end": one.clip.end} if segments else {}
+        rows.append(
+            {
+                "file": one.clip.file,
+                **times,
+                "label": one.label,
+                "confidence": one.confidence,
+                "probabilities": dict(zip(labels, one.probabilities, strict=True)),
+            }
+        )
+    return rows
+
+
+def write_predictions(
+    out: Path, rows: Sequence[Row], labels: Sequence[str], *, failed: Mapping[str, str]
+) -> None:
+    """Write CSV (a column `p_LABEL` for each label, an empty label where unsure) or JSON, by the suffix.
+
+    failed: recording → why it has no prediction; JSON lists them. Raises InputError.
+    """
+    try:
+        if out.suffix.lower() == ".json":
+            document = {"labels": list(labels), "predictions": list(rows), "failed": dict(failed)}
+            write_atomically(out, json.dumps(document, indent=2) + "\n")
+            return
+        fixed = [name for name in rows[0] if name != "probabilities"]
+        lines = [
+            [
+                *(_cell(row[name]) for name in fixed),
+                *(f"{row['probabilities'][label]:.6f}" for label in labels),
+            ]
+            for row in rows
+        ]
+        write_csv(out, [*fixed, *(f"p_{label}" for label in labels)], lines)
+    except OSError as error:
+        raise InputError(f"cannot be written ({error.strerror})", where=str(out)) from error
+
+
+def _cell(value: object) -> object:
+    if value is None:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else value
