@@ -85,6 +85,16 @@ COMMANDS = {
             "List fixed, published splits: the rule of each, and what it leaks.",
         ),
     },
+    "Use a classifier": {
+        "predict": (
+            "classify.commands.predict:predict",
+            "Predict recordings with the system that a study selected: labels and probabilities.",
+        ),
+        "bundle": (
+            "classify.commands.bundle:app",
+            "Save the selected system of a run, and write it for other libraries.",
+        ),
+    },
     MAINTENANCE: {
         "demo": (
             "classify.commands.demo:demo",

@@ -24,7 +24,12 @@ HEAVY = {
     *("h5py", "scipy", "numpy", "joblib"),
 }
 # Where models are trained or run; everything else in classify works on cached states without torch.
-USES_TORCH = ("classify/finetune/", "classify/heads/bilstm_torch.py", "classify/reproduce/stand_ins.py")
+USES_TORCH = (
+    "classify/finetune/",
+    "classify/heads/bilstm_torch.py",
+    "classify/predict/transformers_export.py",
+    "classify/reproduce/stand_ins.py",
+)
 
 
 def name(path: Path) -> str:

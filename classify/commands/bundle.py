@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App
 
@@ -27,9 +27,37 @@ class MakeOptions:
     logistic regression on the mean of one layer."""
 
 
+@dataclass(frozen=True)
+class ExportOptions:
+    """Options of `bundle export`."""
+
+    bundle: Path
+    """Bundle, such as bundle/ of a run folder."""
+    out: Path
+    """Folder to write."""
+    _: KW_ONLY
+    format: Literal["transformers"] = "transformers"
+    """Library to write for: transformers, whose pipeline("audio-classification", model=FOLDER) runs it."""
+    model: str | None = None
+    """Where the backbone is, if it was moved: preset, hub id or local folder, with the same weights."""
+
+
 @app.command
 def make(options: Annotated[MakeOptions, FLAT]) -> None:
     """Refit the selected system of a finished run on all clips, and save it for `predict`."""
     from layerprobe.classify.predict.make import make_bundle_of
 
     print(f"bundle      {make_bundle_of(options.run, out=options.out, exportable=options.exportable)}")
+
+
+@app.command
+def export(options: Annotated[ExportOptions, FLAT]) -> None:
+    """Write a bundle, with its backbone, for another library.
+
+    Possible for a linear head on the mean of one layer; else the best system of the run that is one is named.
+    """
+    from layerprobe.classify.predict.bundle import load_bundle
+    from layerprobe.classify.predict.transformers_export import export_transformers
+
+    bundle = load_bundle(options.bundle, model=options.model)
+    print(f"{options.format} model  {export_transformers(bundle, options.out)}")

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +20,7 @@ from layerprobe.cache.common.options import (
     StoreOptions,
     TableColumns,
     TableFile,
+    flag,
 )
 from layerprobe.classify.config import (
     CORPUS_SPLIT,
@@ -33,6 +34,7 @@ from layerprobe.classify.controls.console import print_summary
 
 if TYPE_CHECKING:
     from layerprobe.cache.store.feature_store import FeatureStore
+    from layerprobe.classify.predict.study import Study
     from layerprobe.embed.manifest.clips import Clip
 
 # The record decides a repeated run's results; these options say where and how the run is made.
@@ -113,6 +115,30 @@ def run_study_of(options: ClassifyOptions, *, given: Mapping[str, str]) -> dict[
     if options.bundle:
         _make_bundle(options.out, clips, store, study)
     return summary
+
+
+def study_from_python(table: Path | str, *, model: str, out: Path | str, options: Mapping[str, Any]) -> Study:
+    """What `layerprobe.classify` does: run the command with options by name; the finished run.
+
+    Raises TypeError for an option that does not exist.
+    """
+    from layerprobe.classify.predict.study import Study
+
+    remaining: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in options.items()}
+    groups = {"study": StudyConfig, "evaluation": EvaluationConfig, "source": StoreOptions}
+    settings: dict[str, Any] = {}
+    for group, kind in {**groups, "columns": TableColumns}.items():
+        own: dict[str, Any] = {f.name: remaining.pop(f.name) for f in fields(kind) if f.name in remaining}
+        settings[group] = kind(**own)
+    if "bundle" in remaining:
+        settings["bundle"] = remaining.pop("bundle")
+    if remaining:
+        raise TypeError(f"classify() got an unexpected keyword argument '{next(iter(remaining))}'")
+    run_study_of(
+        ClassifyOptions(Path(table), out=Path(out), model=model, **settings),
+        given={flag(name): str(value) for name, value in options.items()},
+    )
+    return Study(out)
 
 
 def repeat_run(options: ClassifyOptions, record: Path, *, given: Mapping[str, str]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from layerprobe.cache.common.console import print_json, print_table, printable, progress, say
-from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.common.errors import ClipError, InputError
 from layerprobe.cache.common.interrupts import Interrupted
 from layerprobe.cache.common.options import (
     DEFAULT_CACHE,
@@ -101,7 +101,7 @@ def _predict_recordings(bundle: Bundle, options: PredictOptions) -> None:
     from layerprobe.classify.predict.table import as_rows, write_predictions
 
     clips = find_recordings(options.inputs, **vars(options.columns))
-    faults = {}
+    faults: dict[str, ClipError] = {}
     if options.window is not None:
         hop = HOP if options.hop is None else options.hop
         clips, faults = cut_windows(clips, window=options.window, hop=hop)

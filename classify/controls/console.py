@@ -8,7 +8,6 @@ from typing import Any
 
 from layerprobe.cache.common.console import print_json, print_table, say
 from layerprobe.cache.common.text import format_bytes, format_interval
-from layerprobe.classify.runs.bundle_files import BUNDLE, MANIFEST
 from layerprobe.classify.search.console import print_ranking, print_scores, print_selected, remarks
 
 FEW_MOVABLE = 0.5  # share of training clips below which shuffling within speakers changes too little
@@ -31,6 +30,8 @@ def print_summary(out: Path, summary: Mapping[str, Any], *, as_json: bool) -> No
     _print_controls(summary)
     print()
     _print_memory(out)
+    from layerprobe.classify.runs.bundle_files import BUNDLE, MANIFEST  # imports numpy
+
     print(f"run folder  {out}")
     if (out / BUNDLE / MANIFEST).is_file():
         print(f"bundle      {out / BUNDLE}")

@@ -136,6 +136,11 @@ class FittedInputs:
         return tuple(self.layers[0].stats.split(BOTH))
 
     @property
+    def width(self) -> int:
+        """Columns of a head's input."""
+        return sum(len(one.columns.mean) if one.axes is None else one.axes.shape[1] for one in self.layers)
+
+    @property
     def by_speaker(self) -> bool:
         """Whether clips are scaled with the other clips of their speaker."""
         return self.layers[0].scaling == "speaker"

@@ -84,7 +84,8 @@ class Linear:
 
     @classmethod
     def load(cls, folder: Path, settings: Mapping[str, Any]) -> Linear:
-        return cls(**load_arrays(folder / ARRAYS), **settings)
+        held: dict[str, Any] = load_arrays(folder / ARRAYS)
+        return cls(**held, **settings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +107,8 @@ class Kernel:
 
     @classmethod
     def load(cls, folder: Path, settings: Mapping[str, Any]) -> Kernel:
-        return cls(**load_arrays(folder / ARRAYS), **settings)
+        held: dict[str, Any] = load_arrays(folder / ARRAYS)
+        return cls(**held, **settings)
 
 
 @dataclass(frozen=True)

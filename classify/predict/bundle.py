@@ -60,10 +60,15 @@ class Bundle:
             self.labels = tuple(str(label) for label in self.content["labels"])
             self.extraction = Extraction.from_json(json.dumps(self.content["extraction"]), where=where)
             self.system = System.load(self.folder, self.content["system"])
-        except (KeyError, TypeError, ValueError) as error:
+            scores = self.system.head.scores(np.zeros((1, self.system.inputs.width), np.float32))
+        except (KeyError, TypeError, ValueError, IndexError, StoreError) as error:
             raise InputError(f"is incomplete ({error})", where=where, do="make the bundle again") from error
+        if scores.shape != (1, len(self.labels)):
+            what = f"has {len(self.labels)} labels, and its head {scores.shape[-1]} scores"
+            raise InputError(what, where=where, do="make the bundle again")
         check_labels(list(self.labels), where=where)
-        self._model, self._device = model or self.extraction.model, device
+        self.model = model or self.extraction.model
+        self._device = device
         self._extractor: StateExtractor | None = None
         self._lock = threading.Lock()
 
@@ -129,20 +134,29 @@ class Bundle:
         """The backbone, loaded. Raises InputError if it is not the one that the head was fitted to."""
         with self._lock:
             if self._extractor is None:
-                self._extractor = self._load_backbone()
+                self._extractor = self.load_backbone()
             return self._extractor
 
-    def _load_backbone(self) -> StateExtractor:
+    @property
+    def revision(self) -> str | None:
+        """Commit of the backbone on the hub; None for another source, and where it was moved."""
+        return (self.extraction.revision or None) if self.model == self.extraction.model else None
+
+    def load_backbone(self, *, exact: bool = False) -> StateExtractor:
+        """The backbone, loaded once more and checked as for `extractor`.
+
+        exact: compute and return its states in single precision, whatever the study did.
+        """
         from layerprobe.embed.extract.in_memory import StateExtractor
 
         of = self.extraction
         config = EmbedConfig(
-            model=self._model,
-            revision=of.revision or None if self._model == of.model else None,
+            model=self.model,
+            revision=self.revision,
             layers=",".join(self.system.inputs.names),
             stats=self.system.inputs.stats,
-            dtype=of.dtype,
-            precision=of.precision,
+            dtype="float32" if exact else of.dtype,
+            precision="fp32" if exact else of.precision,
             device=self._device,
             window=of.window,
             seed=int(of.notes.get("seed", 0)),
@@ -154,7 +168,7 @@ class Bundle:
                 do = "give the model it was trained on with --model, or train on this one with classify"
                 short = f"{str(found)[:12]}, not {str(expected)[:12]}"
                 what = f"has other {name} than the backbone that this bundle was trained on ({short})"
-                raise InputError(what, where=self._model, do=do)
+                raise InputError(what, where=self.model, do=do)
         return extractor
 
     def _cached(self, clips: Sequence[Clip], cache: Path | None) -> list[ClipStates]:

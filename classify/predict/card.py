@@ -7,19 +7,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from layerprobe.cache.common.text import format_interval, format_percent
+from layerprobe.classify.search.console import format_params
 from layerprobe.embed.models.presets import PRESETS
 
 NAMES = {"uar": "UAR", "accuracy": "Accuracy", "macro_f1": "Macro F1"}
 RULE = """\
 Layer and head are those that the study's outer folds selected most often. Parameters were searched again on
-inner folds of all clips, as in each outer fold, and the head was fitted to all clips with the best of them. The
-scores above are of this procedure on held-out clips, in nested cross-validation: no clip remains on which this
-very model could be tested."""
+inner folds of all clips, as in each outer fold, and the head was fitted to all clips with the best of them.
+The scores above are of this procedure on held-out clips, in nested cross-validation: no clip remains on which
+this very model could be tested."""
 EXPORTABLE_RULE = """\
-The layer is the one with the best logistic regression on held-out clips. The head reads the mean of its frames,
-standardised, so that transformers can run it. Parameters were searched on inner folds of all clips, and the
-head was fitted to all clips. The layer was picked by the scores above, which are therefore slightly too high;
-and they are of a search that also chose statistics and scaling."""
+The layer is the one with the best logistic regression on held-out clips. The head reads the mean of its
+frames, standardised, so that transformers can run it. Parameters were searched on inner folds of all clips,
+and the head was fitted to all clips. The layer was picked by the scores above, which are therefore slightly
+too high; and they are of a search that also chose statistics and scaling."""
 
 
 def model_card(content: Mapping[str, Any]) -> str:
@@ -61,7 +62,7 @@ def _text(content: Mapping[str, Any], name: str) -> str:
         if metric in NAMES
     ]
     class_rows = [f"| {escape(label)} | {count} |" for label, count in data["classes"].items()]
-    params = ", ".join(f"{key} {value}" for key, value in content["params"].items())
+    params = format_params(content["params"])
     leaked = content["leaked"]
     warning = ""
     if leaked:
@@ -119,15 +120,13 @@ No file of this folder is a pickle, and layerprobe checks each against its SHA-2
 
 ## Intended use and limits
 
-Recordings like those it was trained on: the same language, recording conditions and kind of speech. The labels
-are those of the training data; what they say about how a person feels is limited by how they were collected.
-Not for decisions about people.
+Recordings like those it was trained on: the same language, recording conditions and kind of speech. The
+labels are those of the training data; what they say about how a person feels is limited by how they were
+collected. Not for decisions about people.
 """
 
 
 def escape(text: str) -> str:
     """Text of a user as Markdown that shows it and nothing else, also in a table."""
-    shown = html.escape(text, quote=False)
-    for character in "\\`*_[]|#~":
-        shown = shown.replace(character, f"&#{ord(character)};")
-    return shown
+    special = {ord(character): f"&#{ord(character)};" for character in "\\`*_[]|#~"}
+    return html.escape(text.translate(special), quote=False).replace("&amp;#", "&#")

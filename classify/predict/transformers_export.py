@@ -1,0 +1,180 @@
+"""Write a bundle as a transformers model, which `pipeline("audio-classification", model=FOLDER)` runs.
+
+A frozen backbone cut after layer k with a linear head on mean-pooled states is exactly that library's
+`…ForSequenceClassification`: scaling, principal axes, weights and temperature are linear, and together become
+its classifier; its projector is the identity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from layerprobe.cache.common.errors import ClipError, InputError
+from layerprobe.cache.common.text import format_interval, program
+from layerprobe.classify.heads.fitted import Linear
+from layerprobe.classify.predict.bundle import Bundle
+from layerprobe.classify.predict.make import selected_system
+from layerprobe.classify.predict.system import System
+from layerprobe.classify.runs.run_folder import SUMMARY, read_json
+from layerprobe.embed.config import RATE
+from layerprobe.embed.models.backbones import load_model
+from layerprobe.embed.models.layers import CNN, FINAL
+from layerprobe.embed.models.presets import ACOUSTIC_PRESETS
+from layerprobe.embed.models.sources import find_model
+
+FAMILIES = ("wav2vec2", "hubert", "wavlm", "data2vec-audio")
+UNUSED = -1e4  # of a layer's weight before the softmax, which is then exactly 0
+AGREEMENT = 1e-4  # of logits, as a share of the largest if that is above 1
+
+
+def export_transformers(bundle: Bundle, out: Path) -> Path:
+    """Write model, feature extractor and labels to the folder `out`, which is returned.
+
+    The logits of the written model are compared with the bundle's on a second of noise. Raises InputError for
+    a system that is not linear in the mean of one layer, another family of models, a backbone that is not the
+    bundle's, and a folder that is not empty.
+    """
+    reason = obstacle(bundle.system, bundle.extraction.model)
+    if reason:
+        what = f"is {reason}, which transformers cannot run"
+        raise InputError(what, where=str(bundle.folder), do=alternative(bundle.folder))
+    if out.exists() and any(out.iterdir()):
+        raise InputError("is not empty", where=str(out), do="choose another folder")
+    from transformers import Wav2Vec2FeatureExtractor
+
+    extractor = bundle.load_backbone(exact=True)  # checks its weights
+    model = _classifier(bundle)
+    noise = (0.1 * np.random.default_rng(0).standard_normal(RATE)).astype(np.float32)
+    (states,) = extractor.arrays([noise], rates=[RATE])
+    processor = Wav2Vec2FeatureExtractor(
+        do_normalize=extractor.extraction.normalise, sampling_rate=RATE, return_attention_mask=True
+    )
+    inputs = processor(noise, sampling_rate=RATE, return_tensors="pt")
+    with torch.inference_mode():
+        logits = model(**inputs).logits[0].numpy()
+    assert not isinstance(states, ClipError)  # for the type checker: noise is no bad recording
+    system = bundle.system
+    expected = system.head.scores(system.inputs.apply({name: s[None] for name, s in states.items()}))[0]
+    expected = expected / system.temperature
+    difference = float(np.abs(logits - expected).max())
+    if not difference <= AGREEMENT * max(1.0, float(np.abs(expected).max())):
+        what = f"this version of transformers computes other logits (they differ by {difference:.2g})"
+        raise InputError(what, where=str(bundle.folder), do="use another version of transformers")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        model.save_pretrained(out)
+        processor.save_pretrained(out)
+    except OSError as error:
+        raise InputError(f"cannot be written ({error.strerror})", where=str(out)) from error
+    return out
+
+
+def obstacle(system: System, model: str) -> str:
+    """What transformers cannot run of a system, or "" if it can run it."""
+    inputs, head = system.inputs, system.head
+    if model in ACOUSTIC_PRESETS:
+        return f"on {model}"
+    if len(inputs.names) > 1:
+        return "on a mix of layers"
+    if inputs.names == (CNN,):
+        return "on the convolutional front end"
+    if inputs.stats != ("mean",):
+        return f"on {'+'.join(inputs.stats)}"
+    if inputs.by_speaker:
+        return "scaled by speaker"
+    if inputs.layers[0].centre is not None:
+        return "scaled to unit length (l2)"
+    if not isinstance(head, Linear) or (head.pairs and head.classes > 2):
+        names = {"svc": "a support vector machine", "kernel": "a support vector machine", "trees": "trees"}
+        return names.get(head.kind, "a head that is not linear")
+    return ""
+
+
+def alternative(folder: Path) -> str:
+    """The best system that transformers can run, with both scores, and the command that makes its bundle."""
+    command = f"{program()} bundle make RUN --exportable --out FOLDER"
+    try:
+        summary = read_json(folder.parent / SUMMARY, holding="selected")
+        layer, head = selected_system(summary, exportable=True)
+    except InputError:
+        return f"make the bundle of a system that it can: `{command}`"
+    entry = next(row for row in summary["layers"] if (row["layer"], row["head"]) == (layer, head))
+    scores = [_score(entry["uar"]), _score(summary["selected"]["uar"])]
+    best = f"{head} on layer {layer} (UAR {scores[0]}, the selected system {scores[1]})"
+    return f"it can run {best}: `{command.replace('RUN', str(folder.parent))}`"
+
+
+def folded(system: System) -> tuple[np.ndarray, np.ndarray]:
+    """(K, D) and (K,) float32: the whole system as one linear layer on a clip's mean state."""
+    (fitted,), head = system.inputs.layers, system.head
+    assert isinstance(head, Linear)  # for the type checker: `obstacle` checks it
+    W, b = head.W.astype(np.float64), head.b.astype(np.float64)
+    if head.pairs:
+        W, b = np.hstack([W, -W]), np.hstack([b, -b])
+    if fitted.axes is not None:
+        W = fitted.axes @ W
+    W = fitted.weight * fitted.columns.factor[:, None] * W
+    b = b - fitted.columns.mean @ W
+    return (W.T / system.temperature).astype(np.float32), (b / system.temperature).astype(np.float32)
+
+
+def _classifier(bundle: Bundle) -> Any:
+    """transformers' model with the weights of backbone and head."""
+    from transformers import AutoConfig, AutoModelForAudioClassification
+
+    source = find_model(bundle.model, revision=bundle.revision)
+    if source.config.get("model_type") not in FAMILIES:
+        what = f"is on a model of type {source.config.get('model_type')}, which transformers cannot cut"
+        raise InputError(what, where=str(bundle.folder))
+    backbone = load_model(source, seed=int(bundle.extraction.notes.get("seed", 0)))
+    (layer,) = bundle.system.inputs.names
+    blocks, weighted = _cut(layer, source.config)
+    config = AutoConfig.for_model(
+        **{
+            **source.config,
+            "num_hidden_layers": blocks,
+            "use_weighted_layer_sum": weighted is not None,
+            "classifier_proj_size": source.config["hidden_size"],
+            "id2label": dict(enumerate(bundle.labels)),
+            "label2id": {label: number for number, label in enumerate(bundle.labels)},
+            "apply_spec_augment": False,
+            "add_adapter": False,
+        }
+    )
+    model: Any = AutoModelForAudioClassification.from_config(config).eval()
+    weight, bias = folded(bundle.system)
+    with torch.no_grad():
+        base = model.base_model
+        tensors = backbone.state_dict()
+        base.load_state_dict({name: tensors[name] for name in base.state_dict()})
+        model.projector.weight.copy_(torch.eye(weight.shape[1]))
+        model.projector.bias.zero_()
+        model.classifier.weight.copy_(torch.from_numpy(weight))
+        model.classifier.bias.copy_(torch.from_numpy(bias))
+        if weighted is not None:
+            model.layer_weights.fill_(UNUSED)[weighted] = 0.0
+    return model
+
+
+def _cut(layer: str, config: Mapping[str, Any]) -> tuple[int, int | None]:
+    """How many blocks to keep, and which of their inputs and outputs to read; None for the model's output.
+
+    Models with a final LayerNorm apply it to their last block, wherever they are cut: the layer is then the
+    input of the block after it, as is layer 0 of every model.
+    """
+    count = int(config["num_hidden_layers"])
+    if layer == FINAL:
+        return count, None
+    number = int(layer)
+    if number > 0 and not config.get("do_stable_layer_norm", False):
+        return number, None
+    return min(number + 1, count), number
+
+
+def _score(entry: Mapping[str, Any]) -> str:
+    return f"{entry['value']:.3f} {format_interval(entry['low'], entry['high'])}".rstrip()

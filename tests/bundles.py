@@ -1,0 +1,44 @@
+"""A run on tones with its bundle, for tests of predictions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from layerprobe.classify.config import StudyConfig
+from layerprobe.classify.predict.make import make_bundle
+from layerprobe.classify.search.study import run_study
+from layerprobe.embed.config import EmbedConfig
+from layerprobe.embed.extract.run import embed
+from layerprobe.embed.manifest.clips import Clip, read_manifest
+from layerprobe.embed.models.lookup import find_model_store
+from tests.run import write_corpus
+
+MODEL = "random:hubert-tiny"
+
+
+def study(**changes: Any) -> StudyConfig:
+    settings: dict[str, Any] = {"folds": 2, "inner_folds": 2, "trials": 2, "jobs": 1, "layers": ("2",)}
+    return StudyConfig(**{**settings, **changes})
+
+
+def make_run(folder: Path, *, model: str = MODEL, bundle: bool = True, **changes: Any) -> Path:
+    """clips.csv, features and a finished run `run` in `folder`, with its bundle; the run folder.
+
+    changes: settings of the study, by default of the search on layer 2.
+    """
+    table = folder / "clips.csv"
+    if not table.exists():
+        write_corpus(folder, clips=36, speakers=6)
+    clips = read_manifest(table)
+    cache = folder / "features"
+    embed(clips, EmbedConfig(model=model, cache=cache, layers="1-3"))
+    store, config = find_model_store(cache, model), study(**changes)
+    run = run_study(clips, store, folder / "run", config, command={"table": str(table)})
+    if bundle:
+        make_bundle(run, clips, store, config)
+    return run
+
+
+def clips_of(run: Path) -> list[Clip]:
+    return read_manifest(run.parent / "clips.csv")
