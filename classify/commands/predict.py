@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from layerprobe.classify.predict.bundle import Bundle
 
 WINDOW, HOP = 3.0, 1.0  # seconds, of a stream
+LOWEST_RATE, HIGHEST_RATE = 1_000, 768_000  # Hz
 MAX_FAILURES = 20  # printed
 UNSURE = "(unsure)"  # in place of the label of a prediction below --min-confidence
 OUT_SUFFIXES = (".csv", ".json")
@@ -89,6 +90,8 @@ def _check(options: PredictOptions) -> None:
         raise InputError("nothing to predict", do="name recordings, folders or tables, or give --stdin")
     if not 0 <= options.min_confidence <= 1:
         raise InputError(f"--min-confidence {options.min_confidence:g}", do="give 0 to 1")
+    if not LOWEST_RATE <= options.rate <= HIGHEST_RATE:
+        raise InputError(f"--rate {options.rate}", do=f"give {LOWEST_RATE} to {HIGHEST_RATE} Hz")
     if options.out is not None:
         if options.out.suffix.lower() not in OUT_SUFFIXES:
             raise InputError(f"--out {options.out}", do=f"use one of {', '.join(OUT_SUFFIXES)}")

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
 from zipfile import BadZipFile
 
 import numpy as np
@@ -64,8 +64,24 @@ class FittedHead(Protocol):
         ...
 
 
+class _Stored:
+    """Heads that are arrays and settings, fields of a dataclass: the arrays are in a file of safetensors."""
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        from safetensors.numpy import save_file
+
+        arrays = {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+        contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        save_file(contiguous, folder / ARRAYS)
+        return {name: value for name, value in vars(self).items() if name not in arrays}
+
+    @classmethod
+    def load(cls, folder: Path, settings: Mapping[str, Any]) -> Self:
+        return cls(**load_arrays(folder / ARRAYS), **settings)
+
+
 @dataclass(frozen=True, kw_only=True)
-class Linear:
+class Linear(_Stored):
     """Z W + b: one column for each class, or for each pair of classes, whose votes are then counted."""
 
     kind: ClassVar[str] = "linear"
@@ -78,18 +94,9 @@ class Linear:
         values = Z @ self.W + self.b
         return vote(values, classes=self.classes) if self.pairs else values
 
-    def save(self, folder: Path) -> dict[str, Any]:
-        _save_arrays(folder, W=self.W, b=self.b)
-        return {"classes": self.classes, "pairs": self.pairs}
-
-    @classmethod
-    def load(cls, folder: Path, settings: Mapping[str, Any]) -> Linear:
-        held: dict[str, Any] = load_arrays(folder / ARRAYS)
-        return cls(**held, **settings)
-
 
 @dataclass(frozen=True, kw_only=True)
-class Kernel:
+class Kernel(_Stored):
     """k(Z, anchors) W + b. anchors: (a, d). gamma: of the RBF kernel; None for the linear one."""
 
     kind: ClassVar[str] = "kernel"
@@ -100,15 +107,6 @@ class Kernel:
 
     def scores(self, Z: np.ndarray) -> np.ndarray:
         return kernel_rows(Z, self.anchors, self.gamma) @ self.W + self.b
-
-    def save(self, folder: Path) -> dict[str, Any]:
-        _save_arrays(folder, anchors=self.anchors, W=self.W, b=self.b)
-        return {"gamma": self.gamma}
-
-    @classmethod
-    def load(cls, folder: Path, settings: Mapping[str, Any]) -> Kernel:
-        held: dict[str, Any] = load_arrays(folder / ARRAYS)
-        return cls(**held, **settings)
 
 
 @dataclass(frozen=True)
@@ -184,7 +182,7 @@ class Trees:
 
 
 @dataclass(frozen=True)
-class Constant:
+class Constant(_Stored):
     """The same scores (K,) for every clip."""
 
     kind: ClassVar[str] = "constant"
@@ -192,14 +190,6 @@ class Constant:
 
     def scores(self, Z: np.ndarray) -> np.ndarray:
         return np.tile(self.values, (len(Z), 1))
-
-    def save(self, folder: Path) -> dict[str, Any]:
-        _save_arrays(folder, values=self.values)
-        return {}
-
-    @classmethod
-    def load(cls, folder: Path, settings: Mapping[str, Any]) -> Constant:
-        return cls(load_arrays(folder / ARRAYS)["values"])
 
 
 KINDS: dict[str, Any] = {kind.kind: kind for kind in (Linear, Kernel, VectorMachine, Trees, Constant)}
@@ -249,12 +239,6 @@ def kernel_rows(Z: np.ndarray, anchors: np.ndarray, gamma: float | None) -> np.n
         distances = np.einsum("ij,ij->i", Z[rows], Z[rows])[:, None] + norms - 2 * products[rows]
         out[rows] = np.exp(-gamma * np.maximum(distances, 0))
     return out
-
-
-def _save_arrays(folder: Path, **arrays: np.ndarray) -> None:
-    from safetensors.numpy import save_file
-
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, folder / ARRAYS)
 
 
 def load_arrays(file: Path) -> dict[str, np.ndarray]:

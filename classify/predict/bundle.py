@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from layerprobe.embed.extract.in_memory import ClipStates, StateExtractor
 
 # Fields of an extraction that decide a state of a given layer.
-IDENTITY = ("weights", "architecture", "normalise", "dtype", "precision", "window", "rate", "convention")
-BACKBONE = ("weights", "architecture", "normalise")
+BACKBONE = ("weights", "architecture", "normalise", "context")
+IDENTITY = (*BACKBONE, "dtype", "precision", "window", "rate", "convention")
 BATCH = 256  # recordings whose states are in memory at once
 
 
@@ -159,6 +159,7 @@ class Bundle:
             precision="fp32" if exact else of.precision,
             device=self._device,
             window=of.window,
+            whisper_context=of.context if of.context[:1].isdecimal() else EmbedConfig.whisper_context,
             seed=int(of.notes.get("seed", 0)),
         )
         extractor = StateExtractor(config)

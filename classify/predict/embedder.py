@@ -34,7 +34,8 @@ class Embedder(TransformerMixin, BaseEstimator):
 
     model: as for `embed`: preset, hub id, local folder, random:NAME, mfcc or fbank. layer: name of a layer,
     such as 9 or "final"; None is the last one. stats: of mean, std, max, min. sampling_rate: of waveforms
-    without a rate of their own, in Hz. revision, device, precision, dtype, window, seed: as for `embed`.
+    without a rate of their own, in Hz. revision, device, precision, dtype, window,
+    whisper_context, seed: as for `embed`.
 
         X = Embedder("hubert-base", layer=9).transform(["a.wav", "b.wav"])       # (2, 1536) float32
     """
@@ -51,11 +52,12 @@ class Embedder(TransformerMixin, BaseEstimator):
         precision: str = EmbedConfig.precision,
         dtype: str = EmbedConfig.dtype,
         window: float = EmbedConfig.window,
+        whisper_context: str = EmbedConfig.whisper_context,
         seed: int = EmbedConfig.seed,
     ) -> None:
         self.model, self.layer, self.stats, self.sampling_rate = model, layer, stats, sampling_rate
         self.revision, self.device, self.precision = revision, device, precision
-        self.dtype, self.window, self.seed = dtype, window, seed
+        self.dtype, self.window, self.whisper_context, self.seed = dtype, window, whisper_context, seed
 
     def fit(self, X: Any = None, y: Any = None) -> Embedder:
         """Nothing is fitted; returns self."""
@@ -102,6 +104,7 @@ class Embedder(TransformerMixin, BaseEstimator):
             precision=self.precision,
             dtype=self.dtype,
             window=self.window,
+            whisper_context=self.whisper_context,
             seed=self.seed,
         )
         with _lock:
