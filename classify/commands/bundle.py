@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from cyclopts import App
 
-from layerprobe.cache.common.options import FLAT
+from layerprobe.cache.common.console import print_json
+from layerprobe.cache.common.options import FLAT, OutputOptions
 
 app = App(name="bundle", help="Save the selected system of a run, and write it for other libraries.")
 
@@ -25,6 +26,7 @@ class MakeOptions:
     exportable: bool = False
     """Instead of the selected system, save the best one that `bundle export` can write for transformers:
     logistic regression on the mean of one layer."""
+    output: Annotated[OutputOptions, FLAT] = OutputOptions()
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class ExportOptions:
     """Library to write for: transformers, whose pipeline("audio-classification", model=FOLDER) runs it."""
     model: str | None = None
     """Where the backbone is, if it was moved: preset, hub id or local folder, with the same weights."""
+    output: Annotated[OutputOptions, FLAT] = OutputOptions()
 
 
 @app.command
@@ -47,7 +50,8 @@ def make(options: Annotated[MakeOptions, FLAT]) -> None:
     """Refit the selected system of a finished run on all clips, and save it for `predict`."""
     from layerprobe.classify.predict.make import make_bundle_of
 
-    print(f"bundle      {make_bundle_of(options.run, out=options.out, exportable=options.exportable)}")
+    out = make_bundle_of(options.run, out=options.out, exportable=options.exportable)
+    _print("bundle", out, as_json=options.output.json)
 
 
 @app.command
@@ -59,5 +63,12 @@ def export(options: Annotated[ExportOptions, FLAT]) -> None:
     from layerprobe.classify.predict.bundle import load_bundle
     from layerprobe.classify.predict.transformers_export import export_transformers
 
-    bundle = load_bundle(options.bundle, model=options.model)
-    print(f"{options.format} model  {export_transformers(bundle, options.out)}")
+    out = export_transformers(load_bundle(options.bundle, model=options.model), options.out)
+    _print(f"model for {options.format}", out, as_json=options.output.json)
+
+
+def _print(what: str, out: Path, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"out": out})
+    else:
+        print(f"{what}  {out}")
