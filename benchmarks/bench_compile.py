@@ -28,7 +28,8 @@ from layerprobe.embed.extract.pending import find_pending
 from layerprobe.embed.extract.pooling import mergeable_stats, pool
 from layerprobe.embed.extract.prefetch import Prefetcher
 from layerprobe.embed.extract.run import batch_budget
-from layerprobe.embed.models.backbones import TransformerBackbone, open_backbone
+from layerprobe.embed.models.backbones import open_backbone
+from layerprobe.embed.models.wav2vec2 import TransformerBackbone
 
 
 def main() -> None:

@@ -30,11 +30,11 @@ import soundfile
 import torch
 
 from benchmarks.machine import gemm_gflops, peak_mb, report, timed
+from layerprobe.embed.checkpoints.loading import load_model
 from layerprobe.embed.config import RATE, EmbedConfig
 from layerprobe.embed.extract.run import embed
 from layerprobe.embed.manifest.audio_files import AUDIO_SUFFIXES
 from layerprobe.embed.manifest.clips import Clip, read_manifest
-from layerprobe.embed.models.backbones import load_model
 from layerprobe.embed.models.device import find_device, find_precision
 from layerprobe.embed.models.layers import frame_count, layer_names
 from layerprobe.embed.models.sources import find_model

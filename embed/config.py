@@ -41,8 +41,8 @@ class EmbedConfig:
     dtype: str = "float16"
     """Storage type: float16 or float32."""
     precision: str = "auto"
-    """Precision of the computation: auto, fp32, bf16 or fp16; auto is bf16 on a GPU that supports it, else
-    fp32."""
+    """Precision of the computation: auto, fp32, bf16 or fp16; auto is fp16 on a GPU, else fp32. Clips whose
+    states overflow in a half precision are computed again in fp32."""
     device: Device = "auto"
     window: float = 30.0
     """Length in seconds above which clips are split into windows."""

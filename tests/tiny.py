@@ -19,7 +19,7 @@ SMALL: dict[str, Any] = {
 }
 # Every architecture in which padding may leak differently: group and layer norm, post- and pre-norm blocks,
 # stacked positional convolutions, relative positions.
-FAMILIES = {
+TRAINABLE = {
     "wav2vec2-group": "wav2vec2-base",
     "wav2vec2-layer": "wav2vec2-large-layer-norm",
     "hubert-group": "hubert-base",
@@ -28,14 +28,27 @@ FAMILIES = {
     "wavlm-layer": "wavlm-large",
     "data2vec": "data2vec-audio-base",
     "distilhubert": "distilhubert",
+    "unispeech-sat-group": "unispeech-sat-base",
+    "unispeech-sat-layer": "unispeech-sat-large",
+}
+FAMILIES = {
+    **TRAINABLE,
+    "conformer-relative": "wav2vec2-conformer-relative",
+    "conformer-rotary": "wav2vec2-conformer-rotary",
+    "sew": "sew-small",
+    "sew-d": "sew-d-mid",
+    "w2v-bert": "w2v-bert",
 }
 
 
 def tiny_config(family: str, **changes: Any) -> dict[str, Any]:
     """A preset's architecture, shrunk."""
     full = json.loads(ARCHITECTURES.read_text())[FAMILIES[family]]
-    layers = {"num_hidden_layers": 2} if family == "distilhubert" else {}
-    return {**full, **SMALL, **layers, **changes}
+    special: dict[str, Any] = {"num_hidden_layers": 2} if family == "distilhubert" else {}
+    if "squeeze_factor" in full:  # with and without a projection of the front end
+        special["conv_dim"] = [16] * (len(full["conv_dim"]) - 1) + [24 if family == "sew" else 32]
+    small = {name: value for name, value in SMALL.items() if name in full or "conv" not in name}
+    return {**full, **small, **special, **changes}
 
 
 def save_batch_normed(folder: Path, **changes: Any) -> Path:
@@ -54,10 +67,18 @@ def save_batch_normed(folder: Path, **changes: Any) -> Path:
 def save_tiny(folder: Path, family: str, *, seed: int = 0, normalise: bool = True, **changes: Any) -> Path:
     """`folder` as `save_pretrained` writes it."""
     import torch
-    from transformers import AutoConfig, AutoModel, Wav2Vec2FeatureExtractor
+    from transformers import (
+        AutoConfig,
+        AutoModel,
+        SeamlessM4TFeatureExtractor,
+        Wav2Vec2FeatureExtractor,
+    )
 
     torch.manual_seed(seed)
     model = AutoModel.from_config(AutoConfig.for_model(**tiny_config(family, **changes)))
     model.save_pretrained(folder)
-    Wav2Vec2FeatureExtractor(do_normalize=normalise).save_pretrained(folder)
+    if family == "w2v-bert":
+        SeamlessM4TFeatureExtractor(padding_value=1).save_pretrained(folder)
+    else:
+        Wav2Vec2FeatureExtractor(do_normalize=normalise).save_pretrained(folder)
     return folder

@@ -27,7 +27,7 @@ from layerprobe.classify.runs import run_folder
 from layerprobe.classify.runs.cost import CostMeter
 from layerprobe.classify.scores.results import StudyId, StudyResult
 from layerprobe.classify.search.storage import TrialStorage
-from layerprobe.embed.models.sources import ModelSource
+from layerprobe.embed.checkpoints.source import ModelSource
 
 LAYER = "all"  # the layer's name in results.csv: all layers are trained together
 SEARCHED = "searched"  # the head's name there if each fold chose its own

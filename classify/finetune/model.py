@@ -10,11 +10,13 @@ import torch
 from torch import nn
 
 from layerprobe.classify.finetune.config import FinetuneConfig
-from layerprobe.embed.models.backbones import load_model
+from layerprobe.embed.checkpoints.loading import load_model
+from layerprobe.embed.checkpoints.source import ModelSource
 from layerprobe.embed.models.exact_batching import ExactBatch
 from layerprobe.embed.models.layers import FINAL, frame_count, layer_names
-from layerprobe.embed.models.sources import ModelSource
 
+# Families whose states this classifier can pool and whose blocks it can adapt, by transformers' model_type.
+TRAINABLE = ("wav2vec2", "hubert", "wavlm", "data2vec-audio", "unispeech-sat")
 ATTENTION = ("q_proj", "k_proj", "v_proj", "out_proj")
 # WavLM passes its projection weights to torch's attention directly, which would bypass adapters around them.
 FEED_FORWARD = ("intermediate_dense", "output_dense")

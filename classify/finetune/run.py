@@ -13,7 +13,7 @@ import torch
 
 from layerprobe.cache.common.console import progress
 from layerprobe.cache.common.disk import abandoned_files, locked
-from layerprobe.cache.common.errors import InputError, ModelError
+from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.interrupts import GracefulStop, Interrupted
 from layerprobe.classify.data.dataset import Dataset, join_targets
 from layerprobe.classify.data.splits import Assignment, OuterFold
@@ -21,18 +21,19 @@ from layerprobe.classify.finetune.config import RUNTIME_OPTIONS, FinetuneConfig
 from layerprobe.classify.finetune.cross_validation import WORK, CrossValidation, ProgressCallback
 from layerprobe.classify.finetune.data import Recording, load_recordings
 from layerprobe.classify.finetune.figures import draw_curves, write_curves
+from layerprobe.classify.finetune.model import TRAINABLE
 from layerprobe.classify.finetune.validation import validation_folds
 from layerprobe.classify.runs import run_folder
 from layerprobe.classify.runs.cost import CostMeter
 from layerprobe.classify.runs.run_record import is_finished, new_record, peak_memory
 from layerprobe.classify.scores.selection import describe, result_rows, systems_of
 from layerprobe.classify.search.storage import silence_optuna
+from layerprobe.embed.checkpoints.source import ModelSource, files_hash
 from layerprobe.embed.config import DEFAULT_CACHE
 from layerprobe.embed.manifest.clips import Clip
-from layerprobe.embed.models.device import find_device, find_precision
+from layerprobe.embed.models.device import find_device, find_training_precision
 from layerprobe.embed.models.presets import ACOUSTIC_PRESETS, canonical_name
-from layerprobe.embed.models.sources import ModelSource, files_hash, find_model
-from layerprobe.embed.models.whisper.settings import WHISPER
+from layerprobe.embed.models.sources import find_model
 
 PACKAGES = ("numpy", "torch", "transformers", "accelerate", "peft", "optuna")
 LOCK = ".lock"
@@ -62,9 +63,9 @@ def finetune(
     device, precision = _check_options(model, config)
     silence_optuna()
     source = find_model(model, revision=revision)
-    if source.config["model_type"] == WHISPER:
-        do = "use its cached states with classify, or fine-tune a model of another type"
-        raise ModelError(f"{model} is a Whisper encoder, which cannot be fine-tuned", do=do)
+    if source.config["model_type"] not in TRAINABLE:
+        what = f"{model} is of type {source.config['model_type']}, which cannot be fine-tuned here"
+        raise InputError(what, do=f"choose one of {', '.join(TRAINABLE)}, or probe it with classify")
     weights = files_hash(source, cache) if source.folder is not None else f"seed:{config.seed}"
     recordings, data = _load_data(clips, assignment, config, cache)
     folds = validation_folds(data, assignment, config)
@@ -112,7 +113,7 @@ def _check_options(model: str, config: FinetuneConfig) -> tuple[torch.device, st
             f"--device {config.device}: training uses the first visible GPU",
             do=f"set CUDA_VISIBLE_DEVICES={device.index} and give --device cuda",
         )
-    precision = find_precision(config.precision, device)
+    precision = find_training_precision(config.precision, device)
     if precision == "fp16" and device.type != "cuda":
         raise InputError(f"--precision fp16 does not support training on {device}", do="give bf16 or fp32")
     return device, precision

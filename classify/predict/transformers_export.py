@@ -21,8 +21,8 @@ from layerprobe.classify.predict.bundle import Bundle
 from layerprobe.classify.predict.make import selected_system
 from layerprobe.classify.predict.system import System
 from layerprobe.classify.runs.run_folder import SUMMARY, read_json
+from layerprobe.embed.checkpoints.loading import load_model
 from layerprobe.embed.config import RATE
-from layerprobe.embed.models.backbones import load_model
 from layerprobe.embed.models.layers import CNN, FINAL
 from layerprobe.embed.models.presets import ACOUSTIC_PRESETS
 from layerprobe.embed.models.sources import find_model

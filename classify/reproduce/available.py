@@ -9,9 +9,10 @@ from pathlib import Path
 from layerprobe.cache.common.errors import InputError, ModelError
 from layerprobe.classify.reproduce.published import CORPUS_SOURCES, PublishedSystem
 from layerprobe.classify.reproduce.table import Missing
+from layerprobe.embed.checkpoints.source import ModelSource
 from layerprobe.embed.manifest.corpora import CORPORA, Corpus
 from layerprobe.embed.models.presets import ARCHITECTURES, PRESETS, canonical_name
-from layerprobe.embed.models.sources import ModelSource, find_model
+from layerprobe.embed.models.sources import find_model
 
 
 @dataclass(frozen=True, kw_only=True)

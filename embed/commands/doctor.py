@@ -19,6 +19,8 @@ class DoctorOptions:
     """Model to check, as for embed --model."""
     _: KW_ONLY
     device: Device = EmbedConfig.device
+    precision: str = EmbedConfig.precision
+    """Precision to check, as for embed --precision."""
     revision: Revision = None
     output: Annotated[OutputOptions, FLAT] = OutputOptions()
 
@@ -26,12 +28,16 @@ class DoctorOptions:
 def doctor(options: Annotated[DoctorOptions, FLAT]) -> None:
     """Check on this machine that a batch gives each clip the states it has alone, layer by layer.
 
-    Compares a padded batch with each clip alone, and each clip alone with transformers' own forward pass.
+    Compares a padded batch with each clip alone, and each clip alone with transformers' own forward pass in
+    fp32, in the precision that embed would use: fp32 on a CPU, fp16 on a GPU.
     """
     from layerprobe.embed.extract.doctor import check_model
 
     config = EmbedConfig(
-        model=options.model, device=options.device, revision=options.revision, precision="fp32"
+        model=options.model,
+        device=options.device,
+        revision=options.revision,
+        precision=options.precision,
     )
     check = check_model(config)
     if options.output.json:
@@ -47,10 +53,17 @@ def doctor(options: Annotated[DoctorOptions, FLAT]) -> None:
                 for layer in check.layers
             ]
         )
-        print(f"largest difference, relative to its layer's largest value: {check.largest:.1e}")
-        print(f"on {check.device}")
+        print(
+            f"largest difference, relative to its layer's largest value: {check.largest:.1e} "
+            f"(tolerated in {check.precision}: {check.tolerance:.0e})"
+        )
+        if check.overflows:
+            print("its states overflow in half precision: embed computes such clips again in fp32")
+        print(f"in {check.precision} on {check.device}")
     if not check.exact:
         raise InputError(
             f"{options.model} differs by {check.largest:.1e}, more than {check.tolerance:.0e}",
-            do="use --batch-seconds 1 with this model, and report it",
+            do="embed with --precision fp32"
+            if check.precision != "fp32"
+            else "use --batch-seconds 1 with this model, and report it",
         )

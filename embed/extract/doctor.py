@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,19 +11,24 @@ import torch
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.embed.audio.sound import MIN_SAMPLES
-from layerprobe.embed.config import EmbedConfig
+from layerprobe.embed.checkpoints.configuration import SEW, WAV2VEC2_BERT
+from layerprobe.embed.checkpoints.loading import load_model
+from layerprobe.embed.checkpoints.source import ModelSource
+from layerprobe.embed.config import RATE, EmbedConfig
 from layerprobe.embed.extract.batching import padded_length
-from layerprobe.embed.models.backbones import Backbone, load_model, open_backbone
+from layerprobe.embed.models.backbones import open_backbone
 from layerprobe.embed.models.device import describe_device
+from layerprobe.embed.models.interface import Backbone
 from layerprobe.embed.models.layers import layer_names
 from layerprobe.embed.models.presets import ACOUSTIC_PRESETS
-from layerprobe.embed.models.sources import ModelSource, find_model
+from layerprobe.embed.models.sources import find_model
 from layerprobe.embed.models.whisper.backbone import WhisperBackbone
 from layerprobe.embed.models.whisper.reference import WhisperReference
 
 LENGTHS = (MIN_SAMPLES, 7_001, 16_000, 33_333, 51_200)  # samples: from one frame to three seconds
-TOLERANCE = 1e-5  # of a layer's largest value, in fp32 on a CPU
-GPU_TOLERANCE = 1e-3  # a GPU may compute fp32 products in TF32
+# Of a layer's largest value. A GPU may compute fp32 products in TF32; half precisions round every product.
+TOLERANCES = {"fp32": 1e-5, "fp16": 1e-2, "bf16": 8e-2}
+GPU_TOLERANCE = 1e-3  # fp32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +36,7 @@ class LayerCheck:
     """The largest differences in one layer, as shares of its largest value.
 
     batch: padded batch against each clip alone. reference: each clip alone against transformers' own forward
-    pass; None for a layer that transformers does not return.
+    pass in fp32; None for a layer that transformers does not return.
     """
 
     layer: str
@@ -40,10 +46,16 @@ class LayerCheck:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCheck:
-    """The checks of all layers, the device, and the largest difference that is tolerated there."""
+    """The checks of all layers, the device, and the largest difference that is tolerated there.
+
+    precision: what was checked. overflows: whether states overflowed in the half precision that `embed` would
+    use; it computes such clips again in fp32, which was checked instead.
+    """
 
     layers: list[LayerCheck]
     device: str
+    precision: str
+    overflows: bool
     tolerance: float
 
     @property
@@ -58,40 +70,68 @@ class ModelCheck:
 def check_model(config: EmbedConfig) -> ModelCheck:
     """Compare a padded batch, single clips and transformers on noise of several lengths.
 
-    Raises InputError for a model that is not available or whose states are not finite.
+    Checks the precision that `embed` would use with this configuration. Raises InputError for a model that is
+    not available or whose states are not finite.
     """
     backbone, _ = open_backbone(config)
+    counts = [length for length in LENGTHS if backbone.frames(length)]
     generator = torch.Generator().manual_seed(0)
-    lengths = torch.tensor(LENGTHS)
-    waves = torch.zeros(len(LENGTHS), padded_length(max(LENGTHS)))
-    for row, length in zip(waves, LENGTHS, strict=True):
+    waves = torch.zeros(len(counts), padded_length(max(counts)))
+    for row, length in zip(waves, counts, strict=True):
         row[:length] = torch.randn(length, generator=generator)
-    waves = waves.to(backbone.device)
+    waves, lengths = waves.to(backbone.device), torch.tensor(counts)
+
+    def alone() -> list[dict[str, torch.Tensor]]:
+        rows = zip(waves, counts, lengths, strict=True)
+        return [layer_states(backbone, row[None, :count], length[None]) for row, count, length in rows]
+
+    clips = alone()
+    overflowed = _not_finite(clips)
+    if overflowed is not None and backbone.precision != "fp32":
+        backbone.precision = "fp32"
+        clips = alone()
+    damaged = _not_finite(clips)
+    if damaged is not None:
+        what = f"layer {damaged} has states that are not finite"
+        raise InputError(what, where=config.model, do="take other weights: these are damaged")
     batch = layer_states(backbone, waves, lengths)
     reference = _open_reference(config, backbone)
     batch_difference = dict.fromkeys(backbone.layers, 0.0)
     reference_difference: dict[str, float] = {}
-    for i, length in enumerate(LENGTHS):
-        wave = waves[i : i + 1, :length]
-        expected = reference.states(wave) if reference else {}
-        for layer, alone in layer_states(backbone, wave, lengths[i : i + 1]).items():
-            if not bool(alone.isfinite().all()):
-                what = f"layer {layer} has states that are not finite"
-                raise InputError(what, where=config.model, do="take other weights: these are damaged")
-            scale = alone.abs().max().clamp_min(torch.finfo(alone.dtype).tiny)
-            difference = float((batch[layer][i : i + 1, : alone.shape[1]] - alone).abs().max() / scale)
+    for i, length in enumerate(counts):
+        expected = reference.states(waves[i : i + 1, :length]) if reference else {}
+        for layer, states in clips[i].items():
+            difference = _difference(batch[layer][i : i + 1], states)
             batch_difference[layer] = _largest(batch_difference[layer], difference)
             if layer in expected:
-                difference = float((expected[layer] - alone).abs().max() / scale)
+                difference = _difference(expected[layer], states)
                 reference_difference[layer] = _largest(reference_difference.get(layer, 0.0), difference)
+    on_gpu = backbone.precision == "fp32" and backbone.device.type != "cpu"
     return ModelCheck(
         layers=[
             LayerCheck(layer=layer, batch=difference, reference=reference_difference.get(layer))
             for layer, difference in batch_difference.items()
         ],
         device=describe_device(backbone.device),
-        tolerance=TOLERANCE if backbone.device.type == "cpu" else GPU_TOLERANCE,
+        precision=backbone.precision,
+        overflows=overflowed is not None,
+        tolerance=GPU_TOLERANCE if on_gpu else TOLERANCES[backbone.precision],
     )
+
+
+def _not_finite(clips: Sequence[dict[str, torch.Tensor]]) -> str | None:
+    """The first layer with a state that is not finite."""
+    return next(
+        (layer for states_of in clips for layer, states in states_of.items() if not states.isfinite().all()),
+        None,
+    )
+
+
+def _difference(states: torch.Tensor, alone: torch.Tensor) -> float:
+    """The largest difference within a clip's own frames, as a share of its largest value."""
+    alone = alone.float()
+    scale = alone.abs().max().clamp_min(torch.finfo(alone.dtype).tiny)
+    return float((states[:, : alone.shape[1]].float() - alone).abs().max() / scale)
 
 
 def layer_states(backbone: Backbone, waves: torch.Tensor, lengths: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -119,18 +159,28 @@ def _open_reference(config: EmbedConfig, backbone: Backbone) -> _Reference | Whi
 
 
 class _Reference:
-    """transformers' own, unmodified model, run on one clip at a time."""
+    """transformers' own, unmodified model, run in fp32 on one clip at a time."""
 
     def __init__(self, source: ModelSource, device: torch.device, *, seed: int) -> None:
         self._model: Any = load_model(source, seed=seed).to(device)
-        # An adapter after the encoder shortens the model's last output; no layer here comes after it.
-        self._last = None if source.config.get("add_adapter") else layer_names(source.config)[-1]
+        self._family = source.config["model_type"]
+        # An adapter after the encoder shortens the model's last output, and SEW stretches it to the rate of
+        # its front end: no layer here is that output.
+        changed = source.config.get("add_adapter") or self._family in SEW
+        self._last = None if changed else layer_names(source.config)[-1]
 
     def states(self, wave: torch.Tensor) -> dict[str, torch.Tensor]:
         """The layers that every version of transformers returns: those before the last block, and the
         last."""
+        inputs = {"input_values": wave}
+        if self._family == WAV2VEC2_BERT:
+            from transformers import SeamlessM4TFeatureExtractor
+
+            extract = SeamlessM4TFeatureExtractor()
+            features = extract(wave[0].cpu().numpy(), sampling_rate=RATE, return_tensors="pt")
+            inputs = {name: tensor.to(wave.device) for name, tensor in features.items()}
         with torch.inference_mode():
-            out = self._model(wave, output_hidden_states=True)
+            out = self._model(**inputs, output_hidden_states=True)
         before = {str(k): states for k, states in enumerate(out.hidden_states[:-1])}
         return before if self._last is None else {**before, self._last: out.last_hidden_state}
 

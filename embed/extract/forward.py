@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -14,17 +14,21 @@ from layerprobe.embed.config import RATE
 from layerprobe.embed.extract.batching import Window
 from layerprobe.embed.extract.pooling import mergeable_stats, pool
 from layerprobe.embed.extract.prefetch import Batch
-from layerprobe.embed.models.backbones import Backbone
-from layerprobe.embed.models.device import is_out_of_memory
+from layerprobe.embed.models.device import is_out_of_memory, record_event
+from layerprobe.embed.models.interface import Backbone
 
 
 @dataclass(frozen=True, kw_only=True)
 class BatchResult:
-    """The states of one batch. frames: each window's frame count. failed: clips without states, by index."""
+    """The states of one batch. frames: each window's frame count. failed: clips without states, by index.
+
+    batch: what the states were computed from.
+    """
 
     windows: list[Window]
     frames: list[int]
     failed: dict[int, ClipError]
+    batch: Batch | None = None
     tensors: dict[str, torch.Tensor] = field(default_factory=dict)
     event: torch.cuda.Event | None = None
 
@@ -40,12 +44,17 @@ class BatchResult:
 
 
 class ForwardPass:
-    """Runs batches through a backbone, halving its budget (padded samples) if memory runs out."""
+    """Runs batches through a backbone, halving its budget (padded samples) if memory runs out.
+
+    Windows whose states overflow in half precision are computed again in fp32, so that a clip's states do not
+    depend on the batch it is in. recomputed: the number of these windows.
+    """
 
     def __init__(self, backbone: Backbone, extraction: Extraction, *, budget: int) -> None:
         self._backbone, self._budget = backbone, budget
         self._keep_frames = extraction.stats == (FRAME,)
         self._stats = mergeable_stats(extraction.stats)
+        self.recomputed = 0
 
     def results(self, batches: Iterable[Batch]) -> Iterator[BatchResult]:
         """The results in order; the device computes one while the caller handles the one before it."""
@@ -53,16 +62,52 @@ class ForwardPass:
         for batch in batches:
             for result in self._compute(batch):
                 if previous is not None:
-                    yield previous
+                    yield self._finite(previous)
                 previous = result
         if previous is not None:
-            yield previous
+            yield self._finite(previous)
+
+    def _finite(self, result: BatchResult) -> BatchResult:
+        """The result, with the windows that overflowed in half precision computed again in fp32."""
+        backbone, batch = self._backbone, result.batch
+        if backbone.precision == "fp32" or batch is None:
+            return result
+        arrays = result.wait()
+        overflowed = [
+            row for row, count in enumerate(result.frames) if not self._is_finite(arrays, row, count)
+        ]
+        if not overflowed:
+            return result
+        self.recomputed += len(overflowed)
+        row_of = {result.windows[row]: row for row in overflowed}
+        failed = dict(result.failed)
+        precision, backbone.precision = backbone.precision, "fp32"
+        try:
+            for piece in self._compute(batch.select(overflowed)):
+                failed.update(piece.failed)
+                for layer, values in piece.wait().items():
+                    for window, count, value in zip(piece.windows, piece.frames, values, strict=True):
+                        rows = slice(count) if self._keep_frames else slice(None)
+                        arrays[layer][row_of[window], rows] = value[rows]
+        finally:
+            backbone.precision = precision
+        return replace(result, failed=failed)
+
+    def _is_finite(self, arrays: Mapping[str, np.ndarray], row: int, frames: int) -> bool:
+        own = slice(frames) if self._keep_frames else slice(None)
+        return all(bool(np.isfinite(array[row, own]).all()) for array in arrays.values())
 
     def _compute(self, batch: Batch) -> Iterator[BatchResult]:
         """Compute the batch in as many pieces as memory requires."""
         if not batch.windows:
             yield BatchResult(windows=[], frames=[], failed=batch.failed)
             return
+        short = [row for row, window in enumerate(batch.windows) if not self._backbone.frames(window.samples)]
+        if short:
+            yield self._without_frames(batch, short)
+            batch = batch.select([row for row in range(len(batch.windows)) if row not in short])
+            if not batch.windows:
+                return
         size = len(batch.windows) * self._backbone.processed(batch.waves.shape[1])
         if size > self._budget and len(batch.windows) > 1:
             yield from self._split(batch)
@@ -86,6 +131,14 @@ class ForwardPass:
         self._budget = size // 2
         yield from self._split(batch)
 
+    def _without_frames(self, batch: Batch, rows: Sequence[int]) -> BatchResult:
+        """The failures of windows that are too short for the model."""
+        failed = dict(batch.failed)
+        for window in (batch.windows[row] for row in rows):
+            what = f"{window.samples / RATE:.3f} s are too short for this model, which makes no frame of them"
+            failed[window.clip] = ClipError(what, do="use another model")
+        return BatchResult(windows=[], frames=[], failed=failed)
+
     def _split(self, batch: Batch) -> Iterator[BatchResult]:
         if batch.failed:
             yield BatchResult(windows=[], frames=[], failed=batch.failed)
@@ -103,13 +156,15 @@ class ForwardPass:
 
         waves = batch.waves.to(device, non_blocking=True)
         self._backbone.run(waves, batch.lengths, visit)
-        event = None
-        if device.type == "cuda":
-            event = torch.cuda.Event()
-            event.record()
+        event = record_event(device)
         frames = [self._backbone.frames(n) for n in batch.lengths.tolist()]
         return BatchResult(
-            windows=batch.windows, frames=frames, failed=batch.failed, tensors=tensors, event=event
+            windows=batch.windows,
+            frames=frames,
+            failed=batch.failed,
+            batch=batch,
+            tensors=tensors,
+            event=event,
         )
 
 

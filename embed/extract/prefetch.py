@@ -37,6 +37,13 @@ class Batch:
         middle = len(self.windows) // 2
         return self._slice(slice(None, middle)), self._slice(slice(middle, None))
 
+    def select(self, rows: Sequence[int]) -> Batch:
+        """The windows in these rows; `failed` is dropped."""
+        lengths = self.lengths[list(rows)]
+        width = padded_length(int(lengths.max())) if rows else 0
+        windows = [self.windows[row] for row in rows]
+        return Batch(windows=windows, waves=self.waves[list(rows), :width], lengths=lengths, failed={})
+
     def _slice(self, rows: slice) -> Batch:
         lengths = self.lengths[rows]
         waves = self.waves[rows, : padded_length(int(lengths.max()))]

@@ -23,6 +23,7 @@ class AcousticBackbone:
     """
 
     normalise = True
+    precision = "fp32"
 
     def __init__(self, settings: AcousticSettings, *, device: torch.device | str = "cpu") -> None:
         self.settings = settings

@@ -1,6 +1,6 @@
 """Exact batching: a padded batch gives each clip the states it has alone.
 
-In the wav2vec2 family, padding can affect a clip's own frames in four places:
+In the wav2vec2 family, padding can affect a clip's own frames in five places:
 
 - attention: closed by an attention mask, which `TransformerBackbone` passes whenever lengths differ;
 - the first GroupNorm of models with `feat_extract_norm="group"`: its mean and variance run over time, so
@@ -8,7 +8,8 @@ In the wav2vec2 family, padding can affect a clip's own frames in four places:
 - data2vec's stacked positional convolutions: the LayerNorm between them turns zero padding into nonzero
   values, which the next convolution mixes in. Padding is zeroed before each of them;
 - the batch norm before the positional convolution of models with `conv_pos_batch_norm` (mHuBERT): it makes
-  zero padding nonzero too, and padding is zeroed after it.
+  zero padding nonzero too, and padding is zeroed after it;
+- the depthwise convolution in each block of a Conformer, which no mask reaches: padding is zeroed before it.
 
 The convolutional front end has no padding of its own, so a clip's frames depend on its own samples only.
 """
@@ -81,8 +82,8 @@ def _clip_moments(clip: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 class ExactBatch:
     """Modifies a model of the wav2vec2 family so that a padded batch equals its clips.
 
-    model: transformers' base model (`Wav2Vec2Model`, `HubertModel`, `WavLMModel`, `Data2VecAudioModel`); its
-    modules are changed in place.
+    model: transformers' base model, with a convolutional front end (`Wav2Vec2Model`, `HubertModel`,
+    `SEWModel`, …); its modules are changed in place.
     """
 
     def __init__(self, model: Any) -> None:
@@ -93,7 +94,8 @@ class ExactBatch:
             first.layer_norm = self._norm
         self._conv = first.conv
         self._frames: torch.Tensor | None = None
-        for convolution in _convolutions_after_norm(model.encoder.pos_conv_embed):
+        conformer = [m.depthwise_conv for m in model.encoder.modules() if hasattr(m, "depthwise_conv")]
+        for convolution in [*_convolutions_after_norm(model.encoder.pos_conv_embed), *conformer]:
             convolution.register_forward_pre_hook(self._zero_padding)
 
     def set(self, lengths: torch.Tensor | None, frames: torch.Tensor | None) -> None:

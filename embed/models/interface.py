@@ -1,4 +1,4 @@
-"""What extraction needs of a model: the interface `Backbone`."""
+"""`Backbone`: what an extraction needs of a model, whatever its family."""
 
 from __future__ import annotations
 
@@ -15,18 +15,20 @@ class Backbone(Protocol):
     """What extraction needs of a model.
 
     layers, widths: the selected layers and the D of each. normalise: whether clips must have mean 0 and
-    variance 1. frame_rate: frames per second. receptive_field: seconds of sound that a frame covers.
+    variance 1. precision: "fp32", "bf16" or "fp16", which may be changed between runs. frame_rate: frames
+    per second. receptive_field: seconds of sound that a frame covers.
     """
 
     layers: tuple[str, ...]
     widths: tuple[int, ...]
     normalise: bool
+    precision: str
     frame_rate: float
     receptive_field: float
     device: torch.device
 
     def frames(self, samples: int) -> int:
-        """Frames in a clip of `samples` samples."""
+        """Frames in a clip of `samples` samples; 0 if it is too short for the model."""
         ...
 
     def processed(self, samples: int) -> int:

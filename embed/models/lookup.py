@@ -8,10 +8,18 @@ from pathlib import Path
 from layerprobe.cache.common.errors import InputError, ModelError
 from layerprobe.cache.maintenance.catalog import find_store
 from layerprobe.cache.store.feature_store import FeatureStore
+from layerprobe.embed.checkpoints.source import files_hash
 from layerprobe.embed.config import STATS
-from layerprobe.embed.models.layers import CNN, embed_options, layer_names, named_layers, parse_layers
+from layerprobe.embed.models.layers import (
+    CNN,
+    embed_options,
+    layer_names,
+    named_layers,
+    other_layers,
+    parse_layers,
+)
 from layerprobe.embed.models.presets import ACOUSTIC_PRESETS, PRESETS, RANDOM, canonical_name
-from layerprobe.embed.models.sources import files_hash, find_model, is_folder
+from layerprobe.embed.models.sources import find_model, is_folder
 
 
 def find_model_store(
@@ -99,7 +107,9 @@ def check_names(
         also = tuple(name for name in also if name != CNN)
     else:
         try:
-            available = layer_names(find_model(model, revision=revision, offline=True).config)
+            config = find_model(model, revision=revision, offline=True).config
         except ModelError:
             return
+        available = layer_names(config)
+        also = tuple(name for name in also if name != CNN or name in other_layers(config))
     parse_layers(layers, available, also=also)

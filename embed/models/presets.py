@@ -18,7 +18,9 @@ class Preset:
 
     hub_id: str | None  # None: an architecture for random weights only
     architecture: str
-    normalise: bool = True
+    # Whether it expects clips of mean 0 and variance 1, for copies without their preprocessor_config.json;
+    # None: not known here, so that such a copy is refused.
+    normalise: bool | None = True
 
 
 _XLSR = "wav2vec2-large-layer-norm"
@@ -46,6 +48,34 @@ PRESETS: dict[str, Preset] = {
             hub_id=f"openai/whisper-{size}", architecture=f"whisper-{_architecture}", normalise=False
         )
         for size, _architecture in _WHISPER_SIZES.items()
+    },
+    "wav2vec2-base-960h": Preset(hub_id="facebook/wav2vec2-base-960h", architecture="wav2vec2-base"),
+    "wav2vec2-large-lv60": Preset(hub_id="facebook/wav2vec2-large-lv60", architecture=_XLSR),
+    "wav2vec2-large-robust": Preset(hub_id="facebook/wav2vec2-large-robust", architecture=_XLSR),
+    "xls-r-1b": Preset(hub_id="facebook/wav2vec2-xls-r-1b", architecture="xls-r-1b"),
+    "xls-r-2b": Preset(hub_id="facebook/wav2vec2-xls-r-2b", architecture="xls-r-2b"),
+    "mms-300m": Preset(hub_id="facebook/mms-300m", architecture=_XLSR),
+    "mms-1b": Preset(hub_id="facebook/mms-1b", architecture="xls-r-1b"),
+    "hubert-xlarge": Preset(hub_id="facebook/hubert-xlarge-ll60k", architecture="hubert-xlarge"),
+    "unispeech-sat-base": Preset(hub_id="microsoft/unispeech-sat-base", architecture="unispeech-sat-base"),
+    "unispeech-sat-base-plus": Preset(
+        hub_id="microsoft/unispeech-sat-base-plus", architecture="unispeech-sat-base", normalise=None
+    ),
+    "unispeech-sat-large": Preset(hub_id="microsoft/unispeech-sat-large", architecture="unispeech-sat-large"),
+    "wav2vec2-conformer-rel-pos-large": Preset(
+        hub_id="facebook/wav2vec2-conformer-rel-pos-large", architecture="wav2vec2-conformer-relative"
+    ),
+    "wav2vec2-conformer-rope-large": Preset(
+        hub_id="facebook/wav2vec2-conformer-rope-large", architecture="wav2vec2-conformer-rotary"
+    ),
+    "w2v-bert-2.0": Preset(hub_id="facebook/w2v-bert-2.0", architecture="w2v-bert", normalise=False),
+    **{
+        f"sew-{size}": Preset(hub_id=f"asapp/sew-{size}-100k", architecture=f"sew-{size}")
+        for size in ("tiny", "small", "mid")
+    },
+    **{
+        f"sew-d-{size}": Preset(hub_id=f"asapp/sew-d-{size}-100k", architecture=f"sew-d-{size}")
+        for size in ("tiny", "small", "mid", "mid-k127")
     },
     "hubert-tiny": Preset(hub_id=None, architecture="hubert-tiny"),
 }

@@ -8,11 +8,11 @@ from contextlib import nullcontext
 import torch
 from torch.nn.functional import gelu
 
+from layerprobe.embed.checkpoints.source import ModelSource, tensors_hash
 from layerprobe.embed.config import RATE
 from layerprobe.embed.models.device import AUTOCAST_DTYPES
 from layerprobe.embed.models.interface import Visit
 from layerprobe.embed.models.layers import CNN, FINAL, layer_width
-from layerprobe.embed.models.sources import ModelSource, tensors_hash
 from layerprobe.embed.models.whisper.context import Context
 from layerprobe.embed.models.whisper.log_mel import LogMel
 from layerprobe.embed.models.whisper.settings import HOP, RECEPTIVE_FIELD, frame_count

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from layerprobe.embed.checkpoints.source import ModelSource
 from layerprobe.embed.config import RATE
 from layerprobe.embed.models.layers import FINAL
-from layerprobe.embed.models.sources import ModelSource
 from layerprobe.embed.models.whisper.context import Context
 from layerprobe.embed.models.whisper.settings import frame_count
 from layerprobe.embed.models.whisper.weights import load_encoder

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from layerprobe.cache.common.errors import ModelError
-
-WHISPER = "whisper"  # transformers' model_type
+from layerprobe.embed.checkpoints.configuration import WHISPER
 
 # The log-mel spectrum, in samples at 16 kHz: the same in every Whisper model.
 WINDOW, MEL_HOP = 400, 160

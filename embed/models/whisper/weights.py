@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from layerprobe.cache.common.errors import ModelError
-from layerprobe.embed.models.sources import ModelSource
+from layerprobe.embed.checkpoints.source import ModelSource
 
 # The encoder's tensors in WhisperModel and WhisperForAudioClassification, and in
 # WhisperForConditionalGeneration, which holds a WhisperModel.

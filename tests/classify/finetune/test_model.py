@@ -12,7 +12,7 @@ from layerprobe.classify.finetune.data import LabelledWindow, collate
 from layerprobe.classify.finetune.model import SpeechClassifier, masked_mean
 from layerprobe.embed.models.sources import find_model
 from tests.run import tone
-from tests.tiny import FAMILIES, save_batch_normed, save_tiny
+from tests.tiny import TRAINABLE, save_batch_normed, save_tiny
 from tests.voices import NO_DROPOUT
 
 SECONDS = (1.3, 0.4, 0.9)
@@ -58,7 +58,7 @@ def max_difference(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor])
 
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["last", "weighted"])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", TRAINABLE)
 def test_a_padded_batch_gives_each_clip_the_logits_and_gradients_it_has_alone(folders, family, weighted):
     model = classifier(folders(family), freeze="none", weighted_layers=weighted).train()
     inputs = batch(*SECONDS)
@@ -121,7 +121,7 @@ def test_the_convolutional_front_end_is_frozen_by_default(folders):
     )
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", TRAINABLE)
 def test_lora_trains_every_adapter_and_nothing_else_of_the_backbone(folders, family):
     model = classifier(folders(family), lora=2).train()
     inputs = batch(*SECONDS)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from typing import Any
 
 import pytest
 
 from layerprobe.cache.common.errors import ModelError
+from layerprobe.embed.checkpoints.source import files_hash
 from layerprobe.embed.models.layers import layer_names
 from layerprobe.embed.models.presets import ARCHITECTURES, PRESETS
-from layerprobe.embed.models.sources import files_hash, find_model
+from layerprobe.embed.models.sources import find_model
 from tests.tiny import save_tiny
 
 
@@ -70,6 +72,7 @@ def test_weights_in_several_files_are_all_listed(tmp_path):
 
     folder = save_tiny(tmp_path / "one", "hubert-group")
     AutoModel.from_pretrained(folder).save_pretrained(tmp_path / "many", max_shard_size="40KB")
+    shutil.copy(folder / "preprocessor_config.json", tmp_path / "many")
     files = find_model(str(tmp_path / "many")).weight_files()
     assert len(files) > 1
     assert all(file.is_file() for file in files)
