@@ -94,6 +94,7 @@ def test_every_command_can_print_json(words):
 def test_one_name_means_one_thing():
     """An option that several commands share has the same default and the same type in all of them."""
     seen: dict[str, tuple[Any, str]] = {}
+    # of each command
     own = {
         "--out",
         "--trials",
@@ -103,7 +104,8 @@ def test_one_name_means_one_thing():
         "--targets",
         "--head",
         "--window",
-    }  # of each command
+        "--format",
+    }
     for words in all_commands():
         for name, option in options_of(words).items():
             if name in own or not name.startswith("--") or option.required:
