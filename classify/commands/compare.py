@@ -17,10 +17,7 @@ if TYPE_CHECKING:
     from layerprobe.classify.runs.compare import Comparison, Entry
 
 MINUTE = 60.0
-PAIRS_TITLE = (
-    "pairs; p values in brackets are corrected for all pairs (Holm 1979). McNemar's test assumes that\n"
-    "clips are independent, which clips of one speaker are not: rely on the interval and on p over speakers"
-)
+PAIRS_TITLE = "pairs; p values in brackets are corrected for all pairs (Holm 1979)"
 SEVERAL_RUNS = ("--system", "--figure", "--euros-per-hour", "--euros-per-cpu-hour")
 
 
@@ -127,7 +124,6 @@ def _pair_rows(comparison: Comparison) -> list[dict[str, object]]:
                 f"{comparison.metric} difference": difference.value,
                 "95 % interval": format_interval(difference.low, difference.high),
                 "p over speakers": f"{difference.p:.3g} ({pair.difference_holm:.3g})",
-                "McNemar p": f"{pair.mcnemar.p:.3g} ({pair.mcnemar_holm:.3g})",
                 "corrected t p": corrected,
             }
         )

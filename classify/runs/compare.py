@@ -27,11 +27,9 @@ from layerprobe.classify.scores.paired import (
     NOISE,
     CorrectedT,
     Difference,
-    McNemar,
     corrected_t,
     differences,
     holm,
-    mcnemar,
     near_best,
 )
 from layerprobe.classify.scores.results import SELECTED
@@ -64,8 +62,6 @@ class Pair:
     second: int
     difference: Difference
     difference_holm: float
-    mcnemar: McNemar
-    mcnemar_holm: float
     corrected: CorrectedT | None
     corrected_holm: float | None
 
@@ -95,10 +91,10 @@ def compare(
     seed: int = 0,
     prices: Prices | None = None,
 ) -> Comparison:
-    """Compare runs, pair by pair: intervals over speakers, McNemar's test, the corrected t-test over folds.
+    """Compare runs, pair by pair: intervals and p over speakers, the corrected t-test over folds.
 
-    system: which of each run's systems, `selected` or `LAYER/HEAD`. metric: of the differences; McNemar's
-    test counts correct predictions. seed: of the resampling. prices: for the costs.
+    system: which of each run's systems, `selected` or `LAYER/HEAD`. metric: of the differences. seed: of the
+    resampling. prices: for the costs.
 
     Reads run.json, splits.json and predictions.csv. Raises InputError, naming every difference, unless all
     runs were tested on the same clips with the same labels, speakers and folds.
@@ -155,12 +151,9 @@ def rank(run: Path, *, metric: Metric = "uar", seed: int = 0) -> list[Entry]:
 def _pairs(systems: Sequence[SystemPredictions], counts: np.ndarray, metric: Metric, seed: int) -> list[Pair]:
     numbers = list(combinations(range(len(systems)), 2))
     apart = differences(counts, numbers, metric=metric, seed=seed)
-    correct = [each.predicted == each.labels for each in systems]
-    exact = [mcnemar(correct[a], correct[b]) for a, b in numbers]
     over_folds = [_over_folds(systems[a], systems[b], metric) for a, b in numbers]
     tested = [each for each in over_folds if each is not None]  # all, or none with a single fold
     apart_holm = holm([each.p for each in apart])
-    exact_holm = holm([each.p for each in exact])
     folds_holm = holm([each.p for each in tested])
     return [
         Pair(
@@ -168,8 +161,6 @@ def _pairs(systems: Sequence[SystemPredictions], counts: np.ndarray, metric: Met
             second=b,
             difference=apart[k],
             difference_holm=apart_holm[k],
-            mcnemar=exact[k],
-            mcnemar_holm=exact_holm[k],
             corrected=over_folds[k],
             corrected_holm=folds_holm[k] if tested else None,
         )
