@@ -15,7 +15,7 @@ from layerprobe.classify.scores.paired import corrected_t, differences, holm, ne
 
 
 def test_equal_systems_are_told_apart_in_few_simulations():
-    """Two systems that are equally good on average, each better for some speakers: a true null with clusters."""
+    """Two systems, equally good on average, each better for some speakers: a true null with clusters."""
     rng = np.random.default_rng(5)
     speakers, clips, simulations = 12, 30, 200
     rejected = {"speakers": 0, "mcnemar": 0}
