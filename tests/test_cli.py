@@ -222,6 +222,24 @@ class TestClassify:
         assert "2 of its clips are not in the table, such as a.wav" in line
 
 
+class TestProbe:
+    def test_a_table_without_the_default_target(self, place, tmp_path):
+        header, *rows = (place / "clips.csv").read_text().splitlines()
+        assert header == "path,emotion,speaker"
+        table = place / "words.csv"
+        table.write_text("\n".join(["path,word,speaker", *rows]) + "\n")
+        for targets in ("word", "word,speaker", "speaker"):
+            done = cli("probe", table, "--model", "mfcc", "--targets", targets, "--json", cwd=place)
+            assert done.returncode == 0, done.stderr
+            entries = json.loads(done.stdout)["targets"]
+            assert [entry["target"] for entry in entries] == targets.split(",")
+            assert all(entry["layers"][0]["uar"]["value"] is not None for entry in entries)
+        typed = cli("probe", table, "--model", "mfcc", "--target", "emotion", cwd=place)
+        assert "no column 'emotion' in the table" in refused(typed)
+        missing = cli("probe", table, "--model", "mfcc", "--targets", "emotion", cwd=place)
+        assert "no column 'emotion' in the table; choose --targets from duration" in refused(missing)
+
+
 class TestManifest:
     def test_a_folder_that_is_not_there(self, tmp_path):
         line = refused(cli("manifest", "baved", tmp_path / "nosuch", "--out", tmp_path / "x.csv"))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from layerprobe.cache.common.console import say
 from layerprobe.cache.common.disk import is_locked
 from layerprobe.cache.common.errors import StoreError
 from layerprobe.cache.common.text import program
@@ -133,8 +134,9 @@ def find_store(
     layers, stats: must be stored. frames: whether every frame must be stored. fingerprint: its required
     beginning, to choose between several. options: of the `embed` command that computes it, for messages.
 
-    Raises StoreError where there is none, saying what is stored and how to compute the rest; for several,
-    saying how they differ; and where a store of this model cannot be read.
+    Of several that differ in layers and statistics only, it is the one that includes the others. Raises
+    StoreError where there is none, saying what is stored and how to compute the rest; for several, saying
+    how they differ; and where a store of this model cannot be read.
     """
     stores, faults = open_stores(cache)
     folder = model_slug(str(match.get("model", model)))
@@ -150,10 +152,8 @@ def find_store(
         and set(stats) <= set(store.extraction.stats)
         and store.extraction.fingerprint().startswith(fingerprint or "")
     ]
-    if len(fitting) == 1:
-        return fitting[0]
     if fitting:
-        raise _several_stores_error(model, fitting, cache)
+        return _widest(model, fitting, cache)
     words = [*program().split(), "embed", "TABLE", "--model", model, "--cache", str(cache)]
     run = f"run: {shlex.join(words)}" + (" --frames" if frames else "")
     if not of_model:
@@ -173,6 +173,33 @@ def no_states_error(model: str, stores: Sequence[FeatureStore], cache: Path, *, 
     """The error for a model without any states in a cache of these stores."""
     names = ", ".join(dict.fromkeys(store.extraction.model for store in stores)) or "nothing"
     return StoreError(f"holds no states of {model} (it holds {names})", where=str(cache), do=do)
+
+
+def _widest(model: str, stores: Sequence[FeatureStore], cache: Path) -> FeatureStore:
+    """The store whose layers and statistics include those of all others that are alike in everything else.
+
+    A second extraction of a few layers must not make the first one ambiguous. Raises StoreError where the
+    stores differ in more, or none includes the others.
+    """
+
+    def extent(store: FeatureStore) -> set[tuple[str, str]]:
+        return {(layer, stat) for layer in store.extraction.layers for stat in store.extraction.stats}
+
+    def other_fields(store: FeatureStore) -> dict[str, object]:
+        return {k: v for k, v in vars(store.extraction).items() if k not in ("layers", "widths", "stats")}
+
+    widest = max(stores, key=lambda store: len(extent(store)))
+    alike = all(
+        other_fields(store) == other_fields(widest) and extent(store) <= extent(widest) for store in stores
+    )
+    if not alike:
+        raise _several_stores_error(model, stores, cache)
+    if len(stores) > 1:
+        say(
+            f"note: {cache} holds {model} in {len(stores)} ways; used: {_summary(widest.extraction)}, which "
+            "includes the others (to choose: --fingerprint)"
+        )
+    return widest
 
 
 def _several_stores_error(model: str, stores: Sequence[FeatureStore], cache: Path) -> StoreError:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 from layerprobe.cache.common.console import print_json
 from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.common.options import FLAT, OutputOptions, StoreOptions, TableColumns, TableFile
+from layerprobe.cache.common.options import (
+    FLAT,
+    Given,
+    OutputOptions,
+    StoreOptions,
+    TableColumns,
+    TableFile,
+)
 from layerprobe.classify.config import StudyConfig
 
 
@@ -23,7 +30,7 @@ class ProbeOptions:
     targets: tuple[str, ...] = ()
     """Columns to predict, comma-separated; speaker and duration are always known."""
     target: str = StudyConfig.target
-    """Column by which folds are balanced."""
+    """Column by which folds are balanced; the first of --targets if the table has no such column."""
     figure: Path | None = None
     """Draw the curves over layers into this .svg, .pdf or .png."""
     jobs: int = StudyConfig.jobs
@@ -35,10 +42,10 @@ class ProbeOptions:
     output: Annotated[OutputOptions, FLAT] = OutputOptions()
 
 
-def probe(options: Annotated[ProbeOptions, FLAT]) -> None:
+def probe(options: Annotated[ProbeOptions, FLAT], *, given: Given | None = None) -> None:
     """Measure what each layer encodes: one linear probe per column and layer, without any tuning."""
     from layerprobe.classify.controls.console import print_probes
-    from layerprobe.classify.controls.probes import default_targets, probe_columns
+    from layerprobe.classify.controls.probes import DURATION, SPEAKER, default_targets, probe_columns
     from layerprobe.classify.data.dataset import join_labels
     from layerprobe.classify.search.parallel import job_count
     from layerprobe.embed.manifest.clips import read_manifest
@@ -50,14 +57,20 @@ def probe(options: Annotated[ProbeOptions, FLAT]) -> None:
         check_figure(options.figure)
     clips = read_manifest(options.table, **vars(options.columns), must_exist=False)
     store = find_model_store(model=options.model, **vars(options.source))
-    data = join_labels(clips, store, target=options.target)
+    columns = {column for clip in clips for column in clip.labels}
     names = list(options.targets) or default_targets(clips, options.target)
-    known = {"speaker", "duration", *(column for clip in clips for column in clip.labels)}
+    known = {SPEAKER, DURATION, *columns}
     unknown = [name for name in names if name not in known]
     if unknown:
         raise InputError(
             f"no column '{unknown[0]}' in the table", do=f"choose --targets from {', '.join(sorted(known))}"
         )
+    balanced_by = options.target
+    if balanced_by not in columns and "--target" not in (given or {}):
+        balanced_by = next((name for name in names if name in columns), SPEAKER)
+    if balanced_by == SPEAKER:
+        clips = [replace(clip, labels={**clip.labels, SPEAKER: clip.speaker or ""}) for clip in clips]
+    data = join_labels(clips, store, target=balanced_by)
     probes = probe_columns(None, store, data, clips, names, jobs=job_count(options.jobs), seed=options.seed)
     if options.figure is not None:
         from layerprobe.classify.controls.figures import draw_probes

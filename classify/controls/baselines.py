@@ -14,9 +14,8 @@ from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.identity.extraction import FRAME
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import MIX
-from layerprobe.classify.controls.checkpoint import FOLDER
 from layerprobe.classify.controls.refit import predictions_by_fold
-from layerprobe.classify.runs.run_folder import RUN, SUMMARY, read_json
+from layerprobe.classify.runs.run_folder import CONTROLS, RUN, SUMMARY, read_json
 from layerprobe.classify.scores.bootstrap import score_intervals
 from layerprobe.classify.scores.paired import differences
 from layerprobe.classify.scores.scoring import Scorer
@@ -41,7 +40,7 @@ def run_baselines(out: Path, plan: Plan, clips: Sequence[Clip]) -> None:
             done = embed_with_progress(clips, config)
             if done.stopped:
                 raise KeyboardInterrupt
-            folder = out / FOLDER / name
+            folder = out / CONTROLS / name
             folder.mkdir(parents=True, exist_ok=True)
             with live_display(f"baseline {config.model}") as report:
                 command = {"control_of": str(out)}
@@ -98,7 +97,7 @@ def baseline_scores(out: Path, plan: Plan) -> list[dict[str, Any]]:
     scores = []
     scorer = Scorer(plan.data, plan.folds, seed=plan.config.seed)
     own = scorer.counts(predictions_by_fold(out, plan))
-    for summary_file in sorted((out / FOLDER).glob(f"*/{SUMMARY}")):
+    for summary_file in sorted((out / CONTROLS).glob(f"*/{SUMMARY}")):
         run = summary_file.parent
         if not read_json(run / RUN).get("finished"):
             continue

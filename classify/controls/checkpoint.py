@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from layerprobe.classify.runs.run_folder import read_json, write_json
+from layerprobe.classify.runs.run_folder import CONTROLS, read_json, write_json
 from layerprobe.classify.search.parallel import run_parallel
 
-FOLDER = "controls"  # of a run folder: a file for each control, a run folder for each baseline
-STEPS = "parts"  # of FOLDER: results of finished steps, until all controls are complete
+STEPS = "parts"  # of the folder of controls: results of finished steps, until all controls are complete
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +25,7 @@ class Step:
 
 def run_steps(out: Path | None, steps: Sequence[Step], *, jobs: int) -> list[dict[str, Any]]:
     """Result of each step, in order. out: run folder that saves them and has those of an interrupted run."""
-    files = {} if out is None else {step.name: out / FOLDER / STEPS / f"{step.name}.json" for step in steps}
+    files = {} if out is None else {step.name: out / CONTROLS / STEPS / f"{step.name}.json" for step in steps}
     results = {name: read_json(file) for name, file in files.items() if file.exists()}
     pending = [step for step in steps if step.name not in results]
     for name, result in run_parallel(_run, pending, jobs=jobs):
@@ -39,7 +38,7 @@ def run_steps(out: Path | None, steps: Sequence[Step], *, jobs: int) -> list[dic
 
 def run_once(out: Path, name: str, control: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Result of a control, saved as `controls/NAME.json` of the run folder; loaded if it is there."""
-    file = out / FOLDER / f"{name}.json"
+    file = out / CONTROLS / f"{name}.json"
     if not file.exists():
         file.parent.mkdir(exist_ok=True)
         write_json(file, control())
@@ -48,7 +47,7 @@ def run_once(out: Path, name: str, control: Callable[[], dict[str, Any]]) -> dic
 
 def delete_steps(out: Path) -> None:
     """Delete the steps of complete controls."""
-    shutil.rmtree(out / FOLDER / STEPS, ignore_errors=True)
+    shutil.rmtree(out / CONTROLS / STEPS, ignore_errors=True)
 
 
 def _run(step: Step) -> Iterator[tuple[str, dict[str, Any]]]:

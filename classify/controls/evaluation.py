@@ -15,12 +15,12 @@ from layerprobe.classify.audit.audit import audit
 from layerprobe.classify.config import EvaluationConfig, StudyConfig
 from layerprobe.classify.controls import learning_curve as curve
 from layerprobe.classify.controls.baselines import baseline_scores, run_baselines
-from layerprobe.classify.controls.checkpoint import FOLDER, STEPS, delete_steps, run_once
+from layerprobe.classify.controls.checkpoint import STEPS, delete_steps, run_once
 from layerprobe.classify.controls.figures import draw_controls, draw_learning_curve
 from layerprobe.classify.controls.probes import default_targets, probe_columns
 from layerprobe.classify.controls.refit import selected_folds
 from layerprobe.classify.controls.shuffled_labels import shuffled_labels
-from layerprobe.classify.runs.run_folder import RUN, SUMMARY, read_json, write_json
+from layerprobe.classify.runs.run_folder import CONTROLS, RUN, SUMMARY, read_json, write_json
 from layerprobe.classify.search.console import print_plan
 from layerprobe.classify.search.plan import Plan, make_plan
 from layerprobe.classify.search.progress import live_display
@@ -113,7 +113,7 @@ def _controls(
 
 def _rename_learning_curve(out: Path, controls: Mapping[str, Any]) -> dict[str, Any]:
     """Give files and key of an earlier version, which called the curve `economy`, their current name."""
-    folders = (out / FOLDER, out / FOLDER / STEPS, out / FIGURES)
+    folders = (out / CONTROLS, out / CONTROLS / STEPS, out / FIGURES)
     for file in [file for folder in folders for file in folder.glob(f"{curve.OLD_NAME}[-.]*")]:
         file.rename(file.with_name(file.name.replace(curve.OLD_NAME, curve.NAME)))
     return {curve.NAME if name == curve.OLD_NAME else name: result for name, result in controls.items()}

@@ -23,6 +23,7 @@ PARTITIONS = {
     "test": "test",
 }
 
+FEWEST_SPEAKERS = 3  # of nested folds: one to test, one to choose by, one to train on
 LEAVE_OUT = "leave the class out (empty its labels)"
 
 
@@ -53,10 +54,11 @@ def outer_folds(data: Dataset, *, split: str, folds: int, inner_folds: int, seed
     if split == "random":
         outer = _partition(data, np.arange(len(data)), folds, grouped=False, seed=seed, what="--folds")
     elif split == "loso":
+        _enough_for_nesting(data)
         speakers = _speakers(data)
-        _enough_speakers(len(data.speaker_names), 2, what="--split loso")
         outer = [np.flatnonzero(speakers == s) for s in range(len(data.speaker_names))]
     else:
+        _enough_for_nesting(data)
         outer = _partition(data, np.arange(len(data)), folds, grouped=True, seed=seed, what="--folds")
         _every_class_tested(data, outer)
     nested = []
@@ -172,14 +174,22 @@ def _speakers(data: Dataset) -> np.ndarray:
     if data.speakers is None:
         raise InputError(
             "the table names no speakers, so folds cannot be speaker-disjoint",
-            do="add a speaker column, or try --split random",
+            do="name their column with --speaker-column; --split random scores known speakers only",
         )
     return data.speakers
 
 
+def _enough_for_nesting(data: Dataset) -> None:
+    _speakers(data)
+    count = len(data.speaker_names)
+    if count < FEWEST_SPEAKERS:
+        raise InputError(
+            f"speaker-disjoint nested folds require {FEWEST_SPEAKERS} speakers, and the table names {count}",
+            do="add some, or give --speaker-column; --split random scores known speakers only",
+        )
+
+
 def _enough_speakers(speakers: int, folds: int, *, what: str) -> None:
-    if speakers == 1:
-        raise InputError(f"{what}, but there is only 1 speaker", do="try --split random")
     if speakers < folds:
         raise InputError(f"{what}, but there are {speakers} speakers", do=f"give {speakers} folds or fewer")
 

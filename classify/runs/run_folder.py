@@ -28,6 +28,7 @@ PREDICTIONS = "predictions.csv"
 SUMMARY = "summary.json"
 FINISHED_FILES = (SPLITS, RESULTS, PREDICTIONS, SUMMARY)  # of a finished run, in addition to run.json
 PARTIAL_RESULTS = "outcomes"  # folder of the finished studies of an unfinished run
+CONTROLS = "controls"  # folder with a file for each control, and a run folder for each baseline
 RESTORE_OR_RERUN = "restore an intact copy, or delete the folder and run again"
 
 

@@ -73,19 +73,30 @@ def is_finished(out: Path, run: Mapping[str, Any], *, ignored: Collection[str] =
     do = "choose another folder, or delete this one"
     if previous.get("kind") != run["kind"]:
         raise InputError(f"holds a run of {previous.get('kind')}", where=str(out), do=do)
-    before, now = previous.get("config", {}), json.loads(json.dumps(run["config"]))
-    changed = [
-        f"{name} {before.get(name)} → {now[name]}"
-        for name in now
-        if name not in ignored and before.get(name) != now[name]
-    ]
+    before = previous.get("config", {})
+    changed = _differences(previous, run, ignored=ignored)
     exact = run.get("whole_kernels")
     if not changed and previous.get("whole_kernels", exact) != exact:  # earlier versions did not record it
         was, is_now = ("exact" if one.get("whole_kernels") else "approximated" for one in (previous, run))
         what = f"holds a run whose kernels are {was}, and now they would be {is_now}"
         raise InputError(what, where=str(out), do=f"give --memory as it was: {before.get('memory')}")
-    differences = ", ".join(changed) or "its clips, labels or states differ"
+    differences = ", ".join(changed) or "its clips, labels or speakers differ"
     raise InputError(f"holds another run ({differences})", where=str(out), do=do)
+
+
+def _differences(
+    previous: Mapping[str, Any], run: Mapping[str, Any], *, ignored: Collection[str]
+) -> list[str]:
+    """What a run.json and a new one differ in, as `name before → now`: model, states, table, settings."""
+    commands = [one.get("command", {}) for one in (previous, run)]
+    named = [{"model": one.get("model"), "states": one.get("states")} for one in (previous, run)]
+    before, now = ({**a, "table": b.get("table")} for a, b in zip(named, commands, strict=True))
+    if before["model"] != now["model"]:  # then the states differ too
+        del now["states"]
+    before |= previous.get("config", {})
+    settings = json.loads(json.dumps(run["config"]))
+    now |= {name: value for name, value in settings.items() if name not in ignored}
+    return [f"{name} {before.get(name)} → {now[name]}" for name in now if before.get(name) != now[name]]
 
 
 def peak_memory() -> dict[str, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,15 +52,18 @@ def run_study(
     that the run can be repeated. on_start: called with the plan once the study is known to be possible and
     unfinished. report: called with `Progress` after each trial.
 
-    An interrupted run resumes and ends with the same files; a finished one is left as it is. Raises
-    InputError for data that cannot be studied, and for a folder that holds another run.
+    An interrupted run resumes and ends with the same files; a finished one is left as it is; one with fewer
+    trials continues, and ends as if it had had all of them from the start. Raises InputError for data that
+    cannot be studied, and for a folder that holds another run.
     """
     silence_optuna()
     plan = make_plan(clips, store, config, excluded=excluded)
     plan.studies()  # raises for layers and heads that do not exist
     record = study_record(plan, command)
     protocol = describe_protocol(config.protocol, clips, target=config.target) if config.protocol else None
-    if is_finished(out, record):
+    if (search := _search_with_fewer_trials(out, plan)) is not None:
+        record = {**record, "search": search}
+    elif is_finished(out, record):
         return out
     out.mkdir(parents=True, exist_ok=True)
     if on_start is not None:
@@ -84,9 +87,15 @@ def _write(
     """Run the study and write its files; run.json says that it is finished when all others are there."""
     timer, data, folds = RunTimer(out), plan.data, plan.folds
     abandoned_files(out, remove=True)
+    before = _read_record(out)
+    if before.get("fingerprint") == record["fingerprint"]:
+        record = {**record, **({"search": before["search"]} if "search" in before else {})}
+    elif before:  # the same study with fewer trials: what follows from them is computed again
+        for folder in (run_folder.PARTIAL_RESULTS, run_folder.CONTROLS):
+            shutil.rmtree(out / folder, ignore_errors=True)
     run_folder.write_json(out / run_folder.RUN, record)
     run_folder.write_splits(out, data, folds)
-    results = _search(plan, out, record["fingerprint"], report=report, timer=timer)
+    results = _search(plan, out, record.get("search", record["fingerprint"]), report=report, timer=timer)
     searched = timer.seconds()
     run_folder.write_results(out, result_rows(data, folds, results, seed=plan.config.seed))
     run_folder.write_predictions(out, data, folds, systems_of(results))
@@ -131,6 +140,25 @@ def _search(
         if report is not None:
             report(progress)
     return {id: results[id] for id in studies}
+
+
+def _read_record(out: Path) -> dict[str, Any]:
+    """run.json of an earlier run in `out`; empty if there is none."""
+    return run_folder.read_json(out / run_folder.RUN) if (out / run_folder.RUN).exists() else {}
+
+
+def _search_with_fewer_trials(out: Path, plan: Plan) -> str | None:
+    """The name in the storage of the trials in `out` if it holds this study with fewer trials, else None.
+
+    Each trial is seeded by its number, so continuing equals a study of all trials from the start.
+    """
+    before = _read_record(out)
+    trials = before.get("config", {}).get("trials")
+    if not isinstance(trials, int) or not 0 < trials < plan.config.trials:
+        return None
+    fewer = replace(plan, config=replace(plan.config, trials=trials))
+    same = before.get("fingerprint") == study_record(fewer, None)["fingerprint"]
+    return str(before.get("search", before["fingerprint"])) if same else None
 
 
 def study_record(plan: Plan, command: Mapping[str, Any] | None) -> dict[str, Any]:

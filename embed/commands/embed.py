@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from layerprobe.cache.common.console import print_json, print_table, say
 from layerprobe.cache.common.interrupts import Interrupted
 from layerprobe.cache.common.options import FLAT, OutputOptions, TableColumns, TableFile
-from layerprobe.cache.common.text import format_bytes, format_duration
+from layerprobe.cache.common.text import format_bytes, format_count, format_duration
 from layerprobe.embed.config import EmbedConfig
 
 if TYPE_CHECKING:
@@ -100,8 +100,8 @@ def _print_summary(summary: ExtractionSummary, *, as_json: bool) -> None:
         times = ["" if entry[name] is None else str(entry[name]) for name in ("start", "end")]
         segment = f"#{'-'.join(times)}" if any(times) else ""
         say(f"  {entry['path']}{segment}: {entry['reason']}")
+    if len(failed) > MAX_FAILURES:
+        say(f"  … and {len(failed) - MAX_FAILURES} more")
     if failed:
-        more = f" (and {len(failed) - MAX_FAILURES} more)" if len(failed) > MAX_FAILURES else ""
-        say(
-            f"{len(failed)} clips could not be used{more}; all are listed in {summary.store / 'failures.csv'}"
-        )
+        clips = format_count(len(failed), "clip")
+        say(f"{clips} could not be used; all are listed in {summary.store / 'failures.csv'}")

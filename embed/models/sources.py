@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 
 from layerprobe.cache.common.errors import ModelError
@@ -51,7 +52,9 @@ def find_model(name: str, *, revision: str | None = None, offline: bool = False)
     if preset and hub_id is None:
         raise ModelError(f"{name} has no published weights", do=f"use {RANDOM}{name}")
     if hub_id is None:
-        known = f"known names: {', '.join([*PRESETS, *ACOUSTIC_PRESETS])}"
+        names = [*PRESETS, *ACOUSTIC_PRESETS]
+        near = get_close_matches(name.lower(), names, n=3)
+        known = f"did you mean {' or '.join(near)}" if near else f"known names: {', '.join(names)}"
         raise ModelError(f"no model named {name}", do=f"{known}; or OWNER/NAME, a local folder, {RANDOM}NAME")
     try:
         folder, commit = fetch_snapshot(hub_id, revision=revision, offline=offline)

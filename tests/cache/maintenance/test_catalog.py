@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from layerprobe.cache import FeatureStore
-from layerprobe.cache.maintenance.catalog import describe_cache, open_stores
+from layerprobe.cache.common.errors import StoreError
+from layerprobe.cache.maintenance.catalog import describe_cache, find_store, open_stores
 from layerprobe.cache.store import failures
 from tests.stores import clips, extraction, fill
 
@@ -63,6 +64,25 @@ def test_saved_digests_and_measurements_are_counted(tmp_path):
     (tmp_path / "audit" / "measures.npz").write_bytes(b"123")
     info = describe_cache(tmp_path)
     assert (info.stores, info.faults, info.remembered) == ([], [], 8)
+
+
+def test_a_second_extraction_of_fewer_layers_is_not_ambiguous(tmp_path, capsys):
+    wide = FeatureStore.create(tmp_path, extraction(model="m"))
+    FeatureStore.create(tmp_path, extraction(model="m", layers=("1",), widths=(8,), stats=("mean",)))
+    match = {"model": "m"}
+    assert find_store(tmp_path, model="m", match=match).folder == wide.folder
+    said = capsys.readouterr().err
+    assert f"holds m in 2 ways; used: {wide.extraction.fingerprint()}: layers 0,1,cnn" in said
+
+
+@pytest.mark.parametrize(
+    "other", [{"precision": "bf16"}, {"layers": ("0", "2"), "widths": (8, 8)}, {"weights": "seed:1"}]
+)
+def test_stores_of_which_none_includes_the_other_are_ambiguous(tmp_path, other):
+    FeatureStore.create(tmp_path, extraction(model="m"))
+    FeatureStore.create(tmp_path, extraction(model="m", **other))
+    with pytest.raises(StoreError, match=r"holds m in 2 ways .*choose one with --fingerprint"):
+        find_store(tmp_path, model="m", match={"model": "m"})
 
 
 def test_a_missing_cache_is_empty(tmp_path):

@@ -112,8 +112,8 @@ def test_folds_stay_the_same_over_versions() -> None:
     [
         (made_data(speakers=3), "speaker", {"folds": 4},
          "--folds 4, but there are 3 speakers.*3 folds or fewer"),
-        (made_data(speakers=1), "speaker", {}, "is only 1 speaker.*--split random"),
-        (made_data(speakers=1), "loso", {}, "only 1 speaker"),
+        (made_data(speakers=1), "speaker", {}, "require 3 speakers, and the table names 1.*--split random"),
+        (made_data(speakers=2), "loso", {}, "require 3 speakers, and the table names 2.*--speaker-column"),
         (made_data(speakers=4), "speaker", {"inner_folds": 4}, "--inner-folds 4, but there are 3 speakers"),
         (replace(made_data(), speakers=None), "speaker", {}, "names no speakers.*--split random"),
         (replace(made_data(), y=np.r_[2, [0, 1] * 59, 0]), "random", {}, "class 'c' has too few clips .1."),

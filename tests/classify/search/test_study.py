@@ -151,7 +151,9 @@ def test_a_killed_run_resumes_and_ends_with_the_same_files(
     assert not list(out.glob(".tmp-*"))
 
 
-def kill_after(trials: int, clips: list[Clip], store: FeatureStore, out: Path) -> None:
+def kill_after(
+    trials: int, clips: list[Clip], store: FeatureStore, out: Path, *, config: StudyConfig = CONFIG
+) -> None:
     """Run the study in a process that kills itself after so many trials."""
     program = (
         "import os, pickle, signal, sys\n"
@@ -166,7 +168,7 @@ def kill_after(trials: int, clips: list[Clip], store: FeatureStore, out: Path) -
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
-        input=pickle.dumps((clips, store, out, CONFIG)),
+        input=pickle.dumps((clips, store, out, config)),
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         check=False,
@@ -187,10 +189,45 @@ def test_a_finished_run_is_not_changed(whole: Path, corpus: tuple[list[Clip], Fe
 
 def test_another_run_is_not_overwritten(whole: Path, corpus: tuple[list[Clip], FeatureStore]) -> None:
     clips, store = corpus
-    with pytest.raises(InputError, match=r"holds another run \(trials 4 → 5\); choose another folder"):
-        run_study(clips, store, whole, replace(CONFIG, trials=5))
-    with pytest.raises(InputError, match="its clips, labels or states differ"):
+    with pytest.raises(InputError, match=r"holds another run \(trials 4 → 3\); choose another folder"):
+        run_study(clips, store, whole, replace(CONFIG, trials=3))
+    with pytest.raises(InputError, match=r"holds another run \(trials 4 → 5, seed 0 → 1\)"):
+        run_study(clips, store, whole, replace(CONFIG, trials=5, seed=1))
+    with pytest.raises(InputError, match="its clips, labels or speakers differ"):
         run_study(clips[:-1], store, whole, CONFIG)
+    with pytest.raises(InputError, match=r"\(table None → other.csv\)"):
+        run_study(clips[:-1], store, whole, CONFIG, command={"table": "other.csv"})
+
+
+def test_another_run_is_named_by_its_model(
+    whole: Path, corpus: tuple[list[Clip], FeatureStore], tmp_path: Path
+) -> None:
+    clips, store = corpus
+    record = json.loads((whole / "run.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps({**record, "model": "hubert-base", "fingerprint": "0"}))
+    with pytest.raises(InputError, match=r"holds another run \(model hubert-base → tiny\)"):
+        run_study(clips, store, tmp_path, CONFIG)
+
+
+def test_more_trials_continue_a_run_as_if_it_had_begun_with_them(
+    whole: Path, corpus: tuple[list[Clip], FeatureStore], tmp_path: Path
+) -> None:
+    clips, store = corpus
+    more = replace(CONFIG, trials=6)
+    direct = run_study(clips, store, tmp_path / "direct", more)
+    out = tmp_path / "continued"
+    shutil.copytree(whole, out)
+    (out / "controls").mkdir()
+    (out / "controls" / "shuffled.json").write_text("{}")  # of the system chosen after fewer trials
+    kill_after(5, clips, store, out, config=more)
+    trials: list[int] = []
+    run_study(clips, store, out, more, report=lambda now: trials.append(now.done))
+    assert trials[0] > 18 * 4  # none of the first four of each study is run again
+    same(direct, out)
+    assert not (out / "controls").exists()
+    before = (out / "run.json").read_bytes()
+    run_study(clips, store, out, more)
+    assert (out / "run.json").read_bytes() == before
 
 
 def test_two_processes_cannot_write_one_run(corpus: tuple[list[Clip], FeatureStore], tmp_path: Path) -> None:

@@ -49,6 +49,7 @@ def test_the_checkpoints_that_studies_name_are_presets():
     ("name", "message"),
     [
         ("nosuch", "no model named nosuch; known names: wav2vec2-base"),
+        ("Hubert-bse", "no model named Hubert-bse; did you mean hubert-base"),
         ("random:nosuch", "no architecture named nosuch"),
         ("./nosuch", "no folder nosuch"),
         ("hubert-tiny", "has no published weights; use random:hubert-tiny"),
