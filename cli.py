@@ -28,7 +28,7 @@ from cyclopts import (
 )
 
 import layerprobe
-from layerprobe.cache.common.console import say
+from layerprobe.cache.common.console import escaped_stdout, say
 from layerprobe.cache.common.errors import InputError, WorkerKilledError
 from layerprobe.cache.common.interrupts import STATUS, Interrupted, exit_now, raise_on_signals
 from layerprobe.cache.common.options import convert_option, given_options, show_default
@@ -155,7 +155,11 @@ def run(arguments: list[str]) -> int:
         return 2
     if "given" in internal:
         bound.arguments["given"] = given_options(arguments)
-    status = function(*bound.args, **bound.kwargs)
+    if function == app.help_print:  # styled on a terminal
+        function(*bound.args, **bound.kwargs)
+        return 0
+    with escaped_stdout():
+        status = function(*bound.args, **bound.kwargs)
     return status if isinstance(status, int) else 0
 
 

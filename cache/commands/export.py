@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 from layerprobe.cache.commands.selection import existing_folder
 from layerprobe.cache.common.console import print_json, say
+from layerprobe.cache.common.disk import check_overwrite
 from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.common.options import FLAT, ModelName, OutputOptions, StoreOptions, TableColumns
+from layerprobe.cache.common.options import FLAT, Force, ModelName, OutputOptions, StoreOptions, TableColumns
 
 if TYPE_CHECKING:
     from layerprobe.cache.maintenance.export import Format
@@ -34,6 +35,7 @@ class ExportOptions:
     """Statistics, side by side; all that are cached if omitted."""
     format: str | None = None
     """h5, npz or parquet; chosen by the file's suffix if omitted."""
+    force: Force = False
     source: Annotated[StoreOptions, FLAT] = StoreOptions()
     columns: Annotated[TableColumns, FLAT] = TableColumns()
     output: Annotated[OutputOptions, FLAT] = OutputOptions()
@@ -50,6 +52,7 @@ def export(options: Annotated[ExportOptions, FLAT]) -> None:
     if kind not in FORMATS:
         problem = f"--format {kind}" if options.format else f"--out {options.out}: its suffix names no format"
         raise InputError(problem, do=f"choose --format from {', '.join(FORMATS)}")
+    check_overwrite(options.out, force=options.force, inputs=[options.table] if options.table else [])
     existing_folder(options.source.cache)
     store = find_model_store(
         model=options.model, layers=options.layer, stats=options.stats, **vars(options.source)

@@ -1,4 +1,7 @@
-"""Output of every command: tables or JSON on stdout, progress and notes on stderr."""
+"""Output of every command: tables or JSON on stdout, progress and notes on stderr.
+
+Names and labels come from files that others made: control characters in them are printed as escapes.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +11,43 @@ import math
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
+
+from layerprobe.cache.common.text import UNPRINTABLE, printable
 
 PLAIN_EVERY = 10.0  # seconds between lines of progress where stderr is not a terminal
 
 
 def say(text: str) -> None:
     """Print a note for the user on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    print(printable(text, keep="\n"), file=sys.stderr, flush=True)
+
+
+@contextmanager
+def escaped_stdout() -> Iterator[None]:
+    """Print control characters as escapes while the block runs; line ends and tabs stay."""
+    with redirect_stdout(cast("TextIO", _EscapedStream(sys.stdout))):
+        yield
+
+
+class _EscapedStream:
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        self._stream.write(printable(text, keep="\n\t"))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def print_json(value: object) -> None:
     """Print one JSON document on stdout; dataclasses become objects, paths text, NaN and infinity null."""
-    print(json.dumps(_to_json(value), indent=2, ensure_ascii=False, allow_nan=False))
+    text = json.dumps(_to_json(value), indent=2, ensure_ascii=False, allow_nan=False)
+    print(UNPRINTABLE.sub(lambda match: "\n" if match[0] == "\n" else f"\\u{ord(match[0]):04x}", text))
 
 
 def _to_json(value: Any) -> Any:
@@ -47,7 +72,7 @@ def print_table(rows: Sequence[Mapping[str, object]], *, title: str = "") -> Non
         print("(nothing)")
         return
     names = list(rows[0])
-    lines = [names, *([_cell(row[name]) for name in names] for row in rows)]
+    lines = [[printable(name) for name in names], *([_cell(row[name]) for name in names] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     right = [all(isinstance(row[name], int | float) for row in rows) for name in names]
     for line in (lines[0], ["-" * width for width in widths], *lines[1:]):
@@ -58,7 +83,7 @@ def print_table(rows: Sequence[Mapping[str, object]], *, title: str = "") -> Non
 def _cell(value: object) -> str:
     if value is None:
         return ""
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    return f"{value:.3f}" if isinstance(value, float) else printable(str(value))
 
 
 def printable(text: str) -> str:
@@ -78,16 +103,18 @@ class ProgressLine:
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn
 
-            columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[status]}")
-            self._bar = Progress(*columns, console=Console(stderr=True))
-            self._task = self._bar.add_task(label, total=1.0, status="")
+            # Without markup: a name such as `[red]` is printed as it is.
+            name = TextColumn("{task.description}", markup=False)
+            state = TextColumn("{task.fields[status]}", markup=False)
+            self._bar = Progress(name, BarColumn(), state, console=Console(stderr=True))
+            self._task = self._bar.add_task(printable(label), total=1.0, status="")
             self._bar.start()
 
     def update(self, share: float, status: str) -> None:
         """Show the share (0 to 1) that is done, and a status text."""
         self._last = status
         if self._bar is not None:
-            self._bar.update(self._task, completed=share, status=status)
+            self._bar.update(self._task, completed=share, status=printable(status))
         elif time.monotonic() - self._printed_at >= PLAIN_EVERY:
             self._printed_at = time.monotonic()
             say(f"{self._label}: {status}")

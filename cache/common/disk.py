@@ -14,12 +14,12 @@ import io
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 
-from layerprobe.cache.common.errors import StoreError
+from layerprobe.cache.common.errors import InputError, StoreError
 from layerprobe.cache.common.text import format_bytes
 
 FREE_SPACE = "free some space, choose fewer --layers or --stats, or another --cache"
@@ -67,6 +67,19 @@ def write_atomically(target: Path, content: str | bytes) -> None:
     """
     with atomic_file(target) as file:
         file.write(content if isinstance(content, bytes) else content.encode("utf-8", "surrogateescape"))
+
+
+def check_overwrite(out: Path, *, force: bool, inputs: Sequence[Path] = ()) -> None:
+    """Raise InputError if writing `out` would replace a file that the command reads, or any file without
+    `force`."""
+    if not os.path.exists(out):  # noqa: PTH110 (a name that is too long is no error here)
+        return
+    if any(path.exists() and out.samefile(path) for path in inputs):
+        do = "choose another --out"
+        raise InputError("is read by this command and would be overwritten", where=str(out), do=do)
+    if not force:
+        do = "choose another --out, or replace it with --force"
+        raise InputError("exists already", where=str(out), do=do)
 
 
 def open_temporary(folder: Path) -> tuple[FileIO, Path]:

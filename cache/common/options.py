@@ -27,7 +27,7 @@ INTERNAL = Parameter(parse=False)
 Given = Annotated[Mapping[str, str], INTERNAL]
 
 # Types of options that several commands have, with the help text of each.
-TableFile = Annotated[Path, Parameter(help="Table of clips: CSV, TSV or Parquet.")]
+TableFile = Annotated[Path, Parameter(help="Table of clips: CSV, TSV, JSON lines or Parquet.")]
 CacheFolder = Annotated[
     Path,
     Parameter(env_var="LAYERPROBE_CACHE", help="Cache folder: feature stores, and hashes of audio files."),
@@ -35,6 +35,7 @@ CacheFolder = Annotated[
 ModelName = Annotated[str, Parameter(help="Preset, hub id, local folder, random:NAME, mfcc or fbank.")]
 Revision = Annotated[str | None, Parameter(help="Branch, tag or commit of a hub model.")]
 Device = Annotated[str, Parameter(help="auto, cpu, cuda, mps, or any device name of torch, such as cuda:1.")]
+Force = Annotated[bool, Parameter(help="Replace the file --out if it exists.")]
 RunFolder = Annotated[Path, Parameter(help="Run folder to write; an interrupted run continues in it.")]
 
 _BYTES = {

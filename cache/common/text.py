@@ -1,14 +1,23 @@
-"""Numbers, durations and lists as text."""
+"""Numbers, durations and lists as text; text that is safe on a terminal and in a spreadsheet."""
 
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
 MAX_LISTED = 3
+MAX_SHOWN = 60  # letters of a value in a message
+
+# Control characters (C0, DEL, C1), line separators, characters that reverse the direction of a line, and the
+# lone surrogates to which Python decodes file names that are not UTF-8.
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+# A cell that a spreadsheet would run as a formula, after any apostrophes (OWASP, "CSV Injection").
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def format_bytes(nbytes: float) -> str:
@@ -46,6 +55,31 @@ def format_list(items: Sequence[object], *, shown: int = MAX_LISTED) -> str:
 def format_count(number: int, noun: str) -> str:
     """`1 clip`, `1,935 clips`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def shorten(text: str) -> str:
+    """The beginning of a long text."""
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}… ({len(text):,} letters)"
+
+
+def printable(text: str, *, keep: str = "") -> str:
+    """Control characters, except those in `keep`, as escapes (`\\x1b`), so that a terminal is safe."""
+    return UNPRINTABLE.sub(
+        lambda match: match[0] if match[0] in keep else match[0].encode("unicode_escape").decode(), text
+    )
+
+
+def guard_cell(text: str) -> str:
+    """A cell of a CSV file with an apostrophe in front if a spreadsheet would run it as a formula.
+
+    Numbers stay as they are. `unguard_cell` gives the text back.
+    """
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+
+
+def unguard_cell(text: str) -> str:
+    """The text that `guard_cell`, or a spreadsheet, wrote with an apostrophe in front."""
+    return text[1:] if text[:1] == "'" and _FORMULA.match(text) else text
 
 
 def program() -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from layerprobe.cache.common.disk import locked, write_atomically
 from layerprobe.cache.common.errors import StoreError
+from layerprobe.cache.common.text import guard_cell, unguard_cell
 from layerprobe.cache.store.keys import AudioSegment
 
 FILE_NAME = "failures.csv"
@@ -56,7 +57,7 @@ def read(folder: Path) -> dict[FailureId, Failure]:
         if any(len(row) != len(header) for row in rows):
             raise ValueError("a line has too many or too few cells")
         return {
-            (path, _seconds(start), _seconds(end)): Failure(reason, *key)
+            (unguard_cell(path), _seconds(start), _seconds(end)): Failure(unguard_cell(reason), *key)
             for path, start, end, reason, *key in rows
         }
     except (csv.Error, ValueError) as error:
@@ -122,7 +123,7 @@ def _to_csv(failures: Failures) -> str:
     for path, start, end in sorted(failures, key=lambda id: (id[0], id[1] or 0.0, id[2] or 0.0)):
         segment = ["" if second is None else repr(second) for second in (start, end)]
         failure = failures[path, start, end]
-        writer.writerow([path, *segment, failure.reason, failure.key])
+        writer.writerow([guard_cell(path), *segment, guard_cell(failure.reason), failure.key])
     return text.getvalue()
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from layerprobe.cache.common.text import format_count, format_list, format_percent
 from layerprobe.classify.audit.confounds import association
 from layerprobe.classify.audit.table import Finding, Table, label_columns
+from layerprobe.classify.data.spellings import describe, look_alikes
 
 FEW_SPEAKERS = 5  # of a class; fewer cannot be in every one of five folds
 TOP_SPEAKERS = 3
@@ -23,6 +24,7 @@ FILED = 0.9  # share of clips whose folder is named like a label, above which th
 
 def composition_findings(table: Table) -> Iterator[Finding]:
     """One finding for each check that the table's columns allow."""
+    yield _spellings(table)
     yield _speakers_by_class(table)
     if np.any(table.speakers >= 0):
         yield _clips_by_speaker(table)
@@ -30,6 +32,22 @@ def composition_findings(table: Table) -> Iterator[Finding]:
     if table.text is not None and len(table.classes) > 1:
         yield _text_by_class(table)
     yield _folders(table)
+
+
+def _spellings(table: Table) -> Finding:
+    """Whether a speaker or a class may be written in two ways."""
+    kinds = {table.target: table.classes, "speaker": [clip.speaker for clip in table.clips]}
+    evidence = tuple(
+        f"{kind} {describe(group)}" for kind, names in kinds.items() for group in look_alikes(names)
+    )
+    item, numbers = "spellings", {"alike": float(len(evidence))}
+    if not evidence:
+        return Finding(item, "fine", "No two speakers or labels look alike.", numbers)
+    message = (
+        f"Names that look alike count as different: {format_list(evidence)}. One speaker may be in training "
+        "and in test, and one class may count as two: spell each name in one way."
+    )
+    return Finding(item, "look", message, numbers, evidence)
 
 
 def _speakers_by_class(table: Table) -> Finding:

@@ -10,7 +10,6 @@ import numpy as np
 from scipy.stats import hypergeom
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.classify.data.dataset import NOT_A_LABEL
 from layerprobe.classify.data.splits import PARTITIONS, Assignment
 from layerprobe.embed.manifest.clips import Clip
 
@@ -117,8 +116,7 @@ def find_column(names: Sequence[str], columns: Sequence[str], *, exclude: str) -
 
 
 def _label(clip: Clip, target: str) -> str | None:
-    value = clip.labels.get(target, "").strip()
-    return None if value.lower() in NOT_A_LABEL else value
+    return clip.labels.get(target, "").strip() or None
 
 
 def _source(clip: Clip, column: str | None) -> str | None:

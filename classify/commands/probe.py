@@ -6,7 +6,7 @@ from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
-from layerprobe.cache.common.console import print_json
+from layerprobe.cache.common.console import print_json, say
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.options import (
     FLAT,
@@ -47,6 +47,7 @@ def probe(options: Annotated[ProbeOptions, FLAT], *, given: Given | None = None)
     from layerprobe.classify.controls.console import print_probes
     from layerprobe.classify.controls.probes import DURATION, SPEAKER, default_targets, probe_columns
     from layerprobe.classify.data.dataset import join_labels
+    from layerprobe.classify.data.spellings import spelling_notes
     from layerprobe.classify.search.parallel import job_count
     from layerprobe.embed.manifest.clips import read_manifest
     from layerprobe.embed.models.lookup import find_model_store
@@ -56,6 +57,13 @@ def probe(options: Annotated[ProbeOptions, FLAT], *, given: Given | None = None)
 
         check_figure(options.figure)
     clips = read_manifest(options.table, **vars(options.columns), must_exist=False)
+    spellings = spelling_notes(
+        target=options.target,
+        labels=[c.labels.get(options.target) for c in clips],
+        speakers=[c.speaker for c in clips],
+    )
+    for note in spellings:
+        say(f"note: {note}")
     store = find_model_store(model=options.model, **vars(options.source))
     columns = {column for clip in clips for column in clip.labels}
     names = list(options.targets) or default_targets(clips, options.target)

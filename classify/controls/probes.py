@@ -14,7 +14,7 @@ from layerprobe.cache.identity.extraction import FRAME
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.audit.table import TEXT_COLUMNS, find_column, label_columns
 from layerprobe.classify.controls.checkpoint import Step, run_steps
-from layerprobe.classify.data.dataset import NOT_A_LABEL, Dataset
+from layerprobe.classify.data.dataset import Dataset
 from layerprobe.classify.data.group_folds import balanced_group_folds
 from layerprobe.classify.features.frames import mean_states
 from layerprobe.classify.features.scaling import orthogonal_columns, standardise
@@ -199,8 +199,7 @@ def _values(name: str, data: Dataset, clips: Mapping[str, Clip], seconds: np.nda
         return [clips[id].speaker or None for id in data.ids]
     if name == DURATION and not any(DURATION in clips[id].labels for id in data.ids):
         return _bins(seconds, "{:.2f} s")
-    cells = [clips[id].labels.get(name, "").strip() for id in data.ids]
-    values = [None if cell.lower() in NOT_A_LABEL else cell for cell in cells]
+    values = [clips[id].labels.get(name, "").strip() or None for id in data.ids]
     if len({*values} - {None}) <= (BINS if name.casefold() in AGE_COLUMNS else MAX_NUMBERS):
         return values
     try:

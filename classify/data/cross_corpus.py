@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.text import format_list
-from layerprobe.classify.data.dataset import NOT_A_LABEL
 from layerprobe.embed.manifest.clips import Clip
 
 COLUMN = "corpus"  # as `manifest join` writes it
@@ -52,7 +51,7 @@ def _check_classes(clips: Sequence[Clip], *, train: Sequence[str], test: Sequenc
     labels: dict[str | None, set[str]] = {"train": set(), "test": set()}
     for clip in clips:
         label = clip.labels.get(target, "").strip()
-        if label.lower() not in NOT_A_LABEL:
+        if label:
             labels[clip.split].add(label)
     untrained = sorted(labels["test"] - labels["train"])
     if untrained and labels["train"]:

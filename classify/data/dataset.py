@@ -14,7 +14,6 @@ from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.cache.store.keys import remembered_keys
 from layerprobe.embed.manifest.clips import Clip
 
-NOT_A_LABEL = frozenset({"", "nan", "none", "null", "na", "n/a", "<na>"})  # as tables write "no label"
 SHOWN = 5
 
 
@@ -82,7 +81,7 @@ def join_targets(
             do=f"choose --target from {', '.join(columns) or 'none'}",
         )
     for clip in clips:
-        if clip.labels.get(target, "").strip().lower() in NOT_A_LABEL:
+        if not clip.labels.get(target, "").strip():
             reasons.setdefault(clip.id, f"no label in column '{target}'")
     used = [clip for clip in clips if clip.id not in reasons]
     labels = [clip.labels[target].strip() for clip in used]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.common.text import format_count, format_list
+from layerprobe.cache.common.text import format_count, format_list, unguard_cell
 from layerprobe.classify.runs.run_folder import PREDICTIONS, RESTORE_OR_RERUN, RUN, SPLITS, read_json
 from layerprobe.classify.scores.results import SELECTED
 
@@ -146,7 +146,7 @@ def _read_rows(path: Path) -> list[list[str]]:
             lines = csv.reader(file, strict=True)
             header = next(lines, [])
             places = [header.index(name) for name in COLUMNS]
-            return [[line[place] for place in places] for line in lines]
+            return [[unguard_cell(line[place]) for place in places] for line in lines]
     except (OSError, csv.Error, ValueError, IndexError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(f"cannot be read ({reason})", where=str(path), do=RESTORE_OR_RERUN) from error

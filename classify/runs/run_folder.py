@@ -15,6 +15,7 @@ import numpy as np
 
 from layerprobe.cache.common.disk import write_atomically
 from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.common.text import guard_cell
 from layerprobe.classify.scores.results import ResultRow, StudyId, StudyResult
 
 if TYPE_CHECKING:
@@ -60,10 +61,11 @@ def read_json(path: Path, *, do: str | None = None, holding: str | None = None) 
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a table atomically; `guard_cell` marks text that a spreadsheet would run as a formula."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows(rows)
+    writer.writerows([guard_cell(c) if isinstance(c, str) else c for c in row] for row in rows)
     write_atomically(path, text.getvalue())
 
 

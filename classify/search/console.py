@@ -27,6 +27,7 @@ PREPROCESSING = ("stats", "scaling", "pca")  # parameters printed after the head
 
 def print_plan(plan: Plan) -> None:
     """Print what is searched, with how many workers and within how much memory."""
+    from layerprobe.classify.data.spellings import spelling_notes
     from layerprobe.classify.search.summary import approximation_notes
 
     config, studies = plan.config, plan.studies()
@@ -40,7 +41,9 @@ def print_plan(plan: Plan) -> None:
         f"{format_count(config.trials, 'trial')} each, {plan.jobs} process{'es' * (plan.jobs != 1)}, "
         f"at most {format_bytes(config.memory)} for shared arrays"
     )
-    for line in approximation_notes(plan):
+    data = plan.data
+    spellings = spelling_notes(target=config.target, labels=data.classes, speakers=data.speaker_names)
+    for line in [*spellings, *approximation_notes(plan)]:
         say(f"note: {line}")
 
 

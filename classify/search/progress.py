@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from layerprobe.cache.common.console import progress
-from layerprobe.cache.common.text import format_duration
+from layerprobe.cache.common.text import format_duration, printable
 from layerprobe.classify.scores.results import StudyId
 
 if TYPE_CHECKING:
@@ -98,12 +98,15 @@ def live_display(label: str) -> Iterator[ProgressCallback]:
         return
     from rich.console import Console, Group
     from rich.live import Live
+    from rich.text import Text
 
     console = Console(stderr=True)
     with Live(console=console, refresh_per_second=REFRESH_RATE, transient=True) as live:
         # What does not fit is cut off at the bottom, so the status line comes first.
         yield lambda now: live.update(
-            Group(label, status_line(now), table(now, most=console.height - OTHER_LINES))
+            Group(
+                Text(printable(label)), Text(status_line(now)), table(now, most=console.height - OTHER_LINES)
+            )
         )
 
 

@@ -12,7 +12,8 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from layerprobe.cache.common.console import print_json, print_table, say
-from layerprobe.cache.common.options import FLAT, OutputOptions
+from layerprobe.cache.common.disk import check_overwrite
+from layerprobe.cache.common.options import FLAT, Force, OutputOptions
 from layerprobe.embed.manifest.clips import Clip
 from layerprobe.embed.manifest.corpora import CORPORA, Corpus
 
@@ -28,6 +29,7 @@ class ManifestOptions:
     _: KW_ONLY
     out: Path
     """Table to write: .csv, .tsv or .parquet."""
+    force: Force = False
     output: Annotated[OutputOptions, FLAT] = OutputOptions()
 
 
@@ -40,6 +42,7 @@ class JoinOptions:
     _: KW_ONLY
     out: Path
     """Table to write: .csv, .tsv or .parquet."""
+    force: Force = False
     names: tuple[str, ...] = ()
     """Names of the corpora, comma-separated; the file names of the tables if omitted."""
     maps: Annotated[list[str] | None, Parameter(name="--map")] = None
@@ -51,6 +54,7 @@ def _add_corpus(name: str, read: Callable[[Path], Corpus]) -> None:
     def make(options: Annotated[ManifestOptions, FLAT]) -> None:
         from layerprobe.embed.manifest.clips import write_manifest
 
+        check_overwrite(options.out, force=options.force)
         corpus = read(options.folder)
         write_manifest(corpus.clips, options.out)
         left_out = [{"path": str(path), "reason": reason} for path, reason in corpus.left_out.items()]
@@ -71,6 +75,7 @@ def join(options: Annotated[JoinOptions, FLAT]) -> None:
     from layerprobe.embed.manifest.clips import write_manifest
     from layerprobe.embed.manifest.join import LabelMap, join_tables
 
+    check_overwrite(options.out, force=options.force, inputs=options.tables)
     clips = join_tables(
         options.tables,
         names=list(options.names) or None,

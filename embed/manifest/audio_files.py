@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.text import format_list
+from layerprobe.embed.manifest.tables import ANNOTATIONS
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".sph")
 UNDECODABLE_SUFFIXES = (".m4a", ".aac", ".mp4", ".wma", ".amr", ".webm")  # audio, but not for libsndfile
@@ -20,11 +21,13 @@ class AudioFiles:
 
     paths: relative to `folder`, sorted.
     left_out: files that become no clip, by path, with the reason; `match` and the corpora add theirs.
+    annotations: files of Praat, ELAN and the like, which are not read.
     """
 
     folder: Path
     paths: list[PurePosixPath] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
+    annotations: list[PurePosixPath] = field(default_factory=list)
 
     def match(self, pattern: re.Pattern[str], *, example: str) -> dict[PurePosixPath, dict[str, str]]:
         """Each path whose complete file name without suffix matches, with the pattern's named groups.
@@ -73,6 +76,8 @@ def find_audio_files(folder: Path) -> AudioFiles:
             readable = os.fsencode(path).decode("utf-8", "backslashreplace")
             if suffix in UNDECODABLE_SUFFIXES:
                 audio.left_out[readable] = f"cannot be decoded ({suffix}); convert it to WAV or FLAC"
+            elif suffix in ANNOTATIONS:
+                audio.annotations.append(path)
             elif suffix not in AUDIO_SUFFIXES:
                 others.append(path)
             elif readable != str(path):  # no text table could hold it
@@ -80,7 +85,7 @@ def find_audio_files(folder: Path) -> AudioFiles:
             else:
                 audio.paths.append(path)
     if not audio.paths:
-        others = [*map(PurePosixPath, audio.left_out), *sorted(others)]
+        others = [*map(PurePosixPath, audio.left_out), *sorted(others + audio.annotations)]
         what = (
             f"looked for sound files ({', '.join(AUDIO_SUFFIXES)}), found {format_list(others) or 'nothing'}"
         )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.common.text import format_list
+from layerprobe.cache.common.text import format_count, format_list
 from layerprobe.embed.manifest.audio_files import AudioFiles, find_audio_files
 from layerprobe.embed.manifest.clips import Clip
 from layerprobe.embed.manifest.tables import read_table
@@ -25,6 +25,10 @@ _BAVED = re.compile(
 _EYASE = re.compile(r"(?P<speaker>(?:fm|ml)\d+)_(?P<emotion>ang|hap|neu|sad) *\((?P<record>\d+)\)")
 _KSU = re.compile(r"D\d+E(?P<emotion>0[0-5])(?P<speaker>P\d+)S(?P<sentence>\d+)T(?P<trial>\d+)")
 _ANAD = re.compile(r"(?P<speaker>V\d+)_.+")
+_SPEAKER_FOLDER = re.compile(
+    r"(?i)(actor|actress|speaker|spk|subject|subj|participant|talker|person|session|ses)[ _-]?[a-z]?\d+[a-z]?"
+)
+_CODE_FOLDER = re.compile(r"(?i)[a-z]{1,3}[ _-]?\d+")  # S01: a speaker, or a class
 
 
 @dataclass(frozen=True)
@@ -122,9 +126,10 @@ def anad(folder: Path) -> Corpus:
 
 
 def labelled_folders(folder: Path) -> Corpus:
-    """Audio files sorted by label: `FOLDER/LABEL/…/file.wav`.
+    """Audio files sorted by label: `FOLDER/LABEL/…/file.wav`, or `FOLDER/SPEAKER/LABEL/…/file.wav`.
 
-    The column of labels is called `emotion`, whatever the folders stand for. Raises InputError.
+    The column of labels is called `emotion`, whatever the folders stand for. Folders named like speakers
+    (`Actor_01`) are no labels. Raises InputError.
     """
     audio = find_audio_files(folder)
     labelled = [path for path in audio.paths if len(path.parts) > 1]
@@ -136,9 +141,33 @@ def labelled_folders(folder: Path) -> Corpus:
             do="put the files of each label into a folder of that name",
         )
     audio.left_out.update((str(path), "is outside the labels' folders") for path in loose)
-    clips = [_clip(audio, path, {"emotion": path.parts[0]}) for path in labelled]
-    note = "no speakers are known: add a column `speaker` to the table, or no split can keep them apart"
-    return Corpus(clips, [note], audio.left_out)
+    names = sorted({path.parts[0] for path in labelled})
+    if not all(map(_SPEAKER_FOLDER.fullmatch, names)):
+        clips = [_clip(audio, path, {"emotion": path.parts[0]}) for path in labelled]
+        note = "no speakers are known: add a column `speaker` to the table, or no split can keep them apart"
+        notes = [note, *_annotation_notes(audio)]
+        if len(names) > 1 and all(map(_CODE_FOLDER.fullmatch, names)):
+            notes.append(f"the labels are the folders' names; are {format_list(names)} labels, not speakers?")
+        return Corpus(clips, notes, audio.left_out)
+    if any(len(path.parts) < 3 for path in labelled):
+        raise InputError(
+            f"looked for folders named by label, found folders of speakers ({format_list(names)})",
+            where=str(folder),
+            do="put SPEAKER/LABEL/*.wav into them, or write a table with the columns path, emotion, speaker",
+        )
+    clips = [_clip(audio, path, {"emotion": path.parts[1], "speaker": path.parts[0]}) for path in labelled]
+    note = f"the folders are named like speakers ({format_list(names)}); the folders in them are the labels"
+    return Corpus(clips, [note, *_annotation_notes(audio)], audio.left_out)
+
+
+def _annotation_notes(audio: AudioFiles) -> list[str]:
+    if not audio.annotations:
+        return []
+    files = format_count(len(audio.annotations), "annotation file")
+    return [
+        f"{files} not read ({format_list(audio.annotations)}): export the segments as a table with the "
+        "columns path, start, end and the label"
+    ]
 
 
 CORPORA: dict[str, Callable[[Path], Corpus]] = {

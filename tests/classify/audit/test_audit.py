@@ -28,6 +28,7 @@ ITEMS = [
     "identical audio",
     "near-identical audio",
     "copies that disagree",
+    "spellings",
     "speakers by class",
     "clips by speaker",
     "class sizes",

@@ -68,10 +68,10 @@ def test_reads_path_emotion_and_speaker(audio):
     ]
 
 
-def test_labels_are_text_exactly_as_written(audio):
+def test_labels_are_text_as_written_without_the_space_around_it(audio):
     clips = read_manifest(table(audio, "path,level,age\na.wav,01, 7\nb.wav,0,1.0\nc.wav,TRUE,None\n"))
     assert [clip.labels for clip in clips] == [
-        {"level": "01", "age": " 7"},
+        {"level": "01", "age": "7"},
         {"level": "0", "age": "1.0"},
         {"level": "TRUE", "age": "None"},
     ]
@@ -261,10 +261,20 @@ def test_a_table_without_a_path_column_is_refused_with_its_columns(audio):
     assert "'clip', 'emotion'" in what
 
 
-@pytest.mark.parametrize("delimiter", [";", "\t"])
-def test_another_delimiter_is_recognised(audio, delimiter):
-    with pytest.raises(ManifestError, match="commas"):
-        read_manifest(table(audio, f"path{delimiter}emotion\na.wav{delimiter}h\n"))
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "txt"])
+def test_another_delimiter_is_recognised(audio, delimiter, suffix):
+    text = f"path{delimiter}emotion{delimiter}start{delimiter}end\n" + delimiter.join(
+        ["a.wav", "h", "0,5", "1,25\n"]
+    )
+    (clip,) = read_manifest(table(audio, text, f"clips.{suffix}"))
+    assert (clip.labels, clip.start, clip.end) == ({"emotion": "h"}, 0.5, 1.25)
+
+
+def test_a_comma_in_a_number_is_no_decimal_point_where_commas_separate(audio):
+    assert problems(table(audio, 'path,start,end\na.wav,"1,500",3\n')) == [
+        (1, "start '1,500' is neither seconds (1.5) nor a time (0 days 00:00:01.5)")
+    ]
 
 
 def test_two_columns_of_one_name(audio):
@@ -280,3 +290,185 @@ def test_empty_tables(audio, text, word):
     ((row, what),) = problems(table(audio, text))
     assert row is None
     assert word in what
+
+
+def notes_of(path: Path, **options: str | bool) -> tuple[list[Clip], str]:
+    lines: list[str] = []
+    clips = read_manifest(path, note=lines.append, **options)  # type: ignore[arg-type]
+    assert all("\n" not in line and line.startswith("note: clips.csv: ") for line in lines)
+    return clips, "\n".join(lines)
+
+
+def test_a_table_that_is_read_literally_needs_no_note(audio):
+    text = "id,path,emotion,speaker,start,end,split\nx,a.wav,none,None,0,1,train\ny,b.wav,h,Nan,,,test\n"
+    clips, notes = notes_of(table(audio, text))
+    assert [(c.labels["emotion"], c.speaker) for c in clips] == [("none", "None"), ("h", "Nan")]
+    assert notes == ""
+
+
+def test_header_cells_are_matched_whatever_their_case_and_space(audio):
+    text = "ID, Path , Emotion,SPEAKER, Start,END,Split \nx,a.wav, h , anna , 0.5 ,1,train\n"
+    (clip,), notes = notes_of(table(audio, text))
+    assert clip == Clip(
+        id="x",
+        file=str(audio / "a.wav"),
+        start=0.5,
+        end=1.0,
+        labels={"Emotion": "h"},
+        speaker="anna",
+        split="train",
+    )
+    assert "'Start' (start, seconds) and 'END' (end, seconds)" in notes
+    assert "'ID' as id and 'Split' as split and 'SPEAKER' as speaker" in notes
+
+
+def test_named_columns_are_matched_whatever_their_case_and_space(audio):
+    text = "Recording ,Subject\na.wav,s7\n"
+    (clip,) = read_manifest(table(audio, text), path_column="recording", speaker_column="subject")
+    assert (clip.id, clip.speaker, clip.labels) == ("a.wav", "s7", {})
+
+
+def test_an_id_column_in_capitals_that_repeats_is_a_label(audio):
+    clips, notes = notes_of(table(audio, "path,ID\na.wav,s1\nb.wav,s1\n"))
+    assert [(clip.id, clip.labels) for clip in clips] == [("a.wav", {"ID": "s1"}), ("b.wav", {"ID": "s1"})]
+    assert "'ID' is a label" in notes
+
+
+@pytest.mark.parametrize("column", ["speaker", "Speaker ID", "speakerID", "spk", "SPK-ID"])
+def test_the_speaker_column_is_found(audio, column):
+    assert read_manifest(table(audio, f"path,{column}\na.wav,s1\n"))[0].speaker == "s1"
+
+
+def test_a_column_that_may_hold_the_speakers_is_noted(audio):
+    (clip,), notes = notes_of(table(audio, "path,actor_id\na.wav,7\n"))
+    assert (clip.speaker, clip.labels) == (None, {"actor_id": "7"})
+    assert "'actor_id' is a label; if it names speakers, add --speaker-column" in notes
+
+
+@pytest.mark.parametrize("text", ["NA", "N/A", "n/a", "null", "NULL", "<NA>", "#N/A"])
+def test_texts_of_other_programs_for_no_label_are_missing_with_a_note(audio, text):
+    clips, notes = notes_of(table(audio, f"path,emotion,speaker\na.wav,{text},{text}\nb.wav,h,s\n"))
+    assert [(clip.labels, clip.speaker) for clip in clips] == [({}, text), ({"emotion": "h"}, "s")]
+    assert f"read as missing: '{text}' in column 'emotion' (1 row)" in notes
+    assert f"read as the name of a speaker: '{text}' in column 'speaker' (1 row)" in notes
+
+
+@pytest.mark.parametrize("text", ["nan", "NaN"])
+def test_the_text_of_a_float_nan_is_missing_with_a_note(audio, text):
+    (clip,), notes = notes_of(table(audio, f"path,emotion,speaker\na.wav,{text},{text}\n"))
+    assert (clip.labels, clip.speaker) == ({}, None)
+    assert f"'{text}' in column 'speaker'" in notes
+
+
+def test_missing_values_of_parquet_need_no_note(audio):
+    frame = pd.DataFrame(
+        {
+            "path": ["a.wav", "b.wav", "c.wav"],
+            "emotion": pd.array(["none", None, "Nan"], dtype="string"),
+            "rating": [1.5, float("nan"), 2.0],
+            "age": pd.array([1, None, 3], dtype="Int64"),
+            "speaker": pd.Categorical(["Nan", None, "01"]),
+        }
+    )
+    frame.to_parquet(audio / "clips.parquet")
+    lines: list[str] = []
+    clips = read_manifest(audio / "clips.parquet", note=lines.append)
+    assert [(c.speaker, c.labels) for c in clips] == [
+        ("Nan", {"emotion": "none", "rating": "1.5", "age": "1"}),
+        (None, {}),
+        ("01", {"emotion": "Nan", "rating": "2.0", "age": "3"}),
+    ]
+    assert lines == []
+
+
+@pytest.mark.parametrize(
+    ("columns", "times", "segment"),
+    [
+        ("begin,end", "1.0,2.5", (1.0, 2.5)),
+        ("start,duration", "1.0,1.5", (1.0, 2.5)),
+        ("offset,duration", "1.0,1.5", (1.0, 2.5)),
+        ("start_time,end_time", "1.0,2.5", (1.0, 2.5)),
+        ("StartTime,EndTime", '"00:00:01,000","00:00:02,500"', (1.0, 2.5)),
+        ("onset,offset", "1.0,2.5", (1.0, 2.5)),
+        ("onset,duration", "1.0,1.5", (1.0, 2.5)),
+        ("start_s,stop_s", "1.0,2.5", (1.0, 2.5)),
+        ("Start (ms),End (ms)", "1000,2500", (1.0, 2.5)),
+        ("start,duration_ms", "1.0,1500", (1.0, 2.5)),
+        ("startMs,stopMs", "1000,2500", (1.0, 2.5)),
+        ("tmin,tmax", "1.0,2.5", (1.0, 2.5)),
+        ("from,to", "1.0,2.5", (1.0, 2.5)),
+        ("end,duration", "2.5,1.5", (1.0, 2.5)),
+        ("Begin Time - ss.msec,End Time - ss.msec", "1.0,2.5", (1.0, 2.5)),
+        ("Begin Time - hh:mm:ss.ms,Duration - msec", "00:00:01.000,1500", (1.0, 2.5)),
+        ("segment_start,segment_end", "1.0,2.5", (1.0, 2.5)),
+        ("start,stop", "0 days 00:00:01,0 days 00:00:02.5", (1.0, 2.5)),
+    ],
+)
+def test_segments_under_other_names_are_cut_and_noted(audio, columns, times, segment):
+    (clip,), notes = notes_of(table(audio, f"path,{columns},emotion\na.wav,{times},h\n"))
+    assert (clip.start, clip.end) == segment
+    assert clip.id == "a.wav#1.0-2.5"
+    assert clip.labels == {"emotion": "h"}
+    assert len(notes.splitlines()) == 1
+    assert all(f"'{name}' (" in notes for name in columns.split(","))
+
+
+@pytest.mark.parametrize(
+    ("columns", "cells", "segment", "words"),
+    [
+        ("start,emotion", "1.5,h", (1.5, None), "only the column 'start'"),
+        ("End,emotion", "1.5,h", (None, 1.5), "only the column 'End'"),
+        ("begin,emotion", "1.5,h", (None, None), "column 'begin' holds numbers"),
+        ("offset,emotion", "1.5,h", (None, None), "column 'offset' holds numbers"),
+        ("duration,emotion", "1.5,h", (None, None), "column 'duration' holds numbers"),
+        ("start_frame,end_frame", "150,250", (None, None), "'start_frame', 'end_frame'"),
+        ("start_sample,emotion", "16000,h", (None, None), "'start_sample'"),
+        ("start,end_frame", "1.5,250", (1.5, None), "'end_frame' holds times"),
+        ("begin,start_time,end", "1,9,2", (1.0, 2.0), "'start_time' holds times"),
+    ],
+)
+def test_a_time_without_a_meaning_is_noted(audio, columns, cells, segment, words):
+    (clip,), notes = notes_of(table(audio, f"path,{columns}\na.wav,{cells}\n"))
+    assert (clip.start, clip.end) == segment
+    assert words in notes
+
+
+@pytest.mark.parametrize("columns", ["from,to", "begin,end_time", "duration,stop"])
+def test_text_under_the_name_of_a_time_is_a_label(audio, columns):
+    (clip,), notes = notes_of(table(audio, f"path,{columns}\na.wav,anna,ben\n"))
+    assert list(clip.labels.values()) == ["anna", "ben"]
+    assert notes == ""
+
+
+def test_faults_of_segments_under_other_names(audio):
+    text = "path,begin,dur\na.wav,1,2\na.wav,1.0,soon\na.wav,3,0\na.wav,4,-1\n"
+    assert problems(table(audio, text)) == [
+        (2, "dur 'soon' is neither seconds (1.5) nor a time (0 days 00:00:01.5)"),
+        (3, "end 3 is not after start 3"),
+        (4, "dur '-1' is negative"),
+    ]
+
+
+def test_files_under_another_spelling_of_their_path_are_the_same_clips(audio):
+    text = "path,emotion\na.wav ,h\n.\\b.wav,h\n"
+    for must_exist in (True, False):
+        clips, notes = notes_of(table(audio, text), must_exist=must_exist)
+        assert [clip.path for clip in clips] == [audio / "a.wav", audio / "b.wav"]
+        assert "with backslashes" in notes
+    assert problems(table(audio, "path\na.wav \na.wav\n")) == [
+        (2, "has the same clip or id as row 1: 'a.wav'")
+    ]
+
+
+def test_a_missing_file_of_a_similar_name_is_suggested(audio):
+    path = table(audio, "path\nA.WAV\n")
+    assert problems(path) == [(1, f"no such file: {audio / 'A.WAV'} (did you mean 'a.wav'?)")]
+    _, notes = notes_of(path, must_exist=False)
+    assert "no such file: 'A.WAV'; did you mean 'a.wav'?" in notes
+
+
+def test_a_path_of_70_000_letters_is_one_short_line(audio):
+    with pytest.raises(ManifestError) as caught:
+        read_manifest(table(audio, f"path,emotion\na.wav,h\n{'x' * 70_000},h\n"), must_exist=False)
+    assert "row 2: path is longer than any can be" in str(caught.value)
+    assert len(str(caught.value)) < 400

@@ -154,7 +154,7 @@ def test_anad_without_emotions_is_refused(tmp_path):
     (root / "ANAD.csv").write_text("file,label\nV1_1 (1).wav,happy\n")
     with pytest.raises(InputError, match="looked for columns 'name' and 'Emotion', found file, label"):
         anad(root)
-    (root / "ANAD.csv").write_bytes(b"name,Emotion \n\xff,happy\n")
+    (root / "ANAD.csv").write_bytes(b"name,Emotion \n\x81,happy\n")
     with pytest.raises(ManifestError, match="UTF-8"):
         anad(root)
 
@@ -169,6 +169,36 @@ def test_plain_folders(tmp_path):
     ]
     assert set(corpus.left_out) == {"loose.wav", "happy/d.m4a"}
     assert "speaker" in corpus.notes[0]
+
+
+def test_folders_of_speakers_are_no_labels(tmp_path):
+    names = [f"Actor_{k:02}/03-01-0{k % 8}.wav" for k in range(1, 25)]
+    with pytest.raises(InputError, match=r"folders of speakers \(Actor_01, Actor_02, Actor_03 and 21 more\)"):
+        labelled_folders(touch(tmp_path, *names))
+
+
+@pytest.mark.parametrize(
+    "speakers", [("Actor_01", "Actor_02"), ("speaker 1", "Speaker 2"), ("spk-f1", "spk-m2")]
+)
+def test_folders_of_labels_in_folders_of_speakers(tmp_path, speakers):
+    first, second = speakers
+    corpus = labelled_folders(touch(tmp_path, f"{first}/calm/a.wav", f"{second}/lively/x/b.wav"))
+    assert [(c.speaker, c.labels) for c in corpus.clips] == [
+        (first, {"emotion": "calm"}),
+        (second, {"emotion": "lively"}),
+    ]
+    assert "the folders in them are the labels" in corpus.notes[0]
+
+
+def test_folders_that_may_be_speakers_are_noted(tmp_path):
+    corpus = labelled_folders(touch(tmp_path, "S01/a.wav", "S02/b.wav"))
+    assert {clip.labels["emotion"] for clip in corpus.clips} == {"S01", "S02"}
+    assert "are S01, S02 labels, not speakers?" in corpus.notes[1]
+
+
+def test_annotation_files_are_noted(tmp_path):
+    corpus = labelled_folders(touch(tmp_path, "calm/a.wav", "calm/a.TextGrid", "lively/b.wav", "b.eaf"))
+    assert any("2 annotation files not read" in note for note in corpus.notes)
 
 
 def test_plain_folders_without_labels(tmp_path):

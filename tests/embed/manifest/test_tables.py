@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -73,13 +78,23 @@ def test_unmatched_quotes_are_refused(tmp_path, text, message):
 
 
 def test_files_that_cannot_be_read(tmp_path):
-    (tmp_path / "latin.csv").write_bytes("path\nsch\u00f6n.wav\n".encode("cp1252"))
+    (tmp_path / "arabic.csv").write_bytes(b"path\n\x81\x8d.wav\n")
+    (tmp_path / "binary.csv").write_bytes(b"path\n\xff\0.wav\n")
+    (tmp_path / "words.TextGrid").write_bytes(b"")
+    (tmp_path / "broken.jsonl").write_text('{"path": "a.wav"}\n{"path": \n')
+    (tmp_path / "list.jsonl").write_text("[1, 2]\n")
+    (tmp_path / "nested.jsonl").write_text('{"path": "a.wav", "words": ["a"]}\n')
     (tmp_path / "damaged.parquet").write_bytes(b"PAR1 and no more")
     (tmp_path / "sheet.xlsx").write_bytes(b"")
     for name, word in [
         ("gone.csv", "no such table"),
         ("", "is a folder"),
-        ("latin.csv", "UTF-8"),
+        ("arabic.csv", "line 2 is not UTF-8"),
+        ("binary.csv", "line 2 is not text"),
+        ("words.TextGrid", "is an annotation file"),
+        ("broken.jsonl", "line 2 is not JSON"),
+        ("list.jsonl", "line 1 is no JSON object"),
+        ("nested.jsonl", "line 1: 'words' holds a list"),
         ("damaged.parquet", "cannot be read"),
         ("sheet.xlsx", ".xlsx"),
     ]:
@@ -124,3 +139,88 @@ def test_folders_are_created_and_no_temporary_file_is_left(tmp_path):
 def _plain_file(folder: Path) -> Path:
     (folder / "plain").write_text("")
     return folder / "plain"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_unicode_encodings(tmp_path, encoding):
+    mark = "\ufeff" if encoding in ("utf-16-le", "utf-16-be") else ""
+    (tmp_path / "t.csv").write_bytes(f"{mark}path,emotion\r\nسعيد.wav,fröh\r\n".encode(encoding))
+    table = read_table(tmp_path / "t.csv")
+    assert table == Table(["path", "emotion"], [["سعيد.wav", "fröh"]])
+    assert table.notes == ()
+
+
+def test_latin_1_is_read_with_a_note_that_shows_a_line(tmp_path):
+    (tmp_path / "t.csv").write_bytes("path;emotion\na.wav;h\nb.wav;fröhlich\n".encode("cp1252"))
+    table = read_table(tmp_path / "t.csv")
+    assert table.rows == [["a.wav", "h"], ["b.wav", "fröhlich"]]
+    (note,) = table.notes
+    assert note.endswith("(cp1252); line 3: 'b.wav;fröhlich'")
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "row"),
+    [
+        ("path;note\na.wav;one, two\n", ["path", "note"], ["a.wav", "one, two"]),
+        ("path\tnote\na.wav\tone, two\n", ["path", "note"], ["a.wav", "one, two"]),
+        ("path|note\na.wav|one; two\n", ["path", "note"], ["a.wav", "one; two"]),
+        ("path,note\na.wav,one; two; three\n", ["path", "note"], ["a.wav", "one; two; three"]),
+        ("sep=;\r\npath;note\r\na.wav;x\r\n", ["path", "note"], ["a.wav", "x"]),
+        ("path\na;b.wav\n", ["path"], ["a;b.wav"]),
+        ('"path";"note, long"\n"a.wav";"x"\n', ["path", "note, long"], ["a.wav", "x"]),
+    ],
+)
+def test_the_delimiter_is_that_of_the_header(tmp_path, text, columns, row):
+    (tmp_path / "t.csv").write_text(text)
+    assert read_table(tmp_path / "t.csv") == Table(columns, [row])
+
+
+def test_json_lines(tmp_path):
+    lines = [
+        '{"path": "a.wav", "age": 1.50, "level": "01", "known": true}',
+        "",
+        '{"path": "b.wav", "speaker": "anna", "age": null}',
+    ]
+    (tmp_path / "t.jsonl").write_text("\n".join(lines))
+    assert read_table(tmp_path / "t.jsonl") == Table(
+        ["path", "age", "level", "known", "speaker"],
+        [["a.wav", "1.50", "01", "True", ""], [], ["b.wav", "", "", "", "anna"]],
+    )
+
+
+def test_parquet_of_every_kind_of_text_and_number(tmp_path):
+    texts = pa.array(["01", None])
+    columns = {
+        "string": texts,
+        "large": texts.cast(pa.large_string()),
+        "view": texts.cast(pa.string_view()),
+        "dictionary": texts.dictionary_encode(),
+        "bytes": texts.cast(pa.binary()),
+        "integer": pa.array([7, None], pa.int32()),
+        "half": pa.array(np.array([0.5, np.nan], np.float16)),
+        "decimal": pa.array([Decimal("1.50"), None]),
+        "date": pa.array([date(2024, 5, 1), None]),
+        "boolean": pa.array([True, None]),
+        "nothing": pa.nulls(2),
+    }
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    table = read_table(tmp_path / "t.parquet")
+    assert table.columns == list(columns)
+    assert table.rows == [["01"] * 5 + ["7", "0.5", "1.50", "2024-05-01", "True", ""], [""] * len(columns)]
+
+
+def test_parquet_with_bytes_that_are_no_text_is_refused_with_the_column(tmp_path):
+    pq.write_table(pa.table({"sound": pa.array([b"RIFF\xff\xfe"])}), tmp_path / "t.parquet")
+    with pytest.raises(ManifestError, match="'sound' holds bytes"):
+        read_table(tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv"])
+def test_formulas_are_written_as_text_and_numbers_as_numbers(tmp_path, name):
+    cells = ["=1+1", "+cmd", "-x", "@sum", "\t=1", "-1.5", "+3", "a=b", "'=1", "'quoted'", "-1e-3"]
+    write_table({"=name": cells, "x": [-0.5] * len(cells)}, tmp_path / name)
+    frame = pd.read_csv(tmp_path / name, sep="," if name == "t.csv" else "\t", dtype=str)
+    assert list(frame["'=name"]) == [
+        *("'=1+1", "'+cmd", "'-x", "'@sum", "'\t=1", "-1.5", "+3", "a=b", "''=1", "'quoted'", "-1e-3"),
+    ]
+    assert read_table(tmp_path / name) == Table(["=name", "x"], [[cell, "-0.5"] for cell in cells])

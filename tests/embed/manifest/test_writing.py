@@ -10,14 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.embed.manifest.clips import RESERVED, Clip, read_manifest, write_manifest
+from layerprobe.embed.manifest.clips import Clip, read_manifest, write_manifest
+from layerprobe.embed.manifest.columns import RESERVED, clean
 
-TEXT = st.text(max_size=8)
-VALUES = TEXT.filter(lambda text: text != "" and text.lower() != "nan")
+# Cells are read without the space around them, and without texts that stand for a missing value.
+MISSING = {"", "nan", "na", "n/a", "#n/a", "<na>", "null"}
+VALUES = st.text(max_size=8).map(clean).filter(lambda text: text.lower() not in MISSING)
 NAMES = st.text(min_size=1, max_size=8).filter(
-    lambda n: not {"/", "\0"} & set(n) and n not in {".", "..", "nan"}
+    lambda n: not {"/", "\0", "\\"} & set(n) and n not in {".", ".."} and n.strip() == n
 )
-LABELS = VALUES.filter(lambda name: name not in RESERVED)
+LABELS = VALUES.filter(lambda name: name.casefold() not in RESERVED) | st.sampled_from(
+    ["begin", "offset", "duration", "stop_ms", "=name"]
+)
 TIMES = st.floats(min_value=1e-6, max_value=1e5)
 
 
@@ -87,7 +91,7 @@ def test_an_existing_table_survives_a_write_that_fails(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir() if entry.name.startswith(".")] == []
 
 
-@pytest.mark.parametrize("name", RESERVED)
+@pytest.mark.parametrize("name", [*RESERVED, "Start", " path "])
 def test_a_label_cannot_have_a_reserved_name(tmp_path, name):
     clips = [Clip(id="a", file=str(tmp_path / "a.wav"), labels={name: "x"})]
     with pytest.raises(InputError, match=f"'{name}'"):

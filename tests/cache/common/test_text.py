@@ -1,0 +1,32 @@
+"""Text that is safe on a terminal and in a spreadsheet."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from layerprobe.cache.common.text import guard_cell, printable, unguard_cell
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b[31mred\x1b[0m", r"\x1b[31mred\x1b[0m"),
+        ("\x1b]0;title\x07", r"\x1b]0;title\x07"),
+        ("\x9b31m", r"\x9b31m"),
+        ("a\rb\nc\td\x7f", r"a\rb\nc\td\x7f"),
+        ("\u202etxt.wav\u2028", r"\u202etxt.wav\u2028"),
+        ("caf\udce9.wav", r"caf\udce9.wav"),
+        ("سعيد fröh 日本 👍🏽 a\u200db", "سعيد fröh 日本 👍🏽 a\u200db"),
+    ],
+)
+def test_control_characters_are_printed_as_escapes(text, shown):
+    assert printable(text) == shown
+    assert printable(f"{text}\n", keep="\n") == f"{shown}\n".replace(r"b\nc", "b\nc")
+
+
+@given(st.text(alphabet="'=+-@\t\r1.ae") | st.text())
+def test_a_guarded_cell_is_read_back(text):
+    assert unguard_cell(guard_cell(text)) == text
+    assert guard_cell(text)[:1] not in ("=", "@", "\t", "\r", "\n")
