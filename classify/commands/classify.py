@@ -161,7 +161,12 @@ def repeat_run(options: ClassifyOptions, record: Path, *, given: Mapping[str, st
         evaluation = replace(evaluation, audit=options.evaluation.audit)
     if "--controls" in given:
         evaluation = replace(evaluation, controls=options.evaluation.controls)
-    clips = read_manifest(recorded.table, **command, must_exist=False)
+    clips = read_manifest(
+        recorded.table,
+        path_column=recorded.path_column,
+        speaker_column=recorded.speaker_column,
+        must_exist=False,
+    )
     summary = run_and_evaluate(
         clips,
         recorded.store,

@@ -144,7 +144,7 @@ class _RowReader:
         else:
             path, exists = self.cells.find(path)
         id = _default_id(path, start, end) if columns.id is None else clean(texts[columns.id])
-        if not id:
+        if not id and columns.id is not None:
             faults.append("has no id")
         read = self.values.read
         labels = {name: text for name in columns.labels if (text := read(name, texts[name])) is not None}

@@ -131,11 +131,8 @@ def _decode(data: bytes) -> tuple[str, str]:
             text = data.decode("cp1252")
         except UnicodeDecodeError:
             raise ValueError(f"line {line} is not UTF-8; save the table as UTF-8") from error
-        example = text.splitlines()[line - 1]
-        return (
-            text,
-            f"is not UTF-8, and is read as Western European (cp1252): line {line} is '{shorten(example)}'",
-        )
+        example = shorten(text.split("\n")[line - 1].strip())
+        return text, f"is not UTF-8 and is read as Western European (cp1252); line {line}: '{example}'"
 
 
 def _delimiter(text: str, usual: str) -> str:
@@ -143,7 +140,9 @@ def _delimiter(text: str, usual: str) -> str:
     counts = dict.fromkeys(usual + _OTHER_DELIMITERS, 1)
     for mark in counts:
         with suppress(csv.Error):  # which is reported when the rows are read
-            counts[mark] = len(next(csv.reader(io.StringIO(text, newline=""), delimiter=mark), []))
+            counts[mark] = len(
+                next(csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True), [])
+            )
     return usual if counts[usual] > 1 else max(counts, key=counts.__getitem__)
 
 

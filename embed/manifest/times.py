@@ -103,9 +103,11 @@ def find_segments(columns: Mapping[str, Sequence[str]], *, decimal_comma: bool) 
     """
     if "start" in columns and "end" in columns:
         return SegmentColumns(start=TimeColumn("start"), end=TimeColumn("end"), decimal_comma=decimal_comma)
-    roles = {name: role for name in columns if (role := time_role(name))}
     candidates: dict[Role, list[TimeColumn]] = {role: [] for role in ("start", "end", "duration", "offset")}
-    for name, (role, per_second) in roles.items():
+    for name in columns:
+        if (known := time_role(name)) is None:
+            continue
+        role, per_second = known
         if name.casefold() in ("start", "end") or _holds_times(columns[name], decimal_comma=decimal_comma):
             candidates[role].append(TimeColumn(name, per_second))
     start, end, duration, offset = (_best(candidates[role]) for role in candidates)

@@ -71,7 +71,7 @@ def test_labels_that_are_formulas_are_text_in_the_table(tmp_path):
     touch(tmp_path / "SPEECH", "=1+1/a.wav", "-1/b.wav")
     assert cli("manifest", "folder", "SPEECH", "--out", "t.csv", cwd=tmp_path).returncode == 0
     assert (tmp_path / "t.csv").read_text().splitlines()[1:] == [
-        "SPEECH/-1/b.wav,,-1",
-        "SPEECH/=1+1/a.wav,,'=1+1",
+        "'-1/b.wav,SPEECH/-1/b.wav,,-1",
+        "'=1+1/a.wav,SPEECH/=1+1/a.wav,,'=1+1",
     ]
     assert {clip.labels["emotion"] for clip in read_manifest(tmp_path / "t.csv")} == {"=1+1", "-1"}

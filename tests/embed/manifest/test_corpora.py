@@ -183,10 +183,10 @@ def test_folders_of_speakers_are_no_labels(tmp_path):
 def test_folders_of_labels_in_folders_of_speakers(tmp_path, speakers):
     first, second = speakers
     corpus = labelled_folders(touch(tmp_path, f"{first}/calm/a.wav", f"{second}/lively/x/b.wav"))
-    assert [(c.speaker, c.labels) for c in corpus.clips] == [
-        (first, {"emotion": "calm"}),
-        (second, {"emotion": "lively"}),
-    ]
+    assert {c.speaker: c.labels for c in corpus.clips} == {
+        first: {"emotion": "calm"},
+        second: {"emotion": "lively"},
+    }
     assert "the folders in them are the labels" in corpus.notes[0]
 
 
