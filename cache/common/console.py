@@ -86,11 +86,6 @@ def _cell(value: object) -> str:
     return f"{value:.3f}" if isinstance(value, float) else printable(str(value))
 
 
-def printable(text: str) -> str:
-    """Text for a terminal: control characters, which it could take for commands, are written as escapes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 class ProgressLine:
     """Progress of a long job: a bar on a terminal, else a plain line every ten seconds and at the end."""
 

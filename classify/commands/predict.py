@@ -9,7 +9,8 @@ from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from layerprobe.cache.common.console import print_json, print_table, printable, progress, say
+from layerprobe.cache.common.console import print_json, print_table, progress, say
+from layerprobe.cache.common.disk import check_overwrite
 from layerprobe.cache.common.errors import ClipError, InputError
 from layerprobe.cache.common.interrupts import Interrupted
 from layerprobe.cache.common.options import (
@@ -17,10 +18,11 @@ from layerprobe.cache.common.options import (
     FLAT,
     CacheFolder,
     Device,
+    Force,
     OutputOptions,
     TableColumns,
 )
-from layerprobe.cache.common.text import format_count
+from layerprobe.cache.common.text import format_count, printable
 
 if TYPE_CHECKING:
     from layerprobe.classify.predict.bundle import Bundle
@@ -43,6 +45,7 @@ class PredictOptions:
     _: KW_ONLY
     out: Path | None = None
     """Write labels and all probabilities into this .csv or .json."""
+    force: Force = False
     window: float | None = None
     """Predict windows of this many seconds instead of complete recordings; 3 for --stdin."""
     hop: float | None = None
@@ -97,6 +100,7 @@ def _check(options: PredictOptions) -> None:
             raise InputError(f"--out {options.out}", do=f"use one of {', '.join(OUT_SUFFIXES)}")
         if not options.out.absolute().parent.is_dir():
             raise InputError(f"--out {options.out}: no such folder", do="create it first")
+        check_overwrite(options.out, force=options.force, inputs=options.inputs)
 
 
 def _predict_recordings(bundle: Bundle, options: PredictOptions) -> None:

@@ -124,6 +124,8 @@ def test_options_that_cannot_be_used(place: Path, tmp_path: Path) -> None:
         (("clip000.wav", "--stdin"), "--stdin"),
         (("clip000.wav", "--out", "p.xls"), "--out p.xls"),
         (("clip000.wav", "--out", "nosuch/p.csv"), "no such folder"),
+        (("clips.csv", "--force", "--out", "clips.csv"), "clips.csv: is read by this command"),
+        (("clip000.wav", "--out", "clips.csv"), "clips.csv: exists already"),
         (("clip000.wav", "--min-confidence", "2"), "--min-confidence"),
         (("clip000.wav", "--window", "-3"), "--window"),
         (("clip000.wav", "--hop", "1"), "--hop"),
