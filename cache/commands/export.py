@@ -60,7 +60,9 @@ def export(options: Annotated[ExportOptions, FLAT]) -> None:
     rows = None
     if options.table is not None:
         clips = read_manifest(options.table, **vars(options.columns), must_exist=False)
-        rows, left_out = select_rows(clips, store, cache=options.source.cache, table=options.table)
+        rows, left_out, note = select_rows(clips, store, cache=options.source.cache, table=options.table)
+        if note:
+            say(f"note: {note}")
         if left_out:
             names = ", ".join(left_out[:MAX_CLIPS]) + (" …" if len(left_out) > MAX_CLIPS else "")
             say(f"note: {len(left_out)} clips could not be embedded and are left out: {names}")

@@ -47,6 +47,6 @@ def info(
                 for store in cache.stores
             ]
         )
-        print(f"hashes and measurements of audio files, safe to delete: {format_bytes(cache.remembered)}")
+        print(f"hashes and measurements of audio files: {format_bytes(cache.remembered)}")
     for fault in cache.faults:
         say(f"fault: {fault}")

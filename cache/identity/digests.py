@@ -31,8 +31,9 @@ STAMP_BYTES = 24
 class DigestCache:
     """Digests of files, cached in CACHE/digests.db; safe for many processes at once.
 
-    The database only saves time: where it cannot be read or written, every file is hashed again. A file that
-    was changed in place and had its old modification time restored is detected by its ctime.
+    The database saves time: where it cannot be read or written, every file is hashed again. It also knows the
+    last content of files that are not on this machine. A file that was changed in place and had its old
+    modification time restored is detected by its ctime.
     """
 
     def __init__(self, cache: Path) -> None:
@@ -71,6 +72,13 @@ class DigestCache:
         """The digest of a file when it was last hashed, if known; the file need not exist any more."""
         row = self._select(path)
         return None if row is None else str(row[3])
+
+    def all_known(self) -> Iterator[tuple[str, str]]:
+        """Every path that was hashed, absolute, and its last digest."""
+        with suppress(sqlite3.Error):
+            if self._database is not None:
+                for path, digest in self._database.execute("SELECT path, digest FROM digests"):
+                    yield os.fsdecode(path), str(digest)
 
     def _look_up(self, path: Path) -> str | None:
         row = self._select(path)

@@ -52,7 +52,7 @@ class StoreInfo:
 class CacheInfo:
     """Every store of a cache, and a message for each folder that cannot be read as one.
 
-    remembered: bytes of what is saved about audio files (digests, measurements of an audit); safe to delete.
+    remembered: bytes of what is saved about audio files (digests, measurements of an audit).
     """
 
     cache: Path

@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import h5py
 import numpy as np
@@ -19,20 +19,13 @@ from layerprobe.cache.common.text import format_list
 from layerprobe.cache.store import failures
 from layerprobe.cache.store.deferred_error_file import DeferredErrorFile
 from layerprobe.cache.store.feature_store import FeatureStore
-from layerprobe.cache.store.keys import AudioSegment, clip_keys
+from layerprobe.cache.store.keys import NamedClip, known_keys
 
 BATCH_BYTES = (
     256 << 20
 )  # in memory at once: in an order other than on disk, each batch reads the complete layer
 
 Format = Literal["h5", "npz", "parquet"]
-
-
-class NamedClip(AudioSegment, Protocol):
-    """A clip of a table, with its name there."""
-
-    @property
-    def id(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -109,14 +102,15 @@ def export(
 
 def select_rows(
     clips: Sequence[NamedClip], store: FeatureStore, *, cache: Path, table: Path
-) -> tuple[list[tuple[str, str]], list[str]]:
-    """Key and id of a table's clips, for `export`; and the ids of those left out because embedding failed.
+) -> tuple[list[tuple[str, str]], list[str], str]:
+    """Key and id of a table's clips, for `export`; the ids of those left out, which failed; a note, or "".
 
     Raises MissingStatesError where others are not stored, InputError for a file that cannot be read.
     """
-    keys = clip_keys(clips, cache)
+    known = known_keys(clips, cache)
+    keys = known.keys
     missing = set(store.missing([key for key in keys if isinstance(key, str)]))
-    reasons = failures.reasons(store.folder, clips, keys)
+    reasons = failures.reasons(store.folder, clips, keys, elsewhere=known.elsewhere)
     rows: list[tuple[str, str]] = []
     absent: list[tuple[str, str]] = []
     left_out: list[str] = []
@@ -135,7 +129,7 @@ def select_rows(
             where=str(store.folder),
             do=f"run: {store.extraction.embed_command(cache, table=table)}",
         )
-    return rows, left_out
+    return rows, left_out, known.note
 
 
 def _write_h5(file: io.BufferedRandom, content: _Content) -> None:

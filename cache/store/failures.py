@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from layerprobe.cache.common.disk import locked, write_atomically
 from layerprobe.cache.common.errors import StoreError
@@ -36,9 +37,9 @@ class Failure:
 Failures = Mapping[FailureId, Failure]
 
 
-def failure_id(clip: AudioSegment) -> FailureId:
-    """How a clip is listed: by the path in its table, not by the target of a link."""
-    return os.path.abspath(clip.path), clip.start, clip.end  # noqa: PTH100 (keeps symbolic links)
+def failure_id(clip: AudioSegment, path: Path | None = None) -> FailureId:
+    """How a clip is listed: by the path in its table (or `path`), not by the target of a link."""
+    return os.path.abspath(path or clip.path), clip.start, clip.end  # noqa: PTH100 (keeps symbolic links)
 
 
 def read(folder: Path) -> dict[FailureId, Failure]:
@@ -64,17 +65,23 @@ def read(folder: Path) -> dict[FailureId, Failure]:
         raise StoreError(f"not a table of failures ({error})", where=str(table), do="delete it") from error
 
 
-def reasons(folder: Path, clips: Sequence[AudioSegment], keys: Sequence[str | OSError]) -> list[str | None]:
+def reasons(
+    folder: Path,
+    clips: Sequence[AudioSegment],
+    keys: Sequence[str | OSError],
+    *,
+    elsewhere: Mapping[int, Path] = MappingProxyType({}),
+) -> list[str | None]:
     """Why each of these clips, which the store does not contain, failed; None where that is unknown.
 
-    keys: the current keys, from `cache.store.keys.clip_keys`. A file that changed since it failed has not
-    failed; one that cannot be read now is looked up by its path.
+    keys: the current keys, from `cache.store.keys`. A file that changed since it failed has not failed; one
+    that cannot be read now is looked up by its path, or by its former path in `elsewhere` (clip → path).
     """
     failures = read(folder)
     by_key = {failure.key: failure for failure in failures.values() if failure.key}
     matches = (
-        by_key.get(key) if isinstance(key, str) else failures.get(failure_id(clip))
-        for clip, key in zip(clips, keys, strict=True)
+        by_key.get(key) if isinstance(key, str) else failures.get(failure_id(clip, elsewhere.get(number)))
+        for number, (clip, key) in enumerate(zip(clips, keys, strict=True))
     )
     return [None if failure is None else failure.reason for failure in matches]
 

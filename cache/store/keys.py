@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from binascii import Error as HexError
 from binascii import unhexlify
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
+from layerprobe.cache.common.text import format_count
 from layerprobe.cache.identity.digests import DigestCache, FileStamp, file_digest, file_stamp
+from layerprobe.cache.identity.moved_files import find_former_folder, relative_path
 
 KEY_BYTES = 32  # of a clip's key, which is written as hex digits
 
@@ -26,6 +30,13 @@ class AudioSegment(Protocol):
     def start(self) -> float | None: ...
     @property
     def end(self) -> float | None: ...
+
+
+class NamedClip(AudioSegment, Protocol):
+    """A clip of a table, with its name there: by default the path as the table writes it."""
+
+    @property
+    def id(self) -> str: ...
 
 
 def clip_key(digest: str, *, start: float | None, end: float | None) -> str:
@@ -68,14 +79,64 @@ def is_unchanged(clip: AudioSegment, key: str, before: FileStamp | None) -> bool
     return isinstance(digest, str) and clip_key(digest, start=clip.start, end=clip.end) == key
 
 
-def remembered_keys(clips: Sequence[AudioSegment], cache: Path) -> list[str | OSError]:
-    """As `clip_keys`, but a deleted file keeps the key of its last known content."""
+@dataclass(frozen=True)
+class KnownKeys:
+    """Keys of a table's clips, also of those whose audio is elsewhere.
+
+    keys: each clip's key, or why it is not known. elsewhere: clip → the path under which the cache knows its
+    file, which is not on this machine. note: one line on these clips; empty if there are none. all_elsewhere:
+    whether no file of the table is on this machine.
+    """
+
+    keys: list[str | OSError]
+    elsewhere: Mapping[int, Path]
+    note: str = ""
+    all_elsewhere: bool = False
+
+
+def known_keys(clips: Sequence[NamedClip], cache: Path) -> KnownKeys:
+    """As `clip_keys`, but a file that is not on this machine has the key of its last known content.
+
+    It is known by its path; or, where table and cache came from another machine, by the table's relative
+    path below the folder in which the cache saw all of these files. Raises StoreError where several
+    recordings could be meant.
+    """
     keys = clip_keys(clips, cache)
+    absent = [i for i, key in enumerate(keys) if isinstance(key, FileNotFoundError | NotADirectoryError)]
+    if not absent:
+        return KnownKeys(keys, {})
     with DigestCache(cache) as digests:
-        for index, (clip, key) in enumerate(zip(clips, keys, strict=True)):
-            if isinstance(key, FileNotFoundError) and (digest := digests.last_known(clip.path)) is not None:
-                keys[index] = clip_key(digest, start=clip.start, end=clip.end)
-    return keys
+        known = {i: digest for i in absent if (digest := digests.last_known(clips[i].path)) is not None}
+        elsewhere = {i: clips[i].path for i in known}
+        names = _relative_paths(clips)
+        moved = {i: names[i] for i in absent if i not in known}
+        present = set(range(len(clips))) - set(absent) if moved else ()
+        here = {names[i]: digests.last_known(clips[i].path) or "" for i in present}
+        former = find_former_folder(moved.values(), here=here, known=digests.all_known()) if moved else None
+    if former is not None:
+        elsewhere |= {i: former.folder / name for i, name in moved.items()}
+        known |= {i: former.digests[name] for i, name in moved.items() if name in former.digests}
+    for i, digest in known.items():
+        keys[i] = clip_key(digest, start=clips[i].start, end=clips[i].end)
+    place = f"the same paths below {former.folder}" if former is not None else "their paths"
+    count = format_count(len(known), "clip")
+    note = f"the audio of {count} is not on this machine and was not read; the cache knows it by {place}"
+    return KnownKeys(keys, elsewhere, note if known else "", bool(known) and len(absent) == len(clips))
+
+
+def _is_whole(clip: AudioSegment) -> bool:
+    return clip.start is None and clip.end is None
+
+
+def _relative_paths(clips: Sequence[NamedClip]) -> list[str]:
+    """Paths below the folder where the table's relative paths begin; else below the folder of all files."""
+    files = [clip.path.absolute() for clip in clips]
+    cells = [clip.id if _is_whole(clip) else clip.id.rpartition("#")[0] for clip in clips]
+    names = [relative_path(file, cell) for file, cell in zip(files, cells, strict=True)]
+    if None in names:
+        folder = os.path.commonpath([os.path.normpath(file.parent) for file in files])
+        return [os.path.relpath(file, folder) for file in files]
+    return [name for name in names if name is not None]
 
 
 def keys_to_digests(keys: Sequence[str] | np.ndarray) -> np.ndarray:

@@ -10,15 +10,18 @@ import numpy as np
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.text import format_count, format_list
-from layerprobe.cache.store.keys import clip_keys
+from layerprobe.cache.store.keys import known_keys
 from layerprobe.classify.audit.composition import composition_findings
-from layerprobe.classify.audit.confounds import confound_findings
+from layerprobe.classify.audit.confounds import FORMAT, SOUND, confound_findings
 from layerprobe.classify.audit.duplicates import duplicate_findings
 from layerprobe.classify.audit.leakage import leakage_findings
-from layerprobe.classify.audit.measurements import Measurements, measure
+from layerprobe.classify.audit.measurements import Measurements, measure, unmeasured
 from layerprobe.classify.audit.table import SEVERITY, Finding, Table, Verdict
 from layerprobe.classify.data.splits import Assignment
 from layerprobe.embed.manifest.clips import Clip
+
+# Findings for which audio is read.
+OF_SOUND = ("near-identical audio", *(f"{name} by class" for name in (*SOUND, *FORMAT)), "broken files")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,21 +91,28 @@ def audit(
     spoken text and the recording that a clip was cut from; None for their usual names. notes: remarks of the
     corpus reader. cache: folder for checksums and measurements, so that a second audit decodes nothing.
 
-    Unreadable clips are listed as broken and left out of the checks of sound. Raises InputError for an empty
-    table or an unknown column.
+    Unreadable clips are listed as broken and left out of the checks of sound. Where no audio is on this
+    machine, but the cache knows it, all checks of sound are left out. Raises InputError for an empty table or
+    an unknown column.
     """
     if not clips:
         raise InputError("there are no clips to audit")
     table = Table.from_clips(clips, target=target, assignment=assignment, text=text, source=source)
-    keys = [key if isinstance(key, str) else "" for key in clip_keys(clips, cache)]  # "": unreadable
-    measures = measure(clips, keys, cache=cache)
+    known = known_keys(clips, cache)
+    keys = [key if isinstance(key, str) else "" for key in known.keys]  # "": unreadable
+    measures = unmeasured(len(clips)) if known.all_elsewhere else measure(clips, keys, cache=cache)
     findings = [
         *leakage_findings(table),
         *duplicate_findings(table, keys, measures),
         *composition_findings(table),
-        *confound_findings(measures, table.labels, table.classes),
-        _broken_files(clips, measures),
     ]
+    unchecked = table.unchecked()
+    if known.all_elsewhere:
+        findings = [finding for finding in findings if finding.item not in OF_SOUND]
+        unchecked.append(f"{', '.join(OF_SOUND)}: {known.note}")
+    else:
+        findings += confound_findings(measures, table.labels, table.classes)
+        findings.append(_broken_files(clips, measures))
     if notes:
         message = f"The corpus differs from its documentation: {'; '.join(notes)}."
         findings.append(Finding("corpus notes", "look", message, {"notes": float(len(notes))}, tuple(notes)))
@@ -113,7 +123,7 @@ def audit(
         findings=tuple(findings),
         classes=tuple(_class_rows(table, measures)),
         folds=tuple(_fold_rows(table)),
-        unchecked=tuple(table.unchecked()),
+        unchecked=tuple(unchecked),
     )
 
 

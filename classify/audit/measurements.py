@@ -90,6 +90,13 @@ def measure(clips: Sequence[Clip], keys: Sequence[str], *, cache: Path) -> Measu
     return measures
 
 
+def unmeasured(clips: int) -> Measurements:
+    """Measurements of clips whose audio is not read."""
+    columns = {name: np.array([value] * clips) for name, value in _UNREADABLE.items()}
+    pairs = {"copies": np.empty((0, 2), np.int64), "correlation": np.empty(0), "shift": np.empty(0)}
+    return Measurements(**{field.name: (columns | pairs)[field.name] for field in fields(Measurements)})
+
+
 def _measure_all(clips: Sequence[Clip], keys: Sequence[str]) -> Measurements:
     from layerprobe.embed.audio.sound import decoder_pool  # loads torch
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
@@ -72,7 +73,9 @@ def audit(options: Annotated[AuditOptions, FLAT]) -> None:
 
 
 def _print_audit(result: Audit) -> None:
-    print_table([vars(row) for row in result.classes])
+    measured = any(not math.isnan(row.seconds) for row in result.classes)
+    empty = () if measured else ("seconds", "level", "silence")
+    print_table([{k: v for k, v in vars(row).items() if k not in empty} for row in result.classes])
     print()
     if result.folds:
         print_table([_fold_cells(row) for row in result.folds[:MAX_FOLDS]])

@@ -79,6 +79,8 @@ def probe(options: Annotated[ProbeOptions, FLAT], *, given: Given | None = None)
     if balanced_by == SPEAKER:
         clips = [replace(clip, labels={**clip.labels, SPEAKER: clip.speaker or ""}) for clip in clips]
     data = join_labels(clips, store, target=balanced_by)
+    if data.note:
+        say(f"note: {data.note}")
     probes = probe_columns(None, store, data, clips, names, jobs=job_count(options.jobs), seed=options.seed)
     if options.figure is not None:
         from layerprobe.classify.controls.figures import draw_probes

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from layerprobe.cache.common.errors import InputError, MissingStatesError
+from layerprobe.cache.identity.digests import DATABASE
+from layerprobe.cache.identity.moved_files import ADVICE
 from layerprobe.cache.store import failures
 from layerprobe.cache.store.feature_store import FeatureStore
-from layerprobe.cache.store.keys import remembered_keys
+from layerprobe.cache.store.keys import known_keys
 from layerprobe.embed.manifest.clips import Clip
 
 SHOWN = 5
@@ -23,7 +25,8 @@ class Dataset:
 
     keys: the store's keys. classes: sorted. y: (N,) indices into `classes`. speakers: (N,) indices into
     `speaker_names`, or None where the table has no speakers. partitions: each clip's partition in the table's
-    own split, or "". excluded: clip id → why the clip is neither trained on nor tested.
+    own split, or "". excluded: clip id → why the clip is neither trained on nor tested. note: one line on
+    clips whose audio is not on this machine, or "".
     """
 
     ids: tuple[str, ...]
@@ -34,6 +37,7 @@ class Dataset:
     speakers: np.ndarray | None
     partitions: tuple[str, ...]
     excluded: dict[str, str]
+    note: str = ""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -50,16 +54,22 @@ def join_labels(
     Raises MissingStatesError for clips that were never embedded; InputError where the target column is
     missing or has fewer than two classes, or where only some clips have a speaker.
     """
-    cache = store.cache
-    keys = dict(zip((clip.id for clip in clips), remembered_keys(clips, cache), strict=True))
-    missing = set(store.missing([key for key in keys.values() if isinstance(key, str)]))
-    lacking = [clip for clip in clips if not isinstance(keys[clip.id], str) or keys[clip.id] in missing]
-    why = failures.reasons(store.folder, lacking, [keys[clip.id] for clip in lacking])
-    failed = {c.id: f"not embedded: {reason}" for c, reason in zip(lacking, why, strict=True) if reason}
-    known = {**failed, **(excluded or {})}
-    return join_targets(
-        clips, target=target, keys=lambda used: _stored_keys(used, keys, missing, store), excluded=known
+    found = known_keys(clips, store.cache)
+    keys = dict(zip((clip.id for clip in clips), found.keys, strict=True))
+    missing = set(store.missing([key for key in found.keys if isinstance(key, str)]))
+    why = failures.reasons(store.folder, clips, found.keys, elsewhere=found.elsewhere)
+    failed = {
+        clip.id: f"not embedded: {reason}"
+        for clip, key, reason in zip(clips, found.keys, why, strict=True)
+        if reason and (not isinstance(key, str) or key in missing)
+    }
+    data = join_targets(
+        clips,
+        target=target,
+        keys=lambda used: _stored_keys(used, keys, missing, store),
+        excluded={**failed, **(excluded or {})},
     )
+    return replace(data, note=found.note)
 
 
 def join_targets(
@@ -111,12 +121,15 @@ def _stored_keys(
     if without:
         first = ", ".join(clip.id for clip in without[:SHOWN])
         more = f" and {len(without) - SHOWN} more" if len(without) > SHOWN else ""
-        command = store.extraction.embed_command(store.cache)
+        unread = sum(isinstance(keys[clip.id], OSError) for clip in without)
+        command = f"run: {store.extraction.embed_command(store.cache)}"
+        if unread == len(without):
+            command = f"their audio is not here, nor known to {DATABASE} of the cache; {ADVICE}"
         raise MissingStatesError(
             f"{len(without)} of {len(clips)} clips have no states of {store.extraction.model}: {first}{more}",
             keys=[known[clip.id] for clip in without if clip.id in known],
             where=str(store.folder),
-            do=f"run: {command}",
+            do=command,
         )
     return [known[clip.id] for clip in clips]
 

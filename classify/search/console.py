@@ -43,8 +43,9 @@ def print_plan(plan: Plan) -> None:
     )
     data = plan.data
     spellings = spelling_notes(target=config.target, labels=data.classes, speakers=data.speaker_names)
-    for line in [*spellings, *approximation_notes(plan)]:
-        say(f"note: {line}")
+    for line in [data.note, *spellings, *approximation_notes(plan)]:
+        if line:
+            say(f"note: {line}")
 
 
 def remarks(summary: Mapping[str, Any]) -> list[str]:

@@ -16,6 +16,7 @@ from layerprobe.cache.common.errors import StoreError
 from layerprobe.cache.identity.digests import DATABASE
 from layerprobe.cache.maintenance import prune
 from layerprobe.cache.maintenance.catalog import describe_cache, open_stores
+from layerprobe.classify.audit.audit import OF_SOUND
 from layerprobe.classify.data.dataset import join_labels
 from layerprobe.embed.manifest.clips import read_manifest
 from tests.run import cli, refused, write_corpus
@@ -68,6 +69,46 @@ def test_states_of_a_deleted_file_are_still_used(place):
     after = join_labels(clips, store, target="emotion")
     assert after.keys == before.keys
     assert after.excluded == before.excluded
+
+
+def test_a_cache_and_a_table_of_another_machine_suffice(place, tmp_path):
+    """Embedded on a server, searched on a laptop, where none of the audio is."""
+    clips = read_manifest(place / "clips.csv", must_exist=False)
+    before = join_labels(clips, open_stores(place / "features")[0][0], target="emotion")
+    laptop = tmp_path / "laptop"
+    shutil.copytree(place / "features", laptop / "my features")
+    shutil.copy(place / "clips.csv", laptop)
+    shutil.rmtree(place)
+    (store,), _ = open_stores(laptop / "my features")
+    after = join_labels(read_manifest(laptop / "clips.csv", must_exist=False), store, target="emotion")
+    assert (after.keys, after.excluded) == (before.keys, before.excluded)
+    source = ("clips.csv", "--model", "mfcc", "--cache", "my features")
+    small = ("--split", "column", "--trials", "1", "--jobs", "1", "--heads", "logreg")
+    note = f"was not read; the cache knows it by the same paths below {place}"
+    splits = ["train", "train", "dev", "dev", "test", "test", "train", "train", "train"]
+    rows = zip((laptop / "clips.csv").read_text().splitlines()[1:], "ababababa", splits, strict=True)
+    lines = [f"{row.split(',')[0]},{label},{row.split(',')[2]},{split}" for row, label, split in rows]
+    (laptop / "clips.csv").write_text("\n".join(["path,emotion,speaker,split", *lines]) + "\n")
+    done = cli("classify", *source, *small, "--out", "run", cwd=laptop)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count(note) == 1
+    audit = json.loads((laptop / "run" / "audit.json").read_text())
+    assert {finding["item"] for finding in audit["findings"]}.isdisjoint(OF_SOUND)
+    assert any(note in line for line in audit["unchecked"])
+    done = cli("audit", "clips.csv", "--cache", "my features", cwd=laptop)
+    assert (done.returncode, done.stderr.count(note)) == (0, 1)
+    assert "nan" not in done.stdout
+    done = cli("probe", *source, "--targets", "emotion,duration", cwd=laptop)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count(note) == 1
+    done = cli("cache", "export", *source, "--layer", "mfcc", "--out", "x.npz", cwd=laptop)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count(note) == 1
+    with np.load(laptop / "x.npz") as exported:
+        assert exported["keys"].tolist() == list(before.keys)
+    (laptop / "my features" / DATABASE).unlink()
+    message = refused(cli("classify", *source, *small, "--out", "other", cwd=laptop))
+    assert "their audio is not here, nor known to digests.db of the cache; write into the table" in message
 
 
 def test_prune_keeps_the_clips_of_deleted_files(place):
