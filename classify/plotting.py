@@ -14,7 +14,13 @@ from layerprobe.cache.common.errors import InputError
 KINDS = ("svg", "pdf", "png")
 # No dates or random ids, so that the same run gives the same files.
 METADATA: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
-STYLE = {"svg.hashsalt": "layerprobe", "font.size": 10}
+STYLE = {
+    "svg.hashsalt": "layerprobe",
+    "svg.fonttype": "none",  # text stays text
+    "pdf.fonttype": 42,  # TrueType, embedded: journals refuse Type 3
+    "text.parse_math": False,  # a $ in a name is no formula
+    "font.size": 10,
+}
 # Okabe & Ito (2008): distinguishable with all common kinds of colour blindness; marks, without colour.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKS = ("o", "s", "^", "D", "v", "P")

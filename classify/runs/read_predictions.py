@@ -47,17 +47,23 @@ class SystemPredictions:
         return str(self.config.get("protocol") or self.config.get("split", ""))
 
 
-def read_predictions(run: Path) -> dict[str, SystemPredictions]:
-    """Every system of a run folder, in the file's order: `selected`, then each `LAYER/HEAD`.
-
-    Raises InputError for a folder that holds no finished run or is damaged.
-    """
+def read_finished_record(run: Path) -> dict[str, Any]:
+    """run.json of a run folder. Raises InputError for a folder that holds no finished run."""
     if not (run / RUN).is_file():
         what = f"is no run folder (it has no {RUN})" if run.is_dir() else "no such run folder"
         raise InputError(what, where=str(run), do="give a folder that classify has written with --out")
     record = read_json(run / RUN)
     if not record.get("finished"):
         raise InputError("this run is not finished", where=str(run), do="give its command again to resume it")
+    return record
+
+
+def read_predictions(run: Path) -> dict[str, SystemPredictions]:
+    """Every system of a run folder, in the file's order: `selected`, then each `LAYER/HEAD`.
+
+    Raises InputError for a folder that holds no finished run or is damaged.
+    """
+    record = read_finished_record(run)
     try:
         splits = read_json(run / SPLITS)["folds"]
         training = {int(fold["fold"]): frozenset(fold["train"]) for fold in splits}

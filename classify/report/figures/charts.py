@@ -1,0 +1,98 @@
+"""Figures as data, so that the page and the paper show the same numbers: curves, bars, grids and clouds.
+
+Names in them are as the user's tables have them; `paper.py` and `interactive.py` show them as text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+Number = float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """Points (x, y) with optional bounds of the same length, None where one is unknown.
+
+    style: `line` with a band between the bounds, `points` with error bars, or `steps`, a line without marks.
+    labels: a text next to each point.
+    """
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[Number]
+    low: Sequence[Number] = ()
+    high: Sequence[Number] = ()
+    style: Literal["line", "points", "steps"] = "line"
+    labels: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """A horizontal line with its name, such as chance; in `Bars` a vertical one."""
+
+    name: str
+    value: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chart:
+    """A figure. name: stem of its files. alt: what it shows, in a sentence, for those who cannot see it."""
+
+    name: str
+    title: str
+    alt: str
+    x_label: str = ""
+    y_label: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curves(Chart):
+    """Series over numbers, or over the categories `ticks`, which are at 0, 1, 2, …
+
+    diagonal: draw y = x. log_x: logarithmic axis.
+    """
+
+    series: tuple[Series, ...]
+    ticks: tuple[str, ...] = ()
+    references: tuple[Reference, ...] = ()
+    diagonal: bool = False
+    log_x: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bars(Chart):
+    """A value with optional bounds for each name, from top to bottom."""
+
+    names: tuple[str, ...]
+    values: tuple[float, ...]
+    low: tuple[Number, ...] = ()
+    high: tuple[Number, ...] = ()
+    references: tuple[Reference, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid(Chart):
+    """A heat map: values[row][column], None where there is none, and the text in each cell."""
+
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    values: tuple[tuple[Number, ...], ...]
+    texts: tuple[tuple[str, ...], ...]
+    colour_label: str
+    low: float = 0.0
+    high: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cloud(Chart):
+    """N points (x, y) in a plane; group: (N,) indices into `groups`, which give the colours."""
+
+    x: np.ndarray
+    y: np.ndarray
+    group: np.ndarray
+    groups: tuple[str, ...]

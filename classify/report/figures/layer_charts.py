@@ -1,0 +1,166 @@
+"""Charts over the layers: scores of the heads, controls and probes; None where a run has nothing to draw."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from layerprobe.classify.config import MIX
+from layerprobe.classify.report.figures.charts import Bars, Chart, Curves, Grid, Reference, Series
+from layerprobe.classify.report.run_data import RunData
+
+UAR = "unweighted average recall"
+
+
+def references(run: RunData) -> tuple[Reference, ...]:
+    """Chance and the controls of a run, as lines in a figure of UAR."""
+    controls = run.summary["controls"]
+    lines = [Reference(name="chance", value=run.summary["chance"])]
+    if "shuffled" in controls:
+        lines.append(Reference(name="shuffled labels", value=controls["shuffled"]["uar"]["value"]))
+    baselines = [Reference(name=one["model"], value=one["uar"]["value"]) for one in controls.get("runs", ())]
+    return (*lines, *baselines)
+
+
+def layer_curves(run: RunData) -> Chart | None:
+    """UAR over layers, a line with its band for each head; the mix, which has no depth, is last."""
+    entries: Sequence[Mapping[str, Any]] = run.summary["layers"]
+    layers = _layers(entries)
+    if len(layers) < 2:
+        return _head_bars(run) if len(entries) > 1 else None
+    series = []
+    for head in dict.fromkeys(entry["head"] for entry in entries):
+        own = [entry for entry in entries if entry["head"] == head]
+        for mixed, points in groupby(own, key=lambda entry: entry["layer"] == MIX):
+            name = f"{head}, mix" if mixed else head
+            series.append(_scores(name, [(layers.index(p["layer"]), p["uar"]) for p in points]))
+    return Curves(
+        name="layers",
+        title="UAR over layers",
+        alt="Unweighted average recall of each head on each layer, with 95 % intervals, and the controls.",
+        x_label="layer",
+        y_label=UAR,
+        series=tuple(series),
+        ticks=tuple(layers),
+        references=references(run),
+    )
+
+
+def _head_bars(run: RunData) -> Chart:
+    """A single layer has no curve: its heads side by side."""
+    entries = run.summary["layers"]
+    return Bars(
+        name="layers",
+        title=f"UAR of the heads on layer {entries[0]['layer']}",
+        alt="Unweighted average recall of each head with its 95 % interval, and the controls.",
+        x_label=UAR,
+        names=tuple(entry["head"] for entry in entries),
+        **_bounds([entry["uar"] for entry in entries]),
+        references=references(run),
+    )
+
+
+def layer_grid(run: RunData) -> Chart | None:
+    """Layers × heads as a heat map of UAR."""
+    entries = run.summary["layers"]
+    layers, heads = _layers(entries), list(dict.fromkeys(entry["head"] for entry in entries))
+    if len(layers) < 2 or len(heads) < 2:
+        return None
+    value = {(entry["head"], entry["layer"]): entry["uar"]["value"] for entry in entries}
+    values = tuple(tuple(value.get((head, layer)) for layer in layers) for head in heads)
+    return Grid(
+        name="layers_by_heads",
+        title="UAR of each layer and head",
+        alt="A heat map of unweighted average recall, heads by layers.",
+        x_label="layer",
+        y_label="head",
+        rows=tuple(heads),
+        columns=tuple(layers),
+        values=values,
+        texts=tuple(tuple("" if v is None else f"{v:.2f}".removeprefix("0") for v in row) for row in values),
+        colour_label="UAR",
+        low=min(value.values()),
+        high=max(value.values()),
+    )
+
+
+def controls(run: RunData) -> Chart | None:
+    """The selected system next to its controls."""
+    found = run.summary["controls"]
+    if "shuffled" not in found:
+        return None
+    shuffled = found["shuffled"]["uar"]
+    spread = {"low": shuffled["value"] - shuffled["sd"], "high": shuffled["value"] + shuffled["sd"]}
+    rows = {
+        "selected system": run.summary["selected"]["uar"],
+        **{one["model"]: one["uar"] for one in found.get("runs", ())},
+        "shuffled labels": {**shuffled, **spread},
+        "majority class": found["majority"]["uar"],
+    }
+    return Bars(
+        name="controls",
+        title="The score and its controls",
+        alt="Unweighted average recall of the selected system and of each control.",
+        x_label=UAR,
+        names=tuple(rows),
+        **_bounds(list(rows.values())),
+        references=(Reference(name="chance", value=run.summary["chance"]),),
+    )
+
+
+def probes(run: RunData) -> Chart | None:
+    """Linear probes of the target, the speaker and other columns, scaled: 0 is chance, 1 is perfect."""
+    targets = run.summary["controls"].get("probes", {}).get("targets", ())
+    if not targets:
+        return None
+    series = []
+    layers = [entry["layer"] for entry in targets[0]["layers"]]
+    for target in targets:
+        chance = target["chance"]
+        scaled = [
+            {k: None if v is None else (v - chance) / (1 - chance) for k, v in entry["uar"].items()}
+            for entry in target["layers"]
+        ]
+        series.append(_scores(target["target"], list(enumerate(scaled))))
+    if len(layers) < 2:
+        return Bars(
+            name="probes",
+            title="Linear probes: what the layer encodes",
+            alt="The score of a linear probe for each target; 0 is chance, 1 is perfect.",
+            x_label="(UAR − chance) / (1 − chance)",
+            names=tuple(one.name for one in series),
+            values=tuple(one.y[0] or 0.0 for one in series),
+            low=tuple(one.low[0] for one in series),
+            high=tuple(one.high[0] for one in series),
+            references=(Reference(name="chance", value=0.0),),
+        )
+    return Curves(
+        name="probes",
+        title="Linear probes: what each layer encodes",
+        alt="The score of a linear probe for each target on each layer; 0 is chance, 1 is perfect.",
+        x_label="layer",
+        y_label="(UAR − chance) / (1 − chance)",
+        series=tuple(series),
+        ticks=tuple(layers),
+        references=(Reference(name="chance", value=0.0),),
+    )
+
+
+def _layers(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The layers in their order, the mix last."""
+    return sorted(dict.fromkeys(entry["layer"] for entry in entries), key=lambda layer: layer == MIX)
+
+
+def _scores(name: str, points: Sequence[tuple[float, Mapping[str, Any]]]) -> Series:
+    """A series of (x, score with its interval)."""
+    y, low, high = ([score.get(key) for _, score in points] for key in ("value", "low", "high"))
+    return Series(name=name, x=[x for x, _ in points], y=y, low=low, high=high)
+
+
+def _bounds(scores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {
+        "values": tuple(score["value"] for score in scores),
+        "low": tuple(score.get("low") for score in scores),
+        "high": tuple(score.get("high") for score in scores),
+    }

@@ -1,0 +1,148 @@
+"""Charts of the selected system: its errors, speakers, calibration and learning curve; and all of a run."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from layerprobe.classify.report.figures.charts import Bars, Chart, Curves, Grid, Reference, Series
+from layerprobe.classify.report.figures.layer_charts import UAR, controls, layer_curves, layer_grid, probes
+from layerprobe.classify.report.run_data import RunData
+from layerprobe.classify.scores import metrics
+
+BINS = 10  # of confidence, as in `metrics.calibration_error`
+MOST_BARS = 40  # speakers that have a bar of their own
+
+
+def run_charts(run: RunData) -> dict[str, Chart]:
+    """Every chart that the run has data for, by name, in the order of the page."""
+    drawn = (
+        *(layer_curves(run), layer_grid(run), controls(run), probes(run), confusion(run), speakers(run)),
+        *(calibration(run), learning_curve(run), training_curves(run)),
+    )
+    return {chart.name: chart for chart in drawn if chart is not None}
+
+
+def confusion(run: RunData) -> Chart:
+    """The selected system's confusion matrix, all test clips together."""
+    found = run.summary["selected"]["confusion"]
+    pairs = [list(zip(*rows, strict=True)) for rows in zip(found["counts"], found["rates"], strict=True)]
+    return Grid(
+        name="confusion",
+        title="Confusion matrix of the selected system",
+        alt="For each true class the share of its clips that were predicted as each class.",
+        x_label="predicted",
+        y_label="true class",
+        rows=run.classes,
+        columns=run.classes,
+        values=tuple(tuple(rate for _, rate in row) for row in pairs),
+        texts=tuple(tuple(f"{rate:.0%}\n{count}" for count, rate in row) for row in pairs),
+        colour_label="share of the true class",
+    )
+
+
+def speaker_scores(run: RunData) -> list[tuple[str, int, float]]:
+    """(speaker, test clips, UAR over the classes that they have), the lowest score first."""
+    if run.speakers is None:
+        return []
+    names, sizes = np.unique(run.speakers, return_counts=True)
+    counts = metrics.cluster_counts(run.labels, run.predicted, run.speakers, classes=len(run.classes))
+    rows = zip(names.tolist(), sizes.tolist(), metrics.uar(counts).tolist(), strict=True)
+    return sorted(rows, key=lambda row: (row[2], row[0]))
+
+
+def speakers(run: RunData) -> Chart | None:
+    """UAR of each speaker: bars, or for many speakers a curve over their ranks."""
+    rows = speaker_scores(run)
+    if not rows:
+        return None
+    shared = {
+        "name": "speakers",
+        "title": "UAR of each speaker",
+        "alt": "Unweighted average recall of each speaker's test clips, the lowest first.",
+    }
+    lines = (
+        Reference(name="all clips", value=run.summary["selected"]["uar"]["value"]),
+        Reference(name="chance", value=run.summary["chance"]),
+    )
+    if len(rows) <= MOST_BARS:
+        names, _, values = zip(*rows, strict=True)
+        return Bars(**shared, x_label=UAR, names=names, values=values, references=lines)
+    ranks = [float(rank) for rank in range(1, len(rows) + 1)]
+    steps = Series(name="speaker", x=ranks, y=[row[2] for row in rows], style="steps")
+    return Curves(
+        **shared, x_label="speakers, the lowest score first", y_label=UAR, series=(steps,), references=lines
+    )
+
+
+def calibration(run: RunData) -> Chart:
+    """Share of correct predictions in bins of confidence (a reliability diagram), and the bins' sizes."""
+    confidence = run.confidence
+    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    used = np.unique(bins)
+    correct = run.predicted == run.labels
+    sizes = [int((bins == b).sum()) for b in used]
+    return Curves(
+        name="calibration",
+        title="Calibration of the selected system",
+        alt="Share of correct predictions against the confidence of the prediction, in ten bins.",
+        x_label="confidence (probability of the predicted class)",
+        y_label="share of correct predictions",
+        series=(
+            Series(
+                name="selected system (numbers: clips in the bin)",
+                x=[float(confidence[bins == b].mean()) for b in used],
+                y=[float(correct[bins == b].mean()) for b in used],
+                labels=[f"{size}" for size in sizes],
+            ),
+        ),
+        diagonal=True,
+    )
+
+
+def learning_curve(run: RunData) -> Chart | None:
+    """UAR of the selected system with fewer training speakers, mean over draws and standard deviation."""
+    curve = run.summary["controls"].get("learning_curve")
+    if not curve or not curve["points"]:
+        return None
+    of, points = curve["of"], curve["points"]
+    values = [point["uar"]["value"] for point in points]
+    spread = [point["uar"]["sd"] or 0.0 for point in points]
+    series = Series(
+        name="mean over draws, ± one standard deviation",
+        x=[point[of] for point in points],
+        y=values,
+        low=[v - s for v, s in zip(values, spread, strict=True)],
+        high=[v + s for v, s in zip(values, spread, strict=True)],
+    )
+    return Curves(
+        name="learning_curve",
+        title=f"Learning curve over training {of}",
+        alt=f"Unweighted average recall against the number of training {of}.",
+        x_label=f"training {of} per fold",
+        y_label=UAR,
+        series=(series,),
+        references=(Reference(name="chance", value=run.summary["chance"]),),
+    )
+
+
+def training_curves(run: RunData) -> Chart | None:
+    """Of a fine-tuning: the validation score, or the training loss, of each fold over the epochs."""
+    score = f"validation_{run.summary['metric']}"
+    column = score if any(score in row for row in run.curves) else "loss"
+    rows = [row for row in run.curves if column in row]
+    if not rows:
+        return None
+    series = []
+    for fold in sorted({row["fold"] for row in rows}):
+        own = [row for row in rows if row["fold"] == fold]
+        x, y = [row["epoch"] for row in own], [row[column] for row in own]
+        series.append(Series(name=f"fold {fold:.0f}", x=x, y=y, style="steps"))
+    label = column.replace("_", " ").replace("uar", "UAR")
+    return Curves(
+        name="training",
+        title="Training curves",
+        alt=f"The {label} of each fold after each epoch.",
+        x_label="epoch",
+        y_label=label,
+        series=tuple(series),
+    )

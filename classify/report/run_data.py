@@ -1,0 +1,132 @@
+"""Everything a report shows that is in the files of one run folder, checked while it is read."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from layerprobe.cache.common.errors import InputError
+from layerprobe.classify.runs.cost_table import FINETUNE
+from layerprobe.classify.runs.read_predictions import COLUMNS, read_finished_record
+from layerprobe.classify.runs.run_folder import (
+    PREDICTIONS,
+    RESTORE_OR_RERUN,
+    SUMMARY,
+    read_json,
+)
+from layerprobe.classify.scores.results import SELECTED
+
+AUDIT, CURVES = "audit.json", "curves.csv"
+NEEDED = ("selected", "layers", "heads", "controls", "audit", "data", "chance", "target", "model", "metric")
+PROBABILITY = "p_"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunData:
+    """One finished run.
+
+    record, summary: run.json and summary.json. audit: audit.json, or None if there is none. curves: rows of
+    curves.csv, empty for a search. The rest are the selected system's N predictions: clips (N,) ids, folds
+    (N,), speakers (N,) names or None, labels and predicted (N,) indices into `classes`, and probability
+    (N, K).
+    """
+
+    folder: Path
+    record: Mapping[str, Any]
+    summary: Mapping[str, Any]
+    audit: Mapping[str, Any] | None
+    curves: tuple[Mapping[str, float], ...]
+    classes: tuple[str, ...]
+    clips: np.ndarray
+    folds: np.ndarray
+    speakers: np.ndarray | None
+    labels: np.ndarray
+    predicted: np.ndarray
+    probability: np.ndarray
+
+    @property
+    def name(self) -> str:
+        return self.folder.resolve().name
+
+    @property
+    def finetuned(self) -> bool:
+        return self.record.get("kind") == FINETUNE
+
+    @property
+    def confidence(self) -> np.ndarray:
+        """(N,) probability of the predicted class."""
+        return self.probability[np.arange(len(self.clips)), self.predicted]
+
+
+def read_run(folder: Path) -> RunData:
+    """Read a run folder. Raises InputError if it holds no finished run, or a file is missing or damaged."""
+    record = read_finished_record(folder)
+    summary = read_json(folder / SUMMARY)
+    if missing := [name for name in NEEDED if name not in summary]:
+        what = f"is damaged: it holds no '{missing[0]}'"
+        raise InputError(what, where=str(folder / SUMMARY), do=RESTORE_OR_RERUN)
+    classes = _classes(folder / SUMMARY, summary)
+    predictions = _read_predictions(folder / PREDICTIONS, classes)
+    counts = np.bincount(
+        predictions["labels"] * len(classes) + predictions["predicted"], minlength=len(classes) ** 2
+    )
+    if counts.tolist() != np.array(summary["selected"]["confusion"]["counts"]).ravel().tolist():
+        what = f"does not fit {SUMMARY}: its confusion matrix is another"
+        raise InputError(what, where=str(folder / PREDICTIONS), do=RESTORE_OR_RERUN)
+    return RunData(
+        folder=folder,
+        record=record,
+        summary=summary,
+        audit=read_json(folder / AUDIT, holding="findings") if (folder / AUDIT).is_file() else None,
+        curves=tuple(_read_curves(folder / CURVES)) if (folder / CURVES).is_file() else (),
+        classes=classes,
+        **predictions,
+    )
+
+
+def _classes(path: Path, summary: Mapping[str, Any]) -> tuple[str, ...]:
+    try:
+        return tuple(str(entry["class"]) for entry in summary["selected"]["classes"])
+    except (KeyError, TypeError) as error:
+        what = "is damaged: it does not describe the classes"
+        raise InputError(what, where=str(path), do=RESTORE_OR_RERUN) from error
+
+
+def _read_predictions(path: Path, classes: tuple[str, ...]) -> dict[str, Any]:
+    """The selected system's rows as the arrays of `RunData`."""
+    number = {name: k for k, name in enumerate(classes)}
+    wanted = [*COLUMNS, *(f"{PROBABILITY}{name}" for name in classes)]
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            lines = csv.reader(file, strict=True)
+            header = next(lines, [])
+            places = [header.index(name) for name in wanted]
+            system = header.index("system")
+            rows = [[line[place] for place in places] for line in lines if line[system] == SELECTED]
+        if not rows:
+            raise ValueError(f"no predictions of '{SELECTED}'")
+        clips, folds, speakers, _, labels, predicted, *probability = zip(*rows, strict=True)
+        return {
+            "clips": np.array(clips),
+            "folds": np.array(folds, np.int64),
+            "speakers": np.array(speakers) if any(speakers) else None,
+            "labels": np.array([number[name] for name in labels]),
+            "predicted": np.array([number[name] for name in predicted]),
+            "probability": np.array(probability, np.float64).T,
+        }
+    except (OSError, csv.Error, ValueError, KeyError, IndexError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"cannot be read ({reason})", where=str(path), do=RESTORE_OR_RERUN) from error
+
+
+def _read_curves(path: Path) -> list[dict[str, float]]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+    except (OSError, csv.Error, ValueError, TypeError) as error:
+        raise InputError(f"cannot be read ({error})", where=str(path), do=RESTORE_OR_RERUN) from error

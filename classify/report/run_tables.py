@@ -1,0 +1,218 @@
+"""The tables of a report, from what a run folder holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from layerprobe.cache.common.text import format_interval
+from layerprobe.classify.report.figures.system_charts import speaker_scores
+from layerprobe.classify.report.run_data import RunData
+from layerprobe.classify.report.tables import Cell, Table
+from layerprobe.classify.search.console import format_params
+
+HARDEST = 20
+METRICS = {"uar": "UAR", "accuracy": "accuracy", "macro_f1": "macro F1"}
+INTERVAL = "95 % interval"
+VERDICTS = ("leak", "look", "fine")
+
+
+def run_tables(run: RunData) -> list[Table]:
+    """The tables of results that the run has data for; they are also written as LaTeX and Markdown."""
+    made = [scores(run), layers(run), folds(run), controls(run), probes(run), classes(run), confusions(run)]
+    made += [speakers(run), hardest(run), audit(run)]
+    return [table for table in made if table is not None]
+
+
+def scores(run: RunData) -> Table:
+    """The selected system's scores: folds pooled, mean of folds, mean of speakers."""
+    selected = run.summary["selected"]
+    rows: list[list[Cell]] = []
+    for name, label in METRICS.items():
+        over_folds = selected["over_folds"].get(name)  # early versions lack some
+        over_speakers = (selected["over_speakers"] or {}).get(name)
+        rows.append(
+            [
+                label,
+                selected[name]["value"],
+                _interval(selected[name]),
+                "" if not over_folds or over_folds["sd"] is None else _mean_sd(over_folds),
+                _score(over_speakers) if over_speakers else "",
+            ]
+        )
+    more = {"log_loss": "log loss (nats)", "calibration_error": "calibration error"}
+    rows += [[label, selected[name], "", "", ""] for name, label in more.items() if name in selected]
+    columns = ("score", "folds pooled", INTERVAL, "mean of folds ± s.d.", "mean of speakers")
+    return Table(name="scores", title="Scores of the selected system", columns=columns, rows=rows)
+
+
+def layers(run: RunData) -> Table | None:
+    """Every layer and head, best first."""
+    if run.finetuned:
+        return None
+    near = {(entry["layer"], entry["head"]) for entry in run.summary.get("near_best", ())}
+    ranked = sorted(run.summary["layers"], key=lambda entry: -entry["uar"]["value"])
+    rows = [
+        [
+            entry["layer"],
+            entry["head"],
+            entry["uar"]["value"],
+            _interval(entry["uar"]),
+            "yes" if (entry["layer"], entry["head"]) in near else "no",
+        ]
+        for entry in ranked
+    ]
+    return Table(
+        name="layers",
+        title="Scores of all layers and heads",
+        columns=("layer", "head", "UAR", INTERVAL, "within noise of the best"),
+        rows=rows,
+        note="Choosing the best row of this table selects on test scores. The selected system was "
+        "selected on inner folds.",
+    )
+
+
+def folds(run: RunData) -> Table:
+    """The system selected in each outer fold."""
+    rows = [
+        [
+            fold["fold"],
+            *(() if run.finetuned else (fold["layer"], fold["head"])),
+            fold["inner_score"],
+            fold["uar"],
+            fold["accuracy"],
+            format_params(fold["params"]),
+        ]
+        for fold in run.summary["selected"]["folds"]
+    ]
+    inner = f"{'validation' if run.finetuned else 'inner'} {METRICS[run.summary['metric']]}"
+    named = () if run.finetuned else ("layer", "head")
+    return Table(
+        name="folds",
+        title="The system of each outer fold",
+        columns=("fold", *named, inner, "test UAR", "test accuracy", "parameters"),
+        rows=rows,
+    )
+
+
+def controls(run: RunData) -> Table | None:
+    """The selected system and its controls."""
+    found = run.summary["controls"]
+    if "shuffled" not in found:
+        return None
+    shuffled = found["shuffled"]
+    rows: list[list[Cell]] = [
+        [
+            "selected system",
+            run.summary["selected"]["uar"]["value"],
+            _interval(run.summary["selected"]["uar"]),
+            "",
+        ]
+    ]
+    for one in found.get("runs", ()):
+        rows.append(
+            [one["model"], one["uar"]["value"], _interval(one["uar"]), _difference(one["selected_minus_it"])]
+        )
+    spread = f"± {shuffled['uar']['sd']:.3f}"
+    rows.append(["shuffled labels", shuffled["uar"]["value"], spread, _difference(shuffled["selectivity"])])
+    rows.append(["majority class", found["majority"]["uar"]["value"], "", ""])
+    columns = ("control", "UAR", INTERVAL, "selected minus control")
+    return Table(name="controls", title="The score and its controls", columns=columns, rows=rows)
+
+
+def probes(run: RunData) -> Table | None:
+    """Linear probes: first, last and best layer of each target."""
+    targets = run.summary["controls"].get("probes", {}).get("targets", ())
+    if not targets:
+        return None
+    rows = []
+    for target in targets:
+        entries = target["layers"]
+        best = max(entries, key=lambda entry: entry["uar"]["value"])
+        ends = (entries[0]["uar"]["value"], entries[-1]["uar"]["value"])
+        rows.append(
+            [
+                *(target["target"], target["classes"], target["chance"], *ends),
+                *(best["layer"], best["uar"]["value"], _interval(best["uar"])),
+            ]
+        )
+    columns = ("target", "classes", "chance", "first layer", "last layer", "best layer", "its UAR", INTERVAL)
+    return Table(name="probes", title="Linear probes", columns=columns, rows=rows)
+
+
+def classes(run: RunData) -> Table:
+    entries = run.summary["selected"]["classes"]
+    keys = ("class", "clips", "recall", "precision")
+    rows = [[entry[key] for key in keys] for entry in entries]
+    return Table(name="classes", title="Scores of each class", columns=keys, rows=rows)
+
+
+def confusions(run: RunData) -> Table:
+    counts = run.summary["selected"]["confusion"]["counts"]
+    rows = [[name, *map(int, row)] for name, row in zip(run.classes, counts, strict=True)]
+    columns = ("true class", *(f"as {name}" for name in run.classes))
+    return Table(name="confusion", title="Confusion matrix (clips)", columns=columns, rows=rows)
+
+
+def speakers(run: RunData) -> Table | None:
+    rows = speaker_scores(run)
+    columns = ("speaker", "test clips", "UAR")
+    return (
+        Table(name="speakers", title="Scores of each speaker", columns=columns, rows=rows) if rows else None
+    )
+
+
+def hardest_rows(run: RunData) -> np.ndarray:
+    """Rows of the predictions that are wrong, the most confident first."""
+    wrong = np.flatnonzero(run.predicted != run.labels)
+    return wrong[np.argsort(-run.confidence[wrong], kind="stable")][:HARDEST]
+
+
+def hardest(run: RunData) -> Table | None:
+    """The clips that are classified wrongly with the highest confidence."""
+    rows: list[list[Cell]] = []
+    for row in hardest_rows(run).tolist():
+        speaker = "" if run.speakers is None else str(run.speakers[row])
+        names = (run.classes[run.labels[row]], run.classes[run.predicted[row]])
+        rows.append([str(run.clips[row]), speaker, *names, float(run.confidence[row])])
+    columns = ("clip", "speaker", "true class", "predicted", "confidence")
+    title = "The hardest clips: wrong with the highest confidence"
+    return Table(name="hardest", title=title, columns=columns, rows=rows) if rows else None
+
+
+def audit(run: RunData) -> Table | None:
+    """The findings of the audit, leaks first."""
+    if run.audit is None:
+        return None
+    # Early versions call the message `told`.
+    findings = [
+        [finding["verdict"], finding["item"], finding.get("message", finding.get("told", ""))]
+        for finding in run.audit["findings"]
+    ]
+    findings.sort(key=lambda row: VERDICTS.index(row[0]) if row[0] in VERDICTS else 0)
+    findings += [["not checked", item, reason] for item, reason in _unchecked(run.audit)]
+    columns = ("verdict", "item", "finding")
+    return Table(name="audit", title="Audit of the data", columns=columns, rows=findings)
+
+
+def _unchecked(audit: Mapping[str, Any]) -> list[tuple[str, str]]:
+    unchecked = audit.get("unchecked") or {}
+    return list(unchecked.items()) if isinstance(unchecked, Mapping) else [(str(x), "") for x in unchecked]
+
+
+def _interval(score: Mapping[str, Any]) -> str:
+    return format_interval(score.get("low"), score.get("high"))
+
+
+def _score(score: Mapping[str, Any]) -> str:
+    return f"{score['value']:.3f} {_interval(score)}".rstrip()
+
+
+def _mean_sd(score: Mapping[str, Any]) -> str:
+    return f"{score['mean']:.3f} ± {score['sd']:.3f}"
+
+
+def _difference(score: Mapping[str, Any]) -> str:
+    return f"{score['value']:+.3f} {_interval(score)}".rstrip()

@@ -1,0 +1,64 @@
+"""How a run was made: its configuration, versions and inputs, and the command that repeats it."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from layerprobe.cache.common.text import program
+from layerprobe.classify.finetune.config import FinetuneConfig
+from layerprobe.classify.report.run_data import RunData
+from layerprobe.classify.report.tables import Table
+from layerprobe.classify.runs.run_folder import RUN
+
+
+def settings(run: RunData) -> list[Table]:
+    """Configuration, versions and machine: for the page alone."""
+    facts = {
+        name: run.record.get(name) for name in ("kind", "model", "states", "store", "revision", "weights")
+    }
+    facts |= {
+        "table": (run.record.get("command") or {}).get("table"),
+        "precision": run.record.get("precision"),
+    }
+    seconds = {f"seconds of {name}": f"{value:.1f}" for name, value in run.record.get("seconds", {}).items()}
+    listed = {
+        "configuration": ("Configuration", run.record["config"]),
+        "inputs": ("Inputs and machine", {**facts, **run.record.get("hardware", {}), **seconds}),
+        "versions": ("Versions", run.record.get("versions", {})),
+    }
+    return [
+        Table(
+            name=name,
+            title=title,
+            columns=("name", "value"),
+            rows=[[k, _plain(v)] for k, v in values.items()],
+        )
+        for name, (title, values) in listed.items()
+    ]
+
+
+def repeat_command(run: RunData) -> str:
+    """The command that makes the run again."""
+    if not run.finetuned:
+        words = ["classify", "--from", str(run.folder / RUN), "--out", "NEW_FOLDER"]
+        return f"{program()} {shlex.join(words)}"
+    command, config = run.record.get("command") or {}, run.record["config"]
+    words = ["finetune", command.get("table", "TABLE"), "--model", run.record["model"]]
+    words += ["--splits", command.get("splits", "SPLITS"), "--out", "NEW_FOLDER"]
+    given = {k: v for k, v in command.items() if k in ("path_column", "speaker_column", "revision") and v}
+    defaults = vars(FinetuneConfig())
+    given |= {k: v for k, v in config.items() if k != "split" and k in defaults and v != defaults[k]}
+    for name, value in given.items():
+        option = f"--{name.replace('_', '-')}"
+        if isinstance(value, bool):
+            words.append(option if value else f"--no-{option[2:]}")
+        else:
+            words += [option, str(value)]
+    return f"{program()} {shlex.join(words)}"
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return ""
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
