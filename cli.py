@@ -76,6 +76,10 @@ COMMANDS = {
             "classify.commands.compare:compare",
             "Compare runs on the same clips: paired intervals over speakers, corrected tests, costs.",
         ),
+        "report": (
+            "classify.commands.report:report",
+            "Write a run as one page that needs no network, with figures and tables for a paper.",
+        ),
         "reproduce": (
             "classify.commands.reproduce:reproduce",
             "Rerun the published table: as published, with frozen heads, and both on unseen speakers.",

@@ -19,7 +19,10 @@ PAGES = {
     name: (ROOT / name).read_text()
     for name in (
         "README.md",
-        *(f"docs/{page}.md" for page in ("recordings", "models", "fine-tuning", "evaluation", "prediction")),
+        *(
+            f"docs/{page}.md"
+            for page in ("recordings", "models", "fine-tuning", "evaluation", "prediction", "report")
+        ),
         *(f"docs/{page}.md" for page in ("published-table", "cache")),
     )
 }

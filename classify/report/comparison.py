@@ -29,9 +29,9 @@ def compare_runs(runs: Sequence[RunData]) -> tuple[Comparison | None, str]:
 def cost_chart(found: Comparison, names: Sequence[str]) -> Chart | None:
     """UAR against wall time, fine-tuned and frozen models apart; None if fewer than two costs are known."""
     points = [
-        (name, entry.scores["uar"], cost.kind == FINETUNE, (cost.wall_s or cost.own_s) / 60)
+        (name, entry.scores["uar"], cost.kind == FINETUNE, seconds / 60)
         for name, entry, cost in zip(names, found.entries, found.costs, strict=True)
-        if cost.wall_s or cost.own_s
+        if (seconds := cost.wall_s or cost.own_s)
     ]
     if len(points) < 2:
         return None
@@ -39,13 +39,13 @@ def cost_chart(found: Comparison, names: Sequence[str]) -> Chart | None:
     for label, finetuned in (("heads on frozen states", False), ("fine-tuned", True)):
         own = [point for point in points if point[2] == finetuned]
         if own:
-            known, scores, _, minutes = zip(*own, strict=True)
+            known, scores, _, x = zip(*own, strict=True)
             bounds = {
                 name: [None if bound != bound else bound for bound in (getattr(one, name) for one in scores)]
                 for name in ("low", "high")
             }
             y = [one.value for one in scores]
-            series.append(Series(name=label, x=minutes, y=y, **bounds, style="points", labels=known))
+            series.append(Series(name=label, x=x, y=y, **bounds, style="points", labels=known))
     minutes = [point[3] for point in points]
     return Curves(
         name="cost",

@@ -144,7 +144,7 @@ def _selection(run: RunData) -> list[Statement]:
     if run.finetuned or len(run.summary["selected"]["folds"]) < 2:
         return []
     text = (
-        "Each outer fold selects its layer, head and parameters on inner folds, never on test clips. The score "
-        "is of this selection, not of one fixed layer."
+        "Each outer fold selects its layer, head and parameters on inner folds, never on test clips. The "
+        "score is of this selection, not of one fixed layer."
     )
     return [Statement(kind="note", text=text)]

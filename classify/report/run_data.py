@@ -14,6 +14,7 @@ from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.runs.cost_table import FINETUNE
 from layerprobe.classify.runs.read_predictions import COLUMNS, read_finished_record
 from layerprobe.classify.runs.run_folder import (
+    FINISHED_FILES,
     PREDICTIONS,
     RESTORE_OR_RERUN,
     SUMMARY,
@@ -66,6 +67,9 @@ class RunData:
 def read_run(folder: Path) -> RunData:
     """Read a run folder. Raises InputError if it holds no finished run, or a file is missing or damaged."""
     record = read_finished_record(folder)
+    if lacking := [name for name in FINISHED_FILES if not (folder / name).is_file()]:
+        what = f"holds a finished run without its {', '.join(lacking)}"
+        raise InputError(what, where=str(folder), do=RESTORE_OR_RERUN)
     summary = read_json(folder / SUMMARY)
     if missing := [name for name in NEEDED if name not in summary]:
         what = f"is damaged: it holds no '{missing[0]}'"

@@ -145,13 +145,13 @@ def probes(run: RunData) -> Table | None:
 def classes(run: RunData) -> Table:
     entries = run.summary["selected"]["classes"]
     keys = ("class", "clips", "recall", "precision")
-    rows = [[entry[key] for key in keys] for entry in entries]
+    rows: list[list[Cell]] = [[entry[key] for key in keys] for entry in entries]
     return Table(name="classes", title="Scores of each class", columns=keys, rows=rows)
 
 
 def confusions(run: RunData) -> Table:
     counts = run.summary["selected"]["confusion"]["counts"]
-    rows = [[name, *map(int, row)] for name, row in zip(run.classes, counts, strict=True)]
+    rows: list[list[Cell]] = [[name, *map(int, row)] for name, row in zip(run.classes, counts, strict=True)]
     columns = ("true class", *(f"as {name}" for name in run.classes))
     return Table(name="confusion", title="Confusion matrix (clips)", columns=columns, rows=rows)
 

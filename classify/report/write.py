@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,6 +30,7 @@ from layerprobe.classify.report.run_tables import hardest_rows, run_tables
 from layerprobe.classify.report.settings import repeat_command, settings
 from layerprobe.classify.report.tables import Table, write_table
 from layerprobe.classify.runs.run_folder import RESTORE_OR_RERUN
+from layerprobe.embed.manifest.clips import Clip
 
 PAGE = "report.html"
 NO_CONTROLS = "not run: give classify --controls cheap"
@@ -82,16 +84,18 @@ def write_report(runs: Sequence[Path], out: Path, *, report: Say = lambda _: Non
     """
     if len({run.resolve() for run in runs}) < len(runs):
         raise InputError("a run is given twice", do="name each run once")
-    data = [_checked(run, read_run) for run in runs]
+    data = []
+    for run in runs:
+        with _damage_reported(run):
+            data.append(read_run(run))
     names = run_names(runs)
     try:
         out.mkdir(parents=True, exist_ok=True)
         pages = []
-        for number, (name, run) in enumerate(zip(names, data, strict=True)):
+        for number, (name, one) in enumerate(zip(names, data, strict=True)):
             report(f"{name}: reading")
-            pages.append(
-                _checked(run.folder, lambda _, n=name, r=run, i=number: _run_report(r, n, f"run{i}", out))
-            )
+            with _damage_reported(one.folder):
+                pages.append(_run_report(one, name=name, id=f"run{number}", out=out))
         compared = _comparison(data, names) if len(data) > 1 else None
         _write_files(pages, compared, out, report)
         page = out / PAGE
@@ -102,20 +106,22 @@ def write_report(runs: Sequence[Path], out: Path, *, report: Say = lambda _: Non
     return page
 
 
-def _checked(run: Path, function: Callable[[Path], T]) -> T:
-    """The function's result; a file with missing or wrong entries is one line, not a traceback."""
+@contextmanager
+def _damage_reported(run: Path) -> Iterator[None]:
+    """A file with missing or wrong entries is one line, not a traceback."""
     try:
-        return function(run)
+        yield
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         reason = f"{type(error).__name__}: {error}"
         what = f"is damaged, or was written by a version that this one cannot read ({reason})"
         raise InputError(what, where=str(run), do=RESTORE_OR_RERUN) from error
 
 
-def _run_report(run: RunData, name: str, id: str, out: Path) -> RunReport:
+def _run_report(run: RunData, *, name: str, id: str, out: Path) -> RunReport:
     charts, tables = run_charts(run), {table.name: table for table in run_tables(run)}
     searched, no_search = search_charts(run)
-    clips, no_clips = _optional(lambda: table_clips(run), {})
+    no_table: dict[str, Clip] = {}
+    clips, no_clips = _optional(lambda: table_clips(run), no_table)
     links = sound_links(run, clips, out)
     page = RunReport(
         name=name,

@@ -148,7 +148,9 @@ def _grid(chart: Grid, layout: dict[str, Any]) -> list[dict[str, Any]]:
             "customdata": hover,
             "hovertemplate": "%{customdata}<br>%{z:.3f}<extra></extra>",
             "colorscale": "Cividis",
-            "colorbar": {"title": {"text": plotly(chart.colour_label), "side": "right", "font": {"size": 13}}},
+            "colorbar": {
+                "title": {"text": plotly(chart.colour_label), "side": "right", "font": {"size": 13}}
+            },
         }
     ]
 

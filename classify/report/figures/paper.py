@@ -151,10 +151,10 @@ def _cloud(axes: Axes, chart: Cloud, width: float) -> None:
     """Points as one picture, so that thousands of them stay a small file."""
     for number, name in enumerate(chart.groups):
         rows = chart.group == number
-        style = {"color": COLOURS[number % len(COLOURS)], "marker": MARKS[number % len(MARKS)]}
+        colour, mark = COLOURS[number % len(COLOURS)], MARKS[number % len(MARKS)]
         axes.scatter(
             chart.x[rows], chart.y[rows], s=7, alpha=0.7, linewidths=0, rasterized=True,
-            label=shorten(name), **style,
+            label=shorten(name), color=colour, marker=mark,
         )  # fmt: skip
     axes.set_xticks([])
     axes.set_yticks([])

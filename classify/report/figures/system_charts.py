@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from layerprobe.classify.report.figures.charts import Bars, Chart, Curves, Grid, Reference, Series
@@ -55,7 +57,7 @@ def speakers(run: RunData) -> Chart | None:
     rows = speaker_scores(run)
     if not rows:
         return None
-    shared = {
+    shared: dict[str, Any] = {
         "name": "speakers",
         "title": "UAR of each speaker",
         "alt": "Unweighted average recall of each speaker's test clips, the lowest first.",

@@ -1,0 +1,60 @@
+"""Two finished runs, one of them with hostile names in its table, and their reports."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from layerprobe.classify.config import EvaluationConfig, StudyConfig
+from layerprobe.classify.controls.evaluation import run_and_evaluate
+from layerprobe.classify.report.figures import paper
+from layerprobe.classify.report.write import write_report
+from layerprobe.embed.manifest.clips import Clip, read_manifest, write_manifest
+from tests.studies import made_store
+
+LABELS = ("<b>angry</b>", 'calm & "cool"', "$x_1$ 100%")
+SPEAKERS = ["<img src=x onerror=alert(1)>", "</script><script>alert(2)</script>", "%{y}", *"defgh"]
+STUDY = StudyConfig(heads=("logreg", "svm"), folds=2, inner_folds=2, trials=6, jobs=1)
+
+
+@pytest.fixture(scope="package")
+def runs(tmp_path_factory) -> tuple[Path, Path]:
+    """A run of 96 clips whose names are markup, with controls; and one on the same clips without any."""
+    folder = tmp_path_factory.mktemp("report") / "a <i>folder"
+    folder.mkdir()
+    clips = []
+    for number in range(96):
+        speaker = SPEAKERS[number % 8]
+        name = f"clip <u>{number} 'ü' &amp;.wav"
+        (folder / name).write_bytes(f"{number}".encode())
+        labels = {"emotion": LABELS[number // 8 % 3], "text": f"t{number % 4}"}
+        clips.append(Clip(id=name, file=str(folder / name), labels=labels, speaker=speaker))
+    table = folder / "clips.csv"
+    write_manifest(clips, table)
+    clips = read_manifest(table)
+    store = made_store(folder / "features", clips, layers=("0", "1", "2"), signal=0.7)
+    command = {"table": str(table), "path_column": None, "speaker_column": None}
+    first, second = folder / "runs" / "first & best", folder / "runs" / "second"
+    full = EvaluationConfig(audit=True, controls="cheap")
+    run_and_evaluate(clips, store, first, STUDY, command=command, evaluation=full)
+    run_and_evaluate(clips, store, second, STUDY, command=command, evaluation=None)
+    return first, second
+
+
+@pytest.fixture(scope="package")
+def page(runs) -> Path:
+    return write_report([runs[0]], runs[0] / "report")
+
+
+@pytest.fixture(scope="package")
+def summary(runs) -> dict:
+    return json.loads((runs[0] / "summary.json").read_text())
+
+
+@pytest.fixture
+def few_figures(monkeypatch):
+    """For tests of the page's text: only the figures that the page contains, not those for papers."""
+    monkeypatch.setattr(paper, "WIDTHS", {"two-columns": paper.WIDTHS["two-columns"]})
+    monkeypatch.setattr(paper, "KINDS", ("svg",))
