@@ -24,10 +24,11 @@ class ReportOptions:
 
 def report(options: Annotated[ReportOptions, FLAT]) -> None:
     """Write a run as one page that needs no network, with figures and tables for a paper."""
+    import layerprobe
     from layerprobe.classify.report.write import write_report
 
     out = options.runs[0] / "report" if options.out is None else options.out
-    page = write_report(options.runs, out, report=say)
+    page = write_report(options.runs, out, version=str(layerprobe.__version__), report=say)
     if options.output.json:
         print_json({"page": page, "figures": out / "figures", "tables": out / "tables"})
         return

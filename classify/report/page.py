@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
-import layerprobe
-from layerprobe.cache.common.text import format_count
-from layerprobe.classify.report.escape import printable
+from layerprobe.cache.common.text import format_count, printable
 from layerprobe.classify.report.figures.charts import Chart, Cloud
 from layerprobe.classify.report.figures.interactive import figure
 from layerprobe.classify.report.tables import cell_text
@@ -24,7 +22,7 @@ TEMPLATE = "report.html"
 SHOWN_ROWS = 12  # rows from which a table can be filtered
 
 
-def render(pages: Sequence[RunReport], compared: ComparisonReport | None, out: Path) -> str:
+def render(pages: Sequence[RunReport], compared: ComparisonReport | None, out: Path, *, version: str) -> str:
     """The complete page. out: the report's folder, whose figures/ are already drawn."""
     environment = Environment(
         loader=PackageLoader("layerprobe.classify.report"),
@@ -47,7 +45,7 @@ def render(pages: Sequence[RunReport], compared: ComparisonReport | None, out: P
                 figures[key] = figure(chart)
     return environment.get_template(TEMPLATE).render(
         title=_title(pages),
-        version=layerprobe.__version__,
+        version=version,
         pages=pages,
         compared=compared,
         static=static,

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from layerprobe.cache.common.disk import write_atomically
-from layerprobe.classify.report.escape import latex, markdown, printable
+from layerprobe.cache.common.text import printable
+from layerprobe.classify.report.escape import latex, markdown
 
 Cell = str | float | int | None
 
@@ -32,7 +33,7 @@ def cell_text(cell: Cell) -> str:
     """A cell as text without control characters."""
     if cell is None:
         return ""
-    return f"{cell:.3f}" if isinstance(cell, float) else printable(cell)
+    return f"{cell:.3f}" if isinstance(cell, float) else printable(str(cell))
 
 
 def to_latex(table: Table) -> str:

@@ -76,11 +76,13 @@ class ComparisonReport:
     failure: str
 
 
-def write_report(runs: Sequence[Path], out: Path, *, report: Say = lambda _: None) -> Path:
+def write_report(runs: Sequence[Path], out: Path, *, version: str = "", report: Say = lambda _: None) -> Path:
     """Write report.html, figures/ and tables/ of the runs into `out`; returns the page.
 
-    report: called with a line before each step. Raises InputError for a folder that holds no finished run or
-    is damaged, and for an `out` that cannot be written.
+    version: of layerprobe, for the foot of the page. report: called with a line before each step.
+
+    Raises InputError for a folder that holds no finished run or is damaged, and for an `out` that cannot be
+    written.
     """
     if len({run.resolve() for run in runs}) < len(runs):
         raise InputError("a run is given twice", do="name each run once")
@@ -99,7 +101,7 @@ def write_report(runs: Sequence[Path], out: Path, *, report: Say = lambda _: Non
         compared = _comparison(data, names) if len(data) > 1 else None
         _write_files(pages, compared, out, report)
         page = out / PAGE
-        write_atomically(page, render(pages, compared, out))
+        write_atomically(page, render(pages, compared, out, version=version))
     except OSError as error:
         what = f"cannot be written ({error.strerror or error})"
         raise InputError(what, where=str(out), do="choose another folder for --out") from error

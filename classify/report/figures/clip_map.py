@@ -45,9 +45,14 @@ def table_clips(run: RunData) -> dict[str, Clip]:
     command = run.record.get("command") or {}
     if "table" not in command:
         raise InputError("the run does not say which table it was made from")
-    columns = {name: command.get(name) for name in ("path_column", "speaker_column")}
-    table = Path(command["table"])
-    return {clip.id: clip for clip in read_manifest(table, **columns, must_exist=False)}
+    clips = read_manifest(
+        Path(command["table"]),
+        path_column=command.get("path_column"),
+        speaker_column=command.get("speaker_column"),
+        must_exist=False,
+        note=lambda _: None,  # classify has printed the notes on the table
+    )
+    return {clip.id: clip for clip in clips}
 
 
 def sound_links(run: RunData, clips: Mapping[str, Clip], folder: Path) -> list[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from layerprobe.classify.report.escape import latex, markdown, plotly, printable, shorten
-from layerprobe.classify.report.tables import Table, to_latex, to_markdown
+from layerprobe.classify.report.escape import latex, markdown, plotly, shorten
+from layerprobe.classify.report.tables import Cell, Table, to_latex, to_markdown
 
 
 @pytest.mark.parametrize(
@@ -13,14 +13,14 @@ from layerprobe.classify.report.tables import Table, to_latex, to_markdown
     [
         ("\x1b[31mred", "\\x1b[31mred"),
         ("a\u202eb", "a\\u202eb"),
-        ("a\nb\tc", "a\\x0ab\\x09c"),
+        ("a\nb\tc", "a\\nb\\tc"),
         ("فرح", "فرح"),
         ("می\u200cخواهم", "می\u200cخواهم"),
         ("\udcff.wav", "\\udcff.wav"),
     ],
 )
 def test_control_characters_are_shown_and_letters_stay(name, shown):
-    assert printable(name) == shown
+    assert shorten(name) == plotly(name) == shown
 
 
 def test_tags_and_entities_are_text_in_plotly():
@@ -47,7 +47,7 @@ def test_a_long_name_is_cut_for_figures():
 
 
 def made_table() -> Table:
-    rows = [["a & b", 1, 0.12345, None], ["x|y", 2, 0.5, None]]
+    rows: list[list[Cell]] = [["a & b", 1, 0.12345, None], ["x|y", 2, 0.5, None]]
     return Table(name="t", title="100 % of $x$", columns=("name_1", "clips", "UAR", "more"), rows=rows)
 
 

@@ -139,7 +139,8 @@ def test_tables_are_latex_and_markdown(page, summary):
 
 
 def test_the_map_holds_every_clip_and_layer(page, summary):
-    data = json.loads(re.search(r'id="data">(.*?)</script>', page.read_text(), re.DOTALL)[1])
+    text = page.read_text().partition('id="data">')[2].partition("</script>")[0]
+    data = json.loads(text)
     (found,) = data["maps"].values()
     assert found["layers"] == ["0", "1", "2"]
     assert len(found["clips"]) == len(found["links"]) == summary["data"]["clips"] == 96
