@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.options import (
+    BYTES,
     DEFAULT_CACHE,
     CacheFolder,
     Device,
@@ -14,6 +16,7 @@ from layerprobe.cache.common.options import (
     check_choice,
 )
 
+ALL_CHANNELS = "mean"
 RATE = 16_000  # sampling rate of every model, in Hz
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -52,12 +55,24 @@ class EmbedConfig:
     """A clip that cannot be used: skip (list it and continue) or stop."""
     seed: int = 0
     """Seed of `random:` models."""
+    channels: str = ALL_CHANNELS
+    """Channels of each file: mean (of all), or the number of one, from 0."""
+    track: int = 1
+    """Audio track of files that have several, from 1."""
+    scratch: Annotated[int, BYTES] = 16 << 30
+    """Disk space, in the cache folder, for decoded samples of compressed files with segments; freed at the
+    end."""
     whisper_context: str = CLIP_CONTEXT
     """What a Whisper encoder receives: clip (the clip and half a second of silence), or a number of seconds
     to which every clip is padded with silence; 30 is how the model was trained."""
 
     def __post_init__(self) -> None:
         check_choice("--dtype", self.dtype, DTYPES)
+        if self.channels != ALL_CHANNELS and not (self.channels.isdecimal() and self.channels.isascii()):
+            do = "give mean, or the number of a channel: 0 for the first"
+            raise InputError(f"--channels {self.channels}", do=do)
+        if self.track < 1:
+            raise InputError(f"--track {self.track}", do="give 1 for the first audio track")
         check_choice("--precision", self.precision, PRECISIONS)
         check_choice("--on-error", self.on_error, ON_ERROR)
         check_window(self.window)

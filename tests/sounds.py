@@ -6,6 +6,7 @@ import re
 from itertools import pairwise
 from pathlib import Path
 
+import av
 import numpy as np
 import soundfile
 
@@ -50,6 +51,55 @@ def sound_file(
         for at in range(0, len(wave), 8_000):
             file.write(wave[at : at + 8_000])
     return clip_of(path, start=start, end=end)
+
+
+# Files that FFmpeg writes: format, codec, rate in Hz, channels, and samples of a frame.
+COMPRESSED = {
+    "m4a": ("ipod", "aac", 44_100, 2, 1_024),
+    "mp4": ("mp4", "aac", 16_000, 1, 1_024),
+    "mov": ("mov", "pcm_s16le", 48_000, 2, 1),
+    "alac": ("ipod", "alac", 44_100, 1, 1),
+    "3gp": ("3gp", "libopencore_amrnb", 8_000, 1, 160),
+    "webm": ("webm", "libopus", 48_000, 1, 960),
+    "mka": ("matroska", "flac", 22_050, 2, 1),
+    "mkv": ("matroska", "libmp3lame", 44_100, 1, 1_152),
+    "wma": ("asf", "wmav2", 44_100, 2, 2_048),
+    "amr": ("amr", "libopencore_amrnb", 8_000, 1, 160),
+    "aac": ("adts", "aac", 44_100, 2, 1_024),
+    "avi": ("avi", "libmp3lame", 44_100, 2, 1_152),
+    "mp3.wav": ("wav", "libmp3lame", 44_100, 1, 1_152),
+    "ac3.wav": ("wav", "ac3", 48_000, 2, 1_536),
+    "mp2": ("mp2", "mp2", 44_100, 2, 1_152),
+    "ffmpeg.mp3": ("mp3", "libmp3lame", 44_100, 2, 1),
+}
+
+
+def encoded(path: Path, *tracks: np.ndarray, kind: str, video: bool = False) -> Path:
+    """Write one or several audio tracks (T,) or (T, C) in a format of COMPRESSED."""
+    form, codec, rate, channels, _ = COMPRESSED[kind]
+    channels = max([channels, *(wave.shape[1] for wave in tracks if wave.ndim > 1)])
+    with av.open(path, "w", format=form) as file:
+        streams = [file.add_stream(codec, rate=rate) for _ in tracks]
+        for stream in streams:
+            stream.layout = "mono" if channels == 1 else "stereo"
+            stream.format = stream.codec.audio_formats[0].name
+            stream.bit_rate = 12_200 if "amr" in codec else 128_000
+        if video:
+            picture = file.add_stream("mpeg4", rate=10)
+            picture.width, picture.height, picture.pix_fmt = 64, 64, "yuv420p"
+            for number in range(10):
+                image = av.VideoFrame.from_ndarray(np.full((64, 64, 3), number, np.uint8), format="rgb24")
+                file.mux(picture.encode(image))
+            file.mux(picture.encode(None))
+        for stream, wave in zip(streams, tracks, strict=True):
+            planes = np.broadcast_to(wave.reshape(len(wave), -1).T, (channels, len(wave)))
+            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(planes), "fltp", stream.layout.name)
+            frame.sample_rate, frame.pts = rate, 0
+            resampler = av.AudioResampler(stream.format, stream.layout, rate)
+            for piece in [*resampler.resample(frame), *resampler.resample(None)]:
+                file.mux(stream.encode(piece))
+            file.mux(stream.encode(None))
+    return path
 
 
 def clip_of(path: Path, *, start: float | None = None, end: float | None = None) -> Clip:

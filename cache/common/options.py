@@ -44,19 +44,19 @@ _BYTES = {
 }
 
 
-def parse_bytes(text: str) -> int:
+def parse_bytes(text: str, *, option: str = "--memory") -> int:
     """Bytes of `8GB`, `512MiB` or plain digits. Raises InputError."""
     digits = text.strip().rstrip("KMGTIBkmgtib ")
     unit = text.strip()[len(digits) :].strip().upper()
     try:
         return int(float(digits) * _BYTES[unit])
     except (ValueError, KeyError, OverflowError):
-        raise InputError(f"--memory {text}", do="write it as 8GB or 512MiB") from None
+        raise InputError(f"{option} {text}", do="write it as 8GB or 512MiB") from None
 
 
 # An integer field that is typed as `8GB`.
 BYTES = Parameter(
-    converter=lambda _, tokens: parse_bytes(tokens[0].value),
+    converter=lambda _, tokens: parse_bytes(tokens[0].value, option=tokens[0].keyword or "--memory"),
     show_default=lambda size: f"{size >> 30}GiB",
 )
 

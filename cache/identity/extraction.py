@@ -21,6 +21,7 @@ OVERHEAD = 1.02  # chunk padding and HDF5's own records
 
 LAYER_CONVENTION = 1  # increased whenever a layer's name comes to mean another tensor
 REPAIR = f"restore it, or run `{program()} cache verify --repair` and embed again: no state is lost"
+LATER = ("context", "channels", "track")  # fields of an extraction that earlier versions did not record
 FRAME = "frame"  # the only "statistic" of a store that contains every frame
 
 
@@ -49,6 +50,8 @@ class Extraction:
     frame_rate: float  # frames per second
     receptive_field: float  # seconds of audio that one frame of the front end sees
     context: str = ""  # of Whisper encoders: a clip and the silence after it, or the seconds that are filled
+    channels: str = "mean"  # of each file: their mean, or the number of one
+    track: int = 1  # audio track of each file
     convention: int = LAYER_CONVENTION
     notes: dict[str, Any] = field(default_factory=dict, compare=False)
 
@@ -57,9 +60,12 @@ class Extraction:
         return _fingerprint(self._recorded())
 
     def _recorded(self) -> dict[str, Any]:
-        """The fields as they are recorded: without a context where there is none, as before there was one."""
-        recorded = asdict(self)
-        return recorded if self.context else {k: v for k, v in recorded.items() if k != "context"}
+        """The fields as they are recorded: later ones only where they are not the default."""
+        return {
+            name: value
+            for name, value in asdict(self).items()
+            if name not in LATER or value != getattr(Extraction, name)
+        }
 
     def width(self, layer: str) -> int:
         return self.widths[self.layers.index(layer)]
@@ -97,6 +103,8 @@ class Extraction:
         words += ["--dtype", self.dtype, "--precision", self.precision, "--window", f"{self.window:g}"]
         # A number is an option of `embed`; anything else is its default.
         words += ["--whisper-context", self.context] if self.context[:1].isdecimal() else []
+        words += ["--channels", self.channels] if self.channels != Extraction.channels else []
+        words += ["--track", str(self.track)] if self.track != Extraction.track else []
         return shlex.join(words)
 
     def _check_types(self) -> None:
@@ -127,7 +135,7 @@ class Extraction:
             if actual != recorded:
                 what = f"says fingerprint {recorded}, but its settings give {actual}"
                 raise StoreError(what, where=where, do=REPAIR)
-            unknown = {"context", *raw} ^ {f.name for f in fields(cls)}
+            unknown = {*LATER, *raw} ^ {f.name for f in fields(cls)}
             if unknown:
                 what = f"written by another version of layerprobe (fields: {', '.join(sorted(unknown))})"
                 raise ForeignStoreError(what, where=where, do="use that one, or embed into a fresh cache")

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from layerprobe.embed.audio.sources import DecodingError, Source
+from layerprobe.embed.config import EmbedConfig
 
-SCRATCH_BYTES = 16 << 30
 _SAMPLE = 4  # bytes
 _EXTENT = 1 << 18  # samples written at a time
 _RESERVE = 1 << 30  # bytes of free space that are left to others
@@ -41,7 +41,7 @@ class Scratch:
     Safe to use from several threads: the first that wants a file decodes it, the others wait for it.
     """
 
-    def __init__(self, budget: int = SCRATCH_BYTES, folder: Path | None = None) -> None:
+    def __init__(self, budget: int = EmbedConfig.scratch, folder: Path | None = None) -> None:
         """budget: bytes. folder: of the file; the system's folder of temporary files if omitted."""
         self._budget, self._folder = budget, folder
         self._lock = threading.Lock()

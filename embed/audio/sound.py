@@ -195,7 +195,7 @@ def _check(
         raise clip_error(clip, "holds NaN or infinite samples")
     if cancelled > CANCELLED:
         what = f"its channels cancel when they are averaged: the level falls by {cancelled:.0f} dB"
-        raise clip_error(clip, what, do="keep one of its channels")
+        raise clip_error(clip, what, do="use one of them: --channels 0")
     if constant:
         raise clip_error(clip, "silent: every sample has the same value")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -18,8 +18,9 @@ from layerprobe.cache.store import failures as failure_list
 from layerprobe.cache.store.failures import Failure, FailureId
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.cache.store.keys import KEY_BYTES, is_unchanged, iter_keys
+from layerprobe.embed.audio.decoding import Selection
 from layerprobe.embed.audio.sound import AudioInfo, probe
-from layerprobe.embed.config import EmbedConfig
+from layerprobe.embed.config import ALL_CHANNELS, EmbedConfig
 from layerprobe.embed.manifest.clips import Clip
 
 PROBE_THREADS = 8  # headers read at a time: reading them waits for the disk
@@ -128,19 +129,28 @@ def find_pending(clips: Sequence[Clip], store: FeatureStore | None, config: Embe
         store.contains_digests(digests[originals]) if store is not None else np.zeros(len(originals), bool)
     )
     missing = originals[~in_store]
+    channel = None if config.channels == ALL_CHANNELS else int(config.channels)
+    selection = Selection(track=config.track, channel=channel)
     infos = np.zeros((len(missing), 4), np.int64)
     usable = np.ones(len(missing), bool)
-    for number, (row, info) in enumerate(zip(missing.tolist(), _probe_all(clips, missing), strict=True)):
+    for number, (row, info) in enumerate(
+        zip(missing.tolist(), _probe_all(clips, missing, selection), strict=True)
+    ):
         if isinstance(info, ClipError):
             fail([clips[row], *copies.pop(row, ())], info, _key(digests[row]))
             usable[number] = False
         else:
             infos[number] = info.rate, info.channels, info.begin, info.stop
     rows = missing[usable]
+
+    def audio_info(row: np.ndarray) -> AudioInfo:
+        rate, channels, begin, stop = row.tolist()
+        return AudioInfo(rate=rate, channels=channels, begin=begin, stop=stop, selection=selection)
+
     return PendingClips(
         clips=LazyRecords(rows, clips.__getitem__),
         keys=LazyRecords(rows, lambda row: _key(digests[row])),
-        audio=LazyRecords(infos[usable], _audio_info),
+        audio=LazyRecords(infos[usable], audio_info),
         stamps=LazyRecords(rows, lambda row: _stamp(stamps[row])),
         copies={index: copies[row] for index, row in enumerate(rows.tolist()) if row in copies},
         table_size=len(clips),
@@ -174,11 +184,6 @@ def _stamp(times: bytes) -> FileStamp | None:
     return times.ljust(STAMP_BYTES, b"\0") if times else None
 
 
-def _audio_info(row: np.ndarray) -> AudioInfo:
-    rate, channels, begin, stop = row.tolist()
-    return AudioInfo(rate=rate, channels=channels, begin=begin, stop=stop)
-
-
 def _failures(clips: Sequence[Clip], error: ClipError, key: str) -> dict[FailureId, Failure]:
     """The failure of the first clip, and of its copies: the reason may not be true of their files."""
     first, *others = clips
@@ -189,15 +194,17 @@ def _failures(clips: Sequence[Clip], error: ClipError, key: str) -> dict[Failure
     }
 
 
-def _probe_all(clips: Sequence[Clip], rows: Iterable[int]) -> Iterator[AudioInfo | ClipError]:
+def _probe_all(
+    clips: Sequence[Clip], rows: Iterable[int], selection: Selection
+) -> Iterator[AudioInfo | ClipError]:
     remaining = iter(rows)
     with ThreadPoolExecutor(PROBE_THREADS) as pool:
         while chunk := [clips[row] for row in islice(remaining, PROBE_AHEAD)]:
-            yield from pool.map(_probe, chunk)
+            yield from pool.map(partial(_probe, selection=selection), chunk)
 
 
-def _probe(clip: Clip) -> AudioInfo | ClipError:
+def _probe(clip: Clip, *, selection: Selection) -> AudioInfo | ClipError:
     try:
-        return probe(clip)
+        return probe(clip, selection)
     except ClipError as error:
         return error

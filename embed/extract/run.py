@@ -23,6 +23,7 @@ from layerprobe.cache.store import costs
 from layerprobe.cache.store import failures as failure_list
 from layerprobe.cache.store.failures import FailureId
 from layerprobe.cache.store.feature_store import FeatureStore
+from layerprobe.embed.audio.scratch import scratch_space
 from layerprobe.embed.config import RATE, EmbedConfig
 from layerprobe.embed.extract.batching import padding_share, plan_batches
 from layerprobe.embed.extract.collect import Collector
@@ -86,9 +87,11 @@ def embed(clips: Sequence[Clip], config: EmbedConfig, *, report: Report | None =
     backbone, extraction = open_backbone(config)
     meter = DeviceMeter(backbone.device, began=began)
     store = FeatureStore.create(config.cache, extraction)
-    pending = find_pending(clips, store, config)
-    require_space(store.folder, estimate_bytes(extraction, clips=len(pending.keys), seconds=pending.seconds))
-    summary = compute_pending(pending, backbone, extraction, store, config, report=report)
+    with scratch_space(config.scratch, store.folder):
+        pending = find_pending(clips, store, config)
+        size = estimate_bytes(extraction, clips=len(pending.keys), seconds=pending.seconds)
+        require_space(store.folder, size)
+        summary = compute_pending(pending, backbone, extraction, store, config, report=report)
     if summary.embedded:
         cost = costs.ExtractionCost(clips=summary.embedded, seconds=summary.seconds, cost=meter.read())
         costs.append(store.folder, cost)

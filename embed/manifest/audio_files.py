@@ -11,8 +11,22 @@ from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.text import format_list
 from layerprobe.embed.manifest.tables import ANNOTATIONS
 
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".sph")
-UNDECODABLE_SUFFIXES = (".m4a", ".aac", ".mp4", ".wma", ".amr", ".webm")  # audio, but not for libsndfile
+AUDIO_SUFFIXES = (
+    *(".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".sph", ".w64", ".voc"),
+    *(".m4a", ".aac", ".mp4", ".mov", ".3gp", ".wma", ".amr", ".webm", ".mka", ".mkv", ".avi"),
+)
+UNDECODABLE_SUFFIXES = (
+    ".ra",
+    ".rm",
+    ".ape",
+    ".dss",
+    ".ds2",
+    ".wv",
+    ".ac3",
+    ".dts",
+    ".flv",
+    ".ts",
+)  # audio, too
 
 
 @dataclass(frozen=True)

@@ -89,5 +89,7 @@ def open_backbone(config: EmbedConfig) -> tuple[Backbone, Extraction]:
         frame_rate=backbone.frame_rate,
         receptive_field=backbone.receptive_field,
         context=context,
+        channels=config.channels,
+        track=config.track,
         notes={"seed": config.seed, "device": describe_device(backbone.device), "versions": versions()},
     )
