@@ -15,18 +15,8 @@ AUDIO_SUFFIXES = (
     *(".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".sph", ".w64", ".voc"),
     *(".m4a", ".aac", ".mp4", ".mov", ".3gp", ".wma", ".amr", ".webm", ".mka", ".mkv", ".avi"),
 )
-UNDECODABLE_SUFFIXES = (
-    ".ra",
-    ".rm",
-    ".ape",
-    ".dss",
-    ".ds2",
-    ".wv",
-    ".ac3",
-    ".dts",
-    ".flv",
-    ".ts",
-)  # audio, too
+# Audio too, but for no decoder here.
+UNDECODABLE_SUFFIXES = (".ra", ".rm", ".ape", ".dss", ".ds2", ".wv", ".ac3", ".dts", ".flv", ".ts")
 
 
 @dataclass(frozen=True)

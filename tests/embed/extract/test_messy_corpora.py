@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from tests.run import ROOT, cli
-from tests.sounds import cut_off, noise, ogg_pages, sound_file
+from tests.sounds import COMPRESSED, cut_off, encoded, noise, ogg_pages, sound_file
 
 pytestmark = pytest.mark.slow
 
@@ -27,6 +27,8 @@ GOOD = [
     ("deep/er/e.flac", 22_050, 2, None),
     ("deep/er/f.ogg", 48_000, 1, None),
     ("deep/g.mp3", 44_100, 2, None),
+    ("deep/h.m4a", 44_100, 2, None),
+    ("deep/note.webm", 48_000, 1, None),
     ("with a blank é.wav", 11_025, 1, "PCM_32"),
 ]
 
@@ -53,7 +55,10 @@ def messy(tmp_path_factory) -> tuple[Path, dict[str, str]]:
             path = work / "SPEECH" / label / name
             path.parent.mkdir(parents=True, exist_ok=True)
             wave = noise(rate, seed=seed + 100 * number, channels=channels, level=0.05 + 0.3 * number)
-            sound_file(path, wave, rate, subtype=subtype)
+            if path.suffix[1:] in COMPRESSED:
+                encoded(path, wave, kind=path.suffix[1:])
+            else:
+                sound_file(path, wave, rate, subtype=subtype)
     bad = work / "SPEECH" / "lively" / "old disk"
     bad.mkdir()
     good = noise(16_000, seed=7)
@@ -84,7 +89,7 @@ def messy(tmp_path_factory) -> tuple[Path, dict[str, str]]:
     (bad / "hole.mp3").write_bytes(data[: len(data) // 3] + data[len(data) // 2 :])
     cut_off(bad / "half.mp3", keep=0.5)
     sound_file(bad / "gone.wav", good)
-    (work / "SPEECH" / "calm" / "phone.m4a").write_bytes(b"\0" * 100)
+    (work / "SPEECH" / "calm" / "old.ape").write_bytes(b"\0" * 100)
     (work / "SPEECH" / "calm" / "notes.txt").write_text("no sound")
     (work / "SPEECH" / "calm" / ".hidden.wav").write_bytes(b"")
     kinds = {
@@ -117,7 +122,7 @@ def test_the_pages_commands_succeed_and_list_every_unusable_clip_with_its_reason
     manifest, embed, classify = commands_about("SPEECH")
     done = cli(*manifest, cwd=work)
     assert done.returncode == 0, done.stderr
-    assert "calm/phone.m4a: cannot be decoded (.m4a); convert it to WAV or FLAC" in done.stderr
+    assert "calm/old.ape: cannot be decoded (.ape); convert it to WAV or FLAC" in done.stderr
     with (work / "mine.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 2 * len(GOOD) + len(kinds)
     (work / "SPEECH" / "lively" / "old disk" / "gone.wav").unlink()

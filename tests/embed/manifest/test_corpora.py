@@ -160,14 +160,14 @@ def test_anad_without_emotions_is_refused(tmp_path):
 
 
 def test_plain_folders(tmp_path):
-    names = ["سعيد/a.wav", "happy/b.FLAC", "happy/deep/c.mp3", "loose.wav", "happy/d.m4a", "happy/notes.txt"]
+    names = ["سعيد/a.wav", "happy/b.FLAC", "happy/deep/c.mp3", "loose.wav", "happy/d.ape", "happy/notes.txt"]
     corpus = labelled_folders(touch(tmp_path, *names))
     assert [(c.id, c.labels, c.speaker) for c in corpus.clips] == [
         ("happy/b.FLAC", {"emotion": "happy"}, None),
         ("happy/deep/c.mp3", {"emotion": "happy"}, None),
         ("سعيد/a.wav", {"emotion": "سعيد"}, None),
     ]
-    assert set(corpus.left_out) == {"loose.wav", "happy/d.m4a"}
+    assert set(corpus.left_out) == {"loose.wav", "happy/d.ape"}
     assert "speaker" in corpus.notes[0]
 
 
