@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -78,7 +79,8 @@ def encoded(path: Path, *tracks: np.ndarray, kind: str, video: bool = False) -> 
     """Write one or several audio tracks (T,) or (T, C) in a format of COMPRESSED."""
     form, codec, rate, channels, _ = COMPRESSED[kind]
     channels = max([channels, *(wave.shape[1] for wave in tracks if wave.ndim > 1)])
-    with av.open(path, "w", format=form) as file:
+    container: Any = av.open(path, "w", format=form)
+    with container as file:
         streams = [file.add_stream(codec, rate=rate) for _ in tracks]
         for stream in streams:
             stream.layout = "mono" if channels == 1 else "stereo"

@@ -60,6 +60,8 @@ def _baselines(plan: Plan) -> dict[str, EmbedConfig]:
         "cache": plan.store.cache,
         "stats": EmbedConfig.stats if frames else own.stats,
         "frames": frames,
+        "channels": own.channels,
+        "track": own.track,
     }
     baselines = {"mfcc": EmbedConfig(model="mfcc", **options)}
     if own.model.startswith(RANDOM):

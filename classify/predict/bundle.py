@@ -159,6 +159,8 @@ class Bundle:
             precision="fp32" if exact else of.precision,
             device=self._device,
             window=of.window,
+            channels=of.channels,
+            track=of.track,
             whisper_context=of.context if of.context[:1].isdecimal() else EmbedConfig.whisper_context,
             seed=int(of.notes.get("seed", 0)),
         )

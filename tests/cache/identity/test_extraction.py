@@ -38,6 +38,8 @@ CHANGES: dict[str, dict[str, Any]] = {
     "sampling rate": {"rate": 8_000},
     "frame rate": {"frame_rate": 100.0},
     "receptive field": {"receptive_field": 0.03},
+    "one channel": {"channels": "0"},
+    "another audio track": {"track": 2},
 }
 # … and for each that does not.
 SAME: dict[str, dict[str, Any]] = {
@@ -132,6 +134,7 @@ def test_bytes_and_widths():
         ({"layers": ("9",), "widths": (1,)}, "--layers 9 "),
         ({"layers": ("mfcc",), "widths": (1,)}, "--layers mfcc "),
         ({"stats": ("frame",)}, "--frames "),
+        ({"channels": "1", "track": 2}, "--channels 1 --track 2 "),
         ({"window": 7.5, "precision": "bf16"}, "--precision bf16 --window 7.5"),
     ],
 )
