@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -27,7 +29,7 @@ def test_a_channel_has_its_own_states_and_its_own_store(tmp_path):
     wave = noise(16_000, channels=2)
     both = [sound_file(tmp_path / "a.wav", wave, subtype="FLOAT")]
     first = [sound_file(tmp_path / "b.wav", wave[:, 0], subtype="FLOAT")]
-    config = {"model": "mfcc", "cache": tmp_path / "features", "dtype": "float32"}
+    config: dict[str, Any] = {"model": "mfcc", "cache": tmp_path / "features", "dtype": "float32"}
     mean, of_mean = states(both, EmbedConfig(**config))
     chosen, of_first = states(both, EmbedConfig(**config, channels="0"))
     assert chosen != mean
@@ -51,7 +53,7 @@ def test_a_track_has_its_own_states(tmp_path):
 def test_segments_of_a_long_file_need_no_scratch_space_to_be_the_same(tmp_path):
     path = sound_file(tmp_path / "a.mp3", noise(60 * 16_000)).path
     clips = [clip_of(path, start=start, end=start + 1) for start in range(50, 0, -7)]
-    config = {"model": "mfcc", "dtype": "float32"}
+    config: dict[str, Any] = {"model": "mfcc", "dtype": "float32"}
     _, expected = states(clips, EmbedConfig(cache=tmp_path / "one", **config))
     _, got = states(clips, EmbedConfig(cache=tmp_path / "two", scratch=0, **config))
     np.testing.assert_array_equal(got, expected)
