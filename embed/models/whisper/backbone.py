@@ -67,13 +67,16 @@ class WhisperBackbone:
         """As `Backbone.run`."""
         samples = lengths.tolist()
         contexts = [self.context.samples(n) for n in samples]
-        frames = torch.tensor([self.frames(n) for n in samples], device=self.device)
+        counts = [self.frames(n) for n in samples]
+        frames = torch.tensor(counts, device=self.device)
         dtype = AUTOCAST_DTYPES.get(self.precision)
         autocast = torch.autocast(self.device.type, dtype=dtype) if dtype else nullcontext()
         with torch.inference_mode():
             spectrum, steps = self._log_mel(waves, samples, contexts)
             with autocast:
-                self._encode(spectrum, steps, lambda layer, states: visit(layer, states, frames))
+                self._encode(
+                    spectrum, steps, lambda layer, states: visit(layer, states[:, : max(counts)], frames)
+                )
 
     def _encode(
         self, spectrum: torch.Tensor, steps: torch.Tensor, emit: Callable[[str, torch.Tensor], None]

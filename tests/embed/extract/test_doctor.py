@@ -10,6 +10,7 @@ import torch
 
 from tests.run import cli, refused
 from tests.tiny import save_batch_normed, save_tiny
+from tests.whispers import save_whisper
 
 pytestmark = pytest.mark.slow
 
@@ -31,6 +32,13 @@ def test_a_batch_norm_before_the_positional_convolution_is_exact(tmp_path):
 def test_an_adapter_after_the_encoder_is_not_compared(tmp_path):
     checked = differences(save_tiny(tmp_path, "wav2vec2-layer", add_adapter=True))
     assert {layer for layer, (_, reference) in checked.items() if reference is None} == {"3", "final"}
+
+
+@pytest.mark.parametrize("kind", ["WhisperForConditionalGeneration", "WhisperForAudioClassification"])
+def test_a_whisper_encoder_is_compared_with_the_model_of_transformers(tmp_path, kind):
+    checked = differences(save_whisper(tmp_path, kind=kind))
+    assert list(checked) == ["0", "1", "2", "3", "final"]
+    assert [layer for layer, (_, reference) in checked.items() if reference is None] == ["3"]
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])

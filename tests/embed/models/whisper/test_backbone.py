@@ -71,8 +71,8 @@ def largest_difference(backbone: Backbone, lengths: list[int], *, seed: int = 0)
         alone = layer_states(backbone, waves[i : i + 1, :length], torch.tensor([length]))
         for layer, states in alone.items():
             own = backbone.frames(length)
-            assert states.shape[1] >= own
-            difference = (batch[layer][i, :own] - states[0, :own]).abs().max() / states.abs().max()
+            assert states.shape[1] == own
+            difference = (batch[layer][i, :own] - states[0]).abs().max() / states.abs().max()
             worst = max(worst, float(difference))
     return worst
 
@@ -128,7 +128,7 @@ def test_a_context_of_30_seconds_is_the_unmodified_model(folder, length):
     expected |= {"3": blocks[0], "final": out.last_hidden_state, "cnn": conv}
     ours = layer_states(open_whisper(folder, seconds=30), wave, torch.tensor([length]))
     assert set(expected) == set(ours)
-    check_against(expected, ours, own=1500)
+    check_against(expected, ours, own=-(-length // 320))
 
 
 def test_the_comparisons_can_fail(folder, monkeypatch):
@@ -150,7 +150,7 @@ def test_the_silence_after_a_clip_matters_and_its_frames_are_not_passed_on(folde
     assert counts == [[51]] * len(LAYERS)
     other = layer_states(open_whisper(folder, seconds=30), wave, torch.tensor([length]))
     here = layer_states(backbone, wave, torch.tensor([length]))
-    assert float((other["final"][:, :51] - here["final"][:, :51]).abs().max()) > 1e-3
+    assert float((other["final"] - here["final"]).abs().max()) > 1e-3
 
 
 def test_no_block_above_the_last_selected_layer(folder, backbone):

