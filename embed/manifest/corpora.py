@@ -1,4 +1,4 @@
-"""Corpora on disk → clips: BAVED, EYASE, KSUEmotions, ANAD and plain folders of labels.
+"""Corpora on disk → clips: BAVED, EYASE, KSUEmotions, ANAD, EMO-DB and plain folders of labels.
 
 To add a corpus, write a function like these and enter it in `CORPORA`. Labels come from the files' names; no
 audio is opened. A copy in which no file fits the expected layout is refused; other deviations become notes.
@@ -19,11 +19,18 @@ from layerprobe.embed.manifest.tables import read_table
 
 KSU_EMOTIONS = ("neutral", "happiness", "sadness", "surprise", "questioning", "anger")  # E00 to E05
 
+EMODB_EMOTIONS = {
+    **{"W": "anger", "L": "boredom", "E": "disgust", "A": "fear"},
+    **{"F": "happiness", "T": "sadness", "N": "neutral"},
+}
+EMODB_MEN = frozenset({"03", "10", "11", "12", "15"})
+
 _BAVED = re.compile(
     r"(?P<speaker>\d+)-(?P<gender>[mf])-(?P<age>\d+)-(?P<word>[0-6])-(?P<emotion>[0-2])-(?P<record>\d+)"
 )
 _EYASE = re.compile(r"(?P<speaker>(?:fm|ml)\d+)_(?P<emotion>ang|hap|neu|sad) *\((?P<record>\d+)\)")
 _KSU = re.compile(r"D\d+E(?P<emotion>0[0-5])(?P<speaker>P\d+)S(?P<sentence>\d+)T(?P<trial>\d+)")
+_EMODB = re.compile(r"(?P<speaker>\d\d)(?P<text>[a-z]\d\d)(?P<emotion>[WLEAFTN])(?P<version>[a-z]?)")
 _ANAD = re.compile(r"(?P<speaker>V\d+)_.+")
 _SPEAKER_FOLDER = re.compile(
     r"(?i)(actor|actress|speaker|spk|subject|subj|participant|talker|person|session|ses)[ _-]?[a-z]?\d+[a-z]?"
@@ -125,6 +132,22 @@ def anad(folder: Path) -> Corpus:
     return Corpus(clips, notes, audio.left_out)
 
 
+def emodb(folder: Path) -> Corpus:
+    """Berlin Database of Emotional Speech: `03a01Fa.wav`, speaker, text, emotion and version, also as FLAC.
+
+    The label `emotion` is the English name of the German letter; gender is that of the corpus's description.
+    Raises InputError.
+    """
+    audio = find_audio_files(folder)
+    names = audio.match(_EMODB, example="03a01Fa.wav (speaker, text, emotion, version)")
+    clips = []
+    for path, fields in names.items():
+        gender = "m" if fields["speaker"] in EMODB_MEN else "f"
+        labels = {"emotion": EMODB_EMOTIONS[fields["emotion"]], "gender": gender}
+        clips.append(_clip(audio, path, fields | labels))
+    return Corpus(clips, [], audio.left_out)
+
+
 def labelled_folders(folder: Path) -> Corpus:
     """Audio files sorted by label: `FOLDER/LABEL/…/file.wav`, or `FOLDER/SPEAKER/LABEL/…/file.wav`.
 
@@ -175,6 +198,7 @@ CORPORA: dict[str, Callable[[Path], Corpus]] = {
     "eyase": eyase,
     "ksuemotions": ksuemotions,
     "anad": anad,
+    "emodb": emodb,
     "folder": labelled_folders,
 }
 

@@ -15,6 +15,7 @@ from layerprobe.embed.manifest.corpora import (
     KSU_EMOTIONS,
     anad,
     baved,
+    emodb,
     eyase,
     ksuemotions,
     labelled_folders,
@@ -22,6 +23,7 @@ from layerprobe.embed.manifest.corpora import (
 from tests.trees import anad_names, anad_table, baved_names, eyase_names, ksuemotions_names, touch
 
 BAVED = os.environ.get("LAYERPROBE_BAVED")
+EMODB = os.environ.get("LAYERPROBE_EMODB")
 
 
 def test_baved(tmp_path):
@@ -236,4 +238,33 @@ def test_the_real_baved():
     assert len({clip.speaker for clip in corpus.clips}) == 60
     assert Counter(clip.labels["emotion"] for clip in corpus.clips) == {"0": 585, "1": 672, "2": 678}
     assert len(corpus.notes) == 2
+    assert corpus.left_out == {}
+
+
+def test_emodb(tmp_path):
+    root = touch(tmp_path, "wav/03a01Fa.wav", "wav/08b10Wb.flac", "wav/16a05N.wav", "wav/3a01Fa.wav", "a.txt")
+    corpus = emodb(root)
+    assert corpus.clips[0] == Clip(
+        id="wav/03a01Fa.wav",
+        file=str(root / "wav" / "03a01Fa.wav"),
+        labels={"emotion": "happiness", "text": "a01", "version": "a", "gender": "m"},
+        speaker="03",
+    )
+    assert [(clip.speaker, clip.labels["emotion"], clip.labels["gender"]) for clip in corpus.clips[1:]] == [
+        ("08", "anger", "f"),
+        ("16", "neutral", "f"),
+    ]
+    assert list(corpus.left_out) == ["wav/3a01Fa.wav"]
+
+
+@pytest.mark.skipif(EMODB is None, reason="LAYERPROBE_EMODB names no copy of EMO-DB")
+def test_the_real_emodb():
+    corpus = emodb(Path(str(EMODB)))
+    assert len(corpus.clips) == 535
+    assert len({clip.speaker for clip in corpus.clips}) == 10
+    assert len({clip.labels["text"] for clip in corpus.clips}) == 10
+    assert Counter(clip.labels["emotion"] for clip in corpus.clips) == {
+        **{"anger": 127, "boredom": 81, "disgust": 46, "fear": 69},
+        **{"happiness": 71, "sadness": 62, "neutral": 79},
+    }
     assert corpus.left_out == {}
