@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from layerprobe.cache.common.errors import ModelError
+from layerprobe.embed.checkpoints.source import files_hash
 from layerprobe.embed.models import sources
 from layerprobe.embed.models.presets import ARCHITECTURES, PRESETS
-from layerprobe.embed.models.sources import files_hash, find_model
+from layerprobe.embed.models.sources import find_model
 from layerprobe.embed.models.whisper import packaged
 from layerprobe.embed.models.whisper.conversion import CONFIG, convert_tensors
 from layerprobe.embed.models.whisper.ctranslate2 import CTranslate2Model, read_ctranslate2
