@@ -32,7 +32,7 @@ def make_run(folder: Path, *, model: str = MODEL, bundle: bool = True, **changes
         write_corpus(folder, clips=36, speakers=6)
     clips = read_manifest(table)
     cache = folder / "features"
-    embed(clips, EmbedConfig(model=model, cache=cache, layers="1-3"))
+    embed(clips, EmbedConfig(model=model, cache=cache))
     store, config = find_model_store(cache, model), study(**changes)
     run = run_study(clips, store, folder / "run", config, command={"table": str(table)})
     if bundle:

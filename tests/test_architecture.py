@@ -27,6 +27,7 @@ HEAVY = {
 USES_TORCH = (
     "classify/finetune/",
     "classify/heads/bilstm_torch.py",
+    "classify/predict/finetuned.py",
     "classify/predict/transformers_export.py",
     "classify/reproduce/stand_ins.py",
 )

@@ -84,7 +84,7 @@ class FinetuneConfig:
     workers: int = -1
     """Processes that decode ahead; -1 chooses for the device."""
     keep_models: bool = False
-    """Keep each fold's trained weights in the run folder, below models/."""
+    """Keep each fold's trained model in the run folder: models/fold-0, …, bundles for `predict`."""
     report_to: str = "none"
     """Also log training curves to tensorboard, wandb or mlflow; none."""
 

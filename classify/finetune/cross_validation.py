@@ -24,6 +24,7 @@ from layerprobe.classify.finetune.fit import FittedModel, fit_fold
 from layerprobe.classify.finetune.model import SpeechClassifier, classifier_settings
 from layerprobe.classify.finetune.training import Training, predict
 from layerprobe.classify.runs import run_folder
+from layerprobe.classify.runs.bundle_files import write_bundle
 from layerprobe.classify.runs.cost import CostMeter
 from layerprobe.classify.scores.results import StudyId, StudyResult
 from layerprobe.classify.search.storage import TrialStorage
@@ -144,11 +145,24 @@ class CrossValidation:
         )
 
     def _save_model(self, number: int, fitted: FittedModel) -> None:
-        folder = self.out / MODELS / f"fold-{number}"
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(fitted.weights, folder / WEIGHTS)
+        """Save the model of a fold as a bundle, for `predict`."""
         settings = classifier_settings(self.source, fitted.config, self.data.classes)
-        run_folder.write_json(folder / "model.json", settings)
+
+        def write(folder: Path) -> dict[str, Any]:
+            shutil.copyfile(fitted.weights, folder / WEIGHTS)
+            return {
+                "kind": "finetuned",
+                "run": self.run["fingerprint"],
+                "fold": number,
+                "target": self.config.target,
+                "labels": list(self.data.classes),
+                "base_model": self.run["model"],
+                "metric": self.config.metric,
+                "validation_score": fitted.score,
+                "model": {**settings, "precision": self.precision},
+            }
+
+        write_bundle(self.out / MODELS / f"fold-{number}", write)
 
     def _windows(self, rows: np.ndarray, *, weighted: bool = False) -> WindowDataset:
         y, class_weights = self.data.y[rows], None

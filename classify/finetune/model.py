@@ -138,7 +138,7 @@ def _add_adapters(backbone: Any, *, rank: int, family: str) -> None:
 def classifier_settings(
     source: ModelSource, config: FinetuneConfig, classes: Sequence[str]
 ) -> dict[str, Any]:
-    """What is needed besides the tensors to rebuild a classifier, as saved in model.json."""
+    """What is needed besides the tensors to rebuild a classifier, as saved in a bundle."""
     names = ("head", "dropout", "weighted_layers", "lora", "window")
     settings = {name: getattr(config, name) for name in names}
     return {

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from layerprobe.cache.common.errors import ClipError, InputError, StoreError
-from layerprobe.cache.identity.extraction import Extraction
-from layerprobe.cache.store.feature_store import EXTRACTION_FILE, FeatureStore
-from layerprobe.cache.store.keys import clip_keys
-from layerprobe.classify.predict.system import System
+from layerprobe.cache.common.errors import ClipError, InputError
 from layerprobe.classify.runs.bundle_files import MANIFEST, check_labels, read_bundle
-from layerprobe.embed.config import EmbedConfig
 from layerprobe.embed.manifest.clips import Clip
 
 if TYPE_CHECKING:
     from layerprobe.embed.extract.in_memory import ClipStates, StateExtractor
 
-# Fields of an extraction that decide a state of a given layer.
-BACKBONE = ("weights", "architecture", "normalise", "context")
-IDENTITY = (*BACKBONE, "dtype", "precision", "window", "rate", "convention")
+REMAKE = "make the bundle again"
 BATCH = 256  # recordings whose states are in memory at once
 
 
@@ -45,36 +37,24 @@ class Prediction:
     error: ClipError | None = None
 
 
-class Bundle:
+class Bundle(ABC):
     """A saved system. Its backbone is loaded on first use. Safe to use from several threads.
 
-    labels: in the order of probabilities. content: bundle.json. device: as `embed` takes it. model: where the
-    backbone is, if not where the study found it: a local folder, a preset or a hub id.
+    labels: in the order of probabilities. content: bundle.json. device: as `embed` takes it.
     """
 
-    def __init__(self, folder: Path, *, model: str | None = None, device: str = "auto") -> None:
-        self.folder = Path(folder)
-        self.content = read_bundle(self.folder)
-        where = str(self.folder / MANIFEST)
+    def __init__(self, folder: Path, content: Mapping[str, Any], *, device: str = "auto") -> None:
+        self.folder, self.content, self._device = folder, content, device
         try:
-            self.labels = tuple(str(label) for label in self.content["labels"])
-            self.extraction = Extraction.from_json(json.dumps(self.content["extraction"]), where=where)
-            self.system = System.load(self.folder, self.content["system"])
-            scores = self.system.head.scores(np.zeros((1, self.system.inputs.width), np.float32))
-        except (KeyError, TypeError, ValueError, IndexError, StoreError) as error:
-            raise InputError(f"is incomplete ({error})", where=where, do="make the bundle again") from error
-        if scores.shape != (1, len(self.labels)):
-            what = f"has {len(self.labels)} labels, and its head {scores.shape[-1]} scores"
-            raise InputError(what, where=where, do="make the bundle again")
-        check_labels(list(self.labels), where=where)
-        self.model = model or self.extraction.model
-        self._device = device
+            self.labels = tuple(str(label) for label in content["labels"])
+        except (KeyError, TypeError) as error:
+            raise InputError("has no labels", where=str(folder / MANIFEST), do=REMAKE) from error
+        check_labels(list(self.labels), where=str(folder / MANIFEST))
         self._extractor: StateExtractor | None = None
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
-        layer, head = self.content.get("layer"), self.content.get("head")
-        return f"Bundle({str(self.folder)!r}, {self.extraction.model}, layer {layer}, {head})"
+        return f"{type(self).__name__}({str(self.folder)!r}, labels {', '.join(self.labels)})"
 
     def predict(self, recordings: Any, *, sampling_rate: int | None = None) -> Any:
         """The label of one recording, or (N,) labels of a sequence of them.
@@ -137,61 +117,19 @@ class Bundle:
                 self._extractor = self.load_backbone()
             return self._extractor
 
-    @property
-    def revision(self) -> str | None:
-        """Commit of the backbone on the hub; None for another source, and where it was moved."""
-        return (self.extraction.revision or None) if self.model == self.extraction.model else None
+    @abstractmethod
+    def load_backbone(self) -> StateExtractor:
+        """Load what computes the states that `probabilities` reads."""
 
-    def load_backbone(self, *, exact: bool = False) -> StateExtractor:
-        """The backbone, loaded once more and checked as for `extractor`.
-
-        exact: compute and return its states in single precision, whatever the study did.
-        """
-        from layerprobe.embed.extract.in_memory import StateExtractor
-
-        of = self.extraction
-        config = EmbedConfig(
-            model=self.model,
-            revision=self.revision,
-            layers=",".join(self.system.inputs.names),
-            stats=self.system.inputs.stats,
-            dtype="float32" if exact else of.dtype,
-            precision="fp32" if exact else of.precision,
-            device=self._device,
-            window=of.window,
-            channels=of.channels,
-            track=of.track,
-            whisper_context=of.context if of.context[:1].isdecimal() else EmbedConfig.whisper_context,
-            seed=int(of.notes.get("seed", 0)),
-        )
-        extractor = StateExtractor(config)
-        for name in BACKBONE:
-            expected, found = getattr(of, name), getattr(extractor.extraction, name)
-            if expected != found:
-                do = "give the model it was trained on with --model, or train on this one with classify"
-                short = f"{str(found)[:12]}, not {str(expected)[:12]}"
-                what = f"has other {name} than the backbone that this bundle was trained on ({short})"
-                raise InputError(what, where=self.model, do=do)
-        return extractor
+    @abstractmethod
+    def probabilities(
+        self, states: Mapping[str, np.ndarray], speakers: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Layer → (m, S*D) float32 → (m, K). speakers: (m,), for a system that scales by speaker."""
 
     def _cached(self, clips: Sequence[Clip], cache: Path | None) -> list[ClipStates]:
-        """States of the clips that a store of `cache` holds; empty for the others."""
-        states: list[ClipStates] = [{} for _ in clips]
-        stores = [] if cache is None else _stores(cache, self.extraction, self.system.inputs.names)
-        if cache is None or not stores:
-            return states
-        keys = clip_keys(clips, cache)
-        for store in stores:
-            wanted = [n for n, key in enumerate(keys) if isinstance(key, str) and not states[n]]
-            absent = set(store.missing([str(keys[n]) for n in wanted]))
-            rows = [n for n in wanted if keys[n] not in absent]
-            if not rows or set(self.system.inputs.stats) - set(store.extraction.stats):
-                continue
-            of = [str(keys[n]) for n in rows]
-            layers = store.layers(self.system.inputs.names, of, stats=self.system.inputs.stats)
-            for place, number in enumerate(rows):
-                states[number] = {name: X[place] for name, X in layers.items()}
-        return states
+        """States of the clips that `cache` holds; empty for the others."""
+        return [{} for _ in clips]
 
     def _predictions(
         self, clips: Sequence[Clip], states: Sequence[ClipStates], least: float
@@ -221,8 +159,9 @@ class Bundle:
     def _probabilities(
         self, states: Sequence[Mapping[str, np.ndarray]], speakers: np.ndarray | None = None
     ) -> np.ndarray:
-        layers = {name: np.stack([one[name] for one in states]) for name in self.system.inputs.names}
-        return self.system.probabilities(layers, speakers)
+        """(m, K) of the states of m clips."""
+        layers = {name: np.stack([one[name] for one in states]) for name in states[0]}
+        return self.probabilities(layers, speakers)
 
 
 def load_bundle(folder: Path | str, *, model: str | None = None, device: str = "auto") -> Bundle:
@@ -230,7 +169,15 @@ def load_bundle(folder: Path | str, *, model: str | None = None, device: str = "
 
     model: where the backbone is, if not where the study found it. device: auto, cpu, cuda, …
     """
-    return Bundle(Path(folder), model=model, device=device)
+    folder = Path(folder)
+    content = read_bundle(folder)
+    if content.get("kind") == "finetuned":
+        from layerprobe.classify.predict.finetuned import FinetunedBundle
+
+        return FinetunedBundle(folder, content, device=device)
+    from layerprobe.classify.predict.frozen import FrozenBundle
+
+    return FrozenBundle(folder, content, model=model, device=device)
 
 
 def is_recording(value: Any) -> bool:
@@ -238,15 +185,3 @@ def is_recording(value: Any) -> bool:
     return isinstance(value, str | Path) or (
         isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in "fi"
     )
-
-
-def _stores(cache: Path, of: Extraction, layers: Sequence[str]) -> list[FeatureStore]:
-    """The stores of a cache with these layers of the same extraction, the bundle's own first."""
-    stores = []
-    for record in sorted(cache.glob(f"*/*/{EXTRACTION_FILE}")):
-        with suppress(StoreError):
-            store = FeatureStore(record.parent)
-            same = all(getattr(store.extraction, name) == getattr(of, name) for name in IDENTITY)
-            if same and set(layers) <= set(store.extraction.layers):
-                stores.append(store)
-    return sorted(stores, key=lambda store: store.extraction.fingerprint() != of.fingerprint())

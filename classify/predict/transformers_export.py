@@ -18,6 +18,7 @@ from layerprobe.cache.common.errors import ClipError, InputError
 from layerprobe.cache.common.text import format_interval, program
 from layerprobe.classify.heads.fitted import Linear
 from layerprobe.classify.predict.bundle import Bundle
+from layerprobe.classify.predict.frozen import FrozenBundle
 from layerprobe.classify.predict.make import selected_system
 from layerprobe.classify.predict.system import System
 from layerprobe.classify.runs.run_folder import SUMMARY, read_json
@@ -39,6 +40,8 @@ def export_transformers(bundle: Bundle, out: Path) -> Path:
     a system that is not linear in the mean of one layer, another family of models, a backbone that is not the
     bundle's, and a folder that is not empty.
     """
+    if not isinstance(bundle, FrozenBundle):
+        raise InputError("is a fine-tuned model, no frozen backbone with a head", where=str(bundle.folder))
     reason = obstacle(bundle.system, bundle.extraction.model)
     if reason:
         what = f"is {reason}, which transformers cannot run"
@@ -123,7 +126,7 @@ def folded(system: System) -> tuple[np.ndarray, np.ndarray]:
     return (W.T / system.temperature).astype(np.float32), (b / system.temperature).astype(np.float32)
 
 
-def _classifier(bundle: Bundle) -> Any:
+def _classifier(bundle: FrozenBundle) -> Any:
     """transformers' model with the weights of backbone and head."""
     from transformers import AutoConfig, AutoModelForAudioClassification
 

@@ -14,6 +14,7 @@ import torch
 
 from layerprobe.cache.common.errors import ClipError, InputError
 from layerprobe.cache.common.interrupts import GracefulStop
+from layerprobe.cache.identity.extraction import Extraction
 from layerprobe.cache.store.failures import FailureId, failure_id
 from layerprobe.embed.audio import sound
 from layerprobe.embed.audio.resampling import resampler
@@ -26,6 +27,7 @@ from layerprobe.embed.extract.prefetch import Batch, Prefetcher
 from layerprobe.embed.extract.run import batch_budget
 from layerprobe.embed.manifest.clips import Clip
 from layerprobe.embed.models.backbones import open_backbone
+from layerprobe.embed.models.interface import Backbone
 
 MIN_RATE, MAX_RATE = 1_000, 768_000  # Hz, of arrays
 
@@ -60,12 +62,13 @@ class _Memory:
 class StateExtractor:
     """A frozen model on its device. States are rounded to the configured type, as a store would round them.
 
-    Safe to use from several threads: they take turns. Raises as `open_backbone` does.
+    Safe to use from several threads: they take turns. loaded: the model, if it is not opened by its
+    configuration. Raises as `open_backbone` does.
     """
 
-    def __init__(self, config: EmbedConfig) -> None:
+    def __init__(self, config: EmbedConfig, *, loaded: tuple[Backbone, Extraction] | None = None) -> None:
         self.config = config
-        self._backbone, self.extraction = open_backbone(config)
+        self._backbone, self.extraction = loaded or open_backbone(config)
         self._lock = threading.Lock()
 
     def files(self, clips: Sequence[Clip], *, cache: Path | None = None) -> list[ClipStates]:
@@ -128,7 +131,12 @@ class StateExtractor:
 
     def _plan(self, pending: PendingClips) -> Sequence[list[Window]]:
         budget = batch_budget(self.config, self._backbone.device)
-        return plan_batches(pending.samples(), window=self.config.window, budget=budget)
+        return plan_batches(
+            pending.samples(),
+            window=self.config.window,
+            budget=budget,
+            processed=self._backbone.processed,
+        )
 
     def _compute(self, pending: PendingClips, batches: Iterable[Batch]) -> list[ClipStates]:
         """The states of the pending clips, in their order."""

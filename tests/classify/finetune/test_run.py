@@ -18,6 +18,8 @@ from layerprobe.classify.finetune import checkpoints
 from layerprobe.classify.finetune import training as finetune_training
 from layerprobe.classify.finetune.model import SpeechClassifier
 from layerprobe.classify.finetune.run import finetune
+from layerprobe.classify.predict.bundle import load_bundle
+from layerprobe.classify.predict.transformers_export import export_transformers
 from layerprobe.classify.runs.compare import compare
 from layerprobe.classify.runs.read_predictions import read_predictions
 from layerprobe.classify.runs.run_folder import read_json
@@ -185,17 +187,28 @@ def test_a_search_uses_the_best_trial_and_resumes_where_it_was(voices, tmp_path)
     assert json.loads(rows[0]["params"])["head"] in ("linear", "mlp")
 
 
-def test_kept_models_hold_the_trained_weights(voices, tmp_path):
-    run(voices, tmp_path / "run", quick(epochs=1, keep_models=True, weighted_layers=True))
-    folder = tmp_path / "run" / "models" / "fold-0"
-    settings = read_json(folder / "model.json")
-    assert settings["classes"] == ["0", "1", "2"]
-    assert settings["weighted_layers"]
-    from safetensors.numpy import load_file
-
-    tensors = load_file(folder / "model.safetensors")
-    assert tensors["weights"].shape == (4,)
-    assert all(np.isfinite(tensor).all() for tensor in tensors.values())
+def test_kept_models_are_bundles_that_predict_the_test_part_again(voices, tmp_path):
+    run(voices, tmp_path / "run", quick(epochs=1, keep_models=True, weighted_layers=True, window=2.0))
+    clips = {clip.id: clip for clip in read_manifest(voices / "clips.csv")}
+    with (tmp_path / "run" / "predictions.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["system"] == "selected"]
+    for fold in ("0", "1"):
+        bundle = load_bundle(tmp_path / "run" / "models" / f"fold-{fold}")
+        assert bundle.labels == ("0", "1", "2")
+        tested = [row for row in rows if row["fold"] == fold]
+        predictions = bundle.predict_clips([clips[row["clip"]] for row in tested])
+        for row, prediction in zip(tested, predictions, strict=True):
+            assert prediction.error is None
+            expected = [float(row[f"p_{label}"]) for label in bundle.labels]
+            np.testing.assert_allclose(prediction.probabilities, expected, atol=1e-4)
+    wave = np.random.default_rng(0).normal(0, 0.1, 40_000)
+    assert bundle.predict(wave, sampling_rate=16_000) in bundle.labels
+    with pytest.raises(InputError, match="fine-tuned model"):
+        export_transformers(bundle, tmp_path / "out")
+    weights = tmp_path / "run" / "models" / "fold-1" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(InputError, match="was changed"):
+        load_bundle(weights.parent)
 
 
 @pytest.mark.parametrize(

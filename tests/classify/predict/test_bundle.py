@@ -16,6 +16,7 @@ import soundfile
 from layerprobe.cache.common.errors import ClipError, InputError
 from layerprobe.cache.store.keys import clip_keys
 from layerprobe.classify.predict.bundle import load_bundle
+from layerprobe.classify.predict.frozen import FrozenBundle
 from layerprobe.classify.predict.recordings import find_recordings
 from layerprobe.classify.runs.bundle_files import MANIFEST, write_bundle
 from layerprobe.embed.config import EmbedConfig
@@ -36,6 +37,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_states_equal_those_of_training_alone_and_in_batches(run: Path) -> None:
     clips = clips_of(run)
     bundle = load_bundle(run / "bundle")
+    assert isinstance(bundle, FrozenBundle)
     store = find_model_store(run.parent / "features", MODEL)
     names, stats = bundle.system.inputs.names, bundle.system.inputs.stats
     expected = store.layer(names[0], [str(k) for k in clip_keys(clips, store.cache)], stats=stats)
@@ -84,7 +86,7 @@ def test_the_cache_serves_clips_that_it_has(run: Path, monkeypatch: pytest.Monke
     clips = clips_of(run)
     computed = bundle.predict_clips(clips)
     other = load_bundle(run / "bundle")
-    monkeypatch.setattr(type(other), "load_backbone", lambda _: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(FrozenBundle, "load_backbone", lambda _: pytest.fail("the model was loaded"))
     cached = other.predict_clips(clips, cache=run.parent / "features")
     assert [one.label for one in cached] == [one.label for one in computed]
     for one, two in zip(cached, computed, strict=True):

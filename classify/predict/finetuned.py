@@ -1,0 +1,128 @@
+"""Bundles of fine-tuned models, which `finetune --keep-models` saves.
+
+The logits are treated as the only layer of a backbone, with one frame for each window of a clip: the mean
+over the windows of a long clip is then what `finetune` computes for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.identity.extraction import Extraction
+from layerprobe.classify.finetune.checkpoints import WEIGHTS
+from layerprobe.classify.finetune.config import FinetuneConfig
+from layerprobe.classify.finetune.model import SpeechClassifier
+from layerprobe.classify.predict.bundle import Bundle
+from layerprobe.classify.runs.bundle_files import RESTORE
+from layerprobe.classify.scores.calibration import probabilities
+from layerprobe.embed.checkpoints.source import ModelSource
+from layerprobe.embed.config import RATE, EmbedConfig
+from layerprobe.embed.extract.in_memory import StateExtractor
+from layerprobe.embed.models.device import find_device
+
+if TYPE_CHECKING:
+    from layerprobe.embed.models.interface import Visit
+
+LOGITS = "logits"
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class _ClassifierBackbone:
+    """A fine-tuned model with the interface of `embed.models.backbones.Backbone`: one layer, one frame."""
+
+    def __init__(
+        self, model: SpeechClassifier, *, normalise: bool, classes: int, precision: str, device: str
+    ):
+        self.device = find_device(device)
+        self.model = model.to(self.device).eval()
+        self.layers: tuple[str, ...] = (LOGITS,)
+        self.widths: tuple[int, ...] = (classes,)
+        self.normalise, self.precision = normalise, precision
+        self.frame_rate, self.receptive_field = 1.0, 0.0
+
+    def frames(self, samples: int) -> int:
+        return 1
+
+    def processed(self, samples: int) -> int:
+        return samples
+
+    def run(self, waves: torch.Tensor, lengths: torch.Tensor, visit: Visit) -> None:
+        """As `Backbone.run`."""
+        dtype = AUTOCAST.get(self.precision)
+        autocast = torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None)
+        with torch.inference_mode(), autocast:
+            logits = self.model(waves, lengths.to(self.device))["logits"]
+        visit(LOGITS, logits[:, None], torch.ones(len(logits), dtype=torch.int64, device=self.device))
+
+
+class FinetunedBundle(Bundle):
+    """A fine-tuned model of one fold."""
+
+    def load_backbone(self) -> StateExtractor:
+        """The model. Raises InputError for weights that do not fit the settings."""
+        return load_finetuned(self.folder, self.content.get("model", {}), device=self._device)
+
+    def probabilities(
+        self, states: Mapping[str, np.ndarray], speakers: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Logits (m, K) → (m, K): their softmax, which is not calibrated."""
+        return probabilities(states[LOGITS], 1.0)
+
+
+def load_finetuned(folder: Path, settings: Mapping[str, Any], *, device: str) -> StateExtractor:
+    """The model of a bundle of `finetune --keep-models`, as an extractor of logits.
+
+    settings: `finetune.model.classifier_settings`, and the precision. Raises InputError for weights that do
+    not fit them.
+    """
+    names = ("head", "dropout", "weighted_layers", "lora", "window")
+    try:
+        config = FinetuneConfig(**{name: settings[name] for name in names}, freeze="none")
+        source = ModelSource(
+            name=str(folder),
+            hub_id=None,
+            revision="",
+            folder=None,
+            config=settings["backbone"],
+            normalise=settings["normalise"],
+        )
+        with torch.random.fork_rng(devices=[]):  # which the initial weights are drawn from
+            model = SpeechClassifier(source, config, classes=len(settings["classes"]))
+        model.load_state_dict(load_file(folder / WEIGHTS))
+    except (KeyError, TypeError, ValueError, RuntimeError, OSError, SafetensorError) as error:
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise InputError(f"its weights cannot be loaded ({why})", where=str(folder), do=RESTORE) from error
+    precision = settings["precision"]
+    backbone = _ClassifierBackbone(
+        model,
+        normalise=settings["normalise"],
+        classes=len(settings["classes"]),
+        precision=precision,
+        device=device,
+    )
+    extraction = Extraction(
+        model=str(folder),
+        revision="",
+        weights="fine-tuned",
+        architecture="",
+        normalise=backbone.normalise,
+        layers=backbone.layers,
+        widths=backbone.widths,
+        stats=("mean",),
+        dtype="float32",
+        precision=precision,
+        window=config.window,
+        rate=RATE,
+        frame_rate=backbone.frame_rate,
+        receptive_field=backbone.receptive_field,
+    )
+    embed_config = EmbedConfig(model=str(folder), stats=("mean",), window=config.window, device=device)
+    return StateExtractor(embed_config, loaded=(backbone, extraction))

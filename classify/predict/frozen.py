@@ -1,0 +1,126 @@
+"""A bundle of a frozen backbone with a head on the states of its layers: what `classify` saves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from layerprobe.cache.common.errors import InputError, StoreError
+from layerprobe.cache.identity.extraction import Extraction
+from layerprobe.cache.store.feature_store import EXTRACTION_FILE, FeatureStore
+from layerprobe.cache.store.keys import clip_keys
+from layerprobe.classify.predict.bundle import REMAKE, Bundle
+from layerprobe.classify.predict.system import System
+from layerprobe.classify.runs.bundle_files import MANIFEST
+from layerprobe.embed.config import EmbedConfig
+from layerprobe.embed.manifest.clips import Clip
+
+if TYPE_CHECKING:
+    from layerprobe.embed.extract.in_memory import ClipStates, StateExtractor
+
+# Fields of an extraction that decide a state of a given layer.
+BACKBONE = ("weights", "architecture", "normalise", "context")
+IDENTITY = (*BACKBONE, "dtype", "precision", "window", "rate", "convention")
+
+
+class FrozenBundle(Bundle):
+    """A saved head, and which backbone it was fitted to.
+
+    extraction: the study's own. model: where the backbone is, if not where the study found it: a local
+    folder, a preset or a hub id.
+    """
+
+    def __init__(
+        self, folder: Path, content: Mapping[str, Any], *, model: str | None = None, device: str = "auto"
+    ) -> None:
+        super().__init__(folder, content, device=device)
+        where = str(folder / MANIFEST)
+        try:
+            self.extraction = Extraction.from_json(json.dumps(content["extraction"]), where=where)
+            self.system = System.load(folder, content["system"])
+            scores = self.system.head.scores(np.zeros((1, self.system.inputs.width), np.float32))
+        except (KeyError, TypeError, ValueError, IndexError, StoreError) as error:
+            raise InputError(f"is incomplete ({error})", where=where, do=REMAKE) from error
+        if scores.shape != (1, len(self.labels)):
+            what = f"has {len(self.labels)} labels, and its head {scores.shape[-1]} scores"
+            raise InputError(what, where=where, do=REMAKE)
+        self.model = model or self.extraction.model
+
+    def probabilities(
+        self, states: Mapping[str, np.ndarray], speakers: np.ndarray | None = None
+    ) -> np.ndarray:
+        """As `Bundle.probabilities`; calibrated by temperature scaling."""
+        return self.system.probabilities(states, speakers)
+
+    @property
+    def revision(self) -> str | None:
+        """Commit of the backbone on the hub; None for another source, and where it was moved."""
+        return (self.extraction.revision or None) if self.model == self.extraction.model else None
+
+    def load_backbone(self, *, exact: bool = False) -> StateExtractor:
+        """The backbone, loaded once more and checked as for `extractor`.
+
+        exact: compute and return its states in single precision, whatever the study did.
+        """
+        from layerprobe.embed.extract.in_memory import StateExtractor
+
+        of = self.extraction
+        config = EmbedConfig(
+            model=self.model,
+            revision=self.revision,
+            layers=",".join(self.system.inputs.names),
+            stats=self.system.inputs.stats,
+            dtype="float32" if exact else of.dtype,
+            precision="fp32" if exact else of.precision,
+            device=self._device,
+            window=of.window,
+            channels=of.channels,
+            track=of.track,
+            whisper_context=of.context if of.context[:1].isdecimal() else EmbedConfig.whisper_context,
+            seed=int(of.notes.get("seed", 0)),
+        )
+        extractor = StateExtractor(config)
+        for name in BACKBONE:
+            expected, found = getattr(of, name), getattr(extractor.extraction, name)
+            if expected != found:
+                do = "give the model it was trained on with --model, or train on this one with classify"
+                short = f"{str(found)[:12]}, not {str(expected)[:12]}"
+                what = f"has other {name} than the backbone that this bundle was trained on ({short})"
+                raise InputError(what, where=self.model, do=do)
+        return extractor
+
+    def _cached(self, clips: Sequence[Clip], cache: Path | None) -> list[ClipStates]:
+        """States of the clips that a store of `cache` holds; empty for the others."""
+        states: list[ClipStates] = [{} for _ in clips]
+        stores = [] if cache is None else _stores(cache, self.extraction, self.system.inputs.names)
+        if cache is None or not stores:
+            return states
+        keys = clip_keys(clips, cache)
+        for store in stores:
+            wanted = [n for n, key in enumerate(keys) if isinstance(key, str) and not states[n]]
+            absent = set(store.missing([str(keys[n]) for n in wanted]))
+            rows = [n for n in wanted if keys[n] not in absent]
+            if not rows or set(self.system.inputs.stats) - set(store.extraction.stats):
+                continue
+            of = [str(keys[n]) for n in rows]
+            layers = store.layers(self.system.inputs.names, of, stats=self.system.inputs.stats)
+            for place, number in enumerate(rows):
+                states[number] = {name: X[place] for name, X in layers.items()}
+        return states
+
+
+def _stores(cache: Path, of: Extraction, layers: Sequence[str]) -> list[FeatureStore]:
+    """The stores of a cache with these layers of the same extraction, the bundle's own first."""
+    stores = []
+    for record in sorted(cache.glob(f"*/*/{EXTRACTION_FILE}")):
+        with suppress(StoreError):
+            store = FeatureStore(record.parent)
+            same = all(getattr(store.extraction, name) == getattr(of, name) for name in IDENTITY)
+            if same and set(layers) <= set(store.extraction.layers):
+                stores.append(store)
+    return sorted(stores, key=lambda store: store.extraction.fingerprint() != of.fingerprint())
