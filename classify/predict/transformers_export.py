@@ -22,13 +22,13 @@ from layerprobe.classify.predict.frozen import FrozenBundle
 from layerprobe.classify.predict.make import selected_system
 from layerprobe.classify.predict.system import System
 from layerprobe.classify.runs.run_folder import SUMMARY, read_json
+from layerprobe.embed.checkpoints.configuration import WAV2VEC2_LIKE
 from layerprobe.embed.checkpoints.loading import load_model
 from layerprobe.embed.config import RATE
-from layerprobe.embed.models.layers import CNN, FINAL
+from layerprobe.embed.models.layers import CNN, FINAL, layer_names
 from layerprobe.embed.models.presets import ACOUSTIC_PRESETS
 from layerprobe.embed.models.sources import find_model
 
-FAMILIES = ("wav2vec2", "hubert", "wavlm", "data2vec-audio")
 UNUSED = -1e4  # of a layer's weight before the softmax, which is then exactly 0
 AGREEMENT = 1e-4  # of logits, as a share of the largest if that is above 1
 
@@ -131,7 +131,7 @@ def _classifier(bundle: FrozenBundle) -> Any:
     from transformers import AutoConfig, AutoModelForAudioClassification
 
     source = find_model(bundle.model, revision=bundle.revision)
-    if source.config.get("model_type") not in FAMILIES:
+    if source.config.get("model_type") not in WAV2VEC2_LIKE:
         what = f"is on a model of type {source.config.get('model_type')}, which transformers cannot cut"
         raise InputError(what, where=str(bundle.folder))
     backbone = load_model(source, seed=int(bundle.extraction.notes.get("seed", 0)))
@@ -174,7 +174,7 @@ def _cut(layer: str, config: Mapping[str, Any]) -> tuple[int, int | None]:
     if layer == FINAL:
         return count, None
     number = int(layer)
-    if number > 0 and not config.get("do_stable_layer_norm", False):
+    if number > 0 and FINAL not in layer_names(config):
         return number, None
     return min(number + 1, count), number
 

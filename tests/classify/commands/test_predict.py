@@ -142,7 +142,7 @@ def test_a_bundle_is_made_again_and_elsewhere(place: Path, tmp_path: Path) -> No
     own = place / "run" / "bundle"
     for path in own.iterdir():
         assert (tmp_path / "copy" / path.name).read_bytes() == path.read_bytes(), path.name
-    assert "no finished run" in refused(cli("bundle", "make", tmp_path / "copy", cwd=place))
+    assert "name a run folder" in refused(cli("bundle", "make", tmp_path / "copy", cwd=place))
 
 
 def test_a_bundle_for_transformers(place: Path, tmp_path: Path) -> None:
