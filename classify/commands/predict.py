@@ -52,6 +52,8 @@ class PredictOptions:
     """Seconds from one window to the next; 1 if omitted."""
     min_confidence: float = 0.0
     """Give no label to a prediction whose largest probability is lower."""
+    coverage: float | None = None
+    """Also give the set of labels that holds the true one for this share of new speakers' clips: 0.9."""
     stdin: bool = False
     """Read raw 16-bit mono PCM from standard input, and predict it while it arrives."""
     rate: int = 16_000
@@ -93,6 +95,8 @@ def _check(options: PredictOptions) -> None:
         raise InputError("nothing to predict", do="name recordings, folders or tables, or give --stdin")
     if not 0 <= options.min_confidence <= 1:
         raise InputError(f"--min-confidence {options.min_confidence:g}", do="give 0 to 1")
+    if options.coverage is not None and not 0 < options.coverage < 1:
+        raise InputError(f"--coverage {options.coverage:g}", do="give a share between 0 and 1, such as 0.9")
     if not LOWEST_RATE <= options.rate <= HIGHEST_RATE:
         raise InputError(f"--rate {options.rate}", do=f"give {LOWEST_RATE} to {HIGHEST_RATE} Hz")
     if options.out is not None:
@@ -118,6 +122,7 @@ def _predict_recordings(bundle: Bundle, options: PredictOptions) -> None:
             clips,
             cache=cache,
             min_confidence=options.min_confidence,
+            coverage=options.coverage,
             report=lambda done, total: line.update(done / total, f"{done}/{total}"),
         )
     failed = {**faults, **{one.clip.id: one.error for one in predictions if one.error is not None}}
@@ -139,6 +144,8 @@ def _predict_recordings(bundle: Bundle, options: PredictOptions) -> None:
     unsure = sum(one.label is None for one in usable)
     if options.min_confidence:
         say(f"{unsure} of {len(usable)} predictions are below {options.min_confidence:g} and have no label")
+    if options.coverage is not None:
+        _explain_sets(bundle, options.coverage)
     for name, reason in list(reasons.items())[:MAX_FAILURES]:
         say(f"  {printable(name)}: {printable(reason)}")
     if reasons:
@@ -146,27 +153,48 @@ def _predict_recordings(bundle: Bundle, options: PredictOptions) -> None:
 
 
 def _predict_stream(bundle: Bundle, options: PredictOptions) -> None:
-    from layerprobe.classify.predict.stream import predict_stream
+    from layerprobe.classify.predict.recordings import windows_of
 
     bundle.extractor  # noqa: B018 — loads the backbone before the first sound arrives
     window = WINDOW if options.window is None else options.window
     hop = HOP if options.hop is None else options.hop
-    stream = sys.stdin.buffer
-    least = options.min_confidence
-    for begin, end, one in predict_stream(
-        bundle, stream, rate=options.rate, window=window, hop=hop, min_confidence=least
-    ):
+    rate = options.rate
+    rules: dict[str, Any] = {"min_confidence": options.min_confidence, "coverage": options.coverage}
+    for begin, samples in windows_of(sys.stdin.buffer, rate=rate, window=window, hop=hop):
+        (one,) = bundle.predict_waves([samples], rate=rate, **rules)
+        end = begin + len(samples) / rate
         if options.output.json:
-            probabilities = dict(zip(bundle.labels, one.probabilities, strict=False))
-            row = {"start": begin, "end": end, "label": one.label, "probabilities": probabilities}
+            row: dict[str, Any] = {"start": begin, "end": end, "label": one.label}
+            row["probabilities"] = dict(zip(bundle.labels, one.probabilities, strict=False))
+            if one.label_set is not None:
+                row["label_set"] = one.label_set
             print(json.dumps(row if one.error is None else {**row, "error": one.error.reason}), flush=True)
         elif one.error is not None:
             print(f"{begin:9.2f} {end:9.2f}  -      {printable(one.error.reason)}", flush=True)
         else:
-            print(f"{begin:9.2f} {end:9.2f}  {one.confidence:.3f}  {one.label or UNSURE}", flush=True)
+            text = one.label or UNSURE if one.label_set is None else "|".join(one.label_set)
+            print(f"{begin:9.2f} {end:9.2f}  {one.confidence:.3f}  {text}", flush=True)
+
+
+def _explain_sets(bundle: Bundle, coverage: float) -> None:
+    """Say what the sets of labels promise, and when they cannot."""
+    from layerprobe.classify.scores.conformal import least_groups
+
+    groups, needed, leaked = bundle.groups(), least_groups(coverage), bundle.content.get("leaked")
+    if groups < needed:
+        what = f"the study tested {groups} speakers, and a coverage of {coverage:g} needs {needed} or more"
+        say(f"note: every set holds all labels: {what}")
+        return
+    whom = "speakers seen in training" if leaked else "new speakers"
+    say(
+        f"the sets hold the true label of {coverage:.0%} of the clips of {whom}, counting speakers equally, "
+        f"if these are like the {groups} speakers of the study"
+    )
 
 
 def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row of the printed table."""
     cells = {name: value for name, value in row.items() if name != "probabilities"}
+    if "label_set" in cells:
+        cells["label_set"] = "|".join(cells["label_set"])
     return {**cells, "file": printable(cells["file"]), "label": cells["label"] or UNSURE}

@@ -13,6 +13,7 @@ import numpy as np
 
 from layerprobe.cache.common.errors import ClipError, InputError
 from layerprobe.classify.runs.bundle_files import MANIFEST, check_labels, read_bundle
+from layerprobe.classify.scores.conformal import prediction_sets
 from layerprobe.embed.manifest.clips import Clip
 
 if TYPE_CHECKING:
@@ -26,14 +27,15 @@ BATCH = 256  # recordings whose states are in memory at once
 class Prediction:
     """What a system says about one clip. label: None below the confidence that was asked for.
 
-    probabilities: (K,), in the order of the bundle's labels. error: why there is no prediction; the rest is
-    then empty.
+    probabilities: (K,), in the order of the bundle's labels. label_set: the prediction set, if a coverage was
+    asked for. error: why there is no prediction; the rest is then empty.
     """
 
     clip: Clip
     label: str | None = None
     confidence: float = 0.0
     probabilities: tuple[float, ...] = ()
+    label_set: tuple[str, ...] | None = None
     error: ClipError | None = None
 
 
@@ -82,13 +84,15 @@ class Bundle(ABC):
         *,
         cache: Path | None = None,
         min_confidence: float = 0.0,
+        coverage: float | None = None,
         report: Callable[[int, int], None] | None = None,
     ) -> list[Prediction]:
         """Predict clips on disk; each that cannot be used has an `error`.
 
         cache: states that it holds are read, not computed again. min_confidence: a prediction whose largest
-        probability is lower has no label. report: called with the numbers of clips done and of all. Raises
-        InputError for a backbone that is not the bundle's.
+        probability is lower has no label. coverage: also give the set of labels that holds the true one at
+        this rate, for speakers like those of the study. report: called with the numbers of clips done and of
+        all. Raises InputError for a backbone that is not the bundle's.
         """
         states: list[ClipStates] = self._cached(clips, cache)
         missing = [number for number, one in enumerate(states) if not one]
@@ -99,15 +103,20 @@ class Bundle(ABC):
                 states[number] = one
             if report is not None:
                 report(len(clips) - len(missing) + begin + len(batch), len(clips))
-        return self._predictions(clips, states, min_confidence)
+        return self._predictions(clips, states, min_confidence, coverage)
 
     def predict_waves(
-        self, waves: Sequence[np.ndarray], *, rate: int, min_confidence: float = 0.0
+        self,
+        waves: Sequence[np.ndarray],
+        *,
+        rate: int,
+        min_confidence: float = 0.0,
+        coverage: float | None = None,
     ) -> list[Prediction]:
         """As `predict_clips`, of waveforms in memory."""
         clips = [Clip(id=f"array {number}", file="") for number in range(len(waves))]
         states = self.extractor.arrays(waves, rates=[rate] * len(waves))
-        return self._predictions(clips, states, min_confidence)
+        return self._predictions(clips, states, min_confidence, coverage)
 
     @property
     def extractor(self) -> StateExtractor:
@@ -127,13 +136,26 @@ class Bundle(ABC):
     ) -> np.ndarray:
         """Layer → (m, S*D) float32 → (m, K). speakers: (m,), for a system that scales by speaker."""
 
+    def set_threshold(self, coverage: float) -> float:
+        """The largest 1 - probability in prediction sets of this coverage; see `scores.conformal`.
+
+        Raises InputError for a bundle without scores of held-out clips.
+        """
+        what = "has no scores of held-out clips, which sets of labels are made with"
+        raise InputError(what, where=str(self.folder), do="omit --coverage")
+
+    def groups(self) -> int:
+        """How many speakers' clips `set_threshold` reads."""
+        return 0
+
     def _cached(self, clips: Sequence[Clip], cache: Path | None) -> list[ClipStates]:
         """States of the clips that `cache` holds; empty for the others."""
         return [{} for _ in clips]
 
     def _predictions(
-        self, clips: Sequence[Clip], states: Sequence[ClipStates], least: float
+        self, clips: Sequence[Clip], states: Sequence[ClipStates], least: float, coverage: float | None
     ) -> list[Prediction]:
+        threshold = None if coverage is None else self.set_threshold(coverage)
         usable = [number for number, one in enumerate(states) if not isinstance(one, ClipError)]
         speakers = [clips[number].speaker for number in usable]
         of = [one for one in states if not isinstance(one, ClipError)]
@@ -146,12 +168,17 @@ class Bundle(ABC):
                 continue
             best = int(rows[number].argmax())
             confidence = float(rows[number][best])
+            within: tuple[str, ...] | None = None
+            if threshold is not None:
+                (members,) = prediction_sets(rows[number][None], threshold)
+                within = tuple(label for label, member in zip(self.labels, members, strict=True) if member)
             predictions.append(
                 Prediction(
                     clip=clip,
                     label=self.labels[best] if confidence >= least else None,
                     confidence=confidence,
                     probabilities=tuple(rows[number].tolist()),
+                    label_set=within,
                 )
             )
         return predictions

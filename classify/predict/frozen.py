@@ -14,9 +14,11 @@ from layerprobe.cache.common.errors import InputError, StoreError
 from layerprobe.cache.identity.extraction import Extraction
 from layerprobe.cache.store.feature_store import EXTRACTION_FILE, FeatureStore
 from layerprobe.cache.store.keys import clip_keys
+from layerprobe.classify.heads.fitted import load_arrays
 from layerprobe.classify.predict.bundle import REMAKE, Bundle
-from layerprobe.classify.predict.system import System
+from layerprobe.classify.predict.system import HELD_OUT, System
 from layerprobe.classify.runs.bundle_files import MANIFEST
+from layerprobe.classify.scores.conformal import set_threshold
 from layerprobe.embed.config import EmbedConfig
 from layerprobe.embed.manifest.clips import Clip
 
@@ -56,6 +58,15 @@ class FrozenBundle(Bundle):
     ) -> np.ndarray:
         """As `Bundle.probabilities`; calibrated by temperature scaling."""
         return self.system.probabilities(states, speakers)
+
+    def set_threshold(self, coverage: float) -> float:
+        """As `Bundle.set_threshold`, from the clips that the study tested."""
+        held = load_arrays(self.folder / HELD_OUT)
+        return set_threshold(held["scores"], held["groups"], coverage=coverage)
+
+    def groups(self) -> int:
+        """How many speakers the study tested; of clips, where no speakers are named."""
+        return len(np.unique(load_arrays(self.folder / HELD_OUT)["groups"]))
 
     @property
     def revision(self) -> str | None:

@@ -7,23 +7,27 @@ chooses.
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from safetensors.numpy import save_file
+
 import layerprobe
 from layerprobe.cache.common.console import progress
 from layerprobe.cache.common.disk import locked
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.interrupts import Interrupted
-from layerprobe.cache.common.text import program
+from layerprobe.cache.common.text import program, unguard_cell
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import StudyConfig
 from layerprobe.classify.data.protocols import find_protocol
 from layerprobe.classify.predict.card import model_card
-from layerprobe.classify.predict.system import FittedSystem, fit_system
+from layerprobe.classify.predict.system import HELD_OUT, FittedSystem, fit_system
 from layerprobe.classify.runs.bundle_files import (
     BUNDLE,
     CARD,
@@ -32,8 +36,9 @@ from layerprobe.classify.runs.bundle_files import (
     read_bundle,
     write_bundle,
 )
-from layerprobe.classify.runs.run_folder import RUN, SUMMARY, read_json
+from layerprobe.classify.runs.run_folder import PREDICTIONS, RESTORE_OR_RERUN, RUN, SUMMARY, read_json
 from layerprobe.classify.runs.run_record import read_recorded
+from layerprobe.classify.scores.results import SELECTED
 from layerprobe.classify.search.plan import Plan, make_plan
 from layerprobe.classify.search.storage import TrialStorage
 from layerprobe.classify.search.study import LOCK, study_record
@@ -80,7 +85,7 @@ def make_bundle(
                 plan = replace(plan, config=replace(config, stats=("mean",), scalings=("standard",)))
             storage = TrialStorage(config.storage, out=run, run=name)
             fitted = fit_system(plan, layer=layer, head=head, grouped=_is_grouped(config), storage=storage)
-            return _write(out, plan, fitted, summary, record, exportable=exportable)
+            return _write(out, run, plan, fitted, summary, record, exportable=exportable)
     except BlockingIOError:
         raise InputError("another process is working on this run", where=str(run), do="wait for it") from None
     except KeyboardInterrupt:
@@ -133,6 +138,7 @@ def _is_grouped(config: StudyConfig) -> bool:
 
 def _write(
     out: Path,
+    run: Path,
     plan: Plan,
     fitted: FittedSystem,
     summary: Mapping[str, Any],
@@ -162,11 +168,30 @@ def _write(
         "chance": summary["chance"],
     }
 
+    scores, groups = held_out_scores(run, f"{fitted.layer}/{fitted.head}" if exportable else SELECTED)
+
     def write(folder: Path) -> dict[str, Any]:
+        save_file({"scores": scores, "groups": groups}, folder / HELD_OUT)
         (folder / CARD).write_text(model_card(content), encoding="utf-8")
         return {**content, "system": fitted.system.save(folder)}
 
     return write_bundle(out, write)
+
+
+def held_out_scores(run: Path, system: str) -> tuple[np.ndarray, np.ndarray]:
+    """Of each clip that a run tested, 1 minus the probability of its true label, and its speaker's number.
+
+    Where no speakers are named, every clip has a number of its own. Raises InputError for a damaged file.
+    """
+    path = run / PREDICTIONS
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row["system"] == system]
+        scores = [1 - float(row[f"p_{unguard_cell(row['label'])}"]) for row in rows]
+        speakers = [row["speaker"] or f"clip {number}" for number, row in enumerate(rows)]
+    except (OSError, csv.Error, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"cannot be read ({error})", where=str(path), do=RESTORE_OR_RERUN) from error
+    return np.array(scores), np.unique(speakers, return_inverse=True)[1]
 
 
 def _scores(summary: Mapping[str, Any], fitted: FittedSystem, *, exportable: bool) -> dict[str, Any]:

@@ -1,10 +1,13 @@
-"""The recordings that a user names: files, folders and tables; and windows over long ones."""
+"""The recordings that a user names: files, folders, tables; and windows over long ones and over streams."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
 
 from layerprobe.cache.common.errors import ClipError, InputError
 from layerprobe.embed.audio.sound import probe
@@ -12,6 +15,7 @@ from layerprobe.embed.manifest.audio_files import find_audio_files
 from layerprobe.embed.manifest.clips import Clip, read_manifest
 from layerprobe.embed.manifest.tables import SUFFIXES
 
+TYPE, BYTES = "<i2", 2  # a sample of a stream: 16 bit, signed, little-endian
 SHORTEST = 0.1  # seconds of a window
 
 
@@ -68,6 +72,32 @@ def cut_windows(
             name = f"{clip.id}#{begin:g}-{end:g}"
             pieces.append(replace(clip, id=name, start=offset + begin, end=offset + end))
     return pieces, faults
+
+
+def windows_of(
+    stream: BinaryIO, *, rate: int, window: float, hop: float
+) -> Iterator[tuple[float, np.ndarray]]:
+    """Begin in seconds and samples (T,) int16 of each window, as soon as it is complete.
+
+    As `spans`: one every `hop` seconds, and one that ends with the stream.
+    """
+    size, step = round(window * rate), round(hop * rate)
+    held, first = np.empty(0, TYPE), 0  # the latest samples, and the position of the first of them
+    begin, covered = 0, 0  # of the next window; where the last one ended
+    while True:
+        missing = begin + size - (first + len(held))
+        data = stream.read(missing * BYTES)
+        held = np.concatenate([held, np.frombuffer(data, TYPE, len(data) // BYTES)])
+        end = first + len(held)
+        if len(data) < missing * BYTES:
+            break
+        yield begin / rate, held[begin - first :]
+        covered, begin = end, begin + step
+        dropped = max(0, min(begin, end - size) - first)
+        held, first = held[dropped:], first + dropped
+    if end > covered:
+        last = max(first, end - size)
+        yield last / rate, held[last - first :]
 
 
 def check_windows(window: float | None, hop: float | None, *, stream: bool) -> None:

@@ -26,6 +26,7 @@ from layerprobe.classify.search.plan import Plan, fold_features, layer_states
 from layerprobe.classify.search.storage import TrialStorage
 
 PREPROCESSING = "preprocessing.safetensors"
+HELD_OUT = "held_out.safetensors"  # scores of the clips that the study tested, for prediction sets
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,6 +30,7 @@ def as_rows(predictions: Sequence[Prediction], labels: Sequence[str], *, windows
                 **times,
                 "label": one.label,
                 "confidence": one.confidence,
+                **({} if one.label_set is None else {"label_set": list(one.label_set)}),
                 "probabilities": dict(zip(labels, one.probabilities, strict=True)),
             }
         )
@@ -64,4 +65,6 @@ def write_predictions(
 def _cell(value: object) -> object:
     if value is None:
         return ""
+    if isinstance(value, list):
+        return "|".join(value)
     return f"{value:.6g}" if isinstance(value, float) else value

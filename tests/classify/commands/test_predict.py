@@ -77,6 +77,21 @@ def test_below_the_confidence_there_is_no_label(place: Path, tmp_path: Path) -> 
     assert shown.count("(unsure)") == len(unsure)
 
 
+def test_sets_of_labels(place: Path, tmp_path: Path) -> None:
+    out = tmp_path / "p.csv"
+    done = cli("predict", "run/bundle", "clips.csv", "--coverage", "0.8", "--out", out, cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert "of 80% of the clips of new speakers" in done.stderr
+    assert "like the 6 speakers" in done.stderr
+    sets = [row["label_set"].split("|") for row in rows_of(out)]
+    assert all(row["label"] in labels for row, labels in zip(rows_of(out), sets, strict=True))
+    assert {label for labels in sets for label in labels} <= set("abc")
+    done = cli("predict", "run/bundle", "clip000.wav", "--coverage", "0.9", cwd=place)
+    assert "a|b|c" in done.stdout
+    assert "every set holds all labels" in done.stderr
+    assert "needs 9 or more" in done.stderr
+
+
 def test_windows_of_a_long_recording_and_the_same_from_a_pipe(place: Path, tmp_path: Path) -> None:
     wave = (np.concatenate([tone(2.0, seed=s, rate=22_050) for s in range(4)]) * 32767).astype("<i2")[:-5000]
     soundfile.write(tmp_path / "long.wav", wave, 22_050, subtype="PCM_16")
@@ -127,6 +142,7 @@ def test_options_that_cannot_be_used(place: Path, tmp_path: Path) -> None:
         (("clips.csv", "--force", "--out", "clips.csv"), "clips.csv: is read by this command"),
         (("clip000.wav", "--out", "clips.csv"), "clips.csv: exists already"),
         (("clip000.wav", "--min-confidence", "2"), "--min-confidence"),
+        (("clip000.wav", "--coverage", "90"), "--coverage"),
         (("clip000.wav", "--window", "-3"), "--window"),
         (("clip000.wav", "--hop", "1"), "--hop"),
         (("--stdin", "--rate", "0"), "--rate"),

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.classify.predict.recordings import check_windows, spans
-from layerprobe.classify.predict.stream import windows_of
+from layerprobe.classify.predict.recordings import check_windows, spans, windows_of
 
 RATE = 1000
 
