@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # Fields of an extraction that decide a state of a given layer.
 BACKBONE = ("weights", "architecture", "normalise", "context")
-IDENTITY = (*BACKBONE, "dtype", "precision", "window", "rate", "convention")
+IDENTITY = (*BACKBONE, "dtype", "precision", "window", "rate", "channels", "track", "convention")
 
 
 class FrozenBundle(Bundle):
