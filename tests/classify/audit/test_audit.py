@@ -307,7 +307,7 @@ def test_uneven_classes(clips, cache):
 
 
 def test_clips_without_a_label(clips, cache):
-    report = audit([change(clips[0], labels={"emotion": "nan"}), *clips[1:]], target="emotion", cache=cache)
+    report = audit([change(clips[0], labels={"emotion": ""}), *clips[1:]], target="emotion", cache=cache)
     assert report.finding("class sizes").message.endswith("1 clip without a label are left out.")
     assert others(report) == {"class sizes"}
 
