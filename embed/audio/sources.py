@@ -168,6 +168,8 @@ class FFmpegSource:
                 count = f"{len(tracks)} audio track{'s' * (len(tracks) != 1)}"
                 raise DecodingError(f"has {count}, not {self._track}" if tracks else "has no audio track")
             stream = tracks[self._track - 1]
+            if stream.codec_context is None:  # although its type says otherwise
+                raise DecodingError("its codec is not known")
             stream.codec_context.thread_count = 1
         except (av.FFmpegError, ValueError) as error:
             raise DecodingError(_ffmpeg_reason(error)) from error

@@ -143,3 +143,11 @@ def test_a_name_that_is_no_text_is_read(tmp_path):
     path = tmp_path / os.fsdecode(b"caf\xe9: 1.m4a")
     encoded(tmp_path / "a", tone(44_100), kind="m4a").rename(path)
     assert len(decode(path)) == 66_150
+
+
+def test_a_codec_that_is_not_known_is_named(tmp_path):
+    path = encoded(tmp_path / "a", tone(16_000), kind="mp4")
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"mp4a", b"zzzz").replace(b"esds", b"zzzz"))
+    with pytest.raises(ClipError, match="not a sound file that can be read"):
+        audio.probe(clip_of(path))
