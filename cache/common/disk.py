@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import io
+import multiprocessing
 import os
 import shutil
 import stat
@@ -23,6 +24,9 @@ from layerprobe.cache.common.errors import InputError, StoreError
 from layerprobe.cache.common.text import format_bytes
 
 FREE_SPACE = "free some space, choose fewer --layers or --stats, or another --cache"
+SHARED_MEMORY = Path("/dev/shm")  # where Linux keeps what processes share
+LEAST_SHARED_MEMORY = 64 << 20  # bytes: several batches of audio
+MORE_SHARED_MEMORY = "give the container more shared memory (docker run --shm-size 1g)"
 TEMPORARY_PREFIX = ".tmp-"
 FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 SHARE = "give another --cache, or let its owner share this one (docs/cache.md says how)"
@@ -189,3 +193,13 @@ def require_space(folder: Path, nbytes: int, *, do: str = FREE_SPACE) -> None:
     if nbytes > free:
         what = f"needs {format_bytes(nbytes)}, but {format_bytes(free)} are free"
         raise StoreError(what, where=str(folder), do=do)
+
+
+def shared_memory_fault() -> str | None:
+    """Why processes cannot hand each other arrays, or None. Containers may lack shared memory."""
+    try:
+        multiprocessing.Lock()
+        free = shutil.disk_usage(SHARED_MEMORY).free if SHARED_MEMORY.is_dir() else LEAST_SHARED_MEMORY
+    except OSError as error:
+        return f"{SHARED_MEMORY} cannot be used ({(error.strerror or str(error)).lower()})"
+    return f"{SHARED_MEMORY} is full" if free < LEAST_SHARED_MEMORY else None

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from layerprobe.cache.common.console import progress
-from layerprobe.cache.common.disk import abandoned_files, locked
+from layerprobe.cache.common.console import progress, say
+from layerprobe.cache.common.disk import MORE_SHARED_MEMORY, abandoned_files, locked, shared_memory_fault
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.interrupts import GracefulStop, Interrupted
 from layerprobe.classify.data.dataset import Dataset, join_targets
@@ -22,6 +22,7 @@ from layerprobe.classify.finetune.cross_validation import WORK, CrossValidation,
 from layerprobe.classify.finetune.data import Recording, load_recordings
 from layerprobe.classify.finetune.figures import draw_curves, write_curves
 from layerprobe.classify.finetune.model import TRAINABLE
+from layerprobe.classify.finetune.training import requested_workers
 from layerprobe.classify.finetune.validation import validation_folds
 from layerprobe.classify.runs import run_folder
 from layerprobe.classify.runs.cost import CostMeter
@@ -93,6 +94,8 @@ def finetune(
     except BlockingIOError:
         raise InputError("another process is writing this run", where=str(out), do="wait for it") from None
     except OSError as error:
+        if fault := shared_memory_fault():  # it filled up during the run
+            raise InputError(fault, do=f"{MORE_SHARED_MEMORY}; the same command resumes") from error
         message = f"cannot be written ({error.strerror})"
         raise InputError(message, where=str(out), do="choose another folder for --out") from error
 
@@ -116,6 +119,8 @@ def _check_options(model: str, config: FinetuneConfig) -> tuple[torch.device, st
     precision = find_training_precision(config.precision, device)
     if precision == "fp16" and device.type != "cuda":
         raise InputError(f"--precision fp16 does not support training on {device}", do="give bf16 or fp32")
+    if requested_workers(config, device) and (fault := shared_memory_fault()):
+        say(f"note: {fault}, so the training process decodes the clips itself; {MORE_SHARED_MEMORY}")
     return device, precision
 
 

@@ -14,6 +14,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.integrations import TensorBoardCallback
 from transformers.trainer_callback import PrinterCallback
 
+from layerprobe.cache.common.disk import shared_memory_fault
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.interrupts import GracefulStop
 from layerprobe.cache.common.text import format_list
@@ -24,6 +25,7 @@ from layerprobe.classify.finetune.model import SpeechClassifier
 from layerprobe.classify.scores.metrics import score
 from layerprobe.embed.models.device import is_out_of_memory
 
+GPU_WORKERS = 4  # processes that decode while a GPU trains
 MAX_NAMED = 8  # clips named in the message about a loss that is not finite
 
 
@@ -146,11 +148,17 @@ def predict(
     return windows.merge(np.concatenate(logits))
 
 
-def worker_count(config: FinetuneConfig, device: torch.device) -> int:
-    """Processes that decode ahead; when the CPU trains it has no core to spare for them."""
+def requested_workers(config: FinetuneConfig, device: torch.device) -> int:
+    """Processes that decode ahead; by default none when the CPU trains, which has no core to spare."""
     if config.workers >= 0:
         return config.workers
-    return 0 if device.type == "cpu" else 4
+    return 0 if device.type == "cpu" else GPU_WORKERS
+
+
+def worker_count(config: FinetuneConfig, device: torch.device) -> int:
+    """`requested_workers`, or none without shared memory, through which they would hand over batches."""
+    workers = requested_workers(config, device)
+    return 0 if workers and shared_memory_fault() else workers
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from layerprobe.cache.common import disk
 from layerprobe.cache.common.disk import (
     abandoned_files,
     is_locked,
@@ -112,3 +113,18 @@ def test_a_lock_is_exclusive_or_shared(tmp_path):
     with locked(lock, wait=False):
         assert is_locked(lock)
     assert not is_locked(lock)
+
+
+def test_shared_memory_that_is_full_or_missing_is_named(tmp_path, monkeypatch):
+    assert disk.shared_memory_fault() is None
+    monkeypatch.setattr(disk, "SHARED_MEMORY", tmp_path / "nosuch")  # macOS has no such folder
+    assert disk.shared_memory_fault() is None
+    monkeypatch.setattr(disk, "SHARED_MEMORY", tmp_path)
+    monkeypatch.setattr(disk, "LEAST_SHARED_MEMORY", 1 << 62)
+    assert disk.shared_memory_fault() == f"{tmp_path} is full"
+
+    def refuse():
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(disk.multiprocessing, "Lock", refuse)
+    assert disk.shared_memory_fault() == f"{tmp_path} cannot be used (read-only file system)"
