@@ -82,7 +82,7 @@ class Table:
             labels=np.array([code_of[label] for label in labels], np.int64),
             speakers=encode([clip.speaker or None for clip in clips]),
             text=text,
-            texts=encode([clip.labels.get(text) if text else None for clip in clips]),
+            texts=encode([_label(clip, text) if text else None for clip in clips]),
             sources=encode([_source(clip, source) for clip in clips]),
             partitions=Partitions.from_clips(clips, assignment),
         )

@@ -148,6 +148,34 @@ def test_one_test_speaker_in_training(clips, cache):
     assert others(report) == {"test speakers in training", "source recordings"}
 
 
+@pytest.mark.parametrize(
+    ("pair", "unknown"),
+    [
+        ((("s0", "w1", "calm"), ("s6", "w1", "calm")), {"speaker": None}),
+        ((("s6", "w0", "calm"), ("s6", "w1", "calm")), {"labels": {"word": ""}}),
+        ((("s6", "w1", "sad"), ("s6", "w1", "calm")), {"labels": {"emotion": ""}}),
+    ],
+    ids=["speaker", "text", "label"],
+)
+def test_what_is_unknown_makes_no_twins(clips, cache, pair, unknown):
+    """A clip in training and one in test agree in two of speaker, text and label; the third is unknown."""
+    first, second = (find(clips, speaker=s, word=w, emotion=e) for s, w, e in pair)
+    partition = {first.id: "train", second.id: "test"}
+    changed = [change(c, split=partition[c.id], **unknown) if c.id in partition else c for c in clips]
+    assert audit(changed, target="emotion", cache=cache).finding(ITEMS[1]).verdict == "fine"
+
+
+def test_a_group_of_two_is_a_group(clips, cache):
+    """Without a split, two clips of one speaker, text and label are twins that any split may part."""
+    pair = find(clips, speaker="s6", word="w1", emotion="calm")
+    twin = find(clips, speaker="s6", word="w1", emotion="sad")
+    unsplit = [change(clip, split=None, labels={"emotion": "calm"} if clip is twin else {}) for clip in clips]
+    assert pair is not twin
+    finding = audit(unsplit, target="emotion", cache=cache).finding("speaker, text and label twins")
+    assert finding.verdict == "look"
+    assert finding.numbers["expected_share_at_random"] > 0
+
+
 def test_a_twin_in_training(clips, cache, tmp_path):
     model = find(clips, speaker="s0", word="w1", emotion="calm")
     path = tmp_path / "w1" / "again.wav"

@@ -39,6 +39,20 @@ def test_kernels_are_products_and_distances_over_power(rows: int, prep: Preproce
     np.testing.assert_allclose(far, euclidean_distances(test, train, squared=True) / power, atol=1e-4)
 
 
+def test_no_distance_is_negative() -> None:
+    """Copies of clips in training and test: rounding must not make their distance less than nothing."""
+    rng = np.random.default_rng(0)
+    X = np.tile(rng.standard_normal((60, 24)).astype(np.float32) * 30, (2, 1))
+    states = LayerStates(lambda: X, ("mean", "std"), 12, np.arange(120) % 8)
+    train, test = np.arange(60), np.arange(60, 120)
+    y = np.arange(120) % 3
+    features = FoldFeatures((states,), y, train=train, test=test, classes=3, cache=LruCache(1 << 30))
+    near, far = squared_distances(features, PREP)
+    assert np.diagonal(far) == pytest.approx(0, abs=1e-5)
+    assert near.min() == 0
+    assert far.min() >= 0
+
+
 def test_a_mix_is_the_weighted_sum_of_its_layers() -> None:
     features, _, y = made_features(seed=1)
     other, _, _ = made_features(seed=2)
