@@ -25,6 +25,7 @@ STYLE = {
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKS = ("o", "s", "^", "D", "v", "P")
 MOST_TICKS = 26
+NO_TITLE = "none"
 
 
 def check_figure(path: Path) -> None:
@@ -35,6 +36,16 @@ def check_figure(path: Path) -> None:
         raise InputError(
             f"--figure {path}", do=f"folder {path.parent} does not exist: create it, or name another"
         )
+
+
+def format_chance(chance: float) -> str:
+    """`chance 0.125`: three digits, since 0.12 and 0.13 are both wrong for eight classes."""
+    return f"chance {chance:.3g}"
+
+
+def choose_title(title: str | None, default: str) -> str:
+    """A figure's title as the user chose it: `none` for no title, None for the default."""
+    return default if title is None else "" if title == NO_TITLE else title
 
 
 def save(figure: Figure, path: Path) -> Path:

@@ -239,6 +239,31 @@ class TestProbe:
         missing = cli("probe", table, "--model", "mfcc", "--targets", "emotion", cwd=place)
         assert "no column 'emotion' in the table; choose --targets from duration" in refused(missing)
 
+    def test_a_table_of_the_result(self, place, tmp_path):
+        out = tmp_path / "probes.csv"
+        probe = ("probe", "clips.csv", "--model", TINY, "--targets", "emotion", "--out", out)
+        shown = cli(*probe, "--json", cwd=place)
+        with out.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        (target,) = json.loads(shown.stdout)["targets"]
+        assert [row["layer"] for row in rows] == [entry["layer"] for entry in target["layers"]]
+        assert [float(row["uar"]) for row in rows] == [entry["uar"]["value"] for entry in target["layers"]]
+        assert "exists already" in refused(cli(*probe, cwd=place))
+        assert cli(*probe, "--force", cwd=place).returncode == 0
+
+    def test_the_layers_of_runs_in_one_figure(self, place, tmp_path):
+        study = ("--trials", "1", "--folds", "2", "--inner-folds", "2", "--heads", "logreg", "--jobs", "1")
+        runs = [tmp_path / "tiny", tmp_path / "mfcc"]
+        for run, model in zip(runs, (TINY, "mfcc"), strict=True):
+            out = ("--out", run, "--no-audit", "--no-bundle", "--controls", "none")
+            done = cli("classify", "clips.csv", "--model", model, *out, *study, cwd=place)
+            assert done.returncode == 0, done.stderr
+        figure = tmp_path / "layers.svg"
+        done = cli("compare", *runs, "--layers", "--figure", figure)
+        assert done.returncode == 0, done.stderr
+        assert f"{runs[1]} (mfcc, logreg)" in figure.read_text()
+        assert "--layers draws a figure; name it with --figure" in refused(cli("compare", *runs, "--layers"))
+
 
 class TestManifest:
     def test_a_folder_that_is_not_there(self, tmp_path):

@@ -353,8 +353,8 @@ def test_a_study_whose_worker_is_killed_is_one_line_and_resumes(tmp_path):
     assert process.returncode == 1, message
     assert "Traceback" not in message
     assert message.splitlines()[-1] == (
-        "error: a worker process was killed (out of memory?); finished work is kept: run the same command "
-        "again, with a smaller --jobs"
+        "error: a worker process was killed (out of memory?); run the same command again with a smaller "
+        "--jobs: what a run folder holds is not computed again"
     )
     stored = stored_trials(out)
     assert 0 < stored < 45

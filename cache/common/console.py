@@ -8,10 +8,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TextIO, cast
 
@@ -65,7 +68,11 @@ def _to_json(value: Any) -> Any:
 
 
 def print_table(rows: Sequence[Mapping[str, object]], *, title: str = "") -> None:
-    """Print rows with equal keys as an aligned table on stdout; numbers are aligned to the right."""
+    """Print rows with equal keys as an aligned table on stdout; numbers are aligned to the right.
+
+    On a terminal that is too narrow, cells continue on further lines, broken between words; where single
+    words are too wide for that, each row becomes a list of `name  value`.
+    """
     if title:
         print(title)
     if not rows:
@@ -75,9 +82,43 @@ def print_table(rows: Sequence[Mapping[str, object]], *, title: str = "") -> Non
     lines = [[printable(name) for name in names], *([_cell(row[name]) for name in names] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     right = [all(isinstance(row[name], int | float) for row in rows) for name in names]
+    if sys.stdout.isatty():
+        fitting = _fit(widths, lines, room=shutil.get_terminal_size().columns)
+        if fitting is None:
+            _print_lists(lines)
+            return
+        widths = fitting
     for line in (lines[0], ["-" * width for width in widths], *lines[1:]):
-        cells = (c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, right, strict=True))
-        print("  ".join(cells).rstrip())
+        wrapped = [
+            textwrap.wrap(cell, width, break_on_hyphens=False) if len(cell) > width else [cell]
+            for cell, width in zip(line, widths, strict=True)
+        ]
+        for parts in zip_longest(*wrapped, fillvalue=""):
+            cells = (c.rjust(w) if r else c.ljust(w) for c, w, r in zip(parts, widths, right, strict=True))
+            print("  ".join(cells).rstrip())
+
+
+def _fit(widths: Sequence[int], lines: Sequence[Sequence[str]], *, room: int) -> list[int] | None:
+    """Widths of columns that fit into `room`, none below its longest word; None if there are none."""
+    columns = zip(*lines, strict=True)
+    least = [max(len(word) for cell in column for word in [*cell.split(), ""]) for column in columns]
+    fitting = list(widths)
+    while sum(fitting) + 2 * (len(fitting) - 1) > room:
+        slack = [width if width > low else 0 for width, low in zip(fitting, least, strict=True)]
+        if not any(slack):
+            return None
+        fitting[slack.index(max(slack))] -= 1
+    return fitting
+
+
+def _print_lists(lines: Sequence[Sequence[str]]) -> None:
+    width = max(map(len, lines[0]))
+    for number, line in enumerate(lines[1:]):
+        if number:
+            print()
+        for name, cell in zip(lines[0], line, strict=True):
+            if cell:
+                print(f"{name.ljust(width)}  {cell}")
 
 
 def _cell(value: object) -> str:

@@ -36,6 +36,7 @@ ModelName = Annotated[str, Parameter(help="Preset, hub id, local folder, random:
 Revision = Annotated[str | None, Parameter(help="Branch, tag or commit of a hub model.")]
 Device = Annotated[str, Parameter(help="auto, cpu, cuda, mps, or any device name of torch, such as cuda:1.")]
 Force = Annotated[bool, Parameter(help="Replace the file --out if it exists.")]
+FigureTitle = Annotated[str | None, Parameter(help="Title of the figure; none leaves it out.")]
 RunFolder = Annotated[Path, Parameter(help="Run folder to write; an interrupted run continues in it.")]
 
 _BYTES = {

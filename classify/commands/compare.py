@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from layerprobe.cache.common.console import print_json, print_table, say
 from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.common.options import FLAT, Given, OutputOptions
+from layerprobe.cache.common.options import FLAT, FigureTitle, Given, OutputOptions
 from layerprobe.cache.common.text import format_bytes, format_duration, format_interval
 from layerprobe.classify.config import Metric, StudyConfig
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MINUTE = 60.0
 PAIRS_TITLE = "pairs; p values in brackets are corrected for all pairs (Holm 1979)"
-SEVERAL_RUNS = ("--system", "--figure", "--euros-per-hour", "--euros-per-cpu-hour")
+SEVERAL_RUNS = ("--system", "--figure", "--title", "--euros-per-hour", "--euros-per-cpu-hour")
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,11 @@ class CompareOptions:
     """Price of an hour on the GPU."""
     euros_per_cpu_hour: float | None = None
     """Price of an hour without a GPU."""
+    layers: bool = False
+    """Draw the runs' curves over layers into --figure, instead of their scores against their costs."""
     figure: Path | None = None
     """Draw score against cost into this .svg, .pdf or .png."""
+    title: FigureTitle = None
     output: Annotated[OutputOptions, FLAT] = OutputOptions()
 
 
@@ -53,6 +56,9 @@ def compare(options: Annotated[CompareOptions, FLAT], *, given: Given | None = N
         from layerprobe.classify.plotting import check_figure
 
         check_figure(options.figure)
+    if options.layers:
+        _draw_layers(options)
+        return
     if len(options.runs) == 1:
         for name in SEVERAL_RUNS:
             if name in (given or {}):
@@ -75,12 +81,23 @@ def compare(options: Annotated[CompareOptions, FLAT], *, given: Given | None = N
     if options.figure is not None:
         from layerprobe.classify.runs.cost_figure import draw_cost
 
-        draw_cost(comparison, options.figure)
+        draw_cost(comparison, options.figure, title=options.title)
     if options.output.json:
         # The key is older than the field.
         print_json({"bills" if k == "costs" else k: v for k, v in vars(comparison).items()})
     else:
         _print_comparison(comparison, options.metric)
+
+
+def _draw_layers(options: CompareOptions) -> None:
+    from layerprobe.classify.runs.run_folder import SUMMARY, read_json
+    from layerprobe.classify.search.layer_figure import draw_layer_curves
+
+    if options.figure is None:
+        raise InputError("--layers draws a figure", do="name it with --figure, such as --figure layers.svg")
+    summaries = {str(run): read_json(run / SUMMARY, holding="layers") for run in options.runs}
+    draw_layer_curves(summaries, options.figure, title=options.title)
+    say(f"figure {options.figure}")
 
 
 def _print_comparison(comparison: Comparison, metric: Metric) -> None:

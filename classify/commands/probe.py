@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from layerprobe.cache.common.console import print_json, say
+from layerprobe.cache.common.disk import check_overwrite
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.options import (
     FLAT,
+    FigureTitle,
+    Force,
     Given,
     OutputOptions,
     StoreOptions,
@@ -33,6 +37,10 @@ class ProbeOptions:
     """Column by which folds are balanced; the first of --targets if the table has no such column."""
     figure: Path | None = None
     """Draw the curves over layers into this .svg, .pdf or .png."""
+    title: FigureTitle = None
+    out: Path | None = None
+    """CSV file to write: a row for each target and layer."""
+    force: Force = False
     jobs: int = StudyConfig.jobs
     """Worker processes; -1 for one per core."""
     seed: int = StudyConfig.seed
@@ -45,7 +53,12 @@ class ProbeOptions:
 def probe(options: Annotated[ProbeOptions, FLAT], *, given: Given | None = None) -> None:
     """Measure what each layer encodes: one linear probe per column and layer, without any tuning."""
     from layerprobe.classify.controls.console import print_probes
-    from layerprobe.classify.controls.probes import DURATION, SPEAKER, default_targets, probe_columns
+    from layerprobe.classify.controls.probes import (
+        DURATION,
+        SPEAKER,
+        default_targets,
+        probe_columns,
+    )
     from layerprobe.classify.data.dataset import join_labels
     from layerprobe.classify.data.spellings import spelling_notes
     from layerprobe.classify.search.parallel import job_count
@@ -56,6 +69,8 @@ def probe(options: Annotated[ProbeOptions, FLAT], *, given: Given | None = None)
         from layerprobe.classify.plotting import check_figure
 
         check_figure(options.figure)
+    if options.out is not None:
+        check_overwrite(options.out, force=options.force, inputs=[options.table])
     clips = read_manifest(options.table, **vars(options.columns), must_exist=False)
     spellings = spelling_notes(
         target=options.target,
@@ -84,9 +99,31 @@ def probe(options: Annotated[ProbeOptions, FLAT], *, given: Given | None = None)
     probes = probe_columns(None, store, data, clips, names, jobs=job_count(options.jobs), seed=options.seed)
     if options.figure is not None:
         from layerprobe.classify.controls.figures import draw_probes
+        from layerprobe.classify.plotting import choose_title
 
-        draw_probes(probes, f"{store.extraction.model}: accuracy of a linear probe", options.figure)
+        title = choose_title(options.title, f"{store.extraction.model}: score of a linear probe")
+        draw_probes(probes, title, options.figure)
+    if options.out is not None:
+        _write(options.out, probes)
     if options.output.json:
         print_json({"model": store.extraction.model, **probes})
     else:
         print_probes(probes)
+
+
+def _write(path: Path, probes: Mapping[str, Any]) -> None:
+    """Write the result of `probe_columns` as CSV: a row for each target and layer. Raises InputError."""
+    from layerprobe.classify.runs.run_folder import write_csv
+
+    header = ["target", "layer", "uar", "low", "high", "chance", "classes", "clips"]
+    rows = [
+        [target["target"], entry["layer"], *(entry["uar"][name] for name in ("value", "low", "high"))]
+        + [target[name] for name in ("chance", "classes", "clips")]
+        for target in probes["targets"]
+        for entry in target["layers"]
+    ]
+    try:
+        write_csv(path, header, rows)
+    except OSError as error:
+        do = "choose another --out"
+        raise InputError(f"cannot be written ({error.strerror})", where=str(path), do=do) from error

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from layerprobe.classify.plotting import COLOURS, KINDS, MARKS, MOST_TICKS, STYLE, save
+from layerprobe.classify.plotting import COLOURS, KINDS, MARKS, MOST_TICKS, STYLE, format_chance, save
 
 GREY = "#555555"
 
@@ -58,7 +58,7 @@ def draw_learning_curve(summary: Mapping[str, Any], folder: Path) -> None:
         chance = summary["chance"]
         axes.axhline(chance, color=GREY, linestyle=(0, (4, 3)), linewidth=1)
         label |= {"xycoords": ("axes fraction", "data"), "ha": "right"}
-        axes.annotate(f"chance {chance:.2f}", (1, chance), (-2, 3), **label)
+        axes.annotate(format_chance(chance), (1, chance), (-2, 3), **label)
         axes.xaxis.set_major_formatter(PercentFormatter(1.0))
         axes.set_xlim(0, 1.05)
         axes.margins(y=0.15)
@@ -74,11 +74,13 @@ def draw_learning_curve(summary: Mapping[str, Any], folder: Path) -> None:
 def _plot_targets(axes: Axes, targets: Sequence[Mapping[str, Any]]) -> None:
     """(UAR - chance) / (1 - chance) of each target over the layers, since the chances differ."""
     layers = [entry["layer"] for entry in targets[0]["layers"]] if targets else []
+    single = len(layers) == 1  # then the targets are next to each other
     for number, target in enumerate(targets):
         colour, chance = COLOURS[number % len(COLOURS)], target["chance"]
         scores = [[entry["uar"][name] for name in ("value", "low", "high")] for entry in target["layers"]]
         value, low, high = (np.array(scores, float).T - chance) / (1 - chance)
-        places = np.arange(len(layers)) + (number - (len(targets) - 1) / 2) * 0.08
+        shift = number if single else (number - (len(targets) - 1) / 2) * 0.08
+        places = np.arange(len(layers)) + shift
         axes.plot(
             places,
             value,
@@ -91,11 +93,16 @@ def _plot_targets(axes: Axes, targets: Sequence[Mapping[str, Any]]) -> None:
         )
         axes.vlines(places, low, high, color=colour, linewidth=1, alpha=0.4)
     axes.axhline(0, color=GREY, linestyle=(0, (4, 3)), linewidth=1)
+    axes.set_ylabel("(UAR - chance) / (1 - chance)")
+    _open_frame(axes)
+    if single:
+        axes.set_xticks(range(len(targets)), [target["target"] for target in targets])
+        axes.set_xlim(-0.6, len(targets) - 0.4)
+        axes.set_xlabel(f"target of the probe (layer {layers[0]})")
+        return
     step = max(1, -(-len(layers) // MOST_TICKS))
     axes.set_xticks(range(0, len(layers), step), layers[::step])
     axes.set_xlabel("layer")
-    axes.set_ylabel("(UAR - chance) / (1 - chance)")
-    _open_frame(axes)
     axes.legend(frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.14))
 
 

@@ -11,7 +11,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.config import Metric
-from layerprobe.classify.plotting import COLOURS, STYLE, check_figure, save
+from layerprobe.classify.plotting import COLOURS, STYLE, check_figure, choose_title, save
 from layerprobe.classify.runs.compare import Comparison, Entry
 from layerprobe.classify.runs.cost_table import FINETUNE, RunCost
 
@@ -19,7 +19,7 @@ LOG_RATIO = 8.0  # largest over smallest cost above which the axis is logarithmi
 TITLES = {"uar": "unweighted average recall", "accuracy": "accuracy", "macro_f1": "macro F1"}
 
 
-def draw_cost(comparison: Comparison, path: Path) -> Path:
+def draw_cost(comparison: Comparison, path: Path, *, title: str | None = None) -> Path:
     """Draw score against euros if every run has a price, else against minutes of wall time. Returns `path`.
 
     Raises InputError for a path that cannot be drawn to, and if the cost of fewer than two runs is known.
@@ -51,9 +51,8 @@ def draw_cost(comparison: Comparison, path: Path) -> Path:
         axes.set_xlabel("euros" if priced else "minutes, extraction and all trials together")
         axes.set_ylabel(TITLES[comparison.metric])
         over = "clips" if comparison.speakers is None else f"{comparison.speakers} speakers"
-        axes.set_title(
-            f"score against cost\n{comparison.clips} clips; bars: 95 % over {over}", fontsize=10, loc="left"
-        )
+        default = f"score against cost\n{comparison.clips} clips; bars: 95 % over {over}"
+        axes.set_title(choose_title(title, default), fontsize=10, loc="left")
         return save(figure, path)
 
 

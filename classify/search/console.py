@@ -155,12 +155,14 @@ def print_scores(summary: Mapping[str, Any]) -> None:
     over = "speakers" if speakers else "clips"
     print_table(rows, title=f"Scores of the selected system; [95 % over {over}], ± s.d. of the folds:")
     print()
-    title = "Each class, folds pooled; what its clips were predicted as"
+    title = "Each class, folds pooled; what its clips were predicted as, and the share of its clips:"
     with_confusions = _class_rows(selected, confusions=True)
     if _width(with_confusions) <= shutil.get_terminal_size().columns:
-        print_table(with_confusions, title=f"{title}, and the share of its clips:")
+        print_table(with_confusions, title=title)
     else:
-        print_table(_class_rows(selected, confusions=False), title=f"{title} is in summary.json:")
+        print_table(_class_rows(selected, confusions=False), title="Each class, folds pooled:")
+        print()
+        print_table(_confusion_rows(selected), title="Clips of each class (row) by predicted class:")
     print()
 
 
@@ -187,6 +189,18 @@ def _class_rows(selected: Mapping[str, Any], *, confusions: bool) -> list[dict[s
                 row[f"as {name}"] = f"{count} ({rate:.2f})"
         rows.append(row)
     return rows
+
+
+def _confusion_rows(selected: Mapping[str, Any]) -> list[dict[str, object]]:
+    """Counts for many classes: columns have the class's number and as much of its name as fits."""
+    names, counts = [entry["class"] for entry in selected["classes"]], selected["confusion"]["counts"]
+    room = shutil.get_terminal_size().columns - max(map(len, names)) - 4
+    width = max(room // len(names) - 4, 0)  # two spaces, and the number
+    columns = [f"{number}{name[:width]}" for number, name in enumerate(names, 1)]
+    return [
+        {"class": f"{number} {name}", **dict(zip(columns, row, strict=True))}
+        for number, (name, row) in enumerate(zip(names, counts, strict=True), 1)
+    ]
 
 
 def _score(score: Mapping[str, Any] | float) -> str:

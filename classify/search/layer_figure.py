@@ -1,4 +1,4 @@
-"""The layer curve as a figure: UAR over layers, a line for each head."""
+"""Layer curves as figures: UAR over layers, a line for each head of one run, or for each of several runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from layerprobe.classify.config import MIX
-from layerprobe.classify.plotting import COLOURS, KINDS, MARKS, MOST_TICKS, STYLE, save
+from layerprobe.classify.plotting import (
+    COLOURS,
+    KINDS,
+    MARKS,
+    MOST_TICKS,
+    STYLE,
+    choose_title,
+    format_chance,
+    save,
+)
 
 NAME = "layers"
 SPLITS = {
@@ -41,6 +50,53 @@ def draw_layers(summary: Mapping[str, Any], folder: Path) -> list[Path]:
         return [save(figure, folder / f"{NAME}.{kind}") for kind in KINDS]
 
 
+def draw_layer_curves(
+    summaries: Mapping[str, Mapping[str, Any]], path: Path, *, title: str | None = None
+) -> Path:
+    """Draw the layer curves of several runs into one figure, and return its path.
+
+    summaries: run folder → its summary. Each run is a line with a band, of the head that its folds selected
+    most often. Runs with the same layers share their names on the axis; else it is the relative depth.
+    """
+    curves = {run: _curve(summary) for run, summary in summaries.items()}
+    names = [[entry["layer"] for entry in entries] for entries in curves.values()]
+    names = [layers for layers in names if len(layers) > 1] or names[:1]
+    same = all(layers == names[0] for layers in names)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(7.2, 4.2), layout="constrained")
+        axes = figure.subplots()
+        for number, (run, entries) in enumerate(curves.items()):
+            colour, mark = COLOURS[number % len(COLOURS)], MARKS[number % len(MARKS)]
+            places = [
+                float(place) if same else place / max(len(entries) - 1, 1) for place in range(len(entries))
+            ]
+            values = [entry["uar"]["value"] for entry in entries]
+            label = f"{run} ({summaries[run]['model']}, {summaries[run]['selected']['head']})"
+            if len(entries) == 1:  # no depth, such as mfcc: a level to compare with
+                axes.axhline(values[0], color=colour, linestyle=":", linewidth=1.6, label=label)
+                continue
+            axes.plot(places, values, color=colour, marker=mark, markersize=5, linewidth=1.6, label=label)
+            draw_band(axes, places, entries, colour)
+        for chance in sorted({summary["chance"] for summary in summaries.values()}):
+            _draw_chance(axes, chance, edge=1, side="right")
+        if same:
+            _name_layers(axes, names[0])
+        axes.set_xlabel("layer" if same else "relative depth (0: first layer, 1: last)")
+        axes.set_ylabel("unweighted average recall")
+        _open_frame(axes)
+        axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14))
+        targets = ", ".join(sorted({summary["target"] for summary in summaries.values()}))
+        default = f"{targets} by layer; bands: 95 % over speakers"
+        axes.set_title(choose_title(title, default), fontsize=10, loc="left")
+        return save(figure, path)
+
+
+def _curve(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The single layers of a run, in order, with the head that was selected most often."""
+    head = summary["selected"]["head"]
+    return [entry for entry in summary["layers"] if entry["head"] == head and entry["layer"] != MIX]
+
+
 def _draw_curves(axes: Axes, entries: Entries, layers: list[str], heads: list[str]) -> None:
     """A line over layers for each head. The mix, which has no depth, is a point of its own."""
     for number, head in enumerate(heads):
@@ -52,10 +108,9 @@ def _draw_curves(axes: Axes, entries: Entries, layers: list[str], heads: list[st
         line = [i for i, point in enumerate(points) if point["layer"] != MIX]
         axes.plot([places[i] for i in line], [values[i] for i in line], color=colour, linewidth=1.6, zorder=3)
         axes.plot(places, values, mark, color=colour, markersize=5.5, label=head, zorder=4)
+        draw_band(axes, [places[i] for i in line], [points[i] for i in line], colour)
         _draw_bars(axes, places, points, colour)
-    step = max(1, -(-len(layers) // MOST_TICKS))
-    axes.set_xticks(range(0, len(layers), step), layers[::step])
-    axes.set_xlim(-0.6, len(layers) - 0.4)
+    _name_layers(axes, layers)
     axes.set_xlabel("layer")
     _, labels = axes.get_legend_handles_labels()
     axes.legend(frameon=False, ncols=len(labels), loc="upper center", bbox_to_anchor=(0.5, -0.14))
@@ -77,6 +132,14 @@ def _draw_heads(axes: Axes, entries: Entries, heads: list[str]) -> None:
     axes.set_xlabel("head")
 
 
+def draw_band(axes: Axes, places: Sequence[float], points: Entries, colour: str) -> None:
+    """The interval of each point as a band, which stays readable where those of several lines overlap."""
+    scores = [point["uar"] for point in points]
+    if len(scores) > 1 and all(uar["low"] is not None for uar in scores):
+        low, high = ([uar[name] for uar in scores] for name in ("low", "high"))
+        axes.fill_between(places, low, high, color=colour, alpha=0.12, linewidth=0, zorder=1)
+
+
 def _draw_bars(axes: Axes, places: Sequence[float], points: Entries, colour: str) -> None:
     scores = [point["uar"] for point in points]
     known = [(x, uar) for x, uar in zip(places, scores, strict=True) if uar["low"] is not None]
@@ -92,16 +155,10 @@ def _draw_bars(axes: Axes, places: Sequence[float], points: Entries, colour: str
 
 
 def _decorate(axes: Axes, summary: Mapping[str, Any], layers: list[str]) -> None:
-    data, chance = summary["data"], summary["chance"]
-    axes.axhline(chance, color="#555555", linestyle=(0, (4, 3)), linewidth=1, zorder=1)
-    edge, side = (1, "right") if len(layers) > 1 else (0.01, "left")  # the scores are right of the points
-    axes.annotate(
-        f"chance {chance:.2f}", (edge, chance), (-2, 3), xycoords=("axes fraction", "data"),
-        textcoords="offset points", ha=side, fontsize=8.5, color="#555555",
-    )  # fmt: skip
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=7))
-    axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
+    data = summary["data"]
+    edge, side = (1.0, "right") if len(layers) > 1 else (0.01, "left")  # the scores are right of the points
+    _draw_chance(axes, summary["chance"], edge=edge, side=side)
+    _open_frame(axes)
     axes.set_ylabel("unweighted average recall")
     what = f"{summary['target']} by layer" if len(layers) > 1 else summary["target"]
     speakers = f", {data['speakers']} speakers" if data["speakers"] else ""
@@ -113,6 +170,28 @@ def _decorate(axes: Axes, summary: Mapping[str, Any], layers: list[str]) -> None
         fontsize=10,
         loc="left",
     )
+
+
+def _draw_chance(axes: Axes, chance: float, *, edge: float, side: str) -> None:
+    """A dashed line, named at one side. edge: where, as a fraction of the width."""
+    axes.axhline(chance, color="#555555", linestyle=(0, (4, 3)), linewidth=1, zorder=1)
+    axes.annotate(
+        format_chance(chance), (edge, chance), (-2, 3), xycoords=("axes fraction", "data"),
+        textcoords="offset points", ha=side, fontsize=8.5, color="#555555",
+    )  # fmt: skip
+
+
+def _name_layers(axes: Axes, layers: Sequence[str]) -> None:
+    step = max(1, -(-len(layers) // MOST_TICKS))
+    axes.set_xticks(range(0, len(layers), step), layers[::step])
+    axes.set_xlim(-0.6, len(layers) - 0.4)
+
+
+def _open_frame(axes: Axes) -> None:
+    """Horizontal grid lines, and no frame at the top and right."""
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=7))
+    axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _split(name: str) -> str:

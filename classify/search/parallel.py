@@ -181,8 +181,8 @@ def _messages(folder: Path, finished: queue.SimpleQueue[Any], units: int) -> Ite
             return
         if isinstance(result, process_executor.TerminatedWorkerError):
             raise WorkerKilledError(
-                "a worker process was killed (out of memory?); finished work is kept: run the same command "
-                "again, with a smaller --jobs"
+                "a worker process was killed (out of memory?); run the same command again with a smaller "
+                "--jobs: what a run folder holds is not computed again"
             ) from result
         if isinstance(result, BaseException):
             raise result

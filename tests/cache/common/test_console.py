@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sys
 
+import pytest
+
 from layerprobe.cache.common.console import escaped_stdout, print_json, print_table, say
 
 EVIL = "\x1b]0;owned\x07\x9b2J\x7f\u202e"
@@ -33,3 +35,52 @@ def test_json_is_the_same_text(capsys):
     printed = capsys.readouterr().out
     assert controls(printed) == set()
     assert json.loads(printed) == {"label": EVIL, "file": "caf\udce9.wav"}
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """A function that makes stdout a terminal with so many columns."""
+
+    def resize(columns: int) -> None:
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+        monkeypatch.setenv("COLUMNS", str(columns))
+
+    return resize
+
+
+ROWS = [
+    {"name": "wav2vec2", "where": "facebook/wav2vec2-base on the hub, or a folder", "layers": 13},
+    {"name": "mfcc", "where": "", "layers": 1},
+]
+
+
+def test_a_narrow_terminal_gets_cells_broken_between_words(capsys, terminal):
+    terminal(42)
+    print_table(ROWS)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 42
+    assert lines[2].split() == ["wav2vec2", "facebook/wav2vec2-base", "13"]
+    assert " ".join(line.strip() for line in lines[3:5]) == "on the hub, or a folder"
+    assert lines[5].split() == ["mfcc", "1"]
+    terminal(200)
+    print_table(ROWS)
+    assert len(capsys.readouterr().out.splitlines()) == 4
+
+
+def test_a_terminal_that_is_narrower_than_words_gets_a_list_per_row(capsys, terminal):
+    terminal(30)
+    print_table(ROWS)
+    assert capsys.readouterr().out.splitlines() == [
+        "name    wav2vec2",
+        "where   facebook/wav2vec2-base on the hub, or a folder",
+        "layers  13",
+        "",
+        "name    mfcc",
+        "layers  1",
+    ]
+
+
+def test_piped_output_is_never_broken(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    print_table(ROWS)
+    assert len(capsys.readouterr().out.splitlines()) == 4

@@ -175,3 +175,25 @@ def test_parameters_in_short() -> None:
         {"stats": "mean+std", "pca": 32, "learning_rate": 0.123456, "rounds": 50.0, "lora": True}
     )
     assert text == "learning rate 0.123, rounds 50, lora, mean+std, pca 32"
+
+
+@pytest.mark.parametrize("classes", [8, 12])
+def test_confusions_of_many_classes_fit_into_80_columns(
+    classes: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    summary = made()
+    names = [f"{'abcdefghijkl'[k]}-emotion" for k in range(classes)]
+    counts = [[100 * (i == j) + i + j for j in range(classes)] for i in range(classes)]
+    summary["selected"]["classes"] = [
+        {"class": name, "clips": 10, "recall": 0.5, "precision": 0.5} for name in names
+    ]
+    summary["selected"]["confusion"] = {"counts": counts, "rates": [[0.5] * classes] * classes}
+    lines = printed(summary, capsys)
+    assert max(map(len, lines)) <= 80
+    start = lines.index("Clips of each class (row) by predicted class:")
+    assert lines[start + 1].split()[1:] != names  # shortened, but numbered
+    for number, name in enumerate(names):
+        row = lines[start + 3 + number].split()
+        assert row[:2] == [str(number + 1), name]
+        assert row[2:] == [str(count) for count in counts[number]]
