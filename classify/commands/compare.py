@@ -97,7 +97,7 @@ def _draw_layers(options: CompareOptions) -> None:
         raise InputError("--layers draws a figure", do="name it with --figure, such as --figure layers.svg")
     summaries = {str(run): read_json(run / SUMMARY, holding="layers") for run in options.runs}
     draw_layer_curves(summaries, options.figure, title=options.title)
-    say(f"figure {options.figure}")
+    print(f"figure {options.figure}")
 
 
 def _print_comparison(comparison: Comparison, metric: Metric) -> None:
