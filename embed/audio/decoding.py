@@ -18,13 +18,14 @@ from layerprobe.cache.common.errors import ClipError
 from layerprobe.embed.audio import scratch
 from layerprobe.embed.audio.containers import Inspection, inspect
 from layerprobe.embed.audio.downmix import Downmix
-from layerprobe.embed.audio.sources import DecodingError, FFmpegSource, Source, open_source
+from layerprobe.embed.audio.sources import DecodingError, FFmpegSource, Source, TrackError, open_source
 from layerprobe.embed.manifest.clips import Clip
 
 _SKIP = 1 << 18  # samples decoded at a time where they are only passed over or counted
 _FAR = 10  # seconds ahead of a position from where on the file's decoded samples are worth the scratch space
 _MISSING = 4_096  # samples by which a header may exceed what there is: two frames of any codec
 _UNKNOWN = 1 << 62  # libsndfile gives a length near 2^63 to a stream whose header leaves it open
+_REPAIR = "copy it again, or encode it again if this is all there is"
 _DENSEST = 8_192  # samples that a byte of any codec can hold, silence apart
 
 
@@ -59,7 +60,11 @@ def open_decoder(clip: Clip, selection: Selection = DEFAULT) -> Iterator[Decoder
             yield Decoder(clip, raw, source, inspection, selection)
     except OSError as error:
         raise clip_error(clip, f"cannot be read ({(error.strerror or str(error)).lower()})") from error
+    except TrackError as error:
+        raise clip_error(clip, str(error)) from error
     except DecodingError as error:
+        if (damage := inspection.findings.damage) is not None:
+            raise clip_error(clip, damage, do=_REPAIR) from error
         raise clip_error(clip, f"not a sound file that can be read ({error})") from error
 
 
@@ -100,8 +105,7 @@ class Decoder:
         """Samples in the file. Raises ClipError if some are missing or out of place, or there are none."""
         # Damage also concerns segments far from it: what a decoder drops ahead of them moves them.
         if (damage := self._inspection.findings.damage) is not None:
-            do = "copy it again, or encode it again if this is all there is"
-            raise clip_error(self.clip, damage, do=do)
+            raise clip_error(self.clip, damage, do=_REPAIR)
         if (channel := self._selection.channel) is not None and channel >= self.channels:
             what = f"has no channel {channel}: it has {self.channels}, counted from 0"
             raise clip_error(self.clip, what, do="choose another with --channels")

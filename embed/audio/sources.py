@@ -35,6 +35,10 @@ class DecodingError(Exception):
     """What a decoder says of a file that it cannot decode, in words for a message."""
 
 
+class TrackError(DecodingError):
+    """A file without the audio track that was selected."""
+
+
 class Source(Protocol):
     """Samples of a file from the current position on.
 
@@ -68,10 +72,12 @@ def open_source(raw: BinaryIO, inspection: Inspection, *, track: int, open_files
             raise
         try:
             return FFmpegSource(raw, inspection, track=track, open_files=open_files)
+        except TrackError:
+            raise
         except DecodingError:
             raise reason from None
     if track > 1:
-        raise DecodingError(f"has 1 audio track, not {track}")
+        raise TrackError(f"has 1 audio track, not {track}")
     return source
 
 
@@ -166,7 +172,7 @@ class FFmpegSource:
             tracks = file.streams.audio
             if self._track > len(tracks):
                 count = f"{len(tracks)} audio track{'s' * (len(tracks) != 1)}"
-                raise DecodingError(f"has {count}, not {self._track}" if tracks else "has no audio track")
+                raise TrackError(f"has {count}, not {self._track}" if tracks else "has no audio track")
             stream = tracks[self._track - 1]
             if stream.codec_context is None:  # although its type says otherwise
                 raise DecodingError("its codec is not known")

@@ -67,13 +67,13 @@ def test_a_track_is_chosen(tmp_path, kind):
         got = decode(path, track=track)
         peak = np.abs(np.fft.rfft(got)).argmax() * rate / len(got)
         assert peak == pytest.approx(pitch, abs=3)
-    with pytest.raises(ClipError, match="has 2 audio tracks, not 3"):
+    with pytest.raises(ClipError, match=": has 2 audio tracks, not 3"):
         audio.probe(clip_of(path), Selection(track=3))
 
 
 def test_a_file_of_one_track_has_no_second(tmp_path):
     clip = sound_file(tmp_path / "a.wav", noise(16_000))
-    with pytest.raises(ClipError, match="has 1 audio track, not 2"):
+    with pytest.raises(ClipError, match=": has 1 audio track, not 2"):
         audio.probe(clip, Selection(track=2))
 
 
@@ -150,4 +150,13 @@ def test_a_codec_that_is_not_known_is_named(tmp_path):
     data = path.read_bytes()
     path.write_bytes(data.replace(b"mp4a", b"zzzz").replace(b"esds", b"zzzz"))
     with pytest.raises(ClipError, match="not a sound file that can be read"):
+        audio.probe(clip_of(path))
+
+
+@pytest.mark.parametrize("kind", ["m4a", "webm", "wma", "mp3.wav"])
+def test_a_truncated_file_is_reported_as_that_also_if_it_cannot_be_opened(tmp_path, kind):
+    path = encoded(tmp_path / "a", tone(COMPRESSED[kind][2]), kind=kind)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(ClipError, match=": truncated: "):
         audio.probe(clip_of(path))
