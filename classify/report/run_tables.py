@@ -198,8 +198,9 @@ def audit(run: RunData) -> Table | None:
 
 
 def _unchecked(audit: Mapping[str, Any]) -> list[tuple[str, str]]:
-    unchecked = audit.get("unchecked") or {}
-    return list(unchecked.items()) if isinstance(unchecked, Mapping) else [(str(x), "") for x in unchecked]
+    """(item, why it was not checked), written as `item: why`."""
+    entries = [str(entry).partition(":") for entry in audit.get("unchecked") or ()]
+    return [(item, why.strip()) for item, _, why in entries]
 
 
 def _interval(score: Mapping[str, Any]) -> str:

@@ -32,7 +32,7 @@ def settings(run: RunData) -> list[Table]:
             name=name,
             title=title,
             columns=("name", "value"),
-            rows=[[k, _plain(v)] for k, v in values.items()],
+            rows=[[k, text] for k, v in values.items() if (text := _plain(v))],
         )
         for name, (title, values) in listed.items()
     ]

@@ -11,7 +11,13 @@ from typing import Literal
 
 import numpy as np
 
+SHADES = 6  # colours, and marks
 Number = float | None
+
+
+def look(number: int) -> tuple[int, int]:
+    """Numbers of colour and mark, of six each, of the number-th series: the first 36 differ."""
+    return number % SHADES, (number + number // SHADES) % SHADES
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -129,12 +129,11 @@ def _plane(states: np.ndarray) -> tuple[np.ndarray, float]:
 
 def map_figure(run: RunData, found: ClipMap, layer: str) -> Cloud:
     """The map of one layer for a paper, coloured by class."""
-    share = f"{found.explained[layer]:.0%} of the variance"
     return Cloud(
         name="clip_map",
         title=f"The clips on layer {layer}",
         alt=f"Each test clip as a point: the first two principal components of layer {layer}, by class.",
-        x_label=f"first two principal components of layer {layer} ({share})",
+        x_label=f"layer {layer}: PC 1 and 2, {found.explained[layer]:.0%} of the variance",
         x=found.xy[layer][:, 0],
         y=found.xy[layer][:, 1],
         group=run.labels[found.rows],

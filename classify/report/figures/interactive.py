@@ -7,7 +7,7 @@ from typing import Any
 
 from layerprobe.classify.plotting import COLOURS
 from layerprobe.classify.report.escape import plotly, shorten
-from layerprobe.classify.report.figures.charts import Bars, Chart, Curves, Grid, Reference, Series
+from layerprobe.classify.report.figures.charts import Bars, Chart, Curves, Grid, Reference, Series, look
 
 MARKS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross")
 DASHES = ("dash", "dot", "dashdot", "longdash")
@@ -46,7 +46,8 @@ def _curves(chart: Curves, layout: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _series(series: Series, number: int, ticks: Sequence[str]) -> list[dict[str, Any]]:
-    colour, name = COLOURS[number % len(COLOURS)], plotly(series.name)
+    (shade, mark), name = look(number), plotly(series.name)
+    colour = COLOURS[shade]
     places = _names(ticks) if ticks else None
     trace: dict[str, Any] = {
         "type": "scatter",
@@ -56,7 +57,7 @@ def _series(series: Series, number: int, ticks: Sequence[str]) -> list[dict[str,
         "y": list(series.y),
         "mode": {"line": "lines+markers", "points": "markers", "steps": "lines"}[series.style],
         "line": {"color": colour},
-        "marker": {"color": colour, "symbol": MARKS[number % len(MARKS)], "size": 8},
+        "marker": {"color": colour, "symbol": MARKS[mark], "size": 8},
         "customdata": [_hover(series, i, places) for i in range(len(series.x))],
         "hovertemplate": "%{customdata}<extra></extra>",
     }
@@ -69,7 +70,7 @@ def _series(series: Series, number: int, ticks: Sequence[str]) -> list[dict[str,
     if not series.low:
         return [trace]
     known = [i for i, (a, b) in enumerate(zip(series.low, series.high, strict=True)) if None not in (a, b)]
-    if series.style == "points":
+    if series.style == "points" or len(series.x) == 1:  # a band needs two points
         y = {i: series.y[i] or 0.0 for i in known}
         up = [(series.high[i] or 0.0) - y[i] if i in y else 0 for i in range(len(series.x))]
         down = [y[i] - (series.low[i] or 0.0) if i in y else 0 for i in range(len(series.x))]

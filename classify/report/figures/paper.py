@@ -12,7 +12,16 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from layerprobe.classify.plotting import COLOURS, MARKS, MOST_TICKS, STYLE, save
 from layerprobe.classify.report.escape import shorten
-from layerprobe.classify.report.figures.charts import Bars, Chart, Cloud, Curves, Grid, Number, Reference
+from layerprobe.classify.report.figures.charts import (
+    Bars,
+    Chart,
+    Cloud,
+    Curves,
+    Grid,
+    Number,
+    Reference,
+    look,
+)
 
 WIDTHS = {"one-column": 3.5, "two-columns": 7.2}  # inches
 KINDS = ("svg", "pdf")
@@ -67,7 +76,7 @@ def _height(chart: Chart, width: float) -> float:
 def _curves(axes: Axes, chart: Curves, width: float) -> None:
     xs = [x for series in chart.series for x in series.x]
     for number, series in enumerate(chart.series):
-        colour, mark = COLOURS[number % len(COLOURS)], MARKS[number % len(MARKS)]
+        colour, mark = _look(number)
         y = [_nan(value) for value in series.y]
         style = {"line": "-", "steps": "-", "points": ""}[series.style]
         mark = "" if series.style == "steps" else mark
@@ -76,7 +85,7 @@ def _curves(axes: Axes, chart: Curves, width: float) -> None:
             label=shorten(series.name, longest=60),
         )  # fmt: skip
         low, high = ([_nan(value) for value in bound] for bound in (series.low, series.high))
-        if series.style == "points" and low:
+        if low and (series.style == "points" or len(series.x) == 1):  # a band needs two points
             axes.vlines(series.x, low, high, color=colour, linewidth=1, alpha=0.6)
         elif low:
             axes.fill_between(series.x, low, high, color=colour, alpha=0.15, linewidth=0)
@@ -151,7 +160,7 @@ def _cloud(axes: Axes, chart: Cloud, width: float) -> None:
     """Points as one picture, so that thousands of them stay a small file."""
     for number, name in enumerate(chart.groups):
         rows = chart.group == number
-        colour, mark = COLOURS[number % len(COLOURS)], MARKS[number % len(MARKS)]
+        colour, mark = _look(number)
         axes.scatter(
             chart.x[rows], chart.y[rows], s=7, alpha=0.7, linewidths=0, rasterized=True,
             label=shorten(name), color=colour, marker=mark,
@@ -169,6 +178,11 @@ def _legend(axes: Axes, width: float) -> None:
         fitting = int(width / (0.45 + CHARACTER * max(map(len, labels))))
         columns = min(len(labels), max(1, fitting))
         axes.figure.legend(frameon=False, ncols=columns, loc="outside lower center")
+
+
+def _look(number: int) -> tuple[str, str]:
+    colour, mark = look(number)
+    return COLOURS[colour], MARKS[mark]
 
 
 def _reference(line: Reference) -> str:
