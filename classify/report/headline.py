@@ -55,12 +55,20 @@ def score_sentence(run: RunData) -> str:
 
 def statements(run: RunData) -> list[Statement]:
     """What speaks for and against the score, the leaks first."""
-    found = [*_speakers(run), *_protocol(run), *_audit(run), *_shuffled(run), *_selection(run)]
+    found = [*_chance(run), *_speakers(run), *_protocol(run), *_audit(run), *_shuffled(run), *_selection(run)]
     found += [
         Statement(kind="note", text=line) for line in remarks(run.summary) if "of speakers seen" not in line
     ]
     order = ("bad", "unknown", "good", "note")
     return sorted(found, key=lambda one: order.index(one.kind))
+
+
+def _chance(run: RunData) -> list[Statement]:
+    chance, score = run.summary["chance"], run.summary["selected"]["uar"]
+    if score.get("low") is None or score["low"] > chance:
+        return []
+    text = f"The score is not shown to be above chance: its interval begins at {score['low']:.3f}."
+    return [Statement(kind="bad", text=text)]
 
 
 def _speakers(run: RunData) -> list[Statement]:
@@ -101,6 +109,9 @@ def _protocol(run: RunData) -> list[Statement]:
 
 
 def _audit(run: RunData) -> list[Statement]:
+    if run.finetuned:
+        text = "Fine-tuning has no audit and no controls of its own: see the run whose folds it uses."
+        return [Statement(kind="unknown", text=text)]
     if run.audit is None:
         text = "The audit was not run: duplicates and other leaks were not searched for."
         return [Statement(kind="unknown", text=text)]
@@ -126,6 +137,8 @@ def _audit(run: RunData) -> list[Statement]:
 
 def _shuffled(run: RunData) -> list[Statement]:
     shuffled = run.summary["controls"].get("shuffled")
+    if shuffled is None and run.finetuned:
+        return []
     if shuffled is None:
         text = "No controls were run: what the system scores with shuffled labels is unknown."
         return [Statement(kind="unknown", text=text)]

@@ -65,7 +65,6 @@ def _history(run: RunData, trials: dict[str, list[list]]) -> Chart | None:
                 name=f"{head}, layer {layer}",
                 x=[float(number) for number in range(1, length + 1)],
                 y=[None if np.isnan(v) else float(v) for v in stacked.mean(0)],
-                style="steps",
             )
         )
     if not series:

@@ -138,7 +138,7 @@ def training_curves(run: RunData) -> Chart | None:
     for fold in sorted({row["fold"] for row in rows}):
         own = [row for row in rows if row["fold"] == fold]
         x, y = [row["epoch"] for row in own], [row[column] for row in own]
-        series.append(Series(name=f"fold {fold:.0f}", x=x, y=y, style="steps"))
+        series.append(Series(name=f"fold {fold:.0f}", x=x, y=y))
     label = column.replace("_", " ").replace("uar", "UAR")
     return Curves(
         name="training",
