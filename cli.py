@@ -220,6 +220,17 @@ def main() -> None:
         # The reader of our output has exited; Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        say("error: the system grants too little memory; free some, or raise the limit (ulimit -v)")
+        sys.exit(2)
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out, also while a library was loaded: torch maps several GB of address space."""
+    texts = ("failed to map segment", "cannot allocate memory")
+    return isinstance(error, MemoryError) or any(text in str(error).lower() for text in texts)
 
 
 if __name__ == "__main__":

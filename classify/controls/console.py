@@ -18,20 +18,23 @@ def print_summary(out: Path, summary: Mapping[str, Any], *, as_json: bool) -> No
     if as_json:
         print_json({"out": out, **summary})
         return
-    print_ranking(out, summary)
-    print()
-    print_selected(summary)
-    print()
-    print_scores(summary)
-    for line in remarks(summary):
-        say(f"note: {line}")
-    _print_protocol(summary.get("protocol"))
-    _print_audit(out, summary["audit"])
-    _print_controls(summary)
-    print()
-    _print_memory(out)
     from layerprobe.classify.runs.bundle_files import BUNDLE, MANIFEST  # imports numpy
+    from layerprobe.classify.runs.run_folder import RUN, SUMMARY, reporting_damage
 
+    with reporting_damage(out / SUMMARY):
+        print_ranking(out, summary)
+        print()
+        print_selected(summary)
+        print()
+        print_scores(summary)
+        for line in remarks(summary):
+            say(f"note: {line}")
+        _print_protocol(summary.get("protocol"))
+        _print_audit(out, summary["audit"])
+        _print_controls(summary)
+    print()
+    with reporting_damage(out / RUN):
+        _print_memory(out)
     print(f"run folder  {out}")
     if (out / BUNDLE / MANIFEST).is_file():
         print(f"bundle      {out / BUNDLE}")

@@ -20,7 +20,14 @@ from layerprobe.classify.controls.figures import draw_controls, draw_learning_cu
 from layerprobe.classify.controls.probes import default_targets, probe_columns
 from layerprobe.classify.controls.refit import selected_folds
 from layerprobe.classify.controls.shuffled_labels import shuffled_labels
-from layerprobe.classify.runs.run_folder import CONTROLS, RUN, SUMMARY, read_json, write_json
+from layerprobe.classify.runs.run_folder import (
+    CONTROLS,
+    RUN,
+    SUMMARY,
+    read_json,
+    reporting_damage,
+    write_json,
+)
 from layerprobe.classify.search.console import print_plan
 from layerprobe.classify.search.plan import Plan, make_plan
 from layerprobe.classify.search.progress import live_display
@@ -94,7 +101,8 @@ def _controls(
     out: Path, plan: Plan, clips: Sequence[Clip], summary: Mapping[str, Any], *, full: bool
 ) -> dict[str, Any]:
     """Results of all controls; finished ones are loaded from the run folder."""
-    selected = selected_folds(summary)
+    with reporting_damage(out / SUMMARY):
+        selected = selected_folds(summary)
 
     def probes() -> dict[str, Any]:
         names = default_targets(clips, plan.config.target)

@@ -20,6 +20,7 @@ from layerprobe.classify.runs.read_predictions import (
     read_predictions,
     read_system,
 )
+from layerprobe.classify.runs.run_folder import RUN, reporting_damage
 from layerprobe.classify.scores import metrics
 from layerprobe.classify.scores.bootstrap import score_intervals
 from layerprobe.classify.scores.metrics import SCORES, Interval
@@ -114,7 +115,10 @@ def compare(
     apart = [pair for pair in pairs if best in (pair.first, pair.second) and pair.difference_holm < NOISE]
     worse = {number for pair in apart for number in (pair.first, pair.second)} - {best}
     prices = prices or Prices()
-    costs = [run_cost(each.record, prices) for each in systems]
+    costs = []
+    for each in systems:
+        with reporting_damage(each.run / RUN):
+            costs.append(run_cost(each.record, prices))
     near = [number not in worse for number in range(len(systems))]
     return Comparison(
         metric=metric,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerprobe.cache.common.metering import Cost
-from layerprobe.classify.runs.run_folder import PARTIAL_RESULTS, read_json, write_json
+from layerprobe.classify.runs.run_folder import PARTIAL_RESULTS, read_json, reporting_damage, write_json
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +24,8 @@ class RunTimer:
 
     def __init__(self, out: Path) -> None:
         self._file = out / PARTIAL_RESULTS / SECONDS_FILE
-        self._before = float(read_json(self._file)["seconds"]) if self._file.is_file() else 0.0
+        with reporting_damage(self._file):
+            self._before = float(read_json(self._file)["seconds"]) if self._file.is_file() else 0.0
         self._began = time.monotonic()
 
     def seconds(self) -> float:
@@ -32,7 +33,6 @@ class RunTimer:
 
     def save(self) -> None:
         """Write the seconds so far, for a session that resumes the run."""
-        self._file.parent.mkdir(exist_ok=True)
         write_json(self._file, {"seconds": self.seconds()})
 
 

@@ -6,10 +6,12 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -31,11 +33,38 @@ FINISHED_FILES = (SPLITS, RESULTS, PREDICTIONS, SUMMARY)  # of a finished run, i
 PARTIAL_RESULTS = "outcomes"  # folder of the finished studies of an unfinished run
 CONTROLS = "controls"  # folder with a file for each control, and a run folder for each baseline
 RESTORE_OR_RERUN = "restore an intact copy, or delete the folder and run again"
+# Types of what is read from a file that users may have edited, where it has it.
+TYPES: Mapping[str, Mapping[str, type]] = {
+    RUN: {"config": dict, "command": dict, "fingerprint": str, "kind": str, "versions": dict},
+    SUMMARY: {"selected": dict, "layers": list, "data": dict, "audit": dict, "controls": dict, "notes": list},
+}
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write an object atomically; numbers that are not finite become null."""
-    write_atomically(path, json.dumps(_plain(value), indent=2, allow_nan=False) + "\n")
+    """Write an object atomically; numbers that are not finite become null. Raises InputError."""
+    with reporting_damage(path):
+        text = json.dumps(_plain(value), indent=2, allow_nan=False) + "\n"
+    write_file(path, text)
+
+
+def write_file(path: Path, content: str | bytes) -> None:
+    """Write a file of a run folder atomically. Raises InputError where the disk does not accept it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, content)
+    except OSError as error:
+        do = "free some space or choose another folder, and run again: finished trials are kept"
+        raise InputError(f"cannot be written ({error.strerror})", where=str(path), do=do) from error
+
+
+@contextmanager
+def reporting_damage(path: Path) -> Iterator[None]:
+    """Turn errors of using what a file of a run folder says into an InputError that names the file."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(f"is damaged ({reason})", where=str(path), do=RESTORE_OR_RERUN) from error
 
 
 def read_json(path: Path, *, do: str | None = None, holding: str | None = None) -> dict[str, Any]:
@@ -51,10 +80,16 @@ def read_json(path: Path, *, do: str | None = None, holding: str | None = None) 
         raise InputError(
             f"cannot be read ({reason})", where=str(path), do=do or "name a run folder"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"is not JSON ({error})", where=str(path), do=advice) from error
     if not isinstance(value, dict):
         raise InputError("is not a JSON object", where=str(path), do=advice)
+    for name, kind in TYPES.get(path.name, {}).items():
+        if not isinstance(value.get(name), kind | None):
+            found = type(value[name]).__name__
+            raise InputError(
+                f"is damaged: '{name}' is a {found}, no {kind.__name__}", where=str(path), do=advice
+            )
     if holding is not None and holding not in value:
         raise InputError(f"is damaged: it holds no '{holding}'", where=str(path), do=advice)
     return value
@@ -66,7 +101,7 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
     writer.writerows([guard_cell(c) if isinstance(c, str) else c for c in row] for row in rows)
-    write_atomically(path, text.getvalue())
+    write_file(path, text.getvalue())
 
 
 def write_splits(out: Path, data: Dataset, folds: Sequence[OuterFold]) -> None:
@@ -119,22 +154,20 @@ def write_predictions(
 
 def save_result(out: Path, result: StudyResult) -> None:
     """Write the result of a finished study, so that a resumed run does not fit it again."""
-    folder = out / PARTIAL_RESULTS
-    folder.mkdir(exist_ok=True)
     facts = {name: getattr(result, name) for name in ("params", "inner_score", "trials", "pruned")}
     packed = io.BytesIO()
     text = np.array(json.dumps(facts))
     np.savez(packed, facts=text, predicted=result.predicted, probability=result.probability)
-    write_atomically(folder / _partial_file(result.id), packed.getvalue())
+    write_file(out / PARTIAL_RESULTS / _partial_file(result.id), packed.getvalue())
 
 
 def load_result(out: Path, id: StudyId) -> StudyResult | None:
-    """Read the result of a finished study; None if it is not finished."""
+    """Read the result of a finished study; None if it is not finished, or its file is damaged."""
     try:
         with np.load(out / PARTIAL_RESULTS / _partial_file(id), allow_pickle=False) as held:
             facts = json.loads(str(held["facts"]))
             return StudyResult(id=id, predicted=held["predicted"], probability=held["probability"], **facts)
-    except FileNotFoundError:
+    except (OSError, ValueError, LookupError, TypeError, EOFError, BadZipFile):
         return None
 
 

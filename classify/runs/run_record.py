@@ -17,7 +17,13 @@ from layerprobe.cache.common import metering
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import RUNTIME_OPTIONS, EvaluationConfig, StudyConfig
-from layerprobe.classify.runs.run_folder import FINISHED_FILES, RESTORE_OR_RERUN, RUN, read_json
+from layerprobe.classify.runs.run_folder import (
+    FINISHED_FILES,
+    RESTORE_OR_RERUN,
+    RUN,
+    read_json,
+    reporting_damage,
+)
 
 PACKAGES = ("numpy", "scipy", "scikit-learn", "xgboost", "optuna", "h5py", "torch")
 
@@ -152,14 +158,15 @@ def read_recorded(path: Path, *, runtime: Mapping[str, Any]) -> RecordedRun:
     store = FeatureStore(folder)
     if store.extraction.fingerprint() != states:
         raise InputError(f"was made on states {states}, and {folder} holds others", where=str(path))
-    return RecordedRun(
-        table=table,
-        path_column=command.get("path_column"),
-        speaker_column=command.get("speaker_column"),
-        store=store,
-        config=StudyConfig(**{**settings, "memory": config["memory"], **runtime}),
-        # A run of an earlier version, without controls, is repeated without them.
-        evaluation=EvaluationConfig(
-            audit=command.get("audit", False), controls=command.get("controls", "none")
-        ),
-    )
+    with reporting_damage(path):
+        return RecordedRun(
+            table=table,
+            path_column=command.get("path_column"),
+            speaker_column=command.get("speaker_column"),
+            store=store,
+            config=StudyConfig(**{**settings, "memory": config["memory"], **runtime}),
+            # A run of an earlier version, without controls, is repeated without them.
+            evaluation=EvaluationConfig(
+                audit=command.get("audit", False), controls=command.get("controls", "none")
+            ),
+        )

@@ -73,6 +73,10 @@ def run_study(
             _write(out, plan, record, protocol=protocol, report=report)
     except BlockingIOError:
         raise InputError("another process is working on this run", where=str(out), do="wait for it") from None
+    except OSError as error:
+        if error.filename != str(out / LOCK):
+            raise
+        raise InputError(f"cannot be written ({error.strerror})", where=str(out / LOCK)) from error
     return out
 
 
