@@ -24,8 +24,8 @@ class MakeOptions:
     out: Path | None = None
     """Folder of the bundle; bundle/ in the run folder if omitted."""
     exportable: bool = False
-    """Instead of the selected system, save the best one that `bundle export` can write for transformers:
-    logistic regression on the mean of one layer."""
+    """Save the best system that `bundle export` can write for transformers, which is logistic regression on
+    the mean of one layer, instead of the selected one."""
     output: Annotated[OutputOptions, FLAT] = OutputOptions()
 
 

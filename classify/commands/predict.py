@@ -9,6 +9,8 @@ from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from cyclopts import Parameter
+
 from layerprobe.cache.common.console import print_json, print_table, progress, say
 from layerprobe.cache.common.disk import check_overwrite
 from layerprobe.cache.common.errors import ClipError, InputError
@@ -40,7 +42,7 @@ class PredictOptions:
 
     bundle: Path
     """Bundle: the folder bundle/ of a run folder."""
-    inputs: list[Path] = field(default_factory=list)
+    inputs: Annotated[list[Path], Parameter(show_default=False)] = field(default_factory=list)
     """Recordings, folders of recordings, and tables of clips."""
     _: KW_ONLY
     out: Path | None = None
@@ -53,7 +55,7 @@ class PredictOptions:
     min_confidence: float = 0.0
     """Give no label to a prediction whose largest probability is lower."""
     coverage: float | None = None
-    """Also give the set of labels that holds the true one for this share of new speakers' clips: 0.9."""
+    """Also give a set of labels that holds the true one for this share of new speakers' clips (0.9)."""
     stdin: bool = False
     """Read raw 16-bit mono PCM from standard input, and predict it while it arrives."""
     rate: int = 16_000

@@ -79,9 +79,9 @@ def make_bundle(
                 raise InputError(what, where=str(run), do="run classify again, into another --out")
             check_labels(list(plan.data.classes), where=str(run))
             line.update(0.0, f"{head} on layer {layer}, fitted to all {len(plan.data)} clips")
-            name = record["fingerprint"]  # of the Optuna studies
+            # Names of Optuna studies: apart from those of the run, of which they are no outer fold.
+            name = f"{record['fingerprint']}-{'exportable' if exportable else BUNDLE}"
             if exportable:
-                name += "-exportable"
                 plan = replace(plan, config=replace(config, stats=("mean",), scalings=("standard",)))
             storage = TrialStorage(config.storage, out=run, run=name)
             fitted = fit_system(plan, layer=layer, head=head, grouped=_is_grouped(config), storage=storage)

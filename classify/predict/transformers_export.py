@@ -44,7 +44,7 @@ def export_transformers(bundle: Bundle, out: Path) -> Path:
         raise InputError("is a fine-tuned model, no frozen backbone with a head", where=str(bundle.folder))
     reason = obstacle(bundle.system, bundle.extraction.model)
     if reason:
-        what = f"is {reason}, which transformers cannot run"
+        what = f"transformers cannot run {reason}"
         raise InputError(what, where=str(bundle.folder), do=alternative(bundle.folder))
     if out.exists() and any(out.iterdir()):
         raise InputError("is not empty", where=str(out), do="choose another folder")
@@ -81,17 +81,17 @@ def obstacle(system: System, model: str) -> str:
     """What transformers cannot run of a system, or "" if it can run it."""
     inputs, head = system.inputs, system.head
     if model in ACOUSTIC_PRESETS:
-        return f"on {model}"
+        return f"acoustic features ({model})"
     if len(inputs.names) > 1:
-        return "on a mix of layers"
+        return "a mix of layers"
     if inputs.names == (CNN,):
-        return "on the convolutional front end"
+        return "the convolutional front end alone"
     if inputs.stats != ("mean",):
-        return f"on {'+'.join(inputs.stats)}"
+        return f"{'+'.join(inputs.stats)} over frames, only the mean"
     if inputs.by_speaker:
-        return "scaled by speaker"
+        return "scaling by speaker"
     if inputs.layers[0].centre is not None:
-        return "scaled to unit length (l2)"
+        return "scaling to unit length (l2)"
     if not isinstance(head, Linear) or (head.pairs and head.classes > 2):
         names = {"svc": "a support vector machine", "kernel": "a support vector machine", "trees": "trees"}
         return names.get(head.kind, "a head that is not linear")
