@@ -78,10 +78,10 @@ def _curves(axes: Axes, chart: Curves, width: float) -> None:
     for number, series in enumerate(chart.series):
         colour, mark = _look(number)
         y = [_nan(value) for value in series.y]
-        style = {"line": "-", "steps": "-", "points": ""}[series.style]
+        style = {"line": "-", "steps": "-", "points": "none"}[series.style]
         mark = "" if series.style == "steps" else mark
         axes.plot(
-            series.x, y, style, color=colour, marker=mark, markersize=3.5, linewidth=1.2, zorder=3,
+            series.x, y, linestyle=style, color=colour, marker=mark, markersize=3.5, linewidth=1.2, zorder=3,
             label=shorten(series.name, longest=60),
         )  # fmt: skip
         low, high = ([_nan(value) for value in bound] for bound in (series.low, series.high))
