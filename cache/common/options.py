@@ -36,8 +36,11 @@ ModelName = Annotated[str, Parameter(help="Preset, hub id, local folder, random:
 Revision = Annotated[str | None, Parameter(help="Branch, tag or commit of a hub model.")]
 Device = Annotated[str, Parameter(help="auto, cpu, cuda, mps, or any device name of torch, such as cuda:1.")]
 Force = Annotated[bool, Parameter(help="Replace the file --out if it exists.")]
-FigureTitle = Annotated[str | None, Parameter(help="Title of the figure; none leaves it out.")]
 RunFolder = Annotated[Path, Parameter(help="Run folder to write; an interrupted run continues in it.")]
+
+FigureTitle = Annotated[
+    str | None, Parameter(help="Title of the figure instead of the automatic one; none for no title.")
+]
 
 _BYTES = {
     **{"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12},
@@ -94,6 +97,14 @@ def check_choice(option: str, value: str, allowed: Collection[str]) -> None:
     """Raise InputError unless `value` is one of `allowed`. option: as typed, such as `--split`."""
     if value not in allowed:
         raise InputError(f"{option} {value}", do=f"choose from {', '.join(allowed)}")
+
+
+def check_title(title: str | None, figure: Path | None) -> None:
+    """Raise InputError for a title without a figure."""
+    if title is not None and figure is None:
+        raise InputError(
+            "--title is that of a figure, and none is drawn", do="give --figure, or omit --title"
+        )
 
 
 def check_minimum(config: object, minimums: Mapping[str, float]) -> None:

@@ -7,9 +7,11 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from cyclopts import Parameter
+
 from layerprobe.cache.common.console import print_json, print_table, say
 from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.common.options import FLAT, FigureTitle, Given, OutputOptions
+from layerprobe.cache.common.options import FLAT, FigureTitle, Given, OutputOptions, check_title
 from layerprobe.cache.common.text import format_bytes, format_duration, format_interval
 from layerprobe.classify.config import Metric, StudyConfig
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 MINUTE = 60.0
 PAIRS_TITLE = "pairs; p values in brackets are corrected for all pairs (Holm 1979)"
-SEVERAL_RUNS = ("--system", "--figure", "--title", "--euros-per-hour", "--euros-per-cpu-hour")
+SEVERAL_RUNS = ("--system", "--euros-per-hour", "--euros-per-cpu-hour")
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,10 @@ class CompareOptions:
     """Price of an hour on the GPU."""
     euros_per_cpu_hour: float | None = None
     """Price of an hour without a GPU."""
-    layers: bool = False
-    """Draw the runs' curves over layers into --figure, instead of their scores against their costs."""
     figure: Path | None = None
-    """Draw score against cost into this .svg, .pdf or .png."""
+    """Draw score against cost, or with --layers UAR over layers, into this .svg, .pdf or .png."""
+    layers: Annotated[bool, Parameter(negative=())] = False
+    """Let --figure draw UAR over layers: a line for each run, or for each head of a single run."""
     title: FigureTitle = None
     output: Annotated[OutputOptions, FLAT] = OutputOptions()
 
@@ -52,13 +54,7 @@ def compare(options: Annotated[CompareOptions, FLAT], *, given: Given | None = N
     from layerprobe.classify.runs.compare import rank
     from layerprobe.classify.runs.cost_table import Prices
 
-    if options.figure is not None:
-        from layerprobe.classify.plotting import check_figure
-
-        check_figure(options.figure)
-    if options.layers:
-        _draw_layers(options)
-        return
+    _check_figure(options)
     if len(options.runs) == 1:
         for name in SEVERAL_RUNS:
             if name in (given or {}):
@@ -66,6 +62,8 @@ def compare(options: Annotated[CompareOptions, FLAT], *, given: Given | None = N
                     f"{name} compares runs, and only one is given", do=f"name another run, or omit {name}"
                 )
         entries = rank(options.runs[0], metric=options.metric, seed=options.seed)
+        if options.layers:
+            _draw_layers(options)
         if options.output.json:
             print_json(entries)
         else:
@@ -78,7 +76,9 @@ def compare(options: Annotated[CompareOptions, FLAT], *, given: Given | None = N
         seed=options.seed,
         prices=Prices(gpu_hour=options.euros_per_hour, cpu_hour=options.euros_per_cpu_hour),
     )
-    if options.figure is not None:
+    if options.layers:
+        _draw_layers(options)
+    elif options.figure is not None:
         from layerprobe.classify.runs.cost_figure import draw_cost
 
         draw_cost(comparison, options.figure, title=options.title)
@@ -89,15 +89,37 @@ def compare(options: Annotated[CompareOptions, FLAT], *, given: Given | None = N
         _print_comparison(comparison, options.metric)
 
 
-def _draw_layers(options: CompareOptions) -> None:
-    from layerprobe.classify.runs.run_folder import SUMMARY, read_json
-    from layerprobe.classify.search.layer_figure import draw_layer_curves
-
+def _check_figure(options: CompareOptions) -> None:
+    """Raise InputError for a figure that cannot be drawn, before anything is computed."""
+    check_title(options.title, options.figure)
     if options.figure is None:
-        raise InputError("--layers draws a figure", do="name it with --figure, such as --figure layers.svg")
-    summaries = {str(run): read_json(run / SUMMARY, holding="layers") for run in options.runs}
-    draw_layer_curves(summaries, options.figure, title=options.title)
-    print(f"figure {options.figure}")
+        if options.layers:
+            raise InputError(
+                "--layers draws a figure", do="name it with --figure, such as --figure layers.svg"
+            )
+        return
+    from layerprobe.classify.plotting import check_figure
+
+    check_figure(options.figure)
+    if len(options.runs) == 1 and not options.layers:
+        what = "--figure draws several runs against their costs, and only one is given"
+        raise InputError(what, do="name another run, or give --layers to draw the layers of this one")
+
+
+def _draw_layers(options: CompareOptions) -> None:
+    """Draw the layer curves of all runs into --figure."""
+    from layerprobe.classify.runs.run_folder import SUMMARY, read_json
+    from layerprobe.classify.search.layer_figure import draw_layer_curves, draw_run
+
+    summaries = [read_json(run / SUMMARY, holding="layers") for run in options.runs]
+    assert options.figure is not None  # as `_check_figure` requires
+    if len(summaries) == 1:
+        draw_run(summaries[0], options.figure, title=options.title)
+    else:
+        names = [str(run) for run in options.runs]
+        draw_layer_curves(dict(zip(names, summaries, strict=True)), options.figure, title=options.title)
+    if not options.output.json:
+        print(f"figure {options.figure}")
 
 
 def _print_comparison(comparison: Comparison, metric: Metric) -> None:

@@ -19,6 +19,7 @@ from layerprobe.cache.common.options import (
     StoreOptions,
     TableColumns,
     TableFile,
+    check_title,
 )
 from layerprobe.classify.config import StudyConfig
 
@@ -35,12 +36,12 @@ class ProbeOptions:
     """Columns to predict, comma-separated; speaker and duration are always known."""
     target: str = StudyConfig.target
     """Column by which folds are balanced; the first of --targets if the table has no such column."""
+    out: Path | None = None
+    """Write every score with its interval into this CSV: a row for each target and layer."""
+    force: Force = False
     figure: Path | None = None
     """Draw the curves over layers into this .svg, .pdf or .png."""
     title: FigureTitle = None
-    out: Path | None = None
-    """CSV file to write: a row for each target and layer."""
-    force: Force = False
     jobs: int = StudyConfig.jobs
     """Worker processes; -1 for one per core."""
     seed: int = StudyConfig.seed
@@ -53,24 +54,14 @@ class ProbeOptions:
 def probe(options: Annotated[ProbeOptions, FLAT], *, given: Given | None = None) -> None:
     """Measure what each layer encodes: one linear probe per column and layer, without any tuning."""
     from layerprobe.classify.controls.console import print_probes
-    from layerprobe.classify.controls.probes import (
-        DURATION,
-        SPEAKER,
-        default_targets,
-        probe_columns,
-    )
+    from layerprobe.classify.controls.probes import DURATION, SPEAKER, default_targets, probe_columns
     from layerprobe.classify.data.dataset import join_labels
     from layerprobe.classify.data.spellings import spelling_notes
     from layerprobe.classify.search.parallel import job_count
     from layerprobe.embed.manifest.clips import read_manifest
     from layerprobe.embed.models.lookup import find_model_store
 
-    if options.figure is not None:
-        from layerprobe.classify.plotting import check_figure
-
-        check_figure(options.figure)
-    if options.out is not None:
-        check_overwrite(options.out, force=options.force, inputs=[options.table])
+    _check_files(options)
     clips = read_manifest(options.table, **vars(options.columns), must_exist=False)
     spellings = spelling_notes(
         target=options.target,
@@ -97,25 +88,37 @@ def probe(options: Annotated[ProbeOptions, FLAT], *, given: Given | None = None)
     if data.note:
         say(f"note: {data.note}")
     probes = probe_columns(None, store, data, clips, names, jobs=job_count(options.jobs), seed=options.seed)
+    if options.out is not None:
+        _write_table(probes, options.out)
     if options.figure is not None:
         from layerprobe.classify.controls.figures import draw_probes
-        from layerprobe.classify.plotting import choose_title
 
-        title = choose_title(options.title, f"{store.extraction.model}: score of a linear probe")
-        draw_probes(probes, title, options.figure)
-    if options.out is not None:
-        _write(options.out, probes)
+        draw_probes(probes, store.extraction.model, options.figure, title=options.title)
     if options.output.json:
         print_json({"model": store.extraction.model, **probes})
     else:
         print_probes(probes)
 
 
-def _write(path: Path, probes: Mapping[str, Any]) -> None:
-    """Write the result of `probe_columns` as CSV: a row for each target and layer. Raises InputError."""
+def _check_files(options: ProbeOptions) -> None:
+    """Raise InputError for files that cannot be written, before anything is computed."""
+    if options.out is not None:
+        check_overwrite(options.out, force=options.force, inputs=[options.table])
+        if not options.out.parent.is_dir():
+            do = f"folder {options.out.parent} does not exist: create it, or name another"
+            raise InputError(f"--out {options.out}", do=do)
+    check_title(options.title, options.figure)
+    if options.figure is not None:
+        from layerprobe.classify.plotting import check_figure
+
+        check_figure(options.figure)
+
+
+def _write_table(probes: Mapping[str, Any], path: Path) -> None:
+    """Write the result of `probe_columns` as CSV. Raises InputError."""
     from layerprobe.classify.runs.run_folder import write_csv
 
-    header = ["target", "layer", "uar", "low", "high", "chance", "classes", "clips"]
+    header = ("target", "layer", "uar", "low", "high", "chance", "classes", "clips")
     rows = [
         [target["target"], entry["layer"], *(entry["uar"][name] for name in ("value", "low", "high"))]
         + [target[name] for name in ("chance", "classes", "clips")]
@@ -125,5 +128,5 @@ def _write(path: Path, probes: Mapping[str, Any]) -> None:
     try:
         write_csv(path, header, rows)
     except OSError as error:
-        do = "choose another --out"
-        raise InputError(f"cannot be written ({error.strerror})", where=str(path), do=do) from error
+        message = f"cannot be written ({error.strerror})"
+        raise InputError(message, where=str(path), do="choose another file for --out") from error

@@ -7,23 +7,34 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from layerprobe.classify.plotting import COLOURS, KINDS, MARKS, MOST_TICKS, STYLE, format_chance, save
+from layerprobe.classify.plotting import (
+    COLOURS,
+    DASHED,
+    GREY,
+    KINDS,
+    STYLE,
+    draw_chance,
+    draw_curve,
+    draw_points,
+    layer_ticks,
+    legend_below,
+    open_frame,
+    save,
+    set_title,
+)
 
-GREY = "#555555"
 
-
-def draw_probes(probes: Mapping[str, Any], title: str, path: Path) -> None:
-    """Linear probes over layers, as one figure in the format of the path's suffix."""
+def draw_probes(probes: Mapping[str, Any], model: str, path: Path, *, title: str | None = None) -> None:
+    """Linear probes over layers, as one figure in the format of the path's suffix. title: see `set_title`."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(7.2, 4.4), layout="constrained")
         axes = figure.subplots()
         _plot_targets(axes, probes["targets"])
-        axes.set_title(title, fontsize=10, loc="left")
+        set_title(axes, _probes_title(model), title=title)
         save(figure, path)
 
 
@@ -31,12 +42,13 @@ def draw_controls(summary: Mapping[str, Any], folder: Path) -> None:
     """controls.svg, .pdf, .png: linear probes over layers, and the selected system next to its controls."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(11, 4.4), layout="constrained")
-        left, right = figure.subplots(1, 2, width_ratios=(3, 2))
-        _plot_targets(left, summary["controls"]["probes"]["targets"])
-        title = f"{summary['model']}: score of a linear probe\n0 is chance, 1 is perfect"
-        left.set_title(title, fontsize=10, loc="left")
+        targets = summary["controls"]["probes"]["targets"]
+        one_layer = all(len(target["layers"]) == 1 for target in targets)
+        left, right = figure.subplots(1, 2, width_ratios=(1, 1) if one_layer else (3, 2))
+        _plot_targets(left, targets)
+        set_title(left, _probes_title(summary["model"]))
         _plot_scores(right, summary)
-        right.set_title(f"{summary['target']}: the score and its controls", fontsize=10, loc="left")
+        set_title(right, f"{summary['target']}: the score and its controls")
         for kind in KINDS:
             save(figure, folder / f"controls.{kind}")
 
@@ -52,58 +64,59 @@ def draw_learning_curve(summary: Mapping[str, Any], folder: Path) -> None:
         values = [point["uar"]["value"] for point in points]
         spread = [point["uar"]["sd"] or 0.0 for point in points]
         axes.errorbar(shares, values, yerr=spread, color=COLOURS[0], marker="o", linewidth=1.6, capsize=3)
-        label: dict[str, Any] = {"textcoords": "offset points", "fontsize": 8.5, "color": GREY}
         for point, share, value in zip(points, shares, values, strict=True):
-            axes.annotate(f"{point[of]:.0f}", (share, value), (6, 5), **label)
-        chance = summary["chance"]
-        axes.axhline(chance, color=GREY, linestyle=(0, (4, 3)), linewidth=1)
-        label |= {"xycoords": ("axes fraction", "data"), "ha": "right"}
-        axes.annotate(format_chance(chance), (1, chance), (-2, 3), **label)
+            axes.annotate(
+                f"{point[of]:.0f}",
+                (share, value),
+                (6, 5),
+                textcoords="offset points",
+                fontsize=8.5,
+                color=GREY,
+            )
+        draw_chance(axes, summary["chance"])
         axes.xaxis.set_major_formatter(PercentFormatter(1.0))
         axes.set_xlim(0, 1.05)
         axes.margins(y=0.15)
         axes.set_xlabel(f"share of the training {of} (numbers: how many per fold)")
         axes.set_ylabel("unweighted average recall")
-        _open_frame(axes)
+        open_frame(axes)
         title = f"{summary['model']}: {summary['target']}, learning curve over training {of}"
-        axes.set_title(f"{title}\nmean over draws; bars: one standard deviation", fontsize=10, loc="left")
+        set_title(axes, f"{title}\nmean over draws; bars: one standard deviation")
         for kind in KINDS:
             save(figure, folder / f"learning_curve.{kind}")
 
 
+def _probes_title(model: str) -> str:
+    return f"{model}: score of a linear probe, with 95 % intervals\n0 is chance, 1 is perfect"
+
+
 def _plot_targets(axes: Axes, targets: Sequence[Mapping[str, Any]]) -> None:
-    """(UAR - chance) / (1 - chance) of each target over the layers, since the chances differ."""
+    """(UAR - chance) / (1 - chance) of each target, since chances differ: over layers, or of one layer."""
     layers = [entry["layer"] for entry in targets[0]["layers"]] if targets else []
-    single = len(layers) == 1  # then the targets are next to each other
-    for number, target in enumerate(targets):
-        colour, chance = COLOURS[number % len(COLOURS)], target["chance"]
-        scores = [[entry["uar"][name] for name in ("value", "low", "high")] for entry in target["layers"]]
-        value, low, high = (np.array(scores, float).T - chance) / (1 - chance)
-        shift = number if single else (number - (len(targets) - 1) / 2) * 0.08
-        places = np.arange(len(layers)) + shift
-        axes.plot(
-            places,
-            value,
-            color=colour,
-            marker=MARKS[number % len(MARKS)],
-            markersize=5.5,
-            linewidth=2.2 if number == 0 else 1.2,
-            label=target["target"],
-            zorder=4 if number == 0 else 3,
+    label = "(UAR - chance) / (1 - chance)"
+    scaled = [
+        [_over_chance(entry["uar"], target["chance"]) for entry in target["layers"]] for target in targets
+    ]
+    if len(layers) == 1:
+        rows = zip([target["target"] for target in targets], scaled, strict=True)
+        draw_points(
+            axes, [(name, scores[0], COLOURS[n > 0]) for n, (name, scores) in enumerate(rows)], decimals=2
         )
-        axes.vlines(places, low, high, color=colour, linewidth=1, alpha=0.4)
-    axes.axhline(0, color=GREY, linestyle=(0, (4, 3)), linewidth=1)
-    axes.set_ylabel("(UAR - chance) / (1 - chance)")
-    _open_frame(axes)
-    if single:
-        axes.set_xticks(range(len(targets)), [target["target"] for target in targets])
-        axes.set_xlim(-0.6, len(targets) - 0.4)
-        axes.set_xlabel(f"target of the probe (layer {layers[0]})")
+        axes.axvline(0, color=GREY, linestyle=DASHED, linewidth=1)
+        axes.set_xlabel(f"{label} on layer {layers[0]} (dashed: chance)")
         return
-    step = max(1, -(-len(layers) // MOST_TICKS))
-    axes.set_xticks(range(0, len(layers), step), layers[::step])
-    axes.set_xlabel("layer")
-    axes.legend(frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.14))
+    for number, (target, scores) in enumerate(zip(targets, scaled, strict=True)):
+        width = 2.4 if number == 0 else 1.3
+        draw_curve(axes, range(len(layers)), scores, number=number, label=target["target"], width=width)
+    axes.axhline(0, color=GREY, linestyle=DASHED, linewidth=1)
+    layer_ticks(axes, layers)
+    axes.set_ylabel(label)
+    open_frame(axes)
+    legend_below(axes, columns=3)
+
+
+def _over_chance(score: Mapping[str, float | None], chance: float) -> dict[str, float | None]:
+    return {k: None if v is None else (v - chance) / (1 - chance) for k, v in score.items()}
 
 
 def _plot_scores(axes: Axes, summary: Mapping[str, Any]) -> None:
@@ -116,25 +129,9 @@ def _plot_scores(axes: Axes, summary: Mapping[str, Any]) -> None:
         ("shuffled labels", {"value": value, "low": value - sd, "high": value + sd}, GREY),
         ("majority", controls["majority"]["uar"], GREY),
     ]
-    for place, (_, score, colour) in enumerate(rows):
-        axes.plot(score["value"], place, "o", color=colour, markersize=7, zorder=3)
-        if score.get("low") is not None:
-            axes.hlines(place, score["low"], score["high"], color=colour, linewidth=2, alpha=0.6)
-        axes.annotate(
-            f"{score['value']:.3f}", (score["value"], place), (0, 8), textcoords="offset points", ha="center",
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
-        )  # fmt: skip
-    axes.axvline(summary["chance"], color=GREY, linestyle=(0, (4, 3)), linewidth=1)
-    axes.set_yticks(range(len(rows)), [name for name, _, _ in rows])
-    axes.set_ylim(len(rows) - 0.5, -0.6)
-    axes.margins(x=0.1)
+    draw_points(axes, rows)
+    axes.axvline(summary["chance"], color=GREY, linestyle=DASHED, linewidth=1)
     axes.set_xlabel(
-        "unweighted average recall (dashed: chance)\nbars: 95 % over speakers; shuffled labels: one s.d."
+        f"unweighted average recall (dashed: chance {summary['chance']:.3g})\n"
+        "bars: 95 % over speakers; shuffled labels: one s.d."
     )
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def _open_frame(axes: Axes) -> None:
-    """Horizontal grid lines, and no frame at the top and right."""
-    axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)

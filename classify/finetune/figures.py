@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from layerprobe.classify.plotting import COLOURS, KINDS, STYLE, save
+from layerprobe.classify.plotting import COLOURS, KINDS, STYLE, open_frame, save
 from layerprobe.classify.runs.run_folder import write_csv
 
 if TYPE_CHECKING:
@@ -56,8 +56,7 @@ def draw_curves(
         for axes in panels:
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-            axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
-            axes.spines[["top", "right"]].set_visible(False)
+            open_frame(axes)
         panels[0].set_title(title, fontsize=10, loc="left")
         folder.mkdir(exist_ok=True)
         return [save(figure, folder / f"{NAME}.{kind}") for kind in KINDS]

@@ -11,7 +11,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.config import Metric
-from layerprobe.classify.plotting import COLOURS, STYLE, check_figure, choose_title, save
+from layerprobe.classify.plotting import COLOURS, STYLE, check_figure, open_frame, save, set_title
 from layerprobe.classify.runs.compare import Comparison, Entry
 from layerprobe.classify.runs.cost_table import FINETUNE, RunCost
 
@@ -21,6 +21,8 @@ TITLES = {"uar": "unweighted average recall", "accuracy": "accuracy", "macro_f1"
 
 def draw_cost(comparison: Comparison, path: Path, *, title: str | None = None) -> Path:
     """Draw score against euros if every run has a price, else against minutes of wall time. Returns `path`.
+
+    title: see `plotting.set_title`.
 
     Raises InputError for a path that cannot be drawn to, and if the cost of fewer than two runs is known.
     """
@@ -46,13 +48,12 @@ def draw_cost(comparison: Comparison, path: Path, *, title: str | None = None) -
             axes.xaxis.set_minor_formatter(NullFormatter())
         axes.margins(x=0.3, y=0.12)
         axes.yaxis.set_major_locator(MaxNLocator(nbins=7))
-        axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
-        axes.spines[["top", "right"]].set_visible(False)
+        open_frame(axes)
         axes.set_xlabel("euros" if priced else "minutes, extraction and all trials together")
         axes.set_ylabel(TITLES[comparison.metric])
         over = "clips" if comparison.speakers is None else f"{comparison.speakers} speakers"
-        default = f"score against cost\n{comparison.clips} clips; bars: 95 % over {over}"
-        axes.set_title(choose_title(title, default), fontsize=10, loc="left")
+        clips = f"{comparison.clips} clips; bars: 95 % over {over}"
+        set_title(axes, f"score against cost\n{clips}", title=title)
         return save(figure, path)
 
 

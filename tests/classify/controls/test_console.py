@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 
 import pytest
@@ -132,7 +133,8 @@ class TestAudit:
 
 class TestControls:
     def test_probe_reports_each_target(self, place):
-        options = ("--model", "mfcc", "--targets", "emotion,speaker,duration", "--figure", "probe.svg")
+        options = ["--model", "mfcc", "--targets", "emotion,speaker,duration"]
+        options += ["--figure", "probe.svg", "--title", "none", "--out", "probes.csv"]
         done = cli("probe", "clips.csv", *options, cwd=place)
         assert done.returncode == 0, done.stderr
         rows = {line.split()[0]: line.split() for line in done.stdout.splitlines()[2:]}
@@ -141,7 +143,21 @@ class TestControls:
             "speaker": ["6", "0.167"],
             "duration": ["3", "0.333"],
         }
-        assert (place / "probe.svg").read_text().count("<svg") == 1
+        figure = (place / "probe.svg").read_text()
+        assert figure.count("<svg") == 1
+        assert "linear probe" not in figure  # its title
+        with (place / "probes.csv").open() as file:
+            table = list(csv.DictReader(file))
+        assert [(row["target"], row["layer"], row["classes"]) for row in table] == [
+            ("emotion", "mfcc", "3"),
+            ("speaker", "mfcc", "6"),
+            ("duration", "mfcc", "3"),
+        ]
+        for row in table:
+            assert rows[row["target"]][3] == f"{float(row['uar']):.3f}"
+            assert float(row["low"]) <= float(row["uar"]) <= float(row["high"])
+        again = refused(cli("probe", "clips.csv", *options, cwd=place))
+        assert again.startswith("error: probes.csv: exists already; choose another --out")
 
     def test_they_are_reported_with_the_score_and_from_repeats_them(self, place):
         command = ("classify", "clips.csv", *QUICK, "--folds", "2", "--no-audit", "--out", "c")
@@ -176,6 +192,15 @@ class TestControls:
             (
                 ("probe", "clips.csv", "--model", "mfcc", "--figure", "gone/a.svg"),
                 "--figure gone/a.svg; folder gone does not exist",
+            ),
+            (
+                ("probe", "clips.csv", "--model", "mfcc", "--out", "gone/a.csv"),
+                "--out gone/a.csv; folder gone",
+            ),
+            (("probe", "clips.csv", "--model", "mfcc", "--title", "A"), "give --figure, or omit --title"),
+            (
+                ("probe", "clips.csv", "--model", "mfcc", "--out", "clips.csv", "--force"),
+                "is read by this command and would be overwritten",
             ),
         ],
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -205,7 +206,9 @@ def test_a_single_speaker_has_no_interval_and_is_noted(tmp_path):
     ("options", "told"),
     [
         (("--system", "3/svm"), "--system compares runs, and only one is given; name another run"),
-        (("--figure", "x.svg"), "--figure compares runs, and only one is given"),
+        (("--figure", "x.svg"), "and only one is given; name another run, or give --layers"),
+        (("--layers",), "--layers draws a figure; name it with --figure"),
+        (("--title", "x"), "--title is that of a figure, and none is drawn; give --figure"),
         (("--euros-per-hour", "2"), "--euros-per-hour compares runs"),
         (("--figure", "gone/x.svg"), "--figure gone/x.svg; folder gone does not exist"),
     ],
@@ -313,6 +316,11 @@ def test_a_real_study_can_be_compared(tmp_path):
         )
         for layer in ("0", "1")
     ]
+    for chosen, lines in ((runs, [f"{run} ({of.model}, logreg)" for run in runs]), (runs[1:], ["head"])):
+        done = cli("compare", *chosen, "--layers", "--figure", tmp_path / "layers.svg", "--title", "Mine")
+        assert done.returncode == 0, done.stderr
+        texts = [*ElementTree.parse(tmp_path / "layers.svg").iter("{http://www.w3.org/2000/svg}text")]
+        assert {*lines, "Mine"} <= {"".join(text.itertext()) for text in texts}
     comparison = compare(runs)
     assert [entry.best for entry in comparison.entries] == [False, True]
     assert (comparison.clips, comparison.speakers, comparison.folds) == (48, 8, 4)
