@@ -36,7 +36,7 @@ def content(
     return head + body + struct.pack("<I", len(aliases or {})) + names
 
 
-ARRAYS = {
+ARRAYS: dict[str, np.ndarray] = {
     "a/weight": np.arange(6, dtype=np.float16).reshape(2, 3),
     "a/heads": np.array(6, np.int16),
     "b": np.array([[[1.5]], [[-2.0]]], np.float32),

@@ -109,6 +109,7 @@ def test_the_preset_is_converted_once_and_found_again(tmp_path, capsys):
     written = source.weight_files()[0].stat().st_mtime_ns
     assert find_model("openai/whisper-tiny.en").folder == source.folder
     assert source.weight_files()[0].stat().st_mtime_ns == written
+    assert source.folder is not None
     assert sorted(path.name for path in source.folder.parent.iterdir()) == [".lock", source.folder.name]
     assert source.architecture() == find_model("random:whisper-tiny.en").architecture()
     assert len(files_hash(source, tmp_path / "features")) == 64
@@ -130,10 +131,10 @@ def test_several_processes_may_convert_at_a_time():
     with multiprocessing.get_context("fork").Pool(3) as pool:
         jobs = [pool.apply_async(packaged.packaged_model, kwds={"convert": True}) for _ in range(3)]
         folders = {job.get(timeout=300) for job in jobs}
-    assert len(folders) == 1
-    assert [path.name for path in packaged.models_folder().iterdir() if path.name != ".lock"] == [
-        folders.pop().name
-    ]
+    (folder,) = folders
+    assert folder is not None
+    names = [path.name for path in packaged.models_folder().iterdir() if path.name != ".lock"]
+    assert names == [folder.name]
 
 
 @installed
