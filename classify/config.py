@@ -9,7 +9,7 @@ from typing import Annotated, Literal, get_args
 from cyclopts import Parameter
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.common.options import BYTES, check_choice, check_minimum
+from layerprobe.cache.common.options import BYTES, check_choice, check_choices, check_minimum
 
 Metric = Literal["uar", "accuracy", "macro_f1"]
 Scaling = Literal["none", "standard", "speaker", "l2"]
@@ -89,8 +89,7 @@ class StudyConfig:
         check_choice("--sampler", self.sampler, SAMPLERS)
         check_choice("--pruner", self.pruner, PRUNERS)
         check_choice("--metric", self.metric, get_args(Metric))
-        for scaling in self.scalings:
-            check_choice("--scalings", scaling, get_args(Scaling))
+        check_choices("--scalings", self.scalings, get_args(Scaling))
         check_minimum(self, {"folds": 2, "inner_folds": 2, "trials": 1, "seed": 0, "memory": 1})
         if (bool(self.train_corpus), bool(self.test_corpus)) != (self.split == CORPUS_SPLIT,) * 2:
             raise InputError(

@@ -174,7 +174,7 @@ class TestClassify:
             ),
             (
                 ["--model", "mfcc", "--stats", "median"],
-                "no statistic 'median'; choose from mean, std, max, min",
+                "--stats median; choose from mean, std, max, min",
             ),
             (["--model", "mfcc", "--stats", "max"], "embed TABLE --model mfcc --cache features --stats max"),
             (["--model", "mfcc", "--heads", "tree"], "tree"),
@@ -316,7 +316,7 @@ class TestCache:
         [
             (["--layer", "mfcc", "--out", "x.h5", "--format", "foo"], "--format foo; choose"),
             (["--layer", "9", "--out", "x.h5"], "no layer 9"),
-            (["--layer", "mfcc", "--stats", "median", "--out", "x.h5"], "no statistic 'median'"),
+            (["--layer", "mfcc", "--stats", "median", "--out", "x.h5"], "--stats median"),
             (
                 ["--layer", "mfcc", "--stats", "min", "--out", "x.h5"],
                 "embed TABLE --model mfcc --cache features --layers mfcc --stats min",

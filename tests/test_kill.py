@@ -182,9 +182,7 @@ def test_a_stopped_run_finishes_its_shard_and_reports_it(table, undisturbed, tmp
     if stored_clips(tmp_path) < CLIPS:
         assert process.returncode == 130
         lines = [line for line in stderr.splitlines() if line.startswith("stopped: ")]
-        assert lines == [
-            f"stopped: {stored_clips(tmp_path)} clips are saved; run the same command again to continue"
-        ]
+        assert lines == [f"stopped: {stored_clips(tmp_path)} clips are saved; the same command resumes"]
     assert not list(tmp_path.glob("*/*/.tmp*"))
     finish(table, tmp_path)
     assert_same(contents(tmp_path), undisturbed)

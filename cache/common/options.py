@@ -8,7 +8,7 @@ dataclasses.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
@@ -97,6 +97,12 @@ def check_choice(option: str, value: str, allowed: Collection[str]) -> None:
     """Raise InputError unless `value` is one of `allowed`. option: as typed, such as `--split`."""
     if value not in allowed:
         raise InputError(f"{option} {value}", do=f"choose from {', '.join(allowed)}")
+
+
+def check_choices(option: str, values: Iterable[str], allowed: Collection[str]) -> None:
+    """`check_choice` for an option with several values."""
+    for value in values:
+        check_choice(option, value, allowed)
 
 
 def check_title(title: str | None, figure: Path | None) -> None:

@@ -50,7 +50,7 @@ def demo(options: Annotated[DemoOptions, FLAT] = DemoOptions()) -> None:
     results = []
     for model in MODELS:
         if embed_with_progress(clips, EmbedConfig(model=model, cache=cache)).stopped:
-            raise Interrupted(f"embedded clips are in {cache}; run the same command again to continue")
+            raise Interrupted(f"embedded clips are in {cache}; the same command resumes")
         store = find_model_store(cache, model)
         run = options.out / "runs" / model.replace(":", "-")
         study = StudyConfig(trials=options.trials)

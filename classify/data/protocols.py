@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.common.options import check_choice
 from layerprobe.cache.common.text import format_list
 from layerprobe.classify.data.protocol_rules import (
     LeaveOneSpeakerOut,
@@ -177,8 +177,7 @@ def names_digest(clips: Sequence[Clip]) -> str:
 
 def find_protocol(name: str) -> FixedSplit:
     """The protocol of this name. Raises InputError if there is none."""
-    if name not in PROTOCOLS:
-        raise InputError(f"protocol '{name}' is not known", do=f"choose from {', '.join(PROTOCOLS)}")
+    check_choice("--protocol", name, PROTOCOLS)
     return PROTOCOLS[name]
 
 

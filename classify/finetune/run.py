@@ -234,4 +234,4 @@ def finetune_with_progress(
             )
     except KeyboardInterrupt:
         saved = f"finished folds and the last checkpoint are kept in {out}"
-        raise Interrupted(f"{saved}; run the same command again to continue") from None
+        raise Interrupted(f"{saved}; the same command resumes") from None

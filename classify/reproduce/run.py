@@ -126,7 +126,7 @@ class Row:
             clips, EmbedConfig(model=model, cache=cache, device=self.settings.device)
         )
         if summary.stopped:
-            raise Interrupted(f"finished clips are in {cache}; run the same command again to continue")
+            raise Interrupted(f"finished clips are in {cache}; the same command resumes")
         store = find_model_store(cache, model, fingerprint=summary.fingerprint)
         run_and_evaluate(clips, store, out, replace(self.settings.heads, protocol=split))
 

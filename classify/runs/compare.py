@@ -11,6 +11,7 @@ from typing import get_args
 import numpy as np
 
 from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.common.options import check_choice
 from layerprobe.classify.config import Metric
 from layerprobe.classify.data.protocols import PROTOCOLS
 from layerprobe.classify.runs.cost_table import BreakEven, Prices, RunCost, break_even, cost_notes, run_cost
@@ -105,7 +106,7 @@ def compare(
     twice = [run for number, run in enumerate(runs) if run in runs[:number]]
     if twice:
         raise InputError(f"{twice[0]} is given twice")
-    _check_metric(metric)
+    check_choice("--metric", metric, get_args(Metric))
     systems = [read_system(run, system) for run in runs]
     for other in systems[1:]:
         check_same_clips(systems[0], other)
@@ -140,7 +141,7 @@ def compare(
 
 def rank(run: Path, *, metric: Metric = "uar", seed: int = 0) -> list[Entry]:
     """Every layer and head of one run, best first. Raises InputError."""
-    _check_metric(metric)
+    check_choice("--metric", metric, get_args(Metric))
     systems = [each for name, each in read_predictions(run).items() if name != SELECTED]
     if not systems:
         raise InputError("holds no predictions of single layers and heads", where=str(run))
@@ -246,8 +247,3 @@ def _leaks_speakers(predictions: SystemPredictions) -> bool:
     """Whether the split puts speakers into both training and test."""
     protocol = PROTOCOLS.get(predictions.split)
     return predictions.split == "random" if protocol is None else not protocol.rule.speaker_disjoint
-
-
-def _check_metric(metric: str) -> None:
-    if metric not in get_args(Metric):
-        raise InputError(f"metric '{metric}' is not known", do=f"choose from {', '.join(get_args(Metric))}")

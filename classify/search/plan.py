@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.common.options import check_choices
 from layerprobe.cache.common.text import program
 from layerprobe.cache.identity.extraction import FRAME
 from layerprobe.cache.store.feature_store import FeatureStore
@@ -77,8 +78,8 @@ class Plan:
         stored = self.store.extraction.layers
         heads = tuple(dict.fromkeys(self.config.heads))
         layers = tuple(dict.fromkeys(self.config.layers)) or ((*stored, MIX) if len(stored) > 1 else stored)
-        check_known("layer", layers, (*stored, MIX))
-        check_known("head", heads, tuple(HEADS))
+        check_choices("--layers", layers, (*stored, MIX))
+        check_choices("--heads", heads, tuple(HEADS))
         kernels = tuple(head for head in heads if HEADS[head].kernel)
         if MIX in layers and kernels and len(self.layers_of(MIX)) < 2:
             what = f"layer '{MIX}' has one layer to mix, {self.layers_of(MIX)[0]}"
@@ -126,13 +127,6 @@ def layer_states(plan: Plan, names: Sequence[str], *, cache: LruCache) -> tuple[
     )
 
 
-def check_known(what: str, names: Sequence[str], known: Sequence[str]) -> None:
-    """Raise InputError for a name that is not known."""
-    for name in names:
-        if name not in known:
-            raise InputError(f"{what} '{name}' does not exist", do=f"choose from {', '.join(known)}")
-
-
 def make_plan(
     clips: Sequence[Clip],
     store: FeatureStore,
@@ -141,8 +135,8 @@ def make_plan(
     excluded: Mapping[str, str] | None = None,
 ) -> Plan:
     """The plan of a study. Raises InputError if the data cannot be split or searched with these settings."""
-    check_known("head", config.heads, tuple(HEADS))
-    check_known("statistic", config.stats, store.extraction.stats)
+    check_choices("--heads", config.heads, tuple(HEADS))
+    check_choices("--stats", config.stats, store.extraction.stats)
     _check_store(store, config.heads)
     if config.split == CORPUS_SPLIT:
         clips = corpus_folds(clips, train=config.train_corpus, test=config.test_corpus, target=config.target)

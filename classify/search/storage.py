@@ -73,7 +73,7 @@ class TrialStorage:
             ) from None
         except StorageInternalError as error:
             reason = " ".join(str(error.__cause__ or error).partition("\n")[0].split())
-            do = "repair it and run the same command again: finished trials are kept"
+            do = "repair it: finished trials are kept, and the same command resumes"
             raise InputError(
                 f"cannot write to the Optuna storage ({reason})", where=self._where, do=do
             ) from error

@@ -48,7 +48,7 @@ def embed(options: Annotated[EmbedOptions, FLAT]) -> None:
     summary = embed_with_progress(clips, options.config)
     _print_summary(summary, as_json=options.output.json)
     if summary.stopped:
-        raise Interrupted(f"{summary.embedded} clips are saved; run the same command again to continue")
+        raise Interrupted(f"{summary.embedded} clips are saved; the same command resumes")
 
 
 def _print_estimate(estimate: Estimate, *, as_json: bool) -> None:

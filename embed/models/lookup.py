@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from layerprobe.cache.common.errors import InputError, ModelError
+from layerprobe.cache.common.errors import ModelError
+from layerprobe.cache.common.options import check_choices
 from layerprobe.cache.maintenance.catalog import find_store
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.embed.checkpoints.source import files_hash
@@ -99,9 +100,7 @@ def check_names(
     layers: as in `embed.models.layers.parse_layers`, with the names `also` allowed. The layers of a hub model
     that was not downloaded are not checked.
     """
-    unknown = [name for name in stats if name not in STATS]
-    if unknown:
-        raise InputError(f"--stats: no statistic '{unknown[0]}'", do=f"choose from {', '.join(STATS)}")
+    check_choices("--stats", stats, STATS)
     if model in ACOUSTIC_PRESETS:
         available: tuple[str, ...] = (model,)
         also = tuple(name for name in also if name != CNN)

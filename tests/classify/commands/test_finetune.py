@@ -94,7 +94,7 @@ def test_a_run_that_is_killed_or_stopped_goes_on_and_ends_the_same(place, number
         assert status == -signal.SIGKILL
     else:
         assert status == 130, told
-        assert "run the same command again to continue" in told
+        assert "the same command resumes" in told
         assert "Traceback" not in told
     kept = list((folder / out).glob("work/fold-*/trial-*/checkpoint-*/whole.json"))
     assert kept

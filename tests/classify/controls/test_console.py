@@ -50,7 +50,7 @@ class TestProtocol:
                 "has its own folds; omit --split",
             ),
             (("--protocol", "baved-speaker-5", "--folds", "3"), "has its own folds; omit --folds"),
-            (("--protocol", "baved"), "protocol 'baved' is not known; choose from baved-speaker-5"),
+            (("--protocol", "baved"), "--protocol baved; choose from baved-speaker-5"),
         ],
     )
     def test_refuses_in_one_line(self, place, tmp_path, options, message):

@@ -165,9 +165,7 @@ def test_what_a_table_lacks():
         protocol_folds("ksu-speaker-5", made(speakers=2))
     with pytest.raises(InputError, match="only 1 speaker"):
         protocol_folds("anad-video", made(speakers=1))
-    with pytest.raises(
-        InputError, match="'eyase' is not known; choose from baved-speaker-5, baved-random-2021"
-    ):
+    with pytest.raises(InputError, match="--protocol eyase; choose from baved-speaker-5, baved-random-2021"):
         protocol_folds("eyase", clips)
 
 

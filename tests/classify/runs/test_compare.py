@@ -149,7 +149,7 @@ def test_the_requested_metric_and_system(tmp_path):
     assert comparison.entries[0].scores["accuracy"].value == pytest.approx(right)
     with pytest.raises(InputError, match=r"no system '4/svm'; choose from selected, 3/svm"):
         compare([a, b], system="4/svm")
-    with pytest.raises(InputError, match="metric 'recall' is not known"):
+    with pytest.raises(InputError, match="--metric recall; choose from uar"):
         compare([a, b], metric="recall")  # type: ignore[arg-type]
 
 

@@ -330,12 +330,12 @@ def test_a_search_that_ran_out_of_time_is_noted(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"layers": ("7",)}, "layer '7' does not exist; choose from 0, 1, mix"),
+        ({"layers": ("7",)}, "--layers 7; choose from 0, 1, mix"),
         (
             {"heads": ("tree",)},
-            "head 'tree' does not exist; choose from logreg, svm, xgboost",
+            "--heads tree; choose from logreg, svm, xgboost",
         ),
-        ({"stats": ("max",)}, "statistic 'max' does not exist; choose from mean, std"),
+        ({"stats": ("max",)}, "--stats max; choose from mean, std"),
         ({"layers": ("mix",), "heads": ("logreg",)}, "add svm to the heads"),
         ({"layers": ("1", "mix"), "heads": ("svm",)}, "layer 'mix' has one layer to mix, 1; name more"),
         ({"folds": 10}, "--folds 10, but there are 9 speakers"),
