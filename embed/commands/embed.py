@@ -47,6 +47,9 @@ def embed(options: Annotated[EmbedOptions, FLAT]) -> None:
         return
     summary = embed_with_progress(clips, options.config)
     _print_summary(summary, as_json=options.output.json)
+    if summary.recomputed:
+        count = f"{summary.recomputed} window{'s' if summary.recomputed != 1 else ''}"
+        say(f"{count} overflowed in half precision and were computed again in fp32")
     if summary.stopped:
         raise Interrupted(f"{summary.embedded} clips are saved; the same command resumes")
 

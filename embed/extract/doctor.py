@@ -22,13 +22,16 @@ from layerprobe.embed.models.interface import Backbone
 from layerprobe.embed.models.layers import layer_names
 from layerprobe.embed.models.presets import ACOUSTIC_PRESETS
 from layerprobe.embed.models.sources import find_model
+from layerprobe.embed.models.wav2vec2_bert import Wav2Vec2BertBackbone
 from layerprobe.embed.models.whisper.backbone import WhisperBackbone
 from layerprobe.embed.models.whisper.reference import WhisperReference
 
 LENGTHS = (MIN_SAMPLES, 7_001, 16_000, 33_333, 51_200)  # samples: from one frame to three seconds
-# Of a layer's largest value. A GPU may compute fp32 products in TF32; half precisions round every product.
-TOLERANCES = {"fp32": 1e-5, "fp16": 1e-2, "bf16": 8e-2}
-GPU_TOLERANCE = 1e-3  # fp32
+# Of a layer's largest value. Half precisions round every product: of the frames of whisper-tiny.en on speech,
+# one was 0.02 off in fp16, and 0.2 in bf16.
+TOLERANCES = {"fp32": 1e-5, "fp16": 5e-2, "bf16": 3e-1}
+GPU_TOLERANCE = 1e-3  # fp32, whose products a GPU may compute in TF32
+MEL_TOLERANCE = 1e-4  # fp32: transformers rounds wav2vec2-bert's log-mel features before it normalises them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +109,11 @@ def check_model(config: EmbedConfig) -> ModelCheck:
             if layer in expected:
                 difference = _difference(expected[layer], states)
                 reference_difference[layer] = _largest(reference_difference.get(layer, 0.0), difference)
-    on_gpu = backbone.precision == "fp32" and backbone.device.type != "cpu"
+    tolerance = TOLERANCES[backbone.precision]
+    if backbone.precision == "fp32":
+        log_mel = isinstance(backbone, Wav2Vec2BertBackbone)
+        tolerance = MEL_TOLERANCE if log_mel else tolerance
+        tolerance = tolerance if backbone.device.type == "cpu" else GPU_TOLERANCE
     return ModelCheck(
         layers=[
             LayerCheck(layer=layer, batch=difference, reference=reference_difference.get(layer))
@@ -115,7 +122,7 @@ def check_model(config: EmbedConfig) -> ModelCheck:
         device=describe_device(backbone.device),
         precision=backbone.precision,
         overflows=overflowed is not None,
-        tolerance=GPU_TOLERANCE if on_gpu else TOLERANCES[backbone.precision],
+        tolerance=tolerance,
     )
 
 

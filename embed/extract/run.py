@@ -55,7 +55,8 @@ class ExtractionSummary:
     """What a run computed: `seconds` of sound in `elapsed` seconds of wall time.
 
     clips: in the table. copies: clips with the content of another clip. failures: FailureId → reason.
-    padding: share of padding among the computed samples. stopped: by a signal; the same call resumes.
+    padding: share of padding among the computed samples. recomputed: windows of clips whose states overflowed
+    in half precision and were computed again in fp32. stopped: by a signal; the same call resumes.
     """
 
     store: Path
@@ -68,6 +69,7 @@ class ExtractionSummary:
     seconds: float
     elapsed: float
     padding: float
+    recomputed: int
     stopped: bool
 
 
@@ -135,6 +137,7 @@ def compute_pending(
         pending.samples(), window=config.window, budget=budget, processed=backbone.processed
     )
     decoded = Prefetcher(batches, pending, normalise=backbone.normalise, device=backbone.device)
+    forward = ForwardPass(backbone, extraction, budget=budget)
     failures = dict(pending.failures)
     failed_copies = 0  # of clips that fail during the run
     # With nothing to compute, nothing is written: the store may be read-only for this process.
@@ -161,7 +164,7 @@ def compute_pending(
             )
 
         try:
-            for result in ForwardPass(backbone, extraction, budget=budget).results(decoded):
+            for result in forward.results(decoded):
                 with writer.in_one_shard():
                     for index, error in collector.collect(result):
                         fail(index, error)
@@ -186,6 +189,7 @@ def compute_pending(
         seconds=collector.seconds,
         elapsed=time.perf_counter() - started,
         padding=padding_share(batches),
+        recomputed=forward.recomputed,
         stopped=stop.requested,
     )
     if not summary.stopped:
