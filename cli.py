@@ -102,7 +102,7 @@ COMMANDS = {
     MAINTENANCE: {
         "demo": (
             "classify.commands.demo:demo",
-            "Run the main job end to end: a corpus, cached states, heads tuned on every layer, a figure.",
+            "Run the main job end to end: a corpus, cached states, heads tuned on every layer, figures.",
         ),
         "models": (
             "embed.commands.models:models",

