@@ -80,7 +80,7 @@ def test_clips_that_overflow_have_the_states_of_fp32(tmp_path, frames):
     assert not half.failures
     assert half.fingerprint != exact.fingerprint
     if frames:
-        keys = sorted(FeatureStore(exact.store))
+        keys = FeatureStore(exact.store).keys()
         pairs = [
             [FeatureStore(summary.store).frames("3", key) for key in keys]
             for summary in (exact, half, single)
