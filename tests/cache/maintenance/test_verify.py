@@ -150,7 +150,7 @@ def test_a_damaged_record_is_repaired_without_recomputing_states(tmp_path):
         assert cli("embed", table, "--model", model, *where).returncode == 0
     (record,) = tmp_path.glob("my features/mfcc/*/extraction.json")
     record.write_text(record.read_text().replace('"window": 30.0', '"window": 31.0'))
-    export = ("cache", "export", table, *where, "--out", tmp_path / "x.npz")
+    export = ("cache", "export", table, *where, "--out", tmp_path / "x.npz", "--force")
     assert cli(*export, "--model", "fbank", "--layer", "fbank").returncode == 0  # its store is intact
     mfcc = (*export, "--model", "mfcc", "--layer", "mfcc")
     assert "cache verify --repair" in refused(cli(*mfcc))
