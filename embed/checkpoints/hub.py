@@ -12,6 +12,7 @@ from layerprobe.embed.checkpoints.source import WEIGHT_FILES, files_in_index, sh
 
 # Seconds to wait for the hub's first answer: with an earlier download at hand, a dead network costs no more.
 PATIENCE_CACHED, PATIENCE = 2.0, 10.0
+_NO_FOLDER = ", and there is no such folder here"
 
 
 def fetch_snapshot(
@@ -30,7 +31,7 @@ def fetch_snapshot(
     earlier = _earlier_download(hub_id, revision, weights=weights)
     if offline or constants.is_offline_mode():
         if earlier is None:
-            what = f"no complete download of {where} on this machine, and there is no such folder here"
+            what = f"no complete download of {where} on this machine{_NO_FOLDER}"
             unset = "unset HF_HUB_OFFLINE" if constants.is_offline_mode() else "connect to a network"
             raise ModelError(what, do=f"{unset}, or run `hf download {hub_id}` where there is one")
         return earlier, earlier.name
@@ -43,7 +44,8 @@ def fetch_snapshot(
         what, do = _explain(error, hub_id, where)
         if earlier is None:
             raise ModelError(what, do=do) from error
-        say(f"note: {what}; using the earlier download of {where}, commit {earlier.name[:8]}")
+        why = what.replace(_NO_FOLDER, "")
+        say(f"note: {why}; using the earlier download of {where}, commit {earlier.name[:8]}")
         return earlier, earlier.name
     return folder, folder.name
 
@@ -157,7 +159,7 @@ def _explain(error: Exception, hub_id: str, where: str) -> tuple[str, str]:
     if isinstance(error, RevisionNotFoundError):
         return f"the hub has {hub_id}, but no revision {where.partition('@')[2] or 'main'}", f"see {page}"
     if isinstance(error, RepositoryNotFoundError):
-        what = f"the hub has no {where}, and there is no such folder here"
+        what = f"the hub has no {where}{_NO_FOLDER}"
         return what, "check the spelling; a private model needs a token (`hf auth login`)"
     if isinstance(error, RemoteEntryNotFoundError):
         return f"{where} has no {CONFIG}", "take a checkpoint that transformers can load"
@@ -171,7 +173,7 @@ def _explain(error: Exception, hub_id: str, where: str) -> tuple[str, str]:
         what = f"the download of {where} was cut short ({why.partition(': ')[2] or why})"
         return what, "run this again: it resumes"
     return (
-        f"cannot fetch {where} from the hub, and there is no such folder here ({why})",
+        f"cannot fetch {where} from the hub{_NO_FOLDER} ({why})",
         "check the network, or give a local folder with config.json and model.safetensors",
     )
 
