@@ -70,7 +70,6 @@ def demo(options: Annotated[DemoOptions, FLAT] = DemoOptions()) -> None:
     print("\nall models")
     figure = options.out / "layers.svg"
     compare(CompareOptions([run for run, _ in results], figure=figure, layers=True))
-    print(f"\nfigure      {figure}")
     print("\nTo do the same with your own speech, see the README's first study.")
 
 
@@ -102,10 +101,10 @@ def _find_models() -> tuple[str, ...]:
     """The models to compare; without the trained one if its weights are not available."""
     from layerprobe.embed.models.sources import find_model
 
+    say(f"{UNTRAINED} has random weights: its score shows what an untrained network encodes.")
     try:
         find_model(TRAINED)
     except ModelError as error:
         say(f"note: without a trained model, because of this: {error.line()}")
         return BASELINE, UNTRAINED
-    say(f"{UNTRAINED} has random weights: its score shows what an untrained network encodes.")
     return BASELINE, TRAINED, UNTRAINED

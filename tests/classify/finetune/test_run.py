@@ -252,6 +252,11 @@ def test_acoustic_features_are_refused(voices, tmp_path):
         run(voices, tmp_path / "run", model="mfcc")
 
 
+def test_a_whisper_encoder_is_refused(voices, tmp_path):
+    with pytest.raises(InputError, match=r"is of type whisper, which cannot be fine-tuned here"):
+        run(voices, tmp_path, model="random:whisper-tiny.en")
+
+
 def test_fp16_needs_a_gpu(voices, tmp_path):
     with pytest.raises(InputError, match="fp16"):
         run(voices, tmp_path / "run", quick(precision="fp16"))

@@ -121,3 +121,11 @@ def test_padding_share():
     assert padded_samples(batches) == 20_000
     assert padding_share(batches) == pytest.approx(0.1)
     assert padding_share([]) == 0.0
+
+
+def test_silence_that_a_model_adds_counts_as_computed():
+    """With 30 seconds for every clip, two fit into a budget of 60 seconds, however short they are."""
+    batches = list(plan_batches([8_000] * 5, window=30.0, budget=60 * RATE, processed=lambda _: 30 * RATE))
+    assert [len(batch) for batch in batches] == [2, 2, 1]
+    assert padded_samples(batches, processed=lambda _: 30 * RATE) == 5 * 30 * RATE
+    assert padded_samples(batches) == 5 * 8_000
