@@ -20,8 +20,9 @@ class Hub:
     """The files of `MODEL` and how the hub misbehaves.
 
     status, code: of every answer, unless 200. headers: added to every answer. cut: bytes after which a file's
-    download ends. damage: flip a byte of a file's content. silent: while set, no answer. bare: without the
-    headers that a hub sends. asked: the files of all requests.
+    download ends. drop: bytes after which each transfer of a file is cut off. resumes: send the part of a
+    file that is asked for. damage: flip a byte of a file's content. silent: while set, no answer. bare:
+    without the headers that a hub sends. asked: the files of all requests.
     """
 
     files: dict[str, bytes]
@@ -30,6 +31,8 @@ class Hub:
     code: str = ""
     headers: dict[str, str] = field(default_factory=dict)
     cut: dict[str, int] = field(default_factory=dict)
+    drop: dict[str, int] = field(default_factory=dict)
+    resumes: bool = True
     damage: set[str] = field(default_factory=set)
     silent: threading.Event = field(default_factory=threading.Event)
     bare: bool = False
@@ -93,14 +96,17 @@ def serve(files: dict[str, bytes]) -> Iterator[Hub]:
             size, content = len(content), content[: hub.cut.get(file)]
             if not body:  # what is announced is the full size
                 content = b""
-            begin = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")[0])
+            wanted = self.headers.get("Range", "bytes=0-") if hub.resumes else "bytes=0-"
+            begin = int(wanted.removeprefix("bytes=").partition("-")[0])
             self.send_response(206 if begin else 200)
             if not hub.bare:
                 self.send_header("X-Repo-Commit", COMMIT)
                 self.send_header("ETag", f'"{tag}"')
             self.send_header("Content-Length", str(len(content) - begin if body else size))
             self.end_headers()
-            self.wfile.write(content[begin:])
+            end = begin + hub.drop.get(file, size)
+            self.wfile.write(content[begin:end])
+            self.close_connection = end < len(content)
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True

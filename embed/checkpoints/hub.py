@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from layerprobe.cache.common.console import say
 from layerprobe.cache.common.errors import ModelError
@@ -12,7 +14,12 @@ from layerprobe.embed.checkpoints.source import WEIGHT_FILES, files_in_index, sh
 
 # Seconds to wait for the hub's first answer: with an earlier download at hand, a dead network costs no more.
 PATIENCE_CACHED, PATIENCE = 2.0, 10.0
+MAX_RESTARTS = 5  # of one file's transfer from its first byte
 _NO_FOLDER = ", and there is no such folder here"
+
+
+class InterruptedTransferError(OSError):
+    """A transfer that is cut off again and again, at no progress."""
 
 
 def fetch_snapshot(
@@ -116,23 +123,50 @@ def _download(hub_id: str, revision: str | None, commit: str, *, weights: bool) 
             return False
         # Absent only if the hub itself says so: a network failure must not change how clips are prepared.
         try:
-            hf_hub_download(hub_id, name, revision=commit)
+            download(name)
         except RemoteEntryNotFoundError:
             return False
         return True
 
-    folder = Path(hf_hub_download(hub_id, CONFIG, revision=commit)).parent
+    def download(name: str, revision: str | None = commit) -> Path:
+        return Path(hf_hub_download(hub_id, name, revision=revision, tqdm_class=_progress_bar()))
+
+    folder = download(CONFIG).parent
     for name in (PREPROCESSOR, PROCESSOR):
         fetch(name)
     for name in WEIGHT_FILES if weights else ():
         if fetch(f"{name}.index.json"):
             for shard in shards(folder / f"{name}.index.json"):
-                hf_hub_download(hub_id, shard, revision=commit)
+                download(shard)
             break
         if fetch(name):
             break
     # Last, and by the revision's name: from now on that name means this complete download, offline too.
-    return Path(hf_hub_download(hub_id, CONFIG, revision=revision)).parent
+    return download(CONFIG, revision).parent
+
+
+@cache
+def _progress_bar() -> Any:
+    """The class of progress bars that give up a transfer which keeps starting over.
+
+    huggingface_hub resumes a transfer that was cut off, as long as any bytes arrive. From a server that
+    ignores the requested range, through a proxy that cuts each transfer, it would fetch the same bytes for
+    ever.
+    """
+    from huggingface_hub.utils import tqdm
+
+    class Bar(tqdm):
+        restarts = 0
+
+        def update(self, n: float | None = 1) -> bool | None:
+            """n: bytes that have arrived; negative where the transfer begins again without them."""
+            if n is not None and n < 0:
+                self.restarts += 1
+                if self.restarts > MAX_RESTARTS:
+                    raise InterruptedTransferError(f"{self.restarts} times, each time from its first byte")
+            return super().update(n)
+
+    return Bar
 
 
 def _explain(error: Exception, hub_id: str, where: str) -> tuple[str, str]:
@@ -167,11 +201,15 @@ def _explain(error: Exception, hub_id: str, where: str) -> tuple[str, str]:
         return f"the hub has disabled {where}", f"see {page}"
     if isinstance(error, HfHubHTTPError):
         return _explain_status(error.response, where)
+    if isinstance(error, InterruptedTransferError | RecursionError):
+        often = "again and again" if isinstance(error, RecursionError) else str(error)
+        what = f"the download of {where} was cut off {often}, as by a proxy with a limit of size or time"
+        return what, f"fetch it elsewhere with `hf download {hub_id}`, or give a local folder"
     lines = str(error).strip().splitlines() or [type(error).__name__]
     why = lines[0].partition(". ")[0].rstrip(".")
     if "Consistency check failed" in why:
         what = f"the download of {where} was cut short ({why.partition(': ')[2] or why})"
-        return what, "run this again: it resumes"
+        return what, "run this again: files that are complete are not fetched again"
     return (
         f"cannot fetch {where} from the hub{_NO_FOLDER} ({why})",
         "check the network, or give a local folder with config.json and model.safetensors",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from layerprobe.cache.common.errors import ModelError
-from layerprobe.embed.checkpoints.hub import fetch_snapshot
+from layerprobe.embed.checkpoints.hub import MAX_RESTARTS, fetch_snapshot
 from layerprobe.embed.checkpoints.source import files_hash
 from layerprobe.embed.config import EmbedConfig
 from layerprobe.embed.models.backbones import open_backbone
@@ -41,6 +43,15 @@ def hub(files, tmp_path, monkeypatch) -> Iterator[Hub]:
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         yield served
+
+
+@pytest.fixture
+def small_pieces(monkeypatch) -> None:
+    """Transfers in pieces of 100 bytes instead of 10 MB, resumed without a second of waiting."""
+    from huggingface_hub import constants, file_download
+
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 100)
+    monkeypatch.setattr(file_download.time, "sleep", lambda seconds: None)
 
 
 def use(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,6 +151,33 @@ def test_a_cut_download_is_refused_and_resumed(hub, tmp_path):
         find_model(MODEL, offline=True)
     hub.cut.clear()
     assert find_model(MODEL).weight_files()[0].read_bytes() == hub.files[WEIGHTS]
+
+
+def test_a_transfer_that_is_cut_off_again_and_again_is_resumed(hub, small_pieces):
+    hub.drop[WEIGHTS] = len(hub.files[WEIGHTS]) // 7
+    assert find_model(MODEL).weight_files()[0].read_bytes() == hub.files[WEIGHTS]
+    assert hub.asked.count(f"GET {COMMIT} {WEIGHTS}") == 8
+
+
+def test_a_transfer_that_starts_over_again_and_again_is_given_up(hub, small_pieces):
+    """As behind a proxy that cuts each transfer and ignores which part of the file is asked for."""
+    hub.drop[WEIGHTS], hub.resumes = 1_000, False
+    line = refusal()
+    assert f"cut off {MAX_RESTARTS + 1} times, each time from its first byte" in line
+    assert "give a local folder" in line
+    assert hub.asked.count(f"GET {COMMIT} {WEIGHTS}") == MAX_RESTARTS + 2
+
+
+def test_a_transfer_in_very_many_pieces_is_given_up(hub, small_pieces, monkeypatch):
+    """huggingface_hub calls itself for each piece, as deep as Python allows."""
+    hub.drop[WEIGHTS] = 100
+    depth, limit = len(inspect.stack()), sys.getrecursionlimit()
+    sys.setrecursionlimit(depth + 150)
+    try:
+        line = refusal()
+    finally:
+        sys.setrecursionlimit(limit)
+    assert "cut off again and again" in line
 
 
 def test_a_damaged_download_of_the_right_length_is_refused(hub, tmp_path):
