@@ -104,6 +104,33 @@ def encoded(path: Path, *tracks: np.ndarray, kind: str, video: bool = False) -> 
     return path
 
 
+class _Pipe:
+    """A file that can only be written forwards."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    def write(self, data: bytes) -> int:
+        self.data += data
+        return len(data)
+
+
+def piped(wave: np.ndarray, *, form: str, codec: str, rate: int) -> bytes:
+    """What FFmpeg writes to a pipe: (T,) in a format and codec of its names."""
+    pipe = _Pipe()
+    container: Any = av.open(pipe, "w", format=form)
+    with container as file:
+        stream = file.add_stream(codec, rate=rate)
+        stream.layout, stream.format = "mono", stream.codec.audio_formats[0].name
+        frame = av.AudioFrame.from_ndarray(wave.reshape(1, -1), "fltp", "mono")
+        frame.sample_rate, frame.pts = rate, 0
+        resampler = av.AudioResampler(stream.format, stream.layout, rate)
+        for piece in [*resampler.resample(frame), *resampler.resample(None)]:
+            file.mux(stream.encode(piece))
+        file.mux(stream.encode(None))
+    return bytes(pipe.data)
+
+
 def clip_of(path: Path, *, start: float | None = None, end: float | None = None) -> Clip:
     return Clip(id=path.name, file=str(path), start=start, end=end)
 

@@ -33,6 +33,8 @@ _MAGICS = (
     (b"\x01\x04", "MPC2K"),
     (b"ALawSoundFile**", "WVE"),
     (b"MATLAB 5.0 MAT-file", "MAT5"),
+    (b"\xf0\x7e", "SDS"),
+    (b"Extended Instrument:", "XI"),
 )
 _MAT4 = (b"\0\0\0\0\1\0\0\0\1\0\0\0\0\0\0\0", b"\0\0\3\xe8\0\0\0\1\0\0\0\1\0\0\0\0")  # a single number first
 

@@ -26,6 +26,8 @@ _DEMUXERS = {
     **{"SVX": "iff", "NIST": "nistsphere", "OGG": "ogg", "FLAC": "flac"},
 }
 _FFMPEG_ONLY = ("MP3", "AAC", "AMR", "MP4", "MATROSKA", "ASF", "AVI")
+# Of samplers: libsndfile reads what is missing at their end as sound.
+_NOT_SPEECH = ("SDS", "XI")
 _FULL_SCALE = {"u1": 128.0, "i2": 32_768.0, "i4": 2_147_483_648.0}  # of integer samples
 
 av.logging.set_level(av.logging.PANIC)  # what is wrong with a file is reported once, as its ClipError
@@ -62,6 +64,8 @@ class Source(Protocol):
 def open_source(raw: BinaryIO, inspection: Inspection, *, track: int, open_files: ExitStack) -> Source:
     """Raises DecodingError where neither decoder reads the file, or it has fewer tracks."""
     container = inspection.container
+    if container in _NOT_SPEECH:
+        raise DecodingError(f"{container}, a format of samplers; convert it to WAV")
     header = riff.read_header(raw) if container == "WAV" else None
     if container in _FFMPEG_ONLY or (header is not None and header.tag == riff.MPEG_LAYER_2):
         return FFmpegSource(raw, inspection, track=track, open_files=open_files)
@@ -197,9 +201,11 @@ class FFmpegSource:
     def _decode(self, file: av.container.InputContainer, stream: av.AudioStream) -> Iterator[np.ndarray]:
         """Yield (T, C) float32, a frame at a time."""
         shape: tuple[int, int] | None = None
+        # A last packet of fewer samples than usual is "corrupt"; of PCM it holds all that it can.
+        is_pcm = stream.codec_context.codec.canonical_name.startswith("pcm_")
         try:
             for packet in file.demux(stream):
-                if packet.is_corrupt:
+                if packet.is_corrupt and not is_pcm:
                     raise DecodingError("a packet of its sound is damaged")
                 for frame in packet.decode():
                     if frame.is_corrupt:
@@ -228,5 +234,5 @@ def _reason(error: soundfile.LibsndfileError) -> str:
 
 
 def _ffmpeg_reason(error: Exception) -> str:
-    text = error.strerror if isinstance(error, av.FFmpegError) else str(error)
-    return str(text or error).lower()
+    text = str((error.strerror if isinstance(error, av.FFmpegError) else "") or error).lower()
+    return "invalid data" if text.startswith("error number") else text

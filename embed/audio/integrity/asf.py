@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import BinaryIO
 
-from layerprobe.embed.audio.integrity.findings import Findings, file_size, read_at, truncated
+from layerprobe.embed.audio.integrity.findings import Findings, file_size, joined, read_at, truncated
 
 MAGIC = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
@@ -26,9 +26,11 @@ def check(raw: BinaryIO) -> Findings:
     if declared > size:
         return truncated(declared - size)
     at = 0
-    while len(head := read_at(raw, at, 24)) == 24:
+    while at < (declared or size) and len(head := read_at(raw, at, 24)) == 24:
         (length,) = struct.unpack_from("<Q", head, 16)
         if length < 24:
             return Findings(damage=f"damaged: no object at byte {at} of {size}")
         at += length
-    return truncated(at - size) if at > size else Findings()
+    if at > size:
+        return truncated(at - size)
+    return joined("WMA files") if read_at(raw, at, len(MAGIC)) == MAGIC else Findings()

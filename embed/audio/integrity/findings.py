@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from struct import Struct
 from typing import BinaryIO
@@ -33,6 +34,9 @@ def file_size(raw: BinaryIO) -> int:
 
 
 def read_at(raw: BinaryIO, at: int, count: int) -> bytes:
+    """Up to `count` bytes from byte `at` on, which a damaged length may put beyond any file."""
+    if at > sys.maxsize:
+        return b""
     raw.seek(at)
     return raw.read(count)
 
@@ -57,6 +61,15 @@ def is_tag(raw: BinaryIO, at: int) -> bool:
     return read_at(raw, at, 16).startswith(_TAGS)
 
 
+def has_zeros_only(raw: BinaryIO, at: int) -> bool:
+    """Nothing but zeros follows byte `at`."""
+    raw.seek(at)
+    while block := raw.read(_BLOCK):
+        if block.count(0) < len(block):
+            return False
+    return True
+
+
 def sound_follows(raw: BinaryIO, at: int, chunk: Struct, *, align: int = 2) -> bool:
     """What follows byte `at`, where the sound should end, is neither chunks, a tag, zeros nor stray bytes.
 
@@ -71,8 +84,4 @@ def sound_follows(raw: BinaryIO, at: int, chunk: Struct, *, align: int = 2) -> b
             name, length = chunk.unpack(head)
             if name.isascii() and name.decode().isprintable() and 0 <= length <= size - begin - chunk.size:
                 return False
-    raw.seek(at)
-    while block := raw.read(_BLOCK):
-        if block.count(0) < len(block):
-            return True
-    return False
+    return not has_zeros_only(raw, at)

@@ -7,7 +7,14 @@ import struct
 from collections.abc import Callable
 from typing import BinaryIO
 
-from layerprobe.embed.audio.integrity.findings import Findings, file_size, is_tag, read_at, truncated
+from layerprobe.embed.audio.integrity.findings import (
+    Findings,
+    file_size,
+    has_zeros_only,
+    is_tag,
+    read_at,
+    truncated,
+)
 
 _OPEN = 0xFFFFFFFF
 _STRAY = 64  # bytes after the sound that are too few to be lost sound
@@ -32,20 +39,11 @@ def check(raw: BinaryIO, find_end: Callable[[BinaryIO], int | None]) -> Findings
         size - end >= _STRAY
         and find_end in (au_end, nist_end)
         and not is_tag(raw, end)
-        and _has_sound(raw, end)
+        and not has_zeros_only(raw, end)
     ):
         what = f"its header declares {end} bytes, and {size - end} bytes follow"
         return Findings(damage=f"damaged: {what}")
     return Findings()
-
-
-def _has_sound(raw: BinaryIO, at: int) -> bool:
-    """Something else than zeros follows."""
-    raw.seek(at)
-    while block := raw.read(1 << 20):
-        if block.count(0) < len(block):
-            return True
-    return False
 
 
 def au_end(raw: BinaryIO) -> int | None:

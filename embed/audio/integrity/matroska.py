@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
-from layerprobe.embed.audio.integrity.findings import Findings, file_size, read_at, truncated
+from layerprobe.embed.audio.integrity.findings import Findings, file_size, joined, read_at, truncated
 
 _HEADER, _SEGMENT, _CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675
 # Elements that contain those of a cluster or of a segment, where these follow one of unknown length.
@@ -35,6 +35,8 @@ def check(raw: BinaryIO) -> Findings:
                 else _broken(at, size)
             )
         name, begin, length = element
+        if name == _HEADER and at:
+            return joined("Matroska files")
         if name not in known | _SEGMENT_LEVEL | _CLUSTER_LEVEL | _ANYWHERE:
             return _broken(at, size)
         if name in (_SEGMENT, _CLUSTER) and (length is None or begin + length <= size):

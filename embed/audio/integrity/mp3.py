@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import BinaryIO
 
-from layerprobe.embed.audio.integrity.findings import Findings, file_size, read_at
+from layerprobe.embed.audio.integrity.findings import Findings, file_size, has_zeros_only, read_at
 
 # Layer III: kbit/s by bit rate index, Hz by version and rate index (ISO/IEC 11172-3 and 13818-3).
 _KBPS_1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 0)
@@ -23,6 +23,7 @@ _XING_FIELDS = {1: 4, 2: 4, 4: 100, 8: 4}  # bytes of the parts of its header, b
 _DECODER_DELAY = 529  # samples
 _CHAIN = 3  # consecutive frames that do not occur by chance
 _UNCOUNTED = 2  # frames that a header may leave out
+_MAX_PADDING = 8192  # zeros after the last frame that may be padding, whatever the file's size
 _BLOCK = 1 << 16  # bytes searched at a time, and searched for the first frame
 _SYNC = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb]")  # layer III of each version, with and without a CRC
 
@@ -70,6 +71,8 @@ def check(raw: BinaryIO) -> Findings:
             return Findings(damage=f"truncated: its last frame lacks {at + frame.size - size} bytes")
         count, samples, at = count + 1, samples + frame.samples, at + frame.size
     if not has_count:
+        if size - at > max(_MAX_PADDING, size // 4) and has_zeros_only(raw, at):
+            return Findings(damage=f"truncated: its last {size - at} of {size} bytes are zeros")
         return Findings(samples=samples)
     if declared is None:
         declared = count - 1

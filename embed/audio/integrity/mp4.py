@@ -5,9 +5,10 @@ from __future__ import annotations
 import struct
 from typing import BinaryIO
 
-from layerprobe.embed.audio.integrity.findings import Findings, file_size, read_at, truncated
+from layerprobe.embed.audio.integrity.findings import Findings, file_size, joined, read_at, truncated
 
 _INDEX = b"moov"
+_FIRST = b"ftyp"
 
 
 def check(raw: BinaryIO) -> Findings:
@@ -28,6 +29,8 @@ def check(raw: BinaryIO) -> Findings:
             length = size - at  # the rest of the file
         if length < 8:
             return Findings(damage=f"damaged: no box at byte {at} of {size}")
+        if name in names and name in (_FIRST, _INDEX):
+            return joined("MP4 files")
         names.add(name)
         at += length
     if at > size:

@@ -22,6 +22,7 @@ from layerprobe.embed.audio.integrity.findings import (
 
 W64_RIFF = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
 _W64_TAIL = b"\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"  # of all other chunk names
+_W64_CHUNK = struct.Struct("<4s12xQ")
 _W64_HEAD = 24  # bytes of name and length, which lengths include
 _OPEN = 1 << 62  # 64-bit lengths from here on stand for "unknown"
 MPEG_LAYER_2, MPEG_LAYER_3 = 0x50, 0x55  # format tags
@@ -121,11 +122,25 @@ def check(raw: BinaryIO) -> Findings:
     if following.startswith(header.kind) and (header.kind == b"riff" or following.endswith(b"WAVE")):
         return joined("WAV files")
     if not sound_follows(raw, end, header.chunk, align=align):
-        return Findings()
+        what = "damaged: it has several chunks of sound, of which only one can be read"
+        return Findings(damage=what if _second_data(raw, end, header) else None)
     if header.end <= end + 8 or is_unknown_length(header.end, begin):
         return to_end
     what = f"its header declares {length} bytes of sound, and {size - end} bytes follow that are no chunk"
     return Findings(damage=f"damaged: {what}")
+
+
+def _second_data(raw: BinaryIO, at: int, header: WavHeader) -> bool:
+    """Another chunk of samples follows the one that ends at byte `at`."""
+    chunk, align = (_W64_CHUNK, 8) if header.kind == b"riff" else (header.chunk, 2)
+    while len(head := read_at(raw, at + -at % align, chunk.size)) == chunk.size:
+        name, length = chunk.unpack(head)
+        if name == b"data":
+            return True
+        at += -at % align + length + chunk.size * (header.kind != b"riff")
+        if length <= 0:
+            return False
+    return False
 
 
 def with_lengths(raw: BinaryIO, header: WavHeader, size: int) -> bytes:
@@ -149,11 +164,27 @@ def with_lengths(raw: BinaryIO, header: WavHeader, size: int) -> bytes:
 
 
 def check_avi(raw: BinaryIO) -> Findings:
-    """Follow the lists of an AVI file; one of more than a gigabyte has several."""
+    """Follow the chunks of an AVI file, also within lists; one of more than a gigabyte has several parts."""
     at, size = 0, file_size(raw)
     while len(head := read_at(raw, at, 8)) == 8 and head.startswith(b"RIFF"):
-        at += 8 + struct.unpack_from("<I", head, 4)[0]
-        if at > size:
-            return truncated(at - size)
-        at += at % 2
+        (length,) = struct.unpack_from("<I", head, 4)
+        end = size if is_unknown_length(length, at + 12) else at + 8 + length
+        if end > size:
+            return truncated(end - size)
+        last = _follow_chunks(raw, at + 12, end)
+        if last > end + 1:
+            return truncated(last - end)
+        if end - last >= 8:
+            return Findings(damage=f"damaged: no chunk at byte {last} of {size}")
+        at = end + end % 2
     return Findings()
+
+
+def _follow_chunks(raw: BinaryIO, at: int, end: int) -> int:
+    """The byte up to which chunks follow each other from byte `at` on, to `end` if none is damaged."""
+    while end - at >= 8:
+        name, length = struct.unpack("<4sI", read_at(raw, at, 8))
+        if not (name.isascii() and name.decode().isprintable()):
+            break
+        at += 12 if name in (b"LIST", b"RIFF") else 8 + length + length % 2  # these contain chunks
+    return at

@@ -13,7 +13,7 @@ import soundfile
 from layerprobe.cache.common.errors import ClipError
 from layerprobe.embed.audio import sound as audio
 from layerprobe.embed.audio.containers import inspect
-from tests.sounds import clip_of, noise, sound_file
+from tests.sounds import clip_of, encoded, noise, piped, sound_file
 
 # Containers with a header that libsndfile can write: their encodings. PAF, PVF and IRCAM declare no length.
 CONTAINERS = {
@@ -187,6 +187,111 @@ def test_chunks_behind_the_sound_are_no_sound(tmp_path):
         riff = 36 + len(sound) + len(chunk)
         path = wav_with(tmp_path / "a.wav", data=len(sound), riff=riff, pcm=sound + chunk)
         assert audio.probe(clip_of(path)).stop == len(sound) // 2
+
+
+def test_two_chunks_of_sound_in_one_file_are_refused(tmp_path):
+    second = b"data" + struct.pack("<I", 16_000) + pcm(0.5)
+    path = wav_with(tmp_path / "a.wav", data=16_000, riff=36 + 16_000 + len(second), pcm=pcm(0.5) + second)
+    with pytest.raises(ClipError, match="several chunks of sound"):
+        audio.probe(clip_of(path))
+
+
+# Containers that FFmpeg reads
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        *((kind, "MP4") for kind in ("m4a", "mp4", "mov", "alac", "3gp")),
+        ("webm", "Matroska"),
+        ("mkv", "Matroska"),
+        ("wma", "WMA"),
+    ],
+)
+def test_two_encoded_files_in_one_are_refused(tmp_path, kind, name):
+    """Decoders play the first of them."""
+    path = encoded(tmp_path / "a", noise(16_000), kind=kind)
+    audio.probe(clip_of(path))
+    path.write_bytes(path.read_bytes() * 2)
+    with pytest.raises(ClipError, match=f"several {name} files are joined in it"):
+        audio.probe(clip_of(path))
+
+
+@pytest.mark.parametrize("kind", ["aac", "mp2", "avi"])
+def test_two_encoded_files_in_one_are_read_where_players_play_both(tmp_path, kind):
+    path = encoded(tmp_path / "a", noise(16_000), kind=kind)
+    single = audio.probe(clip_of(path)).stop
+    path.write_bytes(path.read_bytes() * 2)
+    assert audio.probe(clip_of(path)).stop == pytest.approx(2 * single, abs=4_608)
+
+
+@pytest.mark.parametrize("kind", ["m4a", "webm", "mkv", "wma", "aac", "avi", "mp3.wav", "ffmpeg.mp3", "3gp"])
+def test_a_file_whose_second_half_was_never_copied_is_refused(tmp_path, kind):
+    """Programs that reserve a file's space first leave zeros where they were interrupted."""
+    path = encoded(tmp_path / "a", noise(96_000, level=0.3), kind=kind)
+    data = path.read_bytes()
+    half = len(data) // 2
+    path.write_bytes(data[:half] + bytes(len(data) - half))
+    with pytest.raises(ClipError, match=r"truncated|damaged"):
+        audio.read_clip(clip_of(path), audio.probe(clip_of(path)))
+
+
+@pytest.mark.parametrize("kind", ["m4a", "webm", "wma", "avi"])
+def test_a_hole_in_an_encoded_file_is_found(tmp_path, kind):
+    path = encoded(tmp_path / "a", noise(96_000, level=0.3), kind=kind)
+    data = path.read_bytes()
+    path.write_bytes(data[:12_000] + bytes(4_096) + data[16_096:])
+    with pytest.raises(ClipError, match="damaged"):
+        audio.read_clip(clip_of(path), audio.probe(clip_of(path)))
+
+
+def test_an_object_with_an_impossible_length_is_reported(tmp_path):
+    """64-bit lengths may point beyond what any file can be."""
+    path = encoded(tmp_path / "a", noise(16_000), kind="wma")
+    data = bytearray(path.read_bytes())
+    (first,) = struct.unpack_from("<Q", data, 16)
+    for length in (2**63, 2**64 - 1):
+        struct.pack_into("<Q", data, first + 16, length)
+        path.write_bytes(data)
+        with pytest.raises(ClipError, match="truncated"):
+            audio.probe(clip_of(path))
+
+
+def test_padding_after_an_mp3_is_no_damage(tmp_path):
+    clip = sound_file(tmp_path / "a.mp3", noise(32_000), mode="CONSTANT")
+    data = clip.path.read_bytes()
+    second = data.index(data[:2], 4)  # without the frame that counts the others
+    clip.path.write_bytes(data[second:])
+    expected = read(clip.path)
+    clip.path.write_bytes(data[second:] + bytes(4_096))
+    np.testing.assert_array_equal(read(clip.path), expected)
+
+
+@pytest.mark.parametrize(
+    ("form", "codec", "rate"),
+    [
+        *(("wav", "pcm_s16le", 16_000), ("w64", "pcm_s16le", 16_000), ("au", "pcm_s16be", 16_000)),
+        *(("caf", "pcm_s16le", 16_000), ("flac", "flac", 16_000), ("ogg", "flac", 16_000)),
+        *(("webm", "libopus", 48_000), ("avi", "libmp3lame", 16_000), ("voc", "pcm_s16le", 16_000)),
+    ],
+)
+def test_what_was_written_to_a_pipe_is_read_to_its_end(tmp_path, form, codec, rate):
+    """A program that writes to a pipe cannot return to the header to fill in the length."""
+    path = tmp_path / "a"
+    path.write_bytes(piped(noise(2 * rate, level=0.3), form=form, codec=codec, rate=rate))
+    assert len(read(path)) == pytest.approx(32_000, abs=1_500)
+
+
+@pytest.mark.parametrize("container", ["SDS", "XI"])
+def test_formats_of_samplers_are_refused(tmp_path, container, capfd):
+    """libsndfile reads what is missing at their end as sound, and prints what it cannot read."""
+    encoding = {"SDS": "PCM_16", "XI": "DPCM_16"}[container]
+    path = written(tmp_path / "a", container, encoding)
+    path.write_bytes(path.read_bytes()[:-1_000])
+    capfd.readouterr()
+    with pytest.raises(ClipError, match=f"{container}, a format of samplers; convert it to WAV"):
+        audio.probe(clip_of(path))
+    assert capfd.readouterr() == ("", "")
 
 
 # FLAC
