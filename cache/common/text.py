@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import sys
+import unicodedata
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -67,6 +68,14 @@ def printable(text: str, *, keep: str = "") -> str:
     return UNPRINTABLE.sub(
         lambda match: match[0] if match[0] in keep else match[0].encode("unicode_escape").decode(), text
     )
+
+
+def visible(text: str) -> str:
+    """Text as it is printed: composed, without letters that have no width, and with single spaces."""
+    if not text.isascii():
+        composed = unicodedata.normalize("NFKC", text)
+        text = "".join(letter for letter in composed if unicodedata.category(letter) != "Cf")
+    return " ".join(text.split())
 
 
 def guard_cell(text: str) -> str:

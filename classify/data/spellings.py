@@ -6,11 +6,19 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from layerprobe.cache.common.text import format_list
+from layerprobe.cache.common.text import format_list, visible
+
+# Letters of other scripts that print like Latin ones, in lower case and as capitals.
+_CONFUSABLE = str.maketrans(
+    "аеіјорсухѕАВЕЅІЈКМНОРСТУХΑΒΕΖΗΙΚΜΝΟΡΤΥΧον", "aeijopcyxsABESIJKMHOPCTYXABEZHIKMNOPTYXov"
+)
+_SEPARATORS = re.compile(r"[\s_.'’-]+(?=[^\W\d_])|(?<=[^\W\d_])[\s_.'’-]+")  # next to a letter
+_NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)(e[+-]?\d+)?")
+_MARKS = re.compile("[\u0640\u064b-\u0652]")  # Arabic's tatweel and signs of vowels, which are often left out
 
 
 def look_alikes(names: Iterable[str | None]) -> list[tuple[str, ...]]:
-    """Names that differ only by case, space, Unicode form, invisible letters or the zeros of a number."""
+    """Names that differ only by case, space, hyphens, Unicode form, invisible letters or a number's form."""
     groups: dict[str, list[str]] = {}
     for name in sorted({name for name in names if name}):
         groups.setdefault(_folded(name), []).append(name)
@@ -37,16 +45,14 @@ def describe(group: Iterable[str]) -> str:
 
 
 def _visible(name: str) -> str:
-    """A name as it is printed: composed, without letters that have no width."""
-    composed = unicodedata.normalize("NFKC", name)
-    return " ".join("".join(letter for letter in composed if unicodedata.category(letter) != "Cf").split())
+    return visible(name).translate(_CONFUSABLE)
 
 
 def _folded(name: str) -> str:
     text = unicodedata.normalize("NFKC", _visible(name).casefold())
-    text = re.sub(r"(?<![\d.,])0+(?=\d)", "", text)  # leading zeros of each number
-    return re.sub(r"([+-]?\d+)[.,]0+|([+-]?\d+[.,]\d*[1-9])0+", r"\1\2", text) if _is_number(text) else text
-
-
-def _is_number(text: str) -> bool:
-    return re.fullmatch(r"[+-]?\d+[.,]\d+", text) is not None
+    text = _MARKS.sub("", text.replace("i\u0307", "i").replace("ı", "i"))  # Turkish
+    text = "".join(str(digit) if (digit := unicodedata.decimal(each, -1)) >= 0 else each for each in text)
+    if _NUMBER.fullmatch(text):
+        return repr(float(text.replace(",", ".")) + 0.0)  # without the sign of -0.0
+    text = re.sub(r"(?<=[^\W\d_]) (?=\d)|(?<=\d) (?=[^\W\d_])", "", _SEPARATORS.sub(" ", text).strip())
+    return re.sub(r"(?<![\d.,])0+(?=\d)", "", text)  # leading zeros of each number

@@ -12,7 +12,7 @@ from sys import intern
 from layerprobe.cache.common.errors import ManifestError, Problem
 from layerprobe.cache.common.text import format_count, format_list
 from layerprobe.embed.manifest.tables import Table
-from layerprobe.embed.manifest.times import SegmentColumns, find_segments, may_be_time
+from layerprobe.embed.manifest.times import SegmentColumns, find_segments, may_be_range
 
 # The first of these that a table has is its column of paths, or of speakers, unless one is named. `file` is
 # audformat's name, `file_name` Hugging Face's.
@@ -25,7 +25,10 @@ _SPEAKER_WORDS = {"speaker", "subject", "actor", "participant", "talker", "perso
 # Texts that other programs write for a missing value: of any column, and of a label. A speaker may be called
 # like one of the latter, and `none` may be a class.
 _NAN = ("nan", "NaN")
-_NOT_A_LABEL = ("na", "n/a", "#n/a", "<na>", "null")
+_NOT_A_LABEL = (
+    *("na", "n/a", "n.a.", "#n/a", "<na>", "null", "\\n"),
+    *("#ref!", "#value!", "#div/0!", "#name?", "#num!", "#null!"),  # of a spreadsheet's formulas
+)
 _INVISIBLE = "\ufeff\u200b"  # byte order mark, zero-width space
 
 
@@ -72,7 +75,7 @@ class Columns:
         times = {
             name: [row[place] for row in full]
             for place, name in enumerate(names)
-            if name != path and may_be_time(name)
+            if name != path and may_be_range(name)
         }
         segments = find_segments(times, decimal_comma=raw.decimal_comma)
         notes = [*raw.notes, *segments.notes]
@@ -119,7 +122,7 @@ class Values:
         text = clean(cell)
         if not text:
             return None
-        if text in _NAN or (text.lower() in _NOT_A_LABEL and not is_name):
+        if text in _NAN or (not is_name and (text == "NAN" or text.lower() in _NOT_A_LABEL)):
             self._missing[column, text] += 1
             return None
         if is_name and text.lower() in _NOT_A_LABEL:

@@ -1,8 +1,8 @@
 """Paths in the cells of a table, and the files on disk that they name.
 
-A cell may name its file otherwise than the disk does: with backslashes, as a URL, with space around it, or
-with letters that another system composed in another way. Such a file is found; one whose name differs in case
-or suffix is suggested.
+A cell may name its file otherwise than the disk does: with backslashes, as a URL, with space or quotes around
+it, or with letters that another system composed in another way. Such a file is found; one whose name differs
+in case or suffix, or only in letters that look alike, is suggested.
 """
 
 from __future__ import annotations
@@ -12,18 +12,21 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from layerprobe.cache.common.text import format_count, shorten
+from layerprobe.cache.common.text import format_count, shorten, visible
 
 MAX_NAME_BYTES, MAX_PATH_BYTES = 255, 4096  # of Linux; those of macOS and network drives are not longer
 MAX_HINTS = 20  # missing files for which a file of nearly that name is looked for
 
 OTHER_FORM = "in another Unicode form, or with other spaces"
 
-_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
+_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+# Around a copied path: quotes, and the marks of direction that Windows' "Copy as path" puts in front.
+_AROUND = "\"'“”‘’\ufeff\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+_QUOTES = str.maketrans("‘’ʼ“”", "'''\"\"")
 
 
 def _composed(name: str) -> str:
@@ -31,7 +34,7 @@ def _composed(name: str) -> str:
 
 
 def _caseless(name: str) -> str:
-    return _composed(name).casefold()
+    return visible(unquote(name)).translate(_QUOTES).casefold()
 
 
 def _stem(name: str) -> str:
@@ -47,6 +50,7 @@ class PathCells:
         self.base = table.parent.resolve()
         self._listings: dict[tuple[str, Callable[[str], str]], dict[str, list[str]]] = {}
         self._requests: Counter[str] = Counter()
+        self._absent: set[str] = set()  # folders that do not exist
         self._folders: dict[tuple[str, Callable[[str], str]], str | None] = {}
         self._corrected: dict[str, list[str]] = {}  # cells by how they differ from the files' names
         self._near: dict[str, str] = {}  # cell without a file -> a cell with one
@@ -93,10 +97,12 @@ class PathCells:
         file = self.to_file(cell)
         if os.path.isdir(file):  # noqa: PTH112
             return f"'{file}' is a folder"
-        if _DRIVE.match(cell):
+        if _URL.match(cell):
+            return f"is a URL, not a file: {cell} (download it first)"
+        if _WINDOWS.match(cell):
             return f"no such file: {cell} (a Windows path: write paths relative to the table)"
         near = self._near.get(cell)
-        return f"no such file: {file}" + (f" (did you mean '{near}'?)" if near else "")
+        return f"no such file: {file}" + (f" ({_suggestion(cell, near)})" if near else "")
 
     def notes(self) -> list[str]:
         """One line on files that are used under another name, and one on suggestions."""
@@ -108,7 +114,7 @@ class PathCells:
             ]
             notes.append(f"files on disk were found for {', '.join(kinds)}")
         for cell, near in list(self._near.items())[:1]:
-            notes.append(f"no such file: '{shorten(cell)}'; did you mean '{near}'?")
+            notes.append(f"no such file: '{shorten(cell)}'; {_suggestion(cell, near)}")
         return notes
 
     def _is_file(self, file: Path) -> bool:
@@ -116,8 +122,11 @@ class PathCells:
         network storage, and so is listing a large folder for one file."""
         folder, name = os.path.split(file)
         self._requests[folder] += 1
-        if self._requests[folder] > 1 and name in self._listing(folder, _same):
-            return True
+        if self._requests[folder] > 1:
+            if name in self._listing(folder, _same):
+                return True
+            if folder in self._absent:
+                return False
         # A folder may be entered but not listed, and the file system may fold case or compose letters.
         return os.path.isfile(file)  # noqa: PTH113 (False for names that are too long)
 
@@ -126,10 +135,15 @@ class PathCells:
         listing = self._listings.get((folder, fold))
         if listing is None:
             listing = self._listings[folder, fold] = {}
-            with suppress(OSError), os.scandir(folder or ".") as entries:
-                for entry in entries:
-                    if fold is not _same or entry.is_file():
-                        listing.setdefault(fold(entry.name), []).append(entry.name)
+            try:
+                with os.scandir(folder or ".") as entries:
+                    for entry in entries:
+                        if fold is not _same or entry.is_file():
+                            listing.setdefault(fold(entry.name), []).append(entry.name)
+            except (FileNotFoundError, NotADirectoryError):
+                self._absent.add(folder)
+            except OSError:
+                pass  # may be entered, but not listed
         return listing
 
     def _match(self, file: Path, fold: Callable[[str], str]) -> str | None:
@@ -147,7 +161,7 @@ class PathCells:
         return self._folders[folder, fold]
 
     def _nearest(self, file: Path) -> str | None:
-        """A file whose path differs from `file` in case only, or else in its suffix."""
+        """A file whose path looks like `file`, apart from case; or else differs from it in its suffix."""
         near = self._match(file, _caseless)
         if near is None:
             folder, name = os.path.split(os.path.abspath(file))  # noqa: PTH100
@@ -177,14 +191,22 @@ def path_fault(cell: str) -> str | None:
 
 def _variant(cell: str) -> tuple[str, str]:
     """A path as Linux writes it, and in what the cell differed from that."""
-    text = cell.strip()
-    if text.startswith("file://"):
+    trimmed = cell.strip()
+    text = trimmed.strip(_AROUND).strip()
+    if text.startswith("file:/"):
         return unquote(urlsplit(text).path), "written as URLs"
     if text.startswith("~/"):
         return os.path.expanduser(text), "that begin with ~"  # noqa: PTH111
-    if "\\" in text and not _DRIVE.match(text):
+    if "\\" in text and not _WINDOWS.match(text):
         return text.replace("\\", "/"), "with backslashes"
+    if text != trimmed:
+        return text, "with quotes or invisible letters around them"
     return text, "with space around them" if text != cell else ""
+
+
+def _suggestion(cell: str, near: str) -> str:
+    alike = ", with other spaces or invisible letters" if visible(cell) == visible(near) else ""
+    return f"did you mean '{near}'{alike}?"
 
 
 def _same(name: str) -> str:

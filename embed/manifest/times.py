@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,19 +23,29 @@ _ROLES: dict[str, Role] = {
 _PER_SECOND = {
     **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1),
     **dict.fromkeys(("ms", "msec", "msecs", "millisecond", "milliseconds"), 1_000),
-    **dict.fromkeys(("us", "microsecond", "microseconds"), 1_000_000),
+    **dict.fromkeys(("us", "μs", "microsecond", "microseconds"), 1_000_000),
     **dict.fromkeys(("ns", "nanosecond", "nanoseconds"), 1_000_000_000),
 }
 _UNIT_NAMES = {1: "seconds", 1_000: "milliseconds", 1_000_000: "microseconds", 1_000_000_000: "nanoseconds"}
 _FILLERS = {"time", "timestamp", "t", "segment", "seg", "clip", "utterance", "utt", "at", "in", "audio", "of"}
 # Words in the names of columns that may hold times, in a unit or for a purpose that is not known.
-_TIME_WORDS = {*_ROLES, "time", "timestamp", "length", "len", "frame", "frames", "sample", "samples"}
+_TIME_WORDS = {
+    *_ROLES,
+    *("time", "times", "timestamp", "timestamps", "timecode", "t", "starts", "ends", "started", "ended"),
+    *("length", "len", "frame", "frames", "sample", "samples", "in", "out"),
+    *("beginn", "anfang", "ende", "dauer", "début", "debut", "fin", "durée", "inicio", "início", "fim"),
+}
+_RANGE_WORDS = {"segment", "segments", "interval", "span", "turn"}  # which may hold both times in one cell
 # ELAN's names for the formats of its times, which contain names of other units.
 _FORMATS = {"hh:mm:ss.ms": "s", "ss.msec": "s"}
 
-# pandas' text of a timedelta, `0 days 00:00:01.500000` or `-1 days +23:59:59`; Python's own, `0:00:01.5`; and
-# that of subtitles, `00:00:01,500`.
-_TIMEDELTA = re.compile(r"(?:(-?\d+) days?,? ?)?(?:\+?(\d+):(\d{2}):(\d{2}(?:[.,]\d+)?))?")
+# pandas' text of a timedelta, `0 days 00:00:01.500000` or `-1 days +23:59:59`; Python's, `0:00:01.5`; that
+# of subtitles, `00:00:01,500`; that of players, `1:23.5`.
+_CLOCK = r"\+?(?:(?:(\d+):)?(\d+):)([0-5]\d(?:[.,]\d+)?)"
+_TIMEDELTA = re.compile(rf"(?:(-?\d+) days?,? ?)?(?:{_CLOCK})?")
+_WITH_UNIT = re.compile(r"([+-]?[\d.,]+) ?([^\W\d_]+)")  # `1.5 s`, `1500ms`
+_NUMBER_FIRST = re.compile(r"[\[(]?[+-]?[.,]?\d")
+_RANGE = re.compile(r"[\[(]?\d[\d.:]* ?(?:-|–|,|;|to) ?\d[\d.:]*[\])]?")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+")
 
 
@@ -47,9 +58,7 @@ class TimeColumn:
 
     def seconds(self, text: str, *, decimal_comma: bool) -> float | None:
         """Raises ValueError for a cell that is no time, is negative or is not finite."""
-        value = read_seconds(text, decimal_comma=decimal_comma)
-        is_number = ":" not in text and "day" not in text
-        return value / self.per_second if value is not None and is_number else value
+        return read_seconds(text, per_second=self.per_second, decimal_comma=decimal_comma)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,8 +151,16 @@ def may_be_time(name: str) -> bool:
     return bool(_TIME_WORDS & set(_words(name)))
 
 
-def read_seconds(text: str, *, decimal_comma: bool = False) -> float | None:
-    """The number in a cell, or a timedelta's seconds; None for an empty cell or NaT. Raises ValueError."""
+def may_be_range(name: str) -> bool:
+    """Whether a column with this name may hold the start and end of segments in one cell."""
+    return bool((_TIME_WORDS | _RANGE_WORDS) & set(_words(name)))
+
+
+def read_seconds(text: str, *, per_second: int = 1, decimal_comma: bool = False) -> float | None:
+    """The seconds of a number, of one with a unit (`15 ms`) or of a timedelta; None for an empty cell or NaT.
+
+    per_second: how many units of a number without one make a second. Raises ValueError.
+    """
     text = text.strip()
     if text.lower() in ("", "nan") or text == "NaT":
         return None
@@ -151,9 +168,11 @@ def read_seconds(text: str, *, decimal_comma: bool = False) -> float | None:
         days, hours, minutes, rest = (float((number or "0").replace(",", ".")) for number in match.groups())
         seconds = round(days * 86_400 + hours * 3_600 + minutes * 60 + rest, 9)
     else:
+        unit = _WITH_UNIT.fullmatch(text)
+        number, per_second = (unit[1], _PER_SECOND.get(_letters(unit[2]), 0)) if unit else (text, per_second)
+        number = number.replace(",", ".") if decimal_comma and _DECIMAL_COMMA.fullmatch(number) else number
         try:
-            decimal = decimal_comma and _DECIMAL_COMMA.fullmatch(text)
-            seconds = float(text.replace(",", ".") if decimal else text)
+            seconds = float("" if "_" in number or not per_second else number) / (per_second or 1)
         except ValueError:
             what = f"'{shorten(text)}' is neither seconds (1.5) nor a time (0 days 00:00:01.5)"
             raise ValueError(what) from None
@@ -163,11 +182,25 @@ def read_seconds(text: str, *, decimal_comma: bool = False) -> float | None:
 
 
 def _words(name: str) -> list[str]:
-    """`StartTime`, `start_time` and `Begin Time - ss.msec` in words."""
+    """`StartTime`, `start_time`, `startms` and `Begin Time - ss.msec` in words."""
     for form, unit in _FORMATS.items():
         name = name.replace(form, unit)
-    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
-    return [word.casefold() for word in re.findall(r"[^\W\d_]+|\d+", apart)]
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", unicodedata.normalize("NFKC", name))
+    words = [_letters(word) for word in re.findall(r"[^\W\d_]+|\d+", apart)]
+    return [part for word in words for part in _without_unit(word)]
+
+
+def _letters(word: str) -> str:
+    return unicodedata.normalize("NFKC", word).casefold()
+
+
+def _without_unit(word: str) -> tuple[str, ...]:
+    """A role and the unit that is written at its end, such as `startms`; other words as they are."""
+    if word not in _ROLES:
+        for unit in _PER_SECOND:
+            if word.endswith(unit) and word.removesuffix(unit) in _ROLES:
+                return word.removesuffix(unit), unit
+    return (word,)
 
 
 def _holds_times(cells: Sequence[str], *, decimal_comma: bool) -> bool:
@@ -177,6 +210,12 @@ def _holds_times(cells: Sequence[str], *, decimal_comma: bool) -> bool:
             if read_seconds(text, decimal_comma=decimal_comma) is not None:
                 return True
     return False
+
+
+def _looks_like_times(name: str, cells: Sequence[str]) -> bool:
+    """Whether any cell begins with a number, or holds two where the name is not that of a time."""
+    looks = _NUMBER_FIRST.match if may_be_time(name) else _RANGE.fullmatch
+    return any(looks(text.strip()) for text in cells)
 
 
 def _best(columns: Sequence[TimeColumn]) -> TimeColumn | None:
@@ -202,8 +241,8 @@ def _notes(found: SegmentColumns, columns: Mapping[str, Sequence[str]]) -> list[
         name
         for name, cells in columns.items()
         if name not in found.names
-        and (time_role(name) if len(parts) == 2 else may_be_time(name))
-        and _holds_times(cells, decimal_comma=found.decimal_comma)
+        and (time_role(name) is not None or len(parts) < 2)
+        and _looks_like_times(name, cells)
     ]
     if unused and not parts:
         notes.append(

@@ -22,6 +22,16 @@ from layerprobe.classify.data.spellings import look_alikes, spelling_notes
         ("0.5", "0.50", "00.5"),
         ("３", "3"),
         ("straße", "STRASSE"),
+        ("anna-maria", "anna_maria", "Anna Maria", "anna maria."),
+        ("o'neil", "o’neil", "O'NEIL"),
+        ("F 01", "F01", "f-1"),
+        ("1e0", "+1", "1.", "1"),
+        (".5", "0.5"),
+        ("0", "-0"),
+        ("١", "1", "۱"),
+        ("İzmir", "izmir", "IZMIR"),
+        ("anna", "\u0430nn\u0430", "ANN\u0410"),  # Cyrillic а
+        ("أحمد", "أَحْمَد", "أحمـد"),  # with signs of vowels, stretched
     ],
 )
 def test_names_that_look_alike(group):
@@ -46,6 +56,12 @@ def test_names_that_differ():
         "100",
         "anna",
         "ana",
+        "1-2",
+        "12",
+        "1 2 3",
+        "muller",
+        "müller",
+        "e5",
     ]
     assert look_alikes(names) == []
 
@@ -57,4 +73,6 @@ def test_a_note_shows_what_differs():
         "labels of 'emotion' that look alike count as different: 'Anger' and 'anger'; spell each in one way",
         "speakers that look alike count as different: 'rene\\u0301' and 'ren\\xe9'; spell each in one way",
     ]
+    (note,) = spelling_notes(target="emotion", labels=["Anna", "\u0410nna"], speakers=[])
+    assert r"'Anna' and '\u0410nna'" in note
     assert spelling_notes(target="emotion", labels=["a", "b"], speakers=[]) == []

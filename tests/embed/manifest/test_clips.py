@@ -194,7 +194,7 @@ def test_all_faults_are_reported_at_once_with_their_rows(audio):
         "b.wav,1.0,2.00,y\n"  # 10
         "b.wav,1\n"  # 11
         "سعيد,,,x\n"  # 12
-        "a.wav,-1 days +23:59:59,2 s,x\n"  # 13
+        "a.wav,-1 days +23:59:59,2 x,x\n"  # 13
     )
     expected = [
         (1, "no path"),
@@ -208,7 +208,7 @@ def test_all_faults_are_reported_at_once_with_their_rows(audio):
         (11, "2 cells"),
         (12, "folder"),
         (13, "negative"),
-        (13, "'2 s'"),
+        (13, "'2 x'"),
     ]
     reported = problems(table(audio, text))
     assert [row for row, _ in reported] == [row for row, _ in expected]
@@ -345,7 +345,9 @@ def test_a_column_that_may_hold_the_speakers_is_noted(audio):
     assert "'actor_id' is a label; if it names speakers, add --speaker-column" in notes
 
 
-@pytest.mark.parametrize("text", ["NA", "N/A", "n/a", "null", "NULL", "<NA>", "#N/A"])
+@pytest.mark.parametrize(
+    "text", ["NA", "N/A", "n/a", "n.a.", "null", "NULL", "<NA>", "#N/A", "#REF!", "#DIV/0!", "\\N"]
+)
 def test_texts_of_other_programs_for_no_label_are_missing_with_a_note(audio, text):
     clips, notes = notes_of(table(audio, f"path,emotion,speaker\na.wav,{text},{text}\nb.wav,h,s\n"))
     assert [(clip.labels, clip.speaker) for clip in clips] == [({}, text), ({"emotion": "h"}, "s")]
@@ -402,6 +404,12 @@ def test_missing_values_of_parquet_need_no_note(audio):
         ("Begin Time - hh:mm:ss.ms,Duration - msec", "00:00:01.000,1500", (1.0, 2.5)),
         ("segment_start,segment_end", "1.0,2.5", (1.0, 2.5)),
         ("start,stop", "0 days 00:00:01,0 days 00:00:02.5", (1.0, 2.5)),
+        ("startms,endms", "1000,2500", (1.0, 2.5)),
+        ("starttimems,durationms", "1000,1500", (1.0, 2.5)),
+        ("begin_time,end_time", "0:01,00:02.5", (1.0, 2.5)),
+        ("begin,end", "1 s,2.5s", (1.0, 2.5)),
+        ("start_ms,stop_ms", "1 s,2500ms", (1.0, 2.5)),
+        ("ｓｔａｒｔ,Ｅｎｄ", "1,2.5", (1.0, 2.5)),
     ],
 )
 def test_segments_under_other_names_are_cut_and_noted(audio, columns, times, segment):
@@ -425,12 +433,41 @@ def test_segments_under_other_names_are_cut_and_noted(audio, columns, times, seg
         ("start_sample,emotion", "16000,h", (None, None), "'start_sample'"),
         ("start,end_frame", "1.5,250", (1.5, None), "'end_frame' holds times"),
         ("begin,start_time,end", "1,9,2", (1.0, 2.0), "'start_time' holds times"),
+        ("t0,t1", "1,2", (None, None), "'t0', 't1'"),
+        ("in,out", "1,2", (None, None), "'in', 'out'"),
+        ("Beginn,Ende", "1,2", (None, None), "'Beginn', 'Ende'"),
+        ("started,ended", "1,2", (None, None), "'started', 'ended'"),
+        ("begin_time,end_time", "1h23,1h24", (None, None), "'begin_time', 'end_time'"),
+        ("start,end_time", "1.5,?2", (1.5, None), "only the column 'start'"),
+        ("segment,emotion", "1.0-2.5,h", (None, None), "'segment'"),
+        ("[START_TIME - END_TIME],emotion", "[6.29 - 8.23],h", (None, None), "'[START_TIME - END_TIME]'"),
     ],
 )
 def test_a_time_without_a_meaning_is_noted(audio, columns, cells, segment, words):
     (clip,), notes = notes_of(table(audio, f"path,{columns}\na.wav,{cells}\n"))
     assert (clip.start, clip.end) == segment
     assert words in notes
+
+
+@pytest.mark.parametrize(
+    ("cell", "seconds"),
+    [("1:23", 83.0), ("90:00.5", 5_400.5), ("1:00:00", 3_600.0), ("1500 ms", 1.5), ("2us", 2e-6)],
+)
+def test_minutes_and_units_in_a_cell_are_read(audio, cell, seconds):
+    (clip,), notes = notes_of(table(audio, f"path,start,end\na.wav,,{cell}\n"))
+    assert (clip.start, clip.end, notes) == (None, seconds, "")
+
+
+@pytest.mark.parametrize("cell", ["1:75", "1 hour", "1_0", "1:2", "5 x", "1..5s", "0x10"])
+def test_what_only_resembles_a_time_is_a_fault(audio, cell):
+    ((row, what),) = problems(table(audio, f"path,start,end\na.wav,,{cell}\n"))
+    assert (row, what.startswith(f"end '{cell}' is neither seconds")) == (1, True)
+
+
+@pytest.mark.parametrize("columns", ["segment,turn", "take,interval"])
+def test_numbers_of_segments_are_no_times(audio, columns):
+    (clip,), notes = notes_of(table(audio, f"path,{columns}\na.wav,3,12\n"))
+    assert (list(clip.labels.values()), notes) == (["3", "12"], "")
 
 
 @pytest.mark.parametrize("columns", ["from,to", "begin,end_time", "duration,stop"])
