@@ -21,7 +21,7 @@ from layerprobe.classify.finetune.config import RUNTIME_OPTIONS, FinetuneConfig
 from layerprobe.classify.finetune.cross_validation import WORK, CrossValidation, ProgressCallback
 from layerprobe.classify.finetune.data import Recording, load_recordings
 from layerprobe.classify.finetune.figures import draw_curves, write_curves
-from layerprobe.classify.finetune.model import TRAINABLE
+from layerprobe.classify.finetune.networks import check_trainable
 from layerprobe.classify.finetune.training import requested_workers
 from layerprobe.classify.finetune.validation import validation_folds
 from layerprobe.classify.runs import run_folder
@@ -64,9 +64,7 @@ def finetune(
     device, precision = _check_options(model, config)
     silence_optuna()
     source = find_model(model, revision=revision)
-    if source.config["model_type"] not in TRAINABLE:
-        what = f"{model} is of type {source.config['model_type']}, which cannot be fine-tuned here"
-        raise InputError(what, do=f"choose one of {', '.join(TRAINABLE)}, or probe it with classify")
+    check_trainable(source, config)
     weights = files_hash(source, cache) if source.folder is not None else f"seed:{config.seed}"
     recordings, data = _load_data(clips, assignment, config, cache)
     folds = validation_folds(data, assignment, config)

@@ -9,11 +9,15 @@ import torch
 
 from layerprobe.classify.finetune.config import FinetuneConfig
 from layerprobe.classify.finetune.data import LabelledWindow, collate
-from layerprobe.classify.finetune.model import SpeechClassifier, masked_mean
+from layerprobe.classify.finetune.model import SpeechClassifier
+from layerprobe.classify.finetune.networks import Wav2Vec2Network, masked_mean
+from layerprobe.embed.config import EmbedConfig
+from layerprobe.embed.models.backbones import open_backbone
 from layerprobe.embed.models.sources import find_model
 from tests.run import tone
 from tests.tiny import TRAINABLE, save_batch_normed, save_tiny
 from tests.voices import NO_DROPOUT
+from tests.whispers import save_whisper
 
 SECONDS = (1.3, 0.4, 0.9)
 
@@ -26,7 +30,10 @@ def folders(tmp_path_factory):
         name = f"{family}-{sorted(changes.items())}"
         if name not in saved:
             path = tmp_path_factory.mktemp("model") / "m"
-            saved[name] = save_tiny(path, family, **{**NO_DROPOUT, **changes})
+            if family == "whisper":
+                saved[name] = save_whisper(path, kind="WhisperModel", **changes)
+            else:
+                saved[name] = save_tiny(path, family, **{**NO_DROPOUT, **changes})
         return saved[name]
 
     return folder
@@ -58,7 +65,7 @@ def max_difference(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor])
 
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["last", "weighted"])
-@pytest.mark.parametrize("family", TRAINABLE)
+@pytest.mark.parametrize("family", [*TRAINABLE, "whisper"])
 def test_a_padded_batch_gives_each_clip_the_logits_and_gradients_it_has_alone(folders, family, weighted):
     model = classifier(folders(family), freeze="none", weighted_layers=weighted).train()
     inputs = batch(*SECONDS)
@@ -71,7 +78,8 @@ def test_a_padded_batch_gives_each_clip_the_logits_and_gradients_it_has_alone(fo
     model.zero_grad()
     torch.nn.functional.cross_entropy(each, inputs["labels"], reduction="sum").backward()
     assert max_difference(gradients(model), batch_gradients) < 1e-4
-    assert any(name.startswith("backbone.feature_extractor") for name in batch_gradients)
+    front_end = "backbone.conv1" if family == "whisper" else "backbone.feature_extractor"
+    assert any(name.startswith(front_end) for name in batch_gradients)
 
 
 def test_a_batch_norm_before_the_blocks_ignores_padding(tmp_path):
@@ -86,15 +94,16 @@ def test_without_exact_batching_padding_changes_the_logits(folders, monkeypatch)
     """The test above can fail: the unmodified model does not have the property it checks."""
     model = classifier(folders("hubert-group")).eval()
     inputs = batch(*SECONDS)
+    assert isinstance(model.network, Wav2Vec2Network)
     with torch.no_grad():
         right = model(inputs["waves"], inputs["lengths"])["logits"]
-        model._exact.set(None, None)
-        monkeypatch.setattr(model._exact, "set", lambda lengths, frames: None)
+        model.network.exact.set(None, None)
+        monkeypatch.setattr(model.network.exact, "set", lambda lengths, frames: None)
         wrong = model(inputs["waves"], inputs["lengths"])["logits"]
     assert float((right - wrong).abs().max()) > 1e-3
 
 
-@pytest.mark.parametrize("family", ["hubert-group", "wavlm-layer", "data2vec"])
+@pytest.mark.parametrize("family", ["hubert-group", "wavlm-layer", "data2vec", "whisper"])
 def test_gradient_checkpointing_changes_no_gradient(folders, family):
     inputs = batch(*SECONDS)
     results = []
@@ -121,7 +130,7 @@ def test_the_convolutional_front_end_is_frozen_by_default(folders):
     )
 
 
-@pytest.mark.parametrize("family", TRAINABLE)
+@pytest.mark.parametrize("family", [*TRAINABLE, "whisper"])
 def test_lora_trains_every_adapter_and_nothing_else_of_the_backbone(folders, family):
     model = classifier(folders(family), lora=2).train()
     inputs = batch(*SECONDS)
@@ -134,6 +143,36 @@ def test_lora_trains_every_adapter_and_nothing_else_of_the_backbone(folders, fam
     assert all(float(trained[name].abs().max()) > 0 for name in adapters if "lora_B" in name)
     assert {name for name in trained if not name.startswith("backbone.")} == {"head.1.weight", "head.1.bias"}
     assert model.trained_parameters() == sum(g.numel() for g in trained.values())
+
+
+def test_a_whisper_classifier_pools_the_states_that_embed_computes(folders):
+    folder = folders("whisper")
+    backbone, _ = open_backbone(EmbedConfig(model=str(folder), layers="all", device="cpu"))
+    inputs = batch(*SECONDS)
+    states: dict[str, torch.Tensor] = {}
+    backbone.run(
+        inputs["waves"],
+        inputs["lengths"],
+        lambda layer, s, frames: states.update({layer: masked_mean(s, frames)}),
+    )
+    model = classifier(folder, weighted_layers=True).eval()
+    assert model.names == tuple(states) == ("0", "1", "2", "3", "final")
+    pooled = model.network.pooled(inputs["waves"], inputs["lengths"])
+    for layer in states:
+        torch.testing.assert_close(pooled[layer], states[layer], rtol=1e-4, atol=1e-5)
+
+
+def test_a_whisper_encoder_keeps_its_positions_and_by_default_its_convolutions(folders):
+    trained = {name for name, p in classifier(folders("whisper")).named_parameters() if p.requires_grad}
+    frozen = {name for name, p in classifier(folders("whisper")).named_parameters() if not p.requires_grad}
+    assert frozen == {
+        "backbone.embed_positions.weight",
+        *(f"backbone.conv{number}.{kind}" for number in (1, 2) for kind in ("weight", "bias")),
+    }
+    assert any(name.startswith("backbone.layers.2") for name in trained)
+    all_but_positions = classifier(folders("whisper"), freeze="none")
+    assert not all_but_positions.backbone.embed_positions.weight.requires_grad
+    assert all_but_positions.backbone.conv1.weight.requires_grad
 
 
 @pytest.mark.parametrize("family", ["wav2vec2-group", "wav2vec2-layer"])

@@ -26,6 +26,7 @@ from layerprobe.classify.runs.run_folder import read_json
 from layerprobe.classify.runs.splits_file import read_assignment
 from layerprobe.embed.manifest.clips import read_manifest
 from tests.voices import by_speaker, make_voices, quick
+from tests.whispers import save_whisper
 
 pytestmark = pytest.mark.slow
 
@@ -252,9 +253,28 @@ def test_acoustic_features_are_refused(voices, tmp_path):
         run(voices, tmp_path / "run", model="mfcc")
 
 
-def test_a_whisper_encoder_is_refused(voices, tmp_path):
-    with pytest.raises(InputError, match=r"is of type whisper, which cannot be fine-tuned here"):
-        run(voices, tmp_path, model="random:whisper-tiny.en")
+def test_a_family_that_cannot_be_trained_is_refused(voices, tmp_path):
+    with pytest.raises(InputError, match=r"is of type sew, which cannot be fine-tuned here"):
+        run(voices, tmp_path, model="random:sew-tiny")
+
+
+def test_windows_beyond_the_positions_of_a_whisper_encoder_are_refused(voices, tmp_path):
+    with pytest.raises(InputError, match=r"--window 40 is longer than the 30 s that random:whisper-tiny.en"):
+        run(voices, tmp_path, quick(window=40.0), model="random:whisper-tiny.en")
+
+
+def test_a_whisper_encoder_is_fine_tuned_and_its_bundle_predicts_the_same(voices, tmp_path):
+    model = save_whisper(tmp_path / "whisper")
+    config = quick(keep_models=True)
+    run(voices, tmp_path / "ft", config, model=str(model))
+    bundle = load_bundle(tmp_path / "ft" / "models" / "fold-0")
+    clips = {clip.id: clip for clip in read_manifest(voices / "clips.csv", must_exist=False)}
+    with (tmp_path / "ft" / "predictions.csv").open() as file:
+        tested = [r for r in csv.DictReader(file) if r["system"] == "selected" and r["fold"] == "0"][:4]
+    predictions = bundle.predict_clips([clips[row["clip"]] for row in tested])
+    for row, prediction in zip(tested, predictions, strict=True):
+        expected = [float(row[f"p_{label}"]) for label in bundle.labels]
+        np.testing.assert_allclose(prediction.probabilities, expected, atol=1e-4)
 
 
 def test_fp16_needs_a_gpu(voices, tmp_path):

@@ -133,7 +133,7 @@ def test_a_context_of_30_seconds_is_the_unmodified_model(folder, length):
 
 def test_the_comparisons_can_fail(folder, monkeypatch):
     """Without the zeros before the second convolution, padding reaches the last frames of the context."""
-    from layerprobe.embed.models.whisper import backbone as module
+    from layerprobe.embed.models.whisper import encoder as module
 
     monkeypatch.setattr(
         module, "_beyond", lambda length, counts: torch.zeros(len(counts), length, dtype=torch.bool)
