@@ -28,16 +28,28 @@ from cyclopts import (
 )
 
 import layerprobe
-from layerprobe.cache.common.console import escaped_stdout, say
+from layerprobe.cache.common.console import escaped_stdout, say_error, stage
 from layerprobe.cache.common.errors import InputError, WorkerKilledError
 from layerprobe.cache.common.interrupts import STATUS, Interrupted, exit_now, raise_on_signals
-from layerprobe.cache.common.options import convert_option, given_options, show_default
+from layerprobe.cache.common.options import (
+    apply_output_options,
+    convert_option,
+    given_options,
+    show_default,
+)
 from layerprobe.cache.common.text import program
 
+EXIT_STATUSES = {
+    0: "success",
+    1: "a check found faults, or another process ended too early",
+    2: "input that cannot be used, reported in one line",
+    STATUS: "stopped by Ctrl-C or SIGTERM, finished work is saved",
+}
 app = App(
     name=program(),
     help="Probe the layers of frozen speech models with classical heads, and get numbers you can trust.",
     version=lambda: str(layerprobe.__version__),
+    help_epilogue=f"Exit status: {'; '.join(f'{status} {text}' for status, text in EXIT_STATUSES.items())}.",
     help_format="plaintext",  # markdown would take a tenth of a second to import
     # The last of a repeated option counts, so that a script can append to a command.
     default_parameter=Parameter(
@@ -110,7 +122,7 @@ COMMANDS = {
         ),
         "doctor": (
             "embed.commands.doctor:doctor",
-            "Check on this machine that a batch gives each clip the states it has alone, layer by layer.",
+            "Check this machine: versions, devices, cache, disk; or that the batches of a model are exact.",
         ),
     },
 }
@@ -146,11 +158,21 @@ cache = App(name="cache", help="Inspect and maintain the cached states.", group=
 for name, (place, text) in CACHE_COMMANDS.items():
     cache.command(f"layerprobe.{place}", name=name, help=text)
 app.command(cache)
-app["--help"].group = app["--version"].group = groups[MAINTENANCE]
+INSTALL_COMPLETION = "--install-completion"
+app.register_install_completion_command(
+    INSTALL_COMPLETION, help="Install completion of commands and options for bash, zsh or fish."
+)
+for name in ("--help", "--version", INSTALL_COMPLETION):
+    app[name].group = groups[MAINTENANCE]
 
 
 def run(arguments: list[str]) -> int:
     """Run one command; its exit status. Raises what the command raises, CycloptsError for bad options."""
+    if arguments[:1] == [INSTALL_COMPLETION] and program() != "layerprobe":
+        what = "completion works for the installed command layerprobe, not for a checkout"
+        raise InputError(
+            what, do="install it with `pip install .`, then run `layerprobe --install-completion`"
+        )
     function, bound, internal = app.parse_args(arguments, exit_on_error=False, print_error=False)
     if function == app.help_print and not HELP & set(arguments):  # a group of commands without a command
         from rich.console import Console
@@ -162,7 +184,8 @@ def run(arguments: list[str]) -> int:
     if function == app.help_print:  # styled on a terminal
         function(*bound.args, **bound.kwargs)
         return 0
-    with escaped_stdout():
+    apply_output_options(bound.arguments.values())
+    with escaped_stdout(), stage("total"):
         status = function(*bound.args, **bound.kwargs)
     return status if isinstance(status, int) else 0
 
@@ -203,16 +226,16 @@ def main() -> None:
         raise_on_signals()
         sys.exit(run(sys.argv[1:]))
     except InputError as error:
-        say(f"error: {error}")
+        say_error(f"error: {error}")
         sys.exit(2)
     except WorkerKilledError as error:
-        say(f"error: {error}")
+        say_error(f"error: {error}")
         sys.exit(1)
     except CycloptsError as error:
-        say(f"error: {usage_error(error)}")
+        say_error(f"error: {usage_error(error)}")
         sys.exit(2)
     except Interrupted as stop:
-        say(f"stopped: {stop}")
+        say_error(f"stopped: {stop}")
         sys.exit(STATUS)
     except KeyboardInterrupt:
         exit_now()
@@ -223,7 +246,7 @@ def main() -> None:
     except Exception as error:
         if not out_of_memory(error):
             raise
-        say("error: the system grants too little memory; free some, or raise the limit (ulimit -v)")
+        say_error("error: the system grants too little memory; free some, or raise the limit (ulimit -v)")
         sys.exit(2)
 
 

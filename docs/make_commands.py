@@ -8,7 +8,10 @@ from pathlib import Path
 sys.argv = ["layerprobe"]  # as the program is called once it is installed
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from layerprobe.cli import app  # noqa: E402
+from layerprobe.cli import EXIT_STATUSES, app  # noqa: E402
 
 print("<!-- Written by `make reference` from the options of the commands. -->\n")
 print(app.generate_docs(heading_level=1))
+print("## Exit statuses\n\n| status | meaning |\n|---|---|")
+for status, text in EXIT_STATUSES.items():
+    print(f"| {status} | {text} |")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from layerprobe.cache.commands.selection import CacheSelection
-from layerprobe.cache.common.console import print_json, print_table, say
+from layerprobe.cache.common.console import print_json, print_table, say_error
 from layerprobe.cache.common.options import FLAT, OutputOptions
 from layerprobe.cache.common.text import format_bytes
 
@@ -49,4 +49,4 @@ def info(
         )
         print(f"hashes and measurements of audio files: {format_bytes(cache.remembered)}")
     for fault in cache.faults:
-        say(f"fault: {fault}")
+        say_error(f"fault: {fault}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 from layerprobe.cache.commands.selection import CacheSelection
-from layerprobe.cache.common.console import print_json, print_table, say
+from layerprobe.cache.common.console import print_json, print_table, say_error
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.options import FLAT, OutputOptions, TableColumns
 from layerprobe.cache.common.text import format_bytes
@@ -56,12 +56,12 @@ def prune(options: Annotated[PruneOptions, FLAT] = PruneOptions()) -> None:
         for store in planned.stores
     ]
     for fault in planned.faults:
-        say(f"fault, left alone: {fault}")
+        say_error(f"fault, left alone: {fault}")
     if not options.output.json:
         print_table(rows)
     elif not options.yes:  # the JSON document is printed at the end; the user must see what to agree to
         for row in rows:
-            say(", ".join(f"{name}: {value}" for name, value in row.items()))
+            say_error(", ".join(f"{name}: {value}" for name, value in row.items()))
     removed = bool(rows) and (options.yes or _confirm("Remove them?"))
     if removed:
         apply_plan(planned)
@@ -77,7 +77,7 @@ def _confirm(question: str) -> bool:
         print(f"{question} [y/N]: ", end="", file=sys.stderr, flush=True)
         line = sys.stdin.readline()
         if not line:
-            say("")
+            say_error("")
             raise InputError(
                 "no answer was given, nothing was removed", do="give --yes to remove without asking"
             )
@@ -86,4 +86,4 @@ def _confirm(question: str) -> bool:
             return True
         if answer in ("n", "no", ""):
             return False
-        say("please answer y or n")
+        say_error("please answer y or n")

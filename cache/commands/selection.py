@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from layerprobe.cache.common.console import say
+from layerprobe.cache.common.console import say_error
 from layerprobe.cache.common.errors import StoreError
 from layerprobe.cache.common.options import DEFAULT_CACHE, CacheFolder
 
@@ -39,7 +39,7 @@ class CacheSelection:
 
         stores, faults = open_stores(self.existing_cache(), model=self.canonical_model())
         for fault in faults:
-            say(f"fault: {fault}")
+            say_error(f"fault: {fault}")
         self.check_any([*stores, *faults])
         return stores, faults
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from layerprobe.cache.commands.selection import CacheSelection
-from layerprobe.cache.common.console import print_json, print_table, say
+from layerprobe.cache.common.console import print_json, print_table, say_error
 from layerprobe.cache.common.options import FLAT, OutputOptions
 from layerprobe.cache.common.text import format_bytes
 
@@ -53,18 +53,20 @@ def verify(options: Annotated[VerifyOptions, FLAT] = VerifyOptions()) -> int:
         )
     _print_damage(results)
     for record in set_aside:
-        say(f"set aside: {record}; the next embed rewrites it and finds its shards")
+        say_error(f"set aside: {record}; the next embed rewrites it and finds its shards")
     damaged = any(result.damaged for result in results)
     if damaged and not options.repair:
-        say("run it again with --repair, then embed: only the clips of damaged shards are computed again")
+        say_error(
+            "run it again with --repair, then embed: only the clips of damaged shards are computed again"
+        )
     return int((damaged and not options.repair) or len(set_aside) < len(faults))
 
 
 def _print_damage(results: list[Verification]) -> None:
     for shard in (shard for result in results for shard in result.damaged):
-        say(f"damaged: {shard.path}: {shard.reason}")
+        say_error(f"damaged: {shard.path}: {shard.reason}")
         clips = ", ".join(shard.clips[:MAX_CLIPS]) or "unknown, the shard's own list is damaged"
         more = f" and {len(shard.clips) - MAX_CLIPS} more" if len(shard.clips) > MAX_CLIPS else ""
-        say(f"  clips: {clips}{more}")
+        say_error(f"  clips: {clips}{more}")
     for path in (path for result in results for path in result.foreign_files):
-        say(f"not written by layerprobe, never read: {path}")
+        say_error(f"not written by layerprobe, never read: {path}")

@@ -1,4 +1,6 @@
-"""Output of every command: tables or JSON on stdout, progress and notes on stderr.
+"""Output of every command: tables or JSON on stdout; progress, notes and errors on stderr.
+
+`--quiet` leaves results and errors; `--verbose` adds settings and the duration of each stage.
 
 Names and labels come from files that others made: control characters in them are printed as escapes.
 """
@@ -14,18 +16,62 @@ import textwrap
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
+from enum import IntEnum
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TextIO, cast
 
+from layerprobe.cache.common.notebook import NotebookBar, in_notebook
 from layerprobe.cache.common.text import UNPRINTABLE, printable
 
 PLAIN_EVERY = 10.0  # seconds between lines of progress where stderr is not a terminal
 
 
+class Verbosity(IntEnum):
+    """How much a command prints on stderr."""
+
+    QUIET = 0  # errors
+    NORMAL = 1  # and notes and progress
+    VERBOSE = 2  # and settings and durations
+
+
+_verbosity = Verbosity.NORMAL
+
+
+def set_verbosity(verbosity: Verbosity) -> None:
+    """Set how much the rest of this process prints on stderr."""
+    global _verbosity
+    _verbosity = verbosity
+
+
+def is_quiet() -> bool:
+    """Whether notes and progress are left out."""
+    return _verbosity == Verbosity.QUIET
+
+
 def say(text: str) -> None:
-    """Print a note for the user on stderr."""
+    """Print a note for the user on stderr, unless `--quiet` is given."""
+    if not is_quiet():
+        say_error(text)
+
+
+def say_error(text: str) -> None:
+    """Print an error, or what could not be used, on stderr, with `--quiet` too."""
     print(printable(text, keep="\n"), file=sys.stderr, flush=True)
+
+
+def say_detail(text: str) -> None:
+    """Print a line on stderr if `--verbose` is given."""
+    if _verbosity == Verbosity.VERBOSE:
+        say_error(text)
+
+
+@contextmanager
+def stage(name: str) -> Iterator[None]:
+    """With `--verbose`, print how long the block, or each call of the decorated function, took."""
+    began = time.perf_counter()
+    yield
+    say_detail(f"{name}: {time.perf_counter() - began:.1f} s")
 
 
 @contextmanager
@@ -128,29 +174,34 @@ def _cell(value: object) -> str:
 
 
 class ProgressLine:
-    """Progress of a long job: a bar on a terminal, else a plain line every ten seconds and at the end."""
+    """Progress of a long job: a bar on a terminal or in a notebook, else a line every ten seconds."""
 
     def __init__(self, label: str) -> None:
         self._label = label
         self._printed_at = time.monotonic()
         self._last = ""
         self._bar: Any = None
-        if sys.stderr.isatty():
+        if is_quiet():
+            return
+        if in_notebook():
+            self._bar = NotebookBar(printable(label))
+        elif sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn
 
             # Without markup: a name such as `[red]` is printed as it is.
             name = TextColumn("{task.description}", markup=False)
             state = TextColumn("{task.fields[status]}", markup=False)
-            self._bar = Progress(name, BarColumn(), state, console=Console(stderr=True))
-            self._task = self._bar.add_task(printable(label), total=1.0, status="")
-            self._bar.start()
+            bar = Progress(name, BarColumn(), state, console=Console(stderr=True))
+            task = bar.add_task(printable(label), total=1.0, status="")
+            bar.start()
+            self._bar = _TerminalBar(bar, task)
 
     def update(self, share: float, status: str) -> None:
         """Show the share (0 to 1) that is done, and a status text."""
         self._last = status
         if self._bar is not None:
-            self._bar.update(self._task, completed=share, status=printable(status))
+            self._bar.update(share, printable(status))
         elif time.monotonic() - self._printed_at >= PLAIN_EVERY:
             self._printed_at = time.monotonic()
             say(f"{self._label}: {status}")
@@ -161,6 +212,19 @@ class ProgressLine:
             self._bar.stop()
         elif self._last:
             say(f"{self._label}: {self._last}")
+
+
+class _TerminalBar:
+    """rich's progress display with a single bar."""
+
+    def __init__(self, bar: Any, task: Any) -> None:
+        self._display, self._task = bar, task
+
+    def update(self, share: float, status: str) -> None:
+        self._display.update(self._task, completed=share, status=status)
+
+    def stop(self) -> None:
+        self._display.stop()
 
 
 @contextmanager

@@ -9,12 +9,13 @@ dataclasses.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
 from cyclopts import Parameter, Token, convert
 
+from layerprobe.cache.common.console import Verbosity, say_detail, set_verbosity
 from layerprobe.cache.common.errors import InputError
 
 DEFAULT_CACHE = Path("features")
@@ -23,6 +24,7 @@ DEFAULT_CACHE = Path("features")
 FLAT = Parameter(name="*")
 # A field that is set by the program, not on the command line.
 INTERNAL = Parameter(parse=False)
+SECRET = {"storage"}  # fields whose values may hold a password
 # Options as typed, name -> value ("" for a flag): distinguishes given options from defaults.
 Given = Annotated[Mapping[str, str], INTERNAL]
 
@@ -91,6 +93,10 @@ class OutputOptions:
 
     json: bool = False
     """Print one JSON document instead of a table."""
+    quiet: Annotated[bool, Parameter(alias="-q")] = False
+    """Print results and errors only: no progress, no notes."""
+    verbose: Annotated[bool, Parameter(alias="-v")] = False
+    """Also print, on stderr, every option's value and how long each stage takes."""
 
 
 def check_choice(option: str, value: str, allowed: Collection[str]) -> None:
@@ -139,6 +145,37 @@ def show_default(value: object) -> str | None:
     if isinstance(value, tuple):
         return ",".join(map(str, value)) or None
     return None if value is None or value is False else str(value)
+
+
+def apply_output_options(arguments: Iterable[object]) -> None:
+    """Apply --quiet and --verbose of a command's dataclasses; with the latter, print every option's value.
+
+    Raises InputError if both are given.
+    """
+    values: dict[str, object] = {}
+    for argument in arguments:
+        values |= option_values(argument) if is_dataclass(argument) else {}
+    quiet, verbose = bool(values.pop("--quiet", False)), bool(values.pop("--verbose", False))
+    if quiet and verbose:
+        raise InputError("--quiet and --verbose contradict each other", do="give one of them")
+    set_verbosity(Verbosity.QUIET if quiet else Verbosity.VERBOSE if verbose else Verbosity.NORMAL)
+    for name, value in values.items():
+        text = ", ".join(map(str, value)) if isinstance(value, tuple | list) else show_default(value)
+        say_detail(f"{name}: {text or ('no' if value is False else 'none')}")
+
+
+def option_values(options: object) -> dict[str, object]:
+    """Every option of a command's dataclass with its value, name as typed; nested dataclasses flattened."""
+    values: dict[str, object] = {}
+    for field in fields(options):  # type: ignore[arg-type]
+        value = getattr(options, field.name)
+        if is_dataclass(value):
+            values |= option_values(value)
+        elif field.name in SECRET and value is not None:
+            values[flag(field.name)] = "***"
+        else:
+            values[flag(field.name)] = value
+    return values
 
 
 def given_options(arguments: Sequence[str]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from layerprobe.cache.common.console import stage
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.text import format_count, format_list
 from layerprobe.cache.store.keys import known_keys
@@ -74,6 +75,7 @@ class Audit:
         return {finding.item: finding for finding in self.findings}[item]
 
 
+@stage("audit")
 def audit(
     clips: Sequence[Clip],
     *,

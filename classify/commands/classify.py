@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from layerprobe.cache.common.console import say
+from layerprobe.cache.common.console import say_error
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.options import (
     FLAT,
@@ -187,7 +187,7 @@ def _make_bundle(out: Path, clips: Sequence[Clip], store: FeatureStore, study: S
     try:
         make_bundle(out, clips, store, study)
     except InputError as error:
-        say(f"note: no bundle: {error}")
+        say_error(f"note: no bundle: {error}")
 
 
 def _check_folds(study: StudyConfig, given: Mapping[str, str]) -> None:

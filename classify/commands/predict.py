@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from layerprobe.cache.common.console import print_json, print_table, progress, say
+from layerprobe.cache.common.console import print_json, print_table, progress, say, say_error
 from layerprobe.cache.common.disk import check_overwrite
 from layerprobe.cache.common.errors import ClipError, InputError
 from layerprobe.cache.common.interrupts import Interrupted
@@ -149,9 +149,9 @@ def _predict_recordings(bundle: Bundle, options: PredictOptions) -> None:
     if options.coverage is not None:
         _explain_sets(bundle, options.coverage)
     for name, reason in list(reasons.items())[:MAX_FAILURES]:
-        say(f"  {printable(name)}: {printable(reason)}")
+        say_error(f"  {printable(name)}: {printable(reason)}")
     if reasons:
-        say(f"{len(reasons)} of {len(reasons) + len(usable)} recordings could not be used")
+        say_error(f"{len(reasons)} of {len(reasons) + len(usable)} recordings could not be used")
 
 
 def _predict_stream(bundle: Bundle, options: PredictOptions) -> None:

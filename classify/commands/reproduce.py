@@ -7,7 +7,7 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from layerprobe.cache.common.console import print_json, print_table, say
+from layerprobe.cache.common.console import print_json, print_table, say, say_error
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.options import DEFAULT_CACHE, FLAT, CacheFolder, Device, OutputOptions
 from layerprobe.classify.config import StudyConfig
@@ -68,7 +68,7 @@ def reproduce(options: Annotated[ReproduceOptions, FLAT] = ReproduceOptions()) -
         _print_reports(reports, stand_in=options.stand_in, dry_run=options.dry_run)
     failed = [report.row for report in reports if report.state == "failed"]
     if failed:
-        say(f"error: {len(failed)} of {len(reports)} rows failed: {', '.join(failed)}")
+        say_error(f"error: {len(failed)} of {len(reports)} rows failed: {', '.join(failed)}")
         return 1
     if not options.dry_run and all(report.state == "missing" for report in reports):
         raise InputError("no row could run", do="get what is missing, or try --stand-in")
@@ -86,8 +86,8 @@ def _print_reports(reports: Sequence[RowReport], *, stand_in: bool, dry_run: boo
         print("published: stratified random 80/20 split (seed 101); test scores were monitored in training")
         print("reproduced: same recipe, same split; speaker-independent: test speakers unseen in training")
     for missing in dict.fromkeys(missing for report in reports for missing in report.missing):
-        say(f"missing: {missing.name}\n  reason: {missing.reason}")
-        say(f"  source: {missing.source}; licence: {missing.licence}\n  expected: {missing.expected}")
+        say_error(f"missing: {missing.name}\n  reason: {missing.reason}")
+        say_error(f"  source: {missing.source}; licence: {missing.licence}\n  expected: {missing.expected}")
     for report in reports:
         for note in report.notes:
             say(f"note: {report.row}: {note}")

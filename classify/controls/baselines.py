@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from layerprobe.cache.common.console import say
+from layerprobe.cache.common.console import say, stage
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.identity.extraction import FRAME
 from layerprobe.cache.store.feature_store import FeatureStore
@@ -27,6 +27,7 @@ from layerprobe.embed.manifest.clips import Clip
 from layerprobe.embed.models.presets import ACOUSTIC_PRESETS, RANDOM
 
 
+@stage("baselines")
 def run_baselines(out: Path, plan: Plan, clips: Sequence[Clip]) -> None:
     """Run the study of `plan` on each baseline, as run folders in `out/controls`.
 

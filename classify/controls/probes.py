@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from layerprobe.cache.common.console import stage
 from layerprobe.cache.identity.extraction import FRAME
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.audit.table import TEXT_COLUMNS, find_column, label_columns
@@ -59,6 +60,7 @@ class Target:
         }
 
 
+@stage("probes")
 def probe_columns(
     out: Path | None,
     store: FeatureStore,

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from layerprobe.cache.common.console import stage
 from layerprobe.classify.controls.checkpoint import Step, run_steps
 from layerprobe.classify.controls.refit import SelectedFold, predictions_by_fold, refit
 from layerprobe.classify.features.lru_cache import LruCache
@@ -20,6 +21,7 @@ from layerprobe.classify.search.plan import Plan, fold_features, layer_states
 SHUFFLES = 10
 
 
+@stage("shuffled labels")
 def shuffled_labels(out: Path, plan: Plan, selected: list[SelectedFold]) -> dict[str, Any]:
     """UAR of the selected system with shuffled training labels, and its selectivity. out: the run folder.
 

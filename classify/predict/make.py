@@ -18,7 +18,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 import layerprobe
-from layerprobe.cache.common.console import progress
+from layerprobe.cache.common.console import progress, stage
 from layerprobe.cache.common.disk import locked
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.interrupts import Interrupted
@@ -48,6 +48,7 @@ LINEAR = "logreg"  # the head that transformers can run, see `transformers_expor
 SCORES = ("uar", "accuracy", "macro_f1", "log_loss", "calibration_error")
 
 
+@stage("make the bundle")
 def make_bundle(
     run: Path,
     clips: Sequence[Clip],

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from layerprobe.cache.common.console import stage
 from layerprobe.cache.common.disk import write_atomically
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.text import format_count
@@ -119,6 +120,7 @@ def _damage_reported(run: Path) -> Iterator[None]:
         raise InputError(what, where=str(run), do=RESTORE_OR_RERUN) from error
 
 
+@stage("draw a run")
 def _run_report(run: RunData, *, name: str, id: str, out: Path) -> RunReport:
     charts, tables = run_charts(run), {table.name: table for table in run_tables(run)}
     searched, no_search = search_charts(run)
@@ -181,6 +183,7 @@ def _comparison(data: Sequence[RunData], names: Sequence[str]) -> ComparisonRepo
     )
 
 
+@stage("write the figures and tables")
 def _write_files(
     pages: Sequence[RunReport], compared: ComparisonReport | None, out: Path, report: Say
 ) -> None:

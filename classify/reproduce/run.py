@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from layerprobe.cache.common.console import say
+from layerprobe.cache.common.console import say, say_error
 from layerprobe.cache.common.disk import write_atomically
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.interrupts import Interrupted
@@ -82,7 +82,7 @@ class Row:
             except Exception as error:  # one failing run must not stop the others
                 message = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
                 failures.append(f"{name}: {message}")
-                say(f"error: {system.name}, {failures[-1]}")
+                say_error(f"error: {system.name}, {failures[-1]}")
         return self.report(failures=failures)
 
     def report(self, *, failures: Sequence[str] = ()) -> RowReport:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from layerprobe.cache.common.console import stage
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.options import check_choices
 from layerprobe.cache.common.text import program
@@ -127,6 +128,7 @@ def layer_states(plan: Plan, names: Sequence[str], *, cache: LruCache) -> tuple[
     )
 
 
+@stage("join labels to states, make folds")
 def make_plan(
     clips: Sequence[Clip],
     store: FeatureStore,

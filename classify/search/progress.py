@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from layerprobe.cache.common.console import progress
+from layerprobe.cache.common.console import is_quiet, progress
 from layerprobe.cache.common.text import format_duration, printable
 from layerprobe.classify.scores.results import StudyId
 
@@ -92,7 +92,7 @@ ProgressCallback = Callable[[Progress], None]
 @contextmanager
 def live_display(label: str) -> Iterator[ProgressCallback]:
     """Show progress until the block ends, as a table on a terminal. Gives the callback of `run_study`."""
-    if not sys.stderr.isatty():
+    if is_quiet() or not sys.stderr.isatty():
         with progress(label) as line:
             yield lambda now: line.update(now.done / now.total, status_line(now))
         return

@@ -11,6 +11,7 @@ from typing import Any
 
 from optuna.trial import TrialState
 
+from layerprobe.cache.common.console import stage
 from layerprobe.cache.common.disk import abandoned_files, locked
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.store.feature_store import FeatureStore
@@ -105,7 +106,8 @@ def _write(
     run_folder.write_predictions(out, data, folds, systems_of(results))
     summary = {**summarise(plan, results), "protocol": protocol}
     run_folder.write_json(out / run_folder.SUMMARY, summary)
-    draw_layers(summary, out / "figures")
+    with stage("draw the layers"):
+        draw_layers(summary, out / "figures")
     seconds = {"search": searched, "write": timer.seconds() - searched}
     finished = {"finished": True, "jobs": plan.jobs, "seconds": seconds, "peak_memory": peak_memory()}
     if any(id.head == "xgboost" for id in results):
@@ -115,6 +117,7 @@ def _write(
     shutil.rmtree(out / run_folder.PARTIAL_RESULTS, ignore_errors=True)
 
 
+@stage("search")
 def _search(
     plan: Plan, out: Path, run: str, *, report: ProgressCallback | None, timer: RunTimer
 ) -> dict[StudyId, StudyResult]:

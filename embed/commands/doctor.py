@@ -7,7 +7,8 @@ from typing import Annotated
 
 from layerprobe.cache.common.console import print_json, print_table
 from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.common.options import FLAT, Device, OutputOptions, Revision
+from layerprobe.cache.common.options import DEFAULT_CACHE, FLAT, CacheFolder, Device, OutputOptions, Revision
+from layerprobe.cache.common.text import format_count
 from layerprobe.embed.config import EmbedConfig
 
 
@@ -15,9 +16,10 @@ from layerprobe.embed.config import EmbedConfig
 class DoctorOptions:
     """Options of `doctor`."""
 
-    model: str
-    """Model to check, as for embed --model."""
+    model: str | None = None
+    """Model to check, as for embed --model; without one, this machine is checked."""
     _: KW_ONLY
+    cache: CacheFolder = DEFAULT_CACHE
     device: Device = EmbedConfig.device
     precision: str = EmbedConfig.precision
     """Precision to check, as for embed --precision."""
@@ -25,12 +27,16 @@ class DoctorOptions:
     output: Annotated[OutputOptions, FLAT] = OutputOptions()
 
 
-def doctor(options: Annotated[DoctorOptions, FLAT]) -> None:
-    """Check on this machine that a batch gives each clip the states it has alone, layer by layer.
+def doctor(options: Annotated[DoctorOptions, FLAT] = DoctorOptions()) -> int:
+    """Check this machine: versions, devices, cache, disk; or that the batches of a model are exact.
 
-    Compares a padded batch with each clip alone, and each clip alone with transformers' own forward pass in
-    fp32, in the precision that embed would use: fp32 on a CPU, fp16 on a GPU.
+    Without a model, each line is ok, note (something to know) or fault, with how to mend it; the exit status
+    is 1 if there is a fault. With a model, compares a padded batch with each clip alone, and each clip alone
+    with transformers' own forward pass in fp32, in the precision that embed would use: fp32 on a CPU, fp16 on
+    a GPU.
     """
+    if options.model is None:
+        return _check_machine(options)
     from layerprobe.embed.extract.doctor import check_model
 
     config = EmbedConfig(
@@ -67,3 +73,19 @@ def doctor(options: Annotated[DoctorOptions, FLAT]) -> None:
             if check.precision != "fp32"
             else "use --batch-seconds 1 with this model, and report it",
         )
+    return 0
+
+
+def _check_machine(options: DoctorOptions) -> int:
+    from layerprobe.embed.extract.machine import check_machine
+
+    checks = check_machine(options.cache)
+    faults = sum(check.status == "fault" for check in checks)
+    if options.output.json:
+        print_json(checks)
+    else:
+        for check in checks:
+            mend = f"\n{'':21}→ {check.do}" if check.do else ""
+            print(f"{check.status:6}{check.item:14} {check.found}{mend}")
+        print(f"{format_count(faults, 'fault')}" if faults else "no faults")
+    return int(faults > 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from layerprobe.cache.common.console import print_json, print_table, say
+from layerprobe.cache.common.console import print_json, print_table, say, say_error
 from layerprobe.cache.common.interrupts import Interrupted
 from layerprobe.cache.common.options import FLAT, OutputOptions, TableColumns, TableFile
 from layerprobe.cache.common.text import format_bytes, format_count, format_duration
@@ -102,9 +102,9 @@ def _print_summary(summary: ExtractionSummary, *, as_json: bool) -> None:
     for entry in failed[:MAX_FAILURES]:
         times = ["" if entry[name] is None else str(entry[name]) for name in ("start", "end")]
         segment = f"#{'-'.join(times)}" if any(times) else ""
-        say(f"  {entry['path']}{segment}: {entry['reason']}")
+        say_error(f"  {entry['path']}{segment}: {entry['reason']}")
     if len(failed) > MAX_FAILURES:
-        say(f"  … and {len(failed) - MAX_FAILURES} more")
+        say_error(f"  … and {len(failed) - MAX_FAILURES} more")
     if failed:
         clips = format_count(len(failed), "clip")
-        say(f"{clips} could not be used; all are listed in {summary.store / 'failures.csv'}")
+        say_error(f"{clips} could not be used; all are listed in {summary.store / 'failures.csv'}")

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from layerprobe.cache.common.console import print_json, print_table, say
+from layerprobe.cache.common.console import print_json, print_table, say, say_error
 from layerprobe.cache.common.disk import check_overwrite
 from layerprobe.cache.common.options import FLAT, Force, OutputOptions
 from layerprobe.embed.manifest.clips import Clip
@@ -113,4 +113,4 @@ def _print_summary(
     for note in notes:
         say(f"note: {note}")
     for entry in left_out:
-        say(f"left out: {entry['path']}: {entry['reason']}")
+        say_error(f"left out: {entry['path']}: {entry['reason']}")

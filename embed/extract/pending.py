@@ -12,6 +12,7 @@ from typing import Any, TypeVar, overload
 
 import numpy as np
 
+from layerprobe.cache.common.console import stage
 from layerprobe.cache.common.errors import ClipError
 from layerprobe.cache.identity.digests import STAMP_BYTES, FileStamp, file_stamp
 from layerprobe.cache.store import failures as failure_list
@@ -95,6 +96,7 @@ class PendingClips:
         return _failures(self.with_copies(index), error, self.keys[index])
 
 
+@stage("hash the files and read their headers")
 def find_pending(clips: Sequence[Clip], store: FeatureStore | None, config: EmbedConfig) -> PendingClips:
     """Hash the files, look their keys up in the store, and read the headers of those it lacks.
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from layerprobe.cache.common.console import progress
+from layerprobe.cache.common.console import progress, stage
 from layerprobe.cache.common.disk import require_space
 from layerprobe.cache.common.errors import ClipError, InputError
 from layerprobe.cache.common.interrupts import GracefulStop
@@ -120,6 +120,7 @@ def batch_budget(config: EmbedConfig, device: torch.device) -> int:
     return int(seconds * RATE)
 
 
+@stage("compute and store the states")
 def compute_pending(
     pending: PendingClips,
     backbone: Backbone,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from layerprobe.cache.common.console import say_detail, stage
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.identity.extraction import FRAME, Extraction
 from layerprobe.embed.checkpoints.configuration import SEW, WAV2VEC2_BERT, WAV2VEC2_LIKE, WHISPER
@@ -34,6 +35,7 @@ BACKBONES: Mapping[str, type[TransformerBackbone]] = {
 }
 
 
+@stage("load the model")
 def open_backbone(config: EmbedConfig) -> tuple[Backbone, Extraction]:
     """Load the configured model onto its device; also return the identity of the states it computes.
 
@@ -73,6 +75,7 @@ def open_backbone(config: EmbedConfig) -> tuple[Backbone, Extraction]:
     if not context and config.whisper_context != CLIP_CONTEXT:
         what = f"--whisper-context applies to Whisper models, and {config.model} is of another type"
         raise InputError(what, do="leave it out")
+    say_detail(f"{config.model} in {backbone.precision} on {describe_device(backbone.device)}")
     return backbone, Extraction(
         model=canonical_name(config.model),
         revision=revision,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+from types import ModuleType
 
 import pytest
 
-from layerprobe.cache.common.console import escaped_stdout, print_json, print_table, say
+from layerprobe.cache.common.console import escaped_stdout, print_json, print_table, progress, say
 
 EVIL = "\x1b]0;owned\x07\x9b2J\x7f\u202e"
 
@@ -84,3 +85,26 @@ def test_piped_output_is_never_broken(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "20")
     print_table(ROWS)
     assert len(capsys.readouterr().out.splitlines()) == 4
+
+
+def test_progress_in_a_notebook_is_one_bar_that_is_updated(monkeypatch):
+    drawn: list[str] = []
+
+    class Handle:
+        def update(self, bar):
+            drawn.append(bar._repr_html_())
+
+    def display(bar, *, display_id):
+        assert display_id
+        drawn.append(bar._repr_html_())
+        return Handle()
+
+    ipython, shell = ModuleType("IPython"), type("ZMQInteractiveShell", (), {})()
+    shown = ModuleType("IPython.display")
+    ipython.get_ipython, shown.display = lambda: shell, display  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    monkeypatch.setitem(sys.modules, "IPython.display", shown)
+    with progress("<b>embed") as line:
+        line.update(0.25, "1/4")
+    assert len(drawn) == 2
+    assert drawn[-1] == '<div>&lt;b&gt;embed <progress value="0.250" max="1"></progress> 1/4</div>'
