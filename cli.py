@@ -80,6 +80,10 @@ COMMANDS = {
             "classify.commands.probe:probe",
             "Measure what each layer encodes: one linear probe per column and layer, without any tuning.",
         ),
+        "similarity": (
+            "classify.commands.similarity:similarity",
+            "Measure how similar layers are, within one model or between two, with intervals over speakers.",
+        ),
         "finetune": (
             "classify.commands.finetune:finetune",
             "Train the complete model on each fold of a run's splits and test it once: full fine-tuning.",
@@ -97,7 +101,7 @@ COMMANDS = {
             "Rerun the published table: as published, with frozen heads, and both on unseen speakers.",
         ),
         "protocols": (
-            "classify.commands.protocols:protocols",
+            "classify.commands.reproduce:protocols",
             "List fixed, published splits: the rule of each, and what it leaks.",
         ),
     },

@@ -43,6 +43,38 @@ class Dataset:
         return len(self.ids)
 
 
+@dataclass(frozen=True, kw_only=True)
+class EmbeddedClips:
+    """The keys of a table's clips in a store.
+
+    keys: clip id → key, or the error of a file that could not be read. missing: keys without states. failed:
+    clip id → why it could not be embedded. note: as in `Dataset`.
+    """
+
+    keys: dict[str, str | OSError]
+    missing: frozenset[str]
+    failed: dict[str, str]
+    note: str
+
+    def stored_keys(self, clips: Sequence[Clip], store: FeatureStore) -> list[str]:
+        """The keys of some of the clips. Raises MissingStatesError for clips that were never embedded."""
+        return _stored_keys(clips, self.keys, self.missing, store)
+
+
+def embedded_clips(clips: Sequence[Clip], store: FeatureStore) -> EmbeddedClips:
+    """Which clips `store` has states of, by what name, and which could not be embedded."""
+    found = known_keys(clips, store.cache)
+    missing = frozenset(store.missing([key for key in found.keys if isinstance(key, str)]))
+    why = failures.reasons(store.folder, clips, found.keys, elsewhere=found.elsewhere)
+    failed = {
+        clip.id: f"not embedded: {reason}"
+        for clip, key, reason in zip(clips, found.keys, why, strict=True)
+        if reason and (not isinstance(key, str) or key in missing)
+    }
+    keys = dict(zip((clip.id for clip in clips), found.keys, strict=True))
+    return EmbeddedClips(keys=keys, missing=missing, failed=failed, note=found.note)
+
+
 def join_labels(
     clips: Sequence[Clip], store: FeatureStore, *, target: str, excluded: Mapping[str, str] | None = None
 ) -> Dataset:
@@ -54,20 +86,12 @@ def join_labels(
     Raises MissingStatesError for clips that were never embedded; InputError where the target column is
     missing or has fewer than two classes, or where only some clips have a speaker.
     """
-    found = known_keys(clips, store.cache)
-    keys = dict(zip((clip.id for clip in clips), found.keys, strict=True))
-    missing = set(store.missing([key for key in found.keys if isinstance(key, str)]))
-    why = failures.reasons(store.folder, clips, found.keys, elsewhere=found.elsewhere)
-    failed = {
-        clip.id: f"not embedded: {reason}"
-        for clip, key, reason in zip(clips, found.keys, why, strict=True)
-        if reason and (not isinstance(key, str) or key in missing)
-    }
+    found = embedded_clips(clips, store)
     data = join_targets(
         clips,
         target=target,
-        keys=lambda used: _stored_keys(used, keys, missing, store),
-        excluded={**failed, **(excluded or {})},
+        keys=lambda used: found.stored_keys(used, store),
+        excluded={**found.failed, **(excluded or {})},
     )
     return replace(data, note=found.note)
 
@@ -99,7 +123,7 @@ def join_targets(
     if len(classes) < 2:
         only = f"only '{classes[0]}'" if classes else "no label at all"
         raise InputError(f"column '{target}' holds {only}", do="a classifier needs two classes or more")
-    names, speakers = _speakers(used)
+    names, speakers = number_speakers(used)
     return Dataset(
         ids=tuple(clip.id for clip in used),
         keys=tuple(keys(used)),
@@ -134,7 +158,11 @@ def _stored_keys(
     return [known[clip.id] for clip in clips]
 
 
-def _speakers(clips: Sequence[Clip]) -> tuple[tuple[str, ...], np.ndarray | None]:
+def number_speakers(clips: Sequence[Clip]) -> tuple[tuple[str, ...], np.ndarray | None]:
+    """Names of the speakers, sorted, and (N,) the index of each clip's; () and None where no clip has one.
+
+    Raises InputError where only some clips have a speaker.
+    """
     named = [clip.speaker or "" for clip in clips]
     if not any(named):
         return (), None
