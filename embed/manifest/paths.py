@@ -20,6 +20,7 @@ from layerprobe.cache.common.text import format_count, shorten, visible
 MAX_NAME_BYTES, MAX_PATH_BYTES = 255, 4096  # of Linux; those of macOS and network drives are not longer
 MAX_HINTS = 20  # missing files for which a file of nearly that name is looked for
 
+_QUOTED = "with quotes or invisible letters around them"
 OTHER_FORM = "in another Unicode form, or with other spaces"
 
 _WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
@@ -44,10 +45,11 @@ def _stem(name: str) -> str:
 class PathCells:
     """Paths in a table, which need not exist yet; relative paths are relative to the table's folder."""
 
-    def __init__(self, table: Path) -> None:
-        self._folder = table.parent
-        self._absolute = Path(os.path.abspath(table.parent))  # noqa: PTH100 (keeps symbolic links)
-        self.base = table.parent.resolve()
+    def __init__(self, table: Path, *, folder: Path | None = None) -> None:
+        """folder: where relative paths start, if not in the table's folder."""
+        self._folder = table.parent if folder is None else folder
+        self._absolute = Path(os.path.abspath(self._folder))  # noqa: PTH100 (keeps symbolic links)
+        self.base = self._folder.resolve()
         self._listings: dict[tuple[str, Callable[[str], str]], dict[str, list[str]]] = {}
         self._requests: Counter[str] = Counter()
         self._absent: set[str] = set()  # folders that do not exist
@@ -76,7 +78,7 @@ class PathCells:
     def find(self, cell: str) -> tuple[str, bool]:
         """The cell as the file is named on disk, and whether there is such a file.
 
-        Without a file, the cell without backslashes and the space around it.
+        Without a file, the cell without backslashes and the space around it: quotes may be part of a name.
         """
         if self._is_file(self.to_file(cell)):
             return cell, True
@@ -88,9 +90,10 @@ class PathCells:
         if actual is not None and os.path.isfile(actual):  # noqa: PTH113
             self._corrected.setdefault(difference or OTHER_FORM, []).append(cell)
             return self._as_cell(actual, unfound), True
+        missing = cell.strip() if difference == _QUOTED else unfound
         if len(self._near) < MAX_HINTS and (near := self._nearest(self.to_file(unfound))):
-            self._near[unfound] = self._as_cell(near, unfound)
-        return unfound, False
+            self._near[missing] = self._as_cell(near, unfound)
+        return missing, False
 
     def reason(self, cell: str) -> str:
         """Why a cell names no file, with a file of nearly that name if there is one."""
@@ -200,7 +203,7 @@ def _variant(cell: str) -> tuple[str, str]:
     if "\\" in text and not _WINDOWS.match(text):
         return text.replace("\\", "/"), "with backslashes"
     if text != trimmed:
-        return text, "with quotes or invisible letters around them"
+        return text, _QUOTED
     return text, "with space around them" if text != cell else ""
 
 

@@ -222,3 +222,8 @@ def test_what_no_path_can_be(cell, words):
     assert words in (path_fault(cell) or "")
     assert len(path_fault(cell) or "") < 200
     assert path_fault("ö" * 127) is None
+
+
+@pytest.mark.parametrize("cell", ["'", "'a.wav'", "“a.wav", "sub/a'"])
+def test_quotes_stay_in_the_path_of_a_missing_file(tmp_path, cell):
+    assert PathCells(tmp_path / "clips.csv").find(cell) == (cell, False)
