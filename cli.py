@@ -112,7 +112,7 @@ COMMANDS = {
         ),
         "bundle": (
             "classify.commands.bundle:app",
-            "Save the selected system of a run, and write it for other libraries.",
+            "Save the selected system of a run, write it for other libraries, upload it.",
         ),
     },
     MAINTENANCE: {

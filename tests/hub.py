@@ -1,8 +1,10 @@
-"""A hub on this machine for tests: serves one model's files as huggingface.co does, and fails on request."""
+"""A hub on this machine for tests: serves and receives files as huggingface.co does, fails on request."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -10,9 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 COMMIT = "c0ffee" + "0" * 34
 MODEL = "owner/model"
+LARGE = (".safetensors", ".skops", ".ubj")
 
 
 @dataclass
@@ -37,6 +41,8 @@ class Hub:
     silent: threading.Event = field(default_factory=threading.Event)
     bare: bool = False
     asked: list[str] = field(default_factory=list)
+    pushed: dict[str, bytes] = field(default_factory=dict)
+    token: str = "hf_of_the_owner"
     url: str = ""
 
 
@@ -48,6 +54,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
 def serve(files: dict[str, bytes]) -> Iterator[Hub]:
     """Run the hub in threads of this process until the block ends."""
     hub = Hub(files=files)
+    large: dict[str, bytes] = {}  # uploaded before the commit that names them, by SHA-256
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -77,6 +84,55 @@ def serve(files: dict[str, bytes]) -> Iterator[Hub]:
                 self.refuse(404, "EntryNotFound")
             else:
                 self.send(file, body=body)
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            hub.asked.append(f"{self.command} {self.path}")
+            if hub.status != 200:
+                self.refuse(hub.status, hub.code)
+            elif self.command == "PUT":
+                large[hashlib.sha256(body).hexdigest()] = body
+                self.reply({})
+            elif self.headers.get("Authorization") != f"Bearer {hub.token}":
+                self.refuse(401, "")
+            else:
+                self.reply(self.receive(body))
+
+        def do_PUT(self) -> None:
+            self.do_POST()
+
+        def receive(self, body: bytes) -> dict[str, Any]:
+            if "/preupload/" in self.path:
+                names = [file["path"] for file in json.loads(body)["files"]]
+                modes = {name: "lfs" if name.endswith(LARGE) else "regular" for name in names}
+                return {
+                    "files": [
+                        {"path": name, "uploadMode": modes[name], "shouldIgnore": False} for name in names
+                    ]
+                }
+            if self.path.endswith("/info/lfs/objects/batch"):
+                objects = json.loads(body)["objects"]
+                for one in objects:
+                    one["actions"] = {"upload": {"href": f"{hub.url}/put/{one['oid']}"}}
+                return {"transfer": "basic", "objects": objects}
+            if "/commit/" in self.path:
+                hub.pushed = {}
+                for entry in map(json.loads, body.decode().splitlines()):
+                    value = entry["value"]
+                    if entry["key"] == "file":
+                        hub.pushed[value["path"]] = base64.b64decode(value["content"])
+                    elif entry["key"] == "lfsFile":
+                        hub.pushed[value["path"]] = large[value["oid"]]
+                return {"commitUrl": f"{hub.url}/{MODEL}/commit/{COMMIT}", "commitOid": COMMIT}
+            return {"url": f"{hub.url}/{MODEL}"}
+
+        def reply(self, document: dict[str, Any]) -> None:
+            content = json.dumps(document).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
 
         def refuse(self, status: int, code: str) -> None:
             self.send_response(status)

@@ -1,4 +1,4 @@
-"""The commands `bundle make` and `bundle export`."""
+"""The commands `bundle make`, `bundle export` and `bundle push`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cyclopts import App
 from layerprobe.cache.common.console import print_json
 from layerprobe.cache.common.options import FLAT, OutputOptions
 
-app = App(name="bundle", help="Save the selected system of a run, and write it for other libraries.")
+app = App(name="bundle", help="Save the selected system of a run, write it for other libraries, upload it.")
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,20 @@ class ExportOptions:
     output: Annotated[OutputOptions, FLAT] = OutputOptions()
 
 
+@dataclass(frozen=True)
+class PushOptions:
+    """Options of `bundle push`."""
+
+    bundle: Path
+    """Bundle, such as bundle/ of a run folder."""
+    repository: str
+    """Model repository on the hub, OWNER/NAME; created if it does not exist."""
+    _: KW_ONLY
+    private: bool = False
+    """Create the repository as a private one."""
+    output: Annotated[OutputOptions, FLAT] = OutputOptions()
+
+
 @app.command
 def make(options: Annotated[MakeOptions, FLAT]) -> None:
     """Refit the selected system of a finished run on all clips, and save it for `predict`."""
@@ -67,7 +81,19 @@ def export(options: Annotated[ExportOptions, FLAT]) -> None:
     _print(f"model for {options.format}", out, as_json=options.output.json)
 
 
-def _print(what: str, out: Path, *, as_json: bool) -> None:
+@app.command
+def push(options: Annotated[PushOptions, FLAT]) -> None:
+    """Upload a bundle with its model card to the Hugging Face hub, in one commit.
+
+    Uses the token in HF_TOKEN, or of `hf auth login`. A bundle with a changed file is refused.
+    """
+    from layerprobe.classify.predict.push import push_bundle
+
+    address = push_bundle(options.bundle, options.repository, private=options.private)
+    _print("uploaded to", address, as_json=options.output.json)
+
+
+def _print(what: str, out: Path | str, *, as_json: bool) -> None:
     if as_json:
         print_json({"out": out})
     else:

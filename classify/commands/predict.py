@@ -20,9 +20,11 @@ from layerprobe.cache.common.options import (
     FLAT,
     CacheFolder,
     Device,
+    FigureTitle,
     Force,
     OutputOptions,
     TableColumns,
+    check_title,
 )
 from layerprobe.cache.common.text import format_count, printable
 
@@ -48,6 +50,9 @@ class PredictOptions:
     out: Path | None = None
     """Write labels and all probabilities into this .csv or .json."""
     force: Force = False
+    figure: Path | None = None
+    """Draw the probabilities of windows over time into this .svg, .pdf or .png; requires --window."""
+    title: FigureTitle = None
     window: float | None = None
     """Predict windows of this many seconds instead of complete recordings; 3 for --stdin."""
     hop: float | None = None
@@ -101,6 +106,14 @@ def _check(options: PredictOptions) -> None:
         raise InputError(f"--coverage {options.coverage:g}", do="give a share between 0 and 1, such as 0.9")
     if not LOWEST_RATE <= options.rate <= HIGHEST_RATE:
         raise InputError(f"--rate {options.rate}", do=f"give {LOWEST_RATE} to {HIGHEST_RATE} Hz")
+    check_title(options.title, options.figure)
+    if options.figure is not None:
+        from layerprobe.classify.plotting import check_figure
+
+        check_figure(options.figure)
+        if options.window is None or options.stdin:
+            do = "omit --stdin" if options.stdin else "give --window, such as --window 3"
+            raise InputError("--figure draws windows of recordings over time", do=do)
     if options.out is not None:
         if options.out.suffix.lower() not in OUT_SUFFIXES:
             raise InputError(f"--out {options.out}", do=f"use one of {', '.join(OUT_SUFFIXES)}")
@@ -111,7 +124,7 @@ def _check(options: PredictOptions) -> None:
 
 def _predict_recordings(bundle: Bundle, options: PredictOptions) -> None:
     from layerprobe.classify.predict.recordings import cut_windows, find_recordings
-    from layerprobe.classify.predict.table import as_rows, write_predictions
+    from layerprobe.classify.predict.results.table import as_rows, write_predictions
 
     clips = find_recordings(options.inputs, **vars(options.columns))
     faults: dict[str, ClipError] = {}
@@ -143,6 +156,8 @@ def _predict_recordings(bundle: Bundle, options: PredictOptions) -> None:
         print_table([_shown(row) for row in rows])
     else:
         print(f"{format_count(len(rows), 'prediction')} in {options.out}")
+    if options.figure is not None:
+        _draw(rows, bundle, options.figure, options)
     unsure = sum(one.label is None for one in usable)
     if options.min_confidence:
         say(f"{unsure} of {len(usable)} predictions are below {options.min_confidence:g} and have no label")
@@ -152,6 +167,16 @@ def _predict_recordings(bundle: Bundle, options: PredictOptions) -> None:
         say_error(f"  {printable(name)}: {printable(reason)}")
     if reasons:
         say_error(f"{len(reasons)} of {len(reasons) + len(usable)} recordings could not be used")
+
+
+def _draw(rows: list[dict[str, Any]], bundle: Bundle, figure: Path, options: PredictOptions) -> None:
+    from layerprobe.classify.predict.results.timeline import MOST_RECORDINGS, draw_timeline
+
+    left_out = draw_timeline(rows, bundle.labels, figure, title=options.title)
+    if not options.output.json:
+        print(f"figure {figure}")
+    if left_out:
+        say(f"note: the figure has the first {MOST_RECORDINGS} recordings, without {left_out} more")
 
 
 def _predict_stream(bundle: Bundle, options: PredictOptions) -> None:

@@ -2,5 +2,5 @@
 
 `make.make_bundle` refits and saves (`system.py`: what is fitted; `card.py`: the model card).
 `bundle.load_bundle` loads a bundle and predicts; `recordings.py` finds the recordings that a user names,
-`table.py` writes predictions.
+`results` shows predictions; `push.py` uploads a bundle.
 """
