@@ -110,6 +110,10 @@ COMMANDS = {
             "classify.commands.predict:predict",
             "Predict recordings with the system that a study selected: labels and probabilities.",
         ),
+        "serve": (
+            "classify.serve.command:serve",
+            "Serve a bundle as a web page that records or takes a file, and as a JSON endpoint.",
+        ),
         "bundle": (
             "classify.commands.bundle:app",
             "Save the selected system of a run, write it for other libraries, upload it.",

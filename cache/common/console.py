@@ -49,6 +49,11 @@ def is_quiet() -> bool:
     return _verbosity == Verbosity.QUIET
 
 
+def is_verbose() -> bool:
+    """Whether settings and durations are printed."""
+    return _verbosity == Verbosity.VERBOSE
+
+
 def say(text: str) -> None:
     """Print a note for the user on stderr, unless `--quiet` is given."""
     if not is_quiet():
