@@ -52,7 +52,7 @@ def serve(options: Annotated[ServeOptions, FLAT]) -> None:
 
     bundle = load_bundle(options.bundle, model=options.model, device=options.device)
     try:
-        import multipart  # noqa: F401 — FastAPI reads forms with it
+        import python_multipart  # noqa: F401 — FastAPI reads forms with it
         import uvicorn
 
         from layerprobe.classify.serve.app import create_app
