@@ -109,15 +109,12 @@ class Wav2Vec2Network:
         modules = {"0": encoder.dropout, FINAL: getattr(encoder, "layer_norm", None)}  # 0: the first input
         modules |= {str(number): block for number, block in enumerate(encoder.layers, start=1)}
         for layer in layers:
-            modules[layer].register_forward_hook(self._pooling_hook(layer))
+            modules[layer].register_forward_hook(partial(self._pool, layer))
 
-    def _pooling_hook(self, layer: str) -> Any:
-        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            if self._counts is not None:
-                states = output[0] if isinstance(output, tuple) else output
-                self._pooled[layer] = masked_mean(states, self._counts)
-
-        return hook
+    def _pool(self, layer: str, _module: nn.Module, _inputs: Any, output: Any) -> None:
+        if self._counts is not None:
+            states = output[0] if isinstance(output, tuple) else output
+            self._pooled[layer] = masked_mean(states, self._counts)
 
 
 class WhisperNetwork:

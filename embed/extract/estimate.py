@@ -10,7 +10,7 @@ from layerprobe.cache.identity.extraction import estimate_bytes
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.embed.config import EmbedConfig
 from layerprobe.embed.extract.batching import padded_samples, plan_batches
-from layerprobe.embed.extract.forward import ForwardPass
+from layerprobe.embed.extract.parallel import ParallelForward, worker_count
 from layerprobe.embed.extract.pending import find_pending
 from layerprobe.embed.extract.prefetch import Prefetcher
 from layerprobe.embed.extract.run import batch_budget
@@ -37,7 +37,9 @@ class Estimate:
 
 
 def estimate(clips: Sequence[Clip], config: EmbedConfig) -> Estimate:
-    """Time one batch from the middle of the plan, decoding included, and extrapolate to all batches.
+    """Time batches from the middle of the plan, decoding included, and extrapolate to all batches.
+
+    There are as many as are computed at a time.
 
     Writes nothing except file hashes. Raises InputError as `embed.extract.run.embed` does.
     """
@@ -48,15 +50,17 @@ def estimate(clips: Sequence[Clip], config: EmbedConfig) -> Estimate:
     batches = plan_batches(pending.samples(), window=config.window, budget=budget, processed=processed)
     seconds = 0.0
     if batches:
-        middle = batches[len(batches) // 2]
-        forward = ForwardPass(backbone, extraction, budget=budget)
+        count = worker_count(backbone.device, batches=len(batches))
+        first = (len(batches) - count) // 2
+        middle = batches[first : first + count]
+        forward = ParallelForward(backbone, extraction, budget=budget, batches=count)
         for _ in range(2):  # the first pass includes one-time costs of the device
             started = time.perf_counter()
-            decoded = Prefetcher([middle], pending, normalise=backbone.normalise, device=backbone.device)
+            decoded = Prefetcher(middle, pending, normalise=backbone.normalise, device=backbone.device)
             for result in forward.results(decoded):
                 result.wait()
             elapsed = time.perf_counter() - started
-        share = padded_samples([middle], processed=processed) / padded_samples(batches, processed=processed)
+        share = padded_samples(middle, processed=processed) / padded_samples(batches, processed=processed)
         seconds = elapsed / share
     return Estimate(
         clips=len(clips),

@@ -21,7 +21,7 @@ from layerprobe.embed.audio.resampling import resampler
 from layerprobe.embed.config import RATE, EmbedConfig
 from layerprobe.embed.extract.batching import Window, padded_length, plan_batches
 from layerprobe.embed.extract.collect import Collector
-from layerprobe.embed.extract.forward import ForwardPass
+from layerprobe.embed.extract.parallel import ParallelForward
 from layerprobe.embed.extract.pending import PendingClips, find_pending
 from layerprobe.embed.extract.prefetch import Batch, Prefetcher
 from layerprobe.embed.extract.run import batch_budget
@@ -81,7 +81,7 @@ class StateExtractor:
             pending = find_pending(clips, None, config)
         plan, backbone = self._plan(pending), self._backbone
         decoded = Prefetcher(plan, pending, normalise=backbone.normalise, device=backbone.device)
-        computed = self._compute(pending, decoded)
+        computed = self._compute(pending, decoded, count=len(plan))
         by_id: dict[FailureId, ClipStates] = {
             identity: ClipError(failure.reason, where=identity[0])
             for identity, failure in pending.failures.items()
@@ -103,8 +103,10 @@ class StateExtractor:
                 results.append(error)
         used = [number for number, result in enumerate(results) if not isinstance(result, ClipError)]
         pending = _pending([clips[number] for number in used], ready)
-        batches = (_batch(windows, ready) for windows in self._plan(pending))
-        for number, states in zip(used, self._compute(pending, batches), strict=True):
+        plan = self._plan(pending)
+        batches = (_batch(windows, ready) for windows in plan)
+        computed = self._compute(pending, batches, count=len(plan))
+        for number, states in zip(used, computed, strict=True):
             results[number] = states
         return results
 
@@ -138,13 +140,14 @@ class StateExtractor:
             processed=self._backbone.processed,
         )
 
-    def _compute(self, pending: PendingClips, batches: Iterable[Batch]) -> list[ClipStates]:
-        """The states of the pending clips, in their order."""
+    def _compute(self, pending: PendingClips, batches: Iterable[Batch], *, count: int) -> list[ClipStates]:
+        """The states of the pending clips, in their order. count: of the batches."""
         memory, errors = _Memory(), dict[int, ClipError]()
         collector = Collector(memory, self.extraction, pending)  # type: ignore[arg-type]
         budget = batch_budget(self.config, self._backbone.device)
         with self._lock, GracefulStop() as stop:
-            for result in ForwardPass(self._backbone, self.extraction, budget=budget).results(batches):
+            forward = ParallelForward(self._backbone, self.extraction, budget=budget, batches=count)
+            for result in forward.results(batches):
                 for index, error in collector.collect(result):
                     collector.drop(index)
                     errors[index] = error

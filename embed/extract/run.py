@@ -27,7 +27,7 @@ from layerprobe.embed.audio.scratch import scratch_space
 from layerprobe.embed.config import RATE, EmbedConfig
 from layerprobe.embed.extract.batching import padding_share, plan_batches
 from layerprobe.embed.extract.collect import Collector
-from layerprobe.embed.extract.forward import ForwardPass
+from layerprobe.embed.extract.parallel import ParallelForward
 from layerprobe.embed.extract.pending import PendingClips, find_pending
 from layerprobe.embed.extract.prefetch import Prefetcher
 from layerprobe.embed.manifest.clips import Clip
@@ -138,7 +138,7 @@ def compute_pending(
         pending.samples(), window=config.window, budget=budget, processed=backbone.processed
     )
     decoded = Prefetcher(batches, pending, normalise=backbone.normalise, device=backbone.device)
-    forward = ForwardPass(backbone, extraction, budget=budget)
+    forward = ParallelForward(backbone, extraction, budget=budget, batches=len(batches))
     failures = dict(pending.failures)
     failed_copies = 0  # of clips that fail during the run
     # With nothing to compute, nothing is written: the store may be read-only for this process.

@@ -108,31 +108,30 @@ class TransformerBackbone:
         return blocks
 
     def _register_hooks(self) -> None:
-        """Use hooks, not `output_hidden_states`: its last entry changed between transformers 4 and 5."""
+        """Use hooks, not `output_hidden_states`: its last entry changed between transformers 4 and 5.
+
+        Bound methods, so that a deep copy of the backbone has hooks of its own.
+        """
         blocks = self.blocks
         deepest = max((int(name) for name in self.layers if name.isdigit()), default=0)
         if FINAL in self.layers:
-            self.model.encoder.layer_norm.register_forward_hook(self._after(FINAL))
+            self.model.encoder.layer_norm.register_forward_hook(partial(self._after, FINAL))
         else:
             del blocks[max(deepest, 1) :]  # never computed, so not held in memory either
         if CNN in self.layers:
-            self.model.feature_extractor.register_forward_hook(self._after(CNN))
+            self.model.feature_extractor.register_forward_hook(partial(self._after, CNN))
         if "0" in self.layers:
-
-            def before_first(_block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-                self._emit("0", args[0] if args else kwargs["hidden_states"])
-
-            blocks[0].register_forward_pre_hook(before_first, with_kwargs=True)
+            blocks[0].register_forward_pre_hook(self._before_first, with_kwargs=True)
         for k, block in enumerate(blocks, start=1):
             if str(k) in self.layers:
-                block.register_forward_hook(self._after(str(k)))
+                block.register_forward_hook(partial(self._after, str(k)))
 
-    def _after(self, layer: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            states = output[0] if isinstance(output, tuple) else output
-            self._emit(layer, states.transpose(1, 2) if layer == CNN else states)
+    def _before_first(self, _block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._emit("0", args[0] if args else kwargs["hidden_states"])
 
-        return hook
+    def _after(self, layer: str, _module: nn.Module, _inputs: Any, output: Any) -> None:
+        states = output[0] if isinstance(output, tuple) else output
+        self._emit(layer, states.transpose(1, 2) if layer == CNN else states)
 
     def _emit(self, layer: str, states: torch.Tensor) -> None:
         if self._visit is None:
