@@ -37,7 +37,7 @@ def doctor(options: Annotated[DoctorOptions, FLAT] = DoctorOptions()) -> int:
     """
     if options.model is None:
         return _check_machine(options)
-    from layerprobe.embed.extract.doctor import check_model
+    from layerprobe.embed.doctor.model import check_model
 
     config = EmbedConfig(
         model=options.model,
@@ -77,7 +77,7 @@ def doctor(options: Annotated[DoctorOptions, FLAT] = DoctorOptions()) -> int:
 
 
 def _check_machine(options: DoctorOptions) -> int:
-    from layerprobe.embed.extract.machine import check_machine
+    from layerprobe.embed.doctor.machine import check_machine
 
     checks = check_machine(options.cache)
     faults = sum(check.status == "fault" for check in checks)

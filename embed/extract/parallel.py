@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import queue
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain
 
@@ -42,7 +42,7 @@ class ParallelForward:
         """As `ForwardPass.recomputed`."""
         return sum(forward.recomputed for forward in self._passes)
 
-    def results(self, batches: Iterable[Batch]) -> Iterator[BatchResult]:
+    def results(self, batches: Iterable[Batch]) -> Generator[BatchResult, None, None]:
         """The results in the order of the batches."""
         if len(self._passes) == 1:
             yield from self._passes[0].results(batches)

@@ -16,7 +16,7 @@ import torch
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.cache.store.keys import clip_key
 from layerprobe.embed.config import EmbedConfig
-from layerprobe.embed.extract.doctor import check_model
+from layerprobe.embed.doctor.model import check_model
 from layerprobe.embed.extract.run import ExtractionSummary, embed
 from layerprobe.embed.manifest.clips import read_manifest
 from layerprobe.embed.models.device import find_precision, find_training_precision

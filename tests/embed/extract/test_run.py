@@ -17,8 +17,8 @@ from layerprobe.cache.store import failures
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.cache.store.keys import clip_key
 from layerprobe.embed.config import RATE, EmbedConfig
+from layerprobe.embed.doctor.model import layer_states
 from layerprobe.embed.extract import run as extract
-from layerprobe.embed.extract.doctor import layer_states
 from layerprobe.embed.extract.run import ExtractionSummary, embed
 from layerprobe.embed.manifest.clips import Clip, read_manifest
 from layerprobe.embed.models.backbones import TransformerBackbone, open_backbone

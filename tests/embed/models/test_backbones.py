@@ -20,8 +20,8 @@ from layerprobe.embed.checkpoints.configuration import WHISPER
 from layerprobe.embed.checkpoints.loading import random_model
 from layerprobe.embed.checkpoints.source import ModelSource
 from layerprobe.embed.config import RATE
+from layerprobe.embed.doctor.model import layer_states
 from layerprobe.embed.extract.batching import padded_length
-from layerprobe.embed.extract.doctor import layer_states
 from layerprobe.embed.models.backbones import BACKBONES
 from layerprobe.embed.models.layers import CNN, FINAL, layer_names, other_layers
 from layerprobe.embed.models.sources import find_model

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.embed.config import RATE, EmbedConfig
+from layerprobe.embed.doctor.model import layer_states
 from layerprobe.embed.extract.batching import padded_length
-from layerprobe.embed.extract.doctor import layer_states
 from layerprobe.embed.models.backbones import open_backbone
 from layerprobe.embed.models.interface import Backbone
 from layerprobe.embed.models.sources import find_model

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from layerprobe.embed.config import EmbedConfig
-from layerprobe.embed.extract import machine
-from layerprobe.embed.extract.machine import check_machine, requirements
+from layerprobe.embed.doctor import machine
+from layerprobe.embed.doctor.machine import check_machine, requirements
 from layerprobe.embed.extract.run import embed
 from layerprobe.embed.manifest.clips import read_manifest
 from tests.run import cli, write_corpus
