@@ -139,7 +139,7 @@ def test_nothing_that_users_install_is_unused():
     extras = project["optional-dependencies"]
     asked = [*project["dependencies"], *extras["finetune"], *extras["parquet"]]
     used = {module.partition(".")[0] for path in [*MODULES, ROOT / "cli.py"] for module in imported(path)}
-    modules = {"scikit-learn": "sklearn", "huggingface-hub": "huggingface_hub"}
+    modules = {"scikit-learn": "sklearn", "huggingface-hub": "huggingface_hub", "pyyaml": "yaml"}
     needed_by_others = {"accelerate"}  # transformers' Trainer
     for requirement in asked:
         package = requirement.split("=")[0].split(">")[0].split("<")[0]

@@ -29,7 +29,9 @@ SECRET = {"storage"}  # fields whose values may hold a password
 Given = Annotated[Mapping[str, str], INTERNAL]
 
 # Types of options that several commands have, with the help text of each.
-TableFile = Annotated[Path, Parameter(help="Table of clips: CSV, TSV, JSON lines or Parquet.")]
+TableFile = Annotated[
+    Path, Parameter(help="Table of clips: a file or folder of any kind in docs/recordings.md.")
+]
 CacheFolder = Annotated[
     Path,
     Parameter(env_var="LAYERPROBE_CACHE", help="Cache folder: feature stores, and hashes of audio files."),

@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from layerprobe.cache.common.errors import ClipError, InputError
 from layerprobe.embed.config import EmbedConfig
 from layerprobe.embed.manifest.clips import read_manifest
-from layerprobe.embed.manifest.tables import SUFFIXES
+from layerprobe.embed.manifest.tables import is_table
 
 if TYPE_CHECKING:
     from layerprobe.embed.extract.in_memory import StateExtractor
@@ -72,7 +72,7 @@ class Embedder(TransformerMixin, BaseEstimator):
         """
         extractor, layer = self._extractor()
         if isinstance(X, str | Path):
-            if Path(X).suffix.lower() not in SUFFIXES:
+            if not is_table(Path(X)):
                 do = "give a list of recordings, even for a single one, or a table of clips"
                 raise InputError(f"'{X}' is neither a list of recordings nor a table", do=do)
             states = extractor.files(read_manifest(Path(X)))

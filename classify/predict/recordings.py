@@ -13,7 +13,7 @@ from layerprobe.cache.common.errors import ClipError, InputError
 from layerprobe.embed.audio.sound import probe
 from layerprobe.embed.manifest.audio_files import find_audio_files
 from layerprobe.embed.manifest.clips import Clip, read_manifest
-from layerprobe.embed.manifest.tables import SUFFIXES
+from layerprobe.embed.manifest.tables import is_table
 
 TYPE, BYTES = "<i2", 2  # a sample of a stream: 16 bit, signed, little-endian
 SHORTEST = 0.1  # seconds of a window
@@ -28,12 +28,12 @@ def find_recordings(
     """
     clips: list[Clip] = []
     for path in inputs:
-        if path.is_dir():
-            clips += [_clip(path / name) for name in find_audio_files(path).paths]
-        elif path.suffix.lower() in SUFFIXES:
+        if is_table(path):
             clips += read_manifest(
                 path, path_column=path_column, speaker_column=speaker_column, must_exist=False
             )
+        elif path.is_dir():
+            clips += [_clip(path / name) for name in find_audio_files(path).paths]
         else:
             clips.append(_clip(path))
     if not clips:

@@ -48,7 +48,7 @@ def read_manifest(
     must_exist: bool = True,
     note: Callable[[str], None] = say,
 ) -> list[Clip]:
-    """Read a table of clips: CSV, TSV, JSON lines, Parquet; also as audformat and Hugging Face lay it out.
+    """Read a table of clips: a file or folder of any format that `tables.read_table` knows.
 
     Only a column of paths is required; relative paths are relative to the table. `start` and `end` (seconds,
     or timedeltas such as `0 days 00:00:01.5`) select a segment; one from 0 without an end is the complete
@@ -64,12 +64,12 @@ def read_manifest(
     """
     raw = read_table(table)
     columns = Columns.find(raw, table, path=path_column, speaker=speaker_column)
-    reader = _RowReader(columns, PathCells(table))
+    reader = _RowReader(columns, PathCells(table, folder=raw.folder))
     problems: list[Problem] = []
     clips: list[Clip] = []
     row_of_id: dict[str, int] = {}
     missing: dict[str, int] = {}  # cells without a file, and the first row of each
-    for row, texts in enumerate(raw.rows, start=1):
+    for row, texts in enumerate(raw.rows, start=raw.first_row):
         if not texts:
             continue
         if len(texts) != len(columns.names):
@@ -88,7 +88,8 @@ def read_manifest(
         problems = [Problem(None, "has a header but no rows")]
     if problems:
         do = f"relative paths start at {reader.cells.base}" if must_exist and missing else ""
-        raise ManifestError(str(table), sorted(problems, key=lambda p: p.row or 0), do=do)
+        where = f"{table} ({raw.place})" if raw.place else str(table)
+        raise ManifestError(where, sorted(problems, key=lambda p: p.row or 0), do=do)
     for line in [*columns.notes, *reader.values.notes(), *reader.cells.notes()]:
         note(f"note: {table.name}: {line}")
     return clips

@@ -11,7 +11,7 @@ from sys import intern
 
 from layerprobe.cache.common.errors import ManifestError, Problem
 from layerprobe.cache.common.text import format_count, format_list
-from layerprobe.embed.manifest.tables import Table
+from layerprobe.embed.manifest.readers.table import Table
 from layerprobe.embed.manifest.times import SegmentColumns, find_segments, may_be_range
 
 # The first of these that a table has is its column of paths, or of speakers, unless one is named. `file` is
@@ -60,7 +60,8 @@ class Columns:
         for given in (path, speaker):
             if given is not None and _first([given], names) is None:
                 problems.append(Problem(None, f"has no column '{given}'; its columns are {listed}"))
-        found = _first(PATH_COLUMNS if path is None else [path], names)
+        usual = PATH_COLUMNS if raw.path_column is None else [raw.path_column]
+        found = _first(usual if path is None else [path], names)
         do = ""
         if found is None and path is None:
             problems.append(Problem(None, f"has no column of paths; its columns are {listed}"))
@@ -148,10 +149,11 @@ def _counted(entry: tuple[tuple[str, str], int]) -> str:
 
 def _first(wanted: Sequence[str], names: Sequence[str]) -> str | None:
     """The first of `wanted` among `names`: the exact name if there is one, else whatever case and spacing."""
-    alike = {_folded(name): name for name in reversed(names)}
+    alike = {folded(name): name for name in reversed(names)}
     exact = next((name for name in wanted if name in names), None)
-    return exact or next((alike[_folded(name)] for name in wanted if _folded(name) in alike), None)
+    return exact or next((alike[folded(name)] for name in wanted if folded(name) in alike), None)
 
 
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
+    """A column's name apart from case, space and hyphens."""
     return re.sub(r"[\s_-]+", "_", clean(name)).casefold()

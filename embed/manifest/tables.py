@@ -1,76 +1,120 @@
-"""Tables as text: CSV, TSV, JSON lines and Parquet, each cell read exactly as written.
+"""Tables as text: read from files and folders of many formats, and written as CSV, TSV and Parquet.
 
-Tables are not read through a data frame, because a data frame guesses types: a label `01` would become the
-number 1, and a column with one empty cell would turn 0 into 0.0.
+Each cell is read exactly as written. Tables are not read through a data frame, because a data frame guesses
+types: a label `01` would become the number 1, and a column with one empty cell would turn 0 into 0.0.
 """
 
 from __future__ import annotations
 
-import codecs
 import csv
 import io
-import json
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from layerprobe.cache.common.disk import write_atomically
-from layerprobe.cache.common.errors import InputError, ManifestError, Problem
-from layerprobe.cache.common.text import guard_cell, shorten, unguard_cell
+from layerprobe.cache.common.errors import InputError, ManifestError
+from layerprobe.cache.common.text import guard_cell
+from layerprobe.embed.manifest.readers.arrow import read_parquet
+from layerprobe.embed.manifest.readers.audformat import read_audformat
+from layerprobe.embed.manifest.readers.datasets import find_parquet, read_datasets, read_parquet_folder
+from layerprobe.embed.manifest.readers.json_lines import read_json_lines
+from layerprobe.embed.manifest.readers.kaldi import read_kaldi
+from layerprobe.embed.manifest.readers.lhotse import find_recordings, read_lhotse
+from layerprobe.embed.manifest.readers.spreadsheet import SPREADSHEETS, read_spreadsheet
+from layerprobe.embed.manifest.readers.table import Table, cell_text, table_error
+from layerprobe.embed.manifest.readers.text import read_text
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 PARQUET = (".parquet", ".pq")
 SUFFIXES = (*DELIMITERS, *PARQUET)  # that can be written
 JSON_LINES = (".jsonl", ".ndjson")
-TEXT = (*DELIMITERS, ".txt")
+READABLE = (*SUFFIXES, *JSON_LINES, *SPREADSHEETS, ".txt")
 ANNOTATIONS = (".textgrid", ".eaf", ".trs", ".lab", ".ctm", ".rttm", ".srt", ".vtt")
-_OTHER_DELIMITERS = ",;\t|"
-_PARQUET_ROW_NAMES = "__index_level_"  # what pandas calls row names that have no name of their own
 
 Cell = str | float | None
 
 
-@dataclass(frozen=True)
-class Table:
-    """`rows[i][j]` is the text in row i of column `columns[j]`, '' where the cell is empty.
-
-    A row may have too many or too few cells, as in the file; a blank line is a row without cells, so that row
-    numbers are those of the file. notes: what the user should know about how it was read. decimal_comma:
-    cells are not separated by commas, so a comma in a number is its decimal point.
-    """
-
-    columns: list[str]
-    rows: list[list[str]]
-    notes: tuple[str, ...] = field(default=(), compare=False)
-    decimal_comma: bool = field(default=False, compare=False)
-
-
 def read_table(path: Path) -> Table:
-    """Read a table by its extension, in the encoding and with the delimiter that it has.
+    """Read a table by its extension, or a folder by what is in it.
 
-    Raises ManifestError where it is missing or cannot be read.
+    path: `FILE#PART` names a sheet of a spreadsheet or a table of an audformat database. Raises ManifestError
+    where it is missing or cannot be read, InputError where an optional package is.
     """
-    suffix = path.suffix.lower()
-    if path.is_dir():
-        raise _error(path, "is a folder, not a table", do="make a table of it with `manifest folder`")
+    path, part = _split_part(path)
     if not path.exists():
-        raise _error(path, "no such table")
+        raise table_error(path, "no such table")
+    folder = path if path.is_dir() else path.parent if path.name in _HEADERS else None
+    suffix = path.suffix.lower()
+    if folder is None and suffix not in READABLE:
+        raise _unreadable(path, suffix)
     try:
+        if folder is not None:
+            return replace(_read_folder(folder, part), folder=folder)
+        if suffix in SPREADSHEETS:
+            return read_spreadsheet(path, part)
+        if part is not None:
+            raise ValueError(f"it has no sheet '{part}': only spreadsheets and databases have several tables")
         if suffix in PARQUET:
-            return _read_parquet(path)
+            return read_parquet(path)
         if suffix in JSON_LINES:
-            return _read_json_lines(path)
-        if suffix in TEXT:
-            return _read_text(path, DELIMITERS.get(suffix, "\t"))
-    except (OSError, ValueError, NotImplementedError) as error:  # pyarrow's are of these kinds
-        raise _error(path, f"cannot be read ({error})") from error
+            return read_json_lines(path)
+        return read_text(path, DELIMITERS.get(suffix, "\t"))
+    except (OSError, ValueError, NotImplementedError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise table_error(path, f"cannot be read ({reason})") from error
+
+
+def is_table(path: Path) -> bool:
+    """Whether a path is that of a table: a file by its extension, or a folder by what is in it."""
+    path, _ = _split_part(path)
+    if path.is_dir():
+        return _kind_of(path) is not None
+    return path.suffix.lower() in READABLE or path.name in _HEADERS
+
+
+def _split_part(path: Path) -> tuple[Path, str | None]:
+    """`FILE#PART` in its two parts, unless there is a file with that name."""
+    name, mark, part = path.name.rpartition("#")
+    if mark and name and part and not os.path.lexists(path) and path.with_name(name).exists():
+        return path.with_name(name), part
+    return path, None
+
+
+def _kind_of(folder: Path) -> Callable[[Path, str | None], Table] | None:
+    """The reader of a folder, by a file that every folder of its kind has."""
+    for name, read in _HEADERS.items():
+        if (folder / name).is_file():
+            return read
+    if find_recordings(folder):
+        return lambda folder, _: read_lhotse(folder)
+    return (lambda folder, _: read_parquet_folder(folder)) if find_parquet(folder) else None
+
+
+def _read_folder(folder: Path, part: str | None) -> Table:
+    if (read := _kind_of(folder)) is None:
+        raise table_error(folder, "is a folder, not a table", do="make a table of it with `manifest folder`")
+    if part is not None and read is not read_audformat:
+        raise ValueError(f"it has no table '{part}': of folders, only audformat databases have several")
+    return read(folder, part)
+
+
+# What a folder of each kind contains; the file itself may be named, too.
+_HEADERS: dict[str, Callable[[Path, str | None], Table]] = {
+    "db.yaml": read_audformat,
+    "dataset_dict.json": lambda folder, _: read_datasets(folder),
+    "state.json": lambda folder, _: read_datasets(folder),
+    "wav.scp": lambda folder, _: read_kaldi(folder),
+}
+
+
+def _unreadable(path: Path, suffix: str) -> ManifestError:
     if suffix in ANNOTATIONS:
         do = "write its segments as a table with the columns path, start, end and the label"
-        raise _error(path, f"is an annotation file ({suffix}), not a table", do=do)
+        return table_error(path, f"is an annotation file ({suffix}), not a table", do=do)
     what = f"is not a table that can be read ({suffix or 'no extension'})"
-    raise _error(path, what, do=f"use one of {', '.join((*SUFFIXES, *JSON_LINES))}")
+    return table_error(path, what, do=f"use one of {', '.join(READABLE)}")
 
 
 def write_table(columns: Mapping[str, Sequence[Cell]], out: Path) -> None:
@@ -93,81 +137,8 @@ def write_table(columns: Mapping[str, Sequence[Cell]], out: Path) -> None:
         raise InputError(f"cannot be written ({error.strerror or error})", where=str(out)) from error
 
 
-def _error(path: Path, what: str, *, do: str = "") -> ManifestError:
-    return ManifestError(str(path), [Problem(None, what)], do=do)
-
-
-def _read_text(path: Path, delimiter: str) -> Table:
-    text, note = _decode(path.read_bytes())
-    if text.startswith("sep=") and len(first := text.partition("\n")[0].strip()) == 5:
-        delimiter, text = first[4], text.partition("\n")[2]  # Excel's
-    else:
-        delimiter = _delimiter(text, delimiter)
-    reader, rows, line = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True), [], 1
-    try:
-        for row in reader:
-            rows.append([unguard_cell(cell) if cell[:1] == "'" else cell for cell in row])
-            line = reader.line_num + 1
-    except csv.Error as error:
-        # Read leniently, a quote that is not closed would swallow all rows after it.
-        unclosed = str(error) == "unexpected end of data"
-        what = "a quote is opened and never closed" if unclosed else str(error)
-        raise ValueError(f"{what}, in the row that begins on line {line}") from error
-    header, *others = rows or [[]]
-    return Table(header, others, notes=(note,) if note else (), decimal_comma=delimiter != ",")
-
-
-def _decode(data: bytes) -> tuple[str, str]:
-    """The text of a file, and a note where its encoding is a guess. Raises ValueError."""
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return data.decode("utf-16"), ""
-    try:
-        return data.decode("utf-8-sig"), ""
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        if b"\0" in data:
-            raise ValueError(f"line {line} is not text; save the table as UTF-8") from error
-        try:
-            text = data.decode("cp1252")
-        except UnicodeDecodeError:
-            raise ValueError(f"line {line} is not UTF-8; save the table as UTF-8") from error
-        example = shorten(text.split("\n")[line - 1].strip())
-        return text, f"is not UTF-8 and is read as Western European (cp1252); line {line}: '{example}'"
-
-
-def _delimiter(text: str, usual: str) -> str:
-    """The usual delimiter if the header has it, else the one that gives the header the most columns."""
-    counts = dict.fromkeys(usual + _OTHER_DELIMITERS, 1)
-    for mark in counts:
-        with suppress(csv.Error):  # which is reported when the rows are read
-            counts[mark] = len(
-                next(csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True), [])
-            )
-    return usual if counts[usual] > 1 else max(counts, key=counts.__getitem__)
-
-
-def _read_json_lines(path: Path) -> Table:
-    """One object a line; numbers are read as they are written, and null is an empty cell."""
-    text, note = _decode(path.read_bytes())
-    rows: list[dict[str, Any]] = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        try:
-            row = json.loads(line, parse_int=str, parse_float=str) if line.strip() else {}
-        except ValueError as error:
-            raise ValueError(f"line {number} is not JSON: {error}") from error
-        if not isinstance(row, dict):
-            raise ValueError(f"line {number} is no JSON object")
-        nested = [name for name, value in row.items() if isinstance(value, dict | list)]
-        if nested:
-            raise ValueError(f"line {number}: '{nested[0]}' holds a list or an object, not text or a number")
-        rows.append(row)
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    cells = [[_text(row.get(name)) for name in columns] if row else [] for row in rows]
-    return Table(columns, cells, notes=(note,) if note else ())
-
-
 def _text_bytes(columns: Mapping[str, Sequence[Cell]], delimiter: str) -> bytes:
-    texts = [[guard_cell(_text(cell)) for cell in cells] for cells in columns.values()]
+    texts = [[guard_cell(cell_text(cell)) for cell in cells] for cells in columns.values()]
     names = list(map(guard_cell, columns))
     # The reader ends a line at a lone carriage return, but the writer does not quote a cell that has one.
     returns = any("\r" in text for column in [names, *texts] for text in column)
@@ -183,31 +154,6 @@ def _text_bytes(columns: Mapping[str, Sequence[Cell]], delimiter: str) -> bytes:
     return file.getvalue().encode()
 
 
-def _read_parquet(path: Path) -> Table:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(path)
-    names: list[str] = []
-    columns: list[list[str]] = []
-    for name in table.column_names:
-        cells, kind = table[name], table[name].type
-        if name.startswith(_PARQUET_ROW_NAMES):
-            continue
-        if pa.types.is_duration(kind):
-            nanoseconds = cells.cast(pa.duration("ns")).cast(pa.int64()).to_pylist()
-            values: list[Any] = [None if v is None else v / 1e9 for v in nanoseconds]
-        elif pa.types.is_nested(kind):
-            raise ValueError(f"column '{name}' holds {kind}, not text or numbers; leave that column out")
-        else:
-            values = cells.to_pylist()
-        if any(isinstance(value, bytes) for value in values):
-            values = _decoded(name, values)
-        names.append(name)
-        columns.append([_text(value) for value in values])
-    return Table(names, [list(row) for row in zip(*columns, strict=True)])
-
-
 def _parquet_bytes(columns: Mapping[str, Sequence[Cell]]) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -221,24 +167,7 @@ def _parquet_bytes(columns: Mapping[str, Sequence[Cell]]) -> bytes:
     return file.getvalue()
 
 
-def _decoded(name: str, values: Sequence[bytes | None]) -> list[str | None]:
-    """Text that a writer stored as bytes. Raises ValueError for other bytes, such as sound."""
-    try:
-        return [None if value is None else value.decode() for value in values]
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"column '{name}' holds bytes, not text or numbers; leave that column out"
-        ) from error
-
-
-def _text(value: object) -> str:
-    """The text of a cell; '' for None and NaN."""
-    if isinstance(value, bool):
-        return str(value)
-    return "" if value is None or value != value else str(value)  # NaN differs from itself
-
-
 def _not_unicode(columns: Mapping[str, Sequence[Cell]]) -> str:
     """The first name or cell with a lone surrogate, to which Python decodes file names that are not UTF-8."""
-    texts = (_text(cell) for name, cells in columns.items() for cell in (name, *cells))
+    texts = (cell_text(cell) for name, cells in columns.items() for cell in (name, *cells))
     return next(text for text in texts if any("\ud800" <= letter <= "\udfff" for letter in text))

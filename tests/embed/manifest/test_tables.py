@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from layerprobe.cache.common.errors import InputError, ManifestError
-from layerprobe.embed.manifest.tables import Table, read_table, write_table
+from layerprobe.embed.manifest.readers.table import Table
+from layerprobe.embed.manifest.tables import read_table, write_table
 
 
 @pytest.mark.parametrize(("name", "comma"), [("t.csv", ","), ("t.tsv", "\t"), ("T.CSV", ",")])
@@ -41,10 +42,15 @@ def test_parquet_numbers_become_text_and_row_names_go(tmp_path):
     )
 
 
-def test_parquet_with_audio_data_is_refused_with_the_column(tmp_path):
-    pd.DataFrame({"audio": [{"bytes": b"RIFF", "path": "a.wav"}]}).to_parquet(tmp_path / "t.parquet")
-    with pytest.raises(ManifestError, match="'audio' holds struct"):
-        read_table(tmp_path / "t.parquet")
+def test_columns_of_lists_and_objects_are_left_out_with_a_note(tmp_path):
+    pd.DataFrame({"path": ["a.wav"], "words": [["a", "b"]], "info": [{"age": 3}]}).to_parquet(
+        tmp_path / "t.pq"
+    )
+    (tmp_path / "t.jsonl").write_text('{"path": "a.wav", "words": ["a", "b"], "info": {"age": 3}}')
+    for name in ("t.pq", "t.jsonl"):
+        table = read_table(tmp_path / name)
+        assert table == Table(["path"], [["a.wav"]])
+        assert table.notes == ("left out: 'words', 'info', which hold neither text nor numbers",)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
@@ -78,25 +84,26 @@ def test_unmatched_quotes_are_refused(tmp_path, text, message):
 
 
 def test_files_that_cannot_be_read(tmp_path):
+    (tmp_path / "folder").mkdir()
     (tmp_path / "arabic.csv").write_bytes(b"path\n\x81\x8d.wav\n")
     (tmp_path / "binary.csv").write_bytes(b"path\n\xff\0.wav\n")
     (tmp_path / "words.TextGrid").write_bytes(b"")
     (tmp_path / "broken.jsonl").write_text('{"path": "a.wav"}\n{"path": \n')
     (tmp_path / "list.jsonl").write_text("[1, 2]\n")
-    (tmp_path / "nested.jsonl").write_text('{"path": "a.wav", "words": ["a"]}\n')
+    (tmp_path / "deep.jsonl").write_text('{"path": "a.wav", "words": ' + "[" * 100_000)
     (tmp_path / "damaged.parquet").write_bytes(b"PAR1 and no more")
     (tmp_path / "sheet.xlsx").write_bytes(b"")
     for name, word in [
         ("gone.csv", "no such table"),
-        ("", "is a folder"),
+        ("folder", "is a folder"),
         ("arabic.csv", "line 2 is not UTF-8"),
         ("binary.csv", "line 2 is not text"),
         ("words.TextGrid", "is an annotation file"),
         ("broken.jsonl", "line 2 is not JSON"),
         ("list.jsonl", "line 1 is no JSON object"),
-        ("nested.jsonl", "line 1: 'words' holds a list"),
+        ("deep.jsonl", "line 1 is nested too deeply"),
         ("damaged.parquet", "cannot be read"),
-        ("sheet.xlsx", ".xlsx"),
+        ("sheet.xlsx", "cannot be read"),
     ]:
         with pytest.raises(ManifestError, match=word) as caught:
             read_table(tmp_path / name)
@@ -209,10 +216,12 @@ def test_parquet_of_every_kind_of_text_and_number(tmp_path):
     assert table.rows == [["01"] * 5 + ["7", "0.5", "1.50", "2024-05-01", "True", ""], [""] * len(columns)]
 
 
-def test_parquet_with_bytes_that_are_no_text_is_refused_with_the_column(tmp_path):
-    pq.write_table(pa.table({"sound": pa.array([b"RIFF\xff\xfe"])}), tmp_path / "t.parquet")
-    with pytest.raises(ManifestError, match="'sound' holds bytes"):
-        read_table(tmp_path / "t.parquet")
+def test_parquet_bytes_that_are_no_text_are_left_out_with_a_note(tmp_path):
+    columns = {"vector": pa.array([b"RIFF\xff\xfe"]), "single": pa.array([0.1], pa.float32())}
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    table = read_table(tmp_path / "t.parquet")
+    assert table == Table(["single"], [["0.1"]])
+    assert table.notes == ("left out: 'vector', which holds neither text nor numbers",)
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.tsv"])
