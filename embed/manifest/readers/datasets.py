@@ -68,8 +68,8 @@ def _read_split(folder: Path, sound: EmbeddedSound) -> Table:
     if state.get("_indices_data_files"):
         raise ValueError("it was saved as a selection of rows; call flatten_indices() before save_to_disk")
     listed = state.get("_data_files")
-    names = [entry.get("filename") for entry in listed or () if isinstance(entry, dict)]
-    if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
+    names = [str(entry.get("filename")) for entry in listed or () if isinstance(entry, dict)]
+    if not names or not all(Path(name).name == name for name in names):
         raise ValueError(f"{folder.name}/{STATE} does not list its files")
     features = info.get("features")
     return read_columns(

@@ -11,9 +11,9 @@ from layerprobe.cache.common.errors import InputError, ManifestError
 from layerprobe.embed.manifest.clips import read_manifest
 from layerprobe.embed.manifest.readers.table import Table
 from layerprobe.embed.manifest.tables import read_table
-from tests.spreadsheets import write_ods, write_xlsx
+from tests.spreadsheets import Rows, write_ods, write_xlsx
 
-ROWS = [
+ROWS: Rows = [
     ["path", "level", "count", "good", "day", "x"],
     ["a.wav", "01", 1, True, date(2024, 5, 1), 0.1],
     [],
@@ -59,7 +59,10 @@ def test_a_file_whose_name_has_a_number_sign_and_tables_without_sheets(tmp_path)
 
 
 def test_hidden_sheets_are_passed_over_and_merged_cells_noted(tmp_path):
-    sheets = {"list": [["path"], ["z.wav"]], "clips": [["path", "speaker"], ["a.wav", "s1"], ["b.wav", None]]}
+    sheets: dict[str, Rows] = {
+        "list": [["path"], ["z.wav"]],
+        "clips": [["path", "speaker"], ["a.wav", "s1"], ["b.wav", None]],
+    }
     table = read_table(write_xlsx(tmp_path / "t.xlsx", sheets, hidden=["list"], merged="B2:B3"))
     assert table.rows == [["a.wav", "s1"], ["b.wav", ""]]
     assert table.notes == ("has merged cells (B2:B3): the first of them has the value, the others are empty",)
@@ -68,7 +71,7 @@ def test_hidden_sheets_are_passed_over_and_merged_cells_noted(tmp_path):
 @WRITERS
 def test_faults_name_the_sheet_and_its_row(tmp_path, write, suffix):
     (tmp_path / "a.wav").touch()
-    rows = [[], [], ["path", "start", "end"], ["a.wav", 0.5, 1], [], ["a.wav", "0,5", "x"]]
+    rows: Rows = [[], [], ["path", "start", "end"], ["a.wav", 0.5, 1], [], ["a.wav", "0,5", "x"]]
     path = write(tmp_path / f"t.{suffix}", {"clips": rows})
     with pytest.raises(ManifestError) as caught:
         read_manifest(path)
@@ -78,7 +81,7 @@ def test_faults_name_the_sheet_and_its_row(tmp_path, write, suffix):
 @WRITERS
 def test_clips_of_a_sheet(tmp_path, write, suffix):
     (tmp_path / "a.wav").touch()
-    rows = [["Path", "Speaker", "start", "end"], ["a.wav", 7, "0,5", 1.25], ["a.wav", 7, 2, 3]]
+    rows: Rows = [["Path", "Speaker", "start", "end"], ["a.wav", 7, "0,5", 1.25], ["a.wav", 7, 2, 3]]
     lines: list[str] = []
     first, second = read_manifest(write(tmp_path / f"t.{suffix}", {"clips": rows}), note=lines.append)
     assert (first.speaker, first.start, first.end) == ("7", 0.5, 1.25)
