@@ -1,5 +1,5 @@
-"""The commands `manifest CORPUS` and `manifest join`: a table of clips from a corpus on disk or from other
-tables."""
+"""The commands of `manifest`: a table of clips from a corpus on disk (`manifest CORPUS`), from annotation files
+(`annotations`) or from other tables (`join`)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from cyclopts import App, Parameter
 
 from layerprobe.cache.common.console import print_json, print_table, say, say_error
 from layerprobe.cache.common.disk import check_overwrite
+from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.options import FLAT, Force, OutputOptions
 from layerprobe.embed.manifest.clips import Clip
 from layerprobe.embed.manifest.corpora import CORPORA, Corpus
@@ -47,6 +48,22 @@ class JoinOptions:
     """Names of the corpora, comma-separated; the file names of the tables if omitted."""
     maps: Annotated[list[str] | None, Parameter(name="--map")] = None
     """Rename a label: [CORPUS/]COLUMN:OLD=NEW; repeatable."""
+    output: Annotated[OutputOptions, FLAT] = OutputOptions()
+
+
+@dataclass(frozen=True)
+class AnnotationOptions:
+    """Options of `manifest annotations`."""
+
+    folder: Path
+    """Folder with the recordings and their annotation files."""
+    _: KW_ONLY
+    tier: tuple[str, ...]
+    """Tier whose intervals become clips and whose texts their label, such as emotion; further ones, after
+    commas, add labels, and `speaker` the speaker."""
+    out: Path
+    """Table to write: .csv, .tsv or .parquet."""
+    force: Force = False
     output: Annotated[OutputOptions, FLAT] = OutputOptions()
 
 
@@ -85,27 +102,55 @@ def join(options: Annotated[JoinOptions, FLAT]) -> None:
     _print_summary(clips, options.out, as_json=options.output.json)
 
 
+@app.command
+def annotations(options: Annotated[AnnotationOptions, FLAT]) -> None:
+    """Clips from intervals of annotation files: Praat's TextGrid, ELAN's .eaf, Audacity's labels (.txt)."""
+    from layerprobe.embed.manifest.annotations.segments import annotated_clips
+    from layerprobe.embed.manifest.clips import write_manifest
+
+    check_overwrite(options.out, force=options.force)
+    if not options.tier:
+        raise InputError("--tier is empty", do="name the tier that has the labels, such as emotion")
+    found = annotated_clips(options.folder, options.tier)
+    write_manifest(found.clips, options.out)
+    left_out = [{"path": path, "reason": reason} for path, reason in found.left_out.items()]
+    _print_summary(
+        found.clips,
+        options.out,
+        label=options.tier[0],
+        notes=found.notes,
+        left_out=left_out,
+        as_json=options.output.json,
+    )
+
+
 def _print_summary(
     clips: Sequence[Clip],
     out: Path,
     *,
     as_json: bool,
+    label: str = "emotion",
     notes: Sequence[str] = (),
     left_out: Sequence[dict[str, str]] = (),
 ) -> None:
-    """Print clips and speakers of each emotion; notes and files that were left out go to stderr."""
-    counts = Counter(clip.labels.get("emotion", "") for clip in clips)
+    """Print clips and speakers of each value of a label; notes and files that were left out go to stderr."""
+    counts = Counter(clip.labels.get(label, "") for clip in clips)
     rows = [
         {
-            "emotion": label,
+            label: value,
             "clips": count,
-            "speakers": len({c.speaker for c in clips if c.speaker and c.labels.get("emotion", "") == label}),
+            "speakers": len({c.speaker for c in clips if c.speaker and c.labels.get(label, "") == value}),
         }
-        for label, count in sorted(counts.items())
+        for value, count in sorted(counts.items())
     ]
     speakers = len({clip.speaker for clip in clips if clip.speaker is not None})
     if as_json:
-        summary = {"out": out, "clips": len(clips), "speakers": speakers, "emotions": rows}
+        summary = {
+            "out": out,
+            "clips": len(clips),
+            "speakers": speakers,
+            "emotions" if label == "emotion" else "labels": rows,
+        }
         print_json({**summary, "notes": list(notes), "left_out": list(left_out)})
         return
     print_table(rows)

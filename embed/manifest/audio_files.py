@@ -25,13 +25,14 @@ class AudioFiles:
 
     paths: relative to `folder`, sorted.
     left_out: files that become no clip, by path, with the reason; `match` and the corpora add theirs.
-    annotations: files of Praat, ELAN and the like, which are not read.
+    annotations: files of Praat, ELAN and the like. texts: .txt files, which may be Audacity's labels.
     """
 
     folder: Path
     paths: list[PurePosixPath] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
     annotations: list[PurePosixPath] = field(default_factory=list)
+    texts: list[PurePosixPath] = field(default_factory=list)
 
     def match(self, pattern: re.Pattern[str], *, example: str) -> dict[PurePosixPath, dict[str, str]]:
         """Each path whose complete file name without suffix matches, with the pattern's named groups.
@@ -84,6 +85,8 @@ def find_audio_files(folder: Path) -> AudioFiles:
                 audio.annotations.append(path)
             elif suffix not in AUDIO_SUFFIXES:
                 others.append(path)
+                if suffix == ".txt":
+                    audio.texts.append(path)
             elif readable != str(path):  # no text table could hold it
                 audio.left_out[readable] = "has a name that is not UTF-8; rename it"
             else:

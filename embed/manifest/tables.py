@@ -112,6 +112,8 @@ _HEADERS: dict[str, Callable[[Path, str | None], Table]] = {
 def _unreadable(path: Path, suffix: str) -> ManifestError:
     if suffix in ANNOTATIONS:
         do = "write its segments as a table with the columns path, start, end and the label"
+        if suffix in (".textgrid", ".eaf"):
+            do = "make a table of it with `manifest annotations`"
         return table_error(path, f"is an annotation file ({suffix}), not a table", do=do)
     what = f"is not a table that can be read ({suffix or 'no extension'})"
     return table_error(path, what, do=f"use one of {', '.join(READABLE)}")

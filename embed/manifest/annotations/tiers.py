@@ -1,0 +1,39 @@
+"""What an annotation file contains: tiers of intervals with text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A stretch of time, in seconds, with its text."""
+
+    start: float
+    end: float
+    text: str
+
+    def overlap(self, other: Interval) -> float:
+        """Seconds that both have in common."""
+        return min(self.end, other.end) - max(self.start, other.start)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tier:
+    """The intervals of one tier, in the order of the file. name: None where the format has no names.
+
+    speaker: whose tier it is, where the format says it.
+    """
+
+    name: str | None
+    intervals: Sequence[Interval]
+    speaker: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Annotation:
+    """One file. media: the sound files that it names, relative to it."""
+
+    tiers: Sequence[Tier]
+    media: Sequence[str] = ()
