@@ -1,5 +1,5 @@
-"""The commands of `manifest`: a table of clips from a corpus on disk (`manifest CORPUS`), from annotation files
-(`annotations`) or from other tables (`join`)."""
+"""The commands of `manifest`: tables of clips from a corpus on disk (`manifest CORPUS`), annotation files
+(`annotations`) or other tables (`join`)."""
 
 from __future__ import annotations
 
