@@ -102,8 +102,8 @@ def join(options: Annotated[JoinOptions, FLAT]) -> None:
     _print_summary(clips, options.out, as_json=options.output.json)
 
 
-@app.command
-def annotations(options: Annotated[AnnotationOptions, FLAT]) -> None:
+@app.command(name="annotations")
+def read_annotations(options: Annotated[AnnotationOptions, FLAT]) -> None:
     """Clips from intervals of annotation files: Praat's TextGrid, ELAN's .eaf, Audacity's labels (.txt)."""
     from layerprobe.embed.manifest.annotations.segments import annotated_clips
     from layerprobe.embed.manifest.clips import write_manifest

@@ -77,8 +77,9 @@ def annotated_clips(folder: Path, tiers: Sequence[str]) -> AnnotatedClips:
         what = "has no annotation files (.TextGrid, .eaf, or Audacity's .txt)"
         raise InputError(what, where=str(folder), do="give the folder that has them and the recordings")
     if not found.clips:
-        path, reason = next(iter(found.left_out.items()), ("", "no interval has text"))
-        raise InputError(f"no clip could be made: {path}{': ' * bool(path)}{reason}", where=str(folder))
+        reasons = [f"{path}: {reason}" for path, reason in found.left_out.items()]
+        what = f"no clip could be made: {(reasons or ['no interval has text'])[0]}"
+        raise InputError(what, where=str(folder))
     return found
 
 
