@@ -8,7 +8,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist load
 # The package as a wheel lays it out, for tools that do not import it: links to this checkout.
 LINKED := $(VENV)/linked/layerprobe
 
-.PHONY: setup demo test test-fast lint soak reference lock clean
+.PHONY: setup demo test test-fast lint soak reference docs lock clean
 
 setup: $(STAMP)
 
@@ -43,9 +43,14 @@ lint: setup
 soak: setup
 	$(BIN)/python -m pytest -q -s -m soak
 
-# docs/commands.md, from the options of the commands.
+# docs/commands.md, from the options of the commands; docs/python.md, from the docstrings.
 reference: setup
 	$(BIN)/python docs/make_commands.py > docs/commands.md
+	$(BIN)/python docs/make_api.py > docs/python.md
+
+# The documentation as a site, in site/, which opens from disk.
+docs: reference
+	$(BIN)/zensical build --strict --clean
 
 # Needs uv; the lock holds exact versions and hashes, no addresses.
 lock:
@@ -53,4 +58,4 @@ lock:
 	  --generate-hashes --no-annotate --no-header -q -o requirements.lock
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis demo
+	rm -rf $(VENV) site .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis demo

@@ -15,15 +15,12 @@ from layerprobe.embed.manifest.synthetic import make_corpus
 from tests.run import ENVIRONMENT, ROOT, cli
 
 # In the order of a reader: later pages use the tables and runs of earlier ones.
+ORDER = ("first-study", "recordings", "models", "fine-tuning", "evaluation", "prediction", "report")
 PAGES = {
     name: (ROOT / name).read_text()
     for name in (
         "README.md",
-        *(
-            f"docs/{page}.md"
-            for page in ("recordings", "models", "fine-tuning", "evaluation", "prediction", "report")
-        ),
-        *(f"docs/{page}.md" for page in ("published-table", "cache")),
+        *(f"docs/{page}.md" for page in (*ORDER, "published-table", "cache", "gpu-server")),
     )
 }
 OTHERS = {
@@ -32,6 +29,9 @@ OTHERS = {
         "ARCHITECTURE.md",
         "CONTRIBUTING.md",
         "CHANGELOG.md",
+        "docs/index.md",
+        "docs/explanation.md",
+        "docs/python.md",
         "docs/feature-store.md",
         "docs/store-format.md",
     )
