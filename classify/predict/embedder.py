@@ -67,8 +67,9 @@ class Embedder(TransformerMixin, BaseEstimator):
         """(N, S*D) float32, statistics side by side in the order of `stats`.
 
         X: the path of a table of clips, or N recordings: paths, waveforms (T,) at `sampling_rate`, pairs
-        (waveform, rate), or mappings with `array` and `sampling_rate`. Raises ClipError for the first
-        recording that cannot be used, InputError for a model or layer that does not exist.
+        (waveform, rate), or mappings with `array` and `sampling_rate`; also as a Series, or as a DataFrame
+        with one column, which a ColumnTransformer passes. Raises ClipError for the first recording that
+        cannot be used, InputError for a model or layer that does not exist.
         """
         extractor, layer = self._extractor()
         if isinstance(X, str | Path):
@@ -77,7 +78,7 @@ class Embedder(TransformerMixin, BaseEstimator):
                 raise InputError(f"'{X}' is neither a list of recordings nor a table", do=do)
             states = extractor.files(read_manifest(Path(X)))
         else:
-            states = extractor.recordings(list(X), rate=self.sampling_rate)
+            states = extractor.recordings(_as_list(X), rate=self.sampling_rate)
         rows = []
         for one in states:
             if isinstance(one, ClipError):
@@ -131,4 +132,14 @@ class Embedder(TransformerMixin, BaseEstimator):
         tags.input_tags.two_d_array = False
         tags.input_tags.string = True
         tags.no_validation = True
+        tags.transformer_tags.preserves_dtype = []  # states are float32, whatever comes in
         return tags
+
+
+def _as_list(X: Any) -> list[Any]:
+    """The recordings of a sequence, an array, a Series, or a DataFrame or array with one column of text."""
+    if hasattr(X, "to_numpy") or not hasattr(X, "__iter__"):
+        X = np.asarray(X)
+    if isinstance(X, np.ndarray) and X.ndim == 2 and X.shape[1] == 1 and X.dtype.kind in "OUT":
+        X = X[:, 0]
+    return list(X)
