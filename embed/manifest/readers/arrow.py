@@ -74,6 +74,7 @@ class _Columns:
     def add(self, batch: Any) -> None:
         import pyarrow as pa
 
+        batch.validate(full=True)  # damaged offsets would be read beyond the end of memory
         for place in list(self._converters):
             cells = batch.column(place)
             if pa.types.is_duration(cells.type):
