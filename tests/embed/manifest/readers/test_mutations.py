@@ -19,9 +19,9 @@ from tests.embed.manifest.annotations.test_segments import FILES
 from tests.embed.manifest.readers.test_datasets import dataset, recordings, save_to_disk
 from tests.embed.manifest.readers.test_lhotse import RECORDINGS, SUPERVISIONS
 from tests.embed.manifest.readers.test_lhotse import write as write_lines
-from tests.spreadsheets import write_ods, write_xlsx
+from tests.spreadsheets import Rows, write_ods, write_xlsx
 
-ROWS = [["path", "speaker", "start", "end"], ["a.wav", "01", 0.5, 1.5], ["b.wav", "é", "0:01", "2,5"]]
+ROWS: Rows = [["path", "speaker", "start", "end"], ["a.wav", "01", 0.5, 1.5], ["b.wav", "é", "0:01", "2,5"]]
 TEXT = "\n".join(";".join(map(str, row)) for row in ROWS)
 CUTS, FLIPS = 12, 40
 
@@ -44,7 +44,8 @@ def _parquet(folder: Path) -> Path:
 
 
 def _pandas(folder: Path) -> Path:
-    pd.DataFrame(ROWS[1:], columns=ROWS[0]).astype(str).to_parquet(folder / "t.parquet")
+    header, *rows = [[str(cell) for cell in row] for row in ROWS]
+    pd.DataFrame(rows, columns=header).to_parquet(folder / "t.parquet")
     return folder / "t.parquet"
 
 
