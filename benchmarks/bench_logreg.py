@@ -2,8 +2,8 @@
 
     python benchmarks/bench_logreg.py [--seeds 3] [--repeats 5]
 
-Compares the solver of `classify/heads/newton.py` with scikit-learn's, on the same orthogonal basis and
-penalties, one thread each, every C starting from the solution of the one before. Columns are synthetic:
+Compares the solver of `classify/heads/solvers/newton.py` with scikit-learn's, on the same orthogonal basis
+and penalties, one thread each, every C starting from the solution of the one before. Columns are synthetic:
 `independent`, or `correlated` as a network's states are (100 factors of falling variance, and noise). Prints
 one JSON line per shape and solver: `seconds`, the minimum CPU time of one path over the repeats, summed over
 the seeds; `differ`, how many of `predictions` are not those of the reference (scikit-learn's lbfgs at a
@@ -31,7 +31,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from benchmarks.machine import report
 from layerprobe.classify.features.scaling import orthogonal_columns, standardise
 from layerprobe.classify.heads.logreg import LOGREG
-from layerprobe.classify.heads.newton import Solver, cross_entropy
+from layerprobe.classify.heads.solvers.newton import Solver, cross_entropy
 
 PATH = LOGREG.path[1]
 SHAPES = (  # training clips, columns, classes

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
-from sklearn.linear_model import LogisticRegression
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, Normalizer, StandardScaler
 from sklearn.svm import SVC
@@ -72,6 +74,20 @@ def _scale(X: np.ndarray, factor: np.float32) -> np.ndarray:
     return X * factor
 
 
+class _Lda(LinearDiscriminantAnalysis):
+    """Discriminant analysis that can give all classes of its training rows the same prior."""
+
+    def __init__(self, *, solver: str, shrinkage: float, equal_priors: bool) -> None:
+        super().__init__(solver=solver, shrinkage=shrinkage)
+        self.equal_priors = equal_priors
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> _Lda:
+        classes = len(np.unique(y))
+        self.priors = np.full(classes, 1 / classes) if self.equal_priors else None
+        super().fit(X.astype(np.float64), y)
+        return self
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plain:
     """A trial as a plain pipeline, on one thread.
@@ -96,13 +112,20 @@ class Plain:
         pipelines = [Pipeline([*self.steps, ("head", self._classifier({name: value}))]) for value in values]
         return [pipeline.fit(X, y).predict(X_test) for pipeline in pipelines]
 
-    def _classifier(self, path_value: dict[str, float]) -> LogisticRegression | SVC:
+    def _classifier(self, path_value: dict[str, float]) -> Any:
         params = {**self.params, **path_value}
+        if self.head == "knn":
+            return KNeighborsClassifier(int(params["neighbours"]), metric="cosine", algorithm="brute")
+        if self.head == "lda":
+            equal = params["class_weight"] == "balanced"
+            return _Lda(solver="lsqr", shrinkage=params["shrinkage"], equal_priors=equal)
         class_weight = None if params["class_weight"] == "none" else params["class_weight"]
         if self.head == "logreg":
             return LogisticRegression(
                 C=params["C"] / self.power, class_weight=class_weight, tol=self.tolerance, max_iter=100_000
             )
+        if self.head == "ridge":
+            return RidgeClassifier(params["alpha"] * self.power, class_weight=class_weight, solver="cholesky")
         linear = params["kernel"] == "linear"
         return SVC(
             kernel=params["kernel"],

@@ -30,8 +30,8 @@ class StudyConfig:
     target: str = "emotion"
     """Column with the label."""
     heads: tuple[str, ...] = ("logreg", "svm", "xgboost")
-    """Classifiers to search, comma-separated: logreg, svm, xgboost, majority, or bilstm for stores of
-    frames."""
+    """Classifiers to search, comma-separated: logreg, svm, xgboost, ridge, lda, knn, majority, or
+    bilstm for stores of frames."""
     layers: Annotated[tuple[str, ...], Parameter(show_default=lambda _: "all")] = ()
     """all, or names and ranges such as 0-6,9,final. mix is a weighted sum of the kernels of the named layers,
     or of all layers if it is alone (svm only)."""
@@ -114,7 +114,8 @@ class EvaluationConfig:
     """Check the table and its audio for leaks and errors."""
     controls: Controls = "cheap"
     """Controls to run: none; cheap: shuffled labels, and probes over layers for speaker, gender, words, age
-    and duration; full: in addition mfcc, random weights and fewer training speakers."""
+    and duration; full: in addition mfcc, openSMILE where it is installed, random
+    weights, and fewer training speakers."""
 
     def __post_init__(self) -> None:
         check_choice("--controls", self.controls, get_args(Controls))

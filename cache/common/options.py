@@ -36,7 +36,9 @@ CacheFolder = Annotated[
     Path,
     Parameter(env_var="LAYERPROBE_CACHE", help="Cache folder: feature stores, and hashes of audio files."),
 ]
-ModelName = Annotated[str, Parameter(help="Preset, hub id, local folder, random:NAME, mfcc or fbank.")]
+ModelName = Annotated[
+    str, Parameter(help="Preset, hub id, local folder, random:NAME, mfcc, fbank or opensmile:NAME.")
+]
 Revision = Annotated[str | None, Parameter(help="Branch, tag or commit of a hub model.")]
 Device = Annotated[str, Parameter(help="auto, cpu, cuda, mps, or any device name of torch, such as cuda:1.")]
 Force = Annotated[bool, Parameter(help="Replace the file --out if it exists.")]

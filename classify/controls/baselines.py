@@ -1,9 +1,10 @@
-"""Baselines: the same study on acoustic features (mfcc) and on the same model with random weights."""
+"""Baselines: the same study on acoustic features and on the same model with random weights."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from layerprobe.cache.common.console import say, stage
 from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.common.text import format_count
 from layerprobe.cache.identity.extraction import FRAME
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import MIX
@@ -24,7 +26,7 @@ from layerprobe.classify.search.progress import ProgressCallback, live_display
 from layerprobe.classify.search.study import run_study
 from layerprobe.embed.config import EmbedConfig
 from layerprobe.embed.manifest.clips import Clip
-from layerprobe.embed.models.presets import ACOUSTIC_PRESETS, RANDOM
+from layerprobe.embed.models.presets import ACOUSTIC_PRESETS, FUNCTIONALS, RANDOM
 
 
 @stage("baselines")
@@ -41,11 +43,15 @@ def run_baselines(out: Path, plan: Plan, clips: Sequence[Clip]) -> None:
             done = embed_with_progress(clips, config)
             if done.stopped:
                 raise KeyboardInterrupt
+            store = FeatureStore(done.store)
+            if missing := store.missing(plan.data.keys):
+                what = f"it has no states of {format_count(len(missing), 'clip')} of the study"
+                raise InputError(what, do="it is left out, since it would be tested on other clips")
             folder = out / CONTROLS / name
             folder.mkdir(parents=True, exist_ok=True)
             with live_display(f"baseline {config.model}") as report:
                 command = {"control_of": str(out)}
-                run_baseline(folder, plan, clips, FeatureStore(done.store), command=command, report=report)
+                run_baseline(folder, plan, clips, store, command=command, report=report)
         except InputError as error:
             say(f"note: no baseline {config.model}: {error}")
 
@@ -65,6 +71,9 @@ def _baselines(plan: Plan) -> dict[str, EmbedConfig]:
         "track": own.track,
     }
     baselines = {"mfcc": EmbedConfig(model="mfcc", **options)}
+    if not frames and find_spec("opensmile") is not None:
+        sound = {name: options[name] for name in ("cache", "channels", "track")}
+        baselines |= {name.replace(":", "-"): EmbedConfig(model=name, **sound) for name in FUNCTIONALS}
     if own.model.startswith(RANDOM):
         say(f"note: {own.model} has no trained weights, so there is no random-weights baseline")
     else:

@@ -19,7 +19,7 @@ from layerprobe.classify.data.dataset import Dataset
 from layerprobe.classify.data.group_folds import balanced_group_folds
 from layerprobe.classify.features.frames import mean_states
 from layerprobe.classify.features.scaling import orthogonal_columns, standardise
-from layerprobe.classify.heads.newton import Solver, cross_entropy
+from layerprobe.classify.heads.solvers.newton import Solver, cross_entropy
 from layerprobe.classify.scores.bootstrap import mean_intervals, score_intervals
 from layerprobe.classify.scores.metrics import Interval, cluster_counts
 from layerprobe.classify.search.nested import derive_seed

@@ -31,7 +31,7 @@ def space(trial: optuna.Trial) -> Params:
 def fit(
     features: FoldFeatures, prep: Preprocessing, params: Params, values: Sequence[float], seed: int
 ) -> list[np.ndarray]:
-    from layerprobe.classify.heads.bilstm_torch import best_device, predict, train
+    from layerprobe.classify.heads.solvers.bilstm_torch import best_device, predict, train
 
     device = best_device()
     states = features.layers[prep.layer]

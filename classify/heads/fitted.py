@@ -2,18 +2,18 @@
 
 | class | file | of |
 |---|---|---|
-| `Linear` | head.safetensors | logistic regression, linear SVMs on few columns |
+| `Linear` | head.safetensors | logistic regression, ridge, LDA, linear SVMs on few columns |
 | `Kernel` | head.safetensors | SVMs on landmarks (Nyström) |
 | `VectorMachine` | head.skops | scikit-learn's SVC |
 | `Trees` | head.ubj | XGBoost |
 | `Constant` | head.safetensors | the majority class |
+| `Neighbours` | head.safetensors | k nearest neighbours |
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 from zipfile import BadZipFile
@@ -21,6 +21,8 @@ from zipfile import BadZipFile
 import numpy as np
 
 from layerprobe.cache.common.errors import InputError
+from layerprobe.classify.features.scaling import unit_rows
+from layerprobe.classify.heads.solvers.votes import decision, nearest, neighbour_votes, vote
 
 ARRAYS, SKOPS, UBJ = "head.safetensors", "head.skops", "head.ubj"
 ROWS = 4096  # of a kernel that are computed at a time
@@ -192,39 +194,29 @@ class Constant(_Stored):
         return np.tile(self.values, (len(Z), 1))
 
 
-KINDS: dict[str, Any] = {kind.kind: kind for kind in (Linear, Kernel, VectorMachine, Trees, Constant)}
+@dataclass(frozen=True, kw_only=True)
+class Neighbours(_Stored):
+    """Votes of the `count` rows of `anchors` (a, d), of length 1, that are nearest by cosine similarity.
 
-
-def decision(svc: Any, kernel: np.ndarray) -> np.ndarray:
-    """(m, K) scores of (m, n) kernel rows: scikit-learn's `decision_function` by one matrix product."""
-    classes = len(svc.classes_)
-    weights, intercepts = svc.dual_coef_, svc.intercept_
-    if classes == 2:
-        return vote(-(kernel[:, svc.support_] @ weights[0] + intercepts[0])[:, None], classes=2)
-    ends = np.cumsum(svc.n_support_)
-    of = [slice(end - count, end) for count, end in zip(svc.n_support_, ends, strict=True)]
-    coefficients = np.zeros((kernel.shape[1], len(intercepts)), kernel.dtype)
-    for column, (i, j) in zip(coefficients.T, combinations(range(classes), 2), strict=True):
-        column[svc.support_[of[i]]] = weights[j - 1, of[i]]
-        column[svc.support_[of[j]]] = weights[i, of[j]]
-    return vote(kernel @ coefficients + intercepts, classes=classes)
-
-
-def vote(values: np.ndarray, *, classes: int) -> np.ndarray:
-    """(m, K) scores: each class's votes against the others, with ties broken by confidence.
-
-    values: (m, K (K - 1) / 2), positive for the first class of a pair. For two classes, the scores are ±
-    values.
+    y: (a,) classes. weight: (a,) of each vote.
     """
-    if classes == 2:
-        return np.hstack([values, -values])
-    votes, confidences = np.zeros((2, len(values), classes))
-    for (i, j), value in zip(combinations(range(classes), 2), values.T, strict=True):
-        votes[:, i] += value >= 0
-        votes[:, j] += value < 0
-        confidences[:, i] += value
-        confidences[:, j] -= value
-    return votes + confidences / (3 * (np.abs(confidences) + 1))
+
+    kind: ClassVar[str] = "neighbours"
+    anchors: np.ndarray
+    y: np.ndarray
+    weight: np.ndarray
+    count: int
+    classes: int
+
+    def scores(self, Z: np.ndarray) -> np.ndarray:
+        return neighbour_votes(
+            nearest(unit_rows(Z), self.anchors, count=self.count), self.y, self.weight, classes=self.classes
+        )
+
+
+KINDS: dict[str, Any] = {
+    kind.kind: kind for kind in (Linear, Kernel, VectorMachine, Trees, Constant, Neighbours)
+}
 
 
 def kernel_rows(Z: np.ndarray, anchors: np.ndarray, gamma: float | None) -> np.ndarray:

@@ -15,7 +15,7 @@ from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessi
 from layerprobe.classify.features.scaling import ALL_SCALINGS, orthogonal_columns
 from layerprobe.classify.heads.base import Head, Params
 from layerprobe.classify.heads.fitted import FittedHead, Linear, TrainingRows
-from layerprobe.classify.heads.newton import Solver, cross_entropy
+from layerprobe.classify.heads.solvers.newton import Solver, cross_entropy
 
 
 def space(trial: optuna.Trial) -> Params:

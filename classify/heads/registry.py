@@ -8,14 +8,19 @@ from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.heads.base import Head
 from layerprobe.classify.heads.bilstm import BILSTM
 from layerprobe.classify.heads.boosting import XGBOOST
+from layerprobe.classify.heads.closed_form import LDA, RIDGE
 from layerprobe.classify.heads.logreg import LOGREG
 from layerprobe.classify.heads.majority import MAJORITY
+from layerprobe.classify.heads.neighbours import KNN
 from layerprobe.classify.heads.svm import SVM
 
 HEADS: dict[str, Head] = {
     "logreg": LOGREG,
     "svm": SVM,
     "xgboost": XGBOOST,
+    "ridge": RIDGE,
+    "lda": LDA,
+    "knn": KNN,
     "bilstm": BILSTM,
     "majority": MAJORITY,
 }

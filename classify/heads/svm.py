@@ -26,12 +26,11 @@ from layerprobe.classify.heads.fitted import (
     Linear,
     TrainingRows,
     VectorMachine,
-    decision,
     kernel_rows,
-    vote,
 )
-from layerprobe.classify.heads.interior_point import NotSolvedError, separate
-from layerprobe.classify.heads.newton import Solver, squared_hinge
+from layerprobe.classify.heads.solvers.interior_point import NotSolvedError, separate
+from layerprobe.classify.heads.solvers.newton import Solver, squared_hinge
+from layerprobe.classify.heads.solvers.votes import decision, vote
 
 # A linear SVM is solved in the columns up to MOST_COLUMNS of them, from ROWS_PER_COLUMN rows per column on.
 MOST_COLUMNS = 256

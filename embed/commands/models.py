@@ -12,7 +12,7 @@ from layerprobe.cache.common.options import FLAT, OutputOptions
 def models(output: Annotated[OutputOptions, FLAT] = OutputOptions()) -> None:
     """List the models that have a short name: where their weights are, their layers and their width."""
     from layerprobe.embed.models.layers import FINAL, layer_names, layer_width
-    from layerprobe.embed.models.presets import ACOUSTIC_PRESETS, ARCHITECTURES, PRESETS
+    from layerprobe.embed.models.presets import ACOUSTIC_PRESETS, ARCHITECTURES, FUNCTIONALS, PRESETS
 
     architectures = json.loads(ARCHITECTURES.read_text())
     rows = []
@@ -30,8 +30,14 @@ def models(output: Annotated[OutputOptions, FLAT] = OutputOptions()) -> None:
             }
         )
     rows += [
-        {"name": name, "weights": "none needed", "type": "acoustic", "layers": name, "width": None}
-        for name in ACOUSTIC_PRESETS
+        {
+            "name": name,
+            "weights": "extra opensmile, for research only" if name in FUNCTIONALS else "none needed",
+            "type": "acoustic",
+            "layers": settings.layer,
+            "width": settings.width,
+        }
+        for name, settings in ACOUSTIC_PRESETS.items()
     ]
     if output.json:
         print_json(rows)

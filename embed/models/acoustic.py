@@ -1,18 +1,30 @@
-"""`mfcc` and `fbank`: acoustic features as a backbone, a baseline that needs no weights.
+"""Acoustic features as backbones, baselines that need no weights: `mfcc`, `fbank`, openSMILE's feature sets.
 
-Log mel spectrum or MFCCs (25 ms windows every 10 ms, only windows that lie entirely within the clip) with
-first and second differences, like the FBANK and MFCC baselines of SUPERB (Yang et al., 2021). Each clip is
-first normalised to mean 0 and variance 1, as for most pretrained models, so recording level is no feature.
+`mfcc` and `fbank`: log mel spectrum or MFCCs (25 ms windows every 10 ms, only windows that lie entirely
+within the clip) with first and second differences, like the FBANK and MFCC baselines of SUPERB (Yang et al.,
+2021). Each clip is first normalised to mean 0 and variance 1, as for most pretrained models, so recording
+level is no feature.
+
+`opensmile:eGeMAPSv02` (Eyben et al. 2016) and `opensmile:ComParE_2016` (Schuller et al. 2016) are functionals
+of a clip, computed by the package `opensmile`, whose licence allows research but no commercial product.
 """
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
 import torch
 from torchaudio.functional import compute_deltas, create_dct, melscale_fbanks
 
-from layerprobe.embed.config import RATE
+from layerprobe.cache.common.errors import InputError, ModelError
+from layerprobe.embed.config import RATE, EmbedConfig
 from layerprobe.embed.models.interface import Visit
-from layerprobe.embed.models.presets import AcousticSettings
+from layerprobe.embed.models.presets import AcousticSettings, FunctionalSettings
+
+FUNCTIONAL_STATS = ("mean",)  # of one vector, the others say nothing or the same
+FUNCTIONAL_DTYPE = "float32"  # some functionals exceed the range of float16
 
 
 class AcousticBackbone:
@@ -67,3 +79,72 @@ class AcousticBackbone:
         index = index.minimum(frames.to(features.device)[:, None] - 1)
         padded = features.gather(1, index[:, :, None].expand_as(features))
         return compute_deltas(padded.transpose(1, 2), win_length=self.settings.delta).transpose(1, 2)
+
+
+class OpenSmileBackbone:
+    """A feature set of openSMILE with the interface of a `Backbone`: one layer, one frame for a window.
+
+    Each clip is computed alone, on as many threads as torch uses. Raises ModelError where the package
+    opensmile is not installed.
+    """
+
+    precision = "fp32"
+    frame_rate = 1.0  # a number is required; a window has one frame, however long it is
+
+    def __init__(self, settings: FunctionalSettings) -> None:
+        self.settings = settings
+        self.layers: tuple[str, ...] = (settings.layer,)
+        self.widths: tuple[int, ...] = (settings.width,)
+        self.normalise = settings.level is not None
+        self.device = torch.device("cpu")
+        self.receptive_field = settings.shortest / RATE
+        self._smile = _open_smile(settings.feature_set)
+
+    def frames(self, samples: int) -> int:
+        """1, or 0 for a clip that is too short for openSMILE."""
+        return int(samples >= self.settings.shortest)
+
+    def processed(self, samples: int) -> int:
+        """As `Backbone.processed`: the clip alone."""
+        return samples
+
+    def run(self, waves: torch.Tensor, lengths: torch.Tensor, visit: Visit) -> None:
+        """waves (B, T) float32, lengths (B,) in samples → visit(layer, functionals (B, 1, D), ones (B,))."""
+        clips = [wave[:length] for wave, length in zip(waves.numpy(), lengths.tolist(), strict=True)]
+        with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+            features = np.stack(list(threads.map(self._features, clips)))
+        visit(self.settings.layer, torch.from_numpy(features)[:, None], torch.ones_like(lengths))
+
+    def _features(self, wave: np.ndarray) -> np.ndarray:
+        """(T,) → (D,) float32. openSMILE reads 16 bits, in which samples beyond 1 would wrap around."""
+        level = 1.0 if self.settings.level is None else self.settings.level
+        features = self._smile(np.clip(wave * np.float32(level), -1, 1 - 2**-15), RATE)
+        return np.asarray(features, np.float32).reshape(-1)
+
+
+def _open_smile(feature_set: str) -> Any:
+    try:
+        import opensmile
+    except ImportError as error:
+        what = f"opensmile:{feature_set} requires openSMILE, whose licence allows research but no product"
+        raise ModelError(what, do="run: pip install 'layerprobe[opensmile]'") from error
+    return opensmile.Smile(
+        feature_set=opensmile.FeatureSet[feature_set], feature_level=opensmile.FeatureLevel.Functionals
+    )
+
+
+def open_acoustic(
+    settings: AcousticSettings | FunctionalSettings, config: EmbedConfig
+) -> tuple[AcousticBackbone | OpenSmileBackbone, tuple[str, ...], str]:
+    """The backbone, and the statistics and the type that are stored.
+
+    Raises InputError for statistics or frames of a feature set, which has neither.
+    """
+    if isinstance(settings, AcousticSettings):
+        return AcousticBackbone(settings), config.stats, config.dtype
+    what = f"{config.model} is one vector for each clip"
+    if config.frames:
+        raise InputError(f"{what}: there are no frames to store", do="omit --frames")
+    if config.stats not in (EmbedConfig.stats, FUNCTIONAL_STATS):
+        raise InputError(f"{what}: it has no statistics over frames", do="omit --stats")
+    return OpenSmileBackbone(settings), FUNCTIONAL_STATS, FUNCTIONAL_DTYPE

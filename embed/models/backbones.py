@@ -10,7 +10,7 @@ from layerprobe.cache.identity.extraction import FRAME, Extraction
 from layerprobe.embed.checkpoints.configuration import SEW, WAV2VEC2_BERT, WAV2VEC2_LIKE, WHISPER
 from layerprobe.embed.checkpoints.source import files_hash
 from layerprobe.embed.config import CLIP_CONTEXT, RATE, EmbedConfig
-from layerprobe.embed.models.acoustic import AcousticBackbone
+from layerprobe.embed.models.acoustic import open_acoustic
 from layerprobe.embed.models.device import (
     describe_device,
     find_device,
@@ -46,10 +46,10 @@ def open_backbone(config: EmbedConfig) -> tuple[Backbone, Extraction]:
     if device.type == "cpu":
         keep_freed_memory()
     backbone: Backbone
-    context = ""
+    context, stats, dtype = "", tuple(config.stats), config.dtype
     if config.model in ACOUSTIC_PRESETS:
         settings = ACOUSTIC_PRESETS[config.model]
-        backbone = AcousticBackbone(settings)
+        backbone, stats, dtype = open_acoustic(settings, config)
         parse_layers(config.layers, backbone.layers)
         revision, weights = "", "none"
         architecture = settings.architecture()
@@ -84,8 +84,8 @@ def open_backbone(config: EmbedConfig) -> tuple[Backbone, Extraction]:
         normalise=backbone.normalise,
         layers=backbone.layers,
         widths=backbone.widths,
-        stats=(FRAME,) if config.frames else config.stats,
-        dtype=config.dtype,
+        stats=(FRAME,) if config.frames else stats,
+        dtype=dtype,
         precision=backbone.precision,
         window=config.window,
         rate=RATE,

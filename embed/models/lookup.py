@@ -102,7 +102,7 @@ def check_names(
     """
     check_choices("--stats", stats, STATS)
     if model in ACOUSTIC_PRESETS:
-        available: tuple[str, ...] = (model,)
+        available: tuple[str, ...] = (ACOUSTIC_PRESETS[model].layer,)
         also = tuple(name for name in also if name != CNN)
     else:
         try:

@@ -101,15 +101,55 @@ class AcousticSettings:
         """Values per frame: static features, first and second differences."""
         return 3 * (self.cepstra or self.mels)
 
+    @property
+    def layer(self) -> str:
+        return self.name
+
     def architecture(self) -> str:
-        """SHA-256 of the settings' canonical JSON."""
-        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return _settings_hash(self)
 
 
-ACOUSTIC_PRESETS: dict[str, AcousticSettings] = {
+@dataclass(frozen=True, kw_only=True)
+class FunctionalSettings:
+    """A feature set of openSMILE: functionals, which are one vector for a clip.
+
+    feature_set: a name of `opensmile.FeatureSet`; also that of the only layer. width: its features. shortest:
+    samples of which it makes them. level: root mean square to which every clip is scaled first, 1 being the
+    largest sample of 16 bits; None to leave the recording level as it is.
+    """
+
+    feature_set: str
+    width: int
+    shortest: int = 960
+    level: float | None = None
+
+    @property
+    def layer(self) -> str:
+        return self.feature_set
+
+    def architecture(self) -> str:
+        return _settings_hash(self)
+
+
+def _settings_hash(settings: AcousticSettings | FunctionalSettings) -> str:
+    """SHA-256 of the settings' canonical JSON."""
+    text = json.dumps(asdict(settings), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+OPENSMILE, NORMALISED = "opensmile:", ":normalised"
+SPEECH_LEVEL = 0.05  # -26 dB, the nominal level of speech in ITU-T P.56: its peaks are not clipped
+_FEATURE_SETS = {"eGeMAPSv02": 88, "ComParE_2016": 6373}
+# Of each feature set, at the level of the recording and at the same level for all clips.
+FUNCTIONALS: dict[str, FunctionalSettings] = {
+    f"{OPENSMILE}{name}{suffix}": FunctionalSettings(feature_set=name, width=width, level=level)
+    for name, width in _FEATURE_SETS.items()
+    for suffix, level in (("", None), (NORMALISED, SPEECH_LEVEL))
+}
+ACOUSTIC_PRESETS: dict[str, AcousticSettings | FunctionalSettings] = {
     "mfcc": AcousticSettings(name="mfcc", mels=80, cepstra=40),
     "fbank": AcousticSettings(name="fbank", mels=80, cepstra=0),
+    **FUNCTIONALS,
 }
 
 

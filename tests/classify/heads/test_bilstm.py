@@ -15,8 +15,8 @@ from layerprobe.classify.config import EvaluationConfig, StudyConfig
 from layerprobe.classify.controls import learning_curve, shuffled_labels
 from layerprobe.classify.controls.evaluation import evaluate_run
 from layerprobe.classify.heads import bilstm
-from layerprobe.classify.heads import bilstm_torch as recurrent
 from layerprobe.classify.heads.bilstm import BILSTM, validation_mask
+from layerprobe.classify.heads.solvers import bilstm_torch as recurrent
 from layerprobe.classify.runs.compare import compare
 from layerprobe.classify.runs.run_folder import SUMMARY, read_json
 from layerprobe.classify.scores.results import StudyResult

@@ -27,6 +27,11 @@ CASES: list[tuple[str, str, dict[str, Any], str]] = [
     ("svm", "landmarks", {"kernel": "rbf", "gamma": 0.7, **SVM}, "kernel"),
     ("xgboost", "", TREES, "trees"),
     ("majority", "", {}, "constant"),
+    ("ridge", "", {"class_weight": "balanced"}, "linear"),
+    ("ridge", "wide", {"class_weight": "none"}, "linear"),
+    ("lda", "", {"class_weight": "balanced"}, "linear"),
+    ("lda", "wide", {"class_weight": "none"}, "linear"),
+    ("knn", "", {"class_weight": "balanced"}, "neighbours"),
 ]
 
 

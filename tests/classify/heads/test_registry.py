@@ -27,7 +27,12 @@ XGBOOST: list[dict[str, Any]] = [
     {"rounds": 30, "max_depth": 3, "learning_rate": 0.3, "subsample": 0.8, "class_weight": "none"},
     {"rounds": 60, "max_depth": 2, "learning_rate": 0.1, "colsample_bytree": 0.5, "class_weight": "balanced"},
 ]
-CASES = {"logreg": LOGREG, "svm": SVM, "xgboost": XGBOOST}
+RIDGE = [
+    {"alpha": alpha, "class_weight": weight} for alpha in (0.01, 10.0) for weight in ("none", "balanced")
+]
+LDA = [{"shrinkage": s, "class_weight": weight} for s in (0.01, 0.3) for weight in ("none", "balanced")]
+KNN = [{"neighbours": k, "class_weight": "none"} for k in (1, 7, 50)]
+CASES = {"logreg": LOGREG, "svm": SVM, "xgboost": XGBOOST, "ridge": RIDGE, "lda": LDA, "knn": KNN}
 PREPS = [
     Preprocessing("mean+std", "standard"),
     Preprocessing("std", "l2"),
@@ -64,7 +69,7 @@ def test_shared_work_predicts_what_a_plain_pipeline_predicts(head: str) -> None:
     assert np.concatenate(agree).mean() >= 0.999
 
 
-@pytest.mark.parametrize("head", ["logreg", "xgboost"])
+@pytest.mark.parametrize("head", ["logreg", "xgboost", "ridge", "lda", "knn"])
 def test_a_path_gives_what_single_fits_give(head: str) -> None:
     features, _, _ = made_features(rows=300)
     (name, values), prep = HEADS[head].path, Preprocessing("mean+std", "standard")

@@ -333,7 +333,7 @@ def test_a_search_that_ran_out_of_time_is_noted(
         ({"layers": ("7",)}, "--layers 7; choose from 0, 1, mix"),
         (
             {"heads": ("tree",)},
-            "--heads tree; choose from logreg, svm, xgboost",
+            "--heads tree; choose from logreg, svm, xgboost, ridge",
         ),
         ({"stats": ("max",)}, "--stats max; choose from mean, std"),
         ({"layers": ("mix",), "heads": ("logreg",)}, "add svm to the heads"),

@@ -14,10 +14,14 @@ from torchaudio.transforms import MFCC, MelSpectrogram
 
 from layerprobe.embed.audio.sound import MIN_SAMPLES
 from layerprobe.embed.models.acoustic import AcousticBackbone
-from layerprobe.embed.models.presets import ACOUSTIC_PRESETS
+from layerprobe.embed.models.presets import ACOUSTIC_PRESETS, AcousticSettings
 from tests.sounds import noise
 
-BACKBONES = {name: AcousticBackbone(settings) for name, settings in ACOUSTIC_PRESETS.items()}
+BACKBONES = {
+    name: AcousticBackbone(settings)
+    for name, settings in ACOUSTIC_PRESETS.items()
+    if isinstance(settings, AcousticSettings)
+}
 NAMES = tuple(BACKBONES)
 
 

@@ -15,7 +15,7 @@ from layerprobe.cache.identity import extraction as identity
 from layerprobe.embed.config import EmbedConfig
 from layerprobe.embed.models import backbones
 from layerprobe.embed.models.backbones import open_backbone
-from layerprobe.embed.models.presets import ACOUSTIC_PRESETS
+from layerprobe.embed.models.presets import ACOUSTIC_PRESETS, AcousticSettings
 from tests.tiny import save_tiny
 
 
@@ -78,7 +78,9 @@ def test_it_changes_with_an_option(config, option):
 def test_it_changes_with_acoustic_settings(config, monkeypatch):
     config = replace(config, model="mfcc")
     before = fingerprint(config)
-    monkeypatch.setitem(ACOUSTIC_PRESETS, "mfcc", replace(ACOUSTIC_PRESETS["mfcc"], low=50.0))
+    mfcc = ACOUSTIC_PRESETS["mfcc"]
+    assert isinstance(mfcc, AcousticSettings)
+    monkeypatch.setitem(ACOUSTIC_PRESETS, "mfcc", replace(mfcc, low=50.0))
     assert fingerprint(config) != before
 
 

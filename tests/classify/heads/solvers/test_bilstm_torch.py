@@ -6,8 +6,8 @@ import torch
 
 from layerprobe.classify.data.dataset import join_labels
 from layerprobe.classify.features.frames import ScaledFrames, read_frames
-from layerprobe.classify.heads import bilstm_torch as recurrent
-from layerprobe.classify.heads.bilstm_torch import BiLstm, best_device, predict, train
+from layerprobe.classify.heads.solvers import bilstm_torch as recurrent
+from layerprobe.classify.heads.solvers.bilstm_torch import BiLstm, best_device, predict, train
 from tests.studies import made_clips, made_frames
 
 PARAMS = {"hidden": 8, "rate": 1e-2, "dropout": 0.1, "pooling": "mean"}

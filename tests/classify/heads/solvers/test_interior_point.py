@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from sklearn.svm import SVC
 
 from layerprobe.classify.features.fold_features import Preprocessing
-from layerprobe.classify.heads import interior_point as hinge
-from layerprobe.classify.heads.interior_point import NotSolvedError, separate
 from layerprobe.classify.heads.registry import HEADS
+from layerprobe.classify.heads.solvers import interior_point as hinge
+from layerprobe.classify.heads.solvers.interior_point import NotSolvedError, separate
 from tests.studies import made_features
 
 

@@ -9,8 +9,8 @@ from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
-from layerprobe.classify.heads import newton as solver
-from layerprobe.classify.heads.newton import Loss, Solver, cross_entropy, squared_hinge
+from layerprobe.classify.heads.solvers import newton as solver
+from layerprobe.classify.heads.solvers.newton import Loss, Solver, cross_entropy, squared_hinge
 
 
 def problem(n: int, width: int, classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,160 @@
+"""The heads `ridge` and `lda`: linear classifiers in closed form, each with one decomposition for a path.
+
+`ridge` is regression on ±1 for each class with an L2 penalty, as scikit-learn's RidgeClassifier; its `alpha`
+is relative to the inputs' power. `lda` is linear discriminant analysis with the covariance within classes
+shrunk towards a multiple of the identity (Friedman 1989), as scikit-learn's LinearDiscriminantAnalysis with
+the solver `lsqr`; balanced classes are equal priors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import optuna
+import scipy.linalg
+
+from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
+from layerprobe.classify.features.scaling import ALL_SCALINGS, orthogonal_columns
+from layerprobe.classify.heads.base import Head, Params
+from layerprobe.classify.heads.fitted import FittedHead, Linear, TrainingRows
+from layerprobe.classify.heads.logreg import parameters
+
+LEAST = 1e-12  # of the largest eigenvalue: directions with less are rounding errors
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ClosedForm:
+    """Linear scores for every penalty, from one eigendecomposition.
+
+    values: (r,) eigenvalues. axes: (r, r) eigenvectors in columns. targets: (r, K) along them: weights are
+    axes · targets / penalised values. centre: (r,), of the rows, or (K, r), of the classes. offset: (K,).
+    """
+
+    values: np.ndarray
+    axes: np.ndarray
+    targets: np.ndarray
+    centre: np.ndarray
+    offset: np.ndarray
+
+
+def space(trial: optuna.Trial) -> Params:
+    return {"class_weight": trial.suggest_categorical("class_weight", ["none", "balanced"])}
+
+
+def _decompose_ridge(Z: np.ndarray, y: np.ndarray, weight: np.ndarray, classes: int) -> _ClosedForm:
+    """Of rows Z (n, r): the weighted normal equations, in the basis in which they are diagonal."""
+    targets = 2.0 * (y[:, None] == np.arange(classes)) - 1
+    centre, offset = np.average(Z, axis=0, weights=weight), np.average(targets, axis=0, weights=weight)
+    root = np.sqrt(weight)[:, None]
+    rows = (Z - centre) * root
+    values, axes = scipy.linalg.eigh(rows.T @ rows, driver="evd", check_finite=False, overwrite_a=True)
+    return _ClosedForm(
+        values=np.maximum(values, 0),
+        axes=axes,
+        targets=axes.T @ (rows.T @ ((targets - offset) * root)),
+        centre=centre,
+        offset=offset,
+    )
+
+
+def _ridge_weights(form: _ClosedForm, alpha: float) -> tuple[np.ndarray, np.ndarray]:
+    """(r, K) weights and (K,) intercepts for scikit-learn's `alpha`."""
+    W = form.axes @ (form.targets / (form.values + alpha)[:, None])
+    return W, form.offset - form.centre @ W
+
+
+def _decompose_lda(Z: np.ndarray, y: np.ndarray, priors: np.ndarray) -> _ClosedForm:
+    """Of rows Z (n, r): the covariance within classes, weighted by the priors (K,), and the class means."""
+    classes = len(priors)
+    means = np.stack([Z[y == k].mean(0) if (y == k).any() else np.zeros(Z.shape[1]) for k in range(classes)])
+    share = np.sqrt(priors[y] / np.bincount(y, minlength=classes)[y])[:, None]
+    rows = (Z - means[y]) * share
+    values, axes = scipy.linalg.eigh(rows.T @ rows, driver="evd", check_finite=False, overwrite_a=True)
+    with np.errstate(divide="ignore"):
+        log_priors = np.log(priors)
+    return _ClosedForm(
+        values=np.maximum(values, 0), axes=axes, targets=(means @ axes).T, centre=means, offset=log_priors
+    )
+
+
+def _lda_weights(form: _ClosedForm, shrinkage: float, columns: int) -> tuple[np.ndarray, np.ndarray]:
+    """(r, K) weights and (K,) intercepts. columns: of the input, of which r may be a rotation."""
+    values = (1 - shrinkage) * form.values + shrinkage * form.values.sum() / columns
+    W = form.axes @ (form.targets / np.maximum(values, LEAST * values.max())[:, None])
+    return W, form.offset - 0.5 * np.einsum("kr,rk->k", form.centre, W)
+
+
+def _priors(y: np.ndarray, classes: int, kind: str) -> np.ndarray:
+    counts = np.bincount(y, minlength=classes)
+    return (counts > 0) / (counts > 0).sum() if kind == "balanced" else counts / len(y)
+
+
+def fit_ridge(
+    features: FoldFeatures, prep: Preprocessing, params: Params, values: Sequence[float], seed: int
+) -> list[np.ndarray]:
+    train, test = features.basis(prep)
+    kind = params["class_weight"]
+    form = features.cached(
+        ("ridge", prep, kind, features.labels_digest),
+        lambda: _decompose_ridge(
+            train.astype(np.float64), features.y, features.weights(kind), features.classes
+        ),
+    )
+    power = features.power(prep)
+    solutions = [_ridge_weights(form, alpha * power) for alpha in values]
+    return [test @ W + b for W, b in solutions]
+
+
+def fit_lda(
+    features: FoldFeatures, prep: Preprocessing, params: Params, values: Sequence[float], seed: int
+) -> list[np.ndarray]:
+    train, test = features.basis(prep)
+    columns, kind = features.inputs(prep)[0].shape[1], params["class_weight"]
+    form = features.cached(
+        ("lda", prep, kind, features.labels_digest),
+        lambda: _decompose_lda(
+            train.astype(np.float64), features.y, _priors(features.y, features.classes, kind)
+        ),
+    )
+    solutions = [_lda_weights(form, shrinkage, columns) for shrinkage in values]
+    return [test @ W + b for W, b in solutions]
+
+
+def refit_ridge(rows: TrainingRows, params: Params, value: float, seed: int) -> FittedHead:
+    """As `fit_ridge` for a single alpha, `value`, to score clips that are not known yet."""
+    Z, rotation = orthogonal_columns(rows.Z, np.eye(rows.Z.shape[1], dtype=np.float32))
+    form = _decompose_ridge(Z.astype(np.float64), rows.y, rows.weights(params["class_weight"]), rows.classes)
+    W, b = _ridge_weights(form, value * rows.power)
+    return Linear(W=rotation @ W, b=b, classes=rows.classes)
+
+
+def refit_lda(rows: TrainingRows, params: Params, value: float, seed: int) -> FittedHead:
+    """As `fit_lda` for a single shrinkage, `value`, to score clips that are not known yet."""
+    Z, rotation = orthogonal_columns(rows.Z, np.eye(rows.Z.shape[1], dtype=np.float32))
+    form = _decompose_lda(Z.astype(np.float64), rows.y, _priors(rows.y, rows.classes, params["class_weight"]))
+    W, b = _lda_weights(form, value, rows.Z.shape[1])
+    return Linear(W=rotation @ W, b=b, classes=rows.classes)
+
+
+RIDGE = Head(
+    space=space,
+    fit=fit_ridge,
+    start={"class_weight": "balanced"},
+    path=("alpha", (0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)),
+    pca=(0, 64),
+    scalings=ALL_SCALINGS,
+    parameters=parameters,
+    refit=refit_ridge,
+)
+LDA = Head(
+    space=space,
+    fit=fit_lda,
+    start={"class_weight": "balanced"},
+    path=("shrinkage", (0.003, 0.01, 0.03, 0.1, 0.3, 0.6, 0.9)),
+    pca=(0, 64),
+    scalings=ALL_SCALINGS,
+    parameters=parameters,
+    refit=refit_lda,
+)
