@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from layerprobe.cache.common.console import progress, stage
 from layerprobe.cache.common.disk import locked
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.interrupts import Interrupted
-from layerprobe.cache.common.text import program, unguard_cell
+from layerprobe.cache.common.text import program
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import StudyConfig
 from layerprobe.classify.data.protocols import find_protocol
@@ -36,7 +37,14 @@ from layerprobe.classify.runs.bundle_files import (
     read_bundle,
     write_bundle,
 )
-from layerprobe.classify.runs.run_folder import PREDICTIONS, RESTORE_OR_RERUN, RUN, SUMMARY, read_json
+from layerprobe.classify.runs.run_folder import (
+    PREDICTIONS,
+    RESTORE_OR_RERUN,
+    RUN,
+    SUMMARY,
+    read_csv,
+    read_json,
+)
 from layerprobe.classify.runs.run_record import read_recorded
 from layerprobe.classify.scores.results import SELECTED
 from layerprobe.classify.search.plan import Plan, make_plan
@@ -91,7 +99,7 @@ def make_bundle(
         raise InputError("another process is working on this run", where=str(run), do="wait for it") from None
     except KeyboardInterrupt:
         raise Interrupted(
-            f"the run is complete; run `{program()} bundle make {run}` for its bundle"
+            f"the run is complete; run `{program()} bundle make {shlex.quote(str(run))}` for its bundle"
         ) from None
 
 
@@ -186,9 +194,10 @@ def held_out_scores(run: Path, system: str) -> tuple[np.ndarray, np.ndarray]:
     """
     path = run / PREDICTIONS
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = [row for row in csv.DictReader(file) if row["system"] == system]
-        scores = [1 - float(row[f"p_{unguard_cell(row['label'])}"]) for row in rows]
+        header, *lines = read_csv(path)
+        cells = (dict(zip(header, line, strict=True)) for line in lines)
+        rows = [row for row in cells if row["system"] == system]
+        scores = [1 - float(row[f"p_{row['label']}"]) for row in rows]
         speakers = [row["speaker"] or f"clip {number}" for number, row in enumerate(rows)]
     except (OSError, csv.Error, KeyError, TypeError, ValueError) as error:
         raise InputError(f"cannot be read ({error})", where=str(path), do=RESTORE_OR_RERUN) from error

@@ -7,6 +7,7 @@ its classifier; its projector is the identity.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,9 @@ def export_transformers(bundle: Bundle, out: Path) -> Path:
     reason = obstacle(bundle.system, bundle.extraction.model)
     if reason:
         what = f"transformers cannot run {reason}"
-        raise InputError(what, where=str(bundle.folder), do=alternative(bundle.folder))
+        is_acoustic = bundle.extraction.model in ACOUSTIC_PRESETS
+        do = "study a model of transformers" if is_acoustic else alternative(bundle.folder)
+        raise InputError(what, where=str(bundle.folder), do=do)
     if out.exists() and any(out.iterdir()):
         raise InputError("is not empty", where=str(out), do="choose another folder")
     from transformers import Wav2Vec2FeatureExtractor
@@ -109,7 +112,7 @@ def alternative(folder: Path) -> str:
     entry = next(row for row in summary["layers"] if (row["layer"], row["head"]) == (layer, head))
     scores = [_score(entry["uar"]), _score(summary["selected"]["uar"])]
     best = f"{head} on layer {layer} (UAR {scores[0]}, the selected system {scores[1]})"
-    return f"it can run {best}: `{command.replace('RUN', str(folder.parent))}`"
+    return f"it can run {best}: `{command.replace('RUN', shlex.quote(str(folder.parent)))}`"
 
 
 def folded(system: System) -> tuple[np.ndarray, np.ndarray]:

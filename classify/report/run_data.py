@@ -18,6 +18,7 @@ from layerprobe.classify.runs.run_folder import (
     PREDICTIONS,
     RESTORE_OR_RERUN,
     SUMMARY,
+    read_csv,
     read_json,
 )
 from layerprobe.classify.scores.results import SELECTED
@@ -106,12 +107,11 @@ def _read_predictions(path: Path, classes: tuple[str, ...]) -> dict[str, Any]:
     number = {name: k for k, name in enumerate(classes)}
     wanted = [*COLUMNS, *(f"{PROBABILITY}{name}" for name in classes)]
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            lines = csv.reader(file, strict=True)
-            header = next(lines, [])
-            places = [header.index(name) for name in wanted]
-            system = header.index("system")
-            rows = [[line[place] for place in places] for line in lines if line[system] == SELECTED]
+        lines = read_csv(path)
+        header = next(lines, [])
+        places = [header.index(name) for name in wanted]
+        system = header.index("system")
+        rows = [[line[place] for place in places] for line in lines if line[system] == SELECTED]
         if not rows:
             raise ValueError(f"no predictions of '{SELECTED}'")
         clips, folds, speakers, _, labels, predicted, *probability = zip(*rows, strict=True)

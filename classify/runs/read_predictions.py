@@ -11,8 +11,15 @@ from typing import Any
 import numpy as np
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.common.text import format_count, format_list, unguard_cell
-from layerprobe.classify.runs.run_folder import PREDICTIONS, RESTORE_OR_RERUN, RUN, SPLITS, read_json
+from layerprobe.cache.common.text import format_count, format_list
+from layerprobe.classify.runs.run_folder import (
+    PREDICTIONS,
+    RESTORE_OR_RERUN,
+    RUN,
+    SPLITS,
+    read_csv,
+    read_json,
+)
 from layerprobe.classify.scores.results import SELECTED
 
 COLUMNS = ("clip", "fold", "speaker", "system", "label", "predicted")
@@ -148,11 +155,10 @@ def _speaker_differences(first: SystemPredictions, second: SystemPredictions) ->
 def _read_rows(path: Path) -> list[list[str]]:
     """The cells of COLUMNS, in that order."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            lines = csv.reader(file, strict=True)
-            header = next(lines, [])
-            places = [header.index(name) for name in COLUMNS]
-            return [[unguard_cell(line[place]) for place in places] for line in lines]
+        lines = read_csv(path)
+        header = next(lines, [])
+        places = [header.index(name) for name in COLUMNS]
+        return [[line[place] for place in places] for line in lines]
     except (OSError, csv.Error, ValueError, IndexError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(f"cannot be read ({reason})", where=str(path), do=RESTORE_OR_RERUN) from error

@@ -17,7 +17,7 @@ import numpy as np
 
 from layerprobe.cache.common.disk import write_atomically
 from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.common.text import guard_cell
+from layerprobe.cache.common.text import guard_cell, unguard_cell
 from layerprobe.classify.scores.results import ResultRow, StudyId, StudyResult
 
 if TYPE_CHECKING:
@@ -102,6 +102,13 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
     writer.writerow(header)
     writer.writerows([guard_cell(c) if isinstance(c, str) else c for c in row] for row in rows)
     write_file(path, text.getvalue())
+
+
+def read_csv(path: Path) -> Iterator[list[str]]:
+    """The header and rows of a table that `write_csv` wrote. Raises OSError, csv.Error and ValueError."""
+    with path.open(encoding="utf-8", newline="") as file:
+        for line in csv.reader(file, strict=True):
+            yield list(map(unguard_cell, line))
 
 
 def write_splits(out: Path, data: Dataset, folds: Sequence[OuterFold]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -151,7 +152,8 @@ def make_plan(
 def _check_store(store: FeatureStore, heads: Sequence[str]) -> None:
     """Raise InputError for heads that read frames or statistics that this store does not hold."""
     has_frames, wanted = store.extraction.stats == (FRAME,), needs_frames(heads)
-    embed = f"run: {program()} embed TABLE --model {store.extraction.model} --cache {store.cache}"
+    cache = shlex.quote(str(store.cache))
+    embed = f"run: {program()} embed TABLE --model {store.extraction.model} --cache {cache}"
     where = str(store.folder)
     if wanted and not has_frames:
         what = "holds statistics over frames, and bilstm reads every frame"

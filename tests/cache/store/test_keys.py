@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
 
 from layerprobe.cache.identity import digests
-from layerprobe.cache.store.keys import clip_key, clip_keys, iter_keys
+from layerprobe.cache.identity.digests import file_stamp
+from layerprobe.cache.store.keys import clip_key, clip_keys, is_unchanged, iter_keys
 from layerprobe.embed.manifest.clips import Clip
 
 
@@ -63,6 +65,27 @@ def test_a_key_is_the_files_digest_or_a_hash_of_it_and_the_times(
     if expected != WHOLE:
         expected = hashlib.sha256(f"{WHOLE}{expected}".encode()).hexdigest()
     assert clip_key(WHOLE, start=start, end=end) == expected
+
+
+@pytest.mark.parametrize("start", [None, 1.0])
+def test_a_file_is_unchanged_as_long_as_its_stamp_or_its_content_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: float | None
+) -> None:
+    monkeypatch.setattr(digests, "SETTLED", -(10**12))  # a file of this moment has a stamp
+    clip = Clip(id="a", file=str(tmp_path / "a.wav"), start=start)
+    clip.path.write_bytes(b"speech")
+    key, stamp = clip_key(WHOLE, start=start, end=None), file_stamp(clip.path)
+    assert stamp is not None
+    assert is_unchanged(clip, key, stamp)
+    assert is_unchanged(clip, key, None)
+    assert is_unchanged(clip, "by its stamp, without reading it", stamp)
+    os.utime(clip.path, ns=(0, 0))
+    assert is_unchanged(clip, key, stamp)
+    clip.path.write_bytes(b"Speech")
+    assert not is_unchanged(clip, key, stamp)
+    assert not is_unchanged(clip, key, None)
+    clip.path.unlink()
+    assert not is_unchanged(clip, key, stamp)
 
 
 def test_segments_of_one_file_have_keys_of_their_own(tmp_path: Path) -> None:

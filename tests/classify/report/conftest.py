@@ -14,8 +14,8 @@ from layerprobe.classify.report.write import write_report
 from layerprobe.embed.manifest.clips import Clip, read_manifest, write_manifest
 from tests.studies import made_store
 
-LABELS = ("<b>angry</b>", 'calm & "cool"', "$x_1$ 100%")
-SPEAKERS = ["<img src=x onerror=alert(1)>", "</script><script>alert(2)</script>", "%{y}", *"defgh"]
+LABELS = ("<b>angry</b>", '=calm & "cool"', "$x_1$ 100%")
+SPEAKERS = ["=<img src=x onerror=alert(1)>", "</script><script>alert(2)</script>", "%{y}", *"defgh"]
 STUDY = StudyConfig(heads=("logreg", "svm"), folds=2, inner_folds=2, trials=6, jobs=1)
 
 

@@ -21,8 +21,9 @@ def normalised(states: torch.Tensor, norm: nn.GroupNorm) -> torch.Tensor:
 
 @pytest.mark.parametrize("offset", [0.0, 3.0, 100.0, 3_000.0])
 @pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("channels", [1, CHANNELS])
 @torch.no_grad()
-def test_an_offset_costs_no_digits_of_the_spread(offset: float, padded: bool) -> None:
+def test_an_offset_costs_no_digits_of_the_spread(offset: float, channels: int, padded: bool) -> None:
     """A DC offset in a recording makes a channel's mean much larger than its spread."""
     generator = torch.Generator().manual_seed(0)
     norm = nn.GroupNorm(CHANNELS, CHANNELS)
@@ -31,7 +32,8 @@ def test_an_offset_costs_no_digits_of_the_spread(offset: float, padded: bool) ->
     ours = LengthAwareGroupNorm(norm)
     counts = FRAMES if padded else (max(FRAMES),) * len(FRAMES)
     ours.frames = torch.tensor(counts) if padded else None
-    states = offset + torch.randn(len(counts), CHANNELS, max(counts), generator=generator)
+    states = torch.randn(len(counts), CHANNELS, max(counts), generator=generator)
+    states[:, :channels] += offset
     out = ours(states.clone())
     for clip, result, count in zip(states, out, counts, strict=True):
         expected = normalised(clip[:, :count], norm)
