@@ -176,6 +176,16 @@ def test_a_group_of_two_is_a_group(clips, cache):
     assert finding.numbers["expected_share_at_random"] > 0
 
 
+def test_speakers_of_one_clip_each_leak_nothing(clips, cache):
+    chosen = [find(clips, speaker=f"s{number}", word="w1", emotion="calm") for number in range(4)]
+    chosen += [find(clips, speaker=f"s{number}", word="w1", emotion="sad") for number in range(4, 7)]
+    unsplit = [change(clip, split=None, labels={}) for clip in chosen]
+    report = audit(unsplit, target="emotion", cache=cache)
+    for item in ("test speakers in training", "speaker, text and label twins"):
+        assert report.finding(item).verdict == "fine"
+        assert report.finding(item).numbers["expected_share_at_random"] == 0
+
+
 def test_a_twin_in_training(clips, cache, tmp_path):
     model = find(clips, speaker="s0", word="w1", emotion="calm")
     path = tmp_path / "w1" / "again.wav"

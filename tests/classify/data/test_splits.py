@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.data.dataset import Dataset
-from layerprobe.classify.data.splits import OuterFold, fixed_folds, outer_folds, shared_speakers
+from layerprobe.classify.data.splits import (
+    OuterFold,
+    fixed_folds,
+    outer_folds,
+    selection_folds,
+    shared_speakers,
+)
 from tests.studies import made_data
 
 
@@ -149,6 +155,18 @@ def test_inner_folds_of_a_fixed_split_are_speaker_disjoint_where_its_rule_is() -
         assert len(fold.inner) == 3
         shared = [set(data.speakers[inner.train]) & set(data.speakers[inner.test]) for inner in fold.inner]
         assert [bool(speakers) for speakers in shared] == [not grouped] * 3
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+def test_folds_that_select_the_final_fit_are_speaker_disjoint_where_those_of_the_study_are(
+    grouped: bool,
+) -> None:
+    data = made_data(clips=120, speakers=8)
+    assert data.speakers is not None
+    folds = selection_folds(data, grouped=grouped, inner_folds=3, seed=0)
+    assert sorted(np.concatenate([fold.test for fold in folds]).tolist()) == list(range(120))
+    shared = [set(data.speakers[fold.train]) & set(data.speakers[fold.test]) for fold in folds]
+    assert [bool(speakers) for speakers in shared] == [not grouped] * 3
 
 
 @pytest.mark.parametrize("grouped", [True, False])

@@ -13,7 +13,7 @@ from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.features.fitted import FittedInputs, FittedLayer
 from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
 from layerprobe.classify.features.lru_cache import LruCache
-from layerprobe.classify.heads.fitted import KINDS, SKOPS, TrainingRows
+from layerprobe.classify.heads.fitted import KINDS, SKOPS, TrainingRows, kernel_rows
 from layerprobe.classify.heads.registry import HEADS
 from tests.studies import made_features
 
@@ -54,6 +54,13 @@ def inputs_of(shared: FoldFeatures, X: np.ndarray, prep: Preprocessing, *, kerne
     expected = shared.inputs(prep)[0] * np.float32(fitted.weight)
     np.testing.assert_allclose(Z, expected, atol=1e-4 * np.abs(expected).max())
     return FittedInputs((fitted,))
+
+
+def test_no_clip_is_nearer_to_itself_than_at_distance_0() -> None:
+    """Rounding makes some squared distances of equal rows negative."""
+    Z = (1_000 + np.random.default_rng(0).standard_normal((50, 40))).astype(np.float32)
+    kernel = kernel_rows(Z, Z, gamma=10.0)
+    assert kernel.max() <= 1
 
 
 @pytest.mark.parametrize("classes", [2, 3])
