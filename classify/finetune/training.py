@@ -14,8 +14,8 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.integrations import TensorBoardCallback
 from transformers.trainer_callback import PrinterCallback
 
-from layerprobe.cache.common.disk import shared_memory_fault
-from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.common.disk import MORE_SHARED_MEMORY, SHARED_MEMORY, shared_memory_fault
+from layerprobe.cache.common.errors import InputError, WorkerKilledError
 from layerprobe.cache.common.interrupts import GracefulStop
 from layerprobe.cache.common.text import format_list
 from layerprobe.classify.finetune.checkpoints import CheckpointCallback, Checkpoints, TrainingHistory
@@ -78,7 +78,7 @@ class Training:
             weights=sum(tensor.nbytes for tensor in self.model.state_dict().values()),
             trained=self.model.trained_parameters(),
         )
-        with _explain_memory_errors(self.config, where=self.name):
+        with _explain_errors(self.config, where=self.name):
             trainer.train(resume_from_checkpoint=None if last is None else str(last))
         return TrainingHistory(vars(trainer.state), self.config)
 
@@ -141,7 +141,7 @@ def predict(
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
     autocast = torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
     logits = []
-    with _explain_memory_errors(config, where="test partition"), torch.inference_mode(), autocast:
+    with _explain_errors(config, where="test partition"), torch.inference_mode(), autocast:
         for batch in loader:
             outputs = model(batch["waves"].to(device), batch["lengths"].to(device))
             logits.append(outputs["logits"].float().cpu().numpy())
@@ -162,10 +162,24 @@ def worker_count(config: FinetuneConfig, device: torch.device) -> int:
 
 
 @contextmanager
-def _explain_memory_errors(config: FinetuneConfig, *, where: str) -> Iterator[None]:
+def _explain_errors(config: FinetuneConfig, *, where: str) -> Iterator[None]:
+    """Raise InputError for full memory and faulty files, WorkerKilledError for a killed decoding process."""
     try:
         yield
+    except InputError as error:
+        lines = error.what.splitlines()
+        if not lines[0].startswith("Caught "):
+            raise
+        # torch's text of an error in such a process: its traceback, with `module.Class: message` at the end.
+        raise InputError(lines[-1].partition(": ")[2]) from error
     except (RuntimeError, MemoryError) as error:
+        if "DataLoader worker" in str(error):
+            if "Bus error" in f"{error} {error.__cause__}":
+                do = f"{MORE_SHARED_MEMORY}, or --workers 0; the same command resumes"
+                raise InputError(f"{SHARED_MEMORY} is full", do=do) from error
+            what = "a process that decodes audio was killed (out of memory?); run the same command again"
+            kept = "finished folds and the last checkpoint are kept"
+            raise WorkerKilledError(f"{what} with fewer --workers: {kept}") from error
         if not is_out_of_memory(error):
             raise
         raise InputError(

@@ -178,7 +178,8 @@ class Decoder:
             raise self._failed(error) from error
         self._at += len(samples)
         if len(samples) < count:
-            total = "" if self._source.frames is None else f" of {self._source.frames}"
+            frames = self._source.frames
+            total = "" if frames in (None, self._at) else f" of {frames}"
             raise clip_error(self.clip, f"truncated: {self._at}{total} samples can be read")
         return self._downmix.mix(samples, measure=measure)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 import shutil
+import signal
 import sys
 from types import ModuleType
 
@@ -13,9 +15,10 @@ import numpy as np
 import pytest
 import torch
 
-from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.common.errors import InputError, WorkerKilledError
 from layerprobe.classify.finetune import checkpoints
 from layerprobe.classify.finetune import training as finetune_training
+from layerprobe.classify.finetune.data import WindowDataset
 from layerprobe.classify.finetune.model import SpeechClassifier
 from layerprobe.classify.finetune.run import finetune
 from layerprobe.classify.predict.bundle import load_bundle
@@ -160,6 +163,57 @@ def test_a_run_killed_at_any_step_resumes_to_the_same_result(voices, tmp_path, m
     assert summary == expected
     for name in FILES:
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
+def in_a_worker(monkeypatch, action):
+    """Do this for the first window that a process of its own decodes."""
+    original = WindowDataset.__getitem__
+
+    def decode(self, index):
+        if torch.utils.data.get_worker_info() is not None:
+            action()
+        return original(self, index)
+
+    monkeypatch.setattr(WindowDataset, "__getitem__", decode)
+
+
+@pytest.mark.timeout(300)
+def test_a_killed_decoding_process_is_one_line_and_the_run_resumes(voices, tmp_path, monkeypatch):
+    config = quick(epochs=1, workers=1)
+    with monkeypatch.context() as patch:
+        in_a_worker(patch, lambda: os.kill(os.getpid(), signal.SIGKILL))
+        with pytest.raises(WorkerKilledError, match=r"was killed .out of memory.*fewer --workers") as error:
+            run(voices, tmp_path / "run", config)
+        assert "\n" not in str(error.value)
+    summary = run(voices, tmp_path / "run", config)
+    assert summary["selected"]["uar"] == run(voices, tmp_path / "whole", config)["selected"]["uar"]
+
+
+@pytest.mark.timeout(300)
+def test_shared_memory_that_fills_up_is_one_line(voices, tmp_path, monkeypatch):
+    """The kernel sends SIGBUS to a process that writes to a page for which there is no room."""
+    in_a_worker(monkeypatch, lambda: os.kill(os.getpid(), signal.SIGBUS))
+    with pytest.raises(
+        InputError, match=r"/dev/shm is full; give the container more shared memory.*--workers 0"
+    ):
+        run(voices, tmp_path / "run", quick(epochs=1, workers=1))
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_recording_that_is_damaged_meanwhile_is_one_line(voices, tmp_path, workers):
+    copy = tmp_path / "voices"
+    shutil.copytree(voices, copy)
+
+    def damage(progress):
+        if "epoch 1" in progress.status:
+            for path in copy.rglob("*.wav"):
+                path.write_bytes(path.read_bytes()[:-100])
+
+    with pytest.raises(InputError, match=r"\.wav: truncated: \d+ samples can be read") as error:
+        run(copy, tmp_path / "run", quick(epochs=3, workers=workers), report=damage)
+    assert "\n" not in str(error.value)
+    assert "Traceback" not in str(error.value)
 
 
 def test_patience_ends_a_training_that_does_not_improve(voices, tmp_path):
