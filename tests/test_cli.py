@@ -114,7 +114,7 @@ class TestEmbed:
         save_tiny(folder, "wavlm-layer", seed=1)  # trained on, saved over: other weights
         study = ("classify", place / "clips.csv", "--model", folder, "--out", tmp_path / "r")
         stale = cli(*study, "--cache", tmp_path / "f")
-        assert "holds no states of" in refused(stale)
+        assert f"holds no states of {folder} with its present weights (it holds some" in refused(stale)
 
 
 class TestClassify:

@@ -48,7 +48,8 @@ def compact(store: FeatureStore) -> Compaction:
             reason = check_shard(folder / name, store.extraction).reason
             if reason:
                 do = f"run `{program()} cache verify --repair` first"
-                raise StoreError(f"damaged shard ({reason})", where=str(folder / name), do=do)
+                what = reason if reason.startswith("damaged") else f"damaged shard ({reason})"
+                raise StoreError(what, where=str(folder / name), do=do)
         for group in _groups(in_use, before):
             selections = [ShardSelection(folder / name, in_use[name]) for name in group if in_use[name].any()]
             new = [merge_clips(folder, store.extraction, selections)] if selections else []

@@ -204,8 +204,9 @@ def _dataset(file: h5py.File, name: str) -> h5py.Dataset:
     parts = name.split("/")
     for end in range(1, len(parts) + 1):
         link = "/".join(parts[:end])
-        if not isinstance(file.get(link, getlink=True), h5py.HardLink):
-            raise ValueError(f"{link} is a link")
+        kind = file.get(link, getlink=True)
+        if not isinstance(kind, h5py.HardLink):
+            raise ValueError(f"{link} is {'missing' if kind is None else 'a link'}")
     dataset = file[name]
     if not isinstance(dataset, h5py.Dataset):
         raise ValueError(f"{name} is no dataset")
