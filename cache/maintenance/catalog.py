@@ -157,7 +157,7 @@ def find_store(
     words = [*program().split(), "embed", "TABLE", "--model", model, "--cache", str(cache)]
     run = f"run: {shlex.join(words)}" + (" --frames" if frames else "")
     if not of_model:
-        others = [store.extraction for store in stores if store.extraction.model == match.get("model")]
+        others = [store.extraction for store in stores if model_slug(store.extraction.model) == folder]
         changed = [name for name, v in match.items() if others and all(getattr(e, name) != v for e in others)]
         if changed:
             what = f"holds no states of {model} with its present {' and '.join(changed)}"
