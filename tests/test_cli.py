@@ -404,11 +404,13 @@ class TestDemo:
         summaries = {summary["model"]: summary for summary in json.loads(done.stdout)}
         assert list(summaries) == ["mfcc", "whisper-tiny.en", "random:whisper-tiny.en"]
         curves = {
-            model: np.mean([row["uar"]["value"] for row in summary["layers"] if row["layer"] != "mix"])
+            model: np.array([row["uar"]["value"] for row in summary["layers"] if row["layer"] != "mix"])
             for model, summary in summaries.items()
         }
-        assert curves["mfcc"] > 0.5  # chance is 0.33
-        assert curves["whisper-tiny.en"] > curves["random:whisper-tiny.en"]
+        assert curves["mfcc"].mean() > 0.5  # chance is 0.33
+        twin = curves["random:whisper-tiny.en"]
+        assert curves["whisper-tiny.en"].max() > twin.max() + 0.05
+        assert curves["whisper-tiny.en"].mean() > twin.mean() + 0.03
         assert (tmp_path / "runs" / "whisper-tiny.en" / "figures").is_dir()
 
     @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ BASELINE, TRAINED = "mfcc", "whisper-tiny.en"
 UNTRAINED = f"random:{TRAINED}"
 HEADS = ("logreg", "svm")  # the fast ones
 SYNTHETIC = "baved"  # the layout of the synthetic corpus
+SYNTHETIC_SIZE = 20, 3  # its speakers and words
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def _find_clips(options: DemoOptions) -> list[Clip]:
     """The clips of the corpus, written to clips.csv and read again. Raises InputError."""
     from layerprobe.embed.manifest.clips import read_manifest, write_manifest
     from layerprobe.embed.manifest.corpora import CORPORA
-    from layerprobe.embed.manifest.synthetic import make_corpus
+    from layerprobe.embed.manifest.synthetic import LEVELS, make_corpus
 
     folder, corpus = options.folder, options.corpus
     if options.baved is not None:
@@ -90,8 +91,13 @@ def _find_clips(options: DemoOptions) -> list[Clip]:
         given = "a folder" if corpus is None else f"--corpus {corpus}"
         raise InputError(f"{given} is given alone", do="give both: --corpus NAME FOLDER")
     else:
-        say("The voices are synthetic: 12 speakers say 5 words at 3 levels of arousal.")
-        folder, corpus = make_corpus(options.out / "corpus"), SYNTHETIC
+        speakers, words = SYNTHETIC_SIZE
+        say(
+            f"The voices are synthetic: {speakers} speakers say {words} words at {LEVELS} levels of arousal, "
+            "each recorded by another device in another room."
+        )
+        folder = make_corpus(options.out / "corpus", speakers=speakers, words=words, varied=True)
+        corpus = SYNTHETIC
     table = options.out / "clips.csv"
     write_manifest(CORPORA[corpus](folder).clips, table)
     return read_manifest(table)

@@ -16,6 +16,7 @@ from scipy.io import wavfile
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.embed.config import RATE
+from layerprobe.embed.manifest.recording import record
 from layerprobe.embed.manifest.synthesiser import Voice, synthesise
 
 WORDS = ("aei", "uoa", "iau", "oie", "eua", "iou", "aoi")  # at most the seven that BAVED's names allow
@@ -30,9 +31,12 @@ def make_corpus(
     words: int = 5,
     levels: int = LEVELS,
     takes: int = 1,
+    varied: bool = False,
     seed: int = 0,
 ) -> Path:
     """Write speakers × words × levels × takes WAV files (16 kHz, 16 bit, mono, about a second each).
+
+    varied: each clip is recorded by another device in another room (see `recording`).
 
     Names and layout are BAVED's: `WORD/speaker-gender-age-word-level-record.wav`. Men and women alternate.
     The same call writes the same bytes, also over an existing corpus of its own. Returns `folder`.
@@ -50,12 +54,12 @@ def make_corpus(
             raise InputError(f"{name} = {value}", do=do)
     voices = _voices(speakers, seed)
     utterances = {}
-    for record, (speaker, word, level, take) in enumerate(np.ndindex(speakers, words, levels, takes)):
+    for number, (speaker, word, level, take) in enumerate(np.ndindex(speakers, words, levels, takes)):
         voice = voices[speaker]
-        name = f"{speaker}-{voice.gender}-{voice.age}-{word}-{level}-{record}.wav"
+        name = f"{speaker}-{voice.gender}-{voice.age}-{word}-{level}-{number}.wav"
         rng = np.random.default_rng([seed, speaker, word, level, take])
         utterances[folder / str(word) / name] = partial(
-            synthesise, voice, WORDS[word], arousal=level - 1.0, rng=rng
+            _utter, voice, WORDS[word], arousal=level - 1.0, varied=varied, rng=rng
         )
     return _write(folder, utterances)
 
@@ -75,6 +79,11 @@ def make_eyase(folder: Path, *, speakers: int = 4, takes: int = 3, seed: int = 0
         word = WORDS[take % len(WORDS)]
         utterances[folder / name] = partial(synthesise, voices[speaker], word, arousal=arousal, rng=rng)
     return _write(folder, utterances)
+
+
+def _utter(voice: Voice, word: str, *, arousal: float, varied: bool, rng: np.random.Generator) -> np.ndarray:
+    sound = synthesise(voice, word, arousal=arousal, rng=rng)
+    return record(sound, rng) if varied else sound
 
 
 def _voices(speakers: int, *seed: int) -> list[Voice]:

@@ -24,7 +24,7 @@ from layerprobe.cache.common.errors import InputError
 from layerprobe.embed.manifest.corpora import Corpus, baved
 from layerprobe.embed.manifest.synthetic import RATE, make_corpus
 
-SMALL = {"speakers": 2, "words": 2, "levels": 2}
+SMALL: dict[str, Any] = {"speakers": 2, "words": 2, "levels": 2}
 
 
 @pytest.fixture(scope="module")
