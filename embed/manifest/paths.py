@@ -56,6 +56,7 @@ class PathCells:
         self._folders: dict[tuple[str, Callable[[str], str]], str | None] = {}
         self._corrected: dict[str, list[str]] = {}  # cells by how they differ from the files' names
         self._near: dict[str, str] = {}  # cell without a file -> a cell with one
+        self._foreign: list[str] = []  # Windows paths and URLs
 
     def to_file(self, cell: str) -> Path:
         """The file that a cell names."""
@@ -91,7 +92,9 @@ class PathCells:
             self._corrected.setdefault(difference or OTHER_FORM, []).append(cell)
             return self._as_cell(actual, unfound), True
         missing = cell.strip() if difference == _QUOTED else unfound
-        if len(self._near) < MAX_HINTS and (near := self._nearest(self.to_file(unfound))):
+        if _foreign_path(unfound):
+            self._foreign.append(unfound)
+        elif len(self._near) < MAX_HINTS and (near := self._nearest(self.to_file(unfound))):
             self._near[missing] = self._as_cell(near, unfound)
         return missing, False
 
@@ -100,10 +103,8 @@ class PathCells:
         file = self.to_file(cell)
         if os.path.isdir(file):  # noqa: PTH112
             return f"'{file}' is a folder"
-        if _URL.match(cell):
-            return f"is a URL, not a file: {cell} (download it first)"
-        if _WINDOWS.match(cell):
-            return f"no such file: {cell} (a Windows path: write paths relative to the table)"
+        if what := _foreign_path(cell):
+            return f"no such file: {cell} ({what})"
         near = self._near.get(cell)
         return f"no such file: {file}" + (f" ({_suggestion(cell, near)})" if near else "")
 
@@ -116,6 +117,9 @@ class PathCells:
                 for difference, cells in self._corrected.items()
             ]
             notes.append(f"files on disk were found for {', '.join(kinds)}")
+        if self._foreign:
+            count, cell = format_count(len(self._foreign), "path"), self._foreign[0]
+            notes.append(f"no file for {count} such as '{shorten(cell)}' ({_foreign_path(cell)})")
         for cell, near in list(self._near.items())[:1]:
             notes.append(f"no such file: '{shorten(cell)}'; {_suggestion(cell, near)}")
         return notes
@@ -205,6 +209,13 @@ def _variant(cell: str) -> tuple[str, str]:
     if text != trimmed:
         return text, _QUOTED
     return text, "with space around them" if text != cell else ""
+
+
+def _foreign_path(cell: str) -> str:
+    """What a cell is that names no file of this machine, and what to do about it; else ""."""
+    if _URL.match(cell):
+        return "a URL: download it first"
+    return "a Windows path: write paths relative to the table" if _WINDOWS.match(cell) else ""
 
 
 def _suggestion(cell: str, near: str) -> str:

@@ -177,8 +177,8 @@ def test_a_file_of_nearly_that_name_is_suggested(folder, cell, near):
     [
         ("C:\\speech\\a.wav", "C:\\speech\\a.wav (a Windows path"),
         ("\\\\server\\speech\\a.wav", "\\\\server\\speech\\a.wav (a Windows path"),
-        ("https://example.org/a.wav", "is a URL, not a file: https://example.org/a.wav"),
-        ("s3://bucket/a.wav", "is a URL, not a file: s3://bucket/a.wav"),
+        ("https://example.org/a.wav", "https://example.org/a.wav (a URL: download"),
+        ("s3://bucket/a.wav", "s3://bucket/a.wav (a URL: download"),
     ],
 )
 def test_what_is_no_path_of_this_machine_is_explained(folder, cell, words):
@@ -186,6 +186,10 @@ def test_what_is_no_path_of_this_machine_is_explained(folder, cell, words):
     unfound, exists = cells.find(cell)
     assert not exists
     assert words in cells.reason(unfound)
+    cells.find(cell)
+    (note,) = cells.notes()
+    assert "no file for 2 paths such as" in note
+    assert words.partition(" (")[2] in note
 
 
 def counted(function: Callable[[str], bool], requests: list[str]) -> Callable[[str], bool]:
