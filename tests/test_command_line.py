@@ -107,6 +107,7 @@ def test_one_name_means_one_thing():
         "--head",
         "--window",
         "--format",
+        "--map",
     }
     for words in all_commands():
         for name, option in options_of(words).items():

@@ -19,6 +19,8 @@ class ReportOptions:
     _: KW_ONLY
     out: Path | None = None
     """Folder for the page, its figures and its tables; `report` in the first run folder if omitted."""
+    map: str = "pca"
+    """How the map projects clips: pca, or umap, which takes longer and requires layerprobe[umap]."""
     output: Annotated[OutputOptions, FLAT] = OutputOptions()
 
 
@@ -28,7 +30,7 @@ def report(options: Annotated[ReportOptions, FLAT]) -> None:
     from layerprobe.classify.report.write import write_report
 
     out = options.runs[0] / "report" if options.out is None else options.out
-    page = write_report(options.runs, out, version=str(layerprobe.__version__), report=say)
+    page = write_report(options.runs, out, map=options.map, version=str(layerprobe.__version__), report=say)
     if options.output.json:
         print_json({"page": page, "figures": out / "figures", "tables": out / "tables"})
         return

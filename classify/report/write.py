@@ -15,6 +15,8 @@ from layerprobe.cache.common.text import format_count
 from layerprobe.classify.report.comparison import compare_runs, comparison_tables, cost_chart, run_names
 from layerprobe.classify.report.figures.charts import Chart
 from layerprobe.classify.report.figures.clip_map import (
+    PCA,
+    check_map,
     clip_map,
     map_data,
     map_figure,
@@ -77,14 +79,18 @@ class ComparisonReport:
     failure: str
 
 
-def write_report(runs: Sequence[Path], out: Path, *, version: str = "", report: Say = lambda _: None) -> Path:
+def write_report(
+    runs: Sequence[Path], out: Path, *, map: str = PCA, version: str = "", report: Say = lambda _: None
+) -> Path:
     """Write report.html, figures/ and tables/ of the runs into `out`; returns the page.
 
-    version: of layerprobe, for the foot of the page. report: called with a line before each step.
+    map: how the clips are projected, pca or umap. version: of layerprobe, for the foot of the page. report:
+    called with a line before each step.
 
     Raises InputError for a folder that holds no finished run or is damaged, and for an `out` that cannot be
     written.
     """
+    check_map(map)
     if len({run.resolve() for run in runs}) < len(runs):
         raise InputError("a run is given twice", do="name each run once")
     data = []
@@ -98,7 +104,7 @@ def write_report(runs: Sequence[Path], out: Path, *, version: str = "", report: 
         for number, (name, one) in enumerate(zip(names, data, strict=True)):
             report(f"{name}: reading")
             with _damage_reported(one.folder):
-                pages.append(_run_report(one, name=name, id=f"run{number}", out=out))
+                pages.append(_run_report(one, name=name, id=f"run{number}", out=out, map=map))
         compared = _comparison(data, names) if len(data) > 1 else None
         _write_files(pages, compared, out, report)
         page = out / PAGE
@@ -121,7 +127,7 @@ def _damage_reported(run: Path) -> Iterator[None]:
 
 
 @stage("draw a run")
-def _run_report(run: RunData, *, name: str, id: str, out: Path) -> RunReport:
+def _run_report(run: RunData, *, name: str, id: str, out: Path, map: str) -> RunReport:
     charts, tables = run_charts(run), {table.name: table for table in run_tables(run)}
     searched, no_search = search_charts(run)
     no_table: dict[str, Clip] = {}
@@ -139,7 +145,7 @@ def _run_report(run: RunData, *, name: str, id: str, out: Path) -> RunReport:
         command=repeat_command(run),
         players=[links[row] for row in hardest_rows(run).tolist()],
     )
-    found, no_map = _optional(lambda: clip_map(run, clips) if clips else None, None)
+    found, no_map = _optional(lambda: clip_map(run, clips, method=map) if clips else None, None)
     if found is not None:
         layer = run.summary["selected"]["layer"]
         first = layer if layer in found.xy else next(iter(found.xy))

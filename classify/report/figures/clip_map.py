@@ -1,4 +1,4 @@
-"""The clips in a plane, layer by layer: principal components of their cached states; their sound files."""
+"""The clips in a plane, layer by layer, by PCA or UMAP of their cached states; their sound files."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import base64
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,6 +14,7 @@ from urllib.parse import quote
 import numpy as np
 
 from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.common.options import check_choice
 from layerprobe.cache.identity.extraction import FRAME
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import MIX
@@ -23,15 +25,20 @@ from layerprobe.embed.manifest.clips import Clip
 MOST_CLIPS = 10_000  # on the map; of more, a sample
 MOST_GROUPS = 24  # classes or speakers that have a colour of their own
 MEAN = "mean"
+PCA, UMAP = "pca", "umap"
+METHODS = (PCA, UMAP)
+AXES_OF = {PCA: "the first two principal components", UMAP: "a UMAP projection"}
+AXES, NEIGHBOURS = 50, 15  # of UMAP: principal components that it reads, and its own default
 LARGEST = 32_767  # coordinates are written as 16-bit integers
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipMap:
     """rows: (N,) rows of the run's predictions. xy: layer → (N, 2). explained: layer → the share of the
-    variance that the plane holds.
+    variance that the plane holds; empty for UMAP, which has no such share.
     """
 
+    method: str
     rows: np.ndarray
     statistic: str
     xy: Mapping[str, np.ndarray]
@@ -72,11 +79,12 @@ def sound_links(run: RunData, clips: Mapping[str, Clip], folder: Path) -> list[s
     return links
 
 
-def clip_map(run: RunData, clips: Mapping[str, Clip]) -> ClipMap:
+def clip_map(run: RunData, clips: Mapping[str, Clip], *, method: str = PCA) -> ClipMap:
     """Project the test clips' states to two dimensions. Raises InputError if the cache does not have them.
 
-    Principal component analysis of each layer's mean over frames (or the statistic that is cached), columns
-    standardised. Of more than MOST_CLIPS clips a sample is projected, the same in every report.
+    Principal component analysis, or UMAP (McInnes, Healy & Melville 2018) of the first AXES components, of
+    each layer's mean over frames (or the statistic that is cached), columns standardised. Of more than
+    MOST_CLIPS clips a sample is projected, the same in every report.
     """
     from layerprobe.classify.data.dataset import join_labels
 
@@ -99,8 +107,12 @@ def clip_map(run: RunData, clips: Mapping[str, Clip]) -> ClipMap:
     statistic = MEAN if {MEAN, FRAME} & set(stats) else stats[0]
     for layer in dict.fromkeys(entry["layer"] for entry in run.summary["layers"]):
         if layer != MIX:
-            xy[layer], explained[layer] = _plane(_states(store, layer, keys, statistic))
-    return ClipMap(rows=rows, statistic=statistic, xy=xy, explained=explained)
+            states = _standardised(_states(store, layer, keys, statistic))
+            if method == UMAP:
+                xy[layer] = _umap(states)
+            else:
+                xy[layer], explained[layer] = _components(states, 2)
+    return ClipMap(method=method, rows=rows, statistic=statistic, xy=xy, explained=explained)
 
 
 def _states(store: FeatureStore, layer: str, keys: Sequence[str], statistic: str) -> np.ndarray:
@@ -112,28 +124,56 @@ def _states(store: FeatureStore, layer: str, keys: Sequence[str], statistic: str
     return store.layer(layer, keys, stats=[statistic])
 
 
-def _plane(states: np.ndarray) -> tuple[np.ndarray, float]:
-    """(N, 2) the first two principal components, and the share of the variance that they hold."""
-    from sklearn.decomposition import PCA
+def check_map(method: str) -> None:
+    """Raise InputError for a method that does not exist, or whose package is not installed."""
+    check_choice("--map", method, METHODS)
+    if method == UMAP and find_spec("umap") is None:
+        raise InputError("--map umap requires umap-learn", do="pip install 'layerprobe[umap]'")
 
+
+def _standardised(states: np.ndarray) -> np.ndarray:
     deviation = states.std(0)
-    scaled = (states - states.mean(0)) / np.where(deviation > 1e-6 * deviation.max(), deviation, np.inf)
-    count = min(2, scaled.shape[1])
-    found = PCA(
-        count, svd_solver="covariance_eigh" if scaled.shape[1] < 2000 else "randomized", random_state=0
-    )
-    xy = np.zeros((len(states), 2))
-    xy[:, :count] = found.fit_transform(scaled)
-    return xy, float(np.nansum(found.explained_variance_ratio_))
+    return (states - states.mean(0)) / np.where(deviation > 1e-6 * deviation.max(), deviation, np.inf)
+
+
+def _components(states: np.ndarray, most: int) -> tuple[np.ndarray, float]:
+    """(N, most) principal components, zero beyond the rank, and the share of the variance that they hold."""
+    from sklearn import decomposition
+
+    count = min(most, *states.shape)
+    solver = "covariance_eigh" if states.shape[1] < 2000 else "randomized"
+    found = decomposition.PCA(count, svd_solver=solver, random_state=0)
+    components = np.zeros((len(states), most))
+    components[:, :count] = found.fit_transform(states)
+    return components, float(np.nansum(found.explained_variance_ratio_))
+
+
+def _umap(states: np.ndarray) -> np.ndarray:
+    """(N, 2), the same in every report; both axes centred."""
+    import warnings
+
+    import umap
+
+    components, _ = _components(states, AXES)
+    neighbours = min(NEIGHBOURS, len(states) - 1)
+    # With few clips, the spectral start needs more points than there are.
+    start = "spectral" if len(states) > 4 * NEIGHBOURS else "random"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that a seed means one thread
+        xy = umap.UMAP(n_neighbors=neighbours, init=start, random_state=0).fit_transform(components)
+    return np.asarray(xy - xy.mean(0), np.float64)
 
 
 def map_figure(run: RunData, found: ClipMap, layer: str) -> Cloud:
     """The map of one layer for a paper, coloured by class."""
+    plane = "UMAP"
+    if found.method == PCA:
+        plane = f"PC 1 and 2, {found.explained[layer]:.0%} of the variance"
     return Cloud(
         name="clip_map",
         title=f"The clips on layer {layer}",
-        alt=f"Each test clip as a point: the first two principal components of layer {layer}, by class.",
-        x_label=f"layer {layer}: PC 1 and 2, {found.explained[layer]:.0%} of the variance",
+        alt=f"Each test clip as a point: {AXES_OF[found.method]} of layer {layer}, by class.",
+        x_label=f"layer {layer}: {plane}",
         x=found.xy[layer][:, 0],
         y=found.xy[layer][:, 1],
         group=run.labels[found.rows],
@@ -160,7 +200,9 @@ def map_data(run: RunData, found: ClipMap, links: Sequence[str], *, first: str) 
         "layers": layers,
         "first": layers.index(first) if first in layers else 0,
         "xy": [_packed(found.xy[layer]) for layer in layers],
-        "explained": [found.explained[layer] for layer in layers],
+        "method": found.method,
+        "meaning": AXES_OF[found.method],
+        "explained": [found.explained[layer] for layer in layers if layer in found.explained],
         "clips": run.clips[found.rows].tolist(),
         "predicted": [run.classes[k] for k in run.predicted[found.rows].tolist()],
         "colours": colours,

@@ -85,8 +85,8 @@
 
     function announce() {
       const layer = Number(slider.value);
-      const share = (100 * map.explained[layer]).toFixed(1);
-      shown.textContent = `layer ${map.layers[layer]}, ${share} % of the variance in the plane`;
+      const share = map.explained.length ? (100 * map.explained[layer]).toFixed(1) : "";
+      shown.textContent = `layer ${map.layers[layer]}` + (share && `, ${share} % of the variance in the plane`);
       slider.setAttribute("aria-valuetext", `layer ${map.layers[layer]}`);
     }
 
@@ -116,8 +116,12 @@
       const hidden = { showticklabels: false };
       Plotly.react(plot, traces, themed({
         height: 520,
-        xaxis: { ...hidden, title: { text: "first principal component" } },
-        yaxis: { ...hidden, title: { text: "second principal component" }, scaleanchor: "x" },
+        xaxis: { ...hidden, title: { text: map.method === "pca" ? "first principal component" : "UMAP 1" } },
+        yaxis: {
+          ...hidden,
+          title: { text: map.method === "pca" ? "second principal component" : "UMAP 2" },
+          scaleanchor: "x",
+        },
         hovermode: "closest",
       }), CONFIG);
       announce();
@@ -154,11 +158,20 @@
     }
   }
 
+  // One figure at a time, so that the page answers between them.
+  const waiting = [];
+  function showNext() {
+    show(waiting[0]);
+    waiting.shift();
+    if (waiting.length) setTimeout(showNext);
+  }
+
   const watched = new IntersectionObserver((entries) => {
     for (const entry of entries) {
       if (entry.isIntersecting) {
         watched.unobserve(entry.target);
-        show(entry.target);
+        waiting.push(entry.target);
+        if (waiting.length === 1) setTimeout(showNext);
       }
     }
   }, { rootMargin: "400px" });

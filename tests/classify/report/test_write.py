@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import shutil
@@ -10,9 +11,11 @@ from pathlib import Path
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 from layerprobe.cache.common.errors import InputError
+from layerprobe.classify.report.figures import clip_map
 from layerprobe.classify.report.run_data import read_run
 from layerprobe.classify.report.write import write_report
 from layerprobe.classify.runs.run_folder import FINISHED_FILES
@@ -146,6 +149,33 @@ def test_the_map_holds_every_clip_and_layer(page, summary):
     assert len(found["clips"]) == len(found["links"]) == summary["data"]["clips"] == 96
     assert set(found["colours"]) == {"class", "speaker", "prediction"}
     assert all(0 < share <= 1 for share in found["explained"])
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("few_figures")
+def test_the_map_by_umap(runs, tmp_path):
+    pytest.importorskip("umap")
+    maps = []
+    for out in (tmp_path / "one", tmp_path / "two"):
+        text = write_report([runs[1]], out, map="umap").read_text()
+        assert "a UMAP projection of the layer" in text
+        assert "first two principal components" not in text
+        (found,) = json.loads(text.partition('id="data">')[2].partition("</script>")[0])["maps"].values()
+        assert (found["method"], found["explained"], len(found["xy"])) == ("umap", [], 3)
+        maps.append(found["xy"])
+    assert maps[0] == maps[1], "the same run gives the same map"
+    xy = np.frombuffer(base64.b64decode(maps[0][0]), "<i2").reshape(-1, 2)
+    assert len(xy) == 96
+    assert (xy.std(0) > 100).all()
+
+
+def test_a_map_that_cannot_be_drawn_is_refused_first(runs, tmp_path, monkeypatch):
+    with pytest.raises(InputError, match="--map tsne; choose from pca, umap"):
+        write_report([runs[1]], tmp_path, map="tsne")
+    monkeypatch.setattr(clip_map, "find_spec", lambda _: None)
+    with pytest.raises(InputError, match=r"pip install 'layerprobe\[umap\]'"):
+        write_report([runs[1]], tmp_path, map="umap")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.usefixtures("few_figures")
