@@ -55,7 +55,7 @@ from layerprobe.classify.features.lru_cache import LruCache
 from layerprobe.classify.heads.registry import HEADS
 from layerprobe.classify.scores import metrics
 from layerprobe.classify.scores.results import StudyId
-from layerprobe.classify.search.nested import PATH_VALUE, TrialDone, search, split_params
+from layerprobe.classify.search.nested import PATH_VALUE, open_study, run_trials, split_params
 from layerprobe.classify.search.parallel import WORKER_ENVIRONMENT
 from layerprobe.classify.search.storage import silence_optuna
 from layerprobe.embed.manifest.clips import read_manifest
@@ -195,11 +195,8 @@ class Bench:
         first = self._folds[0]
         id = StudyId(0, layer, head)
         inner = [fold_features(fold, str(k)) for k, fold in enumerate(first.inner)]
-        for message in search(id, inner, fold_features(first.outer, "outer"), self._data.y, config, done=[]):
-            if isinstance(message, TrialDone):
-                yield message.trial
-                if message.trial.number + 1 == config.trials:
-                    return
+        study, outer = open_study(config, []), fold_features(first.outer, "outer")
+        yield from run_trials(study, id, inner, outer, self._data.y, config)
 
     def _plain(
         self,

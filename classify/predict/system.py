@@ -21,7 +21,7 @@ from layerprobe.classify.heads.registry import HEADS
 from layerprobe.classify.runs.bundle_files import RESTORE
 from layerprobe.classify.scores.calibration import probabilities
 from layerprobe.classify.scores.results import StudyId
-from layerprobe.classify.search.nested import PATH_VALUE, TEMPERATURE, TrialDone, search, split_params
+from layerprobe.classify.search.nested import PATH_VALUE, TEMPERATURE, open_study, run_trials, split_params
 from layerprobe.classify.search.plan import Plan, fold_features, layer_states
 from layerprobe.classify.search.storage import TrialStorage
 
@@ -98,13 +98,10 @@ def fit_system(plan: Plan, *, layer: str, head: str, grouped: bool, storage: Tri
     all_clips = fold_features(plan, layers, Fold(everything, everything[:0]), cache=cache.section("all"))
     id = StudyId(len(plan.folds), layer, head)  # the outer folds are numbered from 0
     trials = list(storage.trials(id))
-    if len(trials) < config.trials:
-        for message in search(id, features, all_clips, plan.data.y, config, done=list(trials)):
-            if isinstance(message, TrialDone):
-                storage.add(id, message.trial)
-                trials.append(message.trial)
-            if len(trials) == config.trials:
-                break  # what follows is the fit for a test partition
+    study = open_study(config, trials)
+    for trial in run_trials(study, id, features, all_clips, plan.data.y, config):
+        storage.add(id, trial)
+        trials.append(trial)
     best = max((trial for trial in trials if trial.value is not None), key=lambda trial: trial.value or 0.0)
     name, value = HEADS[head].path[0], best.user_attrs[PATH_VALUE]
     params = {**best.params, **({name: value} if name else {})}

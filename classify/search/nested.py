@@ -23,6 +23,7 @@ from layerprobe.classify.heads.registry import HEADS
 from layerprobe.classify.scores import metrics
 from layerprobe.classify.scores.calibration import probabilities, temperature
 from layerprobe.classify.scores.results import StudyId, StudyResult
+from layerprobe.classify.search.space import finite_space, first_untried, input_choices
 
 RANDOM_TRIALS = 10  # before the sampler models the scores
 UNPRUNED_TRIALS = 5  # before the pruner compares
@@ -55,22 +56,12 @@ def search(
     rows. deadline: `time.monotonic()` after which no further trial starts.
 
     Each trial has its own sampler, seeded by its number, so that a resumed study equals an uninterrupted one.
+    In a finite space no point is tried twice, and the search ends when all were tried.
     """
     head = HEADS[id.head]
-    study = optuna.create_study(direction="maximize", pruner=_pruner(config))
-    study.add_trials(done)
-    if not done:
-        study.enqueue_trial(_first_trial(head, outer, config))
-    for number in range(len(done), config.trials):
-        if number and deadline is not None and time.monotonic() > deadline:
-            break
-        study.sampler = _sampler(config, seed=derive_seed(config.seed, str(id), number))
-        trial = study.ask()
-        try:
-            ended = study.tell(trial, _evaluate(trial, head, inner, y, config))
-        except TrialPruned:
-            ended = study.tell(trial, state=TrialState.PRUNED)
-        yield TrialDone(id, ended)
+    study = open_study(config, done)
+    for trial in run_trials(study, id, inner, outer, y, config, deadline=deadline):
+        yield TrialDone(id, trial)
     best = study.best_trial
     name, _ = head.path
     value = best.user_attrs[PATH_VALUE]
@@ -86,6 +77,65 @@ def search(
         trials=len(states),
         pruned=states.count(TrialState.PRUNED),
     )
+
+
+def open_study(config: StudyConfig, done: Sequence[FrozenTrial]) -> optuna.Study:
+    """A study in memory with the trials in `done`."""
+    study = optuna.create_study(direction="maximize", pruner=_pruner(config))
+    study.add_trials(done)
+    return study
+
+
+def run_trials(
+    study: optuna.Study,
+    id: StudyId,
+    inner: Sequence[FoldFeatures],
+    outer: FoldFeatures,
+    y: np.ndarray,
+    config: StudyConfig,
+    *,
+    deadline: float | None = None,
+) -> Iterator[FrozenTrial]:
+    """Run the trials that `study` lacks, and yield each as it ends; arguments as of `search`.
+
+    Of `outer`, only the layers' names and widths are used.
+    """
+    head, done, features = HEADS[id.head], study.trials, inner[0]
+    points = finite_space(head, _choices(head, features, config), layers=len(outer.layers))
+    if not done:
+        study.enqueue_trial(_first_trial(head, outer, config))
+    for number in range(len(done), config.trials):
+        if number and deadline is not None and time.monotonic() > deadline:
+            return
+        study.sampler = _sampler(config, seed=derive_seed(config.seed, str(id), number))
+        if points is not None and number:
+            point = _new_point(study, points, head, features, config, seed=derive_seed(config.seed, str(id)))
+            if point is None:
+                return  # every point was tried
+            study.enqueue_trial(point)
+        trial = study.ask()
+        try:
+            yield study.tell(trial, _evaluate(trial, head, inner, y, config))
+        except TrialPruned:
+            yield study.tell(trial, state=TrialState.PRUNED)
+
+
+def _new_point(
+    study: optuna.Study,
+    points: Sequence[Params],
+    head: Head,
+    features: FoldFeatures,
+    config: StudyConfig,
+    *,
+    seed: int,
+) -> Params | None:
+    """What the study's sampler suggests, or if that was tried, a point that was not; None if all were."""
+    tried = [trial.params for trial in study.trials]
+    scratch = optuna.create_study(direction="maximize", sampler=study.sampler)
+    scratch.add_trials(study.trials)
+    suggested = scratch.ask()
+    _suggest(suggested, head, features, config)
+    return suggested.params if suggested.params not in tried else first_untried(points, tried, seed=seed)
 
 
 def split_params(params: Params, *, layers: int = 1) -> tuple[Preprocessing, Params]:
@@ -118,12 +168,7 @@ def _evaluate(
     trial: optuna.Trial, head: Head, inner: Sequence[FoldFeatures], y: np.ndarray, config: StudyConfig
 ) -> float:
     """The best score on the head's path, pooled over the inner folds. Raises TrialPruned."""
-    for name, options in _choices(head, inner[0], config).items():
-        trial.suggest_categorical(name, options)
-    if len(inner[0].layers) > 1:
-        trial.suggest_float(MIX_CENTRE, 0.0, 1.0)
-        trial.suggest_float(MIX_WIDTH, 0.03, 3.0, log=True)
-    head.space(trial)
+    _suggest(trial, head, inner[0], config)
     prep, params = split_params(trial.params, layers=len(inner[0].layers))
     _, values = head.path
     pooled: list[list[np.ndarray]] = [
@@ -154,20 +199,21 @@ def _evaluate(
     return reached[best]
 
 
-def _choices(head: Head, shared: FoldFeatures, config: StudyConfig) -> dict[str, list[Any]]:
-    """The options of each field of `Preprocessing`, for this head, these states and this configuration."""
-    states = shared.layers[0]
-    stats = list(states.stats)
-    wide = head.widest is not None and states.width * len(stats) > head.widest
-    sizes = [size for size in head.pca if size < states.width and not (wide and size == 0)] or [0]
+def _suggest(trial: optuna.Trial, head: Head, shared: FoldFeatures, config: StudyConfig) -> None:
+    """Give the trial all its parameters."""
+    for name, options in _choices(head, shared, config).items():
+        trial.suggest_categorical(name, options)
     if len(shared.layers) > 1:
-        sizes = [0]
-    scalings = [name for name in config.scalings if name in head.scalings] or list(config.scalings[:1])
-    return {
-        "stats": [BOTH.join(stats), *stats] if len(stats) > 1 else stats,
-        "scaling": scalings,
-        "pca": sizes,
-    }
+        trial.suggest_float(MIX_CENTRE, 0.0, 1.0)
+        trial.suggest_float(MIX_WIDTH, 0.03, 3.0, log=True)
+    head.space(trial)
+
+
+def _choices(head: Head, shared: FoldFeatures, config: StudyConfig) -> dict[str, list[Any]]:
+    states = shared.layers[0]
+    return input_choices(
+        head, stats=states.stats, width=states.width, layers=len(shared.layers), config=config
+    )
 
 
 def _first_trial(head: Head, shared: FoldFeatures, config: StudyConfig) -> Params:

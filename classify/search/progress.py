@@ -24,6 +24,7 @@ OTHER_LINES = 9  # on the terminal, next to the table's rows: label, a wrapped s
 class Progress:
     """Trials done and the best inner scores so far; changed in place as trials end.
 
+    omitted: trials that studies ended without, as every point of a finite space was tried, or time was up.
     best: (layer, head) → best inner score of each outer fold. began: end of the first trial of this session;
     the time before it goes to starting workers and computing shared arrays. deadline: `time.monotonic()` at
     the end of the search's time limit, or None.
@@ -31,6 +32,7 @@ class Progress:
 
     studies: int
     trials_each: int
+    omitted: int = 0
     done: int = 0
     resumed: int = 0
     best: dict[tuple[str, str], dict[int, float]] = field(default_factory=dict)
@@ -39,7 +41,7 @@ class Progress:
 
     @property
     def total(self) -> int:
-        return self.studies * self.trials_each
+        return self.studies * self.trials_each - self.omitted
 
     @property
     def rate(self) -> float:

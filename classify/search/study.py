@@ -133,6 +133,7 @@ def _search(
     )
     for result in results.values():
         progress.resume(result.id, [result.inner_score], trials=result.trials)
+        progress.omitted += config.trials - result.trials
     for id, trials in pending.items():
         progress.resume(id, [trial.value for trial in trials if trial.value is not None], trials=len(trials))
     for message in run_parallel(run_unit, make_units(plan, pending, jobs=plan.jobs), jobs=plan.jobs):
@@ -144,6 +145,7 @@ def _search(
             run_folder.save_result(out, message)
             timer.save()
             results[message.id] = message
+            progress.omitted += config.trials - message.trials
         if report is not None:
             report(progress)
     return {id: results[id] for id in studies}

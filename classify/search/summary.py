@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -16,28 +17,56 @@ from layerprobe.classify.config import CORPUS_SPLIT, MIX
 from layerprobe.classify.features.fold_features import BOTH, EXACT_CLIPS, LANDMARKS
 from layerprobe.classify.heads.registry import HEADS
 from layerprobe.classify.scores.results import StudyResult
-from layerprobe.classify.scores.selection import Results, describe
+from layerprobe.classify.scores.selection import Results, describe, select_system
 from layerprobe.classify.search.plan import Plan
+from layerprobe.classify.search.space import at_edge, planned_trials
 
 
 def summarise(plan: Plan, results: Results) -> dict[str, Any]:
     """summary.json of a search."""
     config, model = plan.config, plan.store.extraction.model
     notes = [
-        *_timeout_notes(results, config.trials),
+        *_timeout_notes(plan, results),
         *_corpus_notes(plan),
         *_validation_notes(plan),
         *_untested_notes(plan),
         *approximation_notes(plan),
+        *edge_notes(select_system(results)),
     ]
     return describe(
         plan.data, plan.folds, results, config=config, model=model, split=config.split_name, notes=notes
     )
 
 
-def _timeout_notes(results: Results, trials: int) -> list[str]:
-    done, planned = sum(result.trials for result in results.values()), trials * len(results)
+def _timeout_notes(plan: Plan, results: Results) -> list[str]:
+    store, done = plan.store, sum(result.trials for result in results.values())
+    planned = sum(
+        planned_trials(
+            HEADS[id.head],
+            stats=plan.config.stats or store.extraction.stats,
+            width=store.extraction.width(plan.layers_of(id.layer)[0]),
+            layers=len(plan.layers_of(id.layer)),
+            config=plan.config,
+        )
+        for id in results
+    )
     return [f"--timeout cut the search short: {done} of {planned} trials were run"] if done < planned else []
+
+
+def edge_notes(selected: Sequence[StudyResult]) -> list[str]:
+    """One note on the hyper-parameters of the selected system that are at an end of their range.
+
+    selected: one result for each outer fold. A parameter is named if that is so in half of the folds.
+    """
+    counts = Counter(
+        f"{name} of {result.id.head} (the {end} value)"
+        for result in selected
+        for name, end in at_edge(HEADS[result.id.head], result.params).items()
+    )
+    folds = len(selected)
+    often = [f"{edge} in {count} of {folds} folds" for edge, count in counts.items() if 2 * count >= folds]
+    where = ", ".join(often)
+    return [f"at the edge of the searched range, so look beyond it: {where}"] if often else []
 
 
 def _corpus_notes(plan: Plan) -> list[str]:

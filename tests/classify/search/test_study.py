@@ -324,7 +324,7 @@ def test_a_search_that_ran_out_of_time_is_noted(
     clips, store = corpus
     config = replace(CONFIG, trials=9, heads=("majority",), layers=("1",), timeout=1e-6)
     summary = json.loads((run_study(clips, store, tmp_path / "run", config) / "summary.json").read_text())
-    assert summary["notes"] == ["--timeout cut the search short: 3 of 27 trials were run"]
+    assert summary["notes"] == ["--timeout cut the search short: 3 of 9 trials were run"]
 
 
 @pytest.mark.parametrize(

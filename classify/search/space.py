@@ -1,0 +1,98 @@
+"""The search space of a head: the points of a finite one, and values that are at the end of their range."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from layerprobe.classify.config import StudyConfig
+from layerprobe.classify.features.fold_features import BOTH
+from layerprobe.classify.heads.base import Head, Params
+
+NEAR = 0.02  # of a range, on its scale: a value so close to an end is at the edge
+
+
+class _Recorder:
+    """An Optuna trial that takes the first option of everything, and records what it is offered."""
+
+    def __init__(self) -> None:
+        self.options: dict[str, Sequence[Any]] = {}
+        self.ranges: dict[str, tuple[float, float, bool]] = {}
+
+    def suggest_categorical(self, name: str, options: Sequence[Any]) -> Any:
+        self.options[name] = options
+        return options[0]
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
+        self.ranges[name] = low, high, log
+        return low
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        self.ranges[name] = low, high, log
+        return low
+
+
+def input_choices(
+    head: Head, *, stats: Sequence[str], width: int, layers: int, config: StudyConfig
+) -> dict[str, list[Any]]:
+    """The options of each field of `Preprocessing`, for this head, these states and this configuration.
+
+    stats, width: of the states of one layer. layers: of a mix, else 1.
+    """
+    names = list(stats)
+    wide = head.widest is not None and width * len(names) > head.widest
+    sizes = [size for size in head.pca if size < width and not (wide and size == 0)] or [0]
+    return {
+        "stats": [BOTH.join(names), *names] if len(names) > 1 else names,
+        "scaling": [name for name in config.scalings if name in head.scalings] or list(config.scalings[:1]),
+        "pca": [0] if layers > 1 else sizes,
+    }
+
+
+def finite_space(head: Head, choices: Mapping[str, Sequence[Any]], *, layers: int) -> list[Params] | None:
+    """Every set of parameters that a trial may have; None where a range makes them too many to list."""
+    recorder = _Recorder()
+    head.space(recorder)
+    if recorder.ranges or layers > 1:
+        return None
+    options = {**choices, **recorder.options}
+    return [dict(zip(options, values, strict=True)) for values in product(*options.values())]
+
+
+def first_untried(points: Sequence[Params], tried: Sequence[Params], *, seed: int) -> Params | None:
+    """The first point that is not among `tried`, in an order that the seed decides; None if all are."""
+    order = np.random.default_rng(seed).permutation(len(points))
+    return next((points[index] for index in order if points[index] not in tried), None)
+
+
+def planned_trials(head: Head, *, stats: Sequence[str], width: int, layers: int, config: StudyConfig) -> int:
+    """Trials of a study that nothing cuts short: as configured, or as many as there are points."""
+    choices = input_choices(head, stats=stats, width=width, layers=layers, config=config)
+    points = finite_space(head, choices, layers=layers)
+    return config.trials if points is None else min(config.trials, len(points))
+
+
+def at_edge(head: Head, params: Mapping[str, Any]) -> dict[str, str]:
+    """Name → "smallest" or "largest" of each numeric parameter that is at an end of its range."""
+    recorder = _Recorder()
+    head.space(recorder)
+    ranges = dict(recorder.ranges)
+    name, values = head.path
+    if len(values) > 1:
+        ranges[name] = min(values), max(values), min(values) > 0
+    edges = {}
+    for name, (low, high, log) in ranges.items():
+        if name not in params or low == high:
+            continue
+        ends = [low, high, float(params[name])]
+        low, high, value = map(math.log, ends) if log else ends
+        share = (value - low) / (high - low)
+        if not NEAR < share < 1 - NEAR:
+            edges[name] = "smallest" if share < 0.5 else "largest"
+    return edges
