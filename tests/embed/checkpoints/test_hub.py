@@ -137,6 +137,8 @@ def test_a_cache_that_transformers_filled_lacks_the_normalisation(hub, monkeypat
     assert "add preprocessor_config.json" in refusal()
     monkeypatch.setitem(PRESETS, "ours", Preset(hub_id=MODEL, architecture="", normalise=False))
     assert find_model(MODEL).normalise is False
+    monkeypatch.setitem(PRESETS, "ours", Preset(hub_id=MODEL, architecture="", normalise=None))
+    assert "add preprocessor_config.json" in refusal()
     monkeypatch.delitem(PRESETS, "ours")
     hub.status = 200
     assert find_model(MODEL).normalise is False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,6 +44,13 @@ def test_the_checkpoints_that_studies_name_are_presets():
         "othrif/wav2vec2-large-xlsr-arabic",
         "Zaid/wav2vec2-large-xlsr-53-arabic-egyptian",
     } <= hub_ids
+
+
+def test_presets_of_which_the_normalisation_is_unknown_are_documented():
+    unknown = {name for name, preset in PRESETS.items() if preset.normalise is None}
+    text = (Path(__file__).parents[3] / "docs" / "models.md").read_text()
+    checks = text.split("## What is checked before a model is used")[1].split("\n## ")[0]
+    assert unknown == set(re.findall(r"copy of\s+`([\w.-]+)`", checks))
 
 
 @pytest.mark.parametrize(
