@@ -1,11 +1,11 @@
-"""The commands of `manifest`: tables of clips from a corpus on disk (`manifest CORPUS`), annotation files
-(`annotations`) or other tables (`join`)."""
+"""The commands of `manifest`: tables of clips from a corpus on disk (`manifest CORPUS`), file names
+(`pattern`), annotation files (`annotations`) or other tables (`join`)."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +16,7 @@ from layerprobe.cache.common.disk import check_overwrite
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.options import FLAT, Force, OutputOptions
 from layerprobe.embed.manifest.clips import Clip
-from layerprobe.embed.manifest.corpora import CORPORA, Corpus
+from layerprobe.embed.manifest.corpora import CORPORA, KNOWN, Corpus
 
 app = App(name="manifest", help="Make a table of clips from a corpus on disk.")
 
@@ -52,6 +52,31 @@ class JoinOptions:
 
 
 @dataclass(frozen=True)
+class PatternOptions:
+    """Options of `manifest pattern`."""
+
+    folder: Path
+    """Folder of the corpus."""
+    pattern: str
+    """File names, such as 'Actor_*/{_}-{_}-{emotion}-{_}-{_}-{_}-{speaker}.wav': {name} keeps a field,
+    {name:2} two characters, {name:a|b} one of two texts; {_} and * keep nothing."""
+    _: KW_ONLY
+    out: Path
+    """Table to write: .csv, .tsv or .parquet."""
+    force: Force = False
+    maps: Annotated[list[str] | None, Parameter(name="--map")] = None
+    """Rename a field's text: FIELD:OLD=NEW, such as emotion:05=angry; repeatable."""
+    output: Annotated[OutputOptions, FLAT] = OutputOptions()
+
+
+@dataclass(frozen=True)
+class ListOptions:
+    """Options of `manifest list`."""
+
+    output: Annotated[OutputOptions, FLAT] = OutputOptions()
+
+
+@dataclass(frozen=True)
 class AnnotationOptions:
     """Options of `manifest annotations`."""
 
@@ -67,7 +92,7 @@ class AnnotationOptions:
     output: Annotated[OutputOptions, FLAT] = OutputOptions()
 
 
-def _add_corpus(name: str, read: Callable[[Path], Corpus]) -> None:
+def _add_corpus(name: str, read: Callable[[Path], Corpus], help_text: str) -> None:
     def make(options: Annotated[ManifestOptions, FLAT]) -> None:
         from layerprobe.embed.manifest.clips import write_manifest
 
@@ -79,11 +104,51 @@ def _add_corpus(name: str, read: Callable[[Path], Corpus]) -> None:
             corpus.clips, options.out, notes=corpus.notes, left_out=left_out, as_json=options.output.json
         )
 
-    app.command(make, name=name, help=(read.__doc__ or "").partition("Raises")[0])
+    app.command(make, name=name, help=help_text)
 
 
+_HELP = {entry.name: f"{entry.title}: `{entry.example.partition(' (')[0]}`." for entry in KNOWN}
 for _name, _read in CORPORA.items():
-    _add_corpus(_name, _read)
+    _add_corpus(_name, _read, _HELP.get(_name) or (_read.__doc__ or "").partition("Raises")[0])
+
+
+@app.command(name="pattern")
+def read_names(options: Annotated[PatternOptions, FLAT]) -> None:
+    """Clips of a folder whose file names say everything, by a pattern with named fields."""
+    from layerprobe.embed.manifest.clips import write_manifest
+    from layerprobe.embed.manifest.corpora.reading import read_pattern
+
+    check_overwrite(options.out, force=options.force)
+    parsed = read_pattern(options.folder, options.pattern, options.maps or ())
+    for example in parsed.examples:
+        say(example)
+    write_manifest(parsed.corpus.clips, options.out)
+    left_out = [{"path": path, "reason": reason} for path, reason in parsed.corpus.left_out.items()]
+    _print_summary(
+        parsed.corpus.clips,
+        options.out,
+        label=parsed.label,
+        notes=parsed.corpus.notes,
+        left_out=left_out,
+        as_json=options.output.json,
+    )
+
+
+@app.command(name="list")
+def list_corpora(options: Annotated[ListOptions, FLAT] = ListOptions()) -> None:
+    """List the corpora that are known by their file names: size, licence, citation, where to get them."""
+    if options.output.json:
+        print_json([asdict(entry) for entry in KNOWN])
+        return
+    for entry in KNOWN:
+        sizes = [
+            f"{number:,} {what}"
+            for number, what in ((entry.clips, "clips"), (entry.speakers, "speakers"))
+            if number is not None
+        ]
+        print(f"{entry.name}: {'; '.join([entry.title, *sizes])}")
+        print(f"  {entry.example}")
+        print(f"  {entry.citation}; licence: {entry.licence}; {entry.source}")
 
 
 @app.command

@@ -1,6 +1,6 @@
 """Corpora on disk → clips: BAVED, EYASE, KSUEmotions, ANAD, EMO-DB and plain folders of labels.
 
-To add a corpus, write a function like these and enter it in `CORPORA`. Labels come from the files' names; no
+A corpus whose file names say everything is an entry in `known` instead. Labels come from the files' names; no
 audio is opened. A copy in which no file fits the expected layout is refused; other deviations become notes.
 """
 

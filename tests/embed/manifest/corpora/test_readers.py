@@ -10,8 +10,8 @@ import pytest
 
 from layerprobe.cache.common.errors import InputError, ManifestError
 from layerprobe.embed.manifest.clips import Clip, read_manifest, write_manifest
-from layerprobe.embed.manifest.corpora import (
-    CORPORA,
+from layerprobe.embed.manifest.corpora import CORPORA
+from layerprobe.embed.manifest.corpora.readers import (
     KSU_EMOTIONS,
     anad,
     baved,

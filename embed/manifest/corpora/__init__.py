@@ -1,0 +1,20 @@
+"""Corpora on disk as clips, without opening any audio.
+
+`CORPORA` has the reader of each. `known` holds corpora as data: add one there (`entry` says what it has).
+`patterns` parses patterns of file names, `reading` applies them to a folder. `readers` has the corpora that
+need more than file names: tables, notes on misplaced files, folders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from layerprobe.embed.manifest.corpora.known import KNOWN
+from layerprobe.embed.manifest.corpora.readers import CORPORA as _READERS
+from layerprobe.embed.manifest.corpora.readers import Corpus
+
+CORPORA: dict[str, Callable[[Path], Corpus]] = {**_READERS, **{entry.name: entry.read for entry in KNOWN}}
+"""The reader of each corpus by the name of its command: a folder gives a `Corpus`, or InputError."""
+
+__all__ = ["CORPORA", "KNOWN", "Corpus"]
