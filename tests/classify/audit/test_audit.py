@@ -506,7 +506,7 @@ def test_importing_the_audit_loads_no_torch():
 
 @pytest.mark.skipif("LAYERPROBE_BAVED" not in os.environ, reason="needs BAVED")
 def test_baved(tmp_path):
-    from layerprobe.embed.manifest.corpora import baved
+    from layerprobe.embed.manifest.corpora.readers import baved
 
     corpus = baved(Path(os.environ["LAYERPROBE_BAVED"]))
     report = audit(corpus.clips, target="emotion", cache=tmp_path, notes=corpus.notes)

@@ -17,7 +17,7 @@ from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.data.protocol_rules import stratified_holdout
 from layerprobe.classify.data.protocols import PROTOCOLS, deviations, protocol_folds
 from layerprobe.embed.manifest.clips import Clip
-from layerprobe.embed.manifest.corpora import anad, baved, eyase, ksuemotions
+from layerprobe.embed.manifest.corpora.readers import anad, baved, eyase, ksuemotions
 from tests.trees import anad_names, anad_table, baved_names, eyase_names, ksuemotions_names, touch
 
 

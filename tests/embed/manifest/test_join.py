@@ -8,7 +8,7 @@ import pytest
 
 from layerprobe.cache.common.errors import InputError, ManifestError
 from layerprobe.embed.manifest.clips import read_manifest, write_manifest
-from layerprobe.embed.manifest.corpora import baved, eyase
+from layerprobe.embed.manifest.corpora.readers import baved, eyase
 from layerprobe.embed.manifest.join import LabelMap, join_tables
 from tests.trees import baved_names, eyase_names, touch
 
