@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
+from cyclopts import Parameter
+
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.options import (
     BYTES,
@@ -17,6 +19,7 @@ from layerprobe.cache.common.options import (
 )
 
 ALL_CHANNELS = "mean"
+FIRST_TRACK = 1
 RATE = 16_000  # sampling rate of every model, in Hz
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -26,6 +29,12 @@ ON_ERROR = ("skip", "stop")
 STATS = ("mean", "std", "max", "min")
 SHORTEST_WINDOW = 2.0  # seconds, so that each half is at least a second
 LONGEST = 1e9  # seconds in a window or a batch: more than any corpus has
+
+
+Channels = Annotated[
+    str, Parameter(help="Channels of each file: mean (of all), or the number of one, from 0.")
+]
+Track = Annotated[int, Parameter(help="Audio track of files that have several, from 1.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,10 +64,8 @@ class EmbedConfig:
     """A clip that cannot be used: skip (list it and continue) or stop."""
     seed: int = 0
     """Seed of `random:` models."""
-    channels: str = ALL_CHANNELS
-    """Channels of each file: mean (of all), or the number of one, from 0."""
-    track: int = 1
-    """Audio track of files that have several, from 1."""
+    channels: Channels = ALL_CHANNELS
+    track: Track = FIRST_TRACK
     scratch: Annotated[int, BYTES] = 16 << 30
     """Disk space, in the cache folder, for decoded samples of compressed files with segments; freed at the
     end."""
@@ -68,11 +75,7 @@ class EmbedConfig:
 
     def __post_init__(self) -> None:
         check_choice("--dtype", self.dtype, DTYPES)
-        if self.channels != ALL_CHANNELS and not (self.channels.isdecimal() and self.channels.isascii()):
-            do = "give mean, or the number of a channel: 0 for the first"
-            raise InputError(f"--channels {self.channels}", do=do)
-        if self.track < 1:
-            raise InputError(f"--track {self.track}", do="give 1 for the first audio track")
+        check_sound(self.channels, self.track)
         check_choice("--precision", self.precision, PRECISIONS)
         check_choice("--on-error", self.on_error, ON_ERROR)
         check_window(self.window)
@@ -87,6 +90,15 @@ class EmbedConfig:
         if self.batch_seconds is not None and not 0 < self.batch_seconds <= LONGEST:
             do = f"give a positive number, up to {LONGEST:g}"
             raise InputError(f"--batch-seconds {self.batch_seconds:g}", do=do)
+
+
+def check_sound(channels: str, track: int) -> None:
+    """Raise InputError for channels or a track that no file has."""
+    if channels != ALL_CHANNELS and not (channels.isdecimal() and channels.isascii()):
+        do = "give mean, or the number of a channel: 0 for the first"
+        raise InputError(f"--channels {channels}", do=do)
+    if track < 1:
+        raise InputError(f"--track {track}", do="give 1 for the first audio track")
 
 
 def check_context(context: str) -> None:

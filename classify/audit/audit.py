@@ -19,7 +19,8 @@ from layerprobe.classify.audit.leakage import leakage_findings
 from layerprobe.classify.audit.measurements import Measurements, measure, unmeasured
 from layerprobe.classify.audit.table import SEVERITY, Finding, Table, Verdict
 from layerprobe.classify.data.splits import Assignment
-from layerprobe.embed.manifest.clips import Clip
+from layerprobe.embed.config import ALL_CHANNELS, FIRST_TRACK
+from layerprobe.embed.manifest.clips import Clip, select_sound
 
 # Findings for which audio is read.
 OF_SOUND = ("near-identical audio", *(f"{name} by class" for name in (*SOUND, *FORMAT)), "broken files")
@@ -85,13 +86,16 @@ def audit(
     text: str | None = None,
     source: str | None = None,
     notes: Sequence[str] = (),
+    channels: str = ALL_CHANNELS,
+    track: int = FIRST_TRACK,
 ) -> Audit:
     """Check a table of clips and its audio for leaks, errors and confounds. Deterministic.
 
     target: label column. assignment: ids of the training and test clips of each fold; without it the table's
     split column, and without that the leakage expected of a random split. text, source: columns with the
     spoken text and the recording that a clip was cut from; None for their usual names. notes: remarks of the
-    corpus reader. cache: folder for checksums and measurements, so that a second audit decodes nothing.
+    corpus reader. channels, track: what is read of the files, as for `embed`. cache: folder for checksums and
+    measurements, so that a second audit decodes nothing.
 
     Unreadable clips are listed as broken and left out of the checks of sound. Where no audio is on this
     machine, but the cache knows it, all checks of sound are left out. Raises InputError for an empty table or
@@ -99,6 +103,7 @@ def audit(
     """
     if not clips:
         raise InputError("there are no clips to audit")
+    clips = select_sound(clips, channels=channels, track=track)
     table = Table.from_clips(clips, target=target, assignment=assignment, text=text, source=source)
     known = known_keys(clips, cache)
     keys = [key if isinstance(key, str) else "" for key in known.keys]  # "": unreadable

@@ -26,6 +26,7 @@ from layerprobe.classify.audit.near_duplicates import (
     find_landmarks,
     find_near_duplicates,
 )
+from layerprobe.embed.config import FIRST_TRACK
 from layerprobe.embed.manifest.clips import Clip
 
 if TYPE_CHECKING:
@@ -81,7 +82,9 @@ def measure(clips: Sequence[Clip], keys: Sequence[str], *, cache: Path) -> Measu
     keys: content key of each clip, "" for an unreadable file. Memory does not grow with clip length. Where
     `cache` cannot be written, nothing is saved.
     """
-    name = hashlib.sha256("\n".join([str(VERSION), *keys]).encode()).hexdigest()[:16]
+    selections = {f"track {clip.track}, channel {clip.channel}" for clip in clips}
+    parts = [str(VERSION), *keys, *sorted(selections - {f"track {FIRST_TRACK}, channel None"})]
+    name = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
     path = cache / AUDIT_FOLDER / f"{name}.npz"
     measures = _load(path)
     if measures is None:

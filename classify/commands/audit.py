@@ -20,6 +20,7 @@ from layerprobe.cache.common.options import (
     check_choice,
 )
 from layerprobe.classify.config import StudyConfig
+from layerprobe.embed.config import ALL_CHANNELS, FIRST_TRACK, Channels, Track, check_sound
 
 if TYPE_CHECKING:
     from layerprobe.classify.audit.audit import Audit, FoldRow
@@ -45,6 +46,8 @@ class AuditOptions:
     """Column with the recording that a clip was cut from."""
     corpus: str | None = None
     """Corpus as in `manifest`: notes of its reader on this copy are printed too."""
+    channels: Channels = ALL_CHANNELS
+    track: Track = FIRST_TRACK
     cache: CacheFolder = DEFAULT_CACHE
     columns: Annotated[TableColumns, FLAT] = TableColumns()
     output: Annotated[OutputOptions, FLAT] = OutputOptions()
@@ -56,6 +59,7 @@ def audit(options: Annotated[AuditOptions, FLAT]) -> None:
     from layerprobe.classify.runs.splits_file import read_assignment
     from layerprobe.embed.manifest.clips import read_manifest
 
+    check_sound(options.channels, options.track)
     clips = read_manifest(options.table, **vars(options.columns), must_exist=False)
     result = run_audit(
         clips,
@@ -64,6 +68,8 @@ def audit(options: Annotated[AuditOptions, FLAT]) -> None:
         assignment=None if options.splits is None else read_assignment(options.splits, clips),
         text=options.text,
         source=options.source,
+        channels=options.channels,
+        track=options.track,
         notes=() if options.corpus is None else _corpus_notes(options.corpus, clips),
     )
     if options.output.json:

@@ -130,7 +130,7 @@ def _predict_recordings(bundle: Bundle, options: PredictOptions) -> None:
     faults: dict[str, ClipError] = {}
     if options.window is not None:
         hop = HOP if options.hop is None else options.hop
-        clips, faults = cut_windows(clips, window=options.window, hop=hop)
+        clips, faults = cut_windows(bundle.select_sound(clips), window=options.window, hop=hop)
     cache = options.cache if options.cache.is_dir() else None
     with progress("predict") as line:
         predictions = bundle.predict_clips(

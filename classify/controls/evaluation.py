@@ -134,7 +134,14 @@ def _audit(out: Path, plan: Plan, clips: Sequence[Clip]) -> dict[str, Any]:
         folds = [fold.outer for fold in plan.folds]
         assignment = [([ids[row] for row in fold.train], [ids[row] for row in fold.test]) for fold in folds]
         cache = plan.store.cache
-        result = audit(clips, target=plan.config.target, cache=cache, assignment=assignment)
+        result = audit(
+            clips,
+            target=plan.config.target,
+            cache=cache,
+            assignment=assignment,
+            channels=plan.store.extraction.channels,
+            track=plan.store.extraction.track,
+        )
         write_json(out / AUDIT, {**asdict(result), "verdict": result.verdict})
     report = read_json(out / AUDIT)
     findings = [

@@ -11,7 +11,15 @@ from cyclopts import Parameter
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.options import INTERNAL, Device, check_choice, check_minimum, flag
 from layerprobe.classify.config import Metric
-from layerprobe.embed.config import PRECISIONS, check_window
+from layerprobe.embed.config import (
+    ALL_CHANNELS,
+    FIRST_TRACK,
+    PRECISIONS,
+    Channels,
+    Track,
+    check_sound,
+    check_window,
+)
 
 HeadName = Literal["linear", "mlp"]
 Freeze = Literal["cnn", "none"]
@@ -24,6 +32,9 @@ RUNTIME_OPTIONS = (
     "device",
     "workers",
 )  # options that do not change the results
+
+
+LATER = ("channels", "track")  # options that earlier versions did not record, where they are the default
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +77,8 @@ class FinetuneConfig:
     """Recompute activations in the backward pass to save memory."""
     window: float = 30.0
     """Length in seconds above which clips are split into windows; the windows' logits are averaged."""
+    channels: Channels = ALL_CHANNELS
+    track: Track = FIRST_TRACK
     validation: Validation = "speaker"
     """Validation part: speaker sets a fifth of the training part aside, speaker-disjoint where speakers are
     known, and keeps its best epoch; none trains on everything and keeps the last epoch."""
@@ -99,6 +112,7 @@ class FinetuneConfig:
             ("report_to", REPORTERS),
         ):
             check_choice(flag(option), getattr(self, option), allowed)
+        check_sound(self.channels, self.track)
         minimums = {"epochs": 1, "batch_size": 1, "accumulation": 1, "weight_decay": 0, "lora": 0}
         check_minimum(self, {**minimums, "patience": 0, "trials": 0, "seed": 0, "workers": -1})
         if self.seed >= 2**32:

@@ -17,7 +17,7 @@ from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.interrupts import GracefulStop, Interrupted
 from layerprobe.classify.data.dataset import Dataset, join_targets
 from layerprobe.classify.data.splits import Assignment, OuterFold
-from layerprobe.classify.finetune.config import RUNTIME_OPTIONS, FinetuneConfig
+from layerprobe.classify.finetune.config import LATER, RUNTIME_OPTIONS, FinetuneConfig
 from layerprobe.classify.finetune.cross_validation import WORK, CrossValidation, ProgressCallback
 from layerprobe.classify.finetune.data import Recording, load_recordings
 from layerprobe.classify.finetune.figures import draw_curves, write_curves
@@ -31,7 +31,7 @@ from layerprobe.classify.scores.selection import describe, result_rows, systems_
 from layerprobe.classify.search.storage import silence_optuna
 from layerprobe.embed.checkpoints.source import ModelSource, files_hash
 from layerprobe.embed.config import DEFAULT_CACHE
-from layerprobe.embed.manifest.clips import Clip
+from layerprobe.embed.manifest.clips import Clip, select_sound
 from layerprobe.embed.models.device import find_device, find_training_precision
 from layerprobe.embed.models.presets import ACOUSTIC_PRESETS, canonical_name
 from layerprobe.embed.models.sources import find_model
@@ -128,7 +128,13 @@ def _load_data(
     """The usable recordings of the splits by clip id, and their labels."""
     used = {id for fold in assignment for ids in fold for id in ids}
     unused = {clip.id: "in no partition of the splits" for clip in clips if clip.id not in used}
-    recordings, faults = load_recordings([clip for clip in clips if clip.id in used], cache)
+    read = select_sound(
+        [clip for clip in clips if clip.id in used], channels=config.channels, track=config.track
+    )
+    recordings, faults = load_recordings(read, cache)
+    if faults and not recordings:
+        id, reason = next(iter(faults.items()))
+        raise InputError(f"none of {len(faults)} clips can be used; the first: {reason}", where=id)
     data = join_targets(
         clips,
         target=config.target,
@@ -149,7 +155,12 @@ def _record(
     command: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """The content of run.json at the start."""
-    settings = asdict(config)
+    defaults = FinetuneConfig()
+    settings = {
+        name: value
+        for name, value in asdict(config).items()
+        if name not in LATER or value != getattr(defaults, name)
+    }
     deciding = {
         "config": {name: value for name, value in settings.items() if name not in RUNTIME_OPTIONS},
         "precision": precision,

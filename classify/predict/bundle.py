@@ -14,7 +14,7 @@ import numpy as np
 from layerprobe.cache.common.errors import ClipError, InputError
 from layerprobe.classify.runs.bundle_files import MANIFEST, check_labels, read_bundle
 from layerprobe.classify.scores.conformal import prediction_sets
-from layerprobe.embed.manifest.clips import Clip
+from layerprobe.embed.manifest.clips import Clip, select_sound
 
 if TYPE_CHECKING:
     from layerprobe.embed.extract.in_memory import ClipStates, StateExtractor
@@ -125,6 +125,11 @@ class Bundle(ABC):
             if self._extractor is None:
                 self._extractor = self.load_backbone()
             return self._extractor
+
+    def select_sound(self, clips: Sequence[Clip]) -> Sequence[Clip]:
+        """The clips, to be read from the channels and the track that the system was trained on."""
+        config = self.extractor.config
+        return select_sound(clips, channels=config.channels, track=config.track)
 
     @abstractmethod
     def load_backbone(self) -> StateExtractor:

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.identity.extraction import Extraction
 from layerprobe.classify.finetune.checkpoints import WEIGHTS
-from layerprobe.classify.finetune.config import FinetuneConfig
+from layerprobe.classify.finetune.config import LATER, FinetuneConfig
 from layerprobe.classify.finetune.model import SpeechClassifier
 from layerprobe.classify.predict.bundle import Bundle
 from layerprobe.classify.runs.bundle_files import RESTORE
@@ -84,8 +84,9 @@ def load_finetuned(folder: Path, settings: Mapping[str, Any], *, device: str) ->
     not fit them.
     """
     names = ("head", "dropout", "weighted_layers", "lora", "window")
+    later = {name: settings[name] for name in LATER if name in settings}
     try:
-        config = FinetuneConfig(**{name: settings[name] for name in names}, freeze="none")
+        config = FinetuneConfig(**{name: settings[name] for name in names}, **later, freeze="none")
         source = ModelSource(
             name=str(folder),
             hub_id=None,
@@ -121,8 +122,17 @@ def load_finetuned(folder: Path, settings: Mapping[str, Any], *, device: str) ->
         precision=precision,
         window=config.window,
         rate=RATE,
+        channels=config.channels,
+        track=config.track,
         frame_rate=backbone.frame_rate,
         receptive_field=backbone.receptive_field,
     )
-    embed_config = EmbedConfig(model=str(folder), stats=("mean",), window=config.window, device=device)
+    embed_config = EmbedConfig(
+        model=str(folder),
+        stats=("mean",),
+        window=config.window,
+        channels=config.channels,
+        track=config.track,
+        device=device,
+    )
     return StateExtractor(embed_config, loaded=(backbone, extraction))

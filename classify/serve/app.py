@@ -169,6 +169,7 @@ def predict_file(
     Raises RequestError for a recording that is too long or cannot be used.
     """
     try:
+        (clip,) = bundle.select_sound([clip])
         seconds = probe(clip).seconds
         if seconds > limits.max_seconds:
             raise RequestError(413, f"the recording has {seconds:.0f} s, more than {limits.max_seconds:g}")

@@ -40,13 +40,21 @@ class Selection:
 DEFAULT = Selection()
 
 
+def selection_of(clip: Clip) -> Selection:
+    return Selection(track=clip.track, channel=clip.channel)
+
+
 def clip_error(clip: Clip, what: str, *, do: str = "") -> ClipError:
     return ClipError(what, where=clip.file, do=do)
 
 
 @contextmanager
-def open_decoder(clip: Clip, selection: Selection = DEFAULT) -> Iterator[Decoder]:
-    """Open the clip's file, whatever its name's extension. Raises ClipError."""
+def open_decoder(clip: Clip, selection: Selection | None = None) -> Iterator[Decoder]:
+    """Open the clip's file, whatever its name's extension. Raises ClipError.
+
+    selection: instead of the clip's own.
+    """
+    selection = selection or selection_of(clip)
     try:
         status = clip.path.stat()
         if not stat.S_ISREG(status.st_mode):

@@ -15,7 +15,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from layerprobe.embed.audio.decoding import DEFAULT, Decoder, Selection, clip_error, open_decoder
+from layerprobe.embed.audio.decoding import (
+    DEFAULT,
+    Decoder,
+    Selection,
+    clip_error,
+    open_decoder,
+    selection_of,
+)
 from layerprobe.embed.audio.resampling import resampler
 from layerprobe.embed.config import RATE
 from layerprobe.embed.manifest.clips import Clip
@@ -81,13 +88,15 @@ def decoder_pool(workers: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(workers, "decoder", initializer=torch.set_num_threads, initargs=(1,))
 
 
-def probe(clip: Clip, selection: Selection = DEFAULT) -> AudioInfo:
+def probe(clip: Clip, selection: Selection | None = None) -> AudioInfo:
     """Check a clip: read the header, and compare what it declares with what the file holds.
 
     Only files whose headers do not say how long they are, such as MP4 and WebM, are decoded for it.
 
-    Raises ClipError where the file or the clip's segment cannot be used.
+    selection: what to read of the file, instead of the clip's own. Raises ClipError where the file or the
+    clip's segment cannot be used.
     """
+    selection = selection or selection_of(clip)
     with open_decoder(clip, selection) as decoder:
         rate, length = decoder.rate, decoder.length()
         if not _MIN_RATE <= rate <= _MAX_RATE:

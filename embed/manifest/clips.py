@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from layerprobe.cache.common.console import say
 from layerprobe.cache.common.errors import InputError, ManifestError, Problem
+from layerprobe.embed.config import ALL_CHANNELS, FIRST_TRACK
 from layerprobe.embed.manifest.columns import RESERVED, Columns, Values, clean
 from layerprobe.embed.manifest.paths import PathCells, path_fault
 from layerprobe.embed.manifest.tables import Cell, read_table, write_table
@@ -25,6 +26,8 @@ class Clip:
         would make a table of 100,000 clips 40 % larger in memory; `path` makes one on request.
     start, end: seconds, or None for the file's own start and end.
     labels: every further column of the table, as text.
+    track, channel: what is read of the file: an audio track, from 1, and a channel of it, from 0; None is the
+        mean of all. Options choose them, not the table.
     """
 
     id: str
@@ -34,6 +37,8 @@ class Clip:
     labels: Mapping[str, str] = field(default_factory=lambda: _NO_LABELS)
     speaker: str | None = None
     split: str | None = None
+    track: int = FIRST_TRACK
+    channel: int | None = None
 
     @property
     def path(self) -> Path:
@@ -93,6 +98,14 @@ def read_manifest(
     for line in [*columns.notes, *reader.values.notes(), *reader.cells.notes()]:
         note(f"note: {table.name}: {line}")
     return clips
+
+
+def select_sound(clips: Sequence[Clip], *, channels: str, track: int) -> Sequence[Clip]:
+    """The clips, to be read from these channels (`mean` or a number) of this track."""
+    if channels == ALL_CHANNELS and track == FIRST_TRACK:
+        return clips
+    channel = None if channels == ALL_CHANNELS else int(channels)
+    return [replace(clip, track=track, channel=channel) for clip in clips]
 
 
 def write_manifest(clips: Sequence[Clip], out: Path) -> None:

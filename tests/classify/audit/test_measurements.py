@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from layerprobe.classify.audit.measurements import Measurements, measure
-from layerprobe.embed.manifest.clips import Clip
+from layerprobe.embed.manifest.clips import Clip, select_sound
 
 RATE = 16_000
 
@@ -79,3 +79,17 @@ def test_the_lowest_rate_and_the_shortest_clip(tmp_path):
     measures = measured(tmp_path, np.random.default_rng(0).uniform(-1, 1, 25), rate=1_000)
     assert measures.broken[0] == ""
     assert np.isfinite([measures.level[0], measures.silence[0], measures.clipped[0]]).all()
+
+
+def test_one_channel_is_measured_where_one_is_chosen(tmp_path):
+    sound = tone(1.0, amplitude=0.5)
+    path = tmp_path / "call.wav"
+    soundfile.write(path, np.stack([sound, -0.1 * sound], axis=1), RATE, subtype="FLOAT")
+    clips, cache = [Clip(id="call", file=str(path))], tmp_path / "cache"
+    levels = [
+        measure(select_sound(clips, channels=channels, track=1), ["key"], cache=cache).level[0]
+        for channels in ("mean", "0", "1", "0")
+    ]
+    assert np.diff(levels) == pytest.approx([20 * np.log10(0.5 / 0.225), -20.0, 20.0], abs=0.01)
+    broken = measure(select_sound(clips, channels="2", track=1), ["key"], cache=cache).broken
+    assert broken[0].startswith("has no channel 2: it has 2, counted from 0")

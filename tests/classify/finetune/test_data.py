@@ -7,7 +7,7 @@ import soundfile
 import torch
 
 from layerprobe.classify.finetune.data import LengthGroupedSampler, WindowDataset, collate, load_recordings
-from layerprobe.embed.manifest.clips import Clip, read_manifest
+from layerprobe.embed.manifest.clips import Clip, read_manifest, select_sound
 from tests.run import tone, write_corpus
 
 
@@ -88,3 +88,13 @@ def test_batches_have_similar_lengths_and_each_epoch_its_own_order():
     sampler.set_epoch(0)
     assert list(sampler) == first
     assert list(LengthGroupedSampler(lengths, batch_size=8, seed=4)) != first
+
+
+def test_the_chosen_channel_is_trained_on(tmp_path):
+    voices = np.stack([tone(1.0, seed=1), tone(1.0, seed=2)], axis=1)
+    soundfile.write(tmp_path / "call.wav", voices, 16_000, subtype="FLOAT")
+    clips = [Clip(id="call", file=str(tmp_path / "call.wav"))]
+    for channels, expected in (("mean", voices.mean(1)), ("0", voices[:, 0]), ("1", voices[:, 1])):
+        recordings, _ = load_recordings(select_sound(clips, channels=channels, track=1), tmp_path / "cache")
+        data = WindowDataset([recordings["call"]], np.zeros(1, int), window=30.0, normalise=False)
+        np.testing.assert_allclose(data[0].wave.numpy(), expected, atol=1e-6)

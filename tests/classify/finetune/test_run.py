@@ -68,6 +68,13 @@ def test_it_learns_unseen_speakers_well_above_chance(tmp_path):
     assert summary["chance"] == pytest.approx(1 / 3)
 
 
+def test_the_chosen_channel_is_the_one_that_is_read(voices, finished, tmp_path):
+    with pytest.raises(InputError, match="has no channel 7: it has 1, counted from 0"):
+        run(voices, tmp_path / "run", quick(channels="7"))
+    # Runs of earlier versions, which did not record it, are continued.
+    assert not {"channels", "track"} & read_json(finished[0] / "run.json")["config"].keys()
+
+
 def test_the_run_folder_has_the_files_that_classify_writes(voices, finished):
     out, summary = finished
     assert summary == read_json(out / "summary.json")

@@ -6,6 +6,7 @@ import json
 import shutil
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 import soundfile
 
 from layerprobe.cache.common.errors import ClipError, InputError
+from layerprobe.cache.identity.extraction import Extraction
 from layerprobe.cache.store.keys import clip_keys
 from layerprobe.classify.predict.bundle import load_bundle
 from layerprobe.classify.predict.frozen import FrozenBundle
@@ -189,6 +191,18 @@ def test_a_changed_file_is_refused(
     (bundle / name).unlink()
     with pytest.raises(InputError):
         load_bundle(bundle)
+
+
+def test_recordings_are_read_as_the_system_was_trained(run: Path, tmp_path: Path) -> None:
+    clips = clips_of(run)[:1]
+    assert load_bundle(run / "bundle").select_sound(clips) is clips
+    extraction = Extraction.from_json(
+        json.dumps(json.loads((run / "bundle" / MANIFEST).read_text())["extraction"]), where=""
+    )
+    other = json.loads(replace(extraction, channels="1", track=2).to_json())
+    changed = rewritten(run, tmp_path / "b", extraction=other)
+    (clip,) = load_bundle(changed).select_sound(clips)
+    assert (clip.channel, clip.track) == (1, 2)
 
 
 def test_the_card_may_be_edited(run: Path, tmp_path: Path) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import os
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.classify.predict.recordings import check_windows, spans, windows_of
+from layerprobe.classify.predict.recordings import check_windows, cut_windows, spans, windows_of
+from layerprobe.embed.manifest.clips import select_sound
+from tests.sounds import clip_of, encoded, noise
 
 RATE = 1000
 
@@ -52,3 +55,19 @@ def test_windows_and_hops_that_cannot_be_used() -> None:
         with pytest.raises(InputError):
             check_windows(window, hop, stream=False)
     check_windows(None, 1.0, stream=True)
+
+
+def test_windows_cover_the_track_that_is_chosen(tmp_path: Path) -> None:
+    film = encoded(tmp_path / "a.mkv", noise(16_000), noise(48_000, seed=1), kind="mka", video=True)
+    lengths = []
+    for track in (1, 2):
+        clips = select_sound([clip_of(film)], channels="mean", track=track)
+        pieces, faults = cut_windows(clips, window=0.5, hop=0.5)
+        assert faults == {}
+        assert all(piece.track == track for piece in pieces)
+        lengths.append(pieces[-1].end or 0.0)
+    assert lengths[1] == pytest.approx(3 * lengths[0], abs=0.1)
+    _, faults = cut_windows(select_sound([clip_of(film)], channels="7", track=1), window=1.0, hop=1.0)
+    assert [error.reason for error in faults.values()] == [
+        "has no channel 7: it has 1, counted from 0; choose another with --channels"
+    ]

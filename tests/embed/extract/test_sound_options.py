@@ -97,3 +97,11 @@ def test_no_channel_of_that_number_is_reported(tmp_path):
     clips = [sound_file(tmp_path / "a.wav", noise(16_000))]
     with pytest.raises(InputError, match="has no channel 1: it has 1, counted from 0"):
         embed(clips, EmbedConfig(model="mfcc", cache=tmp_path / "features", channels="1"))
+
+
+@pytest.mark.parametrize("command", ["audit", "finetune"])
+@pytest.mark.parametrize(("option", "value"), [("--channels", "left"), ("--track", "0")])
+def test_audit_and_finetune_refuse_them_too(tmp_path, command, option, value):
+    (tmp_path / "t.csv").write_text("path\na.wav\n")
+    more = ["--model", "random:hubert-tiny", "--splits", "s.json", "--out", "run"] * (command == "finetune")
+    assert f"{option} {value}" in refused(cli(command, "t.csv", *more, f"{option}={value}", cwd=tmp_path))
