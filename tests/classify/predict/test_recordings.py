@@ -68,6 +68,5 @@ def test_windows_cover_the_track_that_is_chosen(tmp_path: Path) -> None:
         lengths.append(pieces[-1].end or 0.0)
     assert lengths[1] == pytest.approx(3 * lengths[0], abs=0.1)
     _, faults = cut_windows(select_sound([clip_of(film)], channels="7", track=1), window=1.0, hop=1.0)
-    assert [error.reason for error in faults.values()] == [
-        "has no channel 7: it has 1, counted from 0; choose another with --channels"
-    ]
+    (error,) = faults.values()
+    assert error.reason.startswith("has no channel 7: it has ")
