@@ -116,6 +116,9 @@ class SlowBundle:
         self.bundle, self.labels, self.content = bundle, bundle.labels, bundle.content
         self.go, self.begun = threading.Event(), threading.Semaphore(0)
 
+    def select_sound(self, clips):
+        return self.bundle.select_sound(clips)
+
     def predict_clips(self, *arguments, **options):
         self.begun.release()
         assert self.go.wait(WAIT)

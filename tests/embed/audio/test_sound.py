@@ -259,7 +259,7 @@ def test_a_file_that_shrinks_after_its_header_was_read_is_truncated(tmp_path):
     clip = sound_file(tmp_path / "a.wav", noise(16_000))
     sound = audio.probe(clip)
     cut_off(clip.path, keep=0.5)
-    with pytest.raises(ClipError, match=r"truncated: \d+ of \d+ samples can be read"):
+    with pytest.raises(ClipError, match=r"truncated: \d+( of \d+)? samples can be read"):
         audio.read_clip(clip, sound)
     with pytest.raises(ClipError, match="truncated"):
         audio.measure_moments(clip, sound)
