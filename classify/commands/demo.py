@@ -94,7 +94,8 @@ def _find_clips(options: DemoOptions) -> list[Clip]:
         speakers, words = SYNTHETIC_SIZE
         say(
             f"The voices are synthetic: {speakers} speakers say {words} words at {LEVELS} levels of arousal, "
-            "each recorded by another device in another room."
+            "each recorded by another device in another room. They were designed to show a difference "
+            "between the models, and are no evidence about real speech."
         )
         folder = make_corpus(options.out / "corpus", speakers=speakers, words=words, varied=True)
         corpus = SYNTHETIC

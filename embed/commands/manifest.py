@@ -16,7 +16,7 @@ from layerprobe.cache.common.disk import check_overwrite
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.options import FLAT, Force, OutputOptions
 from layerprobe.embed.manifest.clips import Clip
-from layerprobe.embed.manifest.corpora import CORPORA, KNOWN, Corpus
+from layerprobe.embed.manifest.corpora import CORPORA, DESCRIBED, KNOWN, Corpus
 
 app = App(name="manifest", help="Make a table of clips from a corpus on disk.")
 
@@ -136,11 +136,12 @@ def read_names(options: Annotated[PatternOptions, FLAT]) -> None:
 
 @app.command(name="list")
 def list_corpora(options: Annotated[ListOptions, FLAT] = ListOptions()) -> None:
-    """List the corpora that are known by their file names: size, licence, citation, where to get them."""
+    """List the corpora whose layout is known: size, licence, citation, where to get them."""
+    corpora = (*DESCRIBED, *KNOWN)
     if options.output.json:
-        print_json([asdict(entry) for entry in KNOWN])
+        print_json([asdict(entry) for entry in corpora])
         return
-    for entry in KNOWN:
+    for entry in corpora:
         sizes = [
             f"{number:,} {what}"
             for number, what in ((entry.clips, "clips"), (entry.speakers, "speakers"))

@@ -2,7 +2,7 @@
 
 `CORPORA` has the reader of each. `known` holds corpora as data: add one there (`entry` says what it has).
 `patterns` parses patterns of file names, `reading` applies them to a folder. `readers` has the corpora that
-need more than file names: tables, notes on misplaced files, folders.
+need more than file names: tables, notes on misplaced files, folders; `described` says what they are.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from layerprobe.embed.manifest.corpora.described import DESCRIBED
 from layerprobe.embed.manifest.corpora.known import KNOWN
 from layerprobe.embed.manifest.corpora.readers import CORPORA as _READERS
 from layerprobe.embed.manifest.corpora.readers import Corpus
@@ -17,4 +18,4 @@ from layerprobe.embed.manifest.corpora.readers import Corpus
 CORPORA: dict[str, Callable[[Path], Corpus]] = {**_READERS, **{entry.name: entry.read for entry in KNOWN}}
 """The reader of each corpus by the name of its command: a folder gives a `Corpus`, or InputError."""
 
-__all__ = ["CORPORA", "KNOWN", "Corpus"]
+__all__ = ["CORPORA", "DESCRIBED", "KNOWN", "Corpus"]

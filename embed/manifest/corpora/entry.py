@@ -15,23 +15,32 @@ from layerprobe.embed.manifest.corpora.reading import make_clips, match_names
 
 
 @dataclass(frozen=True, kw_only=True)
-class KnownCorpus:
-    """A corpus as published.
+class Description:
+    """What `manifest list` prints of a corpus.
 
-    patterns: naming schemes in circulation; the first that fits a file counts. maps: field → code → label.
-    clips, speakers: numbers as published; None if sources differ. source: where to get it.
+    example: of a file's name. clips, speakers: numbers as published; None if unknown or if sources differ.
+    source: where to get it.
     """
 
     name: str
     title: str
-    patterns: tuple[str, ...]
     example: str
-    maps: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     clips: int | None = None
     speakers: int | None = None
     citation: str
     licence: str
     source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownCorpus(Description):
+    """A corpus whose file names say everything.
+
+    patterns: naming schemes in circulation; the first that fits a file counts. maps: field → code → label.
+    """
+
+    patterns: tuple[str, ...]
+    maps: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def read(self, folder: Path) -> Corpus:
         """Clips of a copy of the corpus; a note where its size differs. Raises InputError if no file fits."""
