@@ -188,8 +188,8 @@ def _annotation_notes(audio: AudioFiles) -> list[str]:
         return []
     files = format_count(len(audio.annotations), "annotation file")
     return [
-        f"{files} not read ({format_list(audio.annotations)}): export the segments as a table with the "
-        "columns path, start, end and the label"
+        f"{files} not read ({format_list(audio.annotations)}): `manifest annotations FOLDER --tier NAME` "
+        "makes clips of their intervals"
     ]
 
 
