@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from layerprobe.cache.common.console import say
-from layerprobe.cache.common.disk import is_locked
-from layerprobe.cache.common.errors import StoreError
+from layerprobe.cache.common.disk import SHARE, is_locked
+from layerprobe.cache.common.errors import ForbiddenError, StoreError
 from layerprobe.cache.common.text import program
 from layerprobe.cache.identity import digests
 from layerprobe.cache.identity.extraction import FRAME, Extraction, model_slug
@@ -63,7 +64,12 @@ class CacheInfo:
 
 def open_stores(cache: Path, *, model: str | None = None) -> tuple[list[FeatureStore], list[StoreError]]:
     """Every store of a cache, or those of one model name; and the errors of unreadable stores."""
-    stores, faults = [], []
+    stores: list[FeatureStore] = []
+    faults: list[StoreError] = [
+        ForbiddenError("cannot be read (Permission denied)", where=str(folder), do=SHARE)
+        for folder in (cache, *sorted(cache.glob("*")))  # which a search passes over without an error
+        if folder.is_dir() and not os.access(folder, os.R_OK | os.X_OK)
+    ]
     for folder in sorted(path for path in cache.glob("*/*") if path.is_dir()):
         try:
             if (folder / EXTRACTION_FILE).exists():
@@ -141,7 +147,7 @@ def find_store(
     stores, faults = open_stores(cache)
     folder = model_slug(str(match.get("model", model)))
     for fault in faults:
-        if folder in Path(fault.where).parts[len(cache.parts) :]:
+        if Path(fault.where) == cache or folder in Path(fault.where).parts[len(cache.parts) :]:
             raise fault
     of_model = [s for s in stores if all(getattr(s.extraction, name) == v for name, v in match.items())]
     fitting = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -88,3 +89,16 @@ def test_stores_of_which_none_includes_the_other_are_ambiguous(tmp_path, other):
 def test_a_missing_cache_is_empty(tmp_path):
     info = describe_cache(tmp_path / "nowhere")
     assert (info.stores, info.faults) == ([], [])
+
+
+@pytest.mark.parametrize("inside", [True, False], ids=["model", "cache"])
+def test_a_folder_that_this_user_may_not_read_is_not_called_empty(tmp_path, monkeypatch, inside):
+    store = FeatureStore.create(tmp_path, extraction(model="m"))
+    closed = store.folder.parent if inside else tmp_path
+    access = os.access  # root may read everything
+    monkeypatch.setattr(os, "access", lambda path, mode: path != closed and access(path, mode))
+    _, faults = open_stores(tmp_path)
+    assert [fault.where for fault in faults] == [str(closed)]
+    with pytest.raises(StoreError, match=r"cannot be read \(Permission denied\).*docs/cache\.md") as refused:
+        find_store(tmp_path, model="m", match={"model": "m"})
+    assert str(closed) in refused.value.line()
