@@ -185,8 +185,8 @@ def predict_file(
     except ClipError as error:
         raise RequestError(422, f"the recording cannot be used: {error.reason}") from error
     rows = as_rows(predictions, bundle.labels, windows=window is not None)
-    answers = [{name: value for name, value in row.items() if name != "file"} for row in rows]
-    result: Mapping[str, Any] = answers[0] if window is None else {"windows": answers}
+    labelled = [{name: value for name, value in row.items() if name != "file"} for row in rows]
+    result: Mapping[str, Any] = labelled[0] if window is None else {"windows": labelled}
     return {"file": clip.id, "seconds": round(seconds, 3), **result}
 
 

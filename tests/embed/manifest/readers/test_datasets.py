@@ -89,7 +89,7 @@ def test_sound_in_a_table_is_written_once_next_to_it(tmp_path):
 def test_names_of_sound_never_leave_the_folder(tmp_path):
     sounds: list[dict[str, Any] | None] = [
         {"bytes": wav(0), "path": "../../../etc/passwd"},
-        {"bytes": wav(1), "path": "/root/a.wav\n"},
+        {"bytes": wav(1), "path": "/elsewhere/a.wav\n"},
         {"bytes": wav(2), "path": "C:\\x\\..\\b.flac"},
         {"bytes": wav(3), "path": None},
         {"bytes": wav(4), "path": "." * 5000},
