@@ -23,7 +23,7 @@ from layerprobe.embed.manifest.readers.json_lines import read_json_lines
 from layerprobe.embed.manifest.readers.kaldi import read_kaldi
 from layerprobe.embed.manifest.readers.lhotse import find_recordings, read_lhotse
 from layerprobe.embed.manifest.readers.spreadsheet import SPREADSHEETS, read_spreadsheet
-from layerprobe.embed.manifest.readers.table import Table, cell_text, table_error
+from layerprobe.embed.manifest.readers.table import Table, cell_text, reason_of, table_error
 from layerprobe.embed.manifest.readers.text import read_text
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -62,8 +62,7 @@ def read_table(path: Path) -> Table:
             return read_json_lines(path)
         return read_text(path, DELIMITERS.get(suffix, "\t"))
     except (OSError, ValueError, NotImplementedError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise table_error(path, f"cannot be read ({reason})") from error
+        raise table_error(path, f"cannot be read ({reason_of(error)})") from error
 
 
 def is_table(path: Path) -> bool:

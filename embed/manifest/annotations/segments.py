@@ -17,6 +17,7 @@ from layerprobe.embed.manifest.annotations.textgrid import read_textgrid
 from layerprobe.embed.manifest.annotations.tiers import Annotation, Interval, Tier
 from layerprobe.embed.manifest.audio_files import AudioFiles, find_audio_files
 from layerprobe.embed.manifest.clips import Clip
+from layerprobe.embed.manifest.readers.table import reason_of
 
 READERS: dict[str, Callable[[Path], Annotation]] = {
     ".textgrid": read_textgrid,
@@ -60,19 +61,19 @@ def annotated_clips(folder: Path, tiers: Sequence[str]) -> AnnotatedClips:
     """
     audio = find_audio_files(folder)
     found = AnnotatedClips()
+    recordings = _Recordings(audio)
     files = [path for path in audio.annotations if path.suffix.lower() in READERS]
-    files += [path for path in audio.texts if _of_name(path, audio)]
+    files += [path for path in audio.texts if recordings.called_like(path)]
     described: dict[PurePosixPath, PurePosixPath] = {}
     for path in sorted(files):
         try:
             annotation = READERS[path.suffix.lower()](folder / path)
-            sound = _sound_of(path, annotation, audio)
+            sound = recordings.described_by(path, annotation)
             if described.setdefault(sound, path) != path:
                 raise ValueError(f"is a second annotation of {sound}, after {described[sound]}")
             _add_clips(found, folder, path=sound, annotation=annotation, tiers=tiers)
         except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            found.left_out[str(path)] = reason
+            found.left_out[str(path)] = reason_of(error)
     if not files:
         what = "has no annotation files (.TextGrid, .eaf, or Audacity's .txt)"
         raise InputError(what, where=str(folder), do="give the folder that has them and the recordings")
@@ -83,25 +84,37 @@ def annotated_clips(folder: Path, tiers: Sequence[str]) -> AnnotatedClips:
     return found
 
 
-def _sound_of(path: PurePosixPath, annotation: Annotation, audio: AudioFiles) -> PurePosixPath:
-    """The recording that a file describes: the one it names, or the one with its name. Raises ValueError."""
-    known = set(audio.paths)
-    for name in annotation.media:
-        media = PurePosixPath(os.path.normpath(path.parent / name.replace("\\", "/")))
-        for candidate in (media, path.parent / media.name):
-            if candidate in known:
-                return candidate
-    same = _of_name(path, audio)
-    beside = [sound for sound in same if sound.parent == path.parent] or same
-    if len(beside) != 1:
-        raise ValueError(f"could be of {format_list(beside)}" if beside else "has no recording of its name")
-    return beside[0]
+class _Recordings:
+    """The recordings of a folder, by path and by name without suffix."""
 
+    def __init__(self, audio: AudioFiles) -> None:
+        self._paths = set(audio.paths)
+        self._by_stem: defaultdict[str, list[PurePosixPath]] = defaultdict(list)
+        for sound in audio.paths:
+            self._by_stem[sound.stem].append(sound)
 
-def _of_name(path: PurePosixPath, audio: AudioFiles) -> list[PurePosixPath]:
-    """The recordings that are called like an annotation file."""
-    stems = {path.stem, *(path.stem.removesuffix(end) for end in _LABELS)}
-    return [sound for sound in audio.paths if sound.stem in stems]
+    def called_like(self, path: PurePosixPath) -> list[PurePosixPath]:
+        """The recordings that are called like an annotation file."""
+        stems = {path.stem, *(path.stem.removesuffix(end) for end in _LABELS)}
+        return sorted(sound for stem in stems for sound in self._by_stem.get(stem, ()))
+
+    def described_by(self, path: PurePosixPath, annotation: Annotation) -> PurePosixPath:
+        """The recording that a file describes: the one it names, or the one with its name.
+
+        Raises ValueError.
+        """
+        for name in annotation.media:
+            media = PurePosixPath(os.path.normpath(path.parent / name.replace("\\", "/")))
+            for candidate in (media, path.parent / media.name):
+                if candidate in self._paths:
+                    return candidate
+        same = self.called_like(path)
+        beside = [sound for sound in same if sound.parent == path.parent] or same
+        if len(beside) != 1:
+            raise ValueError(
+                f"could be of {format_list(beside)}" if beside else "has no recording of its name"
+            )
+        return beside[0]
 
 
 def _add_clips(

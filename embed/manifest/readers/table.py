@@ -38,6 +38,11 @@ def table_error(path: Path, what: str | Sequence[str], *, do: str = "") -> Manif
     return ManifestError(str(path), [Problem(None, fault) for fault in faults], do=do)
 
 
+def reason_of(error: Exception) -> str:
+    """Why a file cannot be read, without the number and the path that the system adds."""
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+
+
 def decode(data: bytes) -> tuple[str, str]:
     """The text of a file, and a note where its encoding is a guess. Raises ValueError."""
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
