@@ -16,7 +16,7 @@ import optuna
 import scipy.linalg
 
 from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
-from layerprobe.classify.features.scaling import ALL_SCALINGS, orthogonal_columns
+from layerprobe.classify.features.scaling import ALL_SCALINGS
 from layerprobe.classify.heads.base import Head, Params
 from layerprobe.classify.heads.fitted import FittedHead, Linear, TrainingRows
 from layerprobe.classify.heads.logreg import parameters
@@ -124,7 +124,7 @@ def fit_lda(
 
 def refit_ridge(rows: TrainingRows, params: Params, value: float, seed: int) -> FittedHead:
     """As `fit_ridge` for a single alpha, `value`, to score clips that are not known yet."""
-    Z, rotation = orthogonal_columns(rows.Z, np.eye(rows.Z.shape[1], dtype=np.float32))
+    Z, rotation = rows.basis()
     form = _decompose_ridge(Z.astype(np.float64), rows.y, rows.weights(params["class_weight"]), rows.classes)
     W, b = _ridge_weights(form, value * rows.power)
     return Linear(W=rotation @ W, b=b, classes=rows.classes)
@@ -132,7 +132,7 @@ def refit_ridge(rows: TrainingRows, params: Params, value: float, seed: int) -> 
 
 def refit_lda(rows: TrainingRows, params: Params, value: float, seed: int) -> FittedHead:
     """As `fit_lda` for a single shrinkage, `value`, to score clips that are not known yet."""
-    Z, rotation = orthogonal_columns(rows.Z, np.eye(rows.Z.shape[1], dtype=np.float32))
+    Z, rotation = rows.basis()
     form = _decompose_lda(Z.astype(np.float64), rows.y, _priors(rows.y, rows.classes, params["class_weight"]))
     W, b = _lda_weights(form, value, rows.Z.shape[1])
     return Linear(W=rotation @ W, b=b, classes=rows.classes)

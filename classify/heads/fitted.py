@@ -21,7 +21,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.classify.features.scaling import unit_rows
+from layerprobe.classify.features.scaling import orthogonal_columns, unit_rows
 from layerprobe.classify.heads.solvers.votes import decision, nearest, neighbour_votes, vote
 
 ARRAYS, SKOPS, UBJ = "head.safetensors", "head.skops", "head.ubj"
@@ -44,6 +44,10 @@ class TrainingRows:
     def power(self) -> float:
         """As `FoldFeatures.power`."""
         return float(np.square(self.Z).sum(dtype=np.float64) / len(self.Z))
+
+    def basis(self) -> tuple[np.ndarray, np.ndarray]:
+        """The rows (n, r) in the basis of `FoldFeatures.basis`, and the rotation (d, r) to it."""
+        return orthogonal_columns(self.Z, np.eye(self.Z.shape[1], dtype=np.float32))
 
     def weights(self, kind: str) -> np.ndarray:
         """(n,): as `FoldFeatures.weights`."""

@@ -12,7 +12,7 @@ import numpy as np
 import optuna
 
 from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
-from layerprobe.classify.features.scaling import ALL_SCALINGS, orthogonal_columns
+from layerprobe.classify.features.scaling import ALL_SCALINGS
 from layerprobe.classify.heads.base import Head, Params
 from layerprobe.classify.heads.fitted import FittedHead, Linear, TrainingRows
 from layerprobe.classify.heads.solvers.newton import Solver, cross_entropy
@@ -45,7 +45,7 @@ def _solver(
 
 def refit(rows: TrainingRows, params: Params, value: float, seed: int) -> FittedHead:
     """As `fit` for a single C, `value`, to score clips that are not known yet."""
-    Z, rotation = orthogonal_columns(rows.Z, np.eye(rows.Z.shape[1], dtype=np.float32))
+    Z, rotation = rows.basis()
     weight = rows.weights(params["class_weight"])
     solver, penalty = _solver(Z, rows.y, weight, rows.power, classes=rows.classes)
     W, b = solver.solve(penalty=penalty / value)
