@@ -18,7 +18,7 @@ from layerprobe.embed.config import EmbedConfig
 from layerprobe.embed.models.exact_batching import ExactBatch
 from layerprobe.embed.models.layers import FINAL, frame_count, layer_names
 from layerprobe.embed.models.whisper import settings as whisper
-from layerprobe.embed.models.whisper.context import find_context
+from layerprobe.embed.models.whisper.context import Context, find_context
 from layerprobe.embed.models.whisper.encoder import ExactEncoder
 from layerprobe.embed.models.whisper.weights import load_encoder
 
@@ -126,8 +126,7 @@ class WhisperNetwork:
     adapted: tuple[str, ...] = (*ATTENTION, "fc1", "fc2")
 
     def __init__(self, source: ModelSource, config: FinetuneConfig, *, layers: Sequence[str]) -> None:
-        options = EmbedConfig(model=source.name, window=config.window)
-        self._context = find_context(options, positions=source.config["max_source_positions"])
+        self._context = _whisper_context(source, config)
         self.model = load_encoder(source, seed=config.seed)
         self.model.requires_grad_(True)
         self.model.embed_positions.requires_grad_(False)
@@ -171,5 +170,10 @@ def check_trainable(source: ModelSource, config: FinetuneConfig) -> None:
         what = f"{source.name} is of type {family}, which cannot be fine-tuned here"
         raise InputError(what, do=f"choose one of {', '.join(TRAINABLE)}, or probe it with classify")
     if family == WHISPER:
-        options = EmbedConfig(model=source.name, window=config.window)
-        find_context(options, positions=source.config["max_source_positions"])
+        _whisper_context(source, config)
+
+
+def _whisper_context(source: ModelSource, config: FinetuneConfig) -> Context:
+    """The context that `embed` gives to clips of this model. Raises InputError for windows beyond it."""
+    options = EmbedConfig(model=source.name, window=config.window)
+    return find_context(options, positions=source.config["max_source_positions"])
