@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated
 
 from cyclopts import App, Parameter
@@ -99,9 +100,12 @@ def _add_corpus(name: str, read: Callable[[Path], Corpus], help_text: str) -> No
         check_overwrite(options.out, force=options.force)
         corpus = read(options.folder)
         write_manifest(corpus.clips, options.out)
-        left_out = [{"path": str(path), "reason": reason} for path, reason in corpus.left_out.items()]
         _print_summary(
-            corpus.clips, options.out, notes=corpus.notes, left_out=left_out, as_json=options.output.json
+            corpus.clips,
+            options.out,
+            notes=corpus.notes,
+            left_out=corpus.left_out,
+            as_json=options.output.json,
         )
 
     app.command(make, name=name, help=help_text)
@@ -123,13 +127,12 @@ def read_names(options: Annotated[PatternOptions, FLAT]) -> None:
     for example in parsed.examples:
         say(example)
     write_manifest(parsed.corpus.clips, options.out)
-    left_out = [{"path": path, "reason": reason} for path, reason in parsed.corpus.left_out.items()]
     _print_summary(
         parsed.corpus.clips,
         options.out,
         label=parsed.label,
         notes=parsed.corpus.notes,
-        left_out=left_out,
+        left_out=parsed.corpus.left_out,
         as_json=options.output.json,
     )
 
@@ -179,13 +182,12 @@ def read_annotations(options: Annotated[AnnotationOptions, FLAT]) -> None:
         raise InputError("--tier is empty", do="name the tier that has the labels, such as emotion")
     found = annotated_clips(options.folder, options.tier)
     write_manifest(found.clips, options.out)
-    left_out = [{"path": path, "reason": reason} for path, reason in found.left_out.items()]
     _print_summary(
         found.clips,
         options.out,
         label=options.tier[0],
         notes=found.notes,
-        left_out=left_out,
+        left_out=found.left_out,
         as_json=options.output.json,
     )
 
@@ -197,9 +199,12 @@ def _print_summary(
     as_json: bool,
     label: str = "emotion",
     notes: Sequence[str] = (),
-    left_out: Sequence[dict[str, str]] = (),
+    left_out: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """Print clips and speakers of each value of a label; notes and files that were left out go to stderr."""
+    """Print clips and speakers of each value of a label; notes and files that were left out go to stderr.
+
+    left_out: path → reason.
+    """
     counts = Counter(clip.labels.get(label, "") for clip in clips)
     rows = [
         {
@@ -217,11 +222,12 @@ def _print_summary(
             "speakers": speakers,
             "emotions" if label == "emotion" else "labels": rows,
         }
-        print_json({**summary, "notes": list(notes), "left_out": list(left_out)})
+        omitted = [{"path": path, "reason": reason} for path, reason in left_out.items()]
+        print_json({**summary, "notes": list(notes), "left_out": omitted})
         return
     print_table(rows)
     print(f"{len(clips)} clips of {speakers} speakers in {out}")
     for note in notes:
         say(f"note: {note}")
-    for entry in left_out:
-        say_error(f"left out: {entry['path']}: {entry['reason']}")
+    for path, reason in left_out.items():
+        say_error(f"left out: {path}: {reason}")

@@ -46,12 +46,14 @@ class AudioFiles:
             else:
                 self.left_out[str(path)] = f"is not named like {example}"
         if not fields:
-            raise InputError(
-                f"looked for names like {example}, found {format_list(self.paths)}",
-                where=str(self.folder),
-                do="give the corpus's own folder, or describe the files in a table",
-            )
+            do = "give the corpus's own folder, or describe the files in a table"
+            raise self.no_match(example, do=do)
         return fields
+
+    def no_match(self, example: str, *, do: str) -> InputError:
+        """The error where no file is named like the example."""
+        what = f"looked for names like {example}, found {format_list(self.paths)}"
+        return InputError(what, where=str(self.folder), do=do)
 
 
 def find_audio_files(folder: Path) -> AudioFiles:

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.common.text import format_list
 from layerprobe.embed.manifest.audio_files import find_audio_files
 from layerprobe.embed.manifest.corpora.patterns import Pattern
 from layerprobe.embed.manifest.corpora.readers import Corpus
@@ -47,11 +45,8 @@ class KnownCorpus(Description):
         audio = find_audio_files(folder)
         names = match_names(audio, [Pattern.parse(text) for text in self.patterns])
         if not names:
-            raise InputError(
-                f"looked for names like {self.example}, found {format_list(audio.paths)}",
-                where=str(folder),
-                do="give the corpus's own folder, or describe the names with `manifest pattern`",
-            )
+            do = "give the corpus's own folder, or describe the names with `manifest pattern`"
+            raise audio.no_match(self.example, do=do)
         for path in names.keys() ^ set(audio.paths):
             audio.left_out[str(path)] = f"is not named like {self.example}"
         clips = make_clips(audio, names, self.maps)

@@ -59,7 +59,7 @@ def baved(folder: Path) -> Corpus:
     """
     audio = find_audio_files(folder)
     names = audio.match(_BAVED, example="12-f-21-3-2-105.wav (speaker-gender-age-word-level-record)")
-    clips = [_clip(audio, path, fields) for path, fields in names.items()]
+    clips = [make_clip(audio, path, fields) for path, fields in names.items()]
     notes = _misplaced({path: fields["word"] for path, fields in names.items()}, folders=r"\d")
     readme = folder / "README.md"
     text = readme.read_text("utf-8", "replace") if readme.is_file() else ""
@@ -77,7 +77,9 @@ def eyase(folder: Path) -> Corpus:
     """
     audio = find_audio_files(folder)
     names = audio.match(_EYASE, example="fm01_hap (3).wav (speaker, emotion, number)")
-    clips = [_clip(audio, path, fields | {"gender": fields["speaker"][0]}) for path, fields in names.items()]
+    clips = [
+        make_clip(audio, path, fields | {"gender": fields["speaker"][0]}) for path, fields in names.items()
+    ]
     return Corpus(clips, [], audio.left_out)
 
 
@@ -95,7 +97,7 @@ def ksuemotions(folder: Path) -> Corpus:
     for path, fields in names.items():
         phase = re.search(r"Phase_(\d+)", str(folder / path))
         labels = fields | {"emotion": KSU_EMOTIONS[int(fields["emotion"])]}
-        clips.append(_clip(audio, path, labels | ({"phase": phase[1]} if phase else {})))
+        clips.append(make_clip(audio, path, labels | ({"phase": phase[1]} if phase else {})))
     return Corpus(clips, notes, audio.left_out)
 
 
@@ -119,7 +121,7 @@ def anad(folder: Path) -> Corpus:
         elif emotion is None:
             audio.left_out[str(path)] = f"has no emotion in {table.name if table else 'its name'}"
         else:
-            clips.append(_clip(audio, path, fields | {"emotion": emotion}))
+            clips.append(make_clip(audio, path, fields | {"emotion": emotion}))
     if not clips:
         source = f"{table} about other files" if table else "no such table, and no emotion in a file's name"
         raise InputError(f"looked for the emotions in ANAD.csv, found {source}", where=str(folder))
@@ -144,7 +146,7 @@ def emodb(folder: Path) -> Corpus:
     for path, fields in names.items():
         gender = "m" if fields["speaker"] in EMODB_MEN else "f"
         labels = {"emotion": EMODB_EMOTIONS[fields["emotion"]], "gender": gender}
-        clips.append(_clip(audio, path, fields | labels))
+        clips.append(make_clip(audio, path, fields | labels))
     return Corpus(clips, [], audio.left_out)
 
 
@@ -166,7 +168,7 @@ def labelled_folders(folder: Path) -> Corpus:
     audio.left_out.update((str(path), "is outside the labels' folders") for path in loose)
     names = sorted({path.parts[0] for path in labelled})
     if not all(map(_SPEAKER_FOLDER.fullmatch, names)):
-        clips = [_clip(audio, path, {"emotion": path.parts[0]}) for path in labelled]
+        clips = [make_clip(audio, path, {"emotion": path.parts[0]}) for path in labelled]
         note = "no speakers are known: add a column `speaker` to the table, or no split can keep them apart"
         notes = [note, *_annotation_notes(audio)]
         if len(names) > 1 and all(map(_CODE_FOLDER.fullmatch, names)):
@@ -178,7 +180,9 @@ def labelled_folders(folder: Path) -> Corpus:
             where=str(folder),
             do="put SPEAKER/LABEL/*.wav into them, or write a table with the columns path, emotion, speaker",
         )
-    clips = [_clip(audio, path, {"emotion": path.parts[1], "speaker": path.parts[0]}) for path in labelled]
+    clips = [
+        make_clip(audio, path, {"emotion": path.parts[1], "speaker": path.parts[0]}) for path in labelled
+    ]
     note = f"the folders are named like speakers ({format_list(names)}); the folders in them are the labels"
     return Corpus(clips, [note, *_annotation_notes(audio)], audio.left_out)
 
@@ -203,9 +207,11 @@ CORPORA: dict[str, Callable[[Path], Corpus]] = {
 }
 
 
-def _clip(audio: AudioFiles, path: PurePosixPath, fields: Mapping[str, str]) -> Clip:
+def make_clip(audio: AudioFiles, path: PurePosixPath, fields: Mapping[str, str]) -> Clip:
     """The clip of one file. All `fields` but the speaker are its labels, the emotion first."""
-    labels = {"emotion": fields["emotion"]} | {k: text for k, text in fields.items() if k != "speaker"}
+    labels = {name: text for name, text in fields.items() if name != "speaker"}
+    if "emotion" in labels:
+        labels = {"emotion": labels["emotion"]} | labels
     return Clip(id=str(path), file=str(audio.folder / path), labels=labels, speaker=fields.get("speaker"))
 
 

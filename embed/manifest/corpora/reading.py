@@ -11,7 +11,7 @@ from layerprobe.cache.common.text import format_count, format_list
 from layerprobe.embed.manifest.audio_files import AudioFiles, find_audio_files
 from layerprobe.embed.manifest.clips import Clip
 from layerprobe.embed.manifest.corpora.patterns import FieldMap, Pattern, apply_maps
-from layerprobe.embed.manifest.corpora.readers import Corpus
+from layerprobe.embed.manifest.corpora.readers import Corpus, make_clip
 
 EXAMPLES = 3
 
@@ -44,15 +44,8 @@ def make_clips(
     names: Mapping[PurePosixPath, Mapping[str, str]],
     maps: Mapping[str, Mapping[str, str]],
 ) -> list[Clip]:
-    """A clip per file, the label `emotion` first; the field `speaker` becomes the clip's speaker."""
-    clips = []
-    for path, fields in names.items():
-        labels = apply_maps(fields, maps)
-        speaker = labels.pop("speaker", None)
-        if "emotion" in labels:
-            labels = {"emotion": labels["emotion"]} | labels
-        clips.append(Clip(id=str(path), file=str(audio.folder / path), labels=labels, speaker=speaker))
-    return clips
+    """A clip per file, as of `make_clip`, with mapped texts."""
+    return [make_clip(audio, path, apply_maps(fields, maps)) for path, fields in names.items()]
 
 
 def read_pattern(folder: Path, text: str, maps: Sequence[str] = ()) -> PatternCorpus:
@@ -73,14 +66,9 @@ def read_pattern(folder: Path, text: str, maps: Sequence[str] = ()) -> PatternCo
     names = match_names(audio, [pattern])
     if not names:
         reason = audio.left_out[str(audio.paths[0])]
-        found = f"{format_list(audio.paths)}"
         if "two ways" in reason:
             raise InputError(f"{audio.paths[0]} {reason}", where=str(folder))
-        raise InputError(
-            f"looked for names like {text}, found {found}",
-            where=str(folder),
-            do="change the pattern: it describes the end of a file's path",
-        )
+        raise audio.no_match(text, do="change the pattern: it describes the end of a file's path")
     clips = make_clips(audio, names, table)
     labels = [name for name in pattern.fields if name != "speaker"]
     label = "emotion" if "emotion" in labels else next(iter(labels), "speaker")

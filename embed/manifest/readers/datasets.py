@@ -43,7 +43,12 @@ def read_parquet_folder(folder: Path) -> Table:
         splits.setdefault(match[1] if match else file.stem, []).append(file)
     sound = EmbeddedSound(folder)
     tables = {name: read_columns(files, sound, arrow=False) for name, files in splits.items()}
-    return sound.noted(stack(tables) if len(tables) > 1 else next(iter(tables.values())))
+    return sound.noted(one_or_stacked(tables))
+
+
+def one_or_stacked(tables: Mapping[str, Table]) -> Table:
+    """The only table, or the rows of all as of `stack`."""
+    return stack(tables) if len(tables) > 1 else next(iter(tables.values()))
 
 
 def stack(tables: Mapping[str, Table]) -> Table:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from layerprobe.cache.common.text import shorten
-from layerprobe.embed.manifest.readers.datasets import stack
+from layerprobe.embed.manifest.readers.datasets import one_or_stacked
 from layerprobe.embed.manifest.readers.json_lines import json_objects
 from layerprobe.embed.manifest.readers.table import Table, cell_text, table_error
 
@@ -35,7 +35,7 @@ def read_lhotse(folder: Path) -> Table:
     for recordings in find_recordings(folder):
         split = recordings.name.partition(".")[0].partition("recordings")[2].strip("_-")
         tables[split or recordings.name] = _read(recordings, _supervisions(recordings) or recordings)
-    return stack(tables) if len(tables) > 1 else next(iter(tables.values()))
+    return one_or_stacked(tables)
 
 
 def _supervisions(recordings: Path) -> Path | None:
