@@ -67,7 +67,7 @@ def say_error(text: str) -> None:
 
 def say_detail(text: str) -> None:
     """Print a line on stderr if `--verbose` is given."""
-    if _verbosity == Verbosity.VERBOSE:
+    if is_verbose():
         say_error(text)
 
 

@@ -82,7 +82,7 @@ def at_edge(head: Head, params: Mapping[str, Any]) -> dict[str, str]:
     """Name → "smallest" or "largest" of each numeric parameter that is at an end of its range."""
     recorder = _Recorder()
     head.space(recorder)
-    ranges = dict(recorder.ranges)
+    ranges = recorder.ranges
     name, values = head.path
     if len(values) > 1:
         ranges[name] = min(values), max(values), min(values) > 0

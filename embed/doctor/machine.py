@@ -44,18 +44,14 @@ def check_machine(cache: Path) -> list[MachineCheck]:
 
 
 def _versions(_: Path) -> Iterator[MachineCheck]:
-    try:
-        own = version("layerprobe")
-    except PackageNotFoundError:
-        own = f"{_checkout()['version']} in a checkout"
+    own = _installed("layerprobe") or f"{_checkout()['version']} in a checkout"
     python = f"Python {platform.python_version()}, layerprobe {own}, {platform.platform()}"
     yield MachineCheck(item="versions", status="ok", found=python)
     required, extras = requirements()
     found: list[str] = []
     for name, specifier in required.items():
-        try:
-            installed = version(name)
-        except PackageNotFoundError:
+        installed = _installed(name)
+        if installed is None:
             do = f"pip install '{name}{specifier}'"
             yield MachineCheck(item="packages", status="fault", found=f"{name} is missing", do=do)
             continue
@@ -67,7 +63,7 @@ def _versions(_: Path) -> Iterator[MachineCheck]:
             yield MachineCheck(item="packages", status="fault", found=what, do=do)
         found.append(f"{name} {installed}")
     yield MachineCheck(item="packages", status="ok", found=", ".join(found))
-    missing = [name for name, packages in extras.items() if not all(map(_is_installed, packages))]
+    missing = [name for name, packages in extras.items() if not all(map(_installed, packages))]
     present = [name for name in extras if name not in missing]
     if present:
         yield MachineCheck(item="extras", status="ok", found=", ".join(present))
@@ -107,12 +103,12 @@ def _checkout() -> Mapping[str, Any]:
     return dict(tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"])
 
 
-def _is_installed(package: str) -> bool:
+def _installed(package: str) -> str | None:
+    """The version of a package; None if it is not installed."""
     try:
-        version(package)
+        return version(package)
     except PackageNotFoundError:
-        return False
-    return True
+        return None
 
 
 def _devices(_: Path) -> Iterator[MachineCheck]:
