@@ -20,7 +20,7 @@ SAMPLERS = ("tpe", "random", "gp")
 PRUNERS = ("median", "none")
 Controls = Literal["none", "cheap", "full"]
 RUNTIME_OPTIONS = ("jobs", "storage", "memory")  # options that do not change the results
-MIX = "mix"  # a virtual layer: the weighted sum of the kernels of several layers
+MIX = "mix"  # a virtual layer: a weighted sum of several layers, or of their kernels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +30,11 @@ class StudyConfig:
     target: str = "emotion"
     """Column with the label."""
     heads: tuple[str, ...] = ("logreg", "svm", "xgboost")
-    """Classifiers to search, comma-separated: logreg, svm, xgboost, ridge, lda, knn, majority, or
-    bilstm for stores of frames."""
+    """Classifiers to search, comma-separated: logreg, svm, xgboost, ridge, lda, knn, majority; weights, which
+    learns a weight for each layer; or bilstm for stores of frames."""
     layers: Annotated[tuple[str, ...], Parameter(show_default=lambda _: "all")] = ()
     """all, or names and ranges such as 0-6,9,final. mix is a weighted sum of the kernels of the named layers,
-    or of all layers if it is alone (svm only)."""
+    or of all layers if it is alone (svm). The head weights always reads the named layers together."""
     stats: tuple[str, ...] = ()
     """Statistics that may be used, each alone and all together; all that are cached if omitted."""
     scalings: tuple[Scaling, ...] = ("standard", "l2")

@@ -17,6 +17,7 @@ from layerprobe.cache.identity.extraction import FRAME
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import MIX
 from layerprobe.classify.controls.refit import predictions_by_fold
+from layerprobe.classify.heads.registry import HEADS
 from layerprobe.classify.runs.run_folder import CONTROLS, RUN, SUMMARY, read_json
 from layerprobe.classify.scores.bootstrap import score_intervals
 from layerprobe.classify.scores.paired import differences
@@ -27,6 +28,8 @@ from layerprobe.classify.search.study import run_study
 from layerprobe.embed.config import EmbedConfig
 from layerprobe.embed.manifest.clips import Clip
 from layerprobe.embed.models.presets import ACOUSTIC_PRESETS, FUNCTIONALS, RANDOM
+
+INSTEAD = "logreg"  # of heads that read layers together, where a baseline has one layer
 
 
 @stage("baselines")
@@ -93,11 +96,15 @@ def run_baseline(
 ) -> Path:
     """Run the study of `plan` on the states of another store, into the run folder `out`.
 
-    Clips, folds, heads and trials stay the same. Layers are those of the plan that the store has, or else all
-    of the store's. An interrupted run resumes. Raises InputError as `run_study` does.
+    Clips, folds, heads and trials stay the same, but where there is one layer, heads that read layers together
+    are left out, or replaced by INSTEAD. Layers are those of the plan that the store has, or else all of the
+    store's. An interrupted run resumes. Raises InputError as `run_study` does.
     """
     layers = tuple(name for name in plan.config.layers if name in (*store.extraction.layers, MIX))
     config = replace(plan.config, layers=() if set(layers) <= {MIX} else layers, storage=None)
+    if len(store.extraction.layers) < 2:
+        alone = tuple(head for head in config.heads if not HEADS[head].together)
+        config = replace(config, heads=alone or (INSTEAD,))
     return run_study(clips, store, out, config, excluded=plan.data.excluded, command=command, report=report)
 
 

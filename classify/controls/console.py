@@ -8,7 +8,13 @@ from typing import Any
 
 from layerprobe.cache.common.console import print_json, print_table, say
 from layerprobe.cache.common.text import format_bytes, format_interval
-from layerprobe.classify.search.console import print_ranking, print_scores, print_selected, remarks
+from layerprobe.classify.search.console import (
+    print_layer_weights,
+    print_ranking,
+    print_scores,
+    print_selected,
+    remarks,
+)
 
 FEW_MOVABLE = 0.5  # share of training clips below which shuffling within speakers changes too little
 
@@ -26,6 +32,7 @@ def print_summary(out: Path, summary: Mapping[str, Any], *, as_json: bool) -> No
         print()
         print_selected(summary)
         print()
+        print_layer_weights(summary)
         print_scores(summary)
         for line in remarks(summary):
             say(f"note: {line}")

@@ -17,6 +17,7 @@ Params = dict[str, Any]
 Space = Callable[[optuna.Trial], Params]
 Refit = Callable[[TrainingRows, Params, float, int], FittedHead]
 Fit = Callable[[FoldFeatures, Preprocessing, Params, Sequence[float], int], list[np.ndarray]]
+Explain = Callable[[FoldFeatures, Preprocessing, Params, float, int], dict[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,10 +36,13 @@ class Head:
     scalings: those that affect the head.
     parameters: (columns, classes, parameters of the fit) → number of trained parameters, where it is fixed.
     kernel: whether the head uses its inputs through kernels only, and so can use a mix of layers.
+    together: whether it reads all layers of the mix, and no single layer.
     refit: (training rows, parameters, value of the path, seed) → a head that scores any clip, as `fit` with
         that value does; for a head on kernels, of rows divided by the root of their power. None for a head
         that cannot be saved.
     reads: what it receives of a clip: statistics over frames, every frame, or nothing.
+    explain: (features, preprocessing, parameters, value of the path, seed) → what `summary.json` reports of
+        the fit on a fold, as JSON, by name.
     """
 
     space: Space
@@ -50,5 +54,12 @@ class Head:
     scalings: frozenset[Scaling]
     parameters: Callable[[int, int, Params], int] | None = None
     kernel: bool = False
+    together: bool = False
     refit: Refit | None = None
     reads: Literal["statistics", "frames", "nothing"] = "statistics"
+    explain: Explain | None = None
+
+    @property
+    def mixes(self) -> bool:
+        """Whether the head can read the layer `mix`."""
+        return self.kernel or self.together

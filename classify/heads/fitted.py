@@ -2,7 +2,7 @@
 
 | class | file | of |
 |---|---|---|
-| `Linear` | head.safetensors | logistic regression, ridge, LDA, linear SVMs on few columns |
+| `Linear` | head.safetensors | logistic regression, ridge, LDA, layer weights, linear SVMs on few columns |
 | `Kernel` | head.safetensors | SVMs on landmarks (Nyström) |
 | `VectorMachine` | head.skops | scikit-learn's SVC |
 | `Trees` | head.ubj | XGBoost |
@@ -32,13 +32,15 @@ ROWS = 4096  # of a kernel that are computed at a time
 class TrainingRows:
     """What a head is fitted to: inputs Z (n, d) float32 and classes y (n,).
 
-    landmarks: rows that kernels are computed against (Nyström); None for all.
+    landmarks: rows that kernels are computed against (Nyström); None for all. layers: how many layers have
+    columns in Z, side by side.
     """
 
     Z: np.ndarray
     y: np.ndarray
     classes: int
     landmarks: np.ndarray | None
+    layers: int = 1
 
     @property
     def power(self) -> float:

@@ -13,6 +13,7 @@ from layerprobe.classify.heads.logreg import LOGREG
 from layerprobe.classify.heads.majority import MAJORITY
 from layerprobe.classify.heads.neighbours import KNN
 from layerprobe.classify.heads.svm import SVM
+from layerprobe.classify.heads.weights import WEIGHTS
 
 HEADS: dict[str, Head] = {
     "logreg": LOGREG,
@@ -21,6 +22,7 @@ HEADS: dict[str, Head] = {
     "ridge": RIDGE,
     "lda": LDA,
     "knn": KNN,
+    "weights": WEIGHTS,
     "bilstm": BILSTM,
     "majority": MAJORITY,
 }

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.classify.config import MIX
 from layerprobe.classify.data.splits import Fold, selection_folds
 from layerprobe.classify.features.fitted import FittedInputs, FittedLayer
 from layerprobe.classify.features.fold_features import BOTH, exact_kernels_fit, nystroem_landmarks
@@ -122,7 +121,7 @@ def refit(plan: Plan, layer: str, head: str, params: Mapping[str, Any], *, tempe
     value = own.pop(one.path[0]) if one.path[0] else one.path[1][0]
     names = plan.layers_of(layer)
     prep, own = split_params(own, layers=len(names))
-    shares = prep.mix if layer == MIX else (1.0,)
+    shares = prep.mix or (1.0,) * len(names)
     keys, stats = plan.data.keys, prep.stats.split(BOTH)
     columns, layers = [], []
     for name, share in zip(names, shares, strict=True):
@@ -137,6 +136,7 @@ def refit(plan: Plan, layer: str, head: str, params: Mapping[str, Any], *, tempe
         y=plan.data.y,
         classes=len(plan.data.classes),
         landmarks=None if exact else nystroem_landmarks(count, seed=plan.config.seed),
+        layers=len(names),
     )
     fitted_head = one.refit(rows, own, value, plan.config.seed)
     return System(inputs=FittedInputs(tuple(layers)), head=fitted_head, temperature=temperature)

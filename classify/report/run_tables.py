@@ -21,8 +21,8 @@ VERDICTS = ("leak", "look", "fine")
 
 def run_tables(run: RunData) -> list[Table]:
     """The tables of results that the run has data for; they are also written as LaTeX and Markdown."""
-    made = [scores(run), layers(run), folds(run), controls(run), probes(run), classes(run), confusions(run)]
-    made += [speakers(run), hardest(run), audit(run)]
+    made = [scores(run), layers(run), layer_weights(run), folds(run), controls(run), probes(run)]
+    made += [classes(run), confusions(run), speakers(run), hardest(run), audit(run)]
     return [table for table in made if table is not None]
 
 
@@ -71,6 +71,24 @@ def layers(run: RunData) -> Table | None:
         rows=rows,
         note="Choosing the best row of this table selects on test scores. The selected system was "
         "selected on inner folds.",
+    )
+
+
+def layer_weights(run: RunData) -> Table | None:
+    """The weights that a head learnt for the layers."""
+    learnt = run.summary.get("layer_weights")
+    if learnt is None:
+        return None
+    rows: list[list[Cell]] = [
+        [entry["layer"], entry["weight"]["value"], _interval(entry["weight"])] for entry in learnt["layers"]
+    ]
+    return Table(
+        name="layer_weights",
+        title=f"Weights of layers that {learnt['head']} learnt",
+        columns=("layer", "weight", INTERVAL),
+        rows=rows,
+        note="Means over outer folds. Intervals are over folds, corrected for the overlap of their training "
+        "partitions (Nadeau & Bengio 2003).",
     )
 
 

@@ -161,7 +161,7 @@ def write_predictions(
 
 def save_result(out: Path, result: StudyResult) -> None:
     """Write the result of a finished study, so that a resumed run does not fit it again."""
-    facts = {name: getattr(result, name) for name in ("params", "inner_score", "trials", "pruned")}
+    facts = {name: getattr(result, name) for name in ("params", "inner_score", "trials", "pruned", "details")}
     packed = io.BytesIO()
     text = np.array(json.dumps(facts))
     np.savez(packed, facts=text, predicted=result.predicted, probability=result.probability)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,8 @@ class StudyResult:
     """The best parameters of a study and their predictions for the outer test rows.
 
     inner_score: score of the pooled inner predictions. predicted: (m,) classes. probability: (m, K). trials,
-    pruned: how many trials ran, and how many of them were pruned.
+    pruned: how many trials ran, and how many of them were pruned. details: what the head reports of the fit,
+    see `heads.base.Head.explain`.
     """
 
     id: StudyId
@@ -37,6 +38,7 @@ class StudyResult:
     probability: np.ndarray
     trials: int
     pruned: int
+    details: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

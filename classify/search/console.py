@@ -34,7 +34,7 @@ def print_plan(plan: Plan) -> None:
     layers, heads = (len({getattr(id, name) for id in studies}) for name in ("layer", "head"))
     pairs = len(studies) // len(plan.folds)
     counts = format_count(layers, "layer"), format_count(heads, "head")
-    # The mix of layers goes with heads on kernels alone.
+    # The mix of layers goes with some heads only.
     systems = " × ".join(counts) if pairs == layers * heads else f"{pairs} pairs of {' and '.join(counts)}"
     say(
         f"classify {plan.store.extraction.model}: {format_count(len(plan.folds), 'outer fold')} × {systems}, "
@@ -146,6 +146,27 @@ def print_selected(summary: Mapping[str, Any]) -> None:
         )
     accuracy = selected["accuracy"]["value"]
     print(f"  UAR {_score(selected['uar'])}, accuracy {accuracy:.3f}, chance {summary['chance']:.3f}")
+
+
+def print_layer_weights(summary: Mapping[str, Any]) -> None:
+    """Print the weights that a head learnt for the layers, if one did, largest first."""
+    learnt = summary.get("layer_weights")
+    if learnt is None:
+        return
+    ranked = sorted(learnt["layers"], key=lambda entry: -entry["weight"]["value"])
+    rows = [
+        {
+            "layer": entry["layer"],
+            "weight": entry["weight"]["value"],
+            "95 % interval": _interval(entry["weight"]),
+        }
+        for entry in ranked[:SHOWN_ROWS]
+    ]
+    folds = format_count(len(learnt["folds"]), "outer fold")
+    print_table(rows, title=f"Weights of layers that {learnt['head']} learnt, mean of {folds}:")
+    if len(ranked) > SHOWN_ROWS:
+        print(f"… and {len(ranked) - SHOWN_ROWS} smaller ones in summary.json")
+    print()
 
 
 def print_scores(summary: Mapping[str, Any]) -> None:

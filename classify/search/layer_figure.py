@@ -14,6 +14,8 @@ from matplotlib.ticker import MaxNLocator
 from layerprobe.classify.config import MIX
 from layerprobe.classify.plotting import (
     COLOURS,
+    DASHED,
+    GREY,
     KINDS,
     STYLE,
     draw_chance,
@@ -25,7 +27,7 @@ from layerprobe.classify.plotting import (
     set_title,
 )
 
-NAME = "layers"
+NAME, WEIGHTS_NAME = "layers", "layer_weights"
 ALL_LAYERS = "all"  # layer of a fine-tuned model in its summary
 SPLITS = {
     "speaker": "speaker-disjoint folds",
@@ -69,6 +71,25 @@ def draw_run(summary: Mapping[str, Any], path: Path, *, title: str | None = None
         return save(figure, path)
 
 
+def draw_layer_weights(summary: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Draw the weights that a head learnt for the layers, as SVG, PDF and PNG; returns the files."""
+    learnt = summary["layer_weights"]
+    names = [entry["layer"] for entry in learnt["layers"]]
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(5.4, 3.2), layout="constrained")
+        axes = figure.subplots()
+        draw_curve(axes, range(len(names)), [e["weight"] for e in learnt["layers"]], number=0, label="_")
+        axes.axhline(1 / len(names), color=GREY, linestyle=DASHED, linewidth=1)
+        axes.set_ylim(bottom=0)
+        layer_ticks(axes, names)
+        axes.set_ylabel("weight (dashed: all alike)")
+        open_frame(axes)
+        folds = len(learnt["folds"])
+        spread = f"mean of {folds} outer folds; band: 95 % over folds" if folds > 1 else "one outer fold"
+        set_title(axes, f"{summary['model']}: {summary['target']}, learnt weights of layers\n{spread}")
+        return [save(figure, folder / f"{WEIGHTS_NAME}.{kind}") for kind in KINDS]
+
+
 def draw_layer_curves(
     summaries: Mapping[str, Mapping[str, Any]], path: Path, *, title: str | None = None
 ) -> Path:
@@ -110,12 +131,12 @@ def draw_layer_curves(
 
 
 def _curve(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The single layers of a run, in order, with the head that was selected most often."""
-    layers, head = (
-        [entry for entry in summary["layers"] if entry["layer"] != MIX],
-        summary["selected"]["head"],
-    )
-    return [entry for entry in layers if entry["head"] == head] or layers[:1]
+    """The single layers of a run, in order, with the head that was selected most often.
+
+    A head that reads layers only together has one entry, that of the mix.
+    """
+    own = [entry for entry in summary["layers"] if entry["head"] == summary["selected"]["head"]]
+    return [entry for entry in own if entry["layer"] != MIX] or own[:1] or summary["layers"][:1]
 
 
 def _draw_layers(axes: Axes, points: Entries, layers: Sequence[str], number: int, label: str) -> None:

@@ -67,6 +67,7 @@ def search(
     value = best.user_attrs[PATH_VALUE]
     prep, params = split_params(best.params, layers=len(outer.layers))
     (scores,) = head.fit(outer, prep, params, [value], config.seed)
+    details = {} if head.explain is None else head.explain(outer, prep, params, value, config.seed)
     states = [trial.state for trial in study.trials]
     yield StudyResult(
         id=id,
@@ -76,6 +77,7 @@ def search(
         probability=probabilities(scores, best.user_attrs[TEMPERATURE]),
         trials=len(states),
         pruned=states.count(TrialState.PRUNED),
+        details=details,
     )
 
 
@@ -203,7 +205,7 @@ def _suggest(trial: optuna.Trial, head: Head, shared: FoldFeatures, config: Stud
     """Give the trial all its parameters."""
     for name, options in _choices(head, shared, config).items():
         trial.suggest_categorical(name, options)
-    if len(shared.layers) > 1:
+    if len(shared.layers) > 1 and head.kernel:
         trial.suggest_float(MIX_CENTRE, 0.0, 1.0)
         trial.suggest_float(MIX_WIDTH, 0.03, 3.0, log=True)
     head.space(trial)
@@ -219,7 +221,7 @@ def _choices(head: Head, shared: FoldFeatures, config: StudyConfig) -> dict[str,
 def _first_trial(head: Head, shared: FoldFeatures, config: StudyConfig) -> Params:
     """The first trial: all statistics, the first scaling, equal layer weights, the head's defaults."""
     choices = _choices(head, shared, config)
-    mix = {MIX_CENTRE: 0.5, MIX_WIDTH: 3.0} if len(shared.layers) > 1 else {}
+    mix = {MIX_CENTRE: 0.5, MIX_WIDTH: 3.0} if len(shared.layers) > 1 and head.kernel else {}
     return {**{name: options[0] for name, options in choices.items()}, **mix, **head.start}
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from layerprobe.cache.common.console import stage
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.options import check_choices
-from layerprobe.cache.common.text import program
+from layerprobe.cache.common.text import format_list, program
 from layerprobe.cache.identity.extraction import FRAME
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import CORPUS_SPLIT, MIX, StudyConfig
@@ -82,18 +82,40 @@ class Plan:
         layers = tuple(dict.fromkeys(self.config.layers)) or ((*stored, MIX) if len(stored) > 1 else stored)
         check_choices("--layers", layers, (*stored, MIX))
         check_choices("--heads", heads, tuple(HEADS))
-        kernels = tuple(head for head in heads if HEADS[head].kernel)
-        if MIX in layers and kernels and len(self.layers_of(MIX)) < 2:
-            what = f"layer '{MIX}' has one layer to mix, {self.layers_of(MIX)[0]}"
-            raise InputError(what, do=f"name more, omit it, or name {MIX} alone for all layers of the store")
-        if layers == (MIX,) and not kernels:
-            raise InputError(f"layer '{MIX}' is for heads on kernels", do="add svm to the heads")
+        alone = tuple(head for head in heads if not HEADS[head].together)
+        mixing = tuple(
+            head for head in heads if HEADS[head].together or (HEADS[head].kernel and MIX in layers)
+        )
+        if MIX in layers and not mixing:
+            if layers == (MIX,):
+                do = f"add {format_list([name for name, head in HEADS.items() if head.mixes])} to the heads"
+                raise InputError(f"layer '{MIX}' is for heads that read several layers", do=do)
+        elif mixing:
+            self._check_mix(mixing)
+        single = tuple(name for name in layers if name != MIX)
+        pairs = [*((layer, alone) for layer in single), (MIX, mixing)]
         return [
             StudyId(fold, layer, head)
-            for layer in sorted(layers, key=lambda name: name == MIX)
+            for layer, of_layer in pairs
             for fold in range(len(self.folds))
-            for head in (kernels if layer == MIX else heads)
+            for head in of_layer
         ]
+
+    def _check_mix(self, heads: Sequence[str]) -> None:
+        """Raise InputError unless there are layers to mix, of one width for heads that sum them."""
+        names, extraction = self.layers_of(MIX), self.store.extraction
+        if len(names) < 2:
+            if MIX not in self.config.layers:
+                what = f"{heads[0]} reads several layers together, and there is one, {names[0]}"
+                raise InputError(what, do=f"name more with --layers, or omit {heads[0]}")
+            what = f"layer '{MIX}' has one layer to mix, {names[0]}"
+            raise InputError(what, do=f"name more, omit it, or name {MIX} alone for all layers of the store")
+        widths = {name: extraction.width(name) for name in names}
+        summing = [head for head in heads if HEADS[head].together]
+        if summing and len(set(widths.values())) > 1:
+            others = [f"{name} has {width}" for name, width in widths.items() if width != widths[names[-1]]]
+            what = f"{summing[0]} sums layers, and {names[-1]} has {widths[names[-1]]} columns, {others[0]}"
+            raise InputError(what, do="name layers of one width with --layers")
 
 
 def fold_features(

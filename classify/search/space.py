@@ -59,7 +59,7 @@ def finite_space(head: Head, choices: Mapping[str, Sequence[Any]], *, layers: in
     """Every set of parameters that a trial may have; None where a range makes them too many to list."""
     recorder = _Recorder()
     head.space(recorder)
-    if recorder.ranges or layers > 1:
+    if recorder.ranges or (layers > 1 and head.kernel):
         return None
     options = {**choices, **recorder.options}
     return [dict(zip(options, values, strict=True)) for values in product(*options.values())]

@@ -21,9 +21,10 @@ from layerprobe.classify.heads.boosting import tree_device
 from layerprobe.classify.runs import run_folder
 from layerprobe.classify.runs.cost import RunTimer
 from layerprobe.classify.runs.run_record import is_finished, new_record, peak_memory
+from layerprobe.classify.scores.layer_weights import LAYER_WEIGHTS
 from layerprobe.classify.scores.results import StudyId, StudyResult
 from layerprobe.classify.scores.selection import result_rows, select_system, systems_of
-from layerprobe.classify.search.layer_figure import draw_layers
+from layerprobe.classify.search.layer_figure import draw_layer_weights, draw_layers
 from layerprobe.classify.search.nested import TrialDone
 from layerprobe.classify.search.parallel import run_parallel
 from layerprobe.classify.search.plan import Plan, make_plan
@@ -108,6 +109,8 @@ def _write(
     run_folder.write_json(out / run_folder.SUMMARY, summary)
     with stage("draw the layers"):
         draw_layers(summary, out / "figures")
+        if LAYER_WEIGHTS in summary:
+            draw_layer_weights(summary, out / "figures")
     seconds = {"search": searched, "write": timer.seconds() - searched}
     finished = {"finished": True, "jobs": plan.jobs, "seconds": seconds, "peak_memory": peak_memory()}
     if any(id.head == "xgboost" for id in results):

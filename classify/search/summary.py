@@ -16,6 +16,7 @@ from layerprobe.cache.store import costs
 from layerprobe.classify.config import CORPUS_SPLIT, MIX
 from layerprobe.classify.features.fold_features import BOTH, EXACT_CLIPS, LANDMARKS
 from layerprobe.classify.heads.registry import HEADS
+from layerprobe.classify.scores.layer_weights import LAYER_WEIGHTS, mean_layer_weights
 from layerprobe.classify.scores.results import StudyResult
 from layerprobe.classify.scores.selection import Results, describe, select_system
 from layerprobe.classify.search.plan import Plan
@@ -33,9 +34,11 @@ def summarise(plan: Plan, results: Results) -> dict[str, Any]:
         *approximation_notes(plan),
         *edge_notes(select_system(results)),
     ]
-    return describe(
+    summary = describe(
         plan.data, plan.folds, results, config=config, model=model, split=config.split_name, notes=notes
     )
+    weights = mean_layer_weights(results, plan.folds, layers=plan.layers_of(MIX))
+    return summary if weights is None else {**summary, LAYER_WEIGHTS: weights}
 
 
 def _timeout_notes(plan: Plan, results: Results) -> list[str]:
@@ -138,12 +141,13 @@ def trained_parameters(plan: Plan, selected: Sequence[StudyResult]) -> int | Non
     """Of the largest fold's system; None if a head, such as trees, has no fixed number of them."""
     counts = []
     for result in selected:
-        count = HEADS[result.id.head].parameters
-        if count is None or result.id.layer == MIX:
+        head, layers = HEADS[result.id.head], plan.layers_of(result.id.layer)
+        if head.parameters is None or (len(layers) > 1 and not head.together):
             return None
         stats = str(result.params["stats"]).split(BOTH)
-        width = plan.store.extraction.width(result.id.layer) * len(stats)
-        counts.append(count(result.params["pca"] or width, len(plan.data.classes), result.params))
+        width = result.params["pca"] or plan.store.extraction.width(layers[0]) * len(stats)
+        own = head.parameters(width, len(plan.data.classes), result.params)
+        counts.append(own + (len(layers) if head.together else 0))
     return max(counts)
 
 

@@ -61,6 +61,25 @@ def _head_bars(run: RunData) -> Chart:
     )
 
 
+def layer_weights(run: RunData) -> Chart | None:
+    """The weights that a head learnt for the layers."""
+    learnt = run.summary.get("layer_weights")
+    if learnt is None:
+        return None
+    entries, folds = learnt["layers"], len(learnt["folds"])
+    over = f"mean of {folds} outer folds" if folds > 1 else "one outer fold"
+    return Curves(
+        name="layer_weights",
+        title=f"Weights of layers that {learnt['head']} learnt, {over}",
+        alt="The learnt weight of each layer, with its 95 % interval over outer folds.",
+        x_label="layer",
+        y_label="weight",
+        series=(_scores("weight", [(place, entry["weight"]) for place, entry in enumerate(entries)]),),
+        ticks=tuple(entry["layer"] for entry in entries),
+        references=(Reference(name="all alike", value=1 / len(entries)),),
+    )
+
+
 def layer_grid(run: RunData) -> Chart | None:
     """Layers × heads as a heat map of UAR."""
     entries = run.summary["layers"]

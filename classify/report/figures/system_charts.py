@@ -7,7 +7,14 @@ from typing import Any
 import numpy as np
 
 from layerprobe.classify.report.figures.charts import Bars, Chart, Curves, Grid, Reference, Series
-from layerprobe.classify.report.figures.layer_charts import UAR, controls, layer_curves, layer_grid, probes
+from layerprobe.classify.report.figures.layer_charts import (
+    UAR,
+    controls,
+    layer_curves,
+    layer_grid,
+    layer_weights,
+    probes,
+)
 from layerprobe.classify.report.run_data import RunData
 from layerprobe.classify.scores import metrics
 
@@ -18,7 +25,8 @@ MOST_BARS = 40  # speakers that have a bar of their own
 def run_charts(run: RunData) -> dict[str, Chart]:
     """Every chart that the run has data for, by name, in the order of the page."""
     drawn = (
-        *(layer_curves(run), layer_grid(run), controls(run), probes(run), confusion(run), speakers(run)),
+        *(layer_curves(run), layer_weights(run), layer_grid(run), controls(run), probes(run)),
+        *(confusion(run), speakers(run)),
         *(calibration(run), learning_curve(run), training_curves(run)),
     )
     return {chart.name: chart for chart in drawn if chart is not None}

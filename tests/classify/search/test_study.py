@@ -336,7 +336,7 @@ def test_a_search_that_ran_out_of_time_is_noted(
             "--heads tree; choose from logreg, svm, xgboost, ridge",
         ),
         ({"stats": ("max",)}, "--stats max; choose from mean, std"),
-        ({"layers": ("mix",), "heads": ("logreg",)}, "add svm to the heads"),
+        ({"layers": ("mix",), "heads": ("logreg",)}, "add svm, weights to the heads"),
         ({"layers": ("1", "mix"), "heads": ("svm",)}, "layer 'mix' has one layer to mix, 1; name more"),
         ({"folds": 10}, "--folds 10, but there are 9 speakers"),
         ({"storage": "nonsense"}, "cannot open the Optuna storage"),
