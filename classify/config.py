@@ -30,8 +30,8 @@ class StudyConfig:
     target: str = "emotion"
     """Column with the label."""
     heads: tuple[str, ...] = ("logreg", "svm", "xgboost")
-    """Classifiers to search, comma-separated: logreg, svm, xgboost, ridge, lda, knn, majority; weights, which
-    learns a weight for each layer; or bilstm for stores of frames."""
+    """Classifiers to search, comma-separated: logreg, svm, xgboost, ridge, lda, knn, mlp, gp, majority;
+    weights, which learns a weight for each layer; or bilstm and attention for stores of frames."""
     layers: Annotated[tuple[str, ...], Parameter(show_default=lambda _: "all")] = ()
     """all, or names and ranges such as 0-6,9,final. mix is a weighted sum of the kernels of the named layers,
     or of all layers if it is alone (svm). The head weights always reads the named layers together."""

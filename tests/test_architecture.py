@@ -26,7 +26,9 @@ HEAVY = {
 # Where models are trained or run; everything else in classify works on cached states without torch.
 USES_TORCH = (
     "classify/finetune/",
+    "classify/heads/solvers/attention_torch.py",
     "classify/heads/solvers/bilstm_torch.py",
+    "classify/heads/solvers/frames_torch.py",
     "classify/predict/finetuned.py",
     "classify/predict/transformers_export.py",
     "classify/reproduce/stand_ins.py",

@@ -96,9 +96,9 @@ def run_baseline(
 ) -> Path:
     """Run the study of `plan` on the states of another store, into the run folder `out`.
 
-    Clips, folds, heads and trials stay the same, but where there is one layer, heads that read layers together
-    are left out, or replaced by INSTEAD. Layers are those of the plan that the store has, or else all of the
-    store's. An interrupted run resumes. Raises InputError as `run_study` does.
+    Clips, folds, heads and trials stay the same. Layers are those of the plan that the store has, or else all
+    of the store's; where that is one, heads that read layers together are left out, or replaced by INSTEAD. An
+    interrupted run resumes. Raises InputError as `run_study` does.
     """
     layers = tuple(name for name in plan.config.layers if name in (*store.extraction.layers, MIX))
     config = replace(plan.config, layers=() if set(layers) <= {MIX} else layers, storage=None)

@@ -43,6 +43,7 @@ class Head:
     reads: what it receives of a clip: statistics over frames, every frame, or nothing.
     explain: (features, preprocessing, parameters, value of the path, seed) → what `summary.json` reports of
         the fit on a fold, as JSON, by name.
+    most_clips: training clips above which it is refused; None for no limit.
     """
 
     space: Space
@@ -58,6 +59,7 @@ class Head:
     refit: Refit | None = None
     reads: Literal["statistics", "frames", "nothing"] = "statistics"
     explain: Explain | None = None
+    most_clips: int | None = None
 
     @property
     def mixes(self) -> bool:

@@ -8,6 +8,7 @@
 | `Trees` | head.ubj | XGBoost |
 | `Constant` | head.safetensors | the majority class |
 | `Neighbours` | head.safetensors | k nearest neighbours |
+| `Network` | head.safetensors | multilayer perceptrons |
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.features.scaling import orthogonal_columns, unit_rows
+from layerprobe.classify.heads.solvers.network import Network
 from layerprobe.classify.heads.solvers.votes import decision, nearest, neighbour_votes, vote
 
 ARRAYS, SKOPS, UBJ = "head.safetensors", "head.skops", "head.ubj"
@@ -33,7 +35,7 @@ class TrainingRows:
     """What a head is fitted to: inputs Z (n, d) float32 and classes y (n,).
 
     landmarks: rows that kernels are computed against (Nyström); None for all. layers: how many layers have
-    columns in Z, side by side.
+    columns in Z, side by side. speakers: (n,) numbers, or None.
     """
 
     Z: np.ndarray
@@ -41,6 +43,7 @@ class TrainingRows:
     classes: int
     landmarks: np.ndarray | None
     layers: int = 1
+    speakers: np.ndarray | None = None
 
     @property
     def power(self) -> float:
@@ -221,7 +224,7 @@ class Neighbours(_Stored):
 
 
 KINDS: dict[str, Any] = {
-    kind.kind: kind for kind in (Linear, Kernel, VectorMachine, Trees, Constant, Neighbours)
+    kind.kind: kind for kind in (Linear, Kernel, VectorMachine, Trees, Constant, Neighbours, Network)
 }
 
 

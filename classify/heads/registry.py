@@ -6,12 +6,15 @@ from collections.abc import Sequence
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.heads.base import Head
-from layerprobe.classify.heads.bilstm import BILSTM
 from layerprobe.classify.heads.boosting import XGBOOST
 from layerprobe.classify.heads.closed_form import LDA, RIDGE
+from layerprobe.classify.heads.gaussian_process import GP
 from layerprobe.classify.heads.logreg import LOGREG
 from layerprobe.classify.heads.majority import MAJORITY
 from layerprobe.classify.heads.neighbours import KNN
+from layerprobe.classify.heads.neural.attention import ATTENTION
+from layerprobe.classify.heads.neural.bilstm import BILSTM
+from layerprobe.classify.heads.neural.mlp import MLP
 from layerprobe.classify.heads.svm import SVM
 from layerprobe.classify.heads.weights import WEIGHTS
 
@@ -22,8 +25,11 @@ HEADS: dict[str, Head] = {
     "ridge": RIDGE,
     "lda": LDA,
     "knn": KNN,
+    "mlp": MLP,
+    "gp": GP,
     "weights": WEIGHTS,
     "bilstm": BILSTM,
+    "attention": ATTENTION,
     "majority": MAJORITY,
 }
 

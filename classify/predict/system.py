@@ -137,6 +137,7 @@ def refit(plan: Plan, layer: str, head: str, params: Mapping[str, Any], *, tempe
         classes=len(plan.data.classes),
         landmarks=None if exact else nystroem_landmarks(count, seed=plan.config.seed),
         layers=len(names),
+        speakers=plan.data.speakers,
     )
     fitted_head = one.refit(rows, own, value, plan.config.seed)
     return System(inputs=FittedInputs(tuple(layers)), head=fitted_head, temperature=temperature)

@@ -82,6 +82,7 @@ class Plan:
         layers = tuple(dict.fromkeys(self.config.layers)) or ((*stored, MIX) if len(stored) > 1 else stored)
         check_choices("--layers", layers, (*stored, MIX))
         check_choices("--heads", heads, tuple(HEADS))
+        self._check_size(heads)
         alone = tuple(head for head in heads if not HEADS[head].together)
         mixing = tuple(
             head for head in heads if HEADS[head].together or (HEADS[head].kernel and MIX in layers)
@@ -100,6 +101,14 @@ class Plan:
             for fold in range(len(self.folds))
             for head in of_layer
         ]
+
+    def _check_size(self, heads: Sequence[str]) -> None:
+        """Raise InputError for heads that cannot be fitted to so many clips."""
+        for head in heads:
+            most = HEADS[head].most_clips
+            if most is not None and self.largest > most:
+                what = f"{head} takes at most {most:,} training clips, and an outer fold has {self.largest:,}"
+                raise InputError(what, do=f"omit {head} from --heads; svm has no such limit")
 
     def _check_mix(self, heads: Sequence[str]) -> None:
         """Raise InputError unless there are layers to mix, of one width for heads that sum them."""
@@ -178,11 +187,11 @@ def _check_store(store: FeatureStore, heads: Sequence[str]) -> None:
     embed = f"run: {program()} embed TABLE --model {store.extraction.model} --cache {cache}"
     where = str(store.folder)
     if wanted and not has_frames:
-        what = "holds statistics over frames, and bilstm reads every frame"
+        what = f"holds statistics over frames, and {heads[0]} reads every frame"
         raise InputError(what, where=where, do=f"{embed} --frames")
     if has_frames and not wanted and any(HEADS[head].reads == "statistics" for head in heads):
         what = f"holds every frame, and {', '.join(heads)} read statistics over frames"
-        raise InputError(what, where=where, do=f"{embed}, or give --heads bilstm")
+        raise InputError(what, where=where, do=f"{embed}, or give --heads bilstm or attention")
 
 
 def _folds(clips: Sequence[Clip], data: Dataset, config: StudyConfig) -> list[OuterFold]:

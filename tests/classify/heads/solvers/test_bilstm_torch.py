@@ -6,11 +6,11 @@ import torch
 
 from layerprobe.classify.data.dataset import join_labels
 from layerprobe.classify.features.frames import ScaledFrames, read_frames
-from layerprobe.classify.heads.solvers import bilstm_torch as recurrent
-from layerprobe.classify.heads.solvers.bilstm_torch import BiLstm, best_device, predict, train
+from layerprobe.classify.heads.solvers import frames_torch
+from layerprobe.classify.heads.solvers.bilstm_torch import BiLstm
+from layerprobe.classify.heads.solvers.frames_torch import best_device, predict, train
 from tests.studies import made_clips, made_frames
 
-PARAMS = {"hidden": 8, "rate": 1e-2, "dropout": 0.1, "pooling": "mean"}
 HELD = np.arange(48) >= 36
 
 
@@ -26,14 +26,15 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[ScaledFrames, np.nda
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recurrent, "ROUNDS", 2)
+    monkeypatch.setattr(frames_torch, "ROUNDS", 2)
 
 
-def fit(made: tuple[ScaledFrames, np.ndarray], *, seed: int = 0, pooling: str = "mean") -> BiLstm:
+def fit(made: tuple[ScaledFrames, np.ndarray], *, seed: int = 0, pooling: str = "mean") -> torch.nn.Module:
     scaled, y = made
     return train(
-        scaled, np.arange(48), y[:48], HELD, weights=np.ones(48), classes=2,
-        params={**PARAMS, "pooling": pooling}, device="cpu", seed=seed,
+        lambda: BiLstm(scaled.width, 2, hidden=8, dropout=0.1, pooling=pooling),
+        scaled, np.arange(48), y[:48], HELD, weights=np.ones(48), classes=2, rate=1e-2,
+        device="cpu", seed=seed,
     )  # fmt: skip
 
 

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from layerprobe.cache.common.errors import InputError
@@ -14,9 +13,10 @@ from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import EvaluationConfig, StudyConfig
 from layerprobe.classify.controls import learning_curve, shuffled_labels
 from layerprobe.classify.controls.evaluation import evaluate_run
-from layerprobe.classify.heads import bilstm
-from layerprobe.classify.heads.bilstm import BILSTM, validation_mask
-from layerprobe.classify.heads.solvers import bilstm_torch as recurrent
+from layerprobe.classify.heads.neural import bilstm
+from layerprobe.classify.heads.neural.bilstm import BILSTM
+from layerprobe.classify.heads.solvers import frames_torch
+from layerprobe.classify.heads.solvers.bilstm_torch import BiLstm
 from layerprobe.classify.runs.compare import compare
 from layerprobe.classify.runs.run_folder import SUMMARY, read_json
 from layerprobe.classify.scores.results import StudyResult
@@ -38,7 +38,7 @@ SAME = ("splits.json", "results.csv", "predictions.csv", "summary.json", "figure
 def shrunk() -> Iterator[None]:
     """Few units and few rounds: enough for what is planted."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recurrent, "ROUNDS", 12)
+        patch.setattr(frames_torch, "ROUNDS", 12)
         patch.setattr(bilstm, "HIDDEN", [8])
         patch.setitem(BILSTM.start, "hidden", 8)
         patch.setitem(BILSTM.start, "rate", 1e-2)
@@ -69,22 +69,6 @@ def finished(corpus: tuple[list[Clip], FeatureStore], tmp_path_factory: pytest.T
     return run_study(*corpus, tmp_path_factory.mktemp("finished") / "run", CONFIG)
 
 
-def test_speakers_that_decide_when_to_stop_are_not_trained_on() -> None:
-    speakers, y = np.repeat(np.arange(10), 6), np.tile([0, 1, 2], 20)
-    held = validation_mask(y, speakers, seed=0)
-    assert not set(speakers[held]) & set(speakers[~held])
-    assert len(set(speakers[held])) == 2
-    assert set(y[held]) == set(y[~held]) == {0, 1, 2}
-
-
-@pytest.mark.parametrize("speakers", [None, np.zeros(30, int), np.repeat([0, 1], 15)])
-def test_no_class_is_lost_to_training_by_setting_speakers_aside(speakers: np.ndarray | None) -> None:
-    y = np.repeat([0, 1], 15)  # with two speakers, each has a class of their own
-    held = validation_mask(y, speakers, seed=0)
-    assert held.sum() == 6
-    assert set(y[~held]) == {0, 1}
-
-
 def test_a_study_finds_what_pooled_statistics_do_not_show(
     finished: Path, corpus: tuple[list[Clip], FeatureStore], tmp_path: Path
 ) -> None:
@@ -100,7 +84,7 @@ def test_a_study_finds_what_pooled_statistics_do_not_show(
     assert [entry.system for entry in comparison.entries] == ["selected", "selected"]
     (pair,) = comparison.pairs
     assert pair.difference.low > 0  # the frames' run is better, on the same clips
-    model = recurrent.BiLstm(corpus[1].extraction.width("0"), 2, hidden=8, dropout=0.0, pooling="mean")
+    model = BiLstm(corpus[1].extraction.width("0"), 2, hidden=8, dropout=0.0, pooling="mean")
     assert comparison.costs[0].trained_parameters == sum(p.numel() for p in model.parameters())
 
 
