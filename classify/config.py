@@ -19,8 +19,22 @@ SPLITS_WITH_FOLDS = ("speaker", "random")  # splits with as many folds as --fold
 SAMPLERS = ("tpe", "random", "gp")
 PRUNERS = ("median", "none")
 Controls = Literal["none", "cheap", "full"]
+# Options of later versions: a run without them is the run with their defaults.
+LATER_OPTIONS = ("ensemble",)
 RUNTIME_OPTIONS = ("jobs", "storage", "memory")  # options that do not change the results
+ENSEMBLE, SEVERAL = "ensemble", "several"  # an ensemble in the place of a head, and of a layer
+JOIN = "+"  # between layers whose columns are side by side, such as 3+6
 MIX = "mix"  # a virtual layer: a weighted sum of several layers, or of their kernels
+
+
+def layer_parts(layer: str) -> tuple[str, ...]:
+    """The layers whose columns are side by side in a layer such as 3+6; of any other layer, itself."""
+    return tuple(layer.split(JOIN))
+
+
+def is_single(layer: str) -> bool:
+    """Whether it is one layer of a model: not the mix, layers side by side or the place of an ensemble."""
+    return layer not in (MIX, SEVERAL) and JOIN not in layer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +45,11 @@ class StudyConfig:
     """Column with the label."""
     heads: tuple[str, ...] = ("logreg", "svm", "xgboost")
     """Classifiers to search, comma-separated: logreg, svm, xgboost, ridge, lda, knn, mlp, gp, majority;
-    weights, which learns a weight for each layer; or bilstm and attention for stores of frames."""
+    weights, which learns a weight for each layer; or bilstm and attention, for stores of frames."""
     layers: Annotated[tuple[str, ...], Parameter(show_default=lambda _: "all")] = ()
-    """all, or names and ranges such as 0-6,9,final. mix is a weighted sum of the kernels of the named layers,
-    or of all layers if it is alone (svm). The head weights always reads the named layers together."""
+    """all, or names and ranges such as 0-6,9,final. 3+6 has the columns of both layers side by side. mix is a
+    weighted sum of the kernels of the named layers, or of all layers if it is alone (svm). The head weights
+    always reads the named layers together."""
     stats: tuple[str, ...] = ()
     """Statistics that may be used, each alone and all together; all that are cached if omitted."""
     scalings: tuple[Scaling, ...] = ("standard", "l2")
@@ -55,6 +70,9 @@ class StudyConfig:
     """Outer folds, which give the score."""
     inner_folds: int = 3
     """Inner folds, which choose layer, head and parameters."""
+    ensemble: int = 0
+    """Also an ensemble of the so many best systems of each outer fold's inner folds, weighted by greedy
+    selection on their inner predictions (Caruana et al. 2004); 0 for none."""
     trials: int = 30
     """Trials for each outer fold, layer and head."""
     timeout: float | None = None
@@ -96,6 +114,8 @@ class StudyConfig:
                 "training on one corpus and testing on another requires --train-corpus and --test-corpus",
                 do=f"give both and no other --split than {CORPUS_SPLIT}",
             )
+        if self.ensemble == 1 or self.ensemble < 0:
+            raise InputError(f"--ensemble {self.ensemble}", do="give 2 systems or more, or 0 for no ensemble")
         if not self.heads:
             raise InputError("--heads names no head", do="name at least one")
         if not self.scalings:

@@ -29,6 +29,7 @@ from layerprobe.classify.config import (
     SPLITS_WITH_FOLDS,
     EvaluationConfig,
     StudyConfig,
+    layer_parts,
 )
 from layerprobe.classify.controls.console import print_summary
 
@@ -93,7 +94,10 @@ def run_study_of(options: ClassifyOptions, *, given: Mapping[str, str]) -> dict[
     _check_folds(options.study, given)
     study = options.study
     clips = read_manifest(options.table, **vars(options.columns), must_exist=False)
-    layers = ",".join(study.layers) or "all"
+    joined = tuple(name for name in study.layers if len(layer_parts(name)) > 1)
+    alone = [name for name in study.layers if name not in joined]
+    parts = [part for name in joined for part in layer_parts(name)]
+    layers = ",".join([*alone, *parts]) or "all"
     store = find_model_store(
         model=options.model,
         layers=layers,
@@ -103,7 +107,9 @@ def run_study_of(options: ClassifyOptions, *, given: Mapping[str, str]) -> dict[
         **vars(options.source),
     )
     if study.layers:
-        study = replace(study, layers=parse_layers(layers, store.extraction.layers, also=(MIX,)))
+        stored = store.extraction.layers
+        single = parse_layers(",".join(alone), stored, also=(MIX,)) if alone else ()
+        study = replace(study, layers=(*single, *joined))
     summary = run_and_evaluate(
         clips,
         store,

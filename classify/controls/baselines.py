@@ -15,7 +15,7 @@ from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.text import format_count
 from layerprobe.cache.identity.extraction import FRAME
 from layerprobe.cache.store.feature_store import FeatureStore
-from layerprobe.classify.config import MIX
+from layerprobe.classify.config import MIX, layer_parts
 from layerprobe.classify.controls.refit import predictions_by_fold
 from layerprobe.classify.heads.registry import HEADS
 from layerprobe.classify.runs.run_folder import CONTROLS, RUN, SUMMARY, read_json
@@ -97,14 +97,16 @@ def run_baseline(
     """Run the study of `plan` on the states of another store, into the run folder `out`.
 
     Clips, folds, heads and trials stay the same. Layers are those of the plan that the store has, or else all
-    of the store's; where that is one, heads that read layers together are left out, or replaced by INSTEAD. An
+    of the store's; of a single one, heads that read layers together are left out, or replaced by INSTEAD. An
     interrupted run resumes. Raises InputError as `run_study` does.
     """
-    layers = tuple(name for name in plan.config.layers if name in (*store.extraction.layers, MIX))
+    stored = {*store.extraction.layers, MIX}
+    layers = tuple(name for name in plan.config.layers if stored.issuperset(layer_parts(name)))
     config = replace(plan.config, layers=() if set(layers) <= {MIX} else layers, storage=None)
     if len(store.extraction.layers) < 2:
         alone = tuple(head for head in config.heads if not HEADS[head].together)
-        config = replace(config, heads=alone or (INSTEAD,))
+        ensemble = config.ensemble if len(alone) > 1 else 0
+        config = replace(config, heads=alone or (INSTEAD,), ensemble=ensemble)
     return run_study(clips, store, out, config, excluded=plan.data.excluded, command=command, report=report)
 
 

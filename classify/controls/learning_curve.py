@@ -14,7 +14,7 @@ from layerprobe.classify.features.lru_cache import LruCache
 from layerprobe.classify.scores.metrics import uar
 from layerprobe.classify.scores.scoring import Scorer
 from layerprobe.classify.search.nested import derive_seed
-from layerprobe.classify.search.plan import Plan, fold_features, layer_states
+from layerprobe.classify.search.plan import Plan
 
 NAME = "learning_curve"
 OLD_NAME = "economy"  # in files of earlier versions, and in the seeds of draws, which must not change
@@ -57,7 +57,6 @@ def _fold(plan: Plan, selected: SelectedFold) -> dict[str, Any]:
     """One outer fold: for each share and draw, the size of the training set and the predicted classes."""
     fold, data = plan.folds[selected.fold].outer, plan.data
     cache = LruCache(plan.config.memory // plan.jobs)
-    layers = layer_states(plan, plan.layers_of(selected.layer), cache=cache.section("states"))
     speakers = np.arange(len(data)) if data.speakers is None else data.speakers
     shares: list[list[dict[str, Any]]] = []
     for proportion in SHARES:
@@ -69,14 +68,12 @@ def _fold(plan: Plan, selected: SelectedFold) -> dict[str, Any]:
             rows = draw_groups(data.y, speakers, fold.train, proportion, rng)
             if rows is None:
                 break
-            features = fold_features(
-                plan, layers, Fold(rows, fold.test), cache=cache.section((proportion, number))
-            )
+            part, section = Fold(rows, fold.test), (proportion, number)
             shares[-1].append(
                 {
                     "speakers": len(np.unique(speakers[rows])),
                     "clips": len(rows),
-                    "predicted": refit(features, selected, seed=plan.config.seed).tolist(),
+                    "predicted": refit(plan, selected, part, cache=cache, section=section).tolist(),
                 }
             )
     return {"shares": shares}

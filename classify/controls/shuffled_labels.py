@@ -16,7 +16,7 @@ from layerprobe.classify.scores.metrics import uar
 from layerprobe.classify.scores.paired import differences
 from layerprobe.classify.scores.scoring import Scorer
 from layerprobe.classify.search.nested import derive_seed
-from layerprobe.classify.search.plan import Plan, fold_features, layer_states
+from layerprobe.classify.search.plan import Plan
 
 SHUFFLES = 10
 
@@ -60,14 +60,12 @@ def _fold(plan: Plan, selected: SelectedFold, shuffles: int) -> dict[str, Any]:
     """One outer fold: predicted classes of its test rows after each shuffle."""
     fold, data = plan.folds[selected.fold].outer, plan.data
     cache = LruCache(plan.config.memory // plan.jobs)
-    layers = layer_states(plan, plan.layers_of(selected.layer), cache=cache.section("states"))
-    features = fold_features(plan, layers, fold, cache=cache.section("fold"))
     speakers = np.zeros(len(data), np.int64) if data.speakers is None else data.speakers
     predicted = []
     for number in range(shuffles):
         rng = np.random.default_rng(derive_seed(plan.config.seed, "shuffled", selected.fold, number))
         y = shuffle_within(data.y, speakers, fold.train, rng)
-        predicted.append(refit(features.relabelled(y), selected, seed=plan.config.seed).tolist())
+        predicted.append(refit(plan, selected, fold, cache=cache, section="fold", y=y).tolist())
     return {"predicted": predicted, "movable": movable(data.y[fold.train], speakers[fold.train])}
 
 

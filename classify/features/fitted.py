@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.classify.config import Scaling
+from layerprobe.classify.config import Scaling, layer_parts
 from layerprobe.classify.features.fold_features import BOTH, LEAST_AXES, Preprocessing
+from layerprobe.classify.features.joined import join_columns
 from layerprobe.classify.features.scaling import (
     CONSTANT,
     column_deviations,
@@ -123,13 +124,17 @@ class FittedLayer:
 
 @dataclass(frozen=True)
 class FittedInputs:
-    """States of one layer, or of the layers of a mix, → a head's input; a mix's columns are side by side."""
+    """States of one layer, or of the layers of a mix, → a head's input; a mix's columns are side by side.
+
+    A layer may itself be several side by side, such as `3+6`.
+    """
 
     layers: tuple[FittedLayer, ...]
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(fitted.layer for fitted in self.layers)
+        """The layers of the model that are read, each once."""
+        return tuple(dict.fromkeys(part for fitted in self.layers for part in layer_parts(fitted.layer)))
 
     @property
     def stats(self) -> tuple[str, ...]:
@@ -155,7 +160,11 @@ class FittedInputs:
                 "this system scales each clip by the other clips of its speaker",
                 do="give a table with a speaker column and all clips of each speaker",
             )
-        return np.hstack([fitted.apply(states[fitted.layer], speakers) for fitted in self.layers])
+        inputs = []
+        for fitted in self.layers:
+            parts = [states[part] for part in layer_parts(fitted.layer)]
+            inputs.append(fitted.apply(join_columns(parts, stats=len(self.stats)), speakers))
+        return np.hstack(inputs)
 
     def arrays(self) -> Arrays:
         """Everything but the settings, by name, for a file."""

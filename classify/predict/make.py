@@ -27,6 +27,7 @@ from layerprobe.cache.common.text import program
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import StudyConfig
 from layerprobe.classify.data.protocols import find_protocol
+from layerprobe.classify.heads.registry import HEADS
 from layerprobe.classify.predict.card import model_card
 from layerprobe.classify.predict.system import HELD_OUT, FittedSystem, fit_system
 from layerprobe.classify.runs.bundle_files import (
@@ -80,6 +81,9 @@ def make_bundle(
         with locked(run / LOCK, wait=False), progress("bundle") as line:
             summary = read_json(run / SUMMARY, holding="selected")
             layer, head = selected_system(summary, exportable=exportable)
+            if head not in HEADS:
+                do = "run classify without --ensemble into another --out, or `bundle make --exportable`"
+                raise InputError("the selected system is an ensemble, which no bundle can hold", do=do)
             if _is_made(out, record["fingerprint"], layer, head, exportable=exportable):
                 return out
             plan = make_plan(clips, store, config)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from layerprobe.cache.common.text import format_interval
 from layerprobe.classify.runs.bundle_files import BUNDLE
 from layerprobe.classify.runs.run_folder import SUMMARY, read_json
+from layerprobe.classify.scores.results import system_label
 
 if TYPE_CHECKING:
     from layerprobe.classify.predict.bundle import Bundle
@@ -70,4 +71,4 @@ class Study:
         selected = self.summary["selected"]
         uar = selected["uar"]
         score = f"UAR {uar['value']:.3f} {format_interval(uar['low'], uar['high'])}".rstrip()
-        return f"{self.summary['model']}, {selected['head']} on layer {selected['layer']}, {score}"
+        return f"{self.summary['model']}, {system_label(selected['layer'], selected['head'])}, {score}"

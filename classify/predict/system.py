@@ -13,6 +13,7 @@ from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.data.splits import Fold, selection_folds
 from layerprobe.classify.features.fitted import FittedInputs, FittedLayer
 from layerprobe.classify.features.fold_features import BOTH, exact_kernels_fit, nystroem_landmarks
+from layerprobe.classify.features.joined import read_layer
 from layerprobe.classify.features.kernels import kernel_bytes
 from layerprobe.classify.features.lru_cache import LruCache
 from layerprobe.classify.heads.fitted import KINDS, FittedHead, TrainingRows, load_arrays
@@ -125,7 +126,7 @@ def refit(plan: Plan, layer: str, head: str, params: Mapping[str, Any], *, tempe
     keys, stats = plan.data.keys, prep.stats.split(BOTH)
     columns, layers = [], []
     for name, share in zip(names, shares, strict=True):
-        X = plan.store.layer(name, keys, stats=stats)
+        X = read_layer(plan.store, name, keys, stats=stats)
         fitted, Z = FittedLayer.fit(name, X, prep, plan.data.speakers, share=share if one.kernel else None)
         layers.append(fitted)
         columns.append(Z)

@@ -86,7 +86,7 @@ def obstacle(system: System, model: str) -> str:
     if model in ACOUSTIC_PRESETS:
         return f"acoustic features ({model})"
     if len(inputs.names) > 1:
-        return "a mix of layers"
+        return "several layers together"
     if inputs.names == (CNN,):
         return "the convolutional front end alone"
     if inputs.stats != ("mean",):

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from layerprobe.cache.common.text import format_count
 from layerprobe.classify.report.run_data import RunData
+from layerprobe.classify.scores.results import system_label
 from layerprobe.classify.search.console import remarks
 
 
@@ -33,7 +34,7 @@ def system_name(run: RunData) -> str:
         return f"fine-tuned {model}"
     if agreed == 1 < folds:
         return f"{model}, with another layer and head in each outer fold"
-    name = f"{selected['head']} on layer {selected['layer']} of {model}"
+    name = f"{system_label(selected['layer'], selected['head'])} of {model}"
     return name if agreed == folds else f"{name} in {agreed} of {folds} outer folds, others in the rest"
 
 

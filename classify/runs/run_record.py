@@ -16,7 +16,7 @@ from typing import Any
 from layerprobe.cache.common import metering
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.store.feature_store import FeatureStore
-from layerprobe.classify.config import RUNTIME_OPTIONS, EvaluationConfig, StudyConfig
+from layerprobe.classify.config import LATER_OPTIONS, RUNTIME_OPTIONS, EvaluationConfig, StudyConfig
 from layerprobe.classify.runs.run_folder import (
     FINISHED_FILES,
     RESTORE_OR_RERUN,
@@ -54,6 +54,15 @@ def new_record(
             "processor": _processor(),
             "cores": len(os.sched_getaffinity(0)),
         },
+    }
+
+
+def deciding_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a study that its results depend on; later ones only where they are not the default."""
+    return {
+        name: value
+        for name, value in settings.items()
+        if name not in RUNTIME_OPTIONS and not (name in LATER_OPTIONS and value == getattr(StudyConfig, name))
     }
 
 
@@ -99,7 +108,8 @@ def _differences(
     before, now = ({**a, "table": b.get("table")} for a, b in zip(named, commands, strict=True))
     if before["model"] != now["model"]:  # then the states differ too
         del now["states"]
-    before |= previous.get("config", {})
+    defaults = {name: getattr(StudyConfig, name) for name in LATER_OPTIONS}
+    before |= json.loads(json.dumps(defaults)) | previous.get("config", {})
     settings = json.loads(json.dumps(run["config"]))
     now |= {name: value for name, value in settings.items() if name not in ignored}
     return [f"{name} {before.get(name)} → {now[name]}" for name in now if before.get(name) != now[name]]
@@ -152,8 +162,8 @@ def read_recorded(path: Path, *, runtime: Mapping[str, Any]) -> RecordedRun:
         table, folder, states = Path(command["table"]), Path(record["store"]), record["states"]
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"is not a record of classify (no {error})", where=str(path)) from error
-    if set(config) != known:
-        differing = ", ".join(sorted(set(config) ^ known))
+    if unlike := (set(config) ^ known) - {name for name in LATER_OPTIONS if name not in config}:
+        differing = ", ".join(sorted(unlike))
         raise InputError(f"was written by another version of layerprobe ({differing})", where=str(path))
     store = FeatureStore(folder)
     if store.extraction.fingerprint() != states:

@@ -7,7 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from layerprobe.classify.config import ENSEMBLE
+
 SELECTED = "selected"
+
+
+def system_label(layer: str, head: str) -> str:
+    """`svm on layer 9`, or `ensemble of layers and heads`."""
+    return f"{head} of layers and heads" if head == ENSEMBLE else f"{head} on layer {layer}"
 
 
 @dataclass(frozen=True, order=True)

@@ -134,6 +134,7 @@ def _fold_entry(scorer: Scorer, result: StudyResult) -> dict[str, Any]:
         "head": result.id.head,
         "inner_score": result.inner_score,
         "params": result.params,
+        **result.details,
         **scorer.on_fold(result),
     }
 

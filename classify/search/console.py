@@ -116,6 +116,8 @@ def print_ranking(out: Path, summary: Mapping[str, Any]) -> None:
 def print_selected(summary: Mapping[str, Any]) -> None:
     """Print the selected system, fold by fold, and how stable the selection is."""
     selected = summary["selected"]
+    from layerprobe.classify.scores.results import system_label  # imports numpy
+
     folds = selected["folds"]
     rows = [
         {
@@ -141,7 +143,7 @@ def print_selected(summary: Mapping[str, Any]) -> None:
     print(f"selected on inner folds, split: {selected['split']}")
     if len(folds) > 1:
         print(
-            f"  most often {selected['head']} on layer {selected['layer']}: {agreed['system']} of "
+            f"  most often {system_label(selected['layer'], selected['head'])}: {agreed['system']} of "
             f"{len(folds)} folds; same layer in {agreed['layer']}, same head in {agreed['head']}"
         )
     accuracy = selected["accuracy"]["value"]

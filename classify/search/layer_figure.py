@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from layerprobe.classify.config import MIX
+from layerprobe.classify.config import is_single
 from layerprobe.classify.plotting import (
     COLOURS,
     DASHED,
@@ -136,18 +136,18 @@ def _curve(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     A head that reads layers only together has one entry, that of the mix.
     """
     own = [entry for entry in summary["layers"] if entry["head"] == summary["selected"]["head"]]
-    return [entry for entry in own if entry["layer"] != MIX] or own[:1] or summary["layers"][:1]
+    return [entry for entry in own if is_single(entry["layer"])] or own[:1] or summary["layers"][:1]
 
 
 def _draw_layers(axes: Axes, points: Entries, layers: Sequence[str], number: int, label: str) -> None:
-    """A line over layers. The mix, which has no depth, is a point of its own."""
-    line = [point for point in points if point["layer"] != MIX]
+    """A line over layers. What has no depth, such as the mix, is a point of its own."""
+    line = [point for point in points if is_single(point["layer"])]
     draw_curve(
         axes, [layers.index(p["layer"]) for p in line], [p["uar"] for p in line], number=number, label=label
     )
-    for mix in [point for point in points if point["layer"] == MIX]:
-        name = "_" if line else label  # no second entry of the legend
-        draw_curve(axes, [layers.index(MIX)], [mix["uar"]], number=number, label=name)
+    for place, point in enumerate(point for point in points if not is_single(point["layer"])):
+        name = "_" if line or place else label  # no second entry of the legend
+        draw_curve(axes, [layers.index(point["layer"])], [point["uar"]], number=number, label=name)
 
 
 def _draw_heads(axes: Axes, entries: Entries, heads: list[str]) -> None:

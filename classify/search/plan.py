@@ -14,7 +14,7 @@ from layerprobe.cache.common.options import check_choices
 from layerprobe.cache.common.text import format_list, program
 from layerprobe.cache.identity.extraction import FRAME
 from layerprobe.cache.store.feature_store import FeatureStore
-from layerprobe.classify.config import CORPUS_SPLIT, MIX, StudyConfig
+from layerprobe.classify.config import CORPUS_SPLIT, MIX, StudyConfig, is_single, layer_parts
 from layerprobe.classify.data.cross_corpus import corpus_folds
 from layerprobe.classify.data.dataset import Dataset, join_labels
 from layerprobe.classify.data.protocols import find_protocol, protocol_folds
@@ -26,6 +26,7 @@ from layerprobe.classify.features.fold_features import (
     nystroem_landmarks,
 )
 from layerprobe.classify.features.frames import Frames, read_frames
+from layerprobe.classify.features.joined import joined_width, read_layer
 from layerprobe.classify.features.kernels import kernel_bytes
 from layerprobe.classify.features.lru_cache import LruCache
 from layerprobe.classify.heads.registry import HEADS, needs_frames
@@ -70,7 +71,7 @@ class Plan:
         """The store's layers of a study's layer: itself, or those of the mix."""
         if layer != MIX:
             return (layer,)
-        return tuple(name for name in self.config.layers if name != MIX) or self.store.extraction.layers
+        return tuple(name for name in self.config.layers if is_single(name)) or self.store.extraction.layers
 
     def studies(self) -> list[StudyId]:
         """Layer by layer, so that workers read the same one at a time; the mix last.
@@ -80,7 +81,8 @@ class Plan:
         stored = self.store.extraction.layers
         heads = tuple(dict.fromkeys(self.config.heads))
         layers = tuple(dict.fromkeys(self.config.layers)) or ((*stored, MIX) if len(stored) > 1 else stored)
-        check_choices("--layers", layers, (*stored, MIX))
+        check_choices("--layers", [part for name in layers for part in layer_parts(name)], (*stored, MIX))
+        self._check_joined(layers, heads)
         check_choices("--heads", heads, tuple(HEADS))
         self._check_size(heads)
         alone = tuple(head for head in heads if not HEADS[head].together)
@@ -95,12 +97,26 @@ class Plan:
             self._check_mix(mixing)
         single = tuple(name for name in layers if name != MIX)
         pairs = [*((layer, alone) for layer in single), (MIX, mixing)]
+        if self.config.ensemble and sum(len(of_layer) for _, of_layer in pairs) < 2:
+            what = f"--ensemble {self.config.ensemble}, but there is one layer and one head"
+            raise InputError(what, do="search more of them, or omit --ensemble")
         return [
             StudyId(fold, layer, head)
             for layer, of_layer in pairs
             for fold in range(len(self.folds))
             for head in of_layer
         ]
+
+    def _check_joined(self, layers: Sequence[str], heads: Sequence[str]) -> None:
+        """Raise InputError for layers that cannot be side by side."""
+        for layer in layers:
+            parts = layer_parts(layer)
+            if len(parts) > 1 and (MIX in parts or len(set(parts)) < len(parts)):
+                do = "join single layers, each once, such as 3+6"
+                raise InputError(f"--layers {layer} joins '{MIX}', or a layer with itself", do=do)
+            if len(parts) > 1 and needs_frames(heads):
+                what = f"--layers {layer} joins statistics over frames, and {heads[0]} reads every frame"
+                raise InputError(what, do="name single layers")
 
     def _check_size(self, heads: Sequence[str]) -> None:
         """Raise InputError for heads that cannot be fitted to so many clips."""
@@ -148,14 +164,16 @@ def layer_states(plan: Plan, names: Sequence[str], *, cache: LruCache) -> tuple[
     stats = plan.config.stats or store.extraction.stats
 
     def loader(name: str) -> Callable[[], np.ndarray]:
-        return lambda: cache.get(name, lambda: store.layer(name, keys, stats=stats))
+        return lambda: cache.get(name, lambda: read_layer(store, name, keys, stats=stats))
 
     def reader(name: str) -> Callable[[], Frames]:
         half = cache.budget // 2  # the rest is for arrays computed from them
         return lambda: cache.get(name, lambda: read_frames(store, name, keys, budget=half))
 
     return tuple(
-        LayerStates(loader(name), stats, store.extraction.width(name), plan.data.speakers, reader(name))
+        LayerStates(
+            loader(name), stats, joined_width(store.extraction, name), plan.data.speakers, reader(name)
+        )
         for name in names
     )
 

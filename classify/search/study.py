@@ -15,15 +15,16 @@ from layerprobe.cache.common.console import stage
 from layerprobe.cache.common.disk import abandoned_files, locked
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.store.feature_store import FeatureStore
-from layerprobe.classify.config import RUNTIME_OPTIONS, StudyConfig
+from layerprobe.classify.config import StudyConfig
 from layerprobe.classify.data.protocols import describe_protocol
 from layerprobe.classify.heads.boosting import tree_device
 from layerprobe.classify.runs import run_folder
 from layerprobe.classify.runs.cost import RunTimer
-from layerprobe.classify.runs.run_record import is_finished, new_record, peak_memory
+from layerprobe.classify.runs.run_record import deciding_settings, is_finished, new_record, peak_memory
 from layerprobe.classify.scores.layer_weights import LAYER_WEIGHTS
 from layerprobe.classify.scores.results import StudyId, StudyResult
 from layerprobe.classify.scores.selection import result_rows, select_system, systems_of
+from layerprobe.classify.search.ensemble.combine import ensemble_id, ensemble_units, run_ensemble
 from layerprobe.classify.search.layer_figure import draw_layer_weights, draw_layers
 from layerprobe.classify.search.nested import TrialDone
 from layerprobe.classify.search.parallel import run_parallel
@@ -102,6 +103,7 @@ def _write(
     run_folder.write_json(out / run_folder.RUN, record)
     run_folder.write_splits(out, data, folds)
     results = _search(plan, out, record.get("search", record["fingerprint"]), report=report, timer=timer)
+    results |= _ensembles(plan, out, results)
     searched = timer.seconds()
     run_folder.write_results(out, result_rows(data, folds, results, seed=plan.config.seed))
     run_folder.write_predictions(out, data, folds, systems_of(results))
@@ -154,6 +156,21 @@ def _search(
     return {id: results[id] for id in studies}
 
 
+@stage("ensembles")
+def _ensembles(plan: Plan, out: Path, results: Mapping[StudyId, StudyResult]) -> dict[StudyId, StudyResult]:
+    """The ensemble of each outer fold; those of an interrupted run are not made again."""
+    if not plan.config.ensemble:
+        return {}
+    units = ensemble_units(plan, results)
+    found = {ensemble_id(unit.fold): run_folder.load_result(out, ensemble_id(unit.fold)) for unit in units}
+    made = {id: result for id, result in found.items() if result is not None}
+    pending = [unit for unit in units if ensemble_id(unit.fold) not in made]
+    for result in run_parallel(run_ensemble, pending, jobs=plan.jobs):
+        run_folder.save_result(out, result)
+        made[result.id] = result
+    return {id: made[id] for id in found}
+
+
 def _read_record(out: Path) -> dict[str, Any]:
     """run.json of an earlier run in `out`; empty if there is none."""
     return run_folder.read_json(out / run_folder.RUN) if (out / run_folder.RUN).exists() else {}
@@ -180,7 +197,7 @@ def study_record(plan: Plan, command: Mapping[str, Any] | None) -> dict[str, Any
     if plan.config.storage is not None:
         settings["storage"] = without_password(plan.config.storage)  # run folders are shared
     deciding = {
-        "config": {name: value for name, value in settings.items() if name not in RUNTIME_OPTIONS},
+        "config": deciding_settings(settings),
         "exact": plan.exact,
         "states": extraction.fingerprint(),
         "clips": [data.ids, data.keys, data.y.tolist(), data.partitions],

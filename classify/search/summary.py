@@ -15,6 +15,7 @@ from layerprobe.cache.common.text import format_bytes
 from layerprobe.cache.store import costs
 from layerprobe.classify.config import CORPUS_SPLIT, MIX
 from layerprobe.classify.features.fold_features import BOTH, EXACT_CLIPS, LANDMARKS
+from layerprobe.classify.features.joined import joined_width
 from layerprobe.classify.heads.registry import HEADS
 from layerprobe.classify.scores.layer_weights import LAYER_WEIGHTS, mean_layer_weights
 from layerprobe.classify.scores.results import StudyResult
@@ -47,11 +48,12 @@ def _timeout_notes(plan: Plan, results: Results) -> list[str]:
         planned_trials(
             HEADS[id.head],
             stats=plan.config.stats or store.extraction.stats,
-            width=store.extraction.width(plan.layers_of(id.layer)[0]),
+            width=joined_width(store.extraction, plan.layers_of(id.layer)[0]),
             layers=len(plan.layers_of(id.layer)),
             config=plan.config,
         )
         for id in results
+        if id.head in HEADS
     )
     return [f"--timeout cut the search short: {done} of {planned} trials were run"] if done < planned else []
 
@@ -64,6 +66,7 @@ def edge_notes(selected: Sequence[StudyResult]) -> list[str]:
     counts = Counter(
         f"{name} of {result.id.head} (the {end} value)"
         for result in selected
+        if result.id.head in HEADS
         for name, end in at_edge(HEADS[result.id.head], result.params).items()
     )
     folds = len(selected)
@@ -141,11 +144,13 @@ def trained_parameters(plan: Plan, selected: Sequence[StudyResult]) -> int | Non
     """Of the largest fold's system; None if a head, such as trees, has no fixed number of them."""
     counts = []
     for result in selected:
+        if result.id.head not in HEADS:  # an ensemble, of heads with and without such a number
+            return None
         head, layers = HEADS[result.id.head], plan.layers_of(result.id.layer)
         if head.parameters is None or (len(layers) > 1 and not head.together):
             return None
         stats = str(result.params["stats"]).split(BOTH)
-        width = result.params["pca"] or plan.store.extraction.width(layers[0]) * len(stats)
+        width = result.params["pca"] or joined_width(plan.store.extraction, layers[0]) * len(stats)
         own = head.parameters(width, len(plan.data.classes), result.params)
         counts.append(own + (len(layers) if head.together else 0))
     return max(counts)

@@ -17,7 +17,7 @@ from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.options import check_choice
 from layerprobe.cache.identity.extraction import FRAME
 from layerprobe.cache.store.feature_store import FeatureStore
-from layerprobe.classify.config import MIX
+from layerprobe.classify.config import is_single
 from layerprobe.classify.report.figures.charts import Cloud
 from layerprobe.classify.report.run_data import RunData
 from layerprobe.embed.manifest.clips import Clip
@@ -106,7 +106,7 @@ def clip_map(run: RunData, clips: Mapping[str, Clip], *, method: str = PCA) -> C
     stats = store.extraction.stats
     statistic = MEAN if {MEAN, FRAME} & set(stats) else stats[0]
     for layer in dict.fromkeys(entry["layer"] for entry in run.summary["layers"]):
-        if layer != MIX:
+        if is_single(layer):
             states = _standardised(_states(store, layer, keys, statistic))
             if method == UMAP:
                 xy[layer] = _umap(states)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from layerprobe.classify.config import MIX
+from layerprobe.classify.config import is_single
 from layerprobe.classify.report.figures.charts import Bars, Chart, Curves, Grid, Reference, Series
 from layerprobe.classify.report.run_data import RunData
 
@@ -24,7 +24,7 @@ def references(run: RunData) -> tuple[Reference, ...]:
 
 
 def layer_curves(run: RunData) -> Chart | None:
-    """UAR over layers, a line with its band for each head; the mix, which has no depth, is last."""
+    """UAR over layers, a line with its band for each head; what has no depth, such as the mix, is last."""
     entries: Sequence[Mapping[str, Any]] = run.summary["layers"]
     layers = _layers(entries)
     if len(layers) < 2:
@@ -32,8 +32,10 @@ def layer_curves(run: RunData) -> Chart | None:
     series = []
     for head in dict.fromkeys(entry["head"] for entry in entries):
         own = [entry for entry in entries if entry["head"] == head]
-        for mixed, points in groupby(own, key=lambda entry: entry["layer"] == MIX):
-            name = f"{head}, mix" if mixed else head
+        for apart, points in groupby(
+            own, key=lambda entry: "" if is_single(entry["layer"]) else entry["layer"]
+        ):
+            name = f"{head}, {apart}" if apart else head
             series.append(_scores(name, [(layers.index(p["layer"]), p["uar"]) for p in points]))
     return Curves(
         name="layers",
@@ -167,8 +169,9 @@ def probes(run: RunData) -> Chart | None:
 
 
 def _layers(entries: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The layers in their order, the mix last."""
-    return sorted(dict.fromkeys(entry["layer"] for entry in entries), key=lambda layer: layer == MIX)
+    """The layers in their order, what has no depth last."""
+    names = dict.fromkeys(entry["layer"] for entry in entries)
+    return sorted(names, key=lambda layer: not is_single(layer))
 
 
 def _scores(name: str, points: Sequence[tuple[float, Mapping[str, Any]]]) -> Series:

@@ -24,7 +24,7 @@ PARAMS = {"gamma": 0.4, "variance": 8.0}
 
 
 def laplace(train: np.ndarray, y: np.ndarray, test: np.ndarray) -> np.ndarray:
-    """P(class 1) as in Rasmussen & Williams 2006: the mode by Newton steps, then an integral for each clip."""
+    """P(class 1) as in Rasmussen & Williams 2006: the mode by Newton steps, then an integral each."""
     gamma = PARAMS["gamma"] / np.square(train).sum(1).mean()
 
     def kernel(A: np.ndarray, B: np.ndarray) -> np.ndarray:

@@ -206,7 +206,7 @@ def test_a_bundle_predicts_alike_from_cache_and_sound(tmp_path: Path) -> None:
     bundle = load_bundle(make_bundle_of(run))
     assert isinstance(bundle, FrozenBundle)
     assert bundle.system.inputs.names == ("1", "2")
-    assert obstacle(bundle.system, bundle.extraction.model) == "a mix of layers"
+    assert obstacle(bundle.system, bundle.extraction.model) == "several layers together"
     clips = clips_of(run)
     cached = bundle.predict_clips(clips, cache=tmp_path / "features")
     for one, two in zip(cached, bundle.predict_clips(clips), strict=True):

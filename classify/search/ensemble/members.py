@@ -1,0 +1,83 @@
+"""Tuned systems, fitted again: their scores on a fold, and their inner and outer predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from layerprobe.classify.data.splits import OuterFold
+from layerprobe.classify.features.fold_features import FoldFeatures
+from layerprobe.classify.features.lru_cache import LruCache
+from layerprobe.classify.heads.registry import HEADS
+from layerprobe.classify.scores.calibration import probabilities, temperature
+from layerprobe.classify.scores.results import StudyResult
+from layerprobe.classify.search.nested import split_params
+from layerprobe.classify.search.plan import Plan, fold_features, layer_states
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """A layer and a head with the parameters that inner folds chose, as in `StudyResult.params`."""
+
+    layer: str
+    head: str
+    params: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """LAYER/HEAD."""
+        return f"{self.layer}/{self.head}"
+
+    @classmethod
+    def of(cls, result: StudyResult) -> Member:
+        """The system of a study's result."""
+        return cls(layer=result.id.layer, head=result.id.head, params=result.params)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemberPredictions:
+    """Calibrated probabilities of one outer fold.
+
+    inner: (n, K) of the inner test partitions one after the other, each from a fit to its training partition.
+    outer: (m, K) of the outer test partition. temperature: fitted to the inner scores.
+    """
+
+    inner: np.ndarray
+    outer: np.ndarray
+    temperature: float
+
+
+def member_scores(features: FoldFeatures, member: Member, *, seed: int) -> np.ndarray:
+    """(m, K) scores of the fold's test rows by a fit to its training rows."""
+    head, params = HEADS[member.head], dict(member.params)
+    name, values = head.path
+    value = params.pop(name) if name else values[0]
+    prep, params = split_params(params, layers=len(features.layers))
+    (scores,) = head.fit(features, prep, params, [value], seed)
+    return scores
+
+
+def predict_member(plan: Plan, fold: OuterFold, member: Member, *, cache: LruCache) -> MemberPredictions:
+    """The predictions of one outer fold. cache: shared by the members of a fold."""
+    layers = layer_states(plan, plan.layers_of(member.layer), cache=cache.section("states"))
+    scores = [
+        member_scores(
+            fold_features(plan, layers, part, cache=cache.section((step, member.layer))),
+            member,
+            seed=plan.config.seed,
+        )
+        for step, part in enumerate((*fold.inner, fold.outer))
+    ]
+    inner = np.concatenate(scores[:-1])
+    divisor = temperature(inner, plan.data.y[inner_rows(fold)])
+    return MemberPredictions(
+        inner=probabilities(inner, divisor), outer=probabilities(scores[-1], divisor), temperature=divisor
+    )
+
+
+def inner_rows(fold: OuterFold) -> np.ndarray:
+    """(n,) rows of the inner test partitions, one after the other."""
+    return np.concatenate([part.test for part in fold.inner])
