@@ -19,9 +19,12 @@ SPLITS_WITH_FOLDS = ("speaker", "random")  # splits with as many folds as --fold
 SAMPLERS = ("tpe", "random", "gp")
 PRUNERS = ("median", "none")
 Controls = Literal["none", "cheap", "full"]
+Fuse = Literal["early", "late", "both"]
 # Options of later versions: a run without them is the run with their defaults.
 LATER_OPTIONS = ("ensemble",)
 RUNTIME_OPTIONS = ("jobs", "storage", "memory")  # options that do not change the results
+EARLY, LATE = "early", "late"  # fusions of models, in the place of a head
+FUSION = "fusion"  # kind of a run of several models
 ENSEMBLE, SEVERAL = "ensemble", "several"  # an ensemble in the place of a head, and of a layer
 JOIN = "+"  # between layers whose columns are side by side, such as 3+6
 MIX = "mix"  # a virtual layer: a weighted sum of several layers, or of their kernels

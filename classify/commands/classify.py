@@ -24,12 +24,11 @@ from layerprobe.cache.common.options import (
 )
 from layerprobe.classify.config import (
     CORPUS_SPLIT,
-    MIX,
     SPLITS,
     SPLITS_WITH_FOLDS,
     EvaluationConfig,
+    Fuse,
     StudyConfig,
-    layer_parts,
 )
 from layerprobe.classify.controls.console import print_summary
 
@@ -52,8 +51,12 @@ class ClassifyOptions:
     table: TableFile | None = None
     _: KW_ONLY
     out: RunFolder
-    model: str | None = None
-    """Model whose cached states are searched: preset, hub id, local folder, random:NAME, mfcc or fbank."""
+    model: tuple[str, ...] = ()
+    """Model whose cached states are searched: preset, hub id, local folder, random:NAME, mfcc or fbank.
+    Several (A,B or --model A --model B) are studied on the same folds and fused, see --fuse."""
+    fuse: Fuse | None = None
+    """How several models are fused: early (the columns of the layers that inner folds select side by side),
+    late (the mean of the selected systems' probabilities, weighted on inner folds) or both."""
     repeat: Annotated[Path | None, Parameter(name="--from")] = None
     """run.json of a run to repeat; only --out, --jobs, --storage, --memory, --audit, --controls and --bundle
     may be changed."""
@@ -76,72 +79,72 @@ def classify(options: Annotated[ClassifyOptions, FLAT], *, given: Given | None =
         summary = repeat_run(options, options.repeat, given=given or {})
     else:
         summary = run_study_of(options, given=given or {})
+    if "fusion" in summary and not options.output.json:
+        from layerprobe.classify.fusion.console import print_gain
+
+        print_gain(summary)
     print_summary(options.out, summary, as_json=options.output.json)
 
 
 def run_study_of(options: ClassifyOptions, *, given: Mapping[str, str]) -> dict[str, Any]:
     """Run the study that the options describe; returns its summary."""
     from layerprobe.classify.controls.evaluation import run_and_evaluate
-    from layerprobe.classify.heads.registry import needs_frames
+    from layerprobe.classify.fusion.models import Models, parse_names
     from layerprobe.embed.manifest.clips import read_manifest
-    from layerprobe.embed.models.layers import parse_layers
-    from layerprobe.embed.models.lookup import find_model_store
 
-    if options.table is None or options.model is None:
+    if options.table is None or not options.model:
         raise InputError(
             "classify needs a table of clips and --model", do="or --from run.json of another run"
         )
     _check_folds(options.study, given)
-    study = options.study
-    clips = read_manifest(options.table, **vars(options.columns), must_exist=False)
-    joined = tuple(name for name in study.layers if len(layer_parts(name)) > 1)
-    alone = [name for name in study.layers if name not in joined]
-    parts = [part for name in joined for part in layer_parts(name)]
-    layers = ",".join([*alone, *parts]) or "all"
-    store = find_model_store(
-        model=options.model,
-        layers=layers,
-        virtual_layers=(MIX,),
-        stats=study.stats,
-        frames=needs_frames(study.heads),
-        **vars(options.source),
+    models = Models(
+        names=options.model,
+        fuse=options.fuse,
+        source=options.source,
+        stored_elsewhere=bool(options.study.storage),
     )
-    if study.layers:
-        stored = store.extraction.layers
-        single = parse_layers(",".join(alone), stored, also=(MIX,)) if alone else ()
-        study = replace(study, layers=(*single, *joined))
+    models.check()
+    clips = read_manifest(options.table, **vars(options.columns), must_exist=False)
+    command = {"table": str(options.table.resolve()), **vars(options.columns)}
+    stores = models.find_stores(options.study)
+    study = replace(options.study, layers=parse_names(options.study.layers, stores))
+    if options.fuse is not None:
+        from layerprobe.classify.fusion.run import run_fusion
+
+        evaluation = options.evaluation
+        return run_fusion(
+            clips, stores, options.out, study, fuse=options.fuse, command=command, evaluation=evaluation
+        )
+    (store,) = stores
     summary = run_and_evaluate(
-        clips,
-        store,
-        options.out,
-        study,
-        command={"table": str(options.table.resolve()), **vars(options.columns)},
-        evaluation=options.evaluation,
+        clips, store, options.out, study, command=command, evaluation=options.evaluation
     )
     if options.bundle:
         _make_bundle(options.out, clips, store, study)
     return summary
 
 
-def study_from_python(table: Path | str, *, model: str, out: Path | str, options: Mapping[str, Any]) -> Study:
+def study_from_python(
+    table: Path | str, *, model: str | Sequence[str], out: Path | str, options: Mapping[str, Any]
+) -> Study:
     """What `layerprobe.classify` does: run the command with options by name; the finished run.
 
     Raises TypeError for an option that does not exist.
     """
     from layerprobe.classify.predict.study import Study
 
+    models = (model,) if isinstance(model, str) else tuple(model)
     remaining: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in options.items()}
     groups = {"study": StudyConfig, "evaluation": EvaluationConfig, "source": StoreOptions}
     settings: dict[str, Any] = {}
     for group, kind in {**groups, "columns": TableColumns}.items():
         own: dict[str, Any] = {f.name: remaining.pop(f.name) for f in fields(kind) if f.name in remaining}
         settings[group] = kind(**own)
-    if "bundle" in remaining:
-        settings["bundle"] = remaining.pop("bundle")
+    settings |= {name: remaining.pop(name) for name in ("bundle", "fuse") if name in remaining}
     if remaining:
         raise TypeError(f"classify() got an unexpected keyword argument '{next(iter(remaining))}'")
     run_study_of(
-        ClassifyOptions(Path(table), out=Path(out), model=model, **settings),
+        ClassifyOptions(Path(table), out=Path(out), model=models, **settings),
         given={flag(name): str(value) for name, value in options.items()},
     )
     return Study(out)
@@ -213,7 +216,7 @@ def _check_folds(study: StudyConfig, given: Mapping[str, str]) -> None:
 
 def _refuse_recorded(options: ClassifyOptions, given: Mapping[str, str]) -> None:
     """Raise InputError for anything given next to --from that the record decides."""
-    if options.table is not None or options.model is not None:
+    if options.table is not None or options.model:
         raise InputError("--from has its own table and model", do="omit TABLE and --model")
     for name in given:
         if name not in FREE_WITH_FROM:

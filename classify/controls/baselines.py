@@ -15,7 +15,7 @@ from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.text import format_count
 from layerprobe.cache.identity.extraction import FRAME
 from layerprobe.cache.store.feature_store import FeatureStore
-from layerprobe.classify.config import MIX, layer_parts
+from layerprobe.classify.config import MIX, StudyConfig, layer_parts
 from layerprobe.classify.controls.refit import predictions_by_fold
 from layerprobe.classify.heads.registry import HEADS
 from layerprobe.classify.runs.run_folder import CONTROLS, RUN, SUMMARY, read_json
@@ -96,18 +96,28 @@ def run_baseline(
 ) -> Path:
     """Run the study of `plan` on the states of another store, into the run folder `out`.
 
-    Clips, folds, heads and trials stay the same. Layers are those of the plan that the store has, or else all
-    of the store's; of a single one, heads that read layers together are left out, or replaced by INSTEAD. An
-    interrupted run resumes. Raises InputError as `run_study` does.
+    Clips, folds and trials stay the same; layers and heads are those of `adapt_config`. An interrupted run
+    resumes. Raises InputError as `run_study` does.
+    """
+    config = replace(adapt_config(plan.config, store), storage=None)
+    return run_study(clips, store, out, config, excluded=plan.data.excluded, command=command, report=report)
+
+
+def adapt_config(config: StudyConfig, store: FeatureStore) -> StudyConfig:
+    """The configuration for another model's store.
+
+    Layers are those named that the store has, or else all of its layers. Where it has a single layer, heads
+    that read layers together are left out, or replaced by INSTEAD, and so are ensembles of a single head.
     """
     stored = {*store.extraction.layers, MIX}
-    layers = tuple(name for name in plan.config.layers if stored.issuperset(layer_parts(name)))
-    config = replace(plan.config, layers=() if set(layers) <= {MIX} else layers, storage=None)
-    if len(store.extraction.layers) < 2:
-        alone = tuple(head for head in config.heads if not HEADS[head].together)
-        ensemble = config.ensemble if len(alone) > 1 else 0
-        config = replace(config, heads=alone or (INSTEAD,), ensemble=ensemble)
-    return run_study(clips, store, out, config, excluded=plan.data.excluded, command=command, report=report)
+    layers = tuple(name for name in config.layers if stored.issuperset(layer_parts(name)))
+    if set(layers) <= {MIX} and config.layers != (MIX,):
+        layers = ()
+    if len(store.extraction.layers) > 1:
+        return replace(config, layers=layers)
+    alone = tuple(head for head in config.heads if head not in HEADS or not HEADS[head].together)
+    heads = alone or (INSTEAD,)
+    return replace(config, layers=(), heads=heads, ensemble=config.ensemble if len(heads) > 1 else 0)
 
 
 def baseline_scores(out: Path, plan: Plan) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from layerprobe.cache.common.text import format_interval
 from layerprobe.classify.report.figures.system_charts import speaker_scores
 from layerprobe.classify.report.run_data import RunData
 from layerprobe.classify.report.tables import Cell, Table
+from layerprobe.classify.report.together_tables import fusion, layer_weights
 from layerprobe.classify.search.console import format_params
 
 HARDEST = 20
@@ -22,7 +23,7 @@ VERDICTS = ("leak", "look", "fine")
 def run_tables(run: RunData) -> list[Table]:
     """The tables of results that the run has data for; they are also written as LaTeX and Markdown."""
     made = [scores(run), layers(run), layer_weights(run), folds(run), controls(run), probes(run)]
-    made += [classes(run), confusions(run), speakers(run), hardest(run), audit(run)]
+    made += [fusion(run), classes(run), confusions(run), speakers(run), hardest(run), audit(run)]
     return [table for table in made if table is not None]
 
 
@@ -71,24 +72,6 @@ def layers(run: RunData) -> Table | None:
         rows=rows,
         note="Choosing the best row of this table selects on test scores. The selected system was "
         "selected on inner folds.",
-    )
-
-
-def layer_weights(run: RunData) -> Table | None:
-    """The weights that a head learnt for the layers."""
-    learnt = run.summary.get("layer_weights")
-    if learnt is None:
-        return None
-    rows: list[list[Cell]] = [
-        [entry["layer"], entry["weight"]["value"], _interval(entry["weight"])] for entry in learnt["layers"]
-    ]
-    return Table(
-        name="layer_weights",
-        title=f"Weights of layers that {learnt['head']} learnt",
-        columns=("layer", "weight", INTERVAL),
-        rows=rows,
-        note="Means over outer folds. Intervals are over folds, corrected for the overlap of their training "
-        "partitions (Nadeau & Bengio 2003).",
     )
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import asdict
 from typing import Any
 
 from layerprobe.cache.common.text import program
+from layerprobe.classify.config import FUSION, RUNTIME_OPTIONS, StudyConfig
 from layerprobe.classify.finetune.config import FinetuneConfig
 from layerprobe.classify.report.run_data import RunData
 from layerprobe.classify.report.tables import Table
@@ -40,6 +42,8 @@ def settings(run: RunData) -> list[Table]:
 
 def repeat_command(run: RunData) -> str:
     """The command that makes the run again."""
+    if run.record.get("kind") == FUSION:
+        return _repeat_fusion(run)
     if not run.finetuned:
         words = ["classify", "--from", str(run.folder / RUN), "--out", "NEW_FOLDER"]
         return f"{program()} {shlex.join(words)}"
@@ -56,6 +60,22 @@ def repeat_command(run: RunData) -> str:
         else:
             words += [option, str(value)]
     return f"{program()} {shlex.join(words)}"
+
+
+def _repeat_fusion(run: RunData) -> str:
+    command, config, defaults = run.record.get("command") or {}, run.record["config"], asdict(StudyConfig())
+    words = ["classify", command.get("table", "TABLE"), "--model", ",".join(run.record["models"])]
+    words += ["--fuse", config["fuse"], "--out", "NEW_FOLDER"]
+    changed = {k: v for k, v in config.items() if k in defaults and v != _as_json(defaults[k])}
+    for name, value in changed.items():
+        if name not in RUNTIME_OPTIONS:
+            text = ",".join(value) if isinstance(value, list) else str(value)
+            words += [f"--{name.replace('_', '-')}", text]
+    return f"{program()} {shlex.join(words)}"
+
+
+def _as_json(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _plain(value: Any) -> str:

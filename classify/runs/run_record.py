@@ -16,7 +16,7 @@ from typing import Any
 from layerprobe.cache.common import metering
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.store.feature_store import FeatureStore
-from layerprobe.classify.config import LATER_OPTIONS, RUNTIME_OPTIONS, EvaluationConfig, StudyConfig
+from layerprobe.classify.config import FUSION, LATER_OPTIONS, RUNTIME_OPTIONS, EvaluationConfig, StudyConfig
 from layerprobe.classify.runs.run_folder import (
     FINISHED_FILES,
     RESTORE_OR_RERUN,
@@ -154,6 +154,9 @@ def read_recorded(path: Path, *, runtime: Mapping[str, Any]) -> RecordedRun:
     path = path / RUN if path.is_dir() else path
     record = read_json(path)
     known = {field.name for field in fields(StudyConfig)}
+    if record.get("kind") == FUSION:
+        what = "is a run of several models, which --from cannot repeat"
+        raise InputError(what, where=str(path), do="give its command again")
     try:
         config, command = record["config"], record["command"]
         settings: dict[str, Any] = {

@@ -7,14 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from layerprobe.classify.config import ENSEMBLE
+from layerprobe.classify.config import EARLY, ENSEMBLE, LATE
 
 SELECTED = "selected"
 
 
 def system_label(layer: str, head: str) -> str:
-    """`svm on layer 9`, or `ensemble of layers and heads`."""
-    return f"{head} of layers and heads" if head == ENSEMBLE else f"{head} on layer {layer}"
+    """`svm on layer 9`, `ensemble of layers and heads`; of several models `late fusion` or `mfcc alone`."""
+    if head == ENSEMBLE:
+        return f"{head} of layers and heads"
+    if head == SELECTED:
+        return f"{layer} alone"
+    return f"{head} fusion" if head in (EARLY, LATE) else f"{head} on layer {layer}"
 
 
 @dataclass(frozen=True, order=True)

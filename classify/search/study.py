@@ -102,7 +102,8 @@ def _write(
             shutil.rmtree(out / folder, ignore_errors=True)
     run_folder.write_json(out / run_folder.RUN, record)
     run_folder.write_splits(out, data, folds)
-    results = _search(plan, out, record.get("search", record["fingerprint"]), report=report, timer=timer)
+    run = record.get("search", record["fingerprint"])
+    results = search_studies(plan, plan.studies(), out, run, report=report, timer=timer)
     results |= _ensembles(plan, out, results)
     searched = timer.seconds()
     run_folder.write_results(out, result_rows(data, folds, results, seed=plan.config.seed))
@@ -123,11 +124,20 @@ def _write(
 
 
 @stage("search")
-def _search(
-    plan: Plan, out: Path, run: str, *, report: ProgressCallback | None, timer: RunTimer
+def search_studies(
+    plan: Plan,
+    studies: Sequence[StudyId],
+    out: Path,
+    run: str,
+    *,
+    report: ProgressCallback | None,
+    timer: RunTimer,
 ) -> dict[StudyId, StudyResult]:
-    """Results in the order of `plan.studies()`; finished trials and studies are not repeated."""
-    config, studies = plan.config, plan.studies()
+    """Results in the order of `studies`; finished trials and studies are not repeated.
+
+    out: folder of trials and partial results. run: name of the run in the storage of trials.
+    """
+    config = plan.config
     storage = TrialStorage(config.storage, out=out, run=run)
     results = {id: result for id in studies if (result := run_folder.load_result(out, id))}
     pending = {id: storage.trials(id) for id in studies if id not in results}

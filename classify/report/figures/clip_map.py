@@ -17,7 +17,7 @@ from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.options import check_choice
 from layerprobe.cache.identity.extraction import FRAME
 from layerprobe.cache.store.feature_store import FeatureStore
-from layerprobe.classify.config import is_single
+from layerprobe.classify.config import FUSION, is_single
 from layerprobe.classify.report.figures.charts import Cloud
 from layerprobe.classify.report.run_data import RunData
 from layerprobe.embed.manifest.clips import Clip
@@ -90,6 +90,8 @@ def clip_map(run: RunData, clips: Mapping[str, Clip], *, method: str = PCA) -> C
 
     if run.finetuned:
         raise InputError("a fine-tuning has no cached states")
+    if run.record.get("kind") == FUSION:
+        raise InputError("the maps are in the reports of the single models")
     folder = Path(run.record["store"])
     if not folder.is_dir():
         raise InputError("its cached states are not there", where=str(folder))

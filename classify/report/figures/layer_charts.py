@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from layerprobe.classify.config import is_single
+from layerprobe.classify.config import FUSION, is_single
 from layerprobe.classify.report.figures.charts import Bars, Chart, Curves, Grid, Reference, Series
 from layerprobe.classify.report.run_data import RunData
+from layerprobe.classify.scores.results import system_label
 
 UAR = "unweighted average recall"
 
@@ -27,6 +28,8 @@ def layer_curves(run: RunData) -> Chart | None:
     """UAR over layers, a line with its band for each head; what has no depth, such as the mix, is last."""
     entries: Sequence[Mapping[str, Any]] = run.summary["layers"]
     layers = _layers(entries)
+    if run.record.get("kind") == FUSION:
+        return _system_bars(run)
     if len(layers) < 2:
         return _head_bars(run) if len(entries) > 1 else None
     series = []
@@ -63,6 +66,20 @@ def _head_bars(run: RunData) -> Chart:
     )
 
 
+def _system_bars(run: RunData) -> Chart:
+    """Of several models: each alone, and their fusions."""
+    entries = run.summary["layers"]
+    return Bars(
+        name="layers",
+        title="UAR of the models alone, and of their fusions",
+        alt="Unweighted average recall of each model and each fusion with its 95 % interval.",
+        x_label=UAR,
+        names=tuple(system_label(entry["layer"], entry["head"]) for entry in entries),
+        **_bounds([entry["uar"] for entry in entries]),
+        references=references(run),
+    )
+
+
 def layer_weights(run: RunData) -> Chart | None:
     """The weights that a head learnt for the layers."""
     learnt = run.summary.get("layer_weights")
@@ -86,7 +103,7 @@ def layer_grid(run: RunData) -> Chart | None:
     """Layers × heads as a heat map of UAR."""
     entries = run.summary["layers"]
     layers, heads = _layers(entries), list(dict.fromkeys(entry["head"] for entry in entries))
-    if len(layers) < 2 or len(heads) < 2:
+    if len(layers) < 2 or len(heads) < 2 or run.record.get("kind") == FUSION:
         return None
     value = {(entry["head"], entry["layer"]): entry["uar"]["value"] for entry in entries}
     values = tuple(tuple(value.get((head, layer)) for layer in layers) for head in heads)

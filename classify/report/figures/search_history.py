@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from layerprobe.cache.common.errors import InputError
+from layerprobe.classify.config import FUSION
 from layerprobe.classify.report.figures.charts import Bars, Chart, Curves, Series
 from layerprobe.classify.report.run_data import RunData
 from layerprobe.classify.scores.results import StudyId
@@ -19,6 +20,8 @@ FEWEST_TRIALS = 4  # complete ones, in a study whose importances are averaged
 
 def search_charts(run: RunData) -> tuple[dict[str, Chart], str]:
     """History and importances of each head on its most frequent layer; and why there are none, or ""."""
+    if run.record.get("kind") == FUSION:
+        return {}, "the searches are in the runs of the single models"
     storage = run.record["config"].get("storage")
     if run.finetuned or storage is not None or not (run.folder / STORAGE_FILE).is_file():
         where = "its trials are in another storage" if storage else f"it has no {STORAGE_FILE}"

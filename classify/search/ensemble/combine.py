@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -55,43 +55,42 @@ def run_ensemble(unit: EnsembleUnit) -> Iterator[StudyResult]:
     # Members on the same layer in turn share its arrays; the order of the result is that of the unit.
     order = sorted(range(len(unit.members)), key=lambda number: unit.members[number].layer)
     made = {number: predict_member(plan, fold, unit.members[number], cache=cache) for number in order}
-    predictions = [made[number] for number in range(len(unit.members))]
-    yield combine(plan, ensemble_id(unit.fold), unit.members, predictions)
+    members = {member.name: member for member in unit.members}
+    predictions = {name: made[number] for number, name in enumerate(members)}
+    average = average_members(plan, ensemble_id(unit.fold), predictions)
+    details = [
+        {
+            "layer": members[name].layer,
+            "head": members[name].head,
+            "params": dict(members[name].params),
+            "weight": weight,
+            "temperature": predictions[name].temperature,
+        }
+        for name, weight in average.params.items()
+    ]
+    yield replace(average, details={"members": details})
 
 
-def combine(
-    plan: Plan, id: StudyId, members: Sequence[Member], predictions: Sequence[MemberPredictions]
-) -> StudyResult:
+def average_members(plan: Plan, id: StudyId, members: Mapping[str, MemberPredictions]) -> StudyResult:
     """The weighted mean of the members' probabilities, its weights chosen on the fold's inner predictions.
 
-    The inner score is that of the chosen weights on the predictions that chose them, so it is slightly too
-    high; the outer test partition had no part in either.
+    members: by name; `params` of the result has the weight of each that has one, the largest first. The inner
+    score is that of the weights on the predictions that chose them, and so slightly too high; the outer test
+    partition had no part in either.
     """
-    fold, metric = plan.folds[id.fold], plan.config.metric
+    fold, metric, names = plan.folds[id.fold], plan.config.metric, list(members)
     y = plan.data.y[inner_rows(fold)]
-    inner = np.stack([one.inner for one in predictions])
+    inner = np.stack([one.inner for one in members.values()])
     weights = greedy_weights(inner, y, metric=metric)
     average = np.tensordot(weights, inner, 1)
-    outer = np.tensordot(weights, np.stack([one.outer for one in predictions]), 1)
-    used = [number for number in np.argsort(-weights, kind="stable").tolist() if weights[number] > 0]
+    outer = np.tensordot(weights, np.stack([one.outer for one in members.values()]), 1)
+    ranked = np.argsort(-weights, kind="stable").tolist()
     return StudyResult(
         id=id,
-        params={members[number].name: float(weights[number]) for number in used},
+        params={names[number]: float(weights[number]) for number in ranked if weights[number] > 0},
         inner_score=metrics.score(y, average.argmax(1), classes=average.shape[1], metric=metric),
         predicted=outer.argmax(1),
         probability=outer,
         trials=0,
         pruned=0,
-        details={
-            "members": [
-                {
-                    "layer": members[number].layer,
-                    "head": members[number].head,
-                    "params": dict(members[number].params),
-                    "weight": float(weights[number]),
-                    "temperature": predictions[number].temperature,
-                }
-                for number in used
-            ]
-        },
     )
