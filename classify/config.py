@@ -19,9 +19,10 @@ SPLITS_WITH_FOLDS = ("speaker", "random")  # splits with as many folds as --fold
 SAMPLERS = ("tpe", "random", "gp")
 PRUNERS = ("median", "none")
 Controls = Literal["none", "cheap", "full"]
+Sampling = Literal["none", "over", "smote", "mixup"]
 Fuse = Literal["early", "late", "both"]
 # Options of later versions: a run without them is the run with their defaults.
-LATER_OPTIONS = ("ensemble",)
+LATER_OPTIONS = ("ensemble", "sampling")
 RUNTIME_OPTIONS = ("jobs", "storage", "memory")  # options that do not change the results
 EARLY, LATE = "early", "late"  # fusions of models, in the place of a head
 FUSION = "fusion"  # kind of a run of several models
@@ -59,6 +60,9 @@ class StudyConfig:
     """Scalings to search. Without scaling (none), columns with the largest variance dominate; they reflect
     the microphone as much as the voice. speaker standardises with each speaker's own unlabelled clips, also
     those of test speakers: valid only if all clips of a speaker are available before any is classified."""
+    sampling: tuple[Sampling, ...] = ("none",)
+    """Ways to sample training clips to search: none, over (repeat clips of the smaller classes), smote
+    (states between neighbours of the smaller classes) or mixup (states and labels between random clips)."""
     split: str = "speaker"
     """Outer folds: speaker (speaker-disjoint, stratified), random (stratified, leaks speakers), column (the
     table's own train/validation/test), loso (leave one speaker out) or corpus (--train-corpus against
@@ -111,6 +115,7 @@ class StudyConfig:
         check_choice("--pruner", self.pruner, PRUNERS)
         check_choice("--metric", self.metric, get_args(Metric))
         check_choices("--scalings", self.scalings, get_args(Scaling))
+        check_choices("--sampling", self.sampling, get_args(Sampling))
         check_minimum(self, {"folds": 2, "inner_folds": 2, "trials": 1, "seed": 0, "memory": 1})
         if (bool(self.train_corpus), bool(self.test_corpus)) != (self.split == CORPUS_SPLIT,) * 2:
             raise InputError(
@@ -123,6 +128,13 @@ class StudyConfig:
             raise InputError("--heads names no head", do="name at least one")
         if not self.scalings:
             raise InputError("--scalings names no scaling", do="name at least one")
+        if not self.sampling:
+            raise InputError("--sampling names no way to sample", do="name at least one, or none")
+        if set(self.sampling) != {"none"} and "speaker" in self.scalings:
+            what = (
+                "--scalings speaker standardises over all clips of a speaker, to which --sampling would add"
+            )
+            raise InputError(what, do="omit one of them")
         if self.jobs == 0:
             raise InputError("--jobs 0", do="give a number of processes, or -1 for one per core")
         if self.timeout is not None and not 0 < self.timeout < math.inf:

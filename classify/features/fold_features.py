@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from layerprobe.classify.config import Scaling
+from layerprobe.classify.config import Sampling, Scaling
 from layerprobe.classify.features.lru_cache import LruCache
+from layerprobe.classify.features.row_weights import row_weights
 from layerprobe.classify.features.scaling import (
     constant_features_error,
     is_wide,
@@ -40,7 +41,8 @@ class Preprocessing:
     stats: names of statistics, joined by `+`. scaling: `none` (centred only), `standard` (zero mean and unit
     variance over the training clips), `speaker` (over each speaker's clips first) or `l2` (standard, then
     every clip scaled to unit length). pca: number of leading principal components, after scaling; 0 for all
-    columns. layer: index of the fold's layer. mix: instead, a weight for each layer, for kernels.
+    columns. layer: index of the fold's layer. mix: instead, a weight for each layer, for kernels. sampling:
+    of the training clips, see `features.sampling`.
     """
 
     stats: str
@@ -48,6 +50,7 @@ class Preprocessing:
     pca: int = 0
     layer: int = 0
     mix: tuple[float, ...] = ()
+    sampling: Sampling = "none"
 
     def each(self) -> list[Preprocessing]:
         """The same preprocessing for each statistic alone."""
@@ -88,7 +91,7 @@ class FoldFeatures:
     layers: one, or all of a mix. y: (N,) classes of all rows; the attribute has those of the training rows,
     (n,). train, test: row numbers, (n,) and (m,). cache: holds what is computed; folds use sections of one
     cache. landmarks: indices into the training rows that kernels are computed against (Nyström); None for all
-    rows.
+    rows. shares: (n,) of training rows that count in part; None for 1. The attribute `rows` is N.
 
     Inputs are centred on the training mean. That changes no head's solution, since all have a free intercept,
     and avoids rounding errors.
@@ -104,9 +107,10 @@ class FoldFeatures:
         classes: int,
         cache: LruCache,
         landmarks: np.ndarray | None = None,
+        shares: np.ndarray | None = None,
     ) -> None:
         self.layers, self.train, self.test, self.classes = layers, train, test, classes
-        self.y, self.landmarks = y[train], landmarks
+        self.y, self.rows, self.landmarks, self._shares = y[train], len(y), landmarks, shares
         self.labels_digest = ""  # part of the cache keys that depend on classes; see `relabelled`
         self._cache = cache
 
@@ -157,13 +161,15 @@ class FoldFeatures:
 
     def weights(self, kind: str) -> np.ndarray:
         """(n,) weights of the training rows: `none` (all 1) or `balanced` (equal totals for all classes)."""
-        if kind == "none":
-            return np.ones(len(self.y))
-        return (len(self.y) / (self.classes * np.bincount(self.y, minlength=self.classes)))[self.y]
+        return row_weights(self.y, kind, classes=self.classes, shares=self._shares)
 
     def cached(self, key: Hashable, make: Callable[[], Any], *, size: int | None = None) -> Any:
         """The value for `key`, computed by `make` unless cached; see `LruCache.get`."""
         return self._cache.get(key, make, size=size)
+
+    def section(self, name: Hashable) -> LruCache:
+        """A key space of its own in the fold's cache."""
+        return self._cache.section(name)
 
     def make_room(self, nbytes: int) -> None:
         """Free cache memory before a large allocation; see `LruCache.make_room`."""

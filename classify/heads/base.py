@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import optuna
 
-from layerprobe.classify.config import Scaling
+from layerprobe.classify.config import Sampling, Scaling
 from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
 from layerprobe.classify.heads.fitted import FittedHead, TrainingRows
 
+ALL_SAMPLINGS: frozenset[Sampling] = frozenset(get_args(Sampling))
+NO_SAMPLING: frozenset[Sampling] = frozenset({"none"})
+UNWEIGHTED: frozenset[Sampling] = ALL_SAMPLINGS - {"mixup"}
 Params = dict[str, Any]
 Space = Callable[[optuna.Trial], Params]
 Refit = Callable[[TrainingRows, Params, float, int], FittedHead]
@@ -44,6 +47,7 @@ class Head:
     explain: (features, preprocessing, parameters, value of the path, seed) → what `summary.json` reports of
         the fit on a fold, as JSON, by name.
     most_clips: training clips above which it is refused; None for no limit.
+    samplings: those of training clips that it can use; mixup requires that it weights its rows.
     """
 
     space: Space
@@ -60,6 +64,7 @@ class Head:
     reads: Literal["statistics", "frames", "nothing"] = "statistics"
     explain: Explain | None = None
     most_clips: int | None = None
+    samplings: frozenset[Sampling] = ALL_SAMPLINGS
 
     @property
     def mixes(self) -> bool:

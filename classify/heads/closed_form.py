@@ -17,7 +17,7 @@ import scipy.linalg
 
 from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
 from layerprobe.classify.features.scaling import ALL_SCALINGS
-from layerprobe.classify.heads.base import Head, Params
+from layerprobe.classify.heads.base import UNWEIGHTED, Head, Params
 from layerprobe.classify.heads.fitted import FittedHead, Linear, TrainingRows
 from layerprobe.classify.heads.logreg import parameters
 
@@ -157,4 +157,5 @@ LDA = Head(
     scalings=ALL_SCALINGS,
     parameters=parameters,
     refit=refit_lda,
+    samplings=UNWEIGHTED,
 )

@@ -22,6 +22,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from layerprobe.cache.common.errors import InputError
+from layerprobe.classify.features.row_weights import row_weights
 from layerprobe.classify.features.scaling import orthogonal_columns, unit_rows
 from layerprobe.classify.heads.solvers.network import Network
 from layerprobe.classify.heads.solvers.votes import decision, nearest, neighbour_votes, vote
@@ -36,6 +37,7 @@ class TrainingRows:
 
     landmarks: rows that kernels are computed against (Nyström); None for all. layers: how many layers have
     columns in Z, side by side. speakers: (n,) numbers, or None.
+    shares: (n,) of rows that count in part; None for 1.
     """
 
     Z: np.ndarray
@@ -44,6 +46,7 @@ class TrainingRows:
     landmarks: np.ndarray | None
     layers: int = 1
     speakers: np.ndarray | None = None
+    shares: np.ndarray | None = None
 
     @property
     def power(self) -> float:
@@ -56,9 +59,7 @@ class TrainingRows:
 
     def weights(self, kind: str) -> np.ndarray:
         """(n,): as `FoldFeatures.weights`."""
-        if kind == "none":
-            return np.ones(len(self.y))
-        return (len(self.y) / (self.classes * np.bincount(self.y, minlength=self.classes)))[self.y]
+        return row_weights(self.y, kind, classes=self.classes, shares=self.shares)
 
 
 class FittedHead(Protocol):

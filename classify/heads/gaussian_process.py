@@ -17,7 +17,7 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 
 from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
 from layerprobe.classify.features.scaling import ALL_SCALINGS
-from layerprobe.classify.heads.base import Head, Params
+from layerprobe.classify.heads.base import UNWEIGHTED, Head, Params
 
 MOST_CLIPS = 2000  # training clips
 LEAST = 1e-12  # probability
@@ -48,4 +48,5 @@ GP = Head(
     widest=128,
     scalings=ALL_SCALINGS,
     most_clips=MOST_CLIPS,
+    samplings=UNWEIGHTED,
 )

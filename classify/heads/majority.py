@@ -8,7 +8,7 @@ import numpy as np
 import optuna
 
 from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
-from layerprobe.classify.heads.base import Head, Params
+from layerprobe.classify.heads.base import NO_SAMPLING, Head, Params
 from layerprobe.classify.heads.fitted import Constant, FittedHead, TrainingRows
 
 
@@ -31,4 +31,6 @@ def _log_frequency(y: np.ndarray, classes: int) -> np.ndarray:
     return np.log(np.bincount(y, minlength=classes) / len(y))
 
 
-MAJORITY = Head(space=space, fit=fit, start={}, scalings=frozenset(), reads="nothing", refit=refit)
+MAJORITY = Head(
+    space=space, fit=fit, start={}, scalings=frozenset(), reads="nothing", refit=refit, samplings=NO_SAMPLING
+)

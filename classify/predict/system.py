@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,17 @@ import numpy as np
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.data.splits import Fold, selection_folds
 from layerprobe.classify.features.fitted import FittedInputs, FittedLayer
-from layerprobe.classify.features.fold_features import BOTH, exact_kernels_fit, nystroem_landmarks
+from layerprobe.classify.features.fold_features import (
+    BOTH,
+    Preprocessing,
+    exact_kernels_fit,
+    nystroem_landmarks,
+)
 from layerprobe.classify.features.joined import read_layer
 from layerprobe.classify.features.kernels import kernel_bytes
 from layerprobe.classify.features.lru_cache import LruCache
+from layerprobe.classify.features.sampling import Recipe, make_recipe
+from layerprobe.classify.features.scaling import scale
 from layerprobe.classify.heads.fitted import KINDS, FittedHead, TrainingRows, load_arrays
 from layerprobe.classify.heads.registry import HEADS
 from layerprobe.classify.runs.bundle_files import RESTORE
@@ -124,21 +131,42 @@ def refit(plan: Plan, layer: str, head: str, params: Mapping[str, Any], *, tempe
     prep, own = split_params(own, layers=len(names))
     shares = prep.mix or (1.0,) * len(names)
     keys, stats = plan.data.keys, prep.stats.split(BOTH)
+    y, speakers, rows_shares = plan.data.y, plan.data.speakers, None
+    recipe = _recipe(plan, names, prep)
+    if recipe is not None:
+        rows_shares = np.concatenate([np.ones(len(y)), recipe.weight])
+        y = np.concatenate([y, recipe.y])
     columns, layers = [], []
     for name, share in zip(names, shares, strict=True):
         X = read_layer(plan.store, name, keys, stats=stats)
-        fitted, Z = FittedLayer.fit(name, X, prep, plan.data.speakers, share=share if one.kernel else None)
+        if recipe is not None:
+            X = np.concatenate([X, recipe.apply(X)])
+        fitted, Z = FittedLayer.fit(name, X, prep, speakers, share=share if one.kernel else None)
         layers.append(fitted)
         columns.append(Z)
-    count = len(keys)
+    count = len(y)
     exact = exact_kernels_fit(count, nbytes=kernel_bytes(count, 0), memory=plan.config.memory)
     rows = TrainingRows(
         Z=np.hstack(columns),
-        y=plan.data.y,
+        y=y,
         classes=len(plan.data.classes),
         landmarks=None if exact else nystroem_landmarks(count, seed=plan.config.seed),
         layers=len(names),
-        speakers=plan.data.speakers,
+        speakers=speakers,
+        shares=rows_shares,
     )
     fitted_head = one.refit(rows, own, value, plan.config.seed)
     return System(inputs=FittedInputs(tuple(layers)), head=fitted_head, temperature=temperature)
+
+
+def _recipe(plan: Plan, names: Sequence[str], prep: Preprocessing) -> Recipe | None:
+    """How rows are added to all clips of the plan; None without sampling."""
+    if prep.sampling == "none":
+        return None
+    stats = plan.config.stats or plan.store.extraction.stats
+
+    def states() -> np.ndarray:
+        read = (read_layer(plan.store, name, plan.data.keys, stats=[one]) for name in names for one in stats)
+        return np.hstack([scale(X, X[:0], variance=True)[0] for X in read])
+
+    return make_recipe(plan.data.y, prep.sampling, states, seed=plan.config.seed)

@@ -22,7 +22,7 @@ SCORES = {
 }
 SHOWN_ROWS = 12  # of the ranking; all are in results.csv and summary.json
 FEW_SPEAKERS = 6  # below it, an interval is wider by half or more because of their number alone
-PREPROCESSING = ("stats", "scaling", "pca")  # parameters printed after the head's own
+PREPROCESSING = ("stats", "scaling", "pca", "sampling")  # parameters printed after the head's own
 
 
 def print_plan(plan: Plan) -> None:

@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from layerprobe.classify.config import StudyConfig
 from layerprobe.classify.features.fold_features import BOTH, FoldFeatures, Preprocessing
+from layerprobe.classify.features.sampling import sampled_features
 from layerprobe.classify.features.scaling import SameFeaturesError
 from layerprobe.classify.heads.base import Head, Params
 from layerprobe.classify.heads.registry import HEADS
@@ -65,9 +66,9 @@ def search(
     best = study.best_trial
     name, _ = head.path
     value = best.user_attrs[PATH_VALUE]
-    prep, params = split_params(best.params, layers=len(outer.layers))
-    (scores,) = head.fit(outer, prep, params, [value], config.seed)
-    details = {} if head.explain is None else head.explain(outer, prep, params, value, config.seed)
+    features, prep, params = prepared(outer, best.params, seed=config.seed)
+    (scores,) = head.fit(features, prep, params, [value], config.seed)
+    details = {} if head.explain is None else head.explain(features, prep, params, value, config.seed)
     states = [trial.state for trial in study.trials]
     yield StudyResult(
         id=id,
@@ -146,7 +147,16 @@ def split_params(params: Params, *, layers: int = 1) -> tuple[Preprocessing, Par
     mix: tuple[float, ...] = ()
     if MIX_CENTRE in own:
         mix = mix_weights(layers, centre=own.pop(MIX_CENTRE), width=own.pop(MIX_WIDTH))
-    return Preprocessing(own.pop("stats"), own.pop("scaling"), own.pop("pca"), mix=mix), own
+    stats, scaling, pca = (own.pop(name) for name in ("stats", "scaling", "pca"))
+    return Preprocessing(stats, scaling, pca, mix=mix, sampling=own.pop("sampling", "none")), own
+
+
+def prepared(
+    features: FoldFeatures, params: Params, *, seed: int
+) -> tuple[FoldFeatures, Preprocessing, Params]:
+    """As `split_params`, with the fold whose training rows are sampled as the parameters say."""
+    prep, own = split_params(params, layers=len(features.layers))
+    return sampled_features(features, prep.sampling, seed=seed), prep, own
 
 
 def mix_weights(layers: int, *, centre: float, width: float) -> tuple[float, ...]:
@@ -171,16 +181,16 @@ def _evaluate(
 ) -> float:
     """The best score on the head's path, pooled over the inner folds. Raises TrialPruned."""
     _suggest(trial, head, inner[0], config)
-    prep, params = split_params(trial.params, layers=len(inner[0].layers))
     _, values = head.path
     pooled: list[list[np.ndarray]] = [
         [] for _ in values
     ]  # scores of each inner fold, for each value on the path
     for step, features in enumerate(inner):
         try:
-            fitted = head.fit(features, prep, params, values, config.seed)
+            more, prep, params = prepared(features, trial.params, seed=config.seed)
+            fitted = head.fit(more, prep, params, values, config.seed)
         except SameFeaturesError:
-            if prep.stats == BOTH.join(inner[0].layers[0].stats):
+            if trial.params["stats"] == BOTH.join(inner[0].layers[0].stats):
                 raise  # no statistic differs between clips
             raise TrialPruned from None  # this one does not
         for scores, fold_scores in zip(pooled, fitted, strict=True):

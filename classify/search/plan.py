@@ -29,9 +29,11 @@ from layerprobe.classify.features.frames import Frames, read_frames
 from layerprobe.classify.features.joined import joined_width, read_layer
 from layerprobe.classify.features.kernels import kernel_bytes
 from layerprobe.classify.features.lru_cache import LruCache
+from layerprobe.classify.features.sampling import grown_size
 from layerprobe.classify.heads.registry import HEADS, needs_frames
 from layerprobe.classify.scores.results import StudyId
 from layerprobe.classify.search.parallel import job_count
+from layerprobe.classify.search.space import sampling_choices
 from layerprobe.embed.manifest.clips import Clip
 
 
@@ -46,8 +48,11 @@ class Plan:
 
     @property
     def largest(self) -> int:
-        """Training clips of the largest outer fold."""
-        return max(len(fold.outer.train) for fold in self.folds)
+        """Training clips of the largest outer fold, with those that sampling adds."""
+        return max(map(self._trained, self.folds))
+
+    def _trained(self, fold: OuterFold) -> int:
+        return grown_size(self.data.y[fold.outer.train], self.config.sampling)
 
     @property
     def exact(self) -> bool:
@@ -57,7 +62,7 @@ class Plan:
     @property
     def kernels(self) -> int:
         """Bytes of the exact kernels of the largest outer fold."""
-        return max(kernel_bytes(len(fold.outer.train), len(fold.outer.test)) for fold in self.folds)
+        return max(kernel_bytes(self._trained(fold), len(fold.outer.test)) for fold in self.folds)
 
     @property
     def jobs(self) -> int:
@@ -121,6 +126,10 @@ class Plan:
     def _check_size(self, heads: Sequence[str]) -> None:
         """Raise InputError for heads that cannot be fitted to so many clips."""
         for head in heads:
+            if head in HEADS and not sampling_choices(HEADS[head], self.config):
+                names = ",".join(self.config.sampling)
+                do = f"add none to --sampling, or omit {head} from --heads"
+                raise InputError(f"--sampling {names} is not for {head}", do=do)
             most = HEADS[head].most_clips
             if most is not None and self.largest > most:
                 what = f"{head} takes at most {most:,} training clips, and an outer fold has {self.largest:,}"

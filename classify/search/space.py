@@ -52,7 +52,13 @@ def input_choices(
         "stats": [BOTH.join(names), *names] if len(names) > 1 else names,
         "scaling": [name for name in config.scalings if name in head.scalings] or list(config.scalings[:1]),
         "pca": [0] if layers > 1 else sizes,
+        **({} if config.sampling == ("none",) else {"sampling": sampling_choices(head, config) or ["none"]}),
     }
+
+
+def sampling_choices(head: Head, config: StudyConfig) -> list[str]:
+    """The ways of sampling that are asked for and that the head can use."""
+    return [name for name in config.sampling if name in head.samplings]
 
 
 def finite_space(head: Head, choices: Mapping[str, Sequence[Any]], *, layers: int) -> list[Params] | None:

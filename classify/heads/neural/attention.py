@@ -9,7 +9,7 @@ import optuna
 
 from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
 from layerprobe.classify.features.scaling import ALL_SCALINGS
-from layerprobe.classify.heads.base import Head, Params
+from layerprobe.classify.heads.base import NO_SAMPLING, Head, Params
 from layerprobe.classify.heads.neural.frames import fit_frames
 
 HIDDEN = [32, 64, 128]  # units of each frame's projection
@@ -50,4 +50,5 @@ ATTENTION = Head(
     scalings=ALL_SCALINGS,
     parameters=parameters,
     reads="frames",
+    samplings=NO_SAMPLING,
 )

@@ -14,7 +14,7 @@ from sklearn.neural_network import MLPClassifier
 
 from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
 from layerprobe.classify.features.scaling import ALL_SCALINGS
-from layerprobe.classify.heads.base import Head, Params
+from layerprobe.classify.heads.base import NO_SAMPLING, Head, Params
 from layerprobe.classify.heads.fitted import FittedHead, TrainingRows
 from layerprobe.classify.heads.neural.validation import validation_mask, validation_score
 from layerprobe.classify.heads.solvers.network import Network
@@ -99,4 +99,5 @@ MLP = Head(
     scalings=ALL_SCALINGS,
     parameters=parameters,
     refit=refit,
+    samplings=NO_SAMPLING,  # new rows would lie between the clips that train and those that stop it
 )

@@ -14,7 +14,7 @@ from layerprobe.classify.features.lru_cache import LruCache
 from layerprobe.classify.heads.registry import HEADS
 from layerprobe.classify.scores.calibration import probabilities, temperature
 from layerprobe.classify.scores.results import StudyResult
-from layerprobe.classify.search.nested import split_params
+from layerprobe.classify.search.nested import prepared
 from layerprobe.classify.search.plan import Plan, fold_features, layer_states
 
 
@@ -55,8 +55,8 @@ def member_scores(features: FoldFeatures, member: Member, *, seed: int) -> np.nd
     head, params = HEADS[member.head], dict(member.params)
     name, values = head.path
     value = params.pop(name) if name else values[0]
-    prep, params = split_params(params, layers=len(features.layers))
-    (scores,) = head.fit(features, prep, params, [value], seed)
+    more, prep, params = prepared(features, params, seed=seed)
+    (scores,) = head.fit(more, prep, params, [value], seed)
     return scores
 
 

@@ -207,9 +207,7 @@ def test_models_with_different_clips_are_one_line(corpus: Corpus, tmp_path: Path
     clips, (a, _) = corpus
     fewer = made_store(tmp_path / "fewer", clips[3:], layers=("0",))
     fewer.extraction = replace(fewer.extraction, model="lab/c")
-    with pytest.raises(
-        InputError, match="3 of 90 clips have no states of lab/c: s0-0.wav, s0-1.wav, s0-2.wav"
-    ):
+    with pytest.raises(InputError, match=r"3 of 90 clips have no states of lab/c: s0-0\.wav, s0-1"):
         run_fusion(clips, [a, fewer], tmp_path / "run", CONFIG, fuse="late")
     keys = clip_keys(clips[:3], fewer.cache)
     failed = {failures.failure_id(c): Failure("too short", str(k)) for c, k in zip(clips, keys, strict=False)}
