@@ -16,6 +16,7 @@ from layerprobe.classify.search.console import (
     remarks,
 )
 
+OWN = "clips of each class of the test speaker beside the training clips"
 FEW_MOVABLE = 0.5  # share of training clips below which shuffling within speakers changes too little
 
 
@@ -95,6 +96,11 @@ def _print_controls(summary: Mapping[str, Any]) -> None:
         spread = "" if score["sd"] is None else f" ± {score['sd']:.3f} over {point['draws']} draws"
         size = f"{point['share']:.0%} of the training {of} ({point[of]:.0f})"
         print(f"with {size}: UAR {score['value']:.3f}{spread}")
+    shots = controls.get("few_shot", {"clips": (), "own_clips": ()})
+    for what, points in (("training clips of each class", shots["clips"]), (OWN, shots["own_clips"] or ())):
+        for point in points:
+            score = point["uar"]
+            print(f"with {point['shots']} {what}: UAR {score['value']:.3f} ± {score['sd']:.3f}")
 
 
 def _control(

@@ -13,10 +13,11 @@ from layerprobe.cache.common.interrupts import Interrupted
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.audit.audit import audit
 from layerprobe.classify.config import EvaluationConfig, StudyConfig
+from layerprobe.classify.controls import few_shot
 from layerprobe.classify.controls import learning_curve as curve
 from layerprobe.classify.controls.baselines import baseline_scores, run_baselines
 from layerprobe.classify.controls.checkpoint import STEPS, delete_steps, run_once
-from layerprobe.classify.controls.figures import draw_controls, draw_learning_curve
+from layerprobe.classify.controls.figures import draw_controls, draw_few_shot, draw_learning_curve
 from layerprobe.classify.controls.probes import default_targets, probe_columns
 from layerprobe.classify.controls.refit import selected_folds
 from layerprobe.classify.controls.shuffled_labels import shuffled_labels
@@ -92,6 +93,8 @@ def evaluate_run(out: Path, plan: Plan, clips: Sequence[Clip], evaluation: Evalu
                     draw_controls(updated, out / FIGURES)
                 if curve.NAME in updated["controls"]:
                     draw_learning_curve(updated, out / FIGURES)
+                if few_shot.NAME in updated["controls"]:
+                    draw_few_shot(updated, out / FIGURES)
             _record(out, evaluation)
     except BlockingIOError:
         raise InputError("another process is working on this run", where=str(out), do="wait for it") from None
@@ -114,6 +117,8 @@ def _controls(
     }
     if full:
         controls[curve.NAME] = run_once(out, curve.NAME, lambda: curve.learning_curve(out, plan, selected))
+        shots = run_once(out, few_shot.NAME, lambda: few_shot.few_shot(out, plan, selected))
+        controls[few_shot.NAME] = shots
         controls["runs"] = baseline_scores(out, plan)
     delete_steps(out)
     return controls

@@ -86,6 +86,39 @@ def draw_learning_curve(summary: Mapping[str, Any], folder: Path) -> None:
             save(figure, folder / f"learning_curve.{kind}")
 
 
+def draw_few_shot(summary: Mapping[str, Any], folder: Path) -> None:
+    """few_shot.svg, .pdf, .png: UAR with few training clips, and with few clips of the tested speakers."""
+    found = summary["controls"]["few_shot"]
+    curves = {
+        "clips": ("training clips of each class", found["clips"]),
+        "own_clips": (
+            "clips of each class of a test speaker,\nbeside all training clips",
+            found["own_clips"],
+        ),
+    }
+    drawn = [(label, points) for label, points in curves.values() if points]
+    if not drawn:
+        return
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(4.4 * len(drawn), 3.8), layout="constrained")
+        for number, (axes, (label, points)) in enumerate(
+            zip(figure.subplots(1, len(drawn), sharey=True, squeeze=False)[0], drawn, strict=True)
+        ):
+            values, spread = ([point["uar"][key] for point in points] for key in ("value", "sd"))
+            places = range(len(points))
+            axes.errorbar(places, values, yerr=spread, color=COLOURS[number], marker="o", capsize=3)
+            axes.set_xticks(places, [str(point["shots"]) for point in points])
+            axes.set_xlabel(label)
+            draw_chance(axes, summary["chance"])
+            open_frame(axes)
+            if number == 0:
+                axes.set_ylabel("unweighted average recall")
+                title = f"{summary['model']}: {summary['target']}, few-shot curves"
+                set_title(axes, f"{title}\nmean over draws; bars: one standard deviation")
+        for kind in KINDS:
+            save(figure, folder / f"few_shot.{kind}")
+
+
 def _probes_title(model: str) -> str:
     return f"{model}: score of a linear probe, with 95 % intervals\n0 is chance, 1 is perfect"
 

@@ -27,7 +27,7 @@ def run_charts(run: RunData) -> dict[str, Chart]:
     drawn = (
         *(layer_curves(run), layer_weights(run), layer_grid(run), controls(run), probes(run)),
         *(confusion(run), speakers(run)),
-        *(calibration(run), learning_curve(run), training_curves(run)),
+        *(calibration(run), learning_curve(run), few_shot(run), training_curves(run)),
     )
     return {chart.name: chart for chart in drawn if chart is not None}
 
@@ -131,6 +131,39 @@ def learning_curve(run: RunData) -> Chart | None:
         x_label=f"training {of} per fold",
         y_label=UAR,
         series=(series,),
+        references=(Reference(name="chance", value=run.summary["chance"]),),
+    )
+
+
+def few_shot(run: RunData) -> Chart | None:
+    """UAR with few training clips, and with few clips of the tested speakers."""
+    found = run.summary["controls"].get("few_shot")
+    if not found or not found["clips"]:
+        return None
+    curves = {
+        "training clips of each class": found["clips"],
+        "clips of each class of a test speaker, beside all training clips": found["own_clips"] or (),
+    }
+    series = []
+    for name, points in curves.items():
+        bounds = [(p["uar"]["value"] - p["uar"]["sd"], p["uar"]["value"] + p["uar"]["sd"]) for p in points]
+        if points:
+            series.append(
+                Series(
+                    name=name,
+                    x=[point["shots"] for point in points],
+                    y=[point["uar"]["value"] for point in points],
+                    low=[low for low, _ in bounds],
+                    high=[high for _, high in bounds],
+                )
+            )
+    return Curves(
+        name="few_shot",
+        title="Few-shot curves, mean over draws ± one standard deviation",
+        alt="Unweighted average recall against the number of clips of each class.",
+        x_label="clips of each class",
+        y_label=UAR,
+        series=tuple(series),
         references=(Reference(name="chance", value=run.summary["chance"]),),
     )
 
