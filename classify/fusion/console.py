@@ -8,13 +8,20 @@ from typing import Any
 from layerprobe.cache.common.console import print_table
 from layerprobe.cache.common.text import format_interval
 
+GAIN = "minus the best single"
+
 
 def print_gain(summary: Mapping[str, Any]) -> None:
     """Print each fusion next to the best single model, and what it is made of in each outer fold."""
     fusion = summary["fusion"]
     best = fusion["best_single"]
     rows = [
-        {"system": "best single model", "UAR": best["uar"]["value"], "95 % interval": _interval(best["uar"])}
+        {
+            "system": "best single model",
+            "UAR": best["uar"]["value"],
+            "95 % interval": _interval(best["uar"]),
+            GAIN: "",
+        }
     ]
     for entry in fusion["kinds"]:
         gain = entry["minus_best_single"]
@@ -23,7 +30,7 @@ def print_gain(summary: Mapping[str, Any]) -> None:
                 "system": f"{entry['kind']} fusion",
                 "UAR": entry["uar"]["value"],
                 "95 % interval": _interval(entry["uar"]),
-                "minus the best single": f"{gain['value']:+.3f} {_interval(gain)}".rstrip(),
+                GAIN: f"{gain['value']:+.3f} {_interval(gain)}".rstrip(),
             }
         )
     print_table(rows, title="The best single model of each fold is that of its inner folds:")

@@ -3,7 +3,8 @@
 As the downstream models of SUPERB (Yang et al. 2021), on pooled states: every layer is scaled by itself, the
 weights are the softmax of a number for each layer, and they are learnt together with the classifier. States
 with more than AXES columns are first projected on the AXES leading principal axes of all layers together;
-SUPERB's models have a learnt projection there. `C` is relative to the inputs' power, as that of `logreg`.
+SUPERB's models have a learnt projection there. `C` is relative to the power of the weighted sum, as that of
+`logreg` to the power of its inputs.
 """
 
 from __future__ import annotations
@@ -24,17 +25,21 @@ from layerprobe.classify.scores.layer_weights import LAYER_WEIGHTS
 
 AXES = 128
 MOST_ROWS = 4096  # states of clips and layers, evenly spaced, that the axes are computed from
+EVENNESS = [0.0003, 0.003, 0.03]  # penalties of logits: weights of almost one layer, to almost equal ones
 PATH = (0.1, 0.7, 5.0, 35.0, 250.0)
 
 
 def space(trial: optuna.Trial) -> Params:
-    return {"class_weight": trial.suggest_categorical("class_weight", ["none", "balanced"])}
+    return {
+        "evenness": trial.suggest_categorical("evenness", EVENNESS),
+        "class_weight": trial.suggest_categorical("class_weight", ["none", "balanced"]),
+    }
 
 
 def fit(
     features: FoldFeatures, prep: Preprocessing, params: Params, values: Sequence[float], seed: int
 ) -> list[np.ndarray]:
-    _, test, _ = _stacked(features, prep)
+    _, test = _stacked(features, prep)
     sums = _path(features, prep, params, values)
     return [sums[C].scores(test) for C in values]
 
@@ -48,13 +53,12 @@ def explain(
 
 def refit(rows: TrainingRows, params: Params, value: float, seed: int) -> FittedHead:
     """As `fit` for a single C, `value`: one linear head on the columns of all layers side by side."""
-    n, columns = rows.Z.shape
+    columns = rows.Z.shape[1]
     layers = [rows.Z[:, begin : begin + columns // rows.layers] for begin in _begins(rows)]
     axes = _axes(layers)
     X = np.stack(layers if axes is None else [layer @ axes for layer in layers])
-    power = float(np.square(rows.Z).sum(dtype=np.float64) / n / rows.layers)
     weight = rows.weights(params["class_weight"])
-    found = _solve(X, rows.y, weight, power, [value], classes=rows.classes)[value]
+    found = _solve(X, rows.y, weight, params["evenness"], [value], classes=rows.classes)[value]
     W = found.W if axes is None else axes.astype(np.float64) @ found.W
     stacked = (found.weights[:, None, None] * W).reshape(columns, rows.classes)
     return Linear(W=stacked.astype(np.float32), b=found.b.astype(np.float32), classes=rows.classes)
@@ -69,17 +73,17 @@ def _begins(rows: TrainingRows) -> range:
     return range(0, columns, columns // rows.layers)
 
 
-def _stacked(features: FoldFeatures, prep: Preprocessing) -> tuple[np.ndarray, np.ndarray, float]:
-    """(L, n, r) and (L, m, r) float32: training and test rows of every layer; the mean power of a layer."""
+def _stacked(features: FoldFeatures, prep: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
+    """(L, n, r) and (L, m, r) float32: training and test rows of every layer."""
 
-    def make() -> tuple[np.ndarray, np.ndarray, float]:
+    def make() -> tuple[np.ndarray, np.ndarray]:
         each = [replace(prep, layer=layer) for layer in range(len(features.layers))]
         axes = _axes([features.inputs(one)[0] for one in each])
         pairs = [features.inputs(one) for one in each]
         train, test = (np.stack([_project(pair[part], axes) for pair in pairs]) for part in (0, 1))
-        return train, test, float(np.mean([features.power(one) for one in each]))
+        return train, test
 
-    stacked: tuple[np.ndarray, np.ndarray, float] = features.cached(("stacked", prep), make)
+    stacked: tuple[np.ndarray, np.ndarray] = features.cached(("stacked", prep), make)
     return stacked
 
 
@@ -105,19 +109,26 @@ def _path(
     features: FoldFeatures, prep: Preprocessing, params: Params, values: Sequence[float]
 ) -> dict[float, LayerSum]:
     """C → the solution, for `values`, each computed once."""
-    kind = params["class_weight"]
+    kind, evenness = params["class_weight"], params["evenness"]
 
     def make() -> dict[float, LayerSum]:
-        train, _, power = _stacked(features, prep)
-        return _solve(train, features.y, features.weights(kind), power, values, classes=features.classes)
+        train, _ = _stacked(features, prep)
+        weight = features.weights(kind)
+        return _solve(train, features.y, weight, evenness, values, classes=features.classes)
 
-    key = ("layer sums", prep, kind, features.labels_digest, tuple(values))
+    key = ("layer sums", prep, kind, evenness, features.labels_digest, tuple(values))
     sums: dict[float, LayerSum] = features.cached(key, make)
     return sums
 
 
 def _solve(
-    X: np.ndarray, y: np.ndarray, weight: np.ndarray, power: float, values: Sequence[float], *, classes: int
+    X: np.ndarray,
+    y: np.ndarray,
+    weight: np.ndarray,
+    evenness: float,
+    values: Sequence[float],
+    *,
+    classes: int,
 ) -> dict[float, LayerSum]:
     """C → the solution, from the strongest penalty; each solution is the start of the next.
 
@@ -126,14 +137,14 @@ def _solve(
     """
     solver = LayerSumSolver(X, y, weight, classes=classes)
     passed = sorted({*values, *(C for C in PATH if max(values) > C)})
-    penalty = power * (2 if classes == 2 else 1)
-    return {C: solver.solve(penalty=penalty / C) for C in passed}
+    penalty = 2 if classes == 2 else 1  # of scikit-learn's, which has one weight vector for two classes
+    return {C: solver.solve(penalty=penalty / C, evenness=evenness) for C in passed}
 
 
 WEIGHTS = Head(
     space=space,
     fit=fit,
-    start={"class_weight": "balanced"},
+    start={"evenness": 0.003, "class_weight": "balanced"},
     path=("C", PATH),
     scalings=frozenset({"none", "standard", "speaker"}),
     parameters=parameters,

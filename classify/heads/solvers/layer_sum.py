@@ -33,9 +33,13 @@ class LayerSum:
 
 
 class LayerSumSolver:
-    """Minimises Σ weight · cross-entropy of a `LayerSum`, plus penalty/2 · |W|², from equal layer weights.
+    """Minimises the mean of weight · cross-entropy of a `LayerSum`, plus two penalties, from equal weights.
 
-    X: (L, n, r) float32, columns (nearly) orthogonal. y: (n,) classes. weight: (n,).
+    X: (L, n, r) float32, columns (nearly) orthogonal. y: (n,) classes. weight: (n,). The penalties are
+    penalty/2n · P · |W|², with P the power of the weighted sum (its rows' mean squared length), and
+    evenness/2 · |logits|². With a fixed P, weights on a single layer would be cheaper than on several, whose
+    noise averages out, only because their sum is shorter. Without evenness, all weight goes to the layer
+    that fits the training clips best, which is not the one that serves others best.
 
     With fixed layer weights the problem is logistic regression and convex; together with them it is not, so
     the start decides which local minimum is found. L-BFGS in coordinates in which the curvature at the start
@@ -47,21 +51,24 @@ class LayerSumSolver:
         self._X, self._y, self._weight, self._classes = X, y, weight, classes
         layers, rows, columns = X.shape
         self._flat = X.reshape(layers, rows * columns)
+        self._products = (self._flat @ self._flat.T).astype(np.float64) / rows  # (L, L), of layers
         mean = sum_layers(X, np.full(layers, 1 / layers))
         self._curvature = weight @ np.square(mean, dtype=np.float64) / classes
         self._now = LayerSum(logits=np.zeros(layers), W=np.zeros((columns, classes)), b=np.zeros(classes))
 
-    def solve(self, *, penalty: float) -> LayerSum:
-        """The solution for `penalty`."""
-        layers, _, columns = self._X.shape
-        n = len(self._y)
-        root = np.sqrt(n / (self._curvature + penalty))[:, None]
+    def solve(self, *, penalty: float, evenness: float) -> LayerSum:
+        """The solution for these penalties."""
+        layers, n, columns = self._X.shape
+        root = np.sqrt(n / (self._curvature + penalty * self._products.mean()))[:, None]
         units = [np.full(layers, float(layers)), np.broadcast_to(root, (columns, self._classes)).ravel()]
         unit = np.concatenate([*units, np.full(self._classes, np.sqrt(self._classes))])
 
         def loss(point: np.ndarray) -> tuple[float, np.ndarray]:
-            value, gradient = self._loss(self._unpack(point * unit), penalty)
-            return value / n, gradient * unit / n
+            at = self._unpack(point * unit)
+            value, gradient = self._loss(at, penalty)
+            value, gradient = value / n, gradient / n
+            gradient[:layers] += evenness * at.logits
+            return value + evenness / 2 * float(at.logits @ at.logits), gradient * unit
 
         start = np.concatenate([self._now.logits, self._now.W.ravel(), self._now.b]) / unit
         options = {"maxiter": ITERATIONS, "ftol": TOLERANCE, "gtol": 0.0}
@@ -75,15 +82,17 @@ class LayerSumSolver:
         return LayerSum(logits=point[:layers], W=W, b=point[end:])
 
     def _loss(self, at: LayerSum, penalty: float) -> tuple[float, np.ndarray]:
-        """The objective and its gradient with respect to logits, W and b, concatenated."""
+        """n times the objective without `evenness`, and its gradient: of logits, W and b, concatenated."""
         share = at.weights
         mixed = sum_layers(self._X, share)
         losses, slopes, _ = cross_entropy(mixed @ at.W + at.b, self._y)
         slopes *= self._weight[:, None]
-        by_layer = self._flat @ (slopes @ at.W.T).astype(np.float32).ravel()
+        across, square = self._products @ share, float((at.W * at.W).sum())
+        power = float(share @ across)
+        by_layer = self._flat @ (slopes @ at.W.T).astype(np.float32).ravel() + penalty * square * across
         by_logit = share * (by_layer - share @ by_layer)
-        by_W = mixed.T.astype(np.float64) @ slopes + penalty * at.W
-        value = float(self._weight @ losses) + penalty / 2 * float((at.W * at.W).sum())
+        by_W = mixed.T.astype(np.float64) @ slopes + penalty * power * at.W
+        value = float(self._weight @ losses) + penalty / 2 * power * square
         return value, np.concatenate([by_logit, by_W.ravel(), slopes.sum(0)])
 
 

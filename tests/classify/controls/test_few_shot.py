@@ -46,7 +46,9 @@ def test_the_first_of_each_group_are_taken() -> None:
     assert len(first_of_groups(rows, group, 0)) == 0
 
 
-def test_training_and_test_clips_are_as_documented(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_and_test_clips_are_as_documented(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plan, run, selected = made
     seen: list[tuple[tuple[str, int, int], Fold, int]] = []
 
@@ -55,7 +57,7 @@ def test_training_and_test_clips_are_as_documented(made: Made, monkeypatch: pyte
         return plan.data.y[fold.test]
 
     monkeypatch.setattr(control, "refit", record)
-    found = few_shot(run, plan, selected)
+    found = few_shot(shutil.copytree(run, tmp_path / "run"), plan, selected)
     y, speakers = plan.data.y, plan.data.speakers
     assert speakers is not None
     tested: dict[tuple[int, int], set[int]] = {}

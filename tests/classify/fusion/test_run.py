@@ -31,7 +31,7 @@ from layerprobe.classify.runs.compare import compare
 from layerprobe.classify.runs.run_folder import RUN, SUMMARY, read_json
 from layerprobe.classify.runs.run_record import read_recorded
 from layerprobe.embed.manifest.clips import Clip
-from tests.studies import made_clips, made_store
+from tests.studies import made_clips, made_frames, made_store
 
 CONFIG = StudyConfig(folds=3, inner_folds=2, trials=2, jobs=1, heads=("logreg", "knn"))
 Corpus = tuple[list[Clip], list[FeatureStore]]
@@ -224,7 +224,7 @@ def test_models_with_different_clips_are_one_line(corpus: Corpus, tmp_path: Path
 @pytest.mark.parametrize(
     ("changes", "fuse", "message"),
     [
-        ({"heads": ("weights",)}, "early", "--fuse early joins statistics of layers, and weights does not"),
+        ({"heads": ("weights",)}, "early", "--fuse early joins single layers, and none of lab-b is searched"),
         (
             {"layers": ("mix",), "heads": ("svm",)},
             "early",
@@ -239,6 +239,18 @@ def test_what_cannot_be_fused_is_one_line(
     with pytest.raises(InputError, match=message):
         run_fusion(*corpus, tmp_path / "run", replace(CONFIG, **changes), fuse=fuse)
     assert not (tmp_path / "run").exists()
+
+
+def test_heads_on_frames_are_not_fused_early(tmp_path: Path) -> None:
+    clips, stores = made_clips(tmp_path / "corpus", speakers=4, each=4, classes=2), []
+    for name in "ab":
+        store = made_frames(tmp_path / name, clips)
+        store.extraction = replace(store.extraction, model=name)
+        stores.append(store)
+    config = replace(CONFIG, heads=("bilstm",), folds=2)
+    what = "--fuse early joins statistics of layers, and bilstm does not read these; add logreg or svm"
+    with pytest.raises(InputError, match=what):
+        run_fusion(clips, stores, tmp_path / "run", config, fuse="both")
 
 
 def test_a_model_that_is_named_twice_is_one_line(corpus: Corpus, tmp_path: Path) -> None:

@@ -158,10 +158,14 @@ def test_controls_refit_the_members(
     assert read_json(out / SUMMARY)["controls"]["shuffled"]["selectivity"]["value"] > 0
 
 
-def test_report_and_bundle_say_what_it_is(corpus: Corpus, finished: Path) -> None:
-    assert "ensemble of layers and heads" in system_name(read_run(finished))
+def test_report_and_bundle_say_what_it_is(corpus: Corpus, finished: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(finished, tmp_path / "run")
+    summary = read_json(out / SUMMARY)
+    summary["selected"] |= {"layer": "several", "head": "ensemble"}  # as if most folds had selected it
+    (out / SUMMARY).write_text(json.dumps(summary))
+    assert "ensemble of layers and heads" in system_name(read_run(out))
     with pytest.raises(InputError, match="the selected system is an ensemble, which no bundle can hold; run"):
-        make_bundle(finished, *corpus, CONFIG)
+        make_bundle(out, *corpus, CONFIG)
 
 
 @pytest.mark.parametrize(
