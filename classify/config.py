@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 from cyclopts import Parameter
@@ -20,7 +21,18 @@ SAMPLERS = ("tpe", "random", "gp")
 PRUNERS = ("median", "none")
 Controls = Literal["none", "cheap", "full"]
 RUNTIME_OPTIONS = ("jobs", "storage", "memory")  # options that do not change the results
+LATER = ("splits",)  # options that earlier versions did not record, recorded only where they are given
+EMOBOX = "emobox:"  # of --splits: a checkout of that benchmark
 MIX = "mix"  # a virtual layer: the weighted sum of the kernels of several layers
+
+
+def name_of_splits(splits: str | None) -> str | None:
+    """`emobox:NAME` or `splits of RUN`; None for no splits."""
+    if splits is None:
+        return None
+    if splits.startswith(EMOBOX):
+        return f"{EMOBOX}{Path(splits.removeprefix(EMOBOX)).name}"
+    return f"splits of {Path(splits).absolute().parent.name}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +59,9 @@ class StudyConfig:
     --test-corpus)."""
     protocol: str | None = None
     """A published split instead of --split and --folds; `protocols` lists them."""
+    splits: str | None = None
+    """Outer folds of another run on the same table (its splits.json), or of a benchmark: emobox:FOLDER, a
+    checkout of EmoBox or the folder of a corpus in it."""
     train_corpus: tuple[str, ...] = ()
     """Corpora to train on: values of the column `corpus`; requires --test-corpus."""
     test_corpus: tuple[str, ...] = ()
@@ -77,8 +92,8 @@ class StudyConfig:
 
     @property
     def split_name(self) -> str:
-        """Name of the outer folds: the protocol, or the split."""
-        return self.protocol or self.split
+        """Name of the outer folds: the protocol, the benchmark or run that they come from, or the split."""
+        return self.protocol or name_of_splits(self.splits) or self.split
 
     def __post_init__(self) -> None:
         if self.layers == ("all",):
@@ -86,6 +101,8 @@ class StudyConfig:
         if self.train_corpus and self.test_corpus and self.split == StudyConfig.split:
             object.__setattr__(self, "split", CORPUS_SPLIT)
         check_choice("--split", self.split, SPLITS)
+        if self.protocol and self.splits:
+            raise InputError(f"--protocol {self.protocol} has its own folds", do="omit --splits")
         check_choice("--sampler", self.sampler, SAMPLERS)
         check_choice("--pruner", self.pruner, PRUNERS)
         check_choice("--metric", self.metric, get_args(Metric))

@@ -18,7 +18,7 @@ from layerprobe.classify.config import CORPUS_SPLIT, MIX, StudyConfig
 from layerprobe.classify.data.cross_corpus import corpus_folds
 from layerprobe.classify.data.dataset import Dataset, join_labels
 from layerprobe.classify.data.protocols import find_protocol, protocol_folds
-from layerprobe.classify.data.splits import Fold, OuterFold, fixed_folds, outer_folds
+from layerprobe.classify.data.splits import Fold, OuterFold, fixed_folds, outer_folds, shared_speakers
 from layerprobe.classify.features.fold_features import (
     FoldFeatures,
     LayerStates,
@@ -29,6 +29,7 @@ from layerprobe.classify.features.frames import Frames, read_frames
 from layerprobe.classify.features.kernels import kernel_bytes
 from layerprobe.classify.features.lru_cache import LruCache
 from layerprobe.classify.heads.registry import HEADS, needs_frames
+from layerprobe.classify.runs.splits_file import Splits, read_splits
 from layerprobe.classify.scores.results import StudyId
 from layerprobe.classify.search.parallel import job_count
 from layerprobe.embed.manifest.clips import Clip
@@ -42,6 +43,16 @@ class Plan:
     data: Dataset
     folds: tuple[OuterFold, ...]
     config: StudyConfig
+    splits: Splits | None = None
+
+    @property
+    def grouped(self) -> bool:
+        """Whether inner folds are speaker-disjoint: as the outer folds are."""
+        if self.config.protocol is not None:
+            return find_protocol(self.config.protocol).rule.speaker_disjoint
+        if self.config.splits is not None:
+            return not shared_speakers(self.data, list(self.folds))
+        return self.config.split != "random"
 
     @property
     def largest(self) -> int:
@@ -143,10 +154,22 @@ def make_plan(
     _check_store(store, config.heads)
     if config.split == CORPUS_SPLIT:
         clips = corpus_folds(clips, train=config.train_corpus, test=config.test_corpus, target=config.target)
+    splits = None
+    if config.splits is not None:
+        splits = read_splits(config.splits, clips, target=config.target)
+    elif config.protocol is not None:
+        # Made of the complete table: without unusable clips it would be another one.
+        assignment = protocol_folds(config.protocol, clips)
+        splits = Splits(assignment=assignment, validation=[[] for _ in assignment])
+    if splits is not None:
+        used = splits.ids
+        unused = {clip.id: "in no partition of the splits" for clip in clips if clip.id not in used}
+        excluded = {**unused, **(excluded or {})}
     data = join_labels(clips, store, target=config.target, excluded=excluded)
     if "speaker" in config.scalings and data.speakers is None:
         raise InputError("the table names no speakers to scale by", do="omit 'speaker' from --scalings")
-    return Plan(store=store, data=data, folds=tuple(_folds(clips, data, config)), config=config)
+    folds = _folds(data, config) if splits is None else _given_folds(splits, data, config)
+    return Plan(store=store, data=data, folds=tuple(folds), config=config, splits=splits)
 
 
 def _check_store(store: FeatureStore, heads: Sequence[str]) -> None:
@@ -163,14 +186,27 @@ def _check_store(store: FeatureStore, heads: Sequence[str]) -> None:
         raise InputError(what, where=where, do=f"{embed}, or give --heads bilstm")
 
 
-def _folds(clips: Sequence[Clip], data: Dataset, config: StudyConfig) -> list[OuterFold]:
-    """A protocol is applied to the complete table: without unusable clips it would be another one."""
-    if config.protocol is None:
-        return outer_folds(
-            data, split=config.split, folds=config.folds, inner_folds=config.inner_folds, seed=config.seed
+def _folds(data: Dataset, config: StudyConfig) -> list[OuterFold]:
+    return outer_folds(
+        data, split=config.split, folds=config.folds, inner_folds=config.inner_folds, seed=config.seed
+    )
+
+
+def _given_folds(splits: Splits, data: Dataset, config: StudyConfig) -> list[OuterFold]:
+    """The folds of --protocol or --splits. Inner folds are speaker-disjoint if these are."""
+    if config.protocol is not None:
+        grouped = find_protocol(config.protocol).rule.speaker_disjoint
+    else:
+        speakers = {} if data.speakers is None else dict(zip(data.ids, data.speakers.tolist(), strict=True))
+        grouped = not any(
+            {speakers.get(id) for id in train} & {speakers.get(id) for id in test} - {None}
+            for train, test in splits.assignment
         )
-    rule = find_protocol(config.protocol).rule
-    parts = protocol_folds(config.protocol, clips)
     return fixed_folds(
-        data, parts, grouped=rule.speaker_disjoint, inner_folds=config.inner_folds, seed=config.seed
+        data,
+        splits.assignment,
+        grouped=grouped,
+        inner_folds=config.inner_folds,
+        seed=config.seed,
+        validation=splits.validation,
     )
