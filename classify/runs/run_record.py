@@ -16,7 +16,7 @@ from typing import Any
 from layerprobe.cache.common import metering
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.store.feature_store import FeatureStore
-from layerprobe.classify.config import RUNTIME_OPTIONS, EvaluationConfig, StudyConfig
+from layerprobe.classify.config import LATER, RUNTIME_OPTIONS, EvaluationConfig, StudyConfig
 from layerprobe.classify.runs.run_folder import (
     FINISHED_FILES,
     RESTORE_OR_RERUN,
@@ -24,6 +24,8 @@ from layerprobe.classify.runs.run_folder import (
     read_json,
     reporting_damage,
 )
+from layerprobe.embed.manifest.channels import stored_channels
+from layerprobe.embed.manifest.clips import Clip, read_manifest
 
 PACKAGES = ("numpy", "scipy", "scikit-learn", "xgboost", "optuna", "h5py", "torch")
 
@@ -133,6 +135,16 @@ class RecordedRun:
     config: StudyConfig
     evaluation: EvaluationConfig
 
+    def read_clips(self) -> Sequence[Clip]:
+        """The table's clips, as the store holds them."""
+        clips = read_manifest(
+            self.table,
+            path_column=self.path_column,
+            speaker_column=self.speaker_column,
+            must_exist=False,
+        )
+        return stored_channels(clips, self.store)
+
 
 def read_recorded(path: Path, *, runtime: Mapping[str, Any]) -> RecordedRun:
     """Read run.json, or that of a run folder, to repeat the run.
@@ -152,8 +164,7 @@ def read_recorded(path: Path, *, runtime: Mapping[str, Any]) -> RecordedRun:
         table, folder, states = Path(command["table"]), Path(record["store"]), record["states"]
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"is not a record of classify (no {error})", where=str(path)) from error
-    if set(config) != known:
-        differing = ", ".join(sorted(set(config) ^ known))
+    if differing := ", ".join(sorted({*config, *LATER} ^ known)):
         raise InputError(f"was written by another version of layerprobe ({differing})", where=str(path))
     store = FeatureStore(folder)
     if store.extraction.fingerprint() != states:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -21,10 +21,11 @@ from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.cache.store.keys import KEY_BYTES, is_unchanged, iter_keys
 from layerprobe.embed.audio.decoding import Selection
 from layerprobe.embed.audio.sound import AudioInfo, probe
-from layerprobe.embed.config import ALL_CHANNELS, EmbedConfig
-from layerprobe.embed.manifest.clips import Clip
+from layerprobe.embed.config import EmbedConfig
+from layerprobe.embed.manifest.clips import Clip, select_sound
 
 PROBE_THREADS = 8  # headers read at a time: reading them waits for the disk
+_EVERY = -1  # in an array of channels: the mean of all
 PROBE_AHEAD = 512  # headers queued; a queued one needs more memory than everything else known of a clip
 
 T = TypeVar("T")
@@ -131,22 +132,21 @@ def find_pending(clips: Sequence[Clip], store: FeatureStore | None, config: Embe
         store.contains_digests(digests[originals]) if store is not None else np.zeros(len(originals), bool)
     )
     missing = originals[~in_store]
-    channel = None if config.channels == ALL_CHANNELS else int(config.channels)
-    selection = Selection(track=config.track, channel=channel)
-    infos = np.zeros((len(missing), 4), np.int64)
+    clips = select_sound(clips, channels=config.channels, track=config.track)
+    infos = np.zeros((len(missing), 5), np.int64)
     usable = np.ones(len(missing), bool)
-    for number, (row, info) in enumerate(
-        zip(missing.tolist(), _probe_all(clips, missing, selection), strict=True)
-    ):
+    for number, (row, info) in enumerate(zip(missing.tolist(), _probe_all(clips, missing), strict=True)):
         if isinstance(info, ClipError):
             fail([clips[row], *copies.pop(row, ())], info, _key(digests[row]))
             usable[number] = False
         else:
-            infos[number] = info.rate, info.channels, info.begin, info.stop
+            channel = _EVERY if info.selection.channel is None else info.selection.channel
+            infos[number] = info.rate, info.channels, info.begin, info.stop, channel
     rows = missing[usable]
 
     def audio_info(row: np.ndarray) -> AudioInfo:
-        rate, channels, begin, stop = row.tolist()
+        rate, channels, begin, stop, channel = row.tolist()
+        selection = Selection(track=config.track, channel=None if channel == _EVERY else channel)
         return AudioInfo(rate=rate, channels=channels, begin=begin, stop=stop, selection=selection)
 
     return PendingClips(
@@ -196,17 +196,15 @@ def _failures(clips: Sequence[Clip], error: ClipError, key: str) -> dict[Failure
     }
 
 
-def _probe_all(
-    clips: Sequence[Clip], rows: Iterable[int], selection: Selection
-) -> Iterator[AudioInfo | ClipError]:
+def _probe_all(clips: Sequence[Clip], rows: Iterable[int]) -> Iterator[AudioInfo | ClipError]:
     remaining = iter(rows)
     with ThreadPoolExecutor(PROBE_THREADS) as pool:
         while chunk := [clips[row] for row in islice(remaining, PROBE_AHEAD)]:
-            yield from pool.map(partial(_probe, selection=selection), chunk)
+            yield from pool.map(_probe, chunk)
 
 
-def _probe(clip: Clip, *, selection: Selection) -> AudioInfo | ClipError:
+def _probe(clip: Clip) -> AudioInfo | ClipError:
     try:
-        return probe(clip, selection)
+        return probe(clip)
     except ClipError as error:
         return error

@@ -13,16 +13,17 @@ from pathlib import Path
 
 import torch
 
-from layerprobe.cache.common.console import progress, stage
+from layerprobe.cache.common.console import progress, say, stage
 from layerprobe.cache.common.disk import require_space
 from layerprobe.cache.common.errors import ClipError, InputError
 from layerprobe.cache.common.interrupts import GracefulStop
-from layerprobe.cache.common.text import format_duration
+from layerprobe.cache.common.text import format_bytes, format_count, format_duration
 from layerprobe.cache.identity.extraction import Extraction, estimate_bytes
 from layerprobe.cache.store import costs
 from layerprobe.cache.store import failures as failure_list
 from layerprobe.cache.store.failures import FailureId
 from layerprobe.cache.store.feature_store import FeatureStore
+from layerprobe.embed.audio.channels import channel_clips
 from layerprobe.embed.audio.scratch import scratch_space
 from layerprobe.embed.config import RATE, EmbedConfig
 from layerprobe.embed.extract.batching import padding_share, plan_batches
@@ -54,9 +55,10 @@ class ExtractionProgress:
 class ExtractionSummary:
     """What a run computed: `seconds` of sound in `elapsed` seconds of wall time.
 
-    clips: in the table. copies: clips with the content of another clip. failures: FailureId → reason.
-    padding: share of padding among the computed samples. recomputed: windows of clips whose states overflowed
-    in half precision and were computed again in fp32. stopped: by a signal; the same call resumes.
+    clips: in the table, or channels of them. copies: clips with the content of another clip. failures:
+    FailureId → reason. padding: share of padding among the computed samples. recomputed: windows of clips
+    whose states overflowed in half precision and were computed again in fp32. stopped: by a signal; the same
+    call resumes.
     """
 
     store: Path
@@ -89,11 +91,18 @@ def embed(clips: Sequence[Clip], config: EmbedConfig, *, report: Report | None =
     backbone, extraction = open_backbone(config)
     meter = DeviceMeter(backbone.device, began=began)
     store = FeatureStore.create(config.cache, extraction)
-    with scratch_space(config.scratch, store.folder):
+    with scratch_space(config.scratch, store.folder) as scratch:
+        clips = channel_clips(clips, channels=config.channels, track=config.track)
         pending = find_pending(clips, store, config)
         size = estimate_bytes(extraction, clips=len(pending.keys), seconds=pending.seconds)
         require_space(store.folder, size)
         summary = compute_pending(pending, backbone, extraction, store, config, report=report)
+    if scratch.full:
+        files = format_count(scratch.full, "file")
+        say(
+            f"note: the scratch space of {format_bytes(config.scratch)} was too small for the samples of "
+            f"{files}, whose segments were each decoded from the file's start; give more with --scratch"
+        )
     if summary.embedded:
         cost = costs.ExtractionCost(clips=summary.embedded, seconds=summary.seconds, cost=meter.read())
         costs.append(store.folder, cost)
