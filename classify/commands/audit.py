@@ -38,7 +38,7 @@ class AuditOptions:
     _: KW_ONLY
     target: str = StudyConfig.target
     """Column with the label."""
-    splits: Path | None = None
+    splits: str | None = None
     """splits.json of a run, or emobox:FOLDER, to look for leaks between the partitions."""
     text: str | None = None
     """Column with the spoken text; found by its usual names if omitted."""
@@ -67,7 +67,7 @@ def audit(options: Annotated[AuditOptions, FLAT]) -> None:
         clips,
         target=options.target,
         cache=options.cache,
-        assignment=None if options.splits is None else read_assignment(options.splits, clips),
+        assignment=None if options.splits is None else read_assignment(Path(options.splits), clips),
         text=options.text,
         source=options.source,
         channels=options.channels,

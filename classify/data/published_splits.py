@@ -129,7 +129,7 @@ PROTOCOLS: dict[str, FixedSplit] = {
                 )
             ),
             leaks="the sentences: all actors say the same two",
-            source="Luna-Jiménez et al. 2021, Sensors 21(22), 7665, and their code",
+            source="code of Luna-Jiménez et al., multimodal recognition on RAVDESS, Applied Sciences",
         ),
         *(
             FixedSplit(

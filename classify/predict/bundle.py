@@ -134,9 +134,13 @@ class Bundle(ABC):
 
         Where that was each channel, there is a clip for each channel of each recording.
         """
-        config = self.extractor.config
-        clips = channel_clips(clips, channels=config.channels, track=config.track)
-        return select_sound(clips, channels=config.channels, track=config.track)
+        channels, track = self.sound()
+        clips = channel_clips(clips, channels=channels, track=track)
+        return select_sound(clips, channels=channels, track=track)
+
+    @abstractmethod
+    def sound(self) -> tuple[str, int]:
+        """Channels and track of the recordings that the system was trained on; loads no model."""
 
     @abstractmethod
     def load_backbone(self) -> StateExtractor:

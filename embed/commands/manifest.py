@@ -111,7 +111,7 @@ def _add_corpus(name: str, read: Callable[[Path], Corpus], help_text: str) -> No
     app.command(make, name=name, help=help_text)
 
 
-_HELP = {entry.name: f"{entry.title}: `{entry.example.partition(' (')[0]}`." for entry in KNOWN}
+_HELP = {entry.name: f"{entry.title}: `{entry.example.rpartition(' (')[0]}`." for entry in KNOWN}
 for _name, _read in CORPORA.items():
     _add_corpus(_name, _read, _HELP.get(_name) or (_read.__doc__ or "").partition("Raises")[0])
 
