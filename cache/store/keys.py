@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -70,23 +70,30 @@ def _key(digest: str, clip: AudioSegment) -> str:
 def clip_keys(clips: Sequence[AudioSegment], cache: Path) -> list[str | OSError]:
     """Each clip's key, or why its file could not be read. File digests are saved in the cache."""
     keys: list[str | OSError] = [""] * len(clips)
-    for index, key in iter_keys(clips, cache):
-        keys[index] = key
+    for clip in iter_keys(clips, cache):
+        keys[clip.row] = clip.key
     return keys
 
 
-def iter_keys(clips: Sequence[AudioSegment], cache: Path) -> Iterator[tuple[int, str | OSError]]:
-    """Each clip's index and key, as `clip_keys`; in the order of file names, so that nothing accumulates."""
+class KeyedClip(NamedTuple):
+    """A clip's row in its table and its key, or why it has none; stamp: of its file when it was hashed."""
 
-    def file_name(index: int) -> str:
-        return str(clips[index].path)
+    row: int
+    key: str | OSError
+    stamp: FileStamp | None
 
-    order = sorted(range(len(clips)), key=file_name)
-    files = (clips[next(group)].path for _, group in groupby(order, key=file_name))
+
+def iter_keys(clips: Sequence[AudioSegment], cache: Path) -> Iterator[KeyedClip]:
+    """Each clip with its key, as `clip_keys`; in the order of file names, so that nothing accumulates."""
+    names = [str(clip.path) for clip in clips]
+    order = sorted(range(len(clips)), key=names.__getitem__)
+    files = (name for name, _ in groupby(order, key=names.__getitem__))
     with DigestCache(cache) as digests:
-        for digest, (_, group) in zip(digests.iter_hashes(files), groupby(order, key=file_name), strict=True):
+        groups = groupby(order, key=names.__getitem__)
+        for (digest, stamp), (_, group) in zip(digests.iter_hashes(files), groups, strict=True):
             for index in group:
-                yield index, _key(digest, clips[index]) if isinstance(digest, str) else digest
+                key = _key(digest, clips[index]) if isinstance(digest, str) else digest
+                yield KeyedClip(index, key, stamp)
 
 
 def is_unchanged(clip: AudioSegment, key: str, before: FileStamp | None) -> bool:

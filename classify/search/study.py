@@ -25,7 +25,6 @@ from layerprobe.classify.runs.cost import RunTimer
 from layerprobe.classify.runs.run_record import is_finished, new_record, peak_memory
 from layerprobe.classify.scores.results import StudyId, StudyResult
 from layerprobe.classify.scores.selection import result_rows, select_system, systems_of
-from layerprobe.classify.search.layer_figure import draw_layers
 from layerprobe.classify.search.nested import TrialDone
 from layerprobe.classify.search.parallel import run_parallel
 from layerprobe.classify.search.plan import Plan, make_plan
@@ -109,6 +108,8 @@ def _write(
     summary = {**summarise(plan, results), "protocol": protocol}
     run_folder.write_json(out / run_folder.SUMMARY, summary)
     with stage("draw the layers"):
+        from layerprobe.classify.search.layer_figure import draw_layers
+
         draw_layers(summary, out / "figures")
     seconds = {"search": searched, "write": timer.seconds() - searched}
     finished = {"finished": True, "jobs": plan.jobs, "seconds": seconds, "peak_memory": peak_memory()}

@@ -14,7 +14,7 @@ import numpy as np
 
 from layerprobe.cache.common.console import stage
 from layerprobe.cache.common.errors import ClipError
-from layerprobe.cache.identity.digests import STAMP_BYTES, FileStamp, file_stamp
+from layerprobe.cache.identity.digests import STAMP_BYTES, FileStamp
 from layerprobe.cache.store import failures as failure_list
 from layerprobe.cache.store.failures import Failure, FailureId
 from layerprobe.cache.store.feature_store import FeatureStore
@@ -58,7 +58,7 @@ class LazyRecords(Sequence[T]):
 class PendingClips:
     """Clips to compute, one for each key, with what is known of each.
 
-    stamps: of their files, taken before these were hashed. copies: by index, other clips of the table with
+    stamps: of their files when these were hashed. copies: by index, other clips of the table with
     the same key, which share its result. table_size: clips in the table. cached: keys in the store, and
     cached_clips: the clips that have these. copy_count: clips with the key of an earlier, usable clip.
     failures: clips that failed before any audio was decoded.
@@ -113,10 +113,7 @@ def find_pending(clips: Sequence[Clip], store: FeatureStore | None, config: Embe
             raise error
         failures.update(_failures(failed, error, key))
 
-    stamps = np.zeros(len(clips), f"S{STAMP_BYTES}")
-    for row, clip in enumerate(clips):
-        stamps[row] = file_stamp(clip.path) or b""
-    digests, unreadable = _hash(clips, config.cache)
+    digests, stamps, unreadable = _hash(clips, config.cache)
     for row, cause in sorted(unreadable.items()):
         reason = (cause.strerror or str(cause)).lower()
         fail([clips[row]], ClipError(f"cannot be read ({reason})", where=str(clips[row].path)))
@@ -163,16 +160,18 @@ def find_pending(clips: Sequence[Clip], store: FeatureStore | None, config: Embe
     )
 
 
-def _hash(clips: Sequence[Clip], cache: Path) -> tuple[np.ndarray, dict[int, OSError]]:
-    """Keys of the clips as (N,) S32, and the error of each row whose file cannot be read."""
+def _hash(clips: Sequence[Clip], cache: Path) -> tuple[np.ndarray, np.ndarray, dict[int, OSError]]:
+    """Keys (N,) S32 and stamps (N,) S24 of the clips, and the error of each row that cannot be read."""
     digests = np.zeros(len(clips), f"S{KEY_BYTES}")
+    stamps = np.zeros(len(clips), f"S{STAMP_BYTES}")
     unreadable: dict[int, OSError] = {}
-    for row, key in iter_keys(clips, cache):
+    for row, key, stamp in iter_keys(clips, cache):
         if isinstance(key, str):
             digests[row] = bytes.fromhex(key)
+            stamps[row] = stamp or b""
         else:
             unreadable[row] = key
-    return digests, unreadable
+    return digests, stamps, unreadable
 
 
 # numpy strips zero bytes at the end of byte strings; these two restore them.

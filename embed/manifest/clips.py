@@ -171,7 +171,7 @@ class _RowReader:
         speaker, split = columns.speaker, columns.split
         clip = Clip(
             id=id,
-            file=str(self.cells.to_file(path)),
+            file=self.cells.file_name(path),
             start=start,
             end=end,
             labels=labels,
