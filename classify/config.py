@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 from cyclopts import Parameter
@@ -21,9 +22,10 @@ PRUNERS = ("median", "none")
 Controls = Literal["none", "cheap", "full"]
 Sampling = Literal["none", "over", "smote", "mixup"]
 Fuse = Literal["early", "late", "both"]
-# Options of later versions: a run without them is the run with their defaults.
-LATER_OPTIONS = ("ensemble", "sampling")
 RUNTIME_OPTIONS = ("jobs", "storage", "memory")  # options that do not change the results
+# Options that earlier versions did not record, recorded only where they are given.
+LATER = ("splits", "ensemble", "sampling")
+EMOBOX = "emobox:"  # of --splits: a checkout of that benchmark
 EARLY, LATE = "early", "late"  # fusions of models, in the place of a head
 FUSION = "fusion"  # kind of a run of several models
 ENSEMBLE, SEVERAL = "ensemble", "several"  # an ensemble in the place of a head, and of a layer
@@ -39,6 +41,15 @@ def layer_parts(layer: str) -> tuple[str, ...]:
 def is_single(layer: str) -> bool:
     """Whether it is one layer of a model: not the mix, layers side by side or the place of an ensemble."""
     return layer not in (MIX, SEVERAL) and JOIN not in layer
+
+
+def name_of_splits(splits: str | None) -> str | None:
+    """`emobox:NAME` or `splits of RUN`; None for no splits."""
+    if splits is None:
+        return None
+    if splits.startswith(EMOBOX):
+        return f"{EMOBOX}{Path(splits.removeprefix(EMOBOX)).name}"
+    return f"splits of {Path(splits).absolute().parent.name}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +80,9 @@ class StudyConfig:
     --test-corpus)."""
     protocol: str | None = None
     """A published split instead of --split and --folds; `protocols` lists them."""
+    splits: str | None = None
+    """Outer folds of another run on the same table (its splits.json), or of a benchmark: emobox:FOLDER, a
+    checkout of EmoBox or the folder of a corpus in it."""
     train_corpus: tuple[str, ...] = ()
     """Corpora to train on: values of the column `corpus`; requires --test-corpus."""
     test_corpus: tuple[str, ...] = ()
@@ -102,8 +116,8 @@ class StudyConfig:
 
     @property
     def split_name(self) -> str:
-        """Name of the outer folds: the protocol, or the split."""
-        return self.protocol or self.split
+        """Name of the outer folds: the protocol, the benchmark or run that they come from, or the split."""
+        return self.protocol or name_of_splits(self.splits) or self.split
 
     def __post_init__(self) -> None:
         if self.layers == ("all",):
@@ -111,6 +125,8 @@ class StudyConfig:
         if self.train_corpus and self.test_corpus and self.split == StudyConfig.split:
             object.__setattr__(self, "split", CORPUS_SPLIT)
         check_choice("--split", self.split, SPLITS)
+        if self.protocol and self.splits:
+            raise InputError(f"--protocol {self.protocol} has its own folds", do="omit --splits")
         check_choice("--sampler", self.sampler, SAMPLERS)
         check_choice("--pruner", self.pruner, PRUNERS)
         check_choice("--metric", self.metric, get_args(Metric))

@@ -17,6 +17,7 @@ from layerprobe.cache.common.options import (
     Revision,
     check_choice,
 )
+from layerprobe.cache.identity.extraction import EACH_CHANNEL
 
 ALL_CHANNELS = "mean"
 FIRST_TRACK = 1
@@ -32,7 +33,11 @@ LONGEST = 1e9  # seconds in a window or a batch: more than any corpus has
 
 
 Channels = Annotated[
-    str, Parameter(help="Channels of each file: mean (of all), or the number of one, from 0.")
+    str,
+    Parameter(
+        help="Channels of each file: mean (of all), the number of one, from 0, or each (every channel is a "
+        "clip of its own)."
+    ),
 ]
 Track = Annotated[int, Parameter(help="Audio track of files that have several, from 1.")]
 
@@ -94,8 +99,9 @@ class EmbedConfig:
 
 def check_sound(channels: str, track: int) -> None:
     """Raise InputError for channels or a track that no file has."""
-    if channels != ALL_CHANNELS and not (channels.isdecimal() and channels.isascii()):
-        do = "give mean, or the number of a channel: 0 for the first"
+    named = (ALL_CHANNELS, EACH_CHANNEL)
+    if channels not in named and not (channels.isdecimal() and channels.isascii()):
+        do = "give mean, each, or the number of a channel: 0 for the first"
         raise InputError(f"--channels {channels}", do=do)
     if track < 1:
         raise InputError(f"--track {track}", do="give 1 for the first audio track")

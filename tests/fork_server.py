@@ -2,7 +2,7 @@
 
 Hundreds of tests run a command. Its imports (torch, scikit-learn, optuna) would take longer than most of the
 commands. Each command still has a process of its own: its exit status, files, signals and memory are real.
-Tests of starting up, of Ctrl-C and of kills start new interpreters (`CLI` in tests/run.py).
+Tests of starting up and of Ctrl-C meanwhile start new interpreters (`CLI` in tests/run.py).
 """
 
 from __future__ import annotations
@@ -14,11 +14,14 @@ import json
 import os
 import pkgutil
 import runpy
+import select
+import signal
 import socket
 import sys
 import threading
 import traceback
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAVY = ("optuna", "sklearn.svm", "torch", "transformers", "xgboost")
@@ -38,29 +41,62 @@ def preload() -> None:
 
 
 def serve(connection: socket.socket) -> list[str]:
-    """Fork for each request; returns, in the fork, the words of the command. Exits when the client closes.
+    """Fork for each request; returns, in the fork, its script and arguments. Exits when the client closes.
 
-    A request is a JSON document {words, folder} with two file descriptors, for stdout and stderr; the answer
-    is the process's exit status as `os.waitpid` gives it.
+    A request is a JSON document (see `prepare`) with four descriptors: stdin, stdout, stderr, and a socket to
+    which the process's number is written, and its exit status, as `os.waitpid` gives it, once it has ended.
     """
+    running: dict[int, socket.socket] = {}
+    read, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
     while True:
-        request, descriptors, _, _ = socket.recv_fds(connection, LARGEST_REQUEST, 2)
+        ready, _, _ = select.select([connection.fileno(), read], [], [])
+        if read in ready:
+            os.read(read, 1 << 16)
+            for number in list(running):
+                ended, status = os.waitpid(number, os.WNOHANG)
+                if ended:
+                    with running.pop(number) as client:
+                        client.sendall(f"{status}\n".encode())
+        if connection.fileno() not in ready:
+            continue
+        request, descriptors, _, _ = socket.recv_fds(connection, LARGEST_REQUEST, 4)
         if not request:
             sys.exit(0)
+        client = socket.socket(fileno=descriptors.pop())
         command = os.fork()
         if command == 0:
-            document = json.loads(request)
-            connection.close()
-            for own, received in zip((1, 2), descriptors, strict=True):
-                os.dup2(received, own)
-                os.close(received)
-            os.chdir(document["folder"])
-            words: list[str] = document["words"]
-            return words
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for other in (connection, client, *running.values()):
+                other.close()
+            return prepare(json.loads(request), descriptors)
         for received in descriptors:
             os.close(received)
-        connection.sendall(f"{command}\n".encode())
-        connection.sendall(f"{os.waitpid(command, 0)[1]}\n".encode())
+        client.sendall(f"{command}\n".encode())
+        running[command] = client
+
+
+def prepare(request: dict[str, Any], descriptors: list[int]) -> list[str]:
+    """Become the requested command; returns its words.
+
+    words: a script and its arguments. folder: where it runs. environment: variables that differ. reload:
+    modules that read these when they are imported. settings: attributes of modules, name → value.
+    """
+    for own, received in enumerate(descriptors):
+        os.dup2(received, own)
+        os.close(received)
+    os.chdir(request["folder"])
+    os.environ.update(request["environment"])
+    for name in request["reload"]:
+        importlib.reload(importlib.import_module(name))
+    for name, value in request["settings"].items():
+        module, _, attribute = name.rpartition(".")
+        getattr(importlib.import_module(module), attribute)  # raises where there is nothing to set
+        setattr(sys.modules[module], attribute, value)
+    words: list[str] = request["words"]
+    return words
 
 
 def run_to_the_end(path: Path) -> int:
@@ -83,6 +119,6 @@ def run_to_the_end(path: Path) -> int:
 if __name__ == "__main__":
     sys.path[0] = str(ROOT)
     preload()
-    sys.argv = ["cli.py", *serve(socket.socket(fileno=int(sys.argv[1])))]
+    sys.argv = serve(socket.socket(fileno=int(sys.argv[1])))
     # Without the interpreter's own end: freeing every module takes longer than most commands.
-    os._exit(run_to_the_end(ROOT / "cli.py"))
+    os._exit(run_to_the_end(ROOT / sys.argv[0]))

@@ -4,49 +4,115 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryFile
+from types import MappingProxyType
+from typing import IO, Any
 
 import numpy as np
 import soundfile
 
 ROOT = Path(__file__).resolve().parent.parent
-CLI = [sys.executable, str(ROOT / "cli.py")]
+CLI_FILE = ROOT / "cli.py"
+CLI = [sys.executable, str(CLI_FILE)]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "COLUMNS": "200"}
 TIMEOUT = 600  # seconds for one command
+
+
+class Command:
+    """A command of the fork server, with those methods of `subprocess.Popen` that tests use.
+
+    Its output goes to files, so that it never waits for a reader.
+    """
+
+    def __init__(self, status: socket.socket, words: list[str], stdout: IO[str], stderr: IO[str]) -> None:
+        self._status, self._words, self._stdout, self._stderr = status, words, stdout, stderr
+        self._lines = status.makefile()
+        self.pid = int(self._lines.readline())
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """The exit status if the command has ended, negative for a signal."""
+        if self.returncode is None and select.select([self._status], [], [], 0)[0]:
+            self.wait()
+        return self.returncode
+
+    def wait(self, timeout: float = TIMEOUT) -> int:
+        """The exit status once the command has ended; kills it after `timeout` seconds."""
+        if self.returncode is None:
+            alarm = threading.Timer(timeout, os.kill, (self.pid, signal.SIGKILL))
+            alarm.start()
+            self.returncode = os.waitstatus_to_exitcode(int(self._lines.readline()))
+            alarm.cancel()
+            self._lines.close()
+            self._status.close()
+        return self.returncode
+
+    def communicate(self, timeout: float = TIMEOUT) -> tuple[str, str]:
+        """What the command printed on stdout and stderr, once it has ended."""
+        self.wait(timeout)
+        with self._stdout, self._stderr:
+            self._stdout.seek(0)
+            self._stderr.seek(0)
+            return self._stdout.read(), self._stderr.read()
+
+    def finish(self) -> subprocess.CompletedProcess[str]:
+        """Wait for the end of the command."""
+        return subprocess.CompletedProcess(self._words, self.wait(), *self.communicate())
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
 
 
 class ForkServer:
     """A process that has imported everything and forks for each command: see tests/fork_server.py."""
 
     def __init__(self) -> None:
-        self.connection, theirs = socket.socketpair()
-        self.answers = self.connection.makefile()
+        # Messages with boundaries: each request is one.
+        self._connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         program = [sys.executable, str(ROOT / "tests" / "fork_server.py"), str(theirs.fileno())]
         self.process = subprocess.Popen(
             program, env=ENVIRONMENT, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
         )
         theirs.close()
 
-    def run(self, words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-        """Run `python cli.py WORDS` in `folder` to its end."""
-        with TemporaryFile("w+") as stdout, TemporaryFile("w+") as stderr:
-            request = json.dumps({"words": words, "folder": str(folder)}).encode()
-            socket.send_fds(self.connection, [request], [stdout.fileno(), stderr.fileno()])
-            command = int(self.answers.readline())
-            alarm = threading.Timer(TIMEOUT, os.kill, (command, signal.SIGKILL))
-            alarm.start()
-            status = os.waitstatus_to_exitcode(int(self.answers.readline()))
-            alarm.cancel()
-            stdout.seek(0)
-            stderr.seek(0)
-            return subprocess.CompletedProcess(words, status, stdout.read(), stderr.read())
+    def start(
+        self,
+        words: Sequence[object],
+        folder: Path,
+        *,
+        script: Path = CLI_FILE,
+        environment: Mapping[str, str] = MappingProxyType({}),
+        reload: Sequence[str] = (),
+        settings: Mapping[str, object] = MappingProxyType({}),
+    ) -> Command:
+        """Start `python SCRIPT WORDS` in `folder`; the other arguments: see `prepare` in fork_server.py."""
+        argv = [script.name if script == CLI_FILE else str(script), *map(str, words)]
+        request = {
+            "words": argv,
+            "folder": str(folder),
+            "environment": dict(environment),
+            "reload": list(reload),
+            "settings": dict(settings),
+        }
+        stdout, stderr = TemporaryFile("w+"), TemporaryFile("w+")  # noqa: SIM115 (the command closes them)
+        ours, theirs = socket.socketpair()
+        with theirs, Path(os.devnull).open() as stdin:
+            descriptors = [stdin.fileno(), stdout.fileno(), stderr.fileno(), theirs.fileno()]
+            socket.send_fds(self._connection, [json.dumps(request).encode()], descriptors)
+        return Command(ours, argv, stdout, stderr)
 
 
 @cache
@@ -54,9 +120,14 @@ def fork_server() -> ForkServer:
     return ForkServer()
 
 
-def cli(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """`python cli.py …`, to its end, in a process of its own."""
-    return fork_server().run([str(argument) for argument in arguments], cwd or ROOT)
+def start_cli(*arguments: object, cwd: Path = ROOT, **options: Any) -> Command:
+    """`python cli.py …` in a process of its own, which runs on; options: of `ForkServer.start`."""
+    return fork_server().start(arguments, cwd, **options)
+
+
+def cli(*arguments: object, cwd: Path | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
+    """`python cli.py …`, to its end, in a process of its own; options: of `ForkServer.start`."""
+    return start_cli(*arguments, cwd=cwd or ROOT, **options).finish()
 
 
 def refused(done: subprocess.CompletedProcess[str]) -> str:

@@ -24,35 +24,21 @@ from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import StudyConfig
 from layerprobe.classify.search.study import run_study
 from layerprobe.embed.manifest.clips import read_manifest
-from tests.run import CLI, ENVIRONMENT, ROOT, cli, refused, write_corpus
+from tests.run import CLI, ENVIRONMENT, ROOT, Command, cli, refused, start_cli, write_corpus
 
 pytestmark = pytest.mark.slow
 
 MODEL = "random:hubert-tiny"
 CLIPS = 60
-# The real command line, with a shard every tenth of a second instead of every minute, so that a kill finds
-# finished shards and an unfinished one.
-QUICK_SHARDS = f"""
-import sys
-sys.path.insert(0, {str(ROOT)!r})
-import layerprobe.cache.store.writer
-layerprobe.cache.store.writer.SHARD_SECONDS = 0.1
-import cli
-cli.main()
-"""
+# A shard every tenth of a second instead of every minute, so that a kill finds finished shards and an
+# unfinished one.
+QUICK_SHARDS = {"layerprobe.cache.store.writer.SHARD_SECONDS": 0.1}
 
 
-def start(table: Path, cache: Path, **options: object) -> subprocess.Popen[str]:
+def start(table: Path, cache: Path) -> Command:
     """`embed` on small batches, as a process of its own."""
-    words = ["embed", str(table), "--model", MODEL, "--cache", str(cache), "--batch-seconds", "1.5"]
-    return subprocess.Popen(
-        [sys.executable, "-c", QUICK_SHARDS, *words],
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **options,  # type: ignore[call-overload]
-    )
+    words = ("embed", table, "--model", MODEL, "--cache", cache, "--batch-seconds", 1.5)
+    return start_cli(*words, settings=QUICK_SHARDS)
 
 
 def the_store(cache: Path) -> FeatureStore | None:
@@ -109,7 +95,7 @@ def kill_repeatedly(
             wait_for_more(process, cache, before)
             time.sleep(rng.uniform(0, 0.4))
         else:
-            time.sleep(rng.uniform(0, 3))
+            time.sleep(rng.uniform(0, 0.8))
         process.kill()
         process.communicate()
         now = stored_clips(cache)
@@ -128,7 +114,7 @@ def kill_repeatedly(
     return found
 
 
-def wait_for_more(process: subprocess.Popen[str], cache: Path, before: int) -> None:
+def wait_for_more(process: Command, cache: Path, before: int) -> None:
     while process.poll() is None and stored_clips(cache) <= before:
         time.sleep(0.02)
 
@@ -340,13 +326,7 @@ def test_a_study_whose_worker_is_killed_is_one_line_and_resumes(tmp_path):
     config = StudyConfig(heads=("svm",), trials=15, folds=3, jobs=1)
     undisturbed = run_study(read_manifest(table), store, tmp_path / "undisturbed", config)
     out = tmp_path / "run"
-    process = subprocess.Popen(
-        [*CLI, *study, "--out", str(out), "--jobs", "2"],
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = start_cli(*study, "--out", out, "--jobs", 2)
     while process.poll() is None and not stored_trials(out):
         time.sleep(0.01)
     os.kill(workers_of(process.pid)[0], signal.SIGKILL)

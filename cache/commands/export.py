@@ -45,6 +45,7 @@ def export(options: Annotated[ExportOptions, FLAT]) -> None:
     """Write one layer as a plain file: `states` (N, W), `paths` and `keys` (N,)."""
     from layerprobe.cache.maintenance.export import export as export_layer
     from layerprobe.cache.maintenance.export import select_rows
+    from layerprobe.embed.manifest.channels import stored_channels
     from layerprobe.embed.manifest.clips import read_manifest
     from layerprobe.embed.models.lookup import find_model_store
 
@@ -59,7 +60,9 @@ def export(options: Annotated[ExportOptions, FLAT]) -> None:
     )
     rows = None
     if options.table is not None:
-        clips = read_manifest(options.table, **vars(options.columns), must_exist=False)
+        clips = stored_channels(
+            read_manifest(options.table, **vars(options.columns), must_exist=False), store
+        )
         rows, left_out, note = select_rows(clips, store, cache=options.source.cache, table=options.table)
         if note:
             say(f"note: {note}")

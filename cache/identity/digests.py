@@ -26,6 +26,7 @@ Times = tuple[int, int, int]  # size, mtime and ctime (ns): any change of a file
 UNSETTLED: Times = (-1, -1, -1)  # of a file too young to trust: hashed again, but known once it is deleted
 FileStamp = bytes  # the same packed into `STAMP_BYTES`, stored for every clip of a run
 STAMP_BYTES = 24
+HashedFile = tuple[str | OSError, FileStamp | None]
 
 
 class DigestCache:
@@ -53,25 +54,30 @@ class DigestCache:
     def hash_files(self, paths: Sequence[Path], *, workers: int = 4) -> dict[Path, str | OSError]:
         """Each path's SHA-256 as 64 hex digits, or why the file could not be read."""
         unique = list(dict.fromkeys(paths))
-        return dict(zip(unique, self.iter_hashes(unique, workers=workers), strict=True))
+        digests = (digest for digest, _ in self.iter_hashes(unique, workers=workers))
+        return dict(zip(unique, digests, strict=True))
 
-    def iter_hashes(self, paths: Iterable[Path], *, workers: int = 4) -> Iterator[str | OSError]:
-        """The same as an iterator over distinct paths, in batches of `BATCH` files."""
+    def iter_hashes(self, paths: Iterable[Path | str], *, workers: int = 4) -> Iterator[HashedFile]:
+        """The same of distinct paths, in batches of `BATCH` files, each with the stamp of the hashed content.
+
+        The stamp is None for a file that could not be read, changed meanwhile or is too young to have one.
+        """
         remaining = iter(paths)
         with ThreadPoolExecutor(workers) as pool:
-            while batch := list(islice(remaining, BATCH)):
-                digests = [self._look_up(path) for path in batch]
-                unknown = [path for path, digest in zip(batch, digests, strict=True) if digest is None]
+            while batch := [os.fspath(path) for path in islice(remaining, BATCH)]:
+                known = self._look_up(batch)
+                unknown = [Path(path) for path in batch if path not in known]
                 hashed = list(pool.map(_hash, unknown))
                 self._save(zip(unknown, hashed, strict=True))
-                computed = (digest for digest, _ in hashed)
-                for digest in digests:
-                    yield next(computed) if digest is None else digest
+                computed = iter(hashed)
+                for path in batch:
+                    found = known.get(path)
+                    digest, times = next(computed) if found is None else found
+                    yield digest, None if times in (None, UNSETTLED) else _pack(times)
 
     def last_known(self, path: Path) -> str | None:
         """The digest of a file when it was last hashed, if known; the file need not exist any more."""
-        row = self._select(path)
-        return None if row is None else str(row[3])
+        return next((digest for digest, _ in self._recorded([_row_key(path)]).values()), None)
 
     def all_known(self) -> Iterator[tuple[str, str]]:
         """Every path that was hashed, absolute, and its last digest."""
@@ -80,23 +86,27 @@ class DigestCache:
                 for path, digest in self._database.execute("SELECT path, digest FROM digests"):
                     yield os.fsdecode(path), str(digest)
 
-    def _look_up(self, path: Path) -> str | None:
-        row = self._select(path)
-        with suppress(OSError):
-            if row is not None and row[:3] == _times(path.stat()):
-                return str(row[3])
-        return None
+    def _look_up(self, paths: Sequence[str]) -> dict[str, tuple[str, Times]]:
+        """Digest and times of those files that have not changed since they were hashed."""
+        recorded = self._recorded(list(map(_row_key, paths)))
+        found = {}
+        for path in paths:
+            entry = recorded.get(_row_key(path))
+            with suppress(OSError):
+                if entry is not None and entry[1] == _times(os.stat(path)):  # noqa: PTH116 (for every clip)
+                    found[path] = entry
+        return found
 
-    def _select(self, path: Path) -> tuple[int, int, int, str] | None:
+    def _recorded(self, keys: Sequence[bytes]) -> dict[bytes, tuple[str, Times]]:
+        """Digest and times of each of these rows that exists, in one query: at most `BATCH` rows."""
         if self._database is None:
-            return None
+            return {}
+        marks = ",".join("?" * len(keys))
+        query = f"SELECT path, size, mtime, ctime, digest FROM digests WHERE path IN ({marks})"
         with suppress(sqlite3.Error):
-            query = "SELECT size, mtime, ctime, digest FROM digests WHERE path = ?"
-            row: tuple[int, int, int, str] | None = self._database.execute(
-                query, (_row_key(path),)
-            ).fetchone()
-            return row
-        return None
+            rows = self._database.execute(query, keys)
+            return {path: (str(digest), (size, mtime, ctime)) for path, size, mtime, ctime, digest in rows}
+        return {}
 
     def _save(self, hashed: Iterable[tuple[Path, tuple[str | OSError, Times | None]]]) -> None:
         rows = [(_row_key(path), *times, digest) for path, (digest, times) in hashed if times is not None]
@@ -132,7 +142,7 @@ def file_stamp(path: Path) -> FileStamp | None:
         stat = path.stat()
     except OSError:
         return None
-    return pack(">3q", *_times(stat)) if _settled(stat) else None
+    return _pack(_times(stat)) if _settled(stat) else None
 
 
 def file_digest(path: Path) -> str | OSError:
@@ -165,5 +175,10 @@ def _times(stat: os.stat_result) -> Times:
     return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
-def _row_key(path: Path) -> bytes:
-    return os.fsencode(path.absolute())
+def _pack(times: Times) -> FileStamp:
+    return pack(">3q", *times)
+
+
+def _row_key(path: Path | str) -> bytes:
+    text = os.fspath(path)
+    return os.fsencode(text if text.startswith("/") else Path(text).absolute())

@@ -22,6 +22,7 @@ OVERHEAD = 1.02  # chunk padding and HDF5's own records
 LAYER_CONVENTION = 1  # increased whenever a layer's name comes to mean another tensor
 REPAIR = f"restore it, or run `{program()} cache verify --repair` and embed again: no state is lost"
 LATER = ("context", "channels", "track")  # fields of an extraction that earlier versions did not record
+EACH_CHANNEL = "each"  # of `channels`: every channel of a file is a clip of its own
 FRAME = "frame"  # the only "statistic" of a store that contains every frame
 
 
@@ -50,7 +51,7 @@ class Extraction:
     frame_rate: float  # frames per second
     receptive_field: float  # seconds of audio that one frame of the front end sees
     context: str = ""  # of Whisper encoders: a clip and the silence after it, or the seconds that are filled
-    channels: str = "mean"  # of each file: their mean, or the number of one
+    channels: str = "mean"  # of each file: their mean, the number of one, or each as a clip
     track: int = 1  # audio track of each file
     convention: int = LAYER_CONVENTION
     notes: dict[str, Any] = field(default_factory=dict, compare=False)

@@ -14,7 +14,9 @@ import numpy as np
 from layerprobe.cache.common.disk import locked
 from layerprobe.cache.common.errors import StoreError
 from layerprobe.cache.identity.digests import DigestCache
+from layerprobe.cache.identity.extraction import EACH_CHANNEL
 from layerprobe.cache.maintenance.catalog import open_stores
+from layerprobe.cache.maintenance.channels import channel_keys
 from layerprobe.cache.maintenance.rewrite import ShardSelection, maintenance_lock, merge_clips, remove_shards
 from layerprobe.cache.maintenance.verify import QUARANTINE, STORE_FILES
 from layerprobe.cache.store import failures
@@ -85,7 +87,7 @@ def keys_to_keep(cache: Path, clips: Sequence[AudioSegment]) -> set[str]:
     Raises StoreError where a file cannot be read and none of this is known: then nothing may be removed.
     """
     keys = clip_keys(clips, cache)
-    keep = {key for key in keys if isinstance(key, str)}
+    keep = _with_channels(cache, {key for key in keys if isinstance(key, str)})
     unreadable = [clip for clip, key in zip(clips, keys, strict=True) if not isinstance(key, str)]
     if not unreadable:
         return keep
@@ -101,7 +103,8 @@ def keys_to_keep(cache: Path, clips: Sequence[AudioSegment]) -> set[str]:
         for clip in unreadable:
             digest, name = digests.last_known(clip.path), failures.failure_id(clip)
             if digest is not None:
-                keep.add(clip_key(digest, start=clip.start, end=clip.end))
+                key = clip_key(digest, start=clip.start, end=clip.end, own_channel=clip.own_channel)
+                keep |= _with_channels(cache, {key})
             if name[0] in keys_by_path:
                 keep |= keys_by_path[name[0]]
             elif digest is None and name not in failed:
@@ -114,6 +117,12 @@ def keys_to_keep(cache: Path, clips: Sequence[AudioSegment]) -> set[str]:
             do="put it back, or take its row out of the table",
         )
     return keep
+
+
+def _with_channels(cache: Path, keys: set[str]) -> set[str]:
+    """The keys, and in stores of each channel those of the recordings' channels."""
+    stores = [store for store in open_stores(cache)[0] if store.extraction.channels == EACH_CHANNEL]
+    return keys.union(*(channel_keys(store, sorted(keys)) for store in stores))
 
 
 def apply_plan(plan: PrunePlan) -> None:

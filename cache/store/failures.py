@@ -13,7 +13,7 @@ from types import MappingProxyType
 from layerprobe.cache.common.disk import locked, write_atomically
 from layerprobe.cache.common.errors import StoreError
 from layerprobe.cache.common.text import guard_cell, unguard_cell
-from layerprobe.cache.store.keys import AudioSegment
+from layerprobe.cache.store.keys import CHANNEL_MARK, AudioSegment
 
 FILE_NAME = "failures.csv"
 LOCK = ".failures.lock"
@@ -38,8 +38,13 @@ Failures = Mapping[FailureId, Failure]
 
 
 def failure_id(clip: AudioSegment, path: Path | None = None) -> FailureId:
-    """How a clip is listed: by the path in its table (or `path`), not by the target of a link."""
-    return os.path.abspath(path or clip.path), clip.start, clip.end  # noqa: PTH100 (keeps symbolic links)
+    """How a clip is listed: by the path in its table (or `path`), not by the target of a link.
+
+    One channel of a file is listed as `PATH#channel0`.
+    """
+    channel = "" if clip.own_channel is None else f"{CHANNEL_MARK}{clip.own_channel}"
+    file = os.path.abspath(path or clip.path)  # noqa: PTH100 (keeps symbolic links)
+    return file + channel, clip.start, clip.end
 
 
 def read(folder: Path) -> dict[FailureId, Failure]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -19,10 +19,14 @@ from layerprobe.cache.identity.digests import DigestCache, FileStamp, file_diges
 from layerprobe.cache.identity.moved_files import find_former_folder, relative_path
 
 KEY_BYTES = 32  # of a clip's key, which is written as hex digits
+CHANNEL_MARK = "#channel"  # before its number in the id of a clip that is one channel of a recording
 
 
 class AudioSegment(Protocol):
-    """A segment of a file: `start` and `end` in seconds, None for the file's own."""
+    """A segment of a file: `start` and `end` in seconds, None for the file's own.
+
+    own_channel: which channel of the file it is, where each is a clip of its own; else None.
+    """
 
     @property
     def path(self) -> Path: ...
@@ -30,6 +34,8 @@ class AudioSegment(Protocol):
     def start(self) -> float | None: ...
     @property
     def end(self) -> float | None: ...
+    @property
+    def own_channel(self) -> int | None: ...
 
 
 class NamedClip(AudioSegment, Protocol):
@@ -39,36 +45,55 @@ class NamedClip(AudioSegment, Protocol):
     def id(self) -> str: ...
 
 
-def clip_key(digest: str, *, start: float | None, end: float | None) -> str:
-    """A clip's key, 64 hex digits: its file's SHA-256, or for a segment (seconds) a hash of both."""
-    if start is None and end is None:
-        return digest
-    begin = 0.0 if start is None else float(start)
-    stop = "" if end is None else repr(float(end))
-    return hashlib.sha256(f"{digest}|{begin!r}|{stop}".encode()).hexdigest()
+def clip_key(digest: str, *, start: float | None, end: float | None, own_channel: int | None = None) -> str:
+    """A clip's key, 64 hex digits: its file's SHA-256, or for a segment (seconds) a hash of both.
+
+    own_channel: of a clip that is one channel of the file.
+    """
+    key = digest
+    if start is not None or end is not None:
+        begin = 0.0 if start is None else float(start)
+        stop = "" if end is None else repr(float(end))
+        key = hashlib.sha256(f"{digest}|{begin!r}|{stop}".encode()).hexdigest()
+    return key if own_channel is None else channel_key(key, own_channel)
+
+
+def channel_key(key: str, channel: int) -> str:
+    """The key of one channel of the recording or segment with this key."""
+    return hashlib.sha256(f"{key}|channel {channel}".encode()).hexdigest()
+
+
+def _key(digest: str, clip: AudioSegment) -> str:
+    return clip_key(digest, start=clip.start, end=clip.end, own_channel=clip.own_channel)
 
 
 def clip_keys(clips: Sequence[AudioSegment], cache: Path) -> list[str | OSError]:
     """Each clip's key, or why its file could not be read. File digests are saved in the cache."""
     keys: list[str | OSError] = [""] * len(clips)
-    for index, key in iter_keys(clips, cache):
-        keys[index] = key
+    for clip in iter_keys(clips, cache):
+        keys[clip.row] = clip.key
     return keys
 
 
-def iter_keys(clips: Sequence[AudioSegment], cache: Path) -> Iterator[tuple[int, str | OSError]]:
-    """Each clip's index and key, as `clip_keys`; in the order of file names, so that nothing accumulates."""
+class KeyedClip(NamedTuple):
+    """A clip's row in its table and its key, or why it has none; stamp: of its file when it was hashed."""
 
-    def file_name(index: int) -> str:
-        return str(clips[index].path)
+    row: int
+    key: str | OSError
+    stamp: FileStamp | None
 
-    order = sorted(range(len(clips)), key=file_name)
-    files = (clips[next(group)].path for _, group in groupby(order, key=file_name))
+
+def iter_keys(clips: Sequence[AudioSegment], cache: Path) -> Iterator[KeyedClip]:
+    """Each clip with its key, as `clip_keys`; in the order of file names, so that nothing accumulates."""
+    names = [str(clip.path) for clip in clips]
+    order = sorted(range(len(clips)), key=names.__getitem__)
+    files = (name for name, _ in groupby(order, key=names.__getitem__))
     with DigestCache(cache) as digests:
-        for digest, (_, group) in zip(digests.iter_hashes(files), groupby(order, key=file_name), strict=True):
+        groups = groupby(order, key=names.__getitem__)
+        for (digest, stamp), (_, group) in zip(digests.iter_hashes(files), groups, strict=True):
             for index in group:
-                start, end = clips[index].start, clips[index].end
-                yield index, clip_key(digest, start=start, end=end) if isinstance(digest, str) else digest
+                key = _key(digest, clips[index]) if isinstance(digest, str) else digest
+                yield KeyedClip(index, key, stamp)
 
 
 def is_unchanged(clip: AudioSegment, key: str, before: FileStamp | None) -> bool:
@@ -76,7 +101,7 @@ def is_unchanged(clip: AudioSegment, key: str, before: FileStamp | None) -> bool
     if before is not None and file_stamp(clip.path) == before:
         return True
     digest = file_digest(clip.path)
-    return isinstance(digest, str) and clip_key(digest, start=clip.start, end=clip.end) == key
+    return isinstance(digest, str) and _key(digest, clip) == key
 
 
 @dataclass(frozen=True)
@@ -117,7 +142,7 @@ def known_keys(clips: Sequence[NamedClip], cache: Path) -> KnownKeys:
         elsewhere |= {i: former.folder / name for i, name in moved.items()}
         known |= {i: former.digests[name] for i, name in moved.items() if name in former.digests}
     for i, digest in known.items():
-        keys[i] = clip_key(digest, start=clips[i].start, end=clips[i].end)
+        keys[i] = _key(digest, clips[i])
     place = f"the same paths below {former.folder}" if former is not None else "their paths"
     count = format_count(len(known), "clip")
     note = f"the audio of {count} is not on this machine and was not read; the cache knows it by {place}"
@@ -131,7 +156,8 @@ def _is_whole(clip: AudioSegment) -> bool:
 def _relative_paths(clips: Sequence[NamedClip]) -> list[str]:
     """Paths below the folder where the table's relative paths begin; else below the folder of all files."""
     files = [clip.path.absolute() for clip in clips]
-    cells = [clip.id if _is_whole(clip) else clip.id.rpartition("#")[0] for clip in clips]
+    ids = [clip.id if clip.own_channel is None else clip.id.rpartition(CHANNEL_MARK)[0] for clip in clips]
+    cells = [id if _is_whole(clip) else id.rpartition("#")[0] for clip, id in zip(clips, ids, strict=True)]
     names = [relative_path(file, cell) for file, cell in zip(files, cells, strict=True)]
     if None in names:
         folder = os.path.commonpath([os.path.normpath(file.parent) for file in files])

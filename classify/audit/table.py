@@ -120,10 +120,11 @@ def _label(clip: Clip, target: str) -> str | None:
 
 
 def _source(clip: Clip, column: str | None) -> str | None:
-    """The recording that the clip was cut from: the column's value, or for a segment its own file."""
+    """The recording that the clip was cut from: the column's value, or of a segment or channel the file."""
     if column is not None:
         return clip.labels.get(column)
-    return str(clip.path) if clip.start is not None or clip.end is not None else None
+    is_part = clip.start is not None or clip.end is not None or clip.own_channel is not None
+    return str(clip.path) if is_part else None
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,8 @@ class AuditOptions:
     _: KW_ONLY
     target: str = StudyConfig.target
     """Column with the label."""
-    splits: Path | None = None
-    """splits.json of a run, to look for leaks between its partitions."""
+    splits: str | None = None
+    """splits.json of a run, or emobox:FOLDER, to look for leaks between the partitions."""
     text: str | None = None
     """Column with the spoken text; found by its usual names if omitted."""
     source: str | None = None
@@ -57,15 +57,17 @@ def audit(options: Annotated[AuditOptions, FLAT]) -> None:
     """Check a table and its audio for leaks, errors, and cues to the label that are not speech."""
     from layerprobe.classify.audit.audit import audit as run_audit
     from layerprobe.classify.runs.splits_file import read_assignment
+    from layerprobe.embed.audio.channels import channel_clips
     from layerprobe.embed.manifest.clips import read_manifest
 
     check_sound(options.channels, options.track)
-    clips = read_manifest(options.table, **vars(options.columns), must_exist=False)
+    clips: Sequence[Clip] = read_manifest(options.table, **vars(options.columns), must_exist=False)
+    clips = channel_clips(clips, channels=options.channels, track=options.track)
     result = run_audit(
         clips,
         target=options.target,
         cache=options.cache,
-        assignment=None if options.splits is None else read_assignment(options.splits, clips),
+        assignment=None if options.splits is None else read_assignment(Path(options.splits), clips),
         text=options.text,
         source=options.source,
         channels=options.channels,

@@ -90,6 +90,8 @@ def run_study_of(options: ClassifyOptions, *, given: Mapping[str, str]) -> dict[
     """Run the study that the options describe; returns its summary."""
     from layerprobe.classify.controls.evaluation import run_and_evaluate
     from layerprobe.classify.fusion.models import Models, parse_names
+    from layerprobe.classify.runs.splits_file import resolve_splits
+    from layerprobe.embed.manifest.channels import stored_channels
     from layerprobe.embed.manifest.clips import read_manifest
 
     if options.table is None or not options.model:
@@ -104,10 +106,13 @@ def run_study_of(options: ClassifyOptions, *, given: Mapping[str, str]) -> dict[
         stored_elsewhere=bool(options.study.storage),
     )
     models.check()
-    clips = read_manifest(options.table, **vars(options.columns), must_exist=False)
     command = {"table": str(options.table.resolve()), **vars(options.columns)}
     stores = models.find_stores(options.study)
+    table = read_manifest(options.table, **vars(options.columns), must_exist=False)
+    clips = stored_channels(table, stores[0])
     study = replace(options.study, layers=parse_names(options.study.layers, stores))
+    if study.splits is not None:
+        study = replace(study, splits=resolve_splits(study.splits, clips))
     if options.fuse is not None:
         from layerprobe.classify.fusion.run import run_fusion
 
@@ -157,7 +162,6 @@ def repeat_run(options: ClassifyOptions, record: Path, *, given: Mapping[str, st
     """
     from layerprobe.classify.controls.evaluation import run_and_evaluate
     from layerprobe.classify.runs.run_record import read_recorded
-    from layerprobe.embed.manifest.clips import read_manifest
 
     _refuse_recorded(options, given)
     runtime: dict[str, Any] = {"jobs": options.study.jobs, "storage": options.study.storage}
@@ -170,12 +174,7 @@ def repeat_run(options: ClassifyOptions, record: Path, *, given: Mapping[str, st
         evaluation = replace(evaluation, audit=options.evaluation.audit)
     if "--controls" in given:
         evaluation = replace(evaluation, controls=options.evaluation.controls)
-    clips = read_manifest(
-        recorded.table,
-        path_column=recorded.path_column,
-        speaker_column=recorded.speaker_column,
-        must_exist=False,
-    )
+    clips = recorded.read_clips()
     summary = run_and_evaluate(
         clips,
         recorded.store,
@@ -203,8 +202,9 @@ def _check_folds(study: StudyConfig, given: Mapping[str, str]) -> None:
     """Raise InputError for options about folds that contradict each other."""
     corpora = {"--train-corpus", "--test-corpus"} & set(given)
     conflicting = [name for name in ("--split", "--folds") if name in given] + sorted(corpora, reverse=True)
-    if study.protocol is not None and conflicting:
-        raise InputError(f"--protocol {study.protocol} has its own folds", do=f"omit {conflicting[0]}")
+    for option, value in (("--protocol", study.protocol), ("--splits", study.splits)):
+        if value is not None and conflicting:
+            raise InputError(f"{option} {value} has its own folds", do=f"omit {conflicting[0]}")
     if corpora and given.get("--split", CORPUS_SPLIT) != CORPUS_SPLIT:
         raise InputError(
             "training on one corpus and testing on another requires --train-corpus and --test-corpus",

@@ -31,7 +31,7 @@ class FinetuneOptions:
     model: str
     """Preset, hub id, local folder or random:NAME."""
     splits: Path
-    """splits.json of a run on the same table."""
+    """splits.json of a run on the same table, or emobox:FOLDER."""
     out: RunFolder
     config: Annotated[FinetuneConfig, FLAT] = FinetuneConfig()
     cache: CacheFolder = DEFAULT_CACHE
@@ -45,12 +45,18 @@ def finetune(options: Annotated[FinetuneOptions, FLAT]) -> None:
 
     The epoch is chosen on a speaker-disjoint part of the training part, never on the test part.
     """
-    from layerprobe.classify.runs.splits_file import read_assignment, split_name
+    from layerprobe.classify.runs.splits_file import read_assignment, resolve_splits, split_name
+    from layerprobe.embed.audio.channels import channel_clips
     from layerprobe.embed.manifest.clips import read_manifest
 
-    config = replace(options.config, split=split_name(options.splits) or FinetuneConfig.split)
-    clips = read_manifest(options.table, **vars(options.columns), must_exist=False)
-    assignment = read_assignment(options.splits, clips)
+    clips = channel_clips(
+        read_manifest(options.table, **vars(options.columns), must_exist=False),
+        channels=options.config.channels,
+        track=options.config.track,
+    )
+    splits = Path(resolve_splits(str(options.splits), clips))
+    config = replace(options.config, split=split_name(splits) or FinetuneConfig.split)
+    assignment = read_assignment(splits, clips)
     from layerprobe.classify.finetune.run import finetune_with_progress  # imports torch: after all is checked
 
     summary = finetune_with_progress(
@@ -64,7 +70,7 @@ def finetune(options: Annotated[FinetuneOptions, FLAT]) -> None:
         command={
             "table": str(options.table.resolve()),
             **vars(options.columns),
-            "splits": str(options.splits.resolve()),
+            "splits": str(splits),
             "revision": options.revision,
         },
     )

@@ -58,11 +58,13 @@ def probe(options: Annotated[ProbeOptions, FLAT], *, given: Given | None = None)
     from layerprobe.classify.data.dataset import join_labels
     from layerprobe.classify.data.spellings import spelling_notes
     from layerprobe.classify.search.parallel import job_count
+    from layerprobe.embed.manifest.channels import stored_channels
     from layerprobe.embed.manifest.clips import read_manifest
     from layerprobe.embed.models.lookup import find_model_store
 
     _check_files(options)
-    clips = read_manifest(options.table, **vars(options.columns), must_exist=False)
+    store = find_model_store(model=options.model, **vars(options.source))
+    clips = stored_channels(read_manifest(options.table, **vars(options.columns), must_exist=False), store)
     spellings = spelling_notes(
         target=options.target,
         labels=[c.labels.get(options.target) for c in clips],
@@ -70,7 +72,6 @@ def probe(options: Annotated[ProbeOptions, FLAT], *, given: Given | None = None)
     )
     for note in spellings:
         say(f"note: {note}")
-    store = find_model_store(model=options.model, **vars(options.source))
     columns = {column for clip in clips for column in clip.labels}
     names = list(options.targets) or default_targets(clips, options.target)
     known = {SPEAKER, DURATION, *columns}

@@ -106,6 +106,7 @@ def protocols(output: Annotated[OutputOptions, FLAT] = OutputOptions()) -> None:
             "rule": protocol.rule.description,
             "speaker_disjoint": protocol.rule.speaker_disjoint,
             "leaks": protocol.leaks,
+            "source": protocol.source or None,
         }
         for protocol in PROTOCOLS.values()
     ]
@@ -115,5 +116,6 @@ def protocols(output: Annotated[OutputOptions, FLAT] = OutputOptions()) -> None:
     for row in rows:
         sizes = [f"{row[name]:,} {name}" for name in ("clips", "speakers") if row[name] is not None]
         print(f"{row['name']}: {', '.join([str(row['corpus']), *sizes])}")
-        for name in ("rule", "leaks"):
-            print(f"  {name:5}  {row[name]}")
+        for name in ("rule", "leaks", "source"):
+            if row[name] is not None:
+                print(f"  {name:6}  {row[name]}")

@@ -62,16 +62,19 @@ def similarity(options: Annotated[SimilarityOptions, FLAT]) -> None:
     """Measure how similar layers are, within one model or between two, with intervals over speakers."""
     from layerprobe.classify.similarity.layers import compare_layers
     from layerprobe.classify.similarity.table import closest, rows, write_table
+    from layerprobe.embed.manifest.channels import stored_channels
     from layerprobe.embed.manifest.clips import read_manifest
 
     _check(options)
-    clips = read_manifest(options.table, **vars(options.columns), must_exist=False)
+    stores = _find_stores(options)
+    clips = stored_channels(
+        read_manifest(options.table, **vars(options.columns), must_exist=False), stores[0]
+    )
     if options.clips is not None and options.clips < len(clips):
         import numpy as np
 
         drawn = np.random.default_rng(options.seed).choice(len(clips), options.clips, replace=False)
         clips = [clips[row] for row in sorted(drawn.tolist())]
-    stores = _find_stores(options)
     with progress("comparing layers") as line:
         result = compare_layers(
             clips,

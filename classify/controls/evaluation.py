@@ -11,13 +11,11 @@ from layerprobe.cache.common.disk import locked
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.interrupts import Interrupted
 from layerprobe.cache.store.feature_store import FeatureStore
-from layerprobe.classify.audit.audit import audit
 from layerprobe.classify.config import EvaluationConfig, StudyConfig
 from layerprobe.classify.controls import few_shot
 from layerprobe.classify.controls import learning_curve as curve
 from layerprobe.classify.controls.baselines import baseline_scores, run_baselines
 from layerprobe.classify.controls.checkpoint import STEPS, delete_steps, run_once
-from layerprobe.classify.controls.figures import draw_controls, draw_few_shot, draw_learning_curve
 from layerprobe.classify.controls.probes import default_targets, probe_columns
 from layerprobe.classify.controls.refit import selected_folds
 from layerprobe.classify.controls.shuffled_labels import shuffled_labels
@@ -88,6 +86,12 @@ def evaluate_run(out: Path, plan: Plan, clips: Sequence[Clip], evaluation: Evalu
                 full = evaluation.controls == "full"
                 updated["controls"] |= _controls(out, plan, clips, summary, full=full)
             if updated != summary:
+                from layerprobe.classify.controls.figures import (
+                    draw_controls,
+                    draw_few_shot,
+                    draw_learning_curve,
+                )
+
                 write_json(out / SUMMARY, updated)
                 if "probes" in updated["controls"]:
                     draw_controls(updated, out / FIGURES)
@@ -135,6 +139,8 @@ def _rename_learning_curve(out: Path, controls: Mapping[str, Any]) -> dict[str, 
 def _audit(out: Path, plan: Plan, clips: Sequence[Clip]) -> dict[str, Any]:
     """Write audit.json if it is missing; returns a digest: findings that are not fine, and items that are."""
     if not (out / AUDIT).exists():
+        from layerprobe.classify.audit.audit import audit  # which reads sound, with torch
+
         ids = plan.data.ids
         folds = [fold.outer for fold in plan.folds]
         assignment = [([ids[row] for row in fold.train], [ids[row] for row in fold.test]) for fold in folds]

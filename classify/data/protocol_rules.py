@@ -34,9 +34,20 @@ class Rule(Protocol):
         """(N,) booleans for each fold: its test clips. Raises InputError if clips lack what it needs."""
         ...
 
+    def unused(self, clips: Sequence[Clip]) -> np.ndarray:
+        """(N,) booleans: clips that no fold trains on or tests."""
+        ...
+
+
+class _AllClips:
+    """A rule that uses every clip."""
+
+    def unused(self, clips: Sequence[Clip]) -> np.ndarray:
+        return np.zeros(len(clips), bool)
+
 
 @dataclass(frozen=True, kw_only=True)
-class SpeakerGroups:
+class SpeakerGroups(_AllClips):
     """Groups of speakers with about the same number of clips; speakers of `same_person` stay together."""
 
     folds: int
@@ -65,7 +76,7 @@ class SpeakerGroups:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LeaveOneSpeakerOut:
+class LeaveOneSpeakerOut(_AllClips):
     """One fold per speaker."""
 
     speaker_disjoint: ClassVar[bool] = True
@@ -83,7 +94,7 @@ class LeaveOneSpeakerOut:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StratifiedHoldout:
+class StratifiedHoldout(_AllClips):
     """One random test partition, stratified by class."""
 
     share: float
@@ -106,6 +117,77 @@ class StratifiedHoldout:
         tested = np.zeros(len(clips), bool)
         tested[order[stratified_holdout(labels, share=self.share, seed=self.seed)]] = True
         return [tested]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeaveOneGroupOut(_AllClips):
+    """One fold per value of a label, such as the session; groups with speakers of their own."""
+
+    label: str
+    speaker_disjoint: ClassVar[bool] = True
+
+    @property
+    def description(self) -> str:
+        return f"a fold for each {self.label}, in the order of their names"
+
+    def test_masks(self, clips: Sequence[Clip], target: str) -> list[np.ndarray]:
+        groups = np.array(_texts(clips, self.label))
+        names = np.unique(groups)
+        if len(names) < 2:
+            raise InputError(f"there is only 1 {self.label}, which cannot be trained on and tested")
+        return [groups == name for name in names]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedSpeakers(_AllClips):
+    """Folds whose test speakers are listed."""
+
+    folds: tuple[tuple[str, ...], ...]
+    speaker_disjoint: ClassVar[bool] = True
+
+    @property
+    def description(self) -> str:
+        return "test speakers of each fold: " + "; ".join(" ".join(fold) for fold in self.folds)
+
+    def test_masks(self, clips: Sequence[Clip], target: str) -> list[np.ndarray]:
+        persons = np.array(_persons(clips, ()))
+        unknown = sorted(set(persons.tolist()) - {name for fold in self.folds for name in fold})
+        if unknown:
+            what = f"speaker '{unknown[0]}' is in none of the protocol's folds"
+            raise InputError(what, do=_MANIFEST)
+        masks = [np.isin(persons, fold) for fold in self.folds]
+        empty = [number for number, mask in enumerate(masks) if not mask.any()]
+        if empty:
+            names = " ".join(self.folds[empty[0]])
+            raise InputError(f"no clip is of the speakers that fold {empty[0]} tests ({names})")
+        return masks
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnPartitions:
+    """The corpus's own partitions, by a label or (label "") by the column `split`."""
+
+    label: str
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+    speaker_disjoint: bool
+
+    @property
+    def description(self) -> str:
+        return f"trained on {' and '.join(self.train)}, tested on {' and '.join(self.test)}"
+
+    def test_masks(self, clips: Sequence[Clip], target: str) -> list[np.ndarray]:
+        parts = np.array(self._parts(clips))
+        for names in (self.train, self.test):
+            if not np.isin(parts, names).any():
+                raise InputError(f"no clip is in partition {' or '.join(names)}", do=_MANIFEST)
+        return [np.isin(parts, self.test)]
+
+    def unused(self, clips: Sequence[Clip]) -> np.ndarray:
+        return ~np.isin(np.array(self._parts(clips)), (*self.train, *self.test))
+
+    def _parts(self, clips: Sequence[Clip]) -> list[str]:
+        return _texts(clips, self.label) if self.label else [clip.split or "" for clip in clips]
 
 
 def corpus_path(clip: Clip) -> tuple[str, str]:
@@ -146,6 +228,16 @@ def _apportion(sizes: np.ndarray, total: int, random: np.random.RandomState) -> 
         counts[rounded_up] += 1
         left -= len(rounded_up)
     return counts.astype(np.int64)
+
+
+_MANIFEST = "make the table with `manifest`"
+
+
+def _texts(clips: Sequence[Clip], label: str) -> list[str]:
+    missing = next((clip.id for clip in clips if not clip.labels.get(label)), None)
+    if missing is not None:
+        raise InputError(f"{missing} has no '{label}', by which the protocol splits", do=_MANIFEST)
+    return [clip.labels[label] for clip in clips]
 
 
 def _persons(clips: Sequence[Clip], same_person: SamePerson) -> list[str]:

@@ -1,121 +1,22 @@
 """Protocols: fixed outer splits by name, so that scores of different people are on the same clips.
 
-A protocol is data: a rule with its parameters, the published size of the corpus, and what the split leaks.
+A protocol is data (`published_splits`): a rule with its parameters, the published size of the corpus, and
+what the split leaks.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 
 from layerprobe.cache.common.options import check_choice
 from layerprobe.cache.common.text import format_list
-from layerprobe.classify.data.protocol_rules import (
-    LeaveOneSpeakerOut,
-    Rule,
-    SpeakerGroups,
-    StratifiedHoldout,
-    corpus_path,
-)
+from layerprobe.classify.data.protocol_rules import corpus_path
+from layerprobe.classify.data.published_splits import PROTOCOLS, FixedSplit, PublishedCorpus
 from layerprobe.embed.manifest.clips import Clip
 
 TARGET = "emotion"  # the label column of all protocols
-
-
-@dataclass(frozen=True, kw_only=True)
-class PublishedCorpus:
-    """A corpus as published: numbers of clips, speakers and clips per class; None or empty if unknown.
-
-    names: digest of folders, file names and labels, see `names_digest`.
-    """
-
-    corpus: str
-    clips: int | None = None
-    speakers: int | None = None
-    classes: Mapping[str, int] = field(default_factory=dict)
-    names: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class FixedSplit:
-    """One protocol; `leaks` says what the test clips share with training."""
-
-    name: str
-    published: PublishedCorpus
-    rule: Rule
-    leaks: str
-
-
-BAVED = PublishedCorpus(
-    corpus="BAVED",
-    clips=1935,
-    speakers=60,
-    classes={"0": 585, "1": 672, "2": 678},
-    names="09bbaece9bf2c7a7",
-)
-
-PROTOCOLS: dict[str, FixedSplit] = {
-    split.name: split
-    for split in (
-        FixedSplit(
-            name="baved-speaker-5",
-            published=BAVED,
-            rule=SpeakerGroups(folds=5, same_person=(("46", "53"),)),
-            leaks="nothing known; speakers 46 and 53, whose recordings are the same, are kept together",
-        ),
-        # The publication shuffled a list in the unknown order of its author's file system; sorting by name is
-        # reproducible.
-        FixedSplit(
-            name="baved-random-2021",
-            published=BAVED,
-            rule=StratifiedHoldout(share=0.2, seed=101),
-            leaks="every test clip's speaker is in training, and for 84 % of the test clips the same "
-            "speaker, word and level: it measures recognition of known speakers",
-        ),
-        FixedSplit(
-            name="eyase-loso",
-            published=PublishedCorpus(corpus="EYASE", clips=579, speakers=6),
-            rule=LeaveOneSpeakerOut(),
-            leaks="nothing known; with six speakers the interval is wide",
-        ),
-        FixedSplit(
-            name="eyase-random-2021",
-            # Which 499 of the 579 clips the publication used is not known.
-            published=PublishedCorpus(corpus="EYASE", clips=499, speakers=6),
-            rule=StratifiedHoldout(share=0.2, seed=101),
-            leaks="every test clip's speaker is in training: it measures recognition of known speakers",
-        ),
-        FixedSplit(
-            name="baved-eyase-random-2021",
-            published=PublishedCorpus(corpus="BAVED + EYASE", clips=2434, speakers=66),
-            rule=StratifiedHoldout(share=0.2, seed=101),
-            leaks="as in the splits of both; and the corpora's classes differ, so that recognising the "
-            "corpus solves a part of the task",
-        ),
-        FixedSplit(
-            name="baved-eyase-speaker-5",
-            published=PublishedCorpus(corpus="BAVED + EYASE", clips=2514, speakers=66),
-            rule=SpeakerGroups(folds=5, same_person=(("baved:46", "baved:53"),)),
-            leaks="no speaker; but the corpora's classes differ, so that recognising the corpus solves "
-            "a part of the task",
-        ),
-        FixedSplit(
-            name="ksu-speaker-5",
-            published=PublishedCorpus(corpus="KSUEmotions", speakers=23),
-            rule=SpeakerGroups(folds=5),
-            leaks="the sentences: all speakers read the same ones",
-        ),
-        FixedSplit(
-            name="anad-video",
-            published=PublishedCorpus(corpus="ANAD", clips=1384, speakers=8),
-            rule=LeaveOneSpeakerOut(),
-            leaks="nothing across videos, used in place of the unknown speakers; but each video has a single "
-            "emotion, so that speaker, room and emotion cannot be separated",
-        ),
-    )
-}
 
 
 def protocol_folds(protocol: str, clips: Sequence[Clip]) -> list[tuple[list[str], list[str]]]:
@@ -124,12 +25,15 @@ def protocol_folds(protocol: str, clips: Sequence[Clip]) -> list[tuple[list[str]
     Pass the complete table, and drop unusable clips from the result: fewer clips would be split differently.
     Raises InputError for an unknown protocol and for clips that lack what its rule needs.
     """
+    rule = find_protocol(protocol).rule
+    masks = rule.test_masks(clips, TARGET)
+    used = ~rule.unused(clips)
     return [
         (
-            [clip.id for clip, tested in zip(clips, fold, strict=True) if not tested],
-            [clip.id for clip, tested in zip(clips, fold, strict=True) if tested],
+            [clip.id for clip, trained in zip(clips, used & ~tested, strict=True) if trained],
+            [clip.id for clip, is_test in zip(clips, used & tested, strict=True) if is_test],
         )
-        for fold in find_protocol(protocol).rule.test_masks(clips, TARGET)
+        for tested in masks
     ]
 
 
@@ -165,6 +69,7 @@ def describe_protocol(protocol: str, clips: Sequence[Clip], *, target: str = TAR
         "rule": split.rule.description,
         "speaker_disjoint": split.rule.speaker_disjoint,
         "leaks": split.leaks,
+        "source": split.source,
         "deviations": found,
     }
 

@@ -79,11 +79,12 @@ def fixed_folds(
     grouped: bool,
     inner_folds: int,
     seed: int,
+    validation: Sequence[Sequence[str]] = (),
 ) -> list[OuterFold]:
     """Outer folds from clip ids, and inner folds of each training partition.
 
-    Ids that are not in `data`, such as those of unusable clips, are skipped. grouped: whether inner folds are
-    speaker-disjoint. Raises InputError as `outer_folds` does.
+    Ids that are not in `data` are skipped. grouped: whether inner folds are speaker-disjoint. validation: for
+    each fold, training clips that select instead of inner folds. Raises InputError as `outer_folds` does.
     """
     row_of = {id: row for row, id in enumerate(data.ids)}
     nested = []
@@ -93,7 +94,13 @@ def fixed_folds(
         if not len(test):
             raise InputError("no test clip can be used", where=where, do="embed its clips again")
         _every_class_trained(data, train, where=where)
-        inner = _inner(data, train, inner_folds, grouped=grouped, seed=seed + 1 + number, where=where)
+        aside = set(validation[number]) if validation else set()
+        chosen = np.array([row for row in train if data.ids[row] in aside], np.int64)
+        if len(chosen):
+            inner: tuple[Fold, ...] = (Fold(np.setdiff1d(train, chosen), chosen),)
+            _every_class_trained(data, inner[0].train, where=f"{where} without its validation clips")
+        else:
+            inner = _inner(data, train, inner_folds, grouped=grouped, seed=seed + 1 + number, where=where)
         nested.append(OuterFold(Fold(train, test), inner))
     return nested
 

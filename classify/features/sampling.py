@@ -16,7 +16,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from sklearn.neighbors import NearestNeighbors
 
 from layerprobe.classify.config import Sampling
 from layerprobe.classify.features.fold_features import FoldFeatures, LayerStates, Preprocessing
@@ -84,6 +83,8 @@ def sampled_features(features: FoldFeatures, kind: Sampling, *, seed: int) -> Fo
 
 def make_recipe(y: np.ndarray, kind: Sampling, states: Callable[[], np.ndarray], *, seed: int) -> Recipe:
     """New rows for training rows with classes y (n,). states: returns their standardised states (n, D)."""
+    from sklearn.neighbors import NearestNeighbors  # here, as few studies need it
+
     rng = np.random.default_rng(seed)
     if kind == "mixup":
         pairs = rng.permutation(len(y))[: len(y) // 2 * 2].reshape(2, -1)

@@ -1,26 +1,20 @@
-"""What a fusion gains over the best single model, and its figure."""
+"""What a fusion gains over the best single model."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 
 from layerprobe.classify.data.dataset import Dataset
 from layerprobe.classify.data.splits import OuterFold
-from layerprobe.classify.plotting import COLOURS, DASHED, GREY, KINDS, STYLE, draw_points, save, set_title
 from layerprobe.classify.scores.bootstrap import score_intervals
 from layerprobe.classify.scores.paired import differences
 from layerprobe.classify.scores.results import SELECTED, StudyId, StudyResult
 from layerprobe.classify.scores.scoring import Scorer
 from layerprobe.classify.scores.selection import select_system
-
-NAME = "fusion"
 
 
 def describe_fusion(
@@ -51,20 +45,3 @@ def describe_fusion(
             for kind, score, gain, system in zip(kinds, scores[1:], gains, systems[1:], strict=True)
         ],
     }
-
-
-def draw_fusion(summary: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Draw the UAR of single models and fusions, one below the other, as SVG, PDF and PNG; the files."""
-    fusion = summary["fusion"]
-    singles = [entry for entry in summary["layers"] if entry["head"] == SELECTED]
-    rows = [(entry["layer"], entry["uar"], COLOURS[1]) for entry in singles]
-    rows.append(("best single", fusion["best_single"]["uar"], GREY))
-    rows += [(f"{entry['kind']} fusion", entry["uar"], COLOURS[0]) for entry in fusion["kinds"]]
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(6.4, 1.4 + 0.4 * len(rows)), layout="constrained")
-        axes = figure.subplots()
-        draw_points(axes, rows)
-        axes.axvline(summary["chance"], color=GREY, linestyle=DASHED, linewidth=1)
-        axes.set_xlabel(f"unweighted average recall (dashed: chance {summary['chance']:.3g})")
-        set_title(axes, f"{summary['model']}: {summary['target']}\nbars: 95 %")
-        return [save(figure, folder / f"{NAME}.{kind}") for kind in KINDS]

@@ -14,16 +14,16 @@ from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.interrupts import Interrupted
 from layerprobe.cache.common.text import program
 from layerprobe.cache.store.feature_store import FeatureStore
-from layerprobe.classify.config import FUSION, LATE, EvaluationConfig, Fuse, StudyConfig
+from layerprobe.classify.config import FUSION, LATE, LATER, EvaluationConfig, Fuse, StudyConfig
 from layerprobe.classify.controls.evaluation import run_and_evaluate
 from layerprobe.classify.controls.refit import selected_folds
 from layerprobe.classify.fusion.early import early_plan, early_results
-from layerprobe.classify.fusion.gain import describe_fusion, draw_fusion
+from layerprobe.classify.fusion.gain import describe_fusion
 from layerprobe.classify.fusion.late import late_units, run_late
 from layerprobe.classify.fusion.sources import MODELS, Source, make_sources
 from layerprobe.classify.runs import run_folder
 from layerprobe.classify.runs.cost import RunTimer
-from layerprobe.classify.runs.run_record import deciding_settings, is_finished, new_record, peak_memory
+from layerprobe.classify.runs.run_record import is_finished, new_record, peak_memory
 from layerprobe.classify.scores.results import StudyId, StudyResult
 from layerprobe.classify.scores.selection import describe, result_rows, systems_of
 from layerprobe.classify.search.parallel import run_parallel
@@ -76,10 +76,11 @@ def _record(
 ) -> dict[str, Any]:
     """run.json. Its fingerprint covers those of the single models' runs."""
     runs = [study_record(source.plan, None)["fingerprint"] for source in sources]
-    settings = {**asdict(config), "fuse": fuse}
+    own = {k: v for k, v in asdict(config).items() if k not in LATER or v != getattr(StudyConfig, k)}
+    settings = {**own, "fuse": fuse}
     return new_record(
         FUSION,
-        deciding={"config": {**deciding_settings(settings), "fuse": fuse}, "runs": runs},
+        deciding={"fuse": fuse, "runs": runs},
         settings=settings,
         command=command,
         model=" + ".join(source.plan.store.extraction.model for source in sources),
@@ -112,6 +113,8 @@ def _write(
     summary = describe(data, folds, results, config=config, model=model, split=split, notes=_notes(out))
     summary["fusion"] = describe_fusion(data, folds, results, seed=config.seed)
     run_folder.write_json(out / run_folder.SUMMARY, summary)
+    from layerprobe.classify.fusion.figure import draw_fusion  # matplotlib
+
     draw_fusion(summary, out / "figures")
     finished = {"finished": True, "jobs": plan.jobs, "peak_memory": peak_memory()}
     cost = _cost(sources, own=timer.seconds())

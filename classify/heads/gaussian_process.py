@@ -12,8 +12,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import optuna
-from sklearn.gaussian_process import GaussianProcessClassifier
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 
 from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
 from layerprobe.classify.features.scaling import ALL_SCALINGS
@@ -33,6 +31,9 @@ def space(trial: optuna.Trial) -> Params:
 def fit(
     features: FoldFeatures, prep: Preprocessing, params: Params, values: Sequence[float], seed: int
 ) -> list[np.ndarray]:
+    from sklearn.gaussian_process import GaussianProcessClassifier  # here, as few studies need it
+    from sklearn.gaussian_process.kernels import RBF, ConstantKernel
+
     train, test = features.inputs(prep)
     length = np.sqrt(features.power(prep) / (2 * params["gamma"]))
     kernel = ConstantKernel(params["variance"], "fixed") * RBF(length, "fixed")

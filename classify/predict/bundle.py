@@ -14,6 +14,7 @@ import numpy as np
 from layerprobe.cache.common.errors import ClipError, InputError
 from layerprobe.classify.runs.bundle_files import MANIFEST, check_labels, read_bundle
 from layerprobe.classify.scores.conformal import prediction_sets
+from layerprobe.embed.audio.channels import channel_clips
 from layerprobe.embed.manifest.clips import Clip, select_sound
 
 if TYPE_CHECKING:
@@ -89,11 +90,13 @@ class Bundle(ABC):
     ) -> list[Prediction]:
         """Predict clips on disk; each that cannot be used has an `error`.
 
+        A system that was trained on each channel of its recordings predicts each channel of these, too.
         cache: states that it holds are read, not computed again. min_confidence: a prediction whose largest
         probability is lower has no label. coverage: also give the set of labels that holds the true one at
         this rate, for speakers like those of the study. report: called with the numbers of clips done and of
         all. Raises InputError for a backbone that is not the bundle's.
         """
+        clips = self.select_sound(clips)
         states: list[ClipStates] = self._cached(clips, cache)
         missing = [number for number, one in enumerate(states) if not one]
         for begin in range(0, len(missing), BATCH):
@@ -127,9 +130,17 @@ class Bundle(ABC):
             return self._extractor
 
     def select_sound(self, clips: Sequence[Clip]) -> Sequence[Clip]:
-        """The clips, to be read from the channels and the track that the system was trained on."""
-        config = self.extractor.config
-        return select_sound(clips, channels=config.channels, track=config.track)
+        """The clips, to be read from the channels and the track that the system was trained on.
+
+        Where that was each channel, there is a clip for each channel of each recording.
+        """
+        channels, track = self.sound()
+        clips = channel_clips(clips, channels=channels, track=track)
+        return select_sound(clips, channels=channels, track=track)
+
+    @abstractmethod
+    def sound(self) -> tuple[str, int]:
+        """Channels and track of the recordings that the system was trained on; loads no model."""
 
     @abstractmethod
     def load_backbone(self) -> StateExtractor:

@@ -70,6 +70,12 @@ class FinetunedBundle(Bundle):
         """The model. Raises InputError for weights that do not fit the settings."""
         return load_finetuned(self.folder, self.content.get("model", {}), device=self._device)
 
+    def sound(self) -> tuple[str, int]:
+        """As `Bundle.sound`."""
+        settings, defaults = self.content.get("model", {}), FinetuneConfig()
+        channels, track = (settings.get(name, getattr(defaults, name)) for name in LATER)
+        return str(channels), int(track)
+
     def probabilities(
         self, states: Mapping[str, np.ndarray], speakers: np.ndarray | None = None
     ) -> np.ndarray:

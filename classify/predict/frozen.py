@@ -59,6 +59,10 @@ class FrozenBundle(Bundle):
         """As `Bundle.probabilities`; calibrated by temperature scaling."""
         return self.system.probabilities(states, speakers)
 
+    def sound(self) -> tuple[str, int]:
+        """As `Bundle.sound`."""
+        return self.extraction.channels, self.extraction.track
+
     def set_threshold(self, coverage: float) -> float:
         """As `Bundle.set_threshold`, from the clips that the study tested."""
         held = load_arrays(self.folder / HELD_OUT)

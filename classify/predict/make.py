@@ -26,7 +26,6 @@ from layerprobe.cache.common.interrupts import Interrupted
 from layerprobe.cache.common.text import program
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import StudyConfig
-from layerprobe.classify.data.protocols import find_protocol
 from layerprobe.classify.heads.registry import HEADS
 from layerprobe.classify.predict.card import model_card
 from layerprobe.classify.predict.system import HELD_OUT, FittedSystem, fit_system
@@ -51,7 +50,7 @@ from layerprobe.classify.scores.results import SELECTED
 from layerprobe.classify.search.plan import Plan, make_plan
 from layerprobe.classify.search.storage import TrialStorage
 from layerprobe.classify.search.study import LOCK, study_record
-from layerprobe.embed.manifest.clips import Clip, read_manifest
+from layerprobe.embed.manifest.clips import Clip
 
 LINEAR = "logreg"  # the head that transformers can run, see `transformers_export`
 SCORES = ("uar", "accuracy", "macro_f1", "log_loss", "calibration_error")
@@ -97,7 +96,7 @@ def make_bundle(
             if exportable:
                 plan = replace(plan, config=replace(config, stats=("mean",), scalings=("standard",)))
             storage = TrialStorage(config.storage, out=run, run=name)
-            fitted = fit_system(plan, layer=layer, head=head, grouped=_is_grouped(config), storage=storage)
+            fitted = fit_system(plan, layer=layer, head=head, grouped=plan.grouped, storage=storage)
             return _write(out, run, plan, fitted, summary, record, exportable=exportable)
     except BlockingIOError:
         raise InputError("another process is working on this run", where=str(run), do="wait for it") from None
@@ -110,12 +109,7 @@ def make_bundle(
 def make_bundle_of(run: Path, *, out: Path | None = None, exportable: bool = False) -> Path:
     """As `make_bundle`, with clips, states and settings as recorded in the run folder."""
     recorded = read_recorded(run, runtime={})
-    clips = read_manifest(
-        recorded.table,
-        path_column=recorded.path_column,
-        speaker_column=recorded.speaker_column,
-        must_exist=False,
-    )
+    clips = recorded.read_clips()
     return make_bundle(run, clips, recorded.store, recorded.config, out=out, exportable=exportable)
 
 
@@ -140,13 +134,6 @@ def _is_made(out: Path, run: str, layer: str, head: str, *, exportable: bool) ->
         return False
     wanted = {"run": run, "layer": layer, "head": head, "exportable": exportable}
     return all(manifest.get(name) == value for name, value in wanted.items())
-
-
-def _is_grouped(config: StudyConfig) -> bool:
-    """Whether the study's inner folds are speaker-disjoint."""
-    if config.protocol is not None:
-        return find_protocol(config.protocol).rule.speaker_disjoint
-    return config.split != "random"
 
 
 def _write(

@@ -21,7 +21,7 @@ from layerprobe.classify.runs.read_predictions import (
     read_predictions,
     read_system,
 )
-from layerprobe.classify.runs.run_folder import RUN, reporting_damage
+from layerprobe.classify.runs.run_folder import RUN, SUMMARY, read_json, reporting_damage
 from layerprobe.classify.scores import metrics
 from layerprobe.classify.scores.bootstrap import score_intervals
 from layerprobe.classify.scores.metrics import SCORES, Interval
@@ -238,12 +238,16 @@ def _notes(systems: Sequence[SystemPredictions]) -> list[str]:
         notes.append(f"not trained on the same clips as {first.run}: {', '.join(other)}")
     if any(_leaks_speakers(each) for each in systems):
         notes.append(
-            "the split is random: test speakers are in the training partition, which raises the scores"
+            f"the split is {first.split}: test speakers are in the training partition, "
+            "which raises the scores"
         )
     return notes
 
 
 def _leaks_speakers(predictions: SystemPredictions) -> bool:
     """Whether the split puts speakers into both training and test."""
+    if predictions.config.get("splits"):
+        share = read_json(predictions.run / SUMMARY)["audit"].get("test_clips_of_training_speakers")
+        return bool(share)
     protocol = PROTOCOLS.get(predictions.split)
     return predictions.split == "random" if protocol is None else not protocol.rule.speaker_disjoint

@@ -12,6 +12,7 @@ import numpy as np
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.text import format_count, format_list
+from layerprobe.classify.config import name_of_splits
 from layerprobe.classify.runs.run_folder import (
     PREDICTIONS,
     RESTORE_OR_RERUN,
@@ -23,7 +24,7 @@ from layerprobe.classify.runs.run_folder import (
 from layerprobe.classify.scores.results import SELECTED
 
 COLUMNS = ("clip", "fold", "speaker", "system", "label", "predicted")
-FOLD_SETTINGS = ("protocol", "split", "train_corpus", "test_corpus", "folds", "seed")
+FOLD_SETTINGS = ("protocol", "splits", "split", "train_corpus", "test_corpus", "folds", "seed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +51,9 @@ class SystemPredictions:
 
     @property
     def split(self) -> str:
-        """The protocol or split of the run."""
-        return str(self.config.get("protocol") or self.config.get("split", ""))
+        """The protocol, benchmark or split of the run."""
+        splits = name_of_splits(self.config.get("splits"))
+        return str(self.config.get("protocol") or splits or self.config.get("split", ""))
 
 
 def read_finished_record(run: Path) -> dict[str, Any]:

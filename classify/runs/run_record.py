@@ -16,7 +16,7 @@ from typing import Any
 from layerprobe.cache.common import metering
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.store.feature_store import FeatureStore
-from layerprobe.classify.config import FUSION, LATER_OPTIONS, RUNTIME_OPTIONS, EvaluationConfig, StudyConfig
+from layerprobe.classify.config import FUSION, LATER, RUNTIME_OPTIONS, EvaluationConfig, StudyConfig
 from layerprobe.classify.runs.run_folder import (
     FINISHED_FILES,
     RESTORE_OR_RERUN,
@@ -24,6 +24,8 @@ from layerprobe.classify.runs.run_folder import (
     read_json,
     reporting_damage,
 )
+from layerprobe.embed.manifest.channels import stored_channels
+from layerprobe.embed.manifest.clips import Clip, read_manifest
 
 PACKAGES = ("numpy", "scipy", "scikit-learn", "xgboost", "optuna", "h5py", "torch")
 
@@ -54,15 +56,6 @@ def new_record(
             "processor": _processor(),
             "cores": len(os.sched_getaffinity(0)),
         },
-    }
-
-
-def deciding_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a study that its results depend on; later ones only where they are not the default."""
-    return {
-        name: value
-        for name, value in settings.items()
-        if name not in RUNTIME_OPTIONS and not (name in LATER_OPTIONS and value == getattr(StudyConfig, name))
     }
 
 
@@ -108,8 +101,7 @@ def _differences(
     before, now = ({**a, "table": b.get("table")} for a, b in zip(named, commands, strict=True))
     if before["model"] != now["model"]:  # then the states differ too
         del now["states"]
-    defaults = {name: getattr(StudyConfig, name) for name in LATER_OPTIONS}
-    before |= json.loads(json.dumps(defaults)) | previous.get("config", {})
+    before |= previous.get("config", {})
     settings = json.loads(json.dumps(run["config"]))
     now |= {name: value for name, value in settings.items() if name not in ignored}
     return [f"{name} {before.get(name)} → {now[name]}" for name in now if before.get(name) != now[name]]
@@ -143,6 +135,16 @@ class RecordedRun:
     config: StudyConfig
     evaluation: EvaluationConfig
 
+    def read_clips(self) -> Sequence[Clip]:
+        """The table's clips, as the store holds them."""
+        clips = read_manifest(
+            self.table,
+            path_column=self.path_column,
+            speaker_column=self.speaker_column,
+            must_exist=False,
+        )
+        return stored_channels(clips, self.store)
+
 
 def read_recorded(path: Path, *, runtime: Mapping[str, Any]) -> RecordedRun:
     """Read run.json, or that of a run folder, to repeat the run.
@@ -165,8 +167,7 @@ def read_recorded(path: Path, *, runtime: Mapping[str, Any]) -> RecordedRun:
         table, folder, states = Path(command["table"]), Path(record["store"]), record["states"]
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"is not a record of classify (no {error})", where=str(path)) from error
-    if unlike := (set(config) ^ known) - {name for name in LATER_OPTIONS if name not in config}:
-        differing = ", ".join(sorted(unlike))
+    if differing := ", ".join(sorted({*config, *LATER} ^ known)):
         raise InputError(f"was written by another version of layerprobe ({differing})", where=str(path))
     store = FeatureStore(folder)
     if store.extraction.fingerprint() != states:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from layerprobe.classify.config import is_single
+from layerprobe.classify.config import EMOBOX, is_single
 from layerprobe.classify.plotting import (
     COLOURS,
     DASHED,
@@ -187,4 +187,6 @@ def _over(summary: Mapping[str, Any]) -> str:
 
 
 def _split(name: str) -> str:
-    return SPLITS.get(name, f"protocol {name}")
+    if name.startswith(EMOBOX):
+        return f"EmoBox's folds of {name.removeprefix(EMOBOX)}"
+    return SPLITS.get(name, name if name.startswith("splits of ") else f"protocol {name}")

@@ -18,7 +18,7 @@ from layerprobe.classify.config import CORPUS_SPLIT, MIX, StudyConfig, is_single
 from layerprobe.classify.data.cross_corpus import corpus_folds
 from layerprobe.classify.data.dataset import Dataset, join_labels
 from layerprobe.classify.data.protocols import find_protocol, protocol_folds
-from layerprobe.classify.data.splits import Fold, OuterFold, fixed_folds, outer_folds
+from layerprobe.classify.data.splits import Fold, OuterFold, fixed_folds, outer_folds, shared_speakers
 from layerprobe.classify.features.fold_features import (
     FoldFeatures,
     LayerStates,
@@ -31,9 +31,10 @@ from layerprobe.classify.features.kernels import kernel_bytes
 from layerprobe.classify.features.lru_cache import LruCache
 from layerprobe.classify.features.sampling import grown_size
 from layerprobe.classify.heads.registry import HEADS, needs_frames
+from layerprobe.classify.runs.splits_file import Splits, read_splits
 from layerprobe.classify.scores.results import StudyId
 from layerprobe.classify.search.parallel import job_count
-from layerprobe.classify.search.space import sampling_choices
+from layerprobe.classify.search.space import check_heads, check_joined, check_mix
 from layerprobe.embed.manifest.clips import Clip
 
 
@@ -45,6 +46,16 @@ class Plan:
     data: Dataset
     folds: tuple[OuterFold, ...]
     config: StudyConfig
+    splits: Splits | None = None
+
+    @property
+    def grouped(self) -> bool:
+        """Whether inner folds are speaker-disjoint: as the outer folds are."""
+        if self.config.protocol is not None:
+            return find_protocol(self.config.protocol).rule.speaker_disjoint
+        if self.config.splits is not None:
+            return not shared_speakers(self.data, list(self.folds))
+        return self.config.split != "random"
 
     @property
     def largest(self) -> int:
@@ -87,9 +98,9 @@ class Plan:
         heads = tuple(dict.fromkeys(self.config.heads))
         layers = tuple(dict.fromkeys(self.config.layers)) or ((*stored, MIX) if len(stored) > 1 else stored)
         check_choices("--layers", [part for name in layers for part in layer_parts(name)], (*stored, MIX))
-        self._check_joined(layers, heads)
+        check_joined(layers, heads)
         check_choices("--heads", heads, tuple(HEADS))
-        self._check_size(heads)
+        check_heads(heads, self.config, largest=self.largest)
         alone = tuple(head for head in heads if not HEADS[head].together)
         mixing = tuple(
             head for head in heads if HEADS[head].together or (HEADS[head].kernel and MIX in layers)
@@ -99,7 +110,7 @@ class Plan:
                 do = f"add {format_list([name for name, head in HEADS.items() if head.mixes])} to the heads"
                 raise InputError(f"layer '{MIX}' is for heads that read several layers", do=do)
         elif mixing:
-            self._check_mix(mixing)
+            check_mix(mixing, self.layers_of(MIX), self.store.extraction, named=MIX in self.config.layers)
         single = tuple(name for name in layers if name != MIX)
         pairs = [*((layer, alone) for layer in single), (MIX, mixing)]
         if self.config.ensemble and sum(len(of_layer) for _, of_layer in pairs) < 2:
@@ -111,45 +122,6 @@ class Plan:
             for fold in range(len(self.folds))
             for head in of_layer
         ]
-
-    def _check_joined(self, layers: Sequence[str], heads: Sequence[str]) -> None:
-        """Raise InputError for layers that cannot be side by side."""
-        for layer in layers:
-            parts = layer_parts(layer)
-            if len(parts) > 1 and (MIX in parts or len(set(parts)) < len(parts)):
-                do = "join single layers, each once, such as 3+6"
-                raise InputError(f"--layers {layer} joins '{MIX}', or a layer with itself", do=do)
-            if len(parts) > 1 and needs_frames(heads):
-                what = f"--layers {layer} joins statistics over frames, and {heads[0]} reads every frame"
-                raise InputError(what, do="name single layers")
-
-    def _check_size(self, heads: Sequence[str]) -> None:
-        """Raise InputError for heads that cannot be fitted to so many clips."""
-        for head in heads:
-            if head in HEADS and not sampling_choices(HEADS[head], self.config):
-                names = ",".join(self.config.sampling)
-                do = f"add none to --sampling, or omit {head} from --heads"
-                raise InputError(f"--sampling {names} is not for {head}", do=do)
-            most = HEADS[head].most_clips
-            if most is not None and self.largest > most:
-                what = f"{head} takes at most {most:,} training clips, and an outer fold has {self.largest:,}"
-                raise InputError(what, do=f"omit {head} from --heads; svm has no such limit")
-
-    def _check_mix(self, heads: Sequence[str]) -> None:
-        """Raise InputError unless there are layers to mix, of one width for heads that sum them."""
-        names, extraction = self.layers_of(MIX), self.store.extraction
-        if len(names) < 2:
-            if MIX not in self.config.layers:
-                what = f"{heads[0]} reads several layers together, and there is one, {names[0]}"
-                raise InputError(what, do=f"name more with --layers, or omit {heads[0]}")
-            what = f"layer '{MIX}' has one layer to mix, {names[0]}"
-            raise InputError(what, do=f"name more, omit it, or name {MIX} alone for all layers of the store")
-        widths = {name: extraction.width(name) for name in names}
-        summing = [head for head in heads if HEADS[head].together]
-        if summing and len(set(widths.values())) > 1:
-            others = [f"{name} has {width}" for name, width in widths.items() if width != widths[names[-1]]]
-            what = f"{summing[0]} sums layers, and {names[-1]} has {widths[names[-1]]} columns, {others[0]}"
-            raise InputError(what, do="name layers of one width with --layers")
 
 
 def fold_features(
@@ -201,10 +173,22 @@ def make_plan(
     _check_store(store, config.heads)
     if config.split == CORPUS_SPLIT:
         clips = corpus_folds(clips, train=config.train_corpus, test=config.test_corpus, target=config.target)
+    splits = None
+    if config.splits is not None:
+        splits = read_splits(config.splits, clips, target=config.target)
+    elif config.protocol is not None:
+        # Made of the complete table: without unusable clips it would be another one.
+        assignment = protocol_folds(config.protocol, clips)
+        splits = Splits(assignment=assignment, validation=[[] for _ in assignment])
+    if splits is not None:
+        used = splits.ids
+        unused = {clip.id: "in no partition of the splits" for clip in clips if clip.id not in used}
+        excluded = {**unused, **(excluded or {})}
     data = join_labels(clips, store, target=config.target, excluded=excluded)
     if "speaker" in config.scalings and data.speakers is None:
         raise InputError("the table names no speakers to scale by", do="omit 'speaker' from --scalings")
-    return Plan(store=store, data=data, folds=tuple(_folds(clips, data, config)), config=config)
+    folds = _folds(data, config) if splits is None else _given_folds(splits, data, config)
+    return Plan(store=store, data=data, folds=tuple(folds), config=config, splits=splits)
 
 
 def _check_store(store: FeatureStore, heads: Sequence[str]) -> None:
@@ -221,14 +205,27 @@ def _check_store(store: FeatureStore, heads: Sequence[str]) -> None:
         raise InputError(what, where=where, do=f"{embed}, or give --heads bilstm or attention")
 
 
-def _folds(clips: Sequence[Clip], data: Dataset, config: StudyConfig) -> list[OuterFold]:
-    """A protocol is applied to the complete table: without unusable clips it would be another one."""
-    if config.protocol is None:
-        return outer_folds(
-            data, split=config.split, folds=config.folds, inner_folds=config.inner_folds, seed=config.seed
+def _folds(data: Dataset, config: StudyConfig) -> list[OuterFold]:
+    return outer_folds(
+        data, split=config.split, folds=config.folds, inner_folds=config.inner_folds, seed=config.seed
+    )
+
+
+def _given_folds(splits: Splits, data: Dataset, config: StudyConfig) -> list[OuterFold]:
+    """The folds of --protocol or --splits. Inner folds are speaker-disjoint if these are."""
+    if config.protocol is not None:
+        grouped = find_protocol(config.protocol).rule.speaker_disjoint
+    else:
+        speakers = {} if data.speakers is None else dict(zip(data.ids, data.speakers.tolist(), strict=True))
+        grouped = not any(
+            {speakers.get(id) for id in train} & {speakers.get(id) for id in test} - {None}
+            for train, test in splits.assignment
         )
-    rule = find_protocol(config.protocol).rule
-    parts = protocol_folds(config.protocol, clips)
     return fixed_folds(
-        data, parts, grouped=rule.speaker_disjoint, inner_folds=config.inner_folds, seed=config.seed
+        data,
+        splits.assignment,
+        grouped=grouped,
+        inner_folds=config.inner_folds,
+        seed=config.seed,
+        validation=splits.validation,
     )

@@ -1,4 +1,5 @@
-"""The search space of a head: the points of a finite one, and values that are at the end of their range."""
+"""The search space of a head: the points of a finite one, and values at the end of their range; and which
+heads, layers and settings go together."""
 
 from __future__ import annotations
 
@@ -9,9 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from layerprobe.classify.config import StudyConfig
+from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.identity.extraction import Extraction
+from layerprobe.classify.config import MIX, StudyConfig, layer_parts
 from layerprobe.classify.features.fold_features import BOTH
 from layerprobe.classify.heads.base import Head, Params
+from layerprobe.classify.heads.registry import HEADS, needs_frames
 
 NEAR = 0.02  # of a range, on its scale: a value so close to an end is at the edge
 
@@ -102,3 +106,48 @@ def at_edge(head: Head, params: Mapping[str, Any]) -> dict[str, str]:
         if not NEAR < share < 1 - NEAR:
             edges[name] = "smallest" if share < 0.5 else "largest"
     return edges
+
+
+def check_joined(layers: Sequence[str], heads: Sequence[str]) -> None:
+    """Raise InputError for layers that cannot be side by side."""
+    for layer in layers:
+        parts = layer_parts(layer)
+        if len(parts) > 1 and (MIX in parts or len(set(parts)) < len(parts)):
+            do = "join single layers, each once, such as 3+6"
+            raise InputError(f"--layers {layer} joins '{MIX}', or a layer with itself", do=do)
+        if len(parts) > 1 and needs_frames(heads):
+            what = f"--layers {layer} joins statistics over frames, and {heads[0]} reads every frame"
+            raise InputError(what, do="name single layers")
+
+
+def check_heads(heads: Sequence[str], config: StudyConfig, *, largest: int) -> None:
+    """Raise InputError for heads that cannot use the sampling, or so many training clips."""
+    for head in heads:
+        if not sampling_choices(HEADS[head], config):
+            names = ",".join(config.sampling)
+            do = f"add none to --sampling, or omit {head} from --heads"
+            raise InputError(f"--sampling {names} is not for {head}", do=do)
+        most = HEADS[head].most_clips
+        if most is not None and largest > most:
+            what = f"{head} takes at most {most:,} training clips, and an outer fold has {largest:,}"
+            raise InputError(what, do=f"omit {head} from --heads; svm has no such limit")
+
+
+def check_mix(heads: Sequence[str], layers: Sequence[str], extraction: Extraction, *, named: bool) -> None:
+    """Raise InputError unless there are layers to mix, of one width for heads that sum them.
+
+    named: whether the user named the mix as a layer.
+    """
+    if len(layers) < 2 and not named:
+        what = f"{heads[0]} reads several layers together, and there is one, {layers[0]}"
+        raise InputError(what, do=f"name more with --layers, or omit {heads[0]}")
+    if len(layers) < 2:
+        what = f"layer '{MIX}' has one layer to mix, {layers[0]}"
+        raise InputError(what, do=f"name more, omit it, or name {MIX} alone for all layers of the store")
+    widths = {name: extraction.width(name) for name in layers}
+    summing = [head for head in heads if HEADS[head].together]
+    if summing and len(set(widths.values())) > 1:
+        last = widths[layers[-1]]
+        others = [f"{name} has {width}" for name, width in widths.items() if width != last]
+        what = f"{summing[0]} sums layers, and {layers[-1]} has {last} columns, {others[0]}"
+        raise InputError(what, do="name layers of one width with --layers")

@@ -14,18 +14,19 @@ from optuna.trial import TrialState
 from layerprobe.cache.common.console import stage
 from layerprobe.cache.common.disk import abandoned_files, locked
 from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.common.text import format_percent
 from layerprobe.cache.store.feature_store import FeatureStore
-from layerprobe.classify.config import StudyConfig
+from layerprobe.classify.config import EMOBOX, LATER, RUNTIME_OPTIONS, StudyConfig
 from layerprobe.classify.data.protocols import describe_protocol
+from layerprobe.classify.data.splits import shared_speakers
 from layerprobe.classify.heads.boosting import tree_device
 from layerprobe.classify.runs import run_folder
 from layerprobe.classify.runs.cost import RunTimer
-from layerprobe.classify.runs.run_record import deciding_settings, is_finished, new_record, peak_memory
+from layerprobe.classify.runs.run_record import is_finished, new_record, peak_memory
 from layerprobe.classify.scores.layer_weights import LAYER_WEIGHTS
 from layerprobe.classify.scores.results import StudyId, StudyResult
 from layerprobe.classify.scores.selection import result_rows, select_system, systems_of
 from layerprobe.classify.search.ensemble.combine import ensemble_id, ensemble_units, run_ensemble
-from layerprobe.classify.search.layer_figure import draw_layer_weights, draw_layers
 from layerprobe.classify.search.nested import TrialDone
 from layerprobe.classify.search.parallel import run_parallel
 from layerprobe.classify.search.plan import Plan, make_plan
@@ -63,7 +64,7 @@ def run_study(
     plan = make_plan(clips, store, config, excluded=excluded)
     plan.studies()  # raises for layers and heads that do not exist
     record = study_record(plan, command)
-    protocol = describe_protocol(config.protocol, clips, target=config.target) if config.protocol else None
+    protocol = describe_folds(plan, clips)
     if (search := _search_with_fewer_trials(out, plan)) is not None:
         record = {**record, "search": search}
     elif is_finished(out, record):
@@ -111,6 +112,8 @@ def _write(
     summary = {**summarise(plan, results), "protocol": protocol}
     run_folder.write_json(out / run_folder.SUMMARY, summary)
     with stage("draw the layers"):
+        from layerprobe.classify.search.layer_figure import draw_layer_weights, draw_layers
+
         draw_layers(summary, out / "figures")
         if LAYER_WEIGHTS in summary:
             draw_layer_weights(summary, out / "figures")
@@ -181,6 +184,27 @@ def _ensembles(plan: Plan, out: Path, results: Mapping[StudyId, StudyResult]) ->
     return {id: made[id] for id in found}
 
 
+def describe_folds(plan: Plan, clips: Sequence[Clip]) -> dict[str, Any] | None:
+    """The summary's entry on a protocol or a benchmark's folds; None for others."""
+    config = plan.config
+    if config.protocol is not None:
+        return describe_protocol(config.protocol, clips, target=config.target)
+    if plan.splits is None or not (config.splits or "").startswith(EMOBOX):
+        return None
+    shared = shared_speakers(plan.data, list(plan.folds))
+    leaks = "the table names no speakers, so it is not known"
+    if shared is not None:
+        leaks = f"{format_percent(shared)} of the test clips have a speaker who is in training, too"
+    return {
+        "name": config.split_name,
+        "corpus": config.split_name.removeprefix(EMOBOX),
+        "rule": "the folds of EmoBox (Ma et al. 2024, Interspeech)",
+        "speaker_disjoint": shared == 0,
+        "leaks": leaks if shared else "no speaker" if shared == 0 else leaks,
+        "deviations": list(plan.splits.deviations),
+    }
+
+
 def _read_record(out: Path) -> dict[str, Any]:
     """run.json of an earlier run in `out`; empty if there is none."""
     return run_folder.read_json(out / run_folder.RUN) if (out / run_folder.RUN).exists() else {}
@@ -203,16 +227,23 @@ def _search_with_fewer_trials(out: Path, plan: Plan) -> str | None:
 def study_record(plan: Plan, command: Mapping[str, Any] | None) -> dict[str, Any]:
     """run.json of a new run. Its fingerprint covers clips, labels, states and settings."""
     data, extraction = plan.data, plan.store.extraction
-    settings = asdict(plan.config)
+    settings = {
+        name: value
+        for name, value in asdict(plan.config).items()
+        if name not in LATER or value != getattr(StudyConfig, name)
+    }
     if plan.config.storage is not None:
         settings["storage"] = without_password(plan.config.storage)  # run folders are shared
     deciding = {
-        "config": deciding_settings(settings),
+        # Of splits the folds decide, not their place: they are added below.
+        "config": {name: settings[name] for name in settings if name not in (*RUNTIME_OPTIONS, "splits")},
         "exact": plan.exact,
         "states": extraction.fingerprint(),
         "clips": [data.ids, data.keys, data.y.tolist(), data.partitions],
         "speakers": None if data.speakers is None else data.speakers.tolist(),
     }
+    if plan.config.splits is not None and plan.splits is not None:  # the folds decide, not their place
+        deciding["splits"] = [plan.splits.assignment, plan.splits.validation]
     return new_record(
         "classify",
         deciding=deciding,

@@ -169,7 +169,9 @@ def predict_file(
     Raises RequestError for a recording that is too long or cannot be used.
     """
     try:
-        (clip,) = bundle.select_sound([clip])
+        clip, *others = bundle.select_sound([clip])
+        if others:
+            raise RequestError(422, "the recording has several channels; send each as a file of its own")
         seconds = probe(clip).seconds
         if seconds > limits.max_seconds:
             raise RequestError(413, f"the recording has {seconds:.0f} s, more than {limits.max_seconds:g}")

@@ -3,5 +3,5 @@
 `sound` is the entry: `probe` checks a clip's file, `read_clip` and `read_windows` decode it, `normalise`
 scales the samples. `decoding` reads samples by position from one of the `sources` (libsndfile, FFmpeg) or
 from `scratch` space, `downmix` makes one channel of several, `resampling` changes the rate. `containers`
-finds out what a file is, and `integrity` whether it is complete.
+finds out what a file is, and `integrity` whether it is complete. `channels` makes a clip of each channel.
 """

@@ -22,7 +22,7 @@ from layerprobe.embed.audio.sources import DecodingError, FFmpegSource, Source, 
 from layerprobe.embed.manifest.clips import Clip
 
 _SKIP = 1 << 18  # samples decoded at a time where they are only passed over or counted
-_FAR = 10  # seconds ahead of a position from where on the file's decoded samples are worth the scratch space
+FAR = 10  # seconds ahead of a position from where on the file's decoded samples are worth the scratch space
 _MISSING = 4_096  # samples by which a header may exceed what there is: two frames of any codec
 _UNKNOWN = 1 << 62  # libsndfile gives a length near 2^63 to a stream whose header leaves it open
 _REPAIR = "copy it again, or encode it again if this is all there is"
@@ -41,7 +41,8 @@ DEFAULT = Selection()
 
 
 def selection_of(clip: Clip) -> Selection:
-    return Selection(track=clip.track, channel=clip.channel)
+    channel = clip.channel if clip.own_channel is None else clip.own_channel
+    return Selection(track=clip.track, channel=channel)
 
 
 def clip_error(clip: Clip, what: str, *, do: str = "") -> ClipError:
@@ -93,6 +94,11 @@ class Decoder:
         self._low, self._high = math.inf, -math.inf  # of the samples read so far
         self._at = 0  # the file's position, where `_latest` ends
         self._latest = np.empty(0, np.float32)
+
+    @property
+    def space(self) -> int:
+        """Bytes of scratch space that a segment far from the file's start takes. Raises as `length`."""
+        return 0 if self._source.exact else scratch.space_of(self.length(), self.channels)
 
     @property
     def finite(self) -> bool:
@@ -147,7 +153,7 @@ class Decoder:
 
     def _move(self, begin: int) -> None:
         start = self._at if self._at <= begin else 0
-        if not self._source.exact and begin - start > _FAR * self.rate:
+        if not self._source.exact and begin - start > FAR * self.rate:
             self._use_scratch()
             start = 0
         if self._source.exact:

@@ -14,7 +14,6 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from torchaudio.transforms import Resample
 
 ZEROS = 64  # zero crossings of the sinc on either side
 ROLLOFF = 0.9475937167399596  # cut-off as a share of the lower Nyquist frequency
@@ -53,6 +52,8 @@ class _Dense:
     """
 
     def __init__(self, source: int, target: int, old: int, new: int) -> None:
+        from torchaudio.transforms import Resample  # slow to import
+
         kaiser = {"lowpass_filter_width": ZEROS, "rolloff": ROLLOFF, "beta": BETA}
         transform = Resample(source, target, resampling_method="sinc_interp_kaiser", **kaiser)
         kernel = transform.kernel[:, 0]  # (new, old + 2 * width)

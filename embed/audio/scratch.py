@@ -45,7 +45,13 @@ class Scratch:
         """budget: bytes. folder: of the file; the system's folder of temporary files if omitted."""
         self._budget, self._folder = budget, folder
         self._lock = threading.Lock()
+        self._full = 0
         self._reset()
+
+    @property
+    def full(self) -> int:
+        """Files whose samples did not fit."""
+        return self._full
 
     def decoded(self, key: Hashable, open_source: Callable[[], Source]) -> ScratchSource | None:
         """The samples of the source called `key`; None if they do not fit. Raises DecodingError."""
@@ -91,8 +97,8 @@ class Scratch:
             return
         except DecodingError as error:
             entry.error = error
-        except OSError:
-            pass  # full: the file's segments are decoded from its start, one by one
+        except OSError:  # full: the file's segments are decoded from its start, one by one
+            self._full += 1
         with self._lock:
             self._free.setdefault(size, []).extend(entry.extents)
             entry.extents = []
@@ -137,6 +143,11 @@ class ScratchSource:
         return np.concatenate(blocks) if blocks else np.empty((0, self.channels), np.float32)
 
 
+def space_of(samples: int, channels: int) -> int:
+    """Bytes that the decoded samples of a file take."""
+    return -(-samples // _EXTENT) * _EXTENT * channels * _SAMPLE
+
+
 _current = Scratch()
 
 
@@ -146,12 +157,12 @@ def current() -> Scratch:
 
 
 @contextmanager
-def scratch_space(budget: int, folder: Path) -> Iterator[None]:
-    """Decode into a file of this size in this folder; it is gone afterwards."""
+def scratch_space(budget: int, folder: Path) -> Iterator[Scratch]:
+    """Decode into a file of at most this size in this folder; it is gone afterwards."""
     global _current
     previous, _current = _current, Scratch(budget, folder)
     try:
-        yield
+        yield _current
     finally:
         _current.close()
         _current = previous

@@ -43,7 +43,14 @@ def embed(options: Annotated[EmbedOptions, FLAT]) -> None:
 
     clips = read_manifest(options.table, **vars(options.columns), must_exist=False)
     if options.dry_run:
-        _print_estimate(estimate(clips, options.config), as_json=options.output.json)
+        planned = estimate(clips, options.config)
+        _print_estimate(planned, as_json=options.output.json)
+        if planned.scratch > options.config.scratch:
+            needed, given = format_bytes(planned.scratch), format_bytes(options.config.scratch)
+            say(
+                f"note: {needed} of scratch space would be used, and --scratch allows {given}: segments of "
+                "files that do not fit are each decoded from the file's start"
+            )
         return
     summary = embed_with_progress(clips, options.config)
     _print_summary(summary, as_json=options.output.json)
@@ -69,6 +76,7 @@ def _print_estimate(estimate: Estimate, *, as_json: bool) -> None:
                 "time": format_duration(estimate.seconds),
                 "x real time": estimate.real_time,
                 "failed": estimate.failed,
+                **({"scratch": format_bytes(estimate.scratch)} if estimate.scratch else {}),
             }
         ]
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, asdict, dataclass
+from dataclasses import KW_ONLY, dataclass, fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated
@@ -17,7 +17,7 @@ from layerprobe.cache.common.disk import check_overwrite
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.options import FLAT, Force, OutputOptions
 from layerprobe.embed.manifest.clips import Clip
-from layerprobe.embed.manifest.corpora import CORPORA, DESCRIBED, KNOWN, Corpus
+from layerprobe.embed.manifest.corpora import CORPORA, DESCRIBED, KNOWN, Corpus, Description
 
 app = App(name="manifest", help="Make a table of clips from a corpus on disk.")
 
@@ -60,7 +60,7 @@ class PatternOptions:
     """Folder of the corpus."""
     pattern: str
     """File names, such as 'Actor_*/{_}-{_}-{emotion}-{_}-{_}-{_}-{speaker}.wav': {name} keeps a field,
-    {name:2} two characters, {name:a|b} one of two texts; {_} and * keep nothing."""
+    {name:2} two characters, {name:##} two digits, {name:a|b} one of two texts; {_} and * keep nothing."""
     _: KW_ONLY
     out: Path
     """Table to write: .csv, .tsv or .parquet."""
@@ -111,7 +111,7 @@ def _add_corpus(name: str, read: Callable[[Path], Corpus], help_text: str) -> No
     app.command(make, name=name, help=help_text)
 
 
-_HELP = {entry.name: f"{entry.title}: `{entry.example.partition(' (')[0]}`." for entry in KNOWN}
+_HELP = {entry.name: f"{entry.title}: `{entry.example.rpartition(' (')[0]}`." for entry in KNOWN}
 for _name, _read in CORPORA.items():
     _add_corpus(_name, _read, _HELP.get(_name) or (_read.__doc__ or "").partition("Raises")[0])
 
@@ -140,9 +140,10 @@ def read_names(options: Annotated[PatternOptions, FLAT]) -> None:
 @app.command(name="list")
 def list_corpora(options: Annotated[ListOptions, FLAT] = ListOptions()) -> None:
     """List the corpora whose layout is known: size, licence, citation, where to get them."""
-    corpora = (*DESCRIBED, *KNOWN)
+    corpora = sorted((*DESCRIBED, *KNOWN), key=lambda entry: entry.name)
     if options.output.json:
-        print_json([asdict(entry) for entry in corpora])
+        names = [field.name for field in fields(Description)]
+        print_json([{name: getattr(entry, name) for name in names} for entry in corpora])
         return
     for entry in corpora:
         sizes = [

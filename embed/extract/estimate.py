@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 from layerprobe.cache.identity.extraction import estimate_bytes
 from layerprobe.cache.store.feature_store import FeatureStore
+from layerprobe.embed.audio.channels import channel_clips
+from layerprobe.embed.audio.decoding import FAR, open_decoder
 from layerprobe.embed.config import EmbedConfig
 from layerprobe.embed.extract.batching import padded_samples, plan_batches
 from layerprobe.embed.extract.parallel import ParallelForward, worker_count
-from layerprobe.embed.extract.pending import find_pending
+from layerprobe.embed.extract.pending import PendingClips, find_pending
 from layerprobe.embed.extract.prefetch import Prefetcher
 from layerprobe.embed.extract.run import batch_budget
 from layerprobe.embed.manifest.clips import Clip
@@ -24,6 +26,7 @@ class Estimate:
 
     clips: in the table; cached, missing and failed (as far as headers show): among them. hours: of sound to
     compute. bytes: to write. seconds: duration of the run. real_time: seconds of sound computed per second.
+    scratch: bytes that decoded samples of compressed files with segments take on disk while the run lasts.
     """
 
     clips: int
@@ -34,6 +37,7 @@ class Estimate:
     bytes: int
     seconds: float
     real_time: float
+    scratch: int
 
 
 def estimate(clips: Sequence[Clip], config: EmbedConfig) -> Estimate:
@@ -44,6 +48,7 @@ def estimate(clips: Sequence[Clip], config: EmbedConfig) -> Estimate:
     Writes nothing except file hashes. Raises InputError as `embed.extract.run.embed` does.
     """
     backbone, extraction = open_backbone(config)
+    clips = channel_clips(clips, channels=config.channels, track=config.track)
     pending = find_pending(clips, FeatureStore.find(config.cache, extraction), config)
     budget = batch_budget(config, backbone.device)
     processed = backbone.processed
@@ -71,4 +76,15 @@ def estimate(clips: Sequence[Clip], config: EmbedConfig) -> Estimate:
         bytes=estimate_bytes(extraction, clips=len(pending.keys), seconds=pending.seconds),
         seconds=seconds,
         real_time=pending.seconds / seconds if seconds else 0.0,
+        scratch=_scratch(pending),
     )
+
+
+def _scratch(pending: PendingClips) -> int:
+    """Bytes of scratch space, each file once."""
+    files: dict[str, int] = {}
+    for clip, info in zip(pending.clips, pending.audio, strict=True):
+        if info.begin > FAR * info.rate and clip.file not in files:
+            with open_decoder(clip, info.selection) as decoder:
+                files[clip.file] = decoder.space
+    return sum(files.values())

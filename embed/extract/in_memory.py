@@ -17,6 +17,7 @@ from layerprobe.cache.common.interrupts import GracefulStop
 from layerprobe.cache.identity.extraction import Extraction
 from layerprobe.cache.store.failures import FailureId, failure_id
 from layerprobe.embed.audio import sound
+from layerprobe.embed.audio.channels import channel_clips
 from layerprobe.embed.audio.resampling import resampler
 from layerprobe.embed.config import RATE, EmbedConfig
 from layerprobe.embed.extract.batching import Window, padded_length, plan_batches
@@ -74,8 +75,10 @@ class StateExtractor:
     def files(self, clips: Sequence[Clip], *, cache: Path | None = None) -> list[ClipStates]:
         """The states of each clip. cache: folder that remembers the hashes of files, if there is one.
 
-        Ctrl-C and SIGTERM raise KeyboardInterrupt after the batch being computed.
+        Ctrl-C and SIGTERM raise KeyboardInterrupt after the batch being computed. Raises InputError for a
+        recording of several channels if each is a clip of its own.
         """
+        clips = self._single_channels(clips)
         with TemporaryDirectory(prefix="layerprobe-") as temporary:
             config = replace(self.config, cache=cache or Path(temporary), on_error="skip")
             pending = find_pending(clips, None, config)
@@ -130,6 +133,16 @@ class StateExtractor:
         for number, states in zip(waves, self.arrays(arrays, rates=rates) if waves else (), strict=True):
             results[number] = states
         return results
+
+    def _single_channels(self, clips: Sequence[Clip]) -> Sequence[Clip]:
+        """The clips; of a model that reads each channel, those of recordings with one."""
+        expanded = channel_clips(clips, channels=self.config.channels, track=self.config.track)
+        if len(expanded) > len(clips):
+            files = [clip.file for clip in expanded if clip.own_channel]
+            what = "has several channels, each of which is a clip of its own for this model"
+            do = "give a table to `predict`, or files of one channel"
+            raise InputError(what, where=files[0], do=do)
+        return expanded
 
     def _plan(self, pending: PendingClips) -> Sequence[list[Window]]:
         budget = batch_budget(self.config, self._backbone.device)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -14,17 +14,18 @@ import numpy as np
 
 from layerprobe.cache.common.console import stage
 from layerprobe.cache.common.errors import ClipError
-from layerprobe.cache.identity.digests import STAMP_BYTES, FileStamp, file_stamp
+from layerprobe.cache.identity.digests import STAMP_BYTES, FileStamp
 from layerprobe.cache.store import failures as failure_list
 from layerprobe.cache.store.failures import Failure, FailureId
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.cache.store.keys import KEY_BYTES, is_unchanged, iter_keys
 from layerprobe.embed.audio.decoding import Selection
 from layerprobe.embed.audio.sound import AudioInfo, probe
-from layerprobe.embed.config import ALL_CHANNELS, EmbedConfig
-from layerprobe.embed.manifest.clips import Clip
+from layerprobe.embed.config import EmbedConfig
+from layerprobe.embed.manifest.clips import Clip, select_sound
 
 PROBE_THREADS = 8  # headers read at a time: reading them waits for the disk
+_EVERY = -1  # in an array of channels: the mean of all
 PROBE_AHEAD = 512  # headers queued; a queued one needs more memory than everything else known of a clip
 
 T = TypeVar("T")
@@ -57,7 +58,7 @@ class LazyRecords(Sequence[T]):
 class PendingClips:
     """Clips to compute, one for each key, with what is known of each.
 
-    stamps: of their files, taken before these were hashed. copies: by index, other clips of the table with
+    stamps: of their files when these were hashed. copies: by index, other clips of the table with
     the same key, which share its result. table_size: clips in the table. cached: keys in the store, and
     cached_clips: the clips that have these. copy_count: clips with the key of an earlier, usable clip.
     failures: clips that failed before any audio was decoded.
@@ -112,10 +113,7 @@ def find_pending(clips: Sequence[Clip], store: FeatureStore | None, config: Embe
             raise error
         failures.update(_failures(failed, error, key))
 
-    stamps = np.zeros(len(clips), f"S{STAMP_BYTES}")
-    for row, clip in enumerate(clips):
-        stamps[row] = file_stamp(clip.path) or b""
-    digests, unreadable = _hash(clips, config.cache)
+    digests, stamps, unreadable = _hash(clips, config.cache)
     for row, cause in sorted(unreadable.items()):
         reason = (cause.strerror or str(cause)).lower()
         fail([clips[row]], ClipError(f"cannot be read ({reason})", where=str(clips[row].path)))
@@ -131,22 +129,21 @@ def find_pending(clips: Sequence[Clip], store: FeatureStore | None, config: Embe
         store.contains_digests(digests[originals]) if store is not None else np.zeros(len(originals), bool)
     )
     missing = originals[~in_store]
-    channel = None if config.channels == ALL_CHANNELS else int(config.channels)
-    selection = Selection(track=config.track, channel=channel)
-    infos = np.zeros((len(missing), 4), np.int64)
+    clips = select_sound(clips, channels=config.channels, track=config.track)
+    infos = np.zeros((len(missing), 5), np.int64)
     usable = np.ones(len(missing), bool)
-    for number, (row, info) in enumerate(
-        zip(missing.tolist(), _probe_all(clips, missing, selection), strict=True)
-    ):
+    for number, (row, info) in enumerate(zip(missing.tolist(), _probe_all(clips, missing), strict=True)):
         if isinstance(info, ClipError):
             fail([clips[row], *copies.pop(row, ())], info, _key(digests[row]))
             usable[number] = False
         else:
-            infos[number] = info.rate, info.channels, info.begin, info.stop
+            channel = _EVERY if info.selection.channel is None else info.selection.channel
+            infos[number] = info.rate, info.channels, info.begin, info.stop, channel
     rows = missing[usable]
 
     def audio_info(row: np.ndarray) -> AudioInfo:
-        rate, channels, begin, stop = row.tolist()
+        rate, channels, begin, stop, channel = row.tolist()
+        selection = Selection(track=config.track, channel=None if channel == _EVERY else channel)
         return AudioInfo(rate=rate, channels=channels, begin=begin, stop=stop, selection=selection)
 
     return PendingClips(
@@ -163,16 +160,18 @@ def find_pending(clips: Sequence[Clip], store: FeatureStore | None, config: Embe
     )
 
 
-def _hash(clips: Sequence[Clip], cache: Path) -> tuple[np.ndarray, dict[int, OSError]]:
-    """Keys of the clips as (N,) S32, and the error of each row whose file cannot be read."""
+def _hash(clips: Sequence[Clip], cache: Path) -> tuple[np.ndarray, np.ndarray, dict[int, OSError]]:
+    """Keys (N,) S32 and stamps (N,) S24 of the clips, and the error of each row that cannot be read."""
     digests = np.zeros(len(clips), f"S{KEY_BYTES}")
+    stamps = np.zeros(len(clips), f"S{STAMP_BYTES}")
     unreadable: dict[int, OSError] = {}
-    for row, key in iter_keys(clips, cache):
+    for row, key, stamp in iter_keys(clips, cache):
         if isinstance(key, str):
             digests[row] = bytes.fromhex(key)
+            stamps[row] = stamp or b""
         else:
             unreadable[row] = key
-    return digests, unreadable
+    return digests, stamps, unreadable
 
 
 # numpy strips zero bytes at the end of byte strings; these two restore them.
@@ -196,17 +195,15 @@ def _failures(clips: Sequence[Clip], error: ClipError, key: str) -> dict[Failure
     }
 
 
-def _probe_all(
-    clips: Sequence[Clip], rows: Iterable[int], selection: Selection
-) -> Iterator[AudioInfo | ClipError]:
+def _probe_all(clips: Sequence[Clip], rows: Iterable[int]) -> Iterator[AudioInfo | ClipError]:
     remaining = iter(rows)
     with ThreadPoolExecutor(PROBE_THREADS) as pool:
         while chunk := [clips[row] for row in islice(remaining, PROBE_AHEAD)]:
-            yield from pool.map(partial(_probe, selection=selection), chunk)
+            yield from pool.map(_probe, chunk)
 
 
-def _probe(clip: Clip, *, selection: Selection) -> AudioInfo | ClipError:
+def _probe(clip: Clip) -> AudioInfo | ClipError:
     try:
-        return probe(clip, selection)
+        return probe(clip)
     except ClipError as error:
         return error

@@ -7,22 +7,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from layerprobe.cache.common.console import progress, stage
+from layerprobe.cache.common.console import progress, say, stage
 from layerprobe.cache.common.disk import require_space
 from layerprobe.cache.common.errors import ClipError, InputError
 from layerprobe.cache.common.interrupts import GracefulStop
-from layerprobe.cache.common.text import format_duration
+from layerprobe.cache.common.text import format_bytes, format_count, format_duration
 from layerprobe.cache.identity.extraction import Extraction, estimate_bytes
 from layerprobe.cache.store import costs
 from layerprobe.cache.store import failures as failure_list
 from layerprobe.cache.store.failures import FailureId
 from layerprobe.cache.store.feature_store import FeatureStore
+from layerprobe.embed.audio.channels import channel_clips
 from layerprobe.embed.audio.scratch import scratch_space
 from layerprobe.embed.config import RATE, EmbedConfig
 from layerprobe.embed.extract.batching import padding_share, plan_batches
@@ -31,7 +31,7 @@ from layerprobe.embed.extract.parallel import ParallelForward
 from layerprobe.embed.extract.pending import PendingClips, find_pending
 from layerprobe.embed.extract.prefetch import Prefetcher
 from layerprobe.embed.manifest.clips import Clip
-from layerprobe.embed.models.backbones import Backbone, open_backbone
+from layerprobe.embed.models.backbones import Backbone, plan_model
 from layerprobe.embed.models.device import DeviceMeter, release_free_memory
 
 BATCH_SECONDS = {"cpu": 8.0, "cuda": 320.0}  # padded sound in a batch; halved when memory runs out
@@ -54,9 +54,10 @@ class ExtractionProgress:
 class ExtractionSummary:
     """What a run computed: `seconds` of sound in `elapsed` seconds of wall time.
 
-    clips: in the table. copies: clips with the content of another clip. failures: FailureId → reason.
-    padding: share of padding among the computed samples. recomputed: windows of clips whose states overflowed
-    in half precision and were computed again in fp32. stopped: by a signal; the same call resumes.
+    clips: in the table, or channels of them. copies: clips with the content of another clip. failures:
+    FailureId → reason. padding: share of padding among the computed samples. recomputed: windows of clips
+    whose states overflowed in half precision and were computed again in fp32. stopped: by a signal; the same
+    call resumes.
     """
 
     store: Path
@@ -86,17 +87,56 @@ def embed(clips: Sequence[Clip], config: EmbedConfig, *, report: Report | None =
     ClipError of the first clip that fails.
     """
     began = time.perf_counter()
-    backbone, extraction = open_backbone(config)
-    meter = DeviceMeter(backbone.device, began=began)
-    store = FeatureStore.create(config.cache, extraction)
-    with scratch_space(config.scratch, store.folder):
+    plan = plan_model(config)
+    meter = DeviceMeter(plan.device, began=began)
+    # Only a model that could be loaded has a store. It is loaded again if there is anything to compute.
+    store = FeatureStore.find(config.cache, plan.extraction)
+    backbone = plan.load() if store is None else None
+    store = store or FeatureStore.create(config.cache, plan.extraction)
+    with scratch_space(config.scratch, store.folder) as scratch:
+        clips = channel_clips(clips, channels=config.channels, track=config.track)
         pending = find_pending(clips, store, config)
-        size = estimate_bytes(extraction, clips=len(pending.keys), seconds=pending.seconds)
-        require_space(store.folder, size)
-        summary = compute_pending(pending, backbone, extraction, store, config, report=report)
+        if len(pending.keys):
+            size = estimate_bytes(plan.extraction, clips=len(pending.keys), seconds=pending.seconds)
+            require_space(store.folder, size)
+            summary = compute_pending(
+                pending, backbone or plan.load(), plan.extraction, store, config, report=report
+            )
+        else:
+            summary = _nothing_to_compute(pending, store)
+    if scratch.full:
+        files = format_count(scratch.full, "file")
+        say(
+            f"note: the scratch space of {format_bytes(config.scratch)} was too small for the samples of "
+            f"{files}, whose segments were each decoded from the file's start; give more with --scratch"
+        )
     if summary.embedded:
         cost = costs.ExtractionCost(clips=summary.embedded, seconds=summary.seconds, cost=meter.read())
         costs.append(store.folder, cost)
+    return summary
+
+
+def _nothing_to_compute(pending: PendingClips, store: FeatureStore) -> ExtractionSummary:
+    """The summary of a run without a clip to compute; raises as `embed`.
+
+    No shard is written: the store may be read-only for this process.
+    """
+    failure_list.update(store.folder, failed=pending.failures, succeeded=pending.cached_clips)
+    summary = ExtractionSummary(
+        store=store.folder,
+        fingerprint=store.extraction.fingerprint(),
+        clips=pending.table_size,
+        embedded=0,
+        cached=pending.cached,
+        copies=pending.copy_count,
+        failures={identity: failure.reason for identity, failure in pending.failures.items()},
+        seconds=0.0,
+        elapsed=0.0,
+        padding=0.0,
+        recomputed=0,
+        stopped=False,
+    )
+    _require_success(summary)
     return summary
 
 
@@ -141,9 +181,7 @@ def compute_pending(
     forward = ParallelForward(backbone, extraction, budget=budget, batches=len(batches))
     failures = dict(pending.failures)
     failed_copies = 0  # of clips that fail during the run
-    # With nothing to compute, nothing is written: the store may be read-only for this process.
-    writing = store.writer() if batches else nullcontext(store.writer())
-    with GracefulStop() as stop, writing as writer:
+    with GracefulStop() as stop, store.writer() as writer:
         collector = Collector(writer, extraction, pending)
 
         def fail(index: int, error: ClipError) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from layerprobe.cache.common.console import say
 from layerprobe.cache.common.errors import InputError, ManifestError, Problem
+from layerprobe.cache.identity.extraction import EACH_CHANNEL
 from layerprobe.embed.config import ALL_CHANNELS, FIRST_TRACK
 from layerprobe.embed.manifest.columns import RESERVED, Columns, Values, clean
 from layerprobe.embed.manifest.paths import PathCells, path_fault
@@ -28,6 +29,7 @@ class Clip:
     labels: every further column of the table, as text.
     track, channel: what is read of the file: an audio track, from 1, and a channel of it, from 0; None is the
         mean of all. Options choose them, not the table.
+    own_channel: of a clip that is one channel of its file, with `--channels each`; it is part of its key.
     """
 
     id: str
@@ -39,6 +41,7 @@ class Clip:
     split: str | None = None
     track: int = FIRST_TRACK
     channel: int | None = None
+    own_channel: int | None = None
 
     @property
     def path(self) -> Path:
@@ -101,10 +104,13 @@ def read_manifest(
 
 
 def select_sound(clips: Sequence[Clip], *, channels: str, track: int) -> Sequence[Clip]:
-    """The clips, to be read from these channels (`mean` or a number) of this track."""
-    if channels == ALL_CHANNELS and track == FIRST_TRACK:
+    """The clips, to be read from these channels of this track.
+
+    channels: `mean`, a number, or `each`, where each clip knows its own.
+    """
+    if channels in (ALL_CHANNELS, EACH_CHANNEL) and track == FIRST_TRACK:
         return clips
-    channel = None if channels == ALL_CHANNELS else int(channels)
+    channel = int(channels) if channels.isdecimal() else None
     return [replace(clip, track=track, channel=channel) for clip in clips]
 
 
@@ -165,7 +171,7 @@ class _RowReader:
         speaker, split = columns.speaker, columns.split
         clip = Clip(
             id=id,
-            file=str(self.cells.to_file(path)),
+            file=self.cells.file_name(path),
             start=start,
             end=end,
             labels=labels,

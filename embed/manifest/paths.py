@@ -23,6 +23,7 @@ MAX_HINTS = 20  # missing files for which a file of nearly that name is looked f
 _QUOTED = "with quotes or invisible letters around them"
 OTHER_FORM = "in another Unicode form, or with other spaces"
 
+_UNUSUAL = re.compile(r"//|/$|^$|(?:^|/)\.{1,2}(?:/|$)")  # cells that `Path` writes otherwise
 _WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 # Around a copied path: quotes, and the marks of direction that Windows' "Copy as path" puts in front.
@@ -48,6 +49,7 @@ class PathCells:
     def __init__(self, table: Path, *, folder: Path | None = None) -> None:
         """folder: where relative paths start, if not in the table's folder."""
         self._folder = table.parent if folder is None else folder
+        self._prefix = str(self._folder / "x").removesuffix("x")
         self._absolute = Path(os.path.abspath(self._folder))  # noqa: PTH100 (keeps symbolic links)
         self.base = self._folder.resolve()
         self._listings: dict[tuple[str, Callable[[str], str]], dict[str, list[str]]] = {}
@@ -60,10 +62,16 @@ class PathCells:
 
     def to_file(self, cell: str) -> Path:
         """The file that a cell names."""
+        return Path(self.file_name(cell))
+
+    def file_name(self, cell: str) -> str:
+        """The same as text. For most cells without a `Path`, which takes longer than all else in a row."""
+        if not _UNUSUAL.search(cell):
+            return cell if cell.startswith("/") else self._prefix + cell
         if cell.startswith("../"):
             # `..` is the parent of the real folder, even if the path to the table is a symbolic link.
-            return Path(os.path.normpath(self.base / cell))
-        return self._folder / cell
+            return os.path.normpath(self.base / cell)
+        return str(self._folder / cell)
 
     def to_cell(self, file: Path) -> str:
         """A file as a cell: relative if below the table's folder or that folder's parent, else absolute."""
@@ -81,7 +89,7 @@ class PathCells:
 
         Without a file, the cell without backslashes and the space around it: quotes may be part of a name.
         """
-        if self._is_file(self.to_file(cell)):
+        if self._is_file(self.file_name(cell)):
             return cell, True
         unfound, difference = _variant(cell)
         if unfound != cell and self._is_file(self.to_file(unfound)):
@@ -124,7 +132,7 @@ class PathCells:
             notes.append(f"no such file: '{shorten(cell)}'; {_suggestion(cell, near)}")
         return notes
 
-    def _is_file(self, file: Path) -> bool:
+    def _is_file(self, file: Path | str) -> bool:
         """Whether a file exists. A folder is listed at its second request: tests of each file are slow on
         network storage, and so is listing a large folder for one file."""
         folder, name = os.path.split(file)

@@ -80,6 +80,8 @@ class SegmentColumns:
 
     def read(self, cells: Mapping[str, str]) -> tuple[float | None, float | None, list[str]]:
         """Start and end of one row's clip in seconds, and what is wrong with its cells."""
+        if self.start is None and self.end is None and self.duration is None:
+            return None, None, []
         faults: list[str] = []
 
         def read(column: TimeColumn | None) -> float | None:

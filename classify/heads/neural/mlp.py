@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import optuna
-from sklearn.neural_network import MLPClassifier
 
 from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
 from layerprobe.classify.features.scaling import ALL_SCALINGS
@@ -63,6 +62,8 @@ def _train(
     seed: int,
 ) -> Network:
     """The network of the epoch with the highest recall on held-out clips; among equals, the lowest loss."""
+    from sklearn.neural_network import MLPClassifier  # here, as few studies need it
+
     held_out = validation_mask(y, speakers, seed=seed)
     fitted = np.flatnonzero(~held_out)
     model = MLPClassifier(

@@ -16,7 +16,8 @@ Row = dict[str, Any]
 
 
 def as_rows(predictions: Sequence[Prediction], labels: Sequence[str], *, windows: bool) -> list[Row]:
-    """One row for each prediction: file, start and end in seconds, label (None if unsure), probabilities.
+    """One row for each prediction: file, channel if each is predicted, start and end in seconds, label (None
+    if unsure), probabilities.
 
     windows: whether start and end are given although no recording is a segment.
     """
@@ -24,9 +25,11 @@ def as_rows(predictions: Sequence[Prediction], labels: Sequence[str], *, windows
     rows = []
     for one in predictions:
         times = {"start": one.clip.start, "end": one.clip.end} if segments else {}
+        channel = {} if one.clip.own_channel is None else {"channel": one.clip.own_channel}
         rows.append(
             {
                 "file": one.clip.file,
+                **channel,
                 **times,
                 "label": one.label,
                 "confidence": one.confidence,

@@ -33,7 +33,8 @@ def draw_timeline(
     check_figure(path)
     recordings: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
-        recordings.setdefault(row["file"], []).append(row)
+        channel = f" (channel {row['channel']})" if "channel" in row else ""
+        recordings.setdefault(row["file"] + channel, []).append(row)
     drawn = list(recordings.items())[:MOST_RECORDINGS]
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 0.7 + HEIGHT * len(drawn)), layout="constrained")

@@ -17,6 +17,7 @@ from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.options import check_choice
 from layerprobe.cache.identity.extraction import FRAME
 from layerprobe.cache.store.feature_store import FeatureStore
+from layerprobe.cache.store.keys import CHANNEL_MARK
 from layerprobe.classify.config import FUSION, is_single
 from layerprobe.classify.report.figures.charts import Cloud
 from layerprobe.classify.report.run_data import RunData
@@ -59,7 +60,10 @@ def table_clips(run: RunData) -> dict[str, Clip]:
         must_exist=False,
         note=lambda _: None,  # classify has printed the notes on the table
     )
-    return {clip.id: clip for clip in clips}
+    by_id = {clip.id: clip for clip in clips}
+    # Of a run on the channels of recordings, each channel's clip is the recording.
+    bases = {id: id.rpartition(CHANNEL_MARK)[0] for id in run.clips.tolist()}
+    return by_id | {id: by_id[base] for id, base in bases.items() if base in by_id}
 
 
 def sound_links(run: RunData, clips: Mapping[str, Clip], folder: Path) -> list[str]:

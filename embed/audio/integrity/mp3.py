@@ -48,6 +48,8 @@ def check(raw: BinaryIO) -> Findings:
     damage, nor is what comes before the first frame or after the last.
     """
     size = file_size(raw)
+    if (damage := _tag_damage(raw)) is not None:
+        return Findings(damage=damage)
     first_at, broken = _first_frame(raw)
     at = first_at
     first = _frame_at(raw, at)
@@ -84,6 +86,27 @@ def check(raw: BinaryIO) -> Findings:
             return Findings(damage=f"damaged: {what}")  # joined files: a decoder ends after the first
     begin, end = _padding(read_at(raw, first_at, 200))
     return Findings(samples=max(0, declared * first.samples - begin - end))
+
+
+def _tag_damage(raw: BinaryIO) -> str | None:
+    """Why the length of a tag before the sound is wrong: it would hide frames."""
+    at = 0
+    while tag := tag_size(raw, at):
+        end = at + tag
+        if end > file_size(raw):
+            return "truncated or damaged: its tag is longer than the file"
+        content = read_at(raw, at, tag)
+        for match in _SYNC.finditer(content, 10):
+            begin = at + match.start()
+            frame = _frame_at(raw, begin)
+            if frame is None or not _chain_at(raw, begin, frame):
+                continue
+            while begin < end and (following := _frame_at(raw, begin)) and following.continues(frame):
+                begin += following.size
+            if begin >= end:
+                return f"damaged: its tag of {tag} bytes ends amid the sound"
+        at = end
+    return None
 
 
 def is_mp3(raw: BinaryIO) -> bool:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from layerprobe.cache.common.text import format_list
 from layerprobe.embed.manifest.audio_files import find_audio_files
+from layerprobe.embed.manifest.clips import Clip
 from layerprobe.embed.manifest.corpora.patterns import Pattern
 from layerprobe.embed.manifest.corpora.readers import Corpus
 from layerprobe.embed.manifest.corpora.reading import make_clips, match_names
+
+SEE_PAGE = "see the corpus's page"  # of a licence that could not be looked up
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +40,22 @@ class KnownCorpus(Description):
     """A corpus whose file names say everything.
 
     patterns: naming schemes in circulation; the first that fits a file counts. maps: field → code → label.
+    derived: label → how it follows from the fields. above: label → a regular expression that finds it in the
+    folders above a file. folder: the folder in which the corpus keeps a file, with fields in braces; another
+    folder with digits in the same places gets a note. remarks: further notes on a copy, from its folder and
+    clips. sizes_vary: sizes of copies differ, so that they get no note.
     """
 
     patterns: tuple[str, ...]
     maps: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    derived: Mapping[str, Callable[[Mapping[str, str]], str]] = field(default_factory=dict)
+    above: Mapping[str, str] = field(default_factory=dict)
+    folder: str = ""
+    remarks: Callable[[Path, Sequence[Clip]], list[str]] | None = None
+    sizes_vary: bool = False
 
     def read(self, folder: Path) -> Corpus:
-        """Clips of a copy of the corpus; a note where its size differs. Raises InputError if no file fits."""
+        """Clips of a copy of the corpus; a note where it differs. Raises InputError if no file fits."""
         audio = find_audio_files(folder)
         names = match_names(audio, [Pattern.parse(text) for text in self.patterns])
         if not names:
@@ -49,14 +63,36 @@ class KnownCorpus(Description):
             raise audio.no_match(self.example, do=do)
         for path in names.keys() ^ set(audio.paths):
             audio.left_out[str(path)] = f"is not named like {self.example}"
+        notes = self._misplaced(names)
+        for path, fields in names.items():
+            fields.update((label, derive(fields)) for label, derive in self.derived.items())
+            for label, expression in self.above.items():
+                if match := re.search(expression, str(folder / path)):
+                    fields[label] = match[1]
         clips = make_clips(audio, names, self.maps)
+        notes += self.remarks(folder, clips) if self.remarks else []
+        return Corpus(clips, notes + self._size_notes(clips), audio.left_out)
+
+    def _misplaced(self, names: Mapping[PurePosixPath, Mapping[str, str]]) -> list[str]:
+        """A note on files in another of the corpus's folders than their names say."""
+        wrong = []
+        for path, fields in names.items():
+            expected, found = self.folder.format(**fields), path.parent.name
+            if expected != found and re.sub("[0-9]", "#", expected) == re.sub("[0-9]", "#", found):
+                wrong.append(path)
+        if not wrong:
+            return []
+        files = "1 file is" if len(wrong) == 1 else f"{len(wrong)} files are"
+        what = "in another folder than the name says, the name is trusted"
+        return [f"{files} {what}: {format_list(wrong)}"]
+
+    def _size_notes(self, clips: Sequence[Clip]) -> list[str]:
         sizes = (
             ("clips", len(clips), self.clips),
             ("speakers", len({clip.speaker for clip in clips}), self.speakers),
         )
-        notes = [
+        return [
             f"looked for {published:,} {what} as published, found {here:,}"
             for what, here, published in sizes
-            if published not in (None, here)
+            if published not in (None, here) and not self.sizes_vary
         ]
-        return Corpus(clips, notes, audio.left_out)

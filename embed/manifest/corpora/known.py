@@ -5,7 +5,8 @@ To add a corpus, write an entry with one pattern per naming scheme (see `pattern
 
 from __future__ import annotations
 
-from layerprobe.embed.manifest.corpora.entry import KnownCorpus
+from layerprobe.embed.manifest.corpora.arabic import ARABIC
+from layerprobe.embed.manifest.corpora.entry import SEE_PAGE, KnownCorpus
 
 _FOLDER = "{emotion:Angry|Happy|Neutral|Sad|Surprise}"
 _WORDS = {
@@ -17,9 +18,32 @@ _RAVDESS = {
     **{"01": "neutral", "02": "calm", "03": "happiness", "04": "sadness"},
     **{"05": "anger", "06": "fear", "07": "disgust", "08": "surprise"},
 }
+_EMODB_MEN = ("03", "10", "11", "12", "15")
 
 
 KNOWN: tuple[KnownCorpus, ...] = (
+    *ARABIC,
+    KnownCorpus(
+        name="emodb",
+        title="Berlin Database of Emotional Speech",
+        patterns=(
+            "{speaker:##}{text:3}{emotion:W|L|E|A|F|T|N}{version:1}",
+            "{speaker:##}{text:3}{emotion:W|L|E|A|F|T|N}",
+        ),
+        example="03a01Fa.wav (speaker, text, emotion, version)",
+        maps={
+            "emotion": {
+                **{"W": "anger", "L": "boredom", "E": "disgust", "A": "fear"},
+                **{"F": "happiness", "T": "sadness", "N": "neutral"},
+            }
+        },
+        derived={"gender": lambda fields: "m" if fields["speaker"] in _EMODB_MEN else "f"},
+        clips=535,
+        speakers=10,
+        citation="Burkhardt et al. 2005, Interspeech, 1517-1520",
+        licence=SEE_PAGE,
+        source="http://emodb.bilderbar.info",
+    ),
     KnownCorpus(
         name="ravdess",
         title="Ryerson Audio-Visual Database of Emotional Speech and Song: speech",
@@ -59,7 +83,7 @@ KNOWN: tuple[KnownCorpus, ...] = (
         clips=7442,
         speakers=91,
         citation="Cao et al. 2014, IEEE Transactions on Affective Computing 5(4), 377-390",
-        licence="ODbL 1.0",
+        licence="Open Database License and Database Contents License",
         source="https://github.com/CheyneyComputerScience/CREMA-D",
     ),
     KnownCorpus(
@@ -90,8 +114,8 @@ KNOWN: tuple[KnownCorpus, ...] = (
         },
         clips=480,
         speakers=4,
-        citation="Haq and Jackson 2009, AVSP",
-        licence="research only, on request",
+        citation="Haq and Jackson 2009, AVSP, 53-58",
+        licence="free of charge for research only, on request",
         source="http://kahlan.eps.surrey.ac.uk/savee/",
     ),
     KnownCorpus(
@@ -103,7 +127,7 @@ KNOWN: tuple[KnownCorpus, ...] = (
         clips=400,
         speakers=38,
         citation="Latif et al. 2018, FIT, 88-93",
-        licence="not stated",
+        licence=SEE_PAGE,
         source="https://github.com/siddiquelatif/URDU-Dataset",
     ),
     KnownCorpus(
@@ -119,9 +143,9 @@ KNOWN: tuple[KnownCorpus, ...] = (
         },
         clips=3000,
         speakers=87,
-        citation="Mohamad Nezami et al. 2019, Language Resources and Evaluation 53, 1-16",
-        licence="not stated",
-        source="https://github.com/mansourehk/ShEMO",
+        citation="Mohamad Nezami et al. 2019, Language Resources and Evaluation 53(1), 1-16",
+        licence="free of charge for academic purposes",
+        source="https://github.com/pariajm/sharif-emotional-speech-database",
     ),
     KnownCorpus(
         name="aesdd",
@@ -136,7 +160,7 @@ KNOWN: tuple[KnownCorpus, ...] = (
             "emotion": {"a": "anger", "d": "disgust", "f": "fear", "h": "happiness", "s": "sadness"},
         },
         citation="Vryzas et al. 2018, Journal of the Audio Engineering Society 66(6), 457-467",
-        licence="research only",
+        licence=SEE_PAGE,
         source="https://m3c.web.auth.gr/research/aesdd-speech-emotion-recognition/",
     ),
     KnownCorpus(
@@ -171,7 +195,7 @@ KNOWN: tuple[KnownCorpus, ...] = (
         clips=588,
         speakers=6,
         citation="Costantini et al. 2014, LREC, 3501-3504",
-        licence="research only",
+        licence=SEE_PAGE,
         source="http://voice.fub.it/activities/corpora/emovo/",
     ),
     KnownCorpus(
@@ -183,7 +207,7 @@ KNOWN: tuple[KnownCorpus, ...] = (
         clips=2400,
         speakers=4,
         citation="James, Tian and Watson 2018, Interspeech, 2768-2772",
-        licence="CC0",
+        licence="CC0 1.0",
         source="https://github.com/tli725/JL-Corpus",
     ),
     KnownCorpus(
@@ -198,7 +222,7 @@ KNOWN: tuple[KnownCorpus, ...] = (
         clips=35000,
         speakers=20,
         citation="Zhou et al. 2022, Speech Communication 137, 1-18",
-        licence="research only",
+        licence="academic, on request",
         source="https://github.com/HLTSingapore/Emotional-Speech-Data",
     ),
     KnownCorpus(
@@ -211,8 +235,8 @@ KNOWN: tuple[KnownCorpus, ...] = (
         },
         clips=2474,
         speakers=65,
-        citation="Retta et al. 2023, ACM TALLIP 22(1)",
-        licence="not stated",
+        citation="Retta et al. 2023, ACM TALLIP 22(1), 1-22",
+        licence=SEE_PAGE,
         source="https://github.com/Ethio2021/ASED_V1",
     ),
     KnownCorpus(
@@ -224,7 +248,7 @@ KNOWN: tuple[KnownCorpus, ...] = (
         clips=1735,
         speakers=6,
         citation="Canpolat et al. 2020, SLTU-CCURL, 368-375",
-        licence="not stated",
+        licence="CC BY-NC-ND 4.0",
         source="https://github.com/Xeonen/TurEV-DB",
     ),
 )

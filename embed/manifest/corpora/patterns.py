@@ -5,6 +5,7 @@
 | `{name}` | one or more characters of a folder's or file's name, kept as the field `name` |
 | `{name:2}` | exactly two characters |
 | `{name:ang|hap}` | one of these texts |
+| `{name:##}`, `{name:P#+}` | two digits; P and one or more digits |
 | `{_}`, `{_:2}` | the same, not kept |
 | `*` | any number of characters, also none |
 
@@ -132,17 +133,22 @@ def _expressions(pattern: str, inside: str, fields: list[str]) -> tuple[str, str
         long, short = "[^/]+", "[^/]+?"
     elif re.fullmatch("[1-9][0-9]{0,2}", form):
         long = short = f"[^/]{{{form}}}"
-    elif "|" in form and all(form.split("|")) and not set("/*") & set(form):
-        texts = [re.escape(text) for text in sorted(form.split("|"), key=len)]
+    elif set("|#") & set(form) and all(form.split("|")) and not set("/*") & set(form):
+        texts = [_with_digits(text) for text in sorted(form.split("|"), key=len)]
         long, short = "|".join(reversed(texts)), "|".join(texts)
     else:
         raise _invalid(
-            pattern, f"'{{{inside}}}' has no valid form", do="write {name}, {name:2} or {name:a|b}"
+            pattern, f"'{{{inside}}}' has no valid form", do="write {name}, {name:2}, {name:##} or {name:a|b}"
         )
     if name != "_":
         fields.append(name)
     opening = "(?:" if name == "_" else f"(?P<{name}>"
     return f"{opening}{long})", f"{opening}{short})", not colon
+
+
+def _with_digits(text: str) -> str:
+    """A text as a regular expression, in which `#` is a digit and `#+` one or more."""
+    return re.escape(text).replace(r"\#\+", "[0-9]+").replace(r"\#", "[0-9]")
 
 
 def _invalid(

@@ -1,7 +1,7 @@
-"""Corpora on disk → clips: BAVED, EYASE, KSUEmotions, ANAD, EMO-DB and plain folders of labels.
+"""Corpora on disk → clips: ANAD, and plain folders of labels.
 
-A corpus whose file names say everything is an entry in `known` instead. Labels come from the files' names; no
-audio is opened. A copy in which no file fits the expected layout is refused; other deviations become notes.
+A corpus whose file names say everything is an entry in `known` instead. No audio is opened. A copy in which
+no file fits the expected layout is refused; other deviations become notes.
 """
 
 from __future__ import annotations
@@ -17,20 +17,6 @@ from layerprobe.embed.manifest.audio_files import AudioFiles, find_audio_files
 from layerprobe.embed.manifest.clips import Clip
 from layerprobe.embed.manifest.tables import read_table
 
-KSU_EMOTIONS = ("neutral", "happiness", "sadness", "surprise", "questioning", "anger")  # E00 to E05
-
-EMODB_EMOTIONS = {
-    **{"W": "anger", "L": "boredom", "E": "disgust", "A": "fear"},
-    **{"F": "happiness", "T": "sadness", "N": "neutral"},
-}
-EMODB_MEN = frozenset({"03", "10", "11", "12", "15"})
-
-_BAVED = re.compile(
-    r"(?P<speaker>\d+)-(?P<gender>[mf])-(?P<age>\d+)-(?P<word>[0-6])-(?P<emotion>[0-2])-(?P<record>\d+)"
-)
-_EYASE = re.compile(r"(?P<speaker>(?:fm|ml)\d+)_(?P<emotion>ang|hap|neu|sad) *\((?P<record>\d+)\)")
-_KSU = re.compile(r"D\d+E(?P<emotion>0[0-5])(?P<speaker>P\d+)S(?P<sentence>\d+)T(?P<trial>\d+)")
-_EMODB = re.compile(r"(?P<speaker>\d\d)(?P<text>[a-z]\d\d)(?P<emotion>[WLEAFTN])(?P<version>[a-z]?)")
 _ANAD = re.compile(r"(?P<speaker>V\d+)_.+")
 _SPEAKER_FOLDER = re.compile(
     r"(?i)(actor|actress|speaker|spk|subject|subj|participant|talker|person|session|ses)[ _-]?[a-z]?\d+[a-z]?"
@@ -50,55 +36,6 @@ class Corpus:
     clips: list[Clip]
     notes: list[str]
     left_out: dict[str, str]
-
-
-def baved(folder: Path) -> Corpus:
-    """Basic Arabic Vocal Emotions Dataset: `WORD/speaker-gender-age-word-level-record.wav`.
-
-    The label `emotion` is the level: 0 low, 1 neutral, 2 high. Raises InputError.
-    """
-    audio = find_audio_files(folder)
-    names = audio.match(_BAVED, example="12-f-21-3-2-105.wav (speaker-gender-age-word-level-record)")
-    clips = [make_clip(audio, path, fields) for path, fields in names.items()]
-    notes = _misplaced({path: fields["word"] for path, fields in names.items()}, folders=r"\d")
-    readme = folder / "README.md"
-    text = readme.read_text("utf-8", "replace") if readme.is_file() else ""
-    declared = re.search(r"Number of speakers:\W*(\d+)", text)
-    speakers = len({clip.speaker for clip in clips})
-    if declared and int(declared[1]) != speakers:
-        notes.append(f"there are {speakers} speakers, the README says {declared[1]}")
-    return Corpus(clips, notes, audio.left_out)
-
-
-def eyase(folder: Path) -> Corpus:
-    """Egyptian Arabic Semi-natural Emotion speech: `fm01_hap (3).wav`, speakers `fm` female and `ml` male.
-
-    The label `emotion` is ang, hap, neu or sad, as in the names. Raises InputError.
-    """
-    audio = find_audio_files(folder)
-    names = audio.match(_EYASE, example="fm01_hap (3).wav (speaker, emotion, number)")
-    clips = [
-        make_clip(audio, path, fields | {"gender": fields["speaker"][0]}) for path, fields in names.items()
-    ]
-    return Corpus(clips, [], audio.left_out)
-
-
-def ksuemotions(folder: Path) -> Corpus:
-    """King Saud University Emotions (LDC2017S12): `data/SPEECH/Phase_1/E05/D05E05P003S18T02.flac`.
-
-    The label `emotion` is the name of the E code; sentence and trial come from the name, `phase` from the
-    folder. Raises InputError.
-    """
-    audio = find_audio_files(folder)
-    example = "D05E01P003S18T02.flac (E emotion 00 to 05, P speaker, S sentence, T trial)"
-    names = audio.match(_KSU, example=example)
-    notes = _misplaced({path: f"E{fields['emotion']}" for path, fields in names.items()}, folders=r"E\d\d")
-    clips = []
-    for path, fields in names.items():
-        phase = re.search(r"Phase_(\d+)", str(folder / path))
-        labels = fields | {"emotion": KSU_EMOTIONS[int(fields["emotion"])]}
-        clips.append(make_clip(audio, path, labels | ({"phase": phase[1]} if phase else {})))
-    return Corpus(clips, notes, audio.left_out)
 
 
 def anad(folder: Path) -> Corpus:
@@ -132,22 +69,6 @@ def anad(folder: Path) -> Corpus:
     if missing:
         notes.append(f"listed in the table, but not found: {format_list(missing)}")
     return Corpus(clips, notes, audio.left_out)
-
-
-def emodb(folder: Path) -> Corpus:
-    """Berlin Database of Emotional Speech: `03a01Fa.wav`, speaker, text, emotion and version, also as FLAC.
-
-    The label `emotion` is the English name of the German letter; gender is that of the corpus's description.
-    Raises InputError.
-    """
-    audio = find_audio_files(folder)
-    names = audio.match(_EMODB, example="03a01Fa.wav (speaker, text, emotion, version)")
-    clips = []
-    for path, fields in names.items():
-        gender = "m" if fields["speaker"] in EMODB_MEN else "f"
-        labels = {"emotion": EMODB_EMOTIONS[fields["emotion"]], "gender": gender}
-        clips.append(make_clip(audio, path, fields | labels))
-    return Corpus(clips, [], audio.left_out)
 
 
 def labelled_folders(folder: Path) -> Corpus:
@@ -198,11 +119,7 @@ def _annotation_notes(audio: AudioFiles) -> list[str]:
 
 
 CORPORA: dict[str, Callable[[Path], Corpus]] = {
-    "baved": baved,
-    "eyase": eyase,
-    "ksuemotions": ksuemotions,
     "anad": anad,
-    "emodb": emodb,
     "folder": labelled_folders,
 }
 
@@ -213,19 +130,6 @@ def make_clip(audio: AudioFiles, path: PurePosixPath, fields: Mapping[str, str])
     if "emotion" in labels:
         labels = {"emotion": labels["emotion"]} | labels
     return Clip(id=str(path), file=str(audio.folder / path), labels=labels, speaker=fields.get("speaker"))
-
-
-def _misplaced(expected: Mapping[PurePosixPath, str], *, folders: str) -> list[str]:
-    """A note on files whose folder is named in the corpus's way (`folders`), but not as `expected`."""
-    wrong = [
-        path
-        for path, name in expected.items()
-        if path.parent.name != name and re.fullmatch(folders, path.parent.name)
-    ]
-    if not wrong:
-        return []
-    files = "1 file is" if len(wrong) == 1 else f"{len(wrong)} files are"
-    return [f"{files} in another folder than the name says, the name is trusted: {format_list(wrong)}"]
 
 
 def _anad_emotions(table: Path) -> dict[str, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from transformers.audio_utils import mel_filter_bank
 
 from layerprobe.embed.config import RATE
 from layerprobe.embed.models.whisper.settings import MEL_HOP, WINDOW
@@ -19,6 +18,8 @@ class LogMel:
     """Log-mel spectrum of a padded batch; each clip has the spectrum that it has alone."""
 
     def __init__(self, mels: int, *, device: torch.device) -> None:
+        from transformers.audio_utils import mel_filter_bank  # slow to import
+
         bank = mel_filter_bank(
             num_frequency_bins=WINDOW // 2 + 1,
             num_mel_filters=mels,

@@ -107,9 +107,11 @@ def test_ctrl_c_in_the_first_moments_of_every_command(place, name):
     assert interrupted(start(COMMANDS[name], place), signal.SIGINT)
 
 
-@pytest.mark.parametrize("delay", [0.1, 0.5, 1.5, 3.0])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_study_is_stopped_with_its_workers_at_any_moment(place, tmp_path, delay, number):
+@pytest.mark.parametrize(
+    ("number", "delay"),
+    [(signal.SIGTERM, 0.1), (signal.SIGINT, 0.5), (signal.SIGTERM, 1.5), (signal.SIGINT, 3.0)],
+)
+def test_a_study_is_stopped_with_its_workers_at_any_moment(place, tmp_path, number, delay):
     words = [*COMMANDS["classify"], "--trials", "100"]
     words[words.index("run")] = str(tmp_path / "run")
     process = start(words, place)

@@ -39,7 +39,7 @@ def test_each_clip_gets_its_key_in_any_order_of_files(
 
 
 def test_clips_of_one_file_come_together(clips: list[Clip], tmp_path: Path) -> None:
-    assert [place for place, _ in iter_keys(clips, tmp_path / "cache")] == [2, 4, 0, 3, 1]
+    assert [clip.row for clip in iter_keys(clips, tmp_path / "cache")] == [2, 4, 0, 3, 1]
     assert list(iter_keys([], tmp_path / "cache")) == []
 
 

@@ -506,9 +506,9 @@ def test_importing_the_audit_loads_no_torch():
 
 @pytest.mark.skipif("LAYERPROBE_BAVED" not in os.environ, reason="needs BAVED")
 def test_baved(tmp_path):
-    from layerprobe.embed.manifest.corpora.readers import baved
+    from layerprobe.embed.manifest.corpora import CORPORA
 
-    corpus = baved(Path(os.environ["LAYERPROBE_BAVED"]))
+    corpus = CORPORA["baved"](Path(os.environ["LAYERPROBE_BAVED"]))
     report = audit(corpus.clips, target="emotion", cache=tmp_path, notes=corpus.notes)
     assert report.speakers == 60
     assert "the README says 61" in report.finding("corpus notes").message

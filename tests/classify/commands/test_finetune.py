@@ -5,14 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
 from layerprobe.classify.runs.run_folder import read_json
-from tests.run import CLI, ENVIRONMENT, cli, refused
+from tests.run import Command, cli, refused, start_cli
 from tests.voices import make_voices
 
 pytestmark = pytest.mark.slow
@@ -38,7 +37,7 @@ def words(splits: str, out: str, *more: str, quick: tuple[str, ...] = QUICK) -> 
     return ["finetune", "clips.csv", "--model", "tiny", "--splits", splits, "--out", out, *quick, *more]
 
 
-def wait_for_checkpoint(out: Path, process: subprocess.Popen[str]) -> None:
+def wait_for_checkpoint(out: Path, process: Command) -> None:
     deadline = time.monotonic() + 120
     while not list(out.glob("work/fold-*/trial-*/checkpoint-*/whole.json")):
         assert process.poll() is None, process.communicate()
@@ -47,18 +46,11 @@ def wait_for_checkpoint(out: Path, process: subprocess.Popen[str]) -> None:
 
 
 def interrupted(place: Path, out: str, number: signal.Signals) -> tuple[int, str]:
-    process = subprocess.Popen(
-        [*CLI, *words("heads/splits.json", out)],
-        cwd=place,
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = start_cli(*words("heads/splits.json", out), cwd=place)
     wait_for_checkpoint(place / out, process)
     process.send_signal(number)
     _, told = process.communicate(timeout=120)
-    return process.returncode, told
+    return process.wait(), told
 
 
 def test_it_prints_each_fold_and_the_score_with_its_interval(place):

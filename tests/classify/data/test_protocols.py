@@ -17,8 +17,10 @@ from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.data.protocol_rules import stratified_holdout
 from layerprobe.classify.data.protocols import PROTOCOLS, deviations, protocol_folds
 from layerprobe.embed.manifest.clips import Clip
-from layerprobe.embed.manifest.corpora.readers import anad, baved, eyase, ksuemotions
+from layerprobe.embed.manifest.corpora import CORPORA
 from tests.trees import anad_names, anad_table, baved_names, eyase_names, ksuemotions_names, touch
+
+anad, baved, eyase, ksuemotions = (CORPORA[name] for name in ("anad", "baved", "eyase", "ksuemotions"))
 
 
 def made(*, speakers: int = 11, root: str = "corpus") -> list[Clip]:
@@ -45,15 +47,17 @@ PINNED = {
     "baved-eyase-speaker-5": "d8be3bed3d8929da",
     "ksu-speaker-5": "d8be3bed3d8929da",
     "anad-video": "31725f4eec25cc9e",
+    **dict.fromkeys(("emodb-loso", "savee-loso", "emovo-loso", "jl-loso"), "31725f4eec25cc9e"),
 }
+OWN = PROTOCOLS.keys() - PINNED.keys()  # those that need a corpus's own speakers or labels
 
 
-@pytest.mark.parametrize("name", PROTOCOLS)
+@pytest.mark.parametrize("name", PINNED)
 def test_the_assignment_never_changes(name):
     assert digest(protocol_folds(name, made())) == PINNED[name]
 
 
-@pytest.mark.parametrize("name", PROTOCOLS)
+@pytest.mark.parametrize("name", PINNED)
 def test_every_clip_is_in_one_part_of_each_fold(name):
     clips = made()
     folds = protocol_folds(name, clips)
@@ -66,7 +70,7 @@ def test_every_clip_is_in_one_part_of_each_fold(name):
         assert tested == Counter(ids)
 
 
-@pytest.mark.parametrize("name", PROTOCOLS)
+@pytest.mark.parametrize("name", PINNED)
 def test_neither_the_order_of_the_table_nor_the_place_of_the_corpus_matters(name):
     clips = made()
     shuffled = [clips[i] for i in np.random.default_rng(0).permutation(len(clips))]
@@ -169,11 +173,50 @@ def test_what_a_table_lacks():
         protocol_folds("eyase", clips)
 
 
+def own(labels: list[dict[str, str]], *, speakers: list[str], splits: list[str | None]) -> list[Clip]:
+    rows = enumerate(zip(labels, speakers, splits, strict=True))
+    return [
+        Clip(id=str(n), file=f"{n}.wav", labels={"emotion": "x", **label}, speaker=speaker, split=split)
+        for n, (label, speaker, split) in rows
+    ]
+
+
+def test_sessions_actors_and_own_partitions():
+    assert {"iemocap-session-5", "ravdess-actors-5", "meld-test", "msp-podcast-test1"} == OWN
+    sessions = [{"session": name} for name in ("01", "02", "01", "03")]
+    clips = own(sessions, speakers=["a", "b", "c", "d"], splits=[None] * 4)
+    assert [test for _, test in protocol_folds("iemocap-session-5", clips)] == [["0", "2"], ["1"], ["3"]]
+
+    actors = [f"{number:02}" for number in range(1, 25)]
+    clips = own([{}] * 24, speakers=actors, splits=[None] * 24)
+    folds = [{actors[int(id)] for id in test} for _, test in protocol_folds("ravdess-actors-5", clips)]
+    assert folds[0] == {"02", "05", "14", "15", "16"}
+    assert sorted(name for fold in folds for name in fold) == actors
+    with pytest.raises(InputError, match="no clip is of the speakers that fold 0 tests"):
+        protocol_folds("ravdess-actors-5", clips[20:])
+    with pytest.raises(InputError, match="speaker 'anna' is in none of the protocol's folds"):
+        protocol_folds("ravdess-actors-5", [*clips, *own([{}], speakers=["anna"], splits=[None])])
+
+    clips = own([{}] * 3, speakers=["a"] * 3, splits=["train", "validation", "test"])
+    assert protocol_folds("meld-test", clips) == [(["0", "1"], ["2"])]
+    with pytest.raises(InputError, match="no clip is in partition test"):
+        protocol_folds("meld-test", clips[:2])
+
+    parts = [{"partition": name} for name in ("Train", "Development", "Test1", "Test2")]
+    clips = own(parts, speakers=["a", "b", "c", "d"], splits=[None] * 4)
+    assert protocol_folds("msp-podcast-test1", clips) == [(["0", "1"], ["2"])]
+    with pytest.raises(InputError, match="0 has no 'partition'"):
+        protocol_folds("msp-podcast-test1", own([{}], speakers=["a"], splits=[None]))
+
+
 def test_each_tells_its_rule_and_its_leaks():
     for name, split in PROTOCOLS.items():
         assert split.name == name
         assert split.leaks
         assert split.rule.description
+        assert split.source or not name.startswith(
+            ("emodb", "ravdess", "iemocap", "meld", "msp", "jl", "savee")
+        )
     assert "random_state=101" in PROTOCOLS["baved-random-2021"].rule.description
 
 

@@ -12,10 +12,11 @@ import pytest
 from layerprobe.classify.predict.bundle import load_bundle
 from tests.bundles import make_run
 from tests.hub import MODEL, Hub, serve
-from tests.run import CLI, ENVIRONMENT
+from tests.run import cli
 
 pytestmark = pytest.mark.slow
 TOKEN = "hf_of_the_owner"
+READERS = ("huggingface_hub.constants",)  # what reads the environment of a command when it is imported
 
 
 @pytest.fixture(scope="module")
@@ -34,13 +35,15 @@ def push(
     hub: Hub, folder: Path, *words: str, repository: str = MODEL, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     own = {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1", "HF_TOKEN": TOKEN}
-    done = subprocess.run(
-        [*CLI, "bundle", "push", str(folder), repository, *words],
-        env={**ENVIRONMENT, "HF_HOME": str(folder.parent / "hub"), **own, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
+    place = {"HF_HOME": str(folder.parent / "hub")}
+    done = cli(
+        "bundle",
+        "push",
+        folder,
+        repository,
+        *words,
+        environment={**place, **own, **environment},
+        reload=READERS,
     )
     assert TOKEN not in done.stdout + done.stderr
     assert "Traceback" not in done.stderr

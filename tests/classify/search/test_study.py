@@ -2,12 +2,9 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import pickle
 import shutil
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,11 +23,12 @@ from layerprobe.classify.search import summary as summary_of
 from layerprobe.classify.search.progress import Progress
 from layerprobe.classify.search.study import run_study
 from layerprobe.embed.manifest.clips import Clip
+from tests.run import ROOT, fork_server
 from tests.studies import made_clips, made_store
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).resolve().parents[3]
+KILLED_STUDY = Path(__file__).with_name("killed_study.py")
 CONFIG = StudyConfig(folds=3, inner_folds=2, trials=4, jobs=1, layers=("0", "1"))
 # Files that do not depend on the time; run.json does.
 SAME = ("splits.json", "results.csv", "predictions.csv", "summary.json", "figures/layers.svg")
@@ -155,25 +153,11 @@ def kill_after(
     trials: int, clips: list[Clip], store: FeatureStore, out: Path, *, config: StudyConfig = CONFIG
 ) -> None:
     """Run the study in a process that kills itself after so many trials."""
-    program = (
-        "import os, pickle, signal, sys\n"
-        "from layerprobe.classify.search.study import run_study\n"
-        "clips, store, out, config = pickle.load(sys.stdin.buffer)\n"
-        "left = [" + str(trials) + "]\n"
-        "def report(now):\n"
-        "    left[0] -= 1\n"
-        "    if left[0] == 0:\n"
-        "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "run_study(clips, store, out, config, report=report)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        input=pickle.dumps((clips, store, out, config)),
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        check=False,
-    )
-    assert done.returncode == -signal.SIGKILL
+    out.parent.mkdir(exist_ok=True)
+    source = out.parent / f"{out.name}-{trials}.pickle"
+    source.write_bytes(pickle.dumps((clips, store, out, config)))
+    done = fork_server().start([source, trials], ROOT, script=KILLED_STUDY).finish()
+    assert done.returncode == -signal.SIGKILL, done.stderr
 
 
 def stored_trials(out: Path) -> int:

@@ -21,7 +21,7 @@ from layerprobe.embed.models.backbones import open_backbone
 from layerprobe.embed.models.presets import PRESETS, Preset
 from layerprobe.embed.models.sources import find_model
 from tests.hub import COMMIT, MODEL, Hub, files_of, serve
-from tests.run import CLI, ENVIRONMENT, refused
+from tests.run import cli, refused
 from tests.tiny import save_tiny
 
 pytestmark = pytest.mark.slow
@@ -282,12 +282,15 @@ def test_no_file_is_waited_for_twice(hub, monkeypatch):
 def test_the_command_uses_the_earlier_download_without_a_network(hub, tmp_path, monkeypatch, offline):
     """In a process of its own, where only the environment tells where the hub is."""
     find_model(MODEL)
-    hub_settings = {"HF_HUB_CACHE": str(tmp_path / "hub"), "HF_ENDPOINT": "http://127.0.0.1:9"}
-    environment = {**ENVIRONMENT, **hub_settings, "HF_HUB_OFFLINE": offline}
+    environment = {
+        "HF_HUB_CACHE": str(tmp_path / "hub"),
+        "HF_ENDPOINT": "http://127.0.0.1:9",
+        "HF_HUB_OFFLINE": offline,
+    }
 
     def doctor(model: str) -> subprocess.CompletedProcess[str]:
-        command = [*CLI, "doctor", model, "--device", "cpu"]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        words = ("doctor", model, "--device", "cpu")
+        return cli(*words, environment=environment, reload=("huggingface_hub.constants",))
 
     done = doctor(MODEL)
     assert done.returncode == 0, done.stderr

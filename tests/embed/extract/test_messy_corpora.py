@@ -88,6 +88,11 @@ def messy(tmp_path_factory) -> tuple[Path, dict[str, str]]:
     data = (bad / "hole.mp3").read_bytes()
     (bad / "hole.mp3").write_bytes(data[: len(data) // 3] + data[len(data) // 2 :])
     cut_off(bad / "half.mp3", keep=0.5)
+    data = (bad / "half.mp3").read_bytes()
+    (bad / "tag.mp3").write_bytes(b"ID3\x04\0\0\0\0\x10\0" + data)
+    encoded(bad / "index.mov", noise(48_000, seed=3), kind="mov")
+    data = (bad / "index.mov").read_bytes()
+    (bad / "index.mov").write_bytes(data.replace(b"mdhd", b"mdhe"))
     sound_file(bad / "gone.wav", good)
     (work / "SPEECH" / "calm" / "old.ape").write_bytes(b"\0" * 100)
     (work / "SPEECH" / "calm" / "notes.txt").write_text("no sound")
@@ -100,6 +105,8 @@ def messy(tmp_path_factory) -> tuple[Path, dict[str, str]]:
         "hole.ogg": "Ogg of which a page is missing",
         "half.mp3": "truncated MP3",
         "hole.mp3": "MP3 with broken frames",
+        "tag.mp3": "MP3 with a tag of the wrong length",
+        "index.mov": "MP4 or MOV with a damaged index",
         "header.wav": "a header without sound",
         "zero.wav": "zero bytes",
         "page.wav": "not an audio file",

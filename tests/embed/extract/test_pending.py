@@ -11,6 +11,7 @@ import pytest
 from layerprobe.cache.common.errors import ClipError
 from layerprobe.cache.store import failures
 from layerprobe.cache.store.feature_store import FeatureStore
+from layerprobe.cache.store.keys import KeyedClip
 from layerprobe.embed.config import EmbedConfig
 from layerprobe.embed.extract import pending as pending_module
 from layerprobe.embed.extract.pending import LazyRecords, find_pending
@@ -86,12 +87,12 @@ def test_trailing_zeros_of_keys_and_stamps_are_preserved(
 ) -> None:
     used = [clips[i] for i in (0, 2, 3)]
     keys = ["ab" + "00" * 31, "ab" * 31 + "00", "cd" * 32]
-    stamps = {used[0].path: b"s" + bytes(23), used[1].path: None, used[2].path: b"s" * 24}
-    monkeypatch.setattr(pending_module, "iter_keys", lambda clips, cache: enumerate(keys))
-    monkeypatch.setattr(pending_module, "file_stamp", stamps.get)
+    stamps = [b"s" + bytes(23), None, b"s" * 24]
+    keyed = list(map(KeyedClip, range(3), keys, stamps))
+    monkeypatch.setattr(pending_module, "iter_keys", lambda clips, cache: keyed)
     pending = find_pending(used, None, config)
     assert list(pending.keys) == keys
-    assert list(pending.stamps) == list(stamps.values())
+    assert list(pending.stamps) == stamps
 
 
 def test_lazy_records_are_made_from_rows_on_access():

@@ -21,7 +21,7 @@ from layerprobe.embed.doctor.model import layer_states
 from layerprobe.embed.extract import run as extract
 from layerprobe.embed.extract.run import ExtractionSummary, embed
 from layerprobe.embed.manifest.clips import Clip, read_manifest
-from layerprobe.embed.models.backbones import TransformerBackbone, open_backbone
+from layerprobe.embed.models.backbones import ModelPlan, TransformerBackbone, open_backbone
 from tests.run import ROOT, tone, write_corpus
 from tests.tiny import save_tiny
 
@@ -169,6 +169,21 @@ def test_a_full_disk_is_reported_before_anything_is_computed(config, tmp_path, m
     monkeypatch.setattr(extract, "compute_pending", lambda *args, **options: pytest.fail("it computed"))
     with pytest.raises(StoreError, match=r"needs .* but 100 B are free"):
         embed(clips, config)
+
+
+def test_a_cached_table_needs_no_model(config, tmp_path, monkeypatch):
+    clips = read_manifest(write_corpus(tmp_path, clips=3))
+    first = embed(clips, config)
+    (tmp_path / "gone.wav").touch()
+    unusable = Clip(id="gone", file=str(tmp_path / "gone.wav"))
+    monkeypatch.setattr(ModelPlan, "load", lambda _: pytest.fail("the model was loaded"))
+    again = embed([*clips, unusable], config)
+    assert (again.store, again.fingerprint) == (first.store, first.fingerprint)
+    assert (again.clips, again.embedded, again.cached, len(again.failures)) == (4, 0, 3, 1)
+    assert "gone.wav" in (again.store / "failures.csv").read_text()
+    soundfile.write(tmp_path / "new.wav", tone(0.5, seed=9), 16_000)
+    with pytest.raises(pytest.fail.Exception, match="the model was loaded"):
+        embed([*clips, Clip(id="new", file=str(tmp_path / "new.wav"))], config)
 
 
 def test_segments_are_their_own_clips(config, tmp_path):

@@ -8,9 +8,11 @@ import pytest
 
 from layerprobe.cache.common.errors import InputError, ManifestError
 from layerprobe.embed.manifest.clips import read_manifest, write_manifest
-from layerprobe.embed.manifest.corpora.readers import baved, eyase
+from layerprobe.embed.manifest.corpora import CORPORA
 from layerprobe.embed.manifest.join import LabelMap, join_tables
 from tests.trees import baved_names, eyase_names, touch
+
+baved, eyase = (CORPORA[name] for name in ("baved", "eyase"))
 
 
 @pytest.fixture

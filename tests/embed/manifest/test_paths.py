@@ -25,6 +25,27 @@ def test_paths_inside_next_to_and_outside_the_folder(tmp_path):
         assert cells.to_file(cell) == file
 
 
+@pytest.mark.parametrize("folder", ["", ".", "tables", "/corpus", "/", "a/./b"])
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "a.wav",
+        "s/a.wav",
+        "/s/a.wav",
+        "s//a.wav",
+        "//s/a.wav",
+        "./a.wav",
+        "s/./a.wav",
+        "s/..",
+        "a/",
+        "...",
+        "",
+    ],
+)
+def test_the_name_of_a_file_is_that_of_its_path(folder, cell):
+    assert PathCells(Path(folder) / "clips.csv").file_name(cell) == str(Path(folder) / cell)
+
+
 def test_cells_do_not_climb_to_the_root():
     assert PathCells(Path("/clips/clips.csv")).to_cell(Path("/corpus/a.wav")) == "/corpus/a.wav"
 

@@ -22,8 +22,10 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.embed.manifest.corpora.readers import Corpus, baved
+from layerprobe.embed.manifest.corpora import CORPORA, Corpus
 from layerprobe.embed.manifest.synthetic import RATE, make_corpus
+
+baved = CORPORA["baved"]
 
 SMALL: dict[str, Any] = {"speakers": 2, "words": 2, "levels": 2}
 

@@ -186,3 +186,24 @@ def test_only_layer_iii_frames_are_followed(tmp_path: Path) -> None:
     second = (b"\xff\xfd\x80\xc0" + bytes(413)) * 40  # layer II
     free = (b"\xff\xfb\x00\xc0" + bytes(413)) * 40
     assert frames(tmp_path, second) == frames(tmp_path, free) == Findings()
+
+
+def test_a_tag_whose_length_is_damaged_does_not_hide_sound(tmp_path: Path, data: bytes) -> None:
+    starts = frame_starts(data)
+    assert scan_frames_of(tmp_path, ID3 + data) is None
+    for end in (starts[1], starts[5], starts[5] + 100, starts[-2]):  # of the tag, within the sound
+        size = len(ID3) - 10 + end
+        tag = ID3[:6] + bytes(size >> shift & 0x7F for shift in (21, 14, 7, 0)) + ID3[10:]
+        assert "ends amid the sound" in str(scan_frames_of(tmp_path, tag + data)), end
+    longest = ID3[:6] + b"\x7f" * 4 + ID3[10:]
+    assert "its tag is longer than the file" in str(scan_frames_of(tmp_path, longest + data))
+
+
+def test_a_picture_in_a_tag_is_no_sound(tmp_path: Path, data: bytes) -> None:
+    picture = np.random.default_rng(0).bytes(200_000) + data[:4] * 10
+    size = bytes(len(picture) >> shift & 0x7F for shift in (21, 14, 7, 0))
+    assert scan_frames_of(tmp_path, b"ID3\x04\0\0" + size + picture + data) is None
+
+
+def scan_frames_of(folder: Path, data: bytes) -> str | None:
+    return frames(folder, data).damage

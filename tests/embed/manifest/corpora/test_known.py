@@ -12,6 +12,13 @@ ENTRIES = {entry.name: entry for entry in KNOWN}
 
 # File of a copy → (emotion, speaker).
 TREES: dict[str, dict[str, tuple[str, str]]] = {
+    "baved": {"5/12-f-21-5-2-105.wav": ("2", "12"), "0/0-m-20-0-0-0.wav": ("0", "0")},
+    "eyase": {"fm01_hap (3).wav": ("hap", "fm01"), "ml02_neu(19).wav": ("neu", "ml02")},
+    "ksuemotions": {
+        "data/SPEECH/Phase_1/E05/D05E05P003S18T02.flac": ("anger", "P003"),
+        "data/SPEECH/Phase_2/E00/D05E00P011S01T01.flac": ("neutral", "P011"),
+    },
+    "emodb": {"wav/03a01Fa.wav": ("happiness", "03"), "wav/16b10N.flac": ("neutral", "16")},
     "ravdess": {
         "Actor_12/03-01-05-01-02-01-12.wav": ("anger", "12"),
         "Actor_01/03-01-01-01-01-01-01.wav": ("neutral", "01"),
@@ -87,7 +94,9 @@ def test_a_tree_in_the_naming_scheme(tmp_path, name):
 @pytest.mark.parametrize("name", TREES)
 def test_the_example_in_messages_is_a_name_of_the_corpus(tmp_path, name):
     example = ENTRIES[name].example.partition(" (0")[0]
-    example = example if example.endswith(".wav") else example.rpartition(" (")[0].partition(" or ")[0]
+    example = (
+        example if example.endswith((".wav", ".flac")) else example.rpartition(" (")[0].partition(" or ")[0]
+    )
     assert len(ENTRIES[name].read(touch(tmp_path, example)).clips) == 1
 
 
@@ -110,3 +119,19 @@ def test_speech_and_song_are_kept_apart(tmp_path):
     root = touch(tmp_path, *TREES["ravdess"], *TREES["ravdess-song"])
     assert len(ENTRIES["ravdess"].read(root).clips) == 3
     assert len(ENTRIES["ravdess-song"].read(root).clips) == 1
+
+
+def test_what_follows_from_names_and_folders(tmp_path):
+    (clip, other) = ENTRIES["emodb"].read(touch(tmp_path / "e", *TREES["emodb"])).clips
+    assert (clip.labels["gender"], other.labels["gender"]) == ("m", "f")
+    (clip, other) = ENTRIES["ksuemotions"].read(touch(tmp_path / "k", *TREES["ksuemotions"])).clips
+    assert (clip.labels["phase"], other.labels["phase"]) == ("1", "2")
+    assert {c.labels["gender"] for c in ENTRIES["eyase"].read(touch(tmp_path, *TREES["eyase"])).clips} == {
+        "f",
+        "m",
+    }
+
+
+def test_licences_that_were_not_found_send_to_the_page():
+    assert {entry.licence for entry in KNOWN if "page" in entry.licence} == {"see the corpus's page"}
+    assert all(entry.source.startswith("http") for entry in KNOWN)

@@ -32,6 +32,8 @@ def read(pattern: str, path: str) -> dict[str, str] | str:
         ("{emotion:1}.wav", "A.WAV", {"emotion": "A"}),
         ("{speaker} ({emotion}).wav", "an.na (+).wav", {"speaker": "an.na", "emotion": "+"}),
         ("./{emotion}", "angry.wav", {"emotion": "angry"}),
+        ("{speaker:P#+}E{emotion:##}", "P003E05.wav", {"speaker": "P003", "emotion": "05"}),
+        ("{speaker:fm#|ml##}{take:#+}.wav", "ml0123.wav", {"speaker": "ml01", "take": "23"}),
     ],
 )
 def test_fields(pattern, path, fields):
@@ -45,6 +47,9 @@ def test_fields(pattern, path, fields):
         ("{emotion:2}.wav", "abc.wav"),
         ("x_{emotion:2}.wav", "ax_ab.wav"),
         ("{emotion:a|b}.wav", "c.wav"),
+        ("{take:##}.wav", "1a.wav"),
+        ("{take:##}.wav", "123.wav"),
+        ("{speaker:P#+}.wav", "P٣.wav"),
         ("{speaker}/{speaker}_{emotion}", "ann/bob_sad.wav"),
         ("a.b_{emotion}", "axb_c.wav"),
         ("{speaker}/{emotion}.wav", "sad.wav"),

@@ -11,17 +11,15 @@ import pytest
 from layerprobe.cache.common.errors import InputError, ManifestError
 from layerprobe.embed.manifest.clips import Clip, read_manifest, write_manifest
 from layerprobe.embed.manifest.corpora import CORPORA
-from layerprobe.embed.manifest.corpora.readers import (
-    KSU_EMOTIONS,
-    anad,
-    baved,
-    emodb,
-    eyase,
-    ksuemotions,
-    labelled_folders,
-)
+from layerprobe.embed.manifest.corpora.labelled import LABELLED
+from layerprobe.embed.manifest.corpora.readers import labelled_folders
 from tests.trees import anad_names, anad_table, baved_names, eyase_names, ksuemotions_names, touch
 
+anad, baved, emodb, eyase, ksuemotions = (
+    CORPORA[name] for name in ("anad", "baved", "emodb", "eyase", "ksuemotions")
+)
+
+KSU_EMOTIONS = ("neutral", "happiness", "sadness", "surprise", "questioning", "anger")
 BAVED = os.environ.get("LAYERPROBE_BAVED")
 EMODB = os.environ.get("LAYERPROBE_EMODB")
 
@@ -208,7 +206,7 @@ def test_plain_folders_without_labels(tmp_path):
         labelled_folders(touch(tmp_path, "a.wav", "b.wav"))
 
 
-@pytest.mark.parametrize("reader", [r for name, r in CORPORA.items() if name != "folder"])
+@pytest.mark.parametrize("reader", [r for name, r in CORPORA.items() if name not in ("folder", *LABELLED)])
 def test_a_tree_of_another_corpus_is_refused_with_what_was_found(tmp_path, reader):
     root = touch(tmp_path, *(f"x/take{i}.wav" for i in range(5)))
     with pytest.raises(
