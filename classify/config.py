@@ -3,16 +3,54 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from cyclopts import Parameter
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.options import BYTES, check_choice, check_choices, check_minimum
 
-Metric = Literal["uar", "accuracy", "macro_f1"]
+TaskName = Literal["classification", "regression"]
+ClassMetric = Literal["uar", "accuracy", "macro_f1"]
+Metric = Literal["auto", "uar", "accuracy", "macro_f1", "ccc", "pearson", "spearman", "rmse", "mae"]
+AUTO: Literal["auto"] = "auto"  # what is usual for the task
+# The scores of each task. The first is what a search maximises unless told otherwise, and what figures show.
+METRICS: Mapping[TaskName, tuple[Metric, ...]] = {
+    "classification": get_args(ClassMetric),
+    "regression": ("ccc", "pearson", "spearman", "rmse", "mae"),
+}
+LOWER_IS_BETTER: tuple[Metric, ...] = ("rmse", "mae")
+USUAL_HEADS: Mapping[TaskName, tuple[str, ...]] = {
+    "classification": ("logreg", "svm", "xgboost"),
+    "regression": ("ridge", "svm", "xgboost"),
+}
+_USUAL = ",".join(USUAL_HEADS["classification"])
+# Of each task, the head that predicts without features, whose scores are a control; and what it predicts.
+BASELINES: Mapping[TaskName, tuple[str, str]] = {
+    "classification": ("majority", "majority class"),
+    "regression": ("mean", "mean of the training clips"),
+}
+# As printed, and as on the axis of a figure where that differs.
+SCORE_NAMES: Mapping[str, str] = {
+    "uar": "UAR",
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
+    "log_loss": "log loss",
+    "calibration_error": "calibration error",
+    "ccc": "CCC",
+    "pearson": "Pearson's r",
+    "spearman": "Spearman's rho",
+    "rmse": "RMSE",
+    "mae": "MAE",
+}
+AXIS_NAMES: Mapping[str, str] = {
+    **SCORE_NAMES,
+    "uar": "unweighted average recall",
+    "ccc": "concordance correlation coefficient",
+}
 Scaling = Literal["none", "standard", "speaker", "l2"]
 CORPUS_SPLIT = "corpus"
 SPLITS = ("speaker", "random", "column", "loso", CORPUS_SPLIT)
@@ -21,7 +59,8 @@ SAMPLERS = ("tpe", "random", "gp")
 PRUNERS = ("median", "none")
 Controls = Literal["none", "cheap", "full"]
 RUNTIME_OPTIONS = ("jobs", "storage", "memory")  # options that do not change the results
-LATER = ("splits",)  # options that earlier versions did not record, recorded only where they are given
+# Options that earlier versions did not record, recorded only where they are not the default.
+LATER = ("splits", "task")
 EMOBOX = "emobox:"  # of --splits: a checkout of that benchmark
 MIX = "mix"  # a virtual layer: the weighted sum of the kernels of several layers
 
@@ -41,9 +80,11 @@ class StudyConfig:
 
     target: str = "emotion"
     """Column with the label."""
-    heads: tuple[str, ...] = ("logreg", "svm", "xgboost")
-    """Classifiers to search, comma-separated: logreg, svm, xgboost, ridge, lda, knn, majority, or
-    bilstm for stores of frames."""
+    task: TaskName = "classification"
+    """What the label is: one of several classes, or a number to predict (regression)."""
+    heads: Annotated[tuple[str, ...], Parameter(show_default=lambda _: _USUAL)] = (AUTO,)
+    """Heads to search, comma-separated: logreg, svm, xgboost, ridge, lda, knn, majority, or bilstm for stores
+    of frames. For regression: ridge, svm, xgboost (all three if omitted), or mean."""
     layers: Annotated[tuple[str, ...], Parameter(show_default=lambda _: "all")] = ()
     """all, or names and ranges such as 0-6,9,final. mix is a weighted sum of the kernels of the named layers,
     or of all layers if it is alone (svm only)."""
@@ -75,8 +116,9 @@ class StudyConfig:
     timeout: float | None = None
     """Time limit of the whole search in seconds, split evenly between its studies, each of which runs at
     least one trial. The result of a search that is cut short depends on the machine's speed."""
-    metric: Metric = "uar"
-    """Score that the inner folds maximise."""
+    metric: Annotated[Metric, Parameter(show_default=lambda _: METRICS["classification"][0])] = AUTO
+    """Score that the inner folds maximise: uar, accuracy or macro_f1; for regression ccc (if omitted),
+    pearson or spearman."""
     sampler: str = "tpe"
     """Optuna's sampler: tpe, random or gp."""
     pruner: str = "median"
@@ -105,7 +147,10 @@ class StudyConfig:
             raise InputError(f"--protocol {self.protocol} has its own folds", do="omit --splits")
         check_choice("--sampler", self.sampler, SAMPLERS)
         check_choice("--pruner", self.pruner, PRUNERS)
-        check_choice("--metric", self.metric, get_args(Metric))
+        check_choice("--task", self.task, get_args(TaskName))
+        object.__setattr__(self, "metric", chosen_metric(self.metric, self.task))
+        if self.heads == (AUTO,):
+            object.__setattr__(self, "heads", USUAL_HEADS[self.task])
         check_choices("--scalings", self.scalings, get_args(Scaling))
         check_minimum(self, {"folds": 2, "inner_folds": 2, "trials": 1, "seed": 0, "memory": 1})
         if (bool(self.train_corpus), bool(self.test_corpus)) != (self.split == CORPUS_SPLIT,) * 2:
@@ -136,3 +181,26 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         check_choice("--controls", self.controls, get_args(Controls))
+
+
+def chosen_metric(metric: Metric, task: TaskName, *, maximised: bool = True) -> Metric:
+    """The metric, or the task's first for `auto`. Raises InputError for one that the task does not have.
+
+    maximised: also for one that is better if lower, which nothing maximises.
+    """
+    if metric == AUTO:
+        return METRICS[task][0]
+    allowed = [name for name in METRICS[task] if not (maximised and name in LOWER_IS_BETTER)]
+    check_choice("--metric", metric, allowed)
+    return metric
+
+
+def task_of(record: Mapping[str, Any]) -> TaskName:
+    """The task of a summary or of a run's configuration; earlier versions knew classification only."""
+    name: TaskName = record.get("task", "classification")
+    return name
+
+
+def main_metric(record: Mapping[str, Any]) -> Metric:
+    """The first score of the task of a summary or of a run's configuration."""
+    return METRICS[task_of(record)][0]

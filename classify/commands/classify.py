@@ -83,6 +83,7 @@ def run_study_of(options: ClassifyOptions, *, given: Mapping[str, str]) -> dict[
     from layerprobe.classify.controls.evaluation import run_and_evaluate
     from layerprobe.classify.heads.registry import needs_frames
     from layerprobe.classify.runs.splits_file import resolve_splits
+    from layerprobe.classify.tasks.regression import check_classes_meant
     from layerprobe.embed.manifest.channels import stored_channels
     from layerprobe.embed.manifest.clips import read_manifest
     from layerprobe.embed.models.layers import parse_layers
@@ -104,6 +105,9 @@ def run_study_of(options: ClassifyOptions, *, given: Mapping[str, str]) -> dict[
         **vars(options.source),
     )
     clips = stored_channels(read_manifest(options.table, **vars(options.columns), must_exist=False), store)
+    if "--task" not in given:
+        texts = [text for clip in clips if (text := clip.labels.get(study.target, "").strip())]
+        check_classes_meant(texts, study.target)
     if study.splits is not None:
         study = replace(study, splits=resolve_splits(study.splits, clips))
     if study.layers:

@@ -102,11 +102,12 @@ def run_baseline(
 
 
 def baseline_scores(out: Path, plan: Plan) -> list[dict[str, Any]]:
-    """UAR of each finished baseline's selected system, and how much higher that of the run `out` is.
+    """Score of each finished baseline's selected system, and how much higher that of the run `out` is.
 
-    Both have 95 % intervals; the difference is paired, with the same speakers resampled.
+    The score is the first of the task. Both have 95 % intervals; the difference is paired, with the same
+    speakers resampled.
     """
-    scores = []
+    scores, metric = [], plan.data.rules.main
     scorer = Scorer(plan.data, plan.folds, seed=plan.config.seed)
     own = scorer.counts(predictions_by_fold(out, plan))
     for summary_file in sorted((out / CONTROLS).glob(f"*/{SUMMARY}")):
@@ -115,14 +116,14 @@ def baseline_scores(out: Path, plan: Plan) -> list[dict[str, Any]]:
             continue
         summary = read_json(summary_file)
         counts = np.stack([own, scorer.counts(predictions_by_fold(run, plan))], axis=1)
-        (difference,) = differences(counts, [(0, 1)], metric="uar", seed=plan.config.seed)
+        (difference,) = differences(counts, [(0, 1)], metric=metric, seed=plan.config.seed)
         scores.append(
             {
                 "run": str(run.relative_to(out)),
                 "model": summary["model"],
                 "layer": summary["selected"]["layer"],
                 "head": summary["selected"]["head"],
-                "uar": asdict(score_intervals(counts, metric="uar", seed=plan.config.seed)[1]),
+                metric: asdict(score_intervals(counts, metric=metric, seed=plan.config.seed)[1]),
                 "selected_minus_it": asdict(difference),
             }
         )

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from layerprobe.classify.config import TaskName
 from layerprobe.classify.features.fold_features import FoldFeatures
-from layerprobe.classify.heads.registry import HEADS
+from layerprobe.classify.heads.registry import heads_of
 from layerprobe.classify.runs.read_predictions import read_system
 from layerprobe.classify.search.nested import split_params
 from layerprobe.classify.search.plan import Plan
+from layerprobe.classify.tasks.registry import TASKS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,24 +34,24 @@ def selected_folds(summary: Mapping[str, Any]) -> list[SelectedFold]:
     return [SelectedFold(**{name: fold[name] for name in names}) for fold in summary["selected"]["folds"]]
 
 
-def refit(features: FoldFeatures, selected: SelectedFold, *, seed: int) -> np.ndarray:
-    """(m,) classes predicted for the fold's test rows by a fit to its training rows."""
-    head, params = HEADS[selected.head], dict(selected.params)
+def refit(features: FoldFeatures, selected: SelectedFold, *, task: TaskName, seed: int) -> np.ndarray:
+    """(m,) classes or numbers predicted for the fold's test rows by a fit to its training rows."""
+    head, params = heads_of(task)[selected.head], dict(selected.params)
     name, values = head.path
     value = params.pop(name) if name else values[0]
     prep, params = split_params(params, layers=len(features.layers))
     (scores,) = head.fit(features, prep, params, [value], seed)
-    return np.asarray(scores.argmax(1))
+    return TASKS[task].decide(scores)
 
 
 def predictions_by_fold(run: Path, plan: Plan) -> list[np.ndarray]:
-    """For each outer fold, (m,) classes that the selected system of `run` predicted for its test rows.
+    """For each outer fold, (m,) classes or numbers that the selected system of `run` predicted for its test.
 
     Raises InputError for a run without predictions.
     """
     predictions = read_system(run)
-    codes = np.searchsorted(np.array(plan.data.classes), predictions.predicted)
-    code_of = dict(zip(predictions.clips.tolist(), codes.tolist(), strict=True))
-    return [
-        np.array([code_of[plan.data.ids[row]] for row in fold.outer.test], np.int64) for fold in plan.folds
-    ]
+    values = predictions.predicted
+    if plan.data.classes:
+        values = np.searchsorted(np.array(plan.data.classes), values)
+    value_of = dict(zip(predictions.clips.tolist(), values.tolist(), strict=True))
+    return [np.array([value_of[plan.data.ids[row]] for row in fold.outer.test]) for fold in plan.folds]

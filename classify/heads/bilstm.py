@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import optuna
 
-from layerprobe.classify.data.group_folds import balanced_group_folds
-from layerprobe.classify.data.splits import stratified_folds
+from layerprobe.classify.data.group_folds import balanced_group_folds, stratified_folds
 from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
 from layerprobe.classify.features.frames import ScaledFrames
 from layerprobe.classify.features.scaling import ALL_SCALINGS

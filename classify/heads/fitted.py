@@ -3,10 +3,10 @@
 | class | file | of |
 |---|---|---|
 | `Linear` | head.safetensors | logistic regression, ridge, LDA, linear SVMs on few columns |
-| `Kernel` | head.safetensors | SVMs on landmarks (Nyström) |
+| `Kernel` | head.safetensors | SVMs on landmarks (Nyström), support vector regression |
 | `VectorMachine` | head.skops | scikit-learn's SVC |
 | `Trees` | head.ubj | XGBoost |
-| `Constant` | head.safetensors | the majority class |
+| `Constant` | head.safetensors | the majority class, the mean of the training clips |
 | `Neighbours` | head.safetensors | k nearest neighbours |
 """
 
@@ -30,7 +30,7 @@ ROWS = 4096  # of a kernel that are computed at a time
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingRows:
-    """What a head is fitted to: inputs Z (n, d) float32 and classes y (n,).
+    """What a head is fitted to: inputs Z (n, d) float32 and classes y (n,), or numbers if there are none.
 
     landmarks: rows that kernels are computed against (Nyström); None for all.
     """
@@ -159,21 +159,28 @@ class VectorMachine:
 
 @dataclass(frozen=True, kw_only=True)
 class Trees:
-    """Boosted trees of XGBoost: the first `rounds` rounds of them."""
+    """Boosted trees of XGBoost: the first `rounds` rounds of them.
+
+    scale, offset: of a predicted number, which the trees have in units of the training numbers' deviation.
+    """
 
     kind: ClassVar[str] = "trees"
     booster: Any
     rounds: int
     classes: int
+    scale: float = 1.0
+    offset: float = 0.0
 
     def scores(self, Z: np.ndarray) -> np.ndarray:
         rows = np.ascontiguousarray(Z)
         margin = self.booster.inplace_predict(rows, iteration_range=(0, self.rounds), predict_type="margin")
+        if not self.classes:
+            return np.asarray(margin, np.float64)[:, None] * self.scale + self.offset
         return np.column_stack([-margin, margin]) / 2 if self.classes == 2 else np.asarray(margin)
 
     def save(self, folder: Path) -> dict[str, Any]:
         (folder / UBJ).write_bytes(self.booster.save_raw("ubj"))
-        return {"rounds": self.rounds, "classes": self.classes}
+        return {name: getattr(self, name) for name in ("rounds", "classes", "scale", "offset")}
 
     @classmethod
     def load(cls, folder: Path, settings: Mapping[str, Any]) -> Trees:

@@ -1,10 +1,12 @@
-"""The heads that a study can use, by name. To add one, write a file like these and add a line to `HEADS`."""
+"""The heads that a study can use, by name. To add one, write a file like these and add a line to `HEADS`, or
+to the heads of another task."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from layerprobe.cache.common.errors import InputError
+from layerprobe.classify.config import TaskName
 from layerprobe.classify.heads.base import Head
 from layerprobe.classify.heads.bilstm import BILSTM
 from layerprobe.classify.heads.boosting import XGBOOST
@@ -12,6 +14,10 @@ from layerprobe.classify.heads.closed_form import LDA, RIDGE
 from layerprobe.classify.heads.logreg import LOGREG
 from layerprobe.classify.heads.majority import MAJORITY
 from layerprobe.classify.heads.neighbours import KNN
+from layerprobe.classify.heads.regression.mean import MEAN
+from layerprobe.classify.heads.regression.ridge import RIDGE_REGRESSION
+from layerprobe.classify.heads.regression.svr import SVR_HEAD
+from layerprobe.classify.heads.regression.trees import XGBOOST_REGRESSION
 from layerprobe.classify.heads.svm import SVM
 
 HEADS: dict[str, Head] = {
@@ -24,6 +30,18 @@ HEADS: dict[str, Head] = {
     "bilstm": BILSTM,
     "majority": MAJORITY,
 }
+REGRESSION_HEADS: dict[str, Head] = {
+    "ridge": RIDGE_REGRESSION,
+    "svm": SVR_HEAD,
+    "xgboost": XGBOOST_REGRESSION,
+    "mean": MEAN,
+}
+_OF_TASK: dict[TaskName, dict[str, Head]] = {"classification": HEADS, "regression": REGRESSION_HEADS}
+
+
+def heads_of(task: TaskName) -> dict[str, Head]:
+    """The heads that fit a task, by name."""
+    return _OF_TASK[task]
 
 
 def needs_frames(names: Sequence[str]) -> bool:

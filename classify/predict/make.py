@@ -25,7 +25,7 @@ from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.interrupts import Interrupted
 from layerprobe.cache.common.text import program
 from layerprobe.cache.store.feature_store import FeatureStore
-from layerprobe.classify.config import StudyConfig
+from layerprobe.classify.config import METRICS, StudyConfig, task_of
 from layerprobe.classify.predict.card import model_card
 from layerprobe.classify.predict.system import HELD_OUT, FittedSystem, fit_system
 from layerprobe.classify.runs.bundle_files import (
@@ -52,7 +52,7 @@ from layerprobe.classify.search.study import LOCK, study_record
 from layerprobe.embed.manifest.clips import Clip
 
 LINEAR = "logreg"  # the head that transformers can run, see `transformers_export`
-SCORES = ("uar", "accuracy", "macro_f1", "log_loss", "calibration_error")
+PROBABILITY_SCORES = ("log_loss", "calibration_error")
 
 
 @stage("make the bundle")
@@ -113,6 +113,8 @@ def selected_system(summary: Mapping[str, Any], *, exportable: bool = False) -> 
     """Layer and head: selected most often, or if `exportable` the layer with the best logistic regression."""
     if not exportable:
         return str(summary["selected"]["layer"]), str(summary["selected"]["head"])
+    if (task := task_of(summary)) != "classification":
+        raise InputError(f"the run is a {task}, and transformers can run a classification")
     entries = [entry for entry in summary["layers"] if entry["head"] == LINEAR]
     if not entries:
         do = f"run classify with {LINEAR} among its --heads"
@@ -149,6 +151,7 @@ def _write(
         "run": record["fingerprint"],
         "exportable": exportable,
         "target": plan.config.target,
+        "task": plan.config.task,
         "labels": list(plan.data.classes),
         "extraction": extraction,
         "layer": fitted.layer,
@@ -160,24 +163,31 @@ def _write(
         "split": summary["selected"]["split"],
         "scores": _scores(summary, fitted, exportable=exportable),
         "leaked": summary["audit"]["test_clips_of_training_speakers"],
-        "data": {name: summary["data"][name] for name in ("clips", "speakers", "classes")},
+        "data": {
+            name: summary["data"][name]
+            for name in ("clips", "speakers", "classes", "numbers")
+            if name in summary["data"]
+        },
         "chance": summary["chance"],
     }
 
-    scores, groups = held_out_scores(run, f"{fitted.layer}/{fitted.head}" if exportable else SELECTED)
+    system = f"{fitted.layer}/{fitted.head}" if exportable else SELECTED
+    held_out = held_out_scores(run, system) if plan.data.classes else {}
 
     def write(folder: Path) -> dict[str, Any]:
-        save_file({"scores": scores, "groups": groups}, folder / HELD_OUT)
+        if held_out:
+            save_file(held_out, folder / HELD_OUT)
         (folder / CARD).write_text(model_card(content), encoding="utf-8")
         return {**content, "system": fitted.system.save(folder)}
 
     return write_bundle(out, write)
 
 
-def held_out_scores(run: Path, system: str) -> tuple[np.ndarray, np.ndarray]:
-    """Of each clip that a run tested, 1 minus the probability of its true label, and its speaker's number.
+def held_out_scores(run: Path, system: str) -> dict[str, np.ndarray]:
+    """`scores` of each clip that a run tested, 1 minus the probability of its true label, and its `groups`.
 
-    Where no speakers are named, every clip has a number of its own. Raises InputError for a damaged file.
+    These are numbers of speakers. Where no speakers are named, every clip has a number of its own. Raises
+    InputError for a damaged file.
     """
     path = run / PREDICTIONS
     try:
@@ -188,7 +198,7 @@ def held_out_scores(run: Path, system: str) -> tuple[np.ndarray, np.ndarray]:
         speakers = [row["speaker"] or f"clip {number}" for number, row in enumerate(rows)]
     except (OSError, csv.Error, KeyError, TypeError, ValueError) as error:
         raise InputError(f"cannot be read ({error})", where=str(path), do=RESTORE_OR_RERUN) from error
-    return np.array(scores), np.unique(speakers, return_inverse=True)[1]
+    return {"scores": np.array(scores), "groups": np.unique(speakers, return_inverse=True)[1]}
 
 
 def _scores(summary: Mapping[str, Any], fitted: FittedSystem, *, exportable: bool) -> dict[str, Any]:
@@ -198,4 +208,5 @@ def _scores(summary: Mapping[str, Any], fitted: FittedSystem, *, exportable: boo
         entry = next(
             row for row in summary["layers"] if (row["layer"], row["head"]) == (fitted.layer, fitted.head)
         )
-    return {name: entry[name] for name in SCORES if name in entry}
+    names = (*METRICS[task_of(summary)], *PROBABILITY_SCORES)
+    return {name: entry[name] for name in names if name in entry}

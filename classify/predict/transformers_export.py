@@ -43,6 +43,9 @@ def export_transformers(bundle: Bundle, out: Path) -> Path:
     """
     if not isinstance(bundle, FrozenBundle):
         raise InputError("is a fine-tuned model, no frozen backbone with a head", where=str(bundle.folder))
+    if bundle.task != "classification":
+        what = f"is a {bundle.task}, and transformers classifies audio"
+        raise InputError(what, where=str(bundle.folder), do="predict with layerprobe")
     reason = obstacle(bundle.system, bundle.extraction.model)
     if reason:
         what = f"transformers cannot run {reason}"

@@ -28,7 +28,7 @@ from layerprobe.classify.features.fold_features import (
 from layerprobe.classify.features.frames import Frames, read_frames
 from layerprobe.classify.features.kernels import kernel_bytes
 from layerprobe.classify.features.lru_cache import LruCache
-from layerprobe.classify.heads.registry import HEADS, needs_frames
+from layerprobe.classify.heads.registry import heads_of, needs_frames
 from layerprobe.classify.runs.splits_file import Splits, read_splits
 from layerprobe.classify.scores.results import StudyId
 from layerprobe.classify.search.parallel import job_count
@@ -73,7 +73,7 @@ class Plan:
     def jobs(self) -> int:
         """Workers; fewer if their kernels would exceed the memory budget."""
         jobs = job_count(self.config.jobs)
-        if not self.exact or not any(HEADS[head].kernel for head in self.config.heads):
+        if not self.exact or not any(heads_of(self.config.task)[head].kernel for head in self.config.heads):
             return jobs
         return max(1, min(jobs, self.config.memory // self.kernels))
 
@@ -88,12 +88,12 @@ class Plan:
 
         Raises InputError for layers and heads that do not exist or do not go together.
         """
-        stored = self.store.extraction.layers
+        stored, known = self.store.extraction.layers, heads_of(self.config.task)
         heads = tuple(dict.fromkeys(self.config.heads))
         layers = tuple(dict.fromkeys(self.config.layers)) or ((*stored, MIX) if len(stored) > 1 else stored)
         check_choices("--layers", layers, (*stored, MIX))
-        check_choices("--heads", heads, tuple(HEADS))
-        kernels = tuple(head for head in heads if HEADS[head].kernel)
+        check_choices("--heads", heads, tuple(known))
+        kernels = tuple(head for head in heads if known[head].kernel)
         if MIX in layers and kernels and len(self.layers_of(MIX)) < 2:
             what = f"layer '{MIX}' has one layer to mix, {self.layers_of(MIX)[0]}"
             raise InputError(what, do=f"name more, omit it, or name {MIX} alone for all layers of the store")
@@ -149,11 +149,17 @@ def make_plan(
     excluded: Mapping[str, str] | None = None,
 ) -> Plan:
     """The plan of a study. Raises InputError if the data cannot be split or searched with these settings."""
-    check_choices("--heads", config.heads, tuple(HEADS))
+    check_choices("--heads", config.heads, tuple(heads_of(config.task)))
     check_choices("--stats", config.stats, store.extraction.stats)
-    _check_store(store, config.heads)
+    _check_store(store, config)
     if config.split == CORPUS_SPLIT:
-        clips = corpus_folds(clips, train=config.train_corpus, test=config.test_corpus, target=config.target)
+        clips = corpus_folds(
+            clips,
+            train=config.train_corpus,
+            test=config.test_corpus,
+            target=config.target,
+            numbers=config.task == "regression",
+        )
     splits = None
     if config.splits is not None:
         splits = read_splits(config.splits, clips, target=config.target)
@@ -165,15 +171,16 @@ def make_plan(
         used = splits.ids
         unused = {clip.id: "in no partition of the splits" for clip in clips if clip.id not in used}
         excluded = {**unused, **(excluded or {})}
-    data = join_labels(clips, store, target=config.target, excluded=excluded)
+    data = join_labels(clips, store, target=config.target, task=config.task, excluded=excluded)
     if "speaker" in config.scalings and data.speakers is None:
         raise InputError("the table names no speakers to scale by", do="omit 'speaker' from --scalings")
     folds = _folds(data, config) if splits is None else _given_folds(splits, data, config)
     return Plan(store=store, data=data, folds=tuple(folds), config=config, splits=splits)
 
 
-def _check_store(store: FeatureStore, heads: Sequence[str]) -> None:
+def _check_store(store: FeatureStore, config: StudyConfig) -> None:
     """Raise InputError for heads that read frames or statistics that this store does not hold."""
+    heads, known = config.heads, heads_of(config.task)
     has_frames, wanted = store.extraction.stats == (FRAME,), needs_frames(heads)
     cache = shlex.quote(str(store.cache))
     embed = f"run: {program()} embed TABLE --model {store.extraction.model} --cache {cache}"
@@ -181,9 +188,9 @@ def _check_store(store: FeatureStore, heads: Sequence[str]) -> None:
     if wanted and not has_frames:
         what = "holds statistics over frames, and bilstm reads every frame"
         raise InputError(what, where=where, do=f"{embed} --frames")
-    if has_frames and not wanted and any(HEADS[head].reads == "statistics" for head in heads):
+    if has_frames and not wanted and any(known[head].reads == "statistics" for head in heads):
         what = f"holds every frame, and {', '.join(heads)} read statistics over frames"
-        raise InputError(what, where=where, do=f"{embed}, or give --heads bilstm")
+        raise InputError(what, where=where, do=f"{embed}{', or give --heads bilstm' * ('bilstm' in known)}")
 
 
 def _folds(data: Dataset, config: StudyConfig) -> list[OuterFold]:

@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from layerprobe.classify.features.frames import ScaledFrames
 from layerprobe.classify.heads.base import Params
-from layerprobe.classify.scores.metrics import confusion, recall
+from layerprobe.classify.tasks.confusion import confusion, recall
 
 BATCH = 16  # clips
 LEAST_STEPS = 10  # per round, which is one pass over the clips or as many passes as that takes

@@ -18,7 +18,7 @@ from layerprobe.cache.common.options import check_choice
 from layerprobe.cache.identity.extraction import FRAME
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.cache.store.keys import CHANNEL_MARK
-from layerprobe.classify.config import MIX
+from layerprobe.classify.config import MIX, task_of
 from layerprobe.classify.report.figures.charts import Cloud
 from layerprobe.classify.report.run_data import RunData
 from layerprobe.embed.manifest.clips import Clip
@@ -98,7 +98,8 @@ def clip_map(run: RunData, clips: Mapping[str, Clip], *, method: str = PCA) -> C
     if not folder.is_dir():
         raise InputError("its cached states are not there", where=str(folder))
     store = FeatureStore(folder)
-    data = join_labels([clips[id] for id in clips], store, target=run.summary["target"])
+    target, task = run.summary["target"], task_of(run.summary)
+    data = join_labels([clips[id] for id in clips], store, target=target, task=task)
     key_of = dict(zip(data.ids, data.keys, strict=True))
     rows = np.flatnonzero([id in key_of for id in run.clips.tolist()])
     if len(rows) < 3:
@@ -191,12 +192,16 @@ def map_data(run: RunData, found: ClipMap, links: Sequence[str], *, first: str) 
     first: the layer that is shown first.
     """
     layers = list(found.xy)
-    columns = {"class": [run.classes[k] for k in run.labels[found.rows].tolist()]}
-    if run.speakers is not None:
-        columns["speaker"] = run.speakers[found.rows].tolist()
-    correct = run.predicted[found.rows] == run.labels[found.rows]
-    columns["prediction"] = ["correct" if one else "wrong" for one in correct.tolist()]
-    colours = {}
+    name = "class" if run.numbers is None else str(run.summary["target"])
+    colours = {name: {"groups": list(run.classes), "codes": run.labels[found.rows].tolist()}}
+    columns = {} if run.speakers is None else {"speaker": run.speakers[found.rows].tolist()}
+    if run.numbers is None:
+        correct = run.predicted[found.rows] == run.labels[found.rows]
+        columns["prediction"] = ["correct" if one else "wrong" for one in correct.tolist()]
+        predicted = [run.classes[k] for k in run.predicted[found.rows].tolist()]
+    else:
+        pairs = run.numbers[:, found.rows].T.tolist()
+        predicted = [f"{guess:.4g} (true: {true:.4g})" for true, guess in pairs]
     for name, values in columns.items():
         groups, codes = np.unique(np.array(values), return_inverse=True)
         colours[name] = {"groups": groups.tolist(), "codes": codes.ravel().tolist()}
@@ -208,7 +213,7 @@ def map_data(run: RunData, found: ClipMap, links: Sequence[str], *, first: str) 
         "meaning": AXES_OF[found.method],
         "explained": [found.explained[layer] for layer in layers if layer in found.explained],
         "clips": run.clips[found.rows].tolist(),
-        "predicted": [run.classes[k] for k in run.predicted[found.rows].tolist()],
+        "predicted": predicted,
         "colours": colours,
         "links": [links[row] for row in found.rows.tolist()] if any(links) else [],
         "mostGroups": MOST_GROUPS,
