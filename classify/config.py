@@ -13,25 +13,30 @@ from cyclopts import Parameter
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.options import BYTES, check_choice, check_choices, check_minimum
 
-TaskName = Literal["classification", "regression"]
+TaskName = Literal["classification", "regression", "ordinal"]
 ClassMetric = Literal["uar", "accuracy", "macro_f1"]
-Metric = Literal["auto", "uar", "accuracy", "macro_f1", "ccc", "pearson", "spearman", "rmse", "mae"]
+Metric = Literal[
+    "auto", "uar", "accuracy", "macro_f1", "ccc", "pearson", "spearman", "rmse", "mae", "qwk", "level_mae"
+]  # fmt: skip
 AUTO: Literal["auto"] = "auto"  # what is usual for the task
 # The scores of each task. The first is what a search maximises unless told otherwise, and what figures show.
 METRICS: Mapping[TaskName, tuple[Metric, ...]] = {
     "classification": get_args(ClassMetric),
     "regression": ("ccc", "pearson", "spearman", "rmse", "mae"),
+    "ordinal": ("qwk", "uar", "accuracy", "level_mae"),
 }
-LOWER_IS_BETTER: tuple[Metric, ...] = ("rmse", "mae")
+LOWER_IS_BETTER: tuple[Metric, ...] = ("rmse", "mae", "level_mae")
 USUAL_HEADS: Mapping[TaskName, tuple[str, ...]] = {
     "classification": ("logreg", "svm", "xgboost"),
     "regression": ("ridge", "svm", "xgboost"),
+    "ordinal": ("ordinal", "svm", "xgboost"),
 }
 _USUAL = ",".join(USUAL_HEADS["classification"])
 # Of each task, the head that predicts without features, whose scores are a control; and what it predicts.
 BASELINES: Mapping[TaskName, tuple[str, str]] = {
     "classification": ("majority", "majority class"),
     "regression": ("mean", "mean of the training clips"),
+    "ordinal": ("majority", "majority level"),
 }
 # As printed, and as on the axis of a figure where that differs.
 SCORE_NAMES: Mapping[str, str] = {
@@ -45,11 +50,14 @@ SCORE_NAMES: Mapping[str, str] = {
     "spearman": "Spearman's rho",
     "rmse": "RMSE",
     "mae": "MAE",
+    "qwk": "weighted kappa",
+    "level_mae": "MAE of levels",
 }
 AXIS_NAMES: Mapping[str, str] = {
     **SCORE_NAMES,
     "uar": "unweighted average recall",
     "ccc": "concordance correlation coefficient",
+    "qwk": "quadratic-weighted kappa",
 }
 Scaling = Literal["none", "standard", "speaker", "l2"]
 CORPUS_SPLIT = "corpus"
@@ -60,7 +68,7 @@ PRUNERS = ("median", "none")
 Controls = Literal["none", "cheap", "full"]
 RUNTIME_OPTIONS = ("jobs", "storage", "memory")  # options that do not change the results
 # Options that earlier versions did not record, recorded only where they are not the default.
-LATER = ("splits", "task")
+LATER = ("splits", "task", "levels")
 EMOBOX = "emobox:"  # of --splits: a checkout of that benchmark
 MIX = "mix"  # a virtual layer: the weighted sum of the kernels of several layers
 
@@ -81,10 +89,14 @@ class StudyConfig:
     target: str = "emotion"
     """Column with the label."""
     task: TaskName = "classification"
-    """What the label is: one of several classes, or a number to predict (regression)."""
+    """What the label is: one of several classes, a number to predict (regression), or a level of an order
+    (ordinal)."""
+    levels: Annotated[tuple[str, ...], Parameter(show_default=False)] = ()
+    """Order of the labels of an ordinal task, lowest first; numbers are ordered by size if omitted."""
     heads: Annotated[tuple[str, ...], Parameter(show_default=lambda _: _USUAL)] = (AUTO,)
     """Heads to search, comma-separated: logreg, svm, xgboost, ridge, lda, knn, majority, or bilstm for stores
-    of frames. For regression: ridge, svm, xgboost (all three if omitted), or mean."""
+    of frames. For regression: ridge, svm, xgboost (all three if omitted), or mean. For ordinal: those for
+    classes and ordinal, which is proportional odds (ordinal, svm, xgboost if omitted)."""
     layers: Annotated[tuple[str, ...], Parameter(show_default=lambda _: "all")] = ()
     """all, or names and ranges such as 0-6,9,final. mix is a weighted sum of the kernels of the named layers,
     or of all layers if it is alone (svm only)."""
@@ -118,7 +130,7 @@ class StudyConfig:
     least one trial. The result of a search that is cut short depends on the machine's speed."""
     metric: Annotated[Metric, Parameter(show_default=lambda _: METRICS["classification"][0])] = AUTO
     """Score that the inner folds maximise: uar, accuracy or macro_f1; for regression ccc (if omitted),
-    pearson or spearman."""
+    pearson or spearman; for ordinal qwk (if omitted), uar or accuracy."""
     sampler: str = "tpe"
     """Optuna's sampler: tpe, random or gp."""
     pruner: str = "median"
@@ -148,6 +160,10 @@ class StudyConfig:
         check_choice("--sampler", self.sampler, SAMPLERS)
         check_choice("--pruner", self.pruner, PRUNERS)
         check_choice("--task", self.task, get_args(TaskName))
+        if self.levels and self.task != "ordinal":
+            raise InputError("--levels is the order of an ordinal task", do="give --task ordinal, or omit it")
+        if len(set(self.levels)) < len(self.levels):
+            raise InputError(f"--levels {','.join(self.levels)} names a level twice", do="name each once")
         object.__setattr__(self, "metric", chosen_metric(self.metric, self.task))
         if self.heads == (AUTO,):
             object.__setattr__(self, "heads", USUAL_HEADS[self.task])

@@ -50,8 +50,9 @@ def predictions_by_fold(run: Path, plan: Plan) -> list[np.ndarray]:
     Raises InputError for a run without predictions.
     """
     predictions = read_system(run)
-    values = predictions.predicted
+    values = predictions.predicted.tolist()
     if plan.data.classes:
-        values = np.searchsorted(np.array(plan.data.classes), values)
-    value_of = dict(zip(predictions.clips.tolist(), values.tolist(), strict=True))
+        number_of = {name: number for number, name in enumerate(plan.data.classes)}
+        values = [number_of[name] for name in values]
+    value_of = dict(zip(predictions.clips.tolist(), values, strict=True))
     return [np.array([value_of[plan.data.ids[row]] for row in fold.outer.test]) for fold in plan.folds]

@@ -17,7 +17,7 @@ from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.cache.store.keys import known_keys
 from layerprobe.classify.config import TaskName
 from layerprobe.classify.tasks.registry import TASKS
-from layerprobe.classify.tasks.task import Task
+from layerprobe.classify.tasks.task import Reading, Task
 from layerprobe.embed.manifest.clips import Clip
 
 SHOWN = 5
@@ -102,6 +102,7 @@ def join_labels(
     *,
     target: str,
     task: TaskName = "classification",
+    reading: Reading | None = None,
     excluded: Mapping[str, str] | None = None,
 ) -> Dataset:
     """Join `clips` to the states of `store`, with labels as the task reads them.
@@ -117,6 +118,7 @@ def join_labels(
         clips,
         target=target,
         task=task,
+        reading=reading,
         keys=lambda used: found.stored_keys(used, store),
         excluded={**found.failed, **(excluded or {})},
     )
@@ -128,6 +130,7 @@ def join_targets(
     *,
     target: str,
     task: TaskName = "classification",
+    reading: Reading | None = None,
     keys: Callable[[Sequence[Clip]], Sequence[str]],
     excluded: Mapping[str, str],
 ) -> Dataset:
@@ -147,7 +150,7 @@ def join_targets(
             reasons.setdefault(clip.id, f"no label in column '{target}'")
     used = [clip for clip in clips if clip.id not in reasons]
     texts = [clip.labels[target].strip() for clip in used]
-    labels = TASKS[task].read([clip.id for clip in used], texts, target)
+    labels = TASKS[task].read([clip.id for clip in used], texts, target, reading or Reading())
     names, speakers = number_speakers(used)
     return Dataset(
         ids=tuple(clip.id for clip in used),

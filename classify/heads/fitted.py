@@ -8,6 +8,7 @@
 | `Trees` | head.ubj | XGBoost |
 | `Constant` | head.safetensors | the majority class, the mean of the training clips |
 | `Neighbours` | head.safetensors | k nearest neighbours |
+| `structured.ordinal.Cumulative` | head.safetensors | proportional odds |
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class FittedHead(Protocol):
         ...
 
 
-class _Stored:
+class Stored:
     """Heads that are arrays and settings, fields of a dataclass: the arrays are in a file of safetensors."""
 
     def save(self, folder: Path) -> dict[str, Any]:
@@ -87,7 +88,7 @@ class _Stored:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Linear(_Stored):
+class Linear(Stored):
     """Z W + b: one column for each class, or for each pair of classes, whose votes are then counted."""
 
     kind: ClassVar[str] = "linear"
@@ -102,7 +103,7 @@ class Linear(_Stored):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kernel(_Stored):
+class Kernel(Stored):
     """k(Z, anchors) W + b. anchors: (a, d). gamma: of the RBF kernel; None for the linear one."""
 
     kind: ClassVar[str] = "kernel"
@@ -195,7 +196,7 @@ class Trees:
 
 
 @dataclass(frozen=True)
-class Constant(_Stored):
+class Constant(Stored):
     """The same scores (K,) for every clip."""
 
     kind: ClassVar[str] = "constant"
@@ -206,7 +207,7 @@ class Constant(_Stored):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Neighbours(_Stored):
+class Neighbours(Stored):
     """Votes of the `count` rows of `anchors` (a, d), of length 1, that are nearest by cosine similarity.
 
     y: (a,) classes. weight: (a,) of each vote.
@@ -223,11 +224,6 @@ class Neighbours(_Stored):
         return neighbour_votes(
             nearest(unit_rows(Z), self.anchors, count=self.count), self.y, self.weight, classes=self.classes
         )
-
-
-KINDS: dict[str, Any] = {
-    kind.kind: kind for kind in (Linear, Kernel, VectorMachine, Trees, Constant, Neighbours)
-}
 
 
 def kernel_rows(Z: np.ndarray, anchors: np.ndarray, gamma: float | None) -> np.ndarray:

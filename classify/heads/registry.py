@@ -4,6 +4,7 @@ to the heads of another task."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.config import TaskName
@@ -11,6 +12,7 @@ from layerprobe.classify.heads.base import Head
 from layerprobe.classify.heads.bilstm import BILSTM
 from layerprobe.classify.heads.boosting import XGBOOST
 from layerprobe.classify.heads.closed_form import LDA, RIDGE
+from layerprobe.classify.heads.fitted import Constant, Kernel, Linear, Neighbours, Trees, VectorMachine
 from layerprobe.classify.heads.logreg import LOGREG
 from layerprobe.classify.heads.majority import MAJORITY
 from layerprobe.classify.heads.neighbours import KNN
@@ -18,6 +20,7 @@ from layerprobe.classify.heads.regression.mean import MEAN
 from layerprobe.classify.heads.regression.ridge import RIDGE_REGRESSION
 from layerprobe.classify.heads.regression.svr import SVR_HEAD
 from layerprobe.classify.heads.regression.trees import XGBOOST_REGRESSION
+from layerprobe.classify.heads.structured.ordinal import ORDINAL_LOGISTIC, Cumulative
 from layerprobe.classify.heads.svm import SVM
 
 HEADS: dict[str, Head] = {
@@ -36,7 +39,15 @@ REGRESSION_HEADS: dict[str, Head] = {
     "xgboost": XGBOOST_REGRESSION,
     "mean": MEAN,
 }
-_OF_TASK: dict[TaskName, dict[str, Head]] = {"classification": HEADS, "regression": REGRESSION_HEADS}
+_OF_TASK: dict[TaskName, dict[str, Head]] = {
+    "classification": HEADS,
+    "regression": REGRESSION_HEADS,
+    "ordinal": {"ordinal": ORDINAL_LOGISTIC, **HEADS},
+}
+# Heads after their fit, by the name that a bundle has for them.
+KINDS: dict[str, Any] = {
+    kind.kind: kind for kind in (Linear, Kernel, VectorMachine, Trees, Constant, Neighbours, Cumulative)
+}
 
 
 def heads_of(task: TaskName) -> dict[str, Head]:

@@ -25,7 +25,7 @@ from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.interrupts import Interrupted
 from layerprobe.cache.common.text import program
 from layerprobe.cache.store.feature_store import FeatureStore
-from layerprobe.classify.config import METRICS, StudyConfig, task_of
+from layerprobe.classify.config import METRICS, StudyConfig, main_metric, task_of
 from layerprobe.classify.predict.card import model_card
 from layerprobe.classify.predict.system import HELD_OUT, FittedSystem, fit_system
 from layerprobe.classify.runs.bundle_files import (
@@ -113,13 +113,13 @@ def selected_system(summary: Mapping[str, Any], *, exportable: bool = False) -> 
     """Layer and head: selected most often, or if `exportable` the layer with the best logistic regression."""
     if not exportable:
         return str(summary["selected"]["layer"]), str(summary["selected"]["head"])
-    if (task := task_of(summary)) != "classification":
-        raise InputError(f"the run is a {task}, and transformers can run a classification")
+    if task_of(summary) == "regression":
+        raise InputError("the run is a regression, and transformers can run a classification")
     entries = [entry for entry in summary["layers"] if entry["head"] == LINEAR]
     if not entries:
         do = f"run classify with {LINEAR} among its --heads"
         raise InputError(f"the run has no {LINEAR}, the head that transformers can run", do=do)
-    return str(max(entries, key=lambda entry: float(entry["uar"]["value"]))["layer"]), LINEAR
+    return str(max(entries, key=lambda entry: float(entry[main_metric(summary)]["value"]))["layer"]), LINEAR
 
 
 def _is_made(out: Path, run: str, layer: str, head: str, *, exportable: bool) -> bool:

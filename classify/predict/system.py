@@ -16,8 +16,8 @@ from layerprobe.classify.features.fitted import FittedInputs, FittedLayer
 from layerprobe.classify.features.fold_features import BOTH, exact_kernels_fit, nystroem_landmarks
 from layerprobe.classify.features.kernels import kernel_bytes
 from layerprobe.classify.features.lru_cache import LruCache
-from layerprobe.classify.heads.fitted import KINDS, FittedHead, TrainingRows, load_arrays
-from layerprobe.classify.heads.registry import heads_of
+from layerprobe.classify.heads.fitted import FittedHead, TrainingRows, load_arrays
+from layerprobe.classify.heads.registry import KINDS, heads_of
 from layerprobe.classify.runs.bundle_files import RESTORE
 from layerprobe.classify.scores.results import StudyId
 from layerprobe.classify.search.nested import PATH_VALUE, TEMPERATURE, open_study, run_trials, split_params

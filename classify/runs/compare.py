@@ -31,8 +31,8 @@ from layerprobe.classify.scores.paired import (
     near_best,
 )
 from layerprobe.classify.scores.results import SELECTED
+from layerprobe.classify.tasks.ordinal import by_size
 from layerprobe.classify.tasks.registry import MEASURES, TASKS
-from layerprobe.classify.tasks.task import Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,23 +205,28 @@ def _counts(systems: Sequence[SystemPredictions]) -> np.ndarray:
     """(clusters, R, *S) statistics of the task by speaker, or by clip if speakers are unknown."""
     first, task = systems[0], TASKS[systems[0].task]
     speakers = first.clips if first.speakers is None else first.speakers
-    names, y, predicted = _codes(first.labels, [each.predicted for each in systems], task=task)
+    names, y, predicted = _codes(first, [each.predicted for each in systems])
     return np.stack([task.statistics(y, each, speakers, names) for each in predicted], axis=1)
 
 
 def _codes(
-    labels: np.ndarray, predicted: Sequence[np.ndarray], *, task: Task
+    first: SystemPredictions, predicted: Sequence[np.ndarray]
 ) -> tuple[int, np.ndarray, list[np.ndarray]]:
     """The number of classes, and labels and predictions as indices into them; numbers stay numbers."""
-    if task.name == "regression":
-        return 0, labels, list(predicted)
-    names = np.unique([*predicted, labels])
-    return len(names), np.searchsorted(names, labels), [np.searchsorted(names, each) for each in predicted]
+    if first.task == "regression":
+        return 0, first.labels, list(predicted)
+    names, flat = np.unique([first.labels, *predicted], return_inverse=True)
+    if first.task == "ordinal":
+        levels = first.config.get("levels") or by_size(names.tolist(), str(first.config.get("target")))
+        flat = np.array([levels.index(name) for name in names.tolist()])[flat]
+        names = np.array(levels)
+    labels, *codes = flat.reshape(1 + len(predicted), -1)
+    return len(names), labels, codes
 
 
 def _score(predictions: SystemPredictions, metric: Metric, rows: np.ndarray | slice = slice(None)) -> float:
     task = TASKS[predictions.task]
-    names, y, (predicted,) = _codes(predictions.labels, [predictions.predicted], task=task)
+    names, y, (predicted,) = _codes(predictions, [predictions.predicted])
     return float(MEASURES[metric].score(task.statistics(y[rows], predicted[rows], None, names)))
 
 

@@ -32,6 +32,7 @@ from layerprobe.classify.heads.registry import heads_of, needs_frames
 from layerprobe.classify.runs.splits_file import Splits, read_splits
 from layerprobe.classify.scores.results import StudyId
 from layerprobe.classify.search.parallel import job_count
+from layerprobe.classify.tasks.task import Reading
 from layerprobe.embed.manifest.clips import Clip
 
 
@@ -171,7 +172,14 @@ def make_plan(
         used = splits.ids
         unused = {clip.id: "in no partition of the splits" for clip in clips if clip.id not in used}
         excluded = {**unused, **(excluded or {})}
-    data = join_labels(clips, store, target=config.target, task=config.task, excluded=excluded)
+    data = join_labels(
+        clips,
+        store,
+        target=config.target,
+        task=config.task,
+        reading=Reading(levels=config.levels),
+        excluded=excluded,
+    )
     if "speaker" in config.scalings and data.speakers is None:
         raise InputError("the table names no speakers to scale by", do="omit 'speaker' from --scalings")
     folds = _folds(data, config) if splits is None else _given_folds(splits, data, config)

@@ -9,10 +9,10 @@ import numpy as np
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.tasks.calibration import probabilities, temperature
 from layerprobe.classify.tasks.confusion import accuracy, cluster_counts, confusion, macro_f1, uar
-from layerprobe.classify.tasks.task import Labels, Measure, Task
+from layerprobe.classify.tasks.task import Labels, Measure, Reading, Task
 
 
-def read(ids: Sequence[str], texts: Sequence[str], column: str) -> Labels:
+def read(ids: Sequence[str], texts: Sequence[str], column: str, reading: Reading) -> Labels:
     """Every distinct text is a class. Raises InputError for fewer than two."""
     classes = tuple(sorted(set(texts)))
     if len(classes) < 2:

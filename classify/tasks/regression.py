@@ -11,7 +11,7 @@ import numpy as np
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.text import format_count, format_list
 from layerprobe.classify.tasks.moments import ccc, mae, pearson, rmse, spearman, sums
-from layerprobe.classify.tasks.task import Labels, Measure, Task
+from layerprobe.classify.tasks.task import Labels, Measure, Reading, Task
 
 STRATA = 5  # of equally many clips, which folds are balanced by
 FEW = 10  # different whole numbers that may be classes
@@ -44,7 +44,7 @@ def check_classes_meant(texts: Sequence[str], column: str) -> None:
         )
 
 
-def read(ids: Sequence[str], texts: Sequence[str], column: str) -> Labels:
+def read(ids: Sequence[str], texts: Sequence[str], column: str, reading: Reading) -> Labels:
     """Raises InputError for texts, infinities and NaN, naming their clips, and for one value only."""
     values = [number(text) for text in texts]
     faults = [

@@ -11,6 +11,13 @@ from layerprobe.classify.config import Metric, TaskName
 
 
 @dataclass(frozen=True, kw_only=True)
+class Reading:
+    """Options of a study that say how labels are read. levels: of an order, the lowest first; () by size."""
+
+    levels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Labels:
     """The labels of N clips. classes: K names, none for numbers. y: (N,) indices into them, or numbers."""
 
@@ -39,7 +46,8 @@ class Measure:
 class Task:
     """What a study predicts.
 
-    read: (ids, texts, column) of N labelled clips → their labels; raises InputError that names all faults.
+    read: (ids, texts, column) of N labelled clips, and how they are read → their labels; raises an InputError
+        that names all faults.
     members: (y, K) → (N, K) bool, the classes of each clip; folds must train and test all of them.
     strata: y → (N,) numbers from 0, which folds are balanced by.
     decide: (m, C) scores of a head → (m,) predictions, classes or numbers.
@@ -51,7 +59,7 @@ class Task:
     """
 
     name: TaskName
-    read: Callable[[Sequence[str], Sequence[str], str], Labels]
+    read: Callable[[Sequence[str], Sequence[str], str, Reading], Labels]
     members: Callable[[np.ndarray, int], np.ndarray]
     strata: Callable[[np.ndarray], np.ndarray]
     decide: Callable[[np.ndarray], np.ndarray]

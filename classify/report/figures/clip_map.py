@@ -18,7 +18,7 @@ from layerprobe.cache.common.options import check_choice
 from layerprobe.cache.identity.extraction import FRAME
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.cache.store.keys import CHANNEL_MARK
-from layerprobe.classify.config import MIX, task_of
+from layerprobe.classify.config import MIX
 from layerprobe.classify.report.figures.charts import Cloud
 from layerprobe.classify.report.run_data import RunData
 from layerprobe.embed.manifest.clips import Clip
@@ -98,8 +98,7 @@ def clip_map(run: RunData, clips: Mapping[str, Clip], *, method: str = PCA) -> C
     if not folder.is_dir():
         raise InputError("its cached states are not there", where=str(folder))
     store = FeatureStore(folder)
-    target, task = run.summary["target"], task_of(run.summary)
-    data = join_labels([clips[id] for id in clips], store, target=target, task=task)
+    data = join_labels([clips[id] for id in clips], store, target=run.summary["target"])
     key_of = dict(zip(data.ids, data.keys, strict=True))
     rows = np.flatnonzero([id in key_of for id in run.clips.tolist()])
     if len(rows) < 3:

@@ -13,8 +13,8 @@ from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.features.fitted import FittedInputs, FittedLayer
 from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
 from layerprobe.classify.features.lru_cache import LruCache
-from layerprobe.classify.heads.fitted import KINDS, SKOPS, TrainingRows, kernel_rows
-from layerprobe.classify.heads.registry import HEADS, REGRESSION_HEADS
+from layerprobe.classify.heads.fitted import SKOPS, TrainingRows, kernel_rows
+from layerprobe.classify.heads.registry import HEADS, KINDS, REGRESSION_HEADS
 from tests.studies import made_features, made_numbers
 
 SVM = {"C": 3.0, "class_weight": "balanced"}

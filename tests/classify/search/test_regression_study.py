@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.metrics import cohen_kappa_score
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.runs.compare import compare, rank
@@ -120,3 +122,32 @@ def test_a_prediction_that_is_no_number_is_an_error(run: Path, tmp_path: Path) -
         InputError, match=r"predictions.csv: a fold, or a label of a regression, is no number"
     ):
         compare([run, damaged])
+
+
+def test_levels_are_searched_scored_and_compared_in_their_order(corpus: Any, tmp_path: Path) -> None:
+    clips, store = corpus
+    named = {"a": "low", "b": "middle", "c": "high"}  # whose order is not the alphabet's
+    clips = [replace(clip, labels={"level": named[clip.labels["emotion"]]}) for clip in clips]
+    config = number_study(
+        target="level", task="ordinal", levels=("low", "middle", "high"), heads=("ordinal", "ridge")
+    )
+    run = run_study(clips, store, tmp_path / "run", config)
+    summary = json.loads((run / "summary.json").read_text())
+    rows = [row for row in table(run / "predictions.csv") if row["system"] == "selected"]
+    assert list(rows[0])[-3:] == ["p_low", "p_middle", "p_high"]
+    order = ("low", "middle", "high")
+    y, predicted = ([order.index(row[name]) for row in rows] for name in ("label", "predicted"))
+    kappa = cohen_kappa_score(y, predicted, weights="quadratic")
+    assert summary["selected"]["qwk"]["value"] == pytest.approx(kappa)
+    assert summary["selected"]["level_mae"]["value"] == pytest.approx(
+        np.abs(np.subtract(y, predicted)).mean()
+    )
+    assert [entry["class"] for entry in summary["selected"]["classes"]] == list(order)
+    ranked = rank(run)
+    selected = next(entry for entry in ranked if entry.system == "1/ordinal")
+    scores = [row for row in table(run / "predictions.csv") if row["system"] == "1/ordinal"]
+    y, predicted = ([order.index(row[name]) for row in scores] for name in ("label", "predicted"))
+    expected = cohen_kappa_score(y, predicted, weights="quadratic")
+    assert selected.scores["qwk"].value == pytest.approx(expected)
+    with pytest.raises(InputError, match="--levels is the order of an ordinal task"):
+        number_study(levels=("1", "2"))

@@ -7,10 +7,11 @@ import pytest
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.tasks.regression import REGRESSION, check_classes_meant, is_measured, parts, read
+from layerprobe.classify.tasks.task import Reading
 
 
 def test_numbers_are_read_as_they_are_written():
-    labels = read(["a", "b", "c"], ["1", "-2.5e1", " 0.5"], "arousal")
+    labels = read(["a", "b", "c"], ["1", "-2.5e1", " 0.5"], "arousal", Reading())
     assert labels.classes == ()
     assert labels.y.tolist() == [1.0, -25.0, 0.5]
 
@@ -30,7 +31,7 @@ def test_numbers_are_read_as_they_are_written():
 )
 def test_what_is_no_column_of_numbers(texts, message):
     with pytest.raises(InputError, match=message):
-        read([f"c{number}" for number in range(len(texts))], texts, "x")
+        read([f"c{number}" for number in range(len(texts))], texts, "x", Reading())
 
 
 @pytest.mark.parametrize(
