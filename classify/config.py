@@ -31,7 +31,9 @@ USUAL_HEADS: Mapping[TaskName, tuple[str, ...]] = {
     "regression": ("ridge", "svm", "xgboost"),
     "ordinal": ("ordinal", "svm", "xgboost"),
 }
-_USUAL = ",".join(USUAL_HEADS["classification"])
+# The defaults of a classification, which help shows; other tasks have their own.
+USUAL = Parameter(show_default=lambda _: ",".join(USUAL_HEADS["classification"]))
+MAIN = Parameter(show_default=lambda _: METRICS["classification"][0])
 # Of each task, the head that predicts without features, whose scores are a control; and what it predicts.
 BASELINES: Mapping[TaskName, tuple[str, str]] = {
     "classification": ("majority", "majority class"),
@@ -93,7 +95,7 @@ class StudyConfig:
     (ordinal)."""
     levels: Annotated[tuple[str, ...], Parameter(show_default=False)] = ()
     """Order of the labels of an ordinal task, lowest first; numbers are ordered by size if omitted."""
-    heads: Annotated[tuple[str, ...], Parameter(show_default=lambda _: _USUAL)] = (AUTO,)
+    heads: Annotated[tuple[str, ...], USUAL] = (AUTO,)
     """Heads to search, comma-separated: logreg, svm, xgboost, ridge, lda, knn, majority, or bilstm for stores
     of frames. For regression: ridge, svm, xgboost (all three if omitted), or mean. For ordinal: those for
     classes and ordinal, which is proportional odds (ordinal, svm, xgboost if omitted)."""
@@ -128,7 +130,7 @@ class StudyConfig:
     timeout: float | None = None
     """Time limit of the whole search in seconds, split evenly between its studies, each of which runs at
     least one trial. The result of a search that is cut short depends on the machine's speed."""
-    metric: Annotated[Metric, Parameter(show_default=lambda _: METRICS["classification"][0])] = AUTO
+    metric: Annotated[Metric, MAIN] = AUTO
     """Score that the inner folds maximise: uar, accuracy or macro_f1; for regression ccc (if omitted),
     pearson or spearman; for ordinal qwk (if omitted), uar or accuracy."""
     sampler: str = "tpe"

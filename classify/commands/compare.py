@@ -13,7 +13,7 @@ from layerprobe.cache.common.console import print_json, print_table, say
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.options import FLAT, FigureTitle, Given, OutputOptions, check_title
 from layerprobe.cache.common.text import format_bytes, format_duration, format_interval
-from layerprobe.classify.config import AUTO, Metric, StudyConfig
+from layerprobe.classify.config import AUTO, MAIN, Metric, StudyConfig
 
 if TYPE_CHECKING:
     from layerprobe.classify.runs.compare import Comparison, Entry
@@ -32,8 +32,8 @@ class CompareOptions:
     _: KW_ONLY
     system: str = "selected"
     """System of each run: selected, or LAYER/HEAD."""
-    metric: Metric = AUTO
-    """Score that is compared; auto is UAR, or CCC of a regression."""
+    metric: Annotated[Metric, MAIN] = AUTO
+    """Score that is compared; the first of their task if omitted."""
     seed: int = StudyConfig.seed
     """Seed of the resampling."""
     euros_per_hour: float | None = None

@@ -149,7 +149,7 @@ def _read_predictions(path: Path, classes: tuple[str, ...]) -> dict[str, Any]:
             "speakers": np.array(speakers) if any(speakers) else None,
             "labels": np.array([number[name] if classes else float(name) for name in labels]),
             "predicted": np.array([number[name] if classes else float(name) for name in predicted]),
-            "probability": np.array(probability, np.float64).reshape(len(classes), -1).T,
+            "probability": np.array(probability, np.float64).reshape(len(classes), len(rows)).T,
         }
     except (OSError, csv.Error, ValueError, KeyError, IndexError) as error:
         reason = error.strerror if isinstance(error, OSError) else error

@@ -109,7 +109,7 @@ class Scorer:
         """Speakers without a score, such as a correlation of a single clip, are left out of its mean."""
         speakers = [self._clusters == speaker for speaker in np.unique(self._clusters)]
         each = [self._scores(self._y[rows], predicted[rows]) for rows in speakers]
-        found = {}
+        found: dict[str, Any] = {}
         for name, measure in self._task.measures.items():
             values = np.array([scores[name] for scores in each])
             known = values[~np.isnan(values)][:, None]

@@ -83,8 +83,8 @@ def draw_layer_curves(
     """
     metrics = {main_metric(summary) for summary in summaries.values()}
     if len(metrics) > 1:
-        names = " and ".join(sorted(SCORE_NAMES[name] for name in metrics))
-        raise InputError(f"the runs have different scores, {names}", do="draw runs of one task")
+        both = " and ".join(sorted(SCORE_NAMES[name] for name in metrics))
+        raise InputError(f"the runs have different scores, {both}", do="draw runs of one task")
     (metric,) = metrics
     curves = {run: _curve(summary) for run, summary in summaries.items()}
     names = [[entry["layer"] for entry in entries] for entries in curves.values()]

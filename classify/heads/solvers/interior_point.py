@@ -101,6 +101,9 @@ def fit_tube(Z: np.ndarray, y: np.ndarray, C: float, epsilon: float) -> np.ndarr
     They minimise |w|²/2 + C Σ max(0, |y − Z w − b| − epsilon): each clip has two margins, one on either side
     of its tube. Z: (n, r) float64. y: (n,). Raises NotSolvedError.
     """
+    least, largest = float(y.min()), float(y.max())
+    if largest - least <= 2 * epsilon:  # all clips are in one flat tube
+        return np.append(np.zeros(Z.shape[1]), (least + largest) / 2)
     above = np.repeat([True, False], len(y))
     margin = np.concatenate([y - epsilon, -y - epsilon])
     return separate(np.vstack([Z, Z]), above, np.full(len(above), C), margin)

@@ -24,7 +24,7 @@ def as_rows(predictions: Sequence[Prediction], labels: Sequence[str], *, windows
     windows: whether start and end are given although no recording is a segment.
     """
     segments = windows or any(one.clip.start is not None or one.clip.end is not None for one in predictions)
-    rows = []
+    rows: list[Row] = []
     for one in predictions:
         times = {"start": one.clip.start, "end": one.clip.end} if segments else {}
         channel = {} if one.clip.own_channel is None else {"channel": one.clip.own_channel}
