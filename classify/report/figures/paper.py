@@ -163,7 +163,8 @@ def _scatter(axes: Axes, chart: Scatter, width: float) -> None:
     """Points as one picture, so that thousands of them stay a small file."""
     axes.scatter(chart.x, chart.y, s=8, alpha=0.5, linewidths=0, rasterized=True, color=COLOURS[0])
     axes.plot(chart.ends, chart.ends, color=GREY, linewidth=0.8, linestyle=DASHES[0], label="perfect")
-    axes.set_aspect("equal", adjustable="datalim")
+    axes.set_aspect("equal")
+    axes.set_axisbelow(True)
     axes.grid(color="#DDDDDD", linewidth=0.5)
     axes.spines[["top", "right"]].set_visible(False)
     _legend(axes, width)
