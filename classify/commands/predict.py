@@ -74,7 +74,7 @@ class PredictOptions:
 
 
 def predict(options: Annotated[PredictOptions, FLAT]) -> None:
-    """Predict recordings with the system that a study selected: labels and probabilities, or a number.
+    """Predict recordings with a study's selected system: labels and probabilities, or a number.
 
     Recordings that cannot be used are listed, the others predicted.
     """
