@@ -108,7 +108,7 @@ COMMANDS = {
     "Use a classifier": {
         "predict": (
             "classify.commands.predict:predict",
-            "Predict recordings with the system that a study selected: labels and probabilities.",
+            "Predict recordings with a study's selected system: labels and probabilities, or a number.",
         ),
         "serve": (
             "classify.serve.command:serve",

@@ -53,11 +53,11 @@ from layerprobe.classify.data.splits import Fold, OuterFold, outer_folds
 from layerprobe.classify.features.fold_features import FoldFeatures, LayerStates
 from layerprobe.classify.features.lru_cache import LruCache
 from layerprobe.classify.heads.registry import HEADS
-from layerprobe.classify.scores import metrics
 from layerprobe.classify.scores.results import StudyId
 from layerprobe.classify.search.nested import PATH_VALUE, open_study, run_trials, split_params
 from layerprobe.classify.search.parallel import WORKER_ENVIRONMENT
 from layerprobe.classify.search.storage import silence_optuna
+from layerprobe.classify.tasks.classification import CLASSIFICATION
 from layerprobe.embed.manifest.clips import read_manifest
 from layerprobe.embed.models.lookup import find_model_store
 
@@ -233,7 +233,9 @@ class Bench:
             seconds += time.process_time() - started
         true, classes = np.concatenate([data.y[fold.test] for fold in inner]), len(data.classes)
         return seconds, [
-            metrics.score(true, np.concatenate(predictions), classes=classes, metric=self._config.metric)
+            CLASSIFICATION.score(
+                true, np.concatenate(predictions), classes=classes, metric=self._config.metric
+            )
             for predictions in pooled
         ]
 

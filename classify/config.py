@@ -3,16 +3,64 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from cyclopts import Parameter
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.options import BYTES, check_choice, check_choices, check_minimum
 
-Metric = Literal["uar", "accuracy", "macro_f1"]
+TaskName = Literal["classification", "regression", "ordinal"]
+ClassMetric = Literal["uar", "accuracy", "macro_f1"]
+Metric = Literal[
+    "auto", "uar", "accuracy", "macro_f1", "ccc", "pearson", "spearman", "rmse", "mae", "qwk", "level_mae"
+]  # fmt: skip
+AUTO: Literal["auto"] = "auto"  # what is usual for the task
+# The scores of each task. The first is what a search maximises unless told otherwise, and what figures show.
+METRICS: Mapping[TaskName, tuple[Metric, ...]] = {
+    "classification": get_args(ClassMetric),
+    "regression": ("ccc", "pearson", "spearman", "rmse", "mae"),
+    "ordinal": ("qwk", "uar", "accuracy", "level_mae"),
+}
+LOWER_IS_BETTER: tuple[Metric, ...] = ("rmse", "mae", "level_mae")
+USUAL_HEADS: Mapping[TaskName, tuple[str, ...]] = {
+    "classification": ("logreg", "svm", "xgboost"),
+    "regression": ("ridge", "svm", "xgboost"),
+    "ordinal": ("ordinal", "svm", "xgboost"),
+}
+# The defaults of a classification, which help shows; other tasks have their own.
+USUAL = Parameter(show_default=lambda _: ",".join(USUAL_HEADS["classification"]))
+MAIN = Parameter(show_default=lambda _: METRICS["classification"][0])
+# Of each task, the head that predicts without features, whose scores are a control; and what it predicts.
+BASELINES: Mapping[TaskName, tuple[str, str]] = {
+    "classification": ("majority", "majority class"),
+    "regression": ("mean", "mean of the training clips"),
+    "ordinal": ("majority", "majority level"),
+}
+# As printed, and as on the axis of a figure where that differs.
+SCORE_NAMES: Mapping[str, str] = {
+    "uar": "UAR",
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
+    "log_loss": "log loss",
+    "calibration_error": "calibration error",
+    "ccc": "CCC",
+    "pearson": "Pearson's r",
+    "spearman": "Spearman's rho",
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "qwk": "weighted kappa",
+    "level_mae": "MAE of levels",
+}
+AXIS_NAMES: Mapping[str, str] = {
+    **SCORE_NAMES,
+    "uar": "unweighted average recall",
+    "ccc": "concordance correlation coefficient",
+    "qwk": "quadratic-weighted kappa",
+}
 Scaling = Literal["none", "standard", "speaker", "l2"]
 CORPUS_SPLIT = "corpus"
 SPLITS = ("speaker", "random", "column", "loso", CORPUS_SPLIT)
@@ -23,8 +71,8 @@ Controls = Literal["none", "cheap", "full"]
 Sampling = Literal["none", "over", "smote", "mixup"]
 Fuse = Literal["early", "late", "both"]
 RUNTIME_OPTIONS = ("jobs", "storage", "memory")  # options that do not change the results
-# Options that earlier versions did not record, recorded only where they are given.
-LATER = ("splits", "ensemble", "sampling")
+# Options that earlier versions did not record, recorded only where they are not the default.
+LATER = ("splits", "task", "levels", "ensemble", "sampling")
 EMOBOX = "emobox:"  # of --splits: a checkout of that benchmark
 EARLY, LATE = "early", "late"  # fusions of models, in the place of a head
 FUSION = "fusion"  # kind of a run of several models
@@ -58,9 +106,16 @@ class StudyConfig:
 
     target: str = "emotion"
     """Column with the label."""
-    heads: tuple[str, ...] = ("logreg", "svm", "xgboost")
-    """Classifiers to search, comma-separated: logreg, svm, xgboost, ridge, lda, knn, mlp, gp, majority;
-    weights, which learns a weight for each layer; or bilstm and attention, for stores of frames."""
+    task: TaskName = "classification"
+    """What the label is: one of several classes, a number to predict (regression), or a level of an order
+    (ordinal)."""
+    levels: Annotated[tuple[str, ...], Parameter(show_default=False)] = ()
+    """Order of the labels of an ordinal task, lowest first; numbers are ordered by size if omitted."""
+    heads: Annotated[tuple[str, ...], USUAL] = (AUTO,)
+    """Heads to search, comma-separated: logreg, svm, xgboost, ridge, lda, knn, mlp, gp, majority; weights,
+    which learns one for each layer; or bilstm and attention for stores of frames. For regression: ridge, svm,
+    xgboost (all three if omitted), or mean. For ordinal: those for classes and ordinal, which is proportional
+    odds (ordinal, svm, xgboost if omitted)."""
     layers: Annotated[tuple[str, ...], Parameter(show_default=lambda _: "all")] = ()
     """all, or names and ranges such as 0-6,9,final. 3+6 has the columns of both layers side by side. mix is a
     weighted sum of the kernels of the named layers, or of all layers if it is alone (svm). The head weights
@@ -99,8 +154,9 @@ class StudyConfig:
     timeout: float | None = None
     """Time limit of the whole search in seconds, split evenly between its studies, each of which runs at
     least one trial. The result of a search that is cut short depends on the machine's speed."""
-    metric: Metric = "uar"
-    """Score that the inner folds maximise."""
+    metric: Annotated[Metric, MAIN] = AUTO
+    """Score that the inner folds maximise: uar, accuracy or macro_f1; for regression ccc (if omitted),
+    pearson or spearman; for ordinal qwk (if omitted), uar or accuracy."""
     sampler: str = "tpe"
     """Optuna's sampler: tpe, random or gp."""
     pruner: str = "median"
@@ -129,7 +185,19 @@ class StudyConfig:
             raise InputError(f"--protocol {self.protocol} has its own folds", do="omit --splits")
         check_choice("--sampler", self.sampler, SAMPLERS)
         check_choice("--pruner", self.pruner, PRUNERS)
-        check_choice("--metric", self.metric, get_args(Metric))
+        check_choice("--task", self.task, get_args(TaskName))
+        if self.levels and self.task != "ordinal":
+            raise InputError("--levels is the order of an ordinal task", do="give --task ordinal, or omit it")
+        if len(set(self.levels)) < len(self.levels):
+            raise InputError(f"--levels {','.join(self.levels)} names a level twice", do="name each once")
+        object.__setattr__(self, "metric", chosen_metric(self.metric, self.task))
+        if self.heads == (AUTO,):
+            object.__setattr__(self, "heads", USUAL_HEADS[self.task])
+        if self.task != "classification" and (self.ensemble or self.sampling != ("none",)):
+            what = (
+                f"--{'ensemble' if self.ensemble else 'sampling'} is for classes, and --task is {self.task}"
+            )
+            raise InputError(what, do="omit it")
         check_choices("--scalings", self.scalings, get_args(Scaling))
         check_choices("--sampling", self.sampling, get_args(Sampling))
         check_minimum(self, {"folds": 2, "inner_folds": 2, "trials": 1, "seed": 0, "memory": 1})
@@ -170,3 +238,26 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         check_choice("--controls", self.controls, get_args(Controls))
+
+
+def chosen_metric(metric: Metric, task: TaskName, *, maximised: bool = True) -> Metric:
+    """The metric, or the task's first for `auto`. Raises InputError for one that the task does not have.
+
+    maximised: also for one that is better if lower, which nothing maximises.
+    """
+    if metric == AUTO:
+        return METRICS[task][0]
+    allowed = [name for name in METRICS[task] if not (maximised and name in LOWER_IS_BETTER)]
+    check_choice("--metric", metric, allowed)
+    return metric
+
+
+def task_of(record: Mapping[str, Any]) -> TaskName:
+    """The task of a summary or of a run's configuration; earlier versions knew classification only."""
+    name: TaskName = record.get("task", "classification")
+    return name
+
+
+def main_metric(record: Mapping[str, Any]) -> Metric:
+    """The first score of the task of a summary or of a run's configuration."""
+    return METRICS[task_of(record)][0]

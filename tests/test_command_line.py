@@ -103,6 +103,7 @@ def test_one_name_means_one_thing():
         "--layers",
         "--stats",
         "--heads",
+        "--metric",
         "--targets",
         "--head",
         "--window",

@@ -13,7 +13,16 @@ from layerprobe.embed.manifest.synthetic import make_corpus
 from tests.run import ROOT, cli, fork_server
 
 # In the order of a reader: later pages use the tables and runs of earlier ones.
-ORDER = ("first-study", "recordings", "models", "fine-tuning", "evaluation", "prediction", "report")
+ORDER = (
+    "first-study",
+    "recordings",
+    "models",
+    "fine-tuning",
+    "evaluation",
+    "targets",
+    "prediction",
+    "report",
+)
 PAGES = {
     name: (ROOT / name).read_text()
     for name in (

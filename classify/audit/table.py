@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -11,6 +11,7 @@ from scipy.stats import hypergeom
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.data.splits import PARTITIONS, Assignment
+from layerprobe.classify.tasks.regression import is_measured, parts
 from layerprobe.embed.manifest.clips import Clip
 
 TEXT_COLUMNS = ("text", "word", "sentence", "transcript", "transcription", "utterance")
@@ -40,7 +41,8 @@ class Finding:
 class Table:
     """Clips of an audit. labels, speakers, texts, sources: (N,) integer codes, -1 where unknown.
 
-    labels index `classes`. text: the column behind `texts`, None where there is none.
+    labels index `classes`, which are groups of clips where labels are measured numbers. text: the column
+    behind `texts`, None where there is none.
     """
 
     clips: Sequence[Clip]
@@ -64,7 +66,7 @@ class Table:
         source: str | None = None,
     ) -> Table:
         """text, source: columns, None for their usual names. Raises InputError for an unknown column."""
-        columns = label_columns(clips)
+        columns, clips = label_columns(clips), group_numbers(clips, target)
         for name in (target, text, source):
             if name is not None and name not in columns:
                 raise InputError(
@@ -102,6 +104,16 @@ class Table:
 
     def ids(self, rows: np.ndarray) -> tuple[str, ...]:
         return tuple(self.clips[row].id for row in rows)
+
+
+def group_numbers(clips: Sequence[Clip], target: str) -> Sequence[Clip]:
+    """The clips; if the target's labels are measured, with groups of low to high numbers as classes."""
+    texts = {clip.id: label for clip in clips if (label := _label(clip, target)) is not None}
+    if not is_measured(list(texts.values())):
+        return clips
+    names, codes = parts(np.array(list(map(float, texts.values()))))
+    group_of = dict(zip(texts, (names[code] for code in codes.tolist()), strict=True))
+    return [replace(clip, labels={**clip.labels, target: group_of.get(clip.id, "")}) for clip in clips]
 
 
 def label_columns(clips: Iterable[Clip]) -> list[str]:

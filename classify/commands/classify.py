@@ -91,6 +91,7 @@ def run_study_of(options: ClassifyOptions, *, given: Mapping[str, str]) -> dict[
     from layerprobe.classify.controls.evaluation import run_and_evaluate
     from layerprobe.classify.fusion.models import Models, parse_names
     from layerprobe.classify.runs.splits_file import resolve_splits
+    from layerprobe.classify.tasks.regression import check_classes_meant
     from layerprobe.embed.manifest.channels import stored_channels
     from layerprobe.embed.manifest.clips import read_manifest
 
@@ -104,12 +105,16 @@ def run_study_of(options: ClassifyOptions, *, given: Mapping[str, str]) -> dict[
         fuse=options.fuse,
         source=options.source,
         stored_elsewhere=bool(options.study.storage),
+        task=options.study.task,
     )
     models.check()
     command = {"table": str(options.table.resolve()), **vars(options.columns)}
     stores = models.find_stores(options.study)
     table = read_manifest(options.table, **vars(options.columns), must_exist=False)
     clips = stored_channels(table, stores[0])
+    if "--task" not in given:
+        texts = [text for clip in clips if (text := clip.labels.get(options.study.target, "").strip())]
+        check_classes_meant(texts, options.study.target)
     study = replace(options.study, layers=parse_names(options.study.layers, stores))
     if study.splits is not None:
         study = replace(study, splits=resolve_splits(study.splits, clips))

@@ -13,7 +13,7 @@ from layerprobe.cache.common.console import print_json, print_table, say
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.options import FLAT, FigureTitle, Given, OutputOptions, check_title
 from layerprobe.cache.common.text import format_bytes, format_duration, format_interval
-from layerprobe.classify.config import Metric, StudyConfig
+from layerprobe.classify.config import AUTO, MAIN, Metric, StudyConfig
 
 if TYPE_CHECKING:
     from layerprobe.classify.runs.compare import Comparison, Entry
@@ -32,8 +32,8 @@ class CompareOptions:
     _: KW_ONLY
     system: str = "selected"
     """System of each run: selected, or LAYER/HEAD."""
-    metric: Metric = "uar"
-    """Score that is compared."""
+    metric: Annotated[Metric, MAIN] = AUTO
+    """Score that is compared; the first of their task if omitted."""
     seed: int = StudyConfig.seed
     """Seed of the resampling."""
     euros_per_hour: float | None = None
@@ -41,9 +41,9 @@ class CompareOptions:
     euros_per_cpu_hour: float | None = None
     """Price of an hour without a GPU."""
     figure: Path | None = None
-    """Draw score against cost, or with --layers UAR over layers, into this .svg, .pdf or .png."""
+    """Draw score against cost, or with --layers the score over layers, into this .svg, .pdf or .png."""
     layers: Annotated[bool, Parameter(negative=())] = False
-    """Let --figure draw UAR over layers: a line for each run, or for each head of a single run."""
+    """Let --figure draw the score over layers: a line for each run, or for each head of a single run."""
     title: FigureTitle = None
     output: Annotated[OutputOptions, FLAT] = OutputOptions()
 
@@ -67,7 +67,8 @@ def compare(options: Annotated[CompareOptions, FLAT], *, given: Given | None = N
         if options.output.json:
             print_json(entries)
         else:
-            print_table([_entry_cells(entry, options.metric) for entry in entries])
+            metric = next(iter(entries[0].scores)) if options.metric == AUTO else options.metric
+            print_table([_entry_cells(entry, metric) for entry in entries])
         return
     comparison = compare_runs(
         options.runs,
@@ -86,7 +87,7 @@ def compare(options: Annotated[CompareOptions, FLAT], *, given: Given | None = N
         # The key is older than the field.
         print_json({"bills" if k == "costs" else k: v for k, v in vars(comparison).items()})
     else:
-        _print_comparison(comparison, options.metric)
+        _print_comparison(comparison, comparison.metric)
 
 
 def _check_figure(options: CompareOptions) -> None:

@@ -45,7 +45,12 @@ def finetune(options: Annotated[FinetuneOptions, FLAT]) -> None:
 
     The epoch is chosen on a speaker-disjoint part of the training part, never on the test part.
     """
-    from layerprobe.classify.runs.splits_file import read_assignment, resolve_splits, split_name
+    from layerprobe.classify.runs.splits_file import (
+        check_classes,
+        read_assignment,
+        resolve_splits,
+        split_name,
+    )
     from layerprobe.embed.audio.channels import channel_clips
     from layerprobe.embed.manifest.clips import read_manifest
 
@@ -57,6 +62,7 @@ def finetune(options: Annotated[FinetuneOptions, FLAT]) -> None:
     splits = Path(resolve_splits(str(options.splits), clips))
     config = replace(options.config, split=split_name(splits) or FinetuneConfig.split)
     assignment = read_assignment(splits, clips)
+    check_classes(splits)
     from layerprobe.classify.finetune.run import finetune_with_progress  # imports torch: after all is checked
 
     summary = finetune_with_progress(

@@ -48,10 +48,10 @@ class PredictOptions:
     """Recordings, folders of recordings, and tables of clips."""
     _: KW_ONLY
     out: Path | None = None
-    """Write labels and all probabilities into this .csv or .json."""
+    """Write labels and all probabilities, or the numbers of a regression, into this .csv or .json."""
     force: Force = False
     figure: Path | None = None
-    """Draw the probabilities of windows over time into this .svg, .pdf or .png; requires --window."""
+    """Draw probabilities or numbers of windows over time into this .svg, .pdf or .png; requires --window."""
     title: FigureTitle = None
     window: float | None = None
     """Predict windows of this many seconds instead of complete recordings; 3 for --stdin."""
@@ -74,7 +74,7 @@ class PredictOptions:
 
 
 def predict(options: Annotated[PredictOptions, FLAT]) -> None:
-    """Predict recordings with the system that a study selected: labels and probabilities.
+    """Predict recordings with a study's selected system: labels and probabilities, or a number.
 
     Recordings that cannot be used are listed, the others predicted.
     """
@@ -84,6 +84,10 @@ def predict(options: Annotated[PredictOptions, FLAT]) -> None:
     _check(options)
     check_windows(options.window, options.hop, stream=options.stdin)
     bundle = load_bundle(options.bundle, model=options.model, device=options.device)
+    if options.min_confidence:
+        bundle.require_labels("confidence", do="omit --min-confidence")
+    if options.coverage is not None:
+        bundle.require_labels("sets of labels", do="omit --coverage")
     try:
         if options.stdin:
             _predict_stream(bundle, options)
@@ -172,7 +176,8 @@ def _predict_recordings(bundle: Bundle, options: PredictOptions) -> None:
 def _draw(rows: list[dict[str, Any]], bundle: Bundle, figure: Path, options: PredictOptions) -> None:
     from layerprobe.classify.predict.results.timeline import MOST_RECORDINGS, draw_timeline
 
-    left_out = draw_timeline(rows, bundle.labels, figure, title=options.title)
+    names = bundle.labels or (str(bundle.content.get("target")),)
+    left_out = draw_timeline(rows, names, figure, title=options.title)
     if not options.output.json:
         print(f"figure {figure}")
     if left_out:
@@ -191,13 +196,19 @@ def _predict_stream(bundle: Bundle, options: PredictOptions) -> None:
         (one,) = bundle.predict_waves([samples], rate=rate, **rules)
         end = begin + len(samples) / rate
         if options.output.json:
-            row: dict[str, Any] = {"start": begin, "end": end, "label": one.label}
-            row["probabilities"] = dict(zip(bundle.labels, one.probabilities, strict=False))
+            row: dict[str, Any] = {"start": begin, "end": end}
+            if bundle.task == "regression":
+                row["number"] = one.number
+            else:
+                row["label"] = one.label
+                row["probabilities"] = dict(zip(bundle.labels, one.probabilities, strict=False))
             if one.label_set is not None:
                 row["label_set"] = one.label_set
             print(json.dumps(row if one.error is None else {**row, "error": one.error.reason}), flush=True)
         elif one.error is not None:
             print(f"{begin:9.2f} {end:9.2f}  -      {printable(one.error.reason)}", flush=True)
+        elif one.number is not None:
+            print(f"{begin:9.2f} {end:9.2f}  {one.number:.4g}", flush=True)
         else:
             text = one.label or UNSURE if one.label_set is None else "|".join(one.label_set)
             print(f"{begin:9.2f} {end:9.2f}  {one.confidence:.3f}  {text}", flush=True)
@@ -224,4 +235,5 @@ def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
     cells = {name: value for name, value in row.items() if name != "probabilities"}
     if "label_set" in cells:
         cells["label_set"] = "|".join(cells["label_set"])
-    return {**cells, "file": printable(cells["file"]), "label": cells["label"] or UNSURE}
+    label = {} if "number" in cells else {"label": cells["label"] or UNSURE}
+    return {**cells, "file": printable(cells["file"]), **label}

@@ -17,7 +17,7 @@ from layerprobe.cache.identity.extraction import FRAME
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import MIX, StudyConfig, layer_parts
 from layerprobe.classify.controls.refit import predictions_by_fold
-from layerprobe.classify.heads.registry import HEADS
+from layerprobe.classify.heads.registry import heads_of
 from layerprobe.classify.runs.run_folder import CONTROLS, RUN, SUMMARY, read_json
 from layerprobe.classify.scores.bootstrap import score_intervals
 from layerprobe.classify.scores.paired import differences
@@ -115,17 +115,19 @@ def adapt_config(config: StudyConfig, store: FeatureStore) -> StudyConfig:
         layers = ()
     if len(store.extraction.layers) > 1:
         return replace(config, layers=layers)
-    alone = tuple(head for head in config.heads if head not in HEADS or not HEADS[head].together)
+    known = heads_of(config.task)
+    alone = tuple(head for head in config.heads if head not in known or not known[head].together)
     heads = alone or (INSTEAD,)
     return replace(config, layers=(), heads=heads, ensemble=config.ensemble if len(heads) > 1 else 0)
 
 
 def baseline_scores(out: Path, plan: Plan) -> list[dict[str, Any]]:
-    """UAR of each finished baseline's selected system, and how much higher that of the run `out` is.
+    """Score of each finished baseline's selected system, and how much higher that of the run `out` is.
 
-    Both have 95 % intervals; the difference is paired, with the same speakers resampled.
+    The score is the first of the task. Both have 95 % intervals; the difference is paired, with the same
+    speakers resampled.
     """
-    scores = []
+    scores, metric = [], plan.data.rules.main
     scorer = Scorer(plan.data, plan.folds, seed=plan.config.seed)
     own = scorer.counts(predictions_by_fold(out, plan))
     for summary_file in sorted((out / CONTROLS).glob(f"*/{SUMMARY}")):
@@ -134,14 +136,14 @@ def baseline_scores(out: Path, plan: Plan) -> list[dict[str, Any]]:
             continue
         summary = read_json(summary_file)
         counts = np.stack([own, scorer.counts(predictions_by_fold(run, plan))], axis=1)
-        (difference,) = differences(counts, [(0, 1)], metric="uar", seed=plan.config.seed)
+        (difference,) = differences(counts, [(0, 1)], metric=metric, seed=plan.config.seed)
         scores.append(
             {
                 "run": str(run.relative_to(out)),
                 "model": summary["model"],
                 "layer": summary["selected"]["layer"],
                 "head": summary["selected"]["head"],
-                "uar": asdict(score_intervals(counts, metric="uar", seed=plan.config.seed)[1]),
+                metric: asdict(score_intervals(counts, metric=metric, seed=plan.config.seed)[1]),
                 "selected_minus_it": asdict(difference),
             }
         )

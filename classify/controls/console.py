@@ -8,6 +8,7 @@ from typing import Any
 
 from layerprobe.cache.common.console import print_json, print_table, say
 from layerprobe.cache.common.text import format_bytes, format_interval
+from layerprobe.classify.config import BASELINES, SCORE_NAMES, Metric, main_metric, task_of
 from layerprobe.classify.search.console import (
     print_layer_weights,
     print_ranking,
@@ -71,31 +72,33 @@ def _print_audit(out: Path, audit: Mapping[str, Any]) -> None:
 
 
 def _print_controls(summary: Mapping[str, Any]) -> None:
-    controls, selected = summary.get("controls", {}), summary["selected"]["uar"]
+    controls, metric = summary.get("controls", {}), main_metric(summary)
     if "shuffled" not in controls:
         return
     shuffled = controls["shuffled"]
-    rows = [_control("selected", selected)]
-    rows += [_control(run["model"], run["uar"], run["selected_minus_it"]) for run in controls.get("runs", ())]
-    rows.append(_control("shuffled labels", shuffled["uar"], shuffled["selectivity"]))
-    rows[-1]["95 % interval"] = f"± {shuffled['uar']['sd']:.3f}"
-    rows.append(_control("majority class", controls["majority"]["uar"]))
+    rows = [_control("selected", summary["selected"], metric)]
+    rows += [
+        _control(run["model"], run, metric, run["selected_minus_it"]) for run in controls.get("runs", ())
+    ]
+    rows.append(_control("shuffled labels", shuffled, metric, shuffled["selectivity"]))
+    rows[-1]["95 % interval"] = f"± {shuffled[metric]['sd']:.3f}"
+    key, name = BASELINES[task_of(summary)]
+    rows.append(_control(name, controls[key], metric))
     print()
     print_table(rows)
     if shuffled["movable"] < FEW_MOVABLE:
         say(
             f"note: labels are shuffled within each speaker, and {1 - shuffled['movable']:.0%} of the "
-            "training clips are from speakers with one class only, whose labels cannot change: the control "
-            "is weak"
+            "training clips are from speakers with one label only, which cannot change: the control is weak"
         )
     print()
     print_probes(controls["probes"])
     curve = controls.get("learning_curve", {"points": ()})
     for point in curve["points"]:
-        of, score = curve["of"], point["uar"]
+        of, score = curve["of"], point[metric]
         spread = "" if score["sd"] is None else f" ± {score['sd']:.3f} over {point['draws']} draws"
         size = f"{point['share']:.0%} of the training {of} ({point[of]:.0f})"
-        print(f"with {size}: UAR {score['value']:.3f}{spread}")
+        print(f"with {size}: {SCORE_NAMES[metric]} {score['value']:.3f}{spread}")
     shots = controls.get("few_shot", {"clips": (), "own_clips": ()})
     for what, points in (("training clips of each class", shots["clips"]), (OWN, shots["own_clips"] or ())):
         for point in points:
@@ -104,13 +107,14 @@ def _print_controls(summary: Mapping[str, Any]) -> None:
 
 
 def _control(
-    name: str, score: Mapping[str, Any], difference: Mapping[str, Any] | None = None
+    name: str, scores: Mapping[str, Any], metric: Metric, difference: Mapping[str, Any] | None = None
 ) -> dict[str, object]:
     """One row of the table of controls."""
+    score = scores[metric]
     change = "" if difference is None else f"{difference['value']:+.3f} {_interval(difference)}"
     return {
         "control": name,
-        "UAR": score["value"],
+        SCORE_NAMES[metric]: score["value"],
         "95 % interval": _interval(score),
         "selected minus control": change,
     }

@@ -121,8 +121,9 @@ def _controls(
     }
     if full:
         controls[curve.NAME] = run_once(out, curve.NAME, lambda: curve.learning_curve(out, plan, selected))
-        shots = run_once(out, few_shot.NAME, lambda: few_shot.few_shot(out, plan, selected))
-        controls[few_shot.NAME] = shots
+        if plan.config.task == "classification":
+            shots = run_once(out, few_shot.NAME, lambda: few_shot.few_shot(out, plan, selected))
+            controls[few_shot.NAME] = shots
         controls["runs"] = baseline_scores(out, plan)
     delete_steps(out)
     return controls

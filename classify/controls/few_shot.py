@@ -11,9 +11,9 @@ from layerprobe.classify.controls.checkpoint import Step, run_steps
 from layerprobe.classify.controls.refit import SelectedFold, refit
 from layerprobe.classify.data.splits import Fold
 from layerprobe.classify.features.lru_cache import LruCache
-from layerprobe.classify.scores import metrics
 from layerprobe.classify.search.nested import derive_seed
 from layerprobe.classify.search.plan import Plan
+from layerprobe.classify.tasks.classification import CLASSIFICATION
 
 NAME = "few_shot"
 SHOTS = (2, 4, 8, 16, 32)  # training clips of each class, of any training speaker
@@ -54,7 +54,7 @@ def _points(
             rows = np.concatenate([np.array(fold["tested"], np.int64) for fold in draws])
             predicted = np.concatenate([np.array(fold["predicted"], np.int64) for fold in draws])
             true, classes = plan.data.y[rows], len(plan.data.classes)
-            scores.append(metrics.score(true, predicted, classes=classes, metric="uar"))
+            scores.append(CLASSIFICATION.score(true, predicted, classes=classes, metric="uar"))
             sizes.append(float(np.mean([fold["clips"] for fold in draws])))
         if scores:
             score = {"value": float(np.mean(scores)), "sd": float(np.std(scores, ddof=1))}

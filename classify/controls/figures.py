@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from layerprobe.classify.config import AXIS_NAMES, BASELINES, main_metric, task_of
 from layerprobe.classify.plotting import (
     COLOURS,
     DASHED,
@@ -54,15 +55,15 @@ def draw_controls(summary: Mapping[str, Any], folder: Path) -> None:
 
 
 def draw_learning_curve(summary: Mapping[str, Any], folder: Path) -> None:
-    """learning_curve.svg, .pdf, .png: UAR against the share of training speakers."""
-    curve = summary["controls"]["learning_curve"]
+    """learning_curve.svg, .pdf, .png: the score against the share of training speakers."""
+    curve, metric = summary["controls"]["learning_curve"], main_metric(summary)
     of, points = curve["of"], curve["points"]
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 4.2), layout="constrained")
         axes = figure.subplots()
         shares = [point["share"] for point in points]
-        values = [point["uar"]["value"] for point in points]
-        spread = [point["uar"]["sd"] or 0.0 for point in points]
+        values = [point[metric]["value"] for point in points]
+        spread = [point[metric]["sd"] or 0.0 for point in points]
         axes.errorbar(shares, values, yerr=spread, color=COLOURS[0], marker="o", linewidth=1.6, capsize=3)
         for point, share, value in zip(points, shares, values, strict=True):
             axes.annotate(
@@ -78,7 +79,7 @@ def draw_learning_curve(summary: Mapping[str, Any], folder: Path) -> None:
         axes.set_xlim(0, 1.05)
         axes.margins(y=0.15)
         axes.set_xlabel(f"share of the training {of} (numbers: how many per fold)")
-        axes.set_ylabel("unweighted average recall")
+        axes.set_ylabel(AXIS_NAMES[metric])
         open_frame(axes)
         title = f"{summary['model']}: {summary['target']}, learning curve over training {of}"
         set_title(axes, f"{title}\nmean over draws; bars: one standard deviation")
@@ -153,18 +154,19 @@ def _over_chance(score: Mapping[str, float | None], chance: float) -> dict[str, 
 
 
 def _plot_scores(axes: Axes, summary: Mapping[str, Any]) -> None:
-    """UAR of the selected system and of each control, one below the other."""
-    controls = summary["controls"]
-    value, sd = controls["shuffled"]["uar"]["value"], controls["shuffled"]["uar"]["sd"]
+    """The score of the selected system and of each control, one below the other."""
+    controls, metric = summary["controls"], main_metric(summary)
+    value, sd = (controls["shuffled"][metric][name] for name in ("value", "sd"))
+    baseline, _ = BASELINES[task_of(summary)]
     rows = [
-        ("selected", summary["selected"]["uar"], COLOURS[0]),
-        *((run["model"], run["uar"], COLOURS[1]) for run in controls.get("runs", ())),
+        ("selected", summary["selected"][metric], COLOURS[0]),
+        *((run["model"], run[metric], COLOURS[1]) for run in controls.get("runs", ())),
         ("shuffled labels", {"value": value, "low": value - sd, "high": value + sd}, GREY),
-        ("majority", controls["majority"]["uar"], GREY),
+        (baseline, controls[baseline][metric], GREY),
     ]
     draw_points(axes, rows)
     axes.axvline(summary["chance"], color=GREY, linestyle=DASHED, linewidth=1)
     axes.set_xlabel(
-        f"unweighted average recall (dashed: chance {summary['chance']:.3g})\n"
+        f"{AXIS_NAMES[metric]} (dashed: chance {summary['chance']:.3g})\n"
         "bars: 95 % over speakers; shuffled labels: one s.d."
     )

@@ -9,9 +9,9 @@ import numpy as np
 
 from layerprobe.classify.controls.checkpoint import Step, run_steps
 from layerprobe.classify.controls.refit import SelectedFold, refit
+from layerprobe.classify.data.dataset import Dataset
 from layerprobe.classify.data.splits import Fold
 from layerprobe.classify.features.lru_cache import LruCache
-from layerprobe.classify.scores.metrics import uar
 from layerprobe.classify.scores.scoring import Scorer
 from layerprobe.classify.search.nested import derive_seed
 from layerprobe.classify.search.plan import Plan
@@ -24,23 +24,24 @@ ATTEMPTS = 50  # to draw speakers with clips of every class
 
 
 def learning_curve(out: Path, plan: Plan, selected: list[SelectedFold]) -> dict[str, Any]:
-    """UAR against the share of training speakers, or of training clips where no speakers are named.
+    """Score against the share of training speakers, or of training clips where no speakers are named.
 
-    For each share, speakers are drawn DRAWS times in every outer fold, and the fold's selected system, which
-    inner folds selected on all speakers, is fitted to their clips. A share too small to draw clips of every
-    class is left out. uar: mean over draws and standard deviation, null for all speakers, which is one draw.
-    out: the run folder.
+    The score is the first of the task. For each share, speakers are drawn DRAWS times in every outer fold,
+    and the fold's selected system, which inner folds selected on all speakers, is fitted to their clips. A
+    share too small to draw clips of every class is left out. uar, or ccc of a regression: mean over draws and
+    standard deviation, null for all speakers, which is one draw. out: the run folder.
     """
     steps = [Step(name=f"{NAME}-{one.fold}", function=_fold, arguments=(plan, one)) for one in selected]
     results = [result["shares"] for result in run_steps(out, steps, jobs=plan.jobs)]
     scorer = Scorer(plan.data, plan.folds, seed=plan.config.seed)
+    metric, measure = plan.data.rules.main, plan.data.rules.measures[plan.data.rules.main]
     points = []
     for share_, *folds in zip(SHARES, *results, strict=True):
         draws = list(zip(*folds, strict=False))  # each with one entry per fold, as many as all folds have
         if not draws:
             continue
         scores = [
-            float(uar(scorer.counts([np.array(fold["predicted"], np.int64) for fold in draw]).sum(0)))
+            float(measure.score(scorer.counts([np.array(fold["predicted"]) for fold in draw]).sum(0)))
             for draw in draws
         ]
         sizes = {
@@ -49,7 +50,7 @@ def learning_curve(out: Path, plan: Plan, selected: list[SelectedFold]) -> dict[
         }
         sd = float(np.std(scores, ddof=1)) if len(draws) > 1 else None
         score = {"value": float(np.mean(scores)), "sd": sd}
-        points.append({"share": share_, **sizes, "draws": len(draws), "uar": score})
+        points.append({"share": share_, **sizes, "draws": len(draws), metric: score})
     return {"of": "clips" if plan.data.speakers is None else "speakers", "points": points}
 
 
@@ -65,7 +66,7 @@ def _fold(plan: Plan, selected: SelectedFold) -> dict[str, Any]:
             rng = np.random.default_rng(
                 derive_seed(plan.config.seed, OLD_NAME, selected.fold, proportion, number)
             )
-            rows = draw_groups(data.y, speakers, fold.train, proportion, rng)
+            rows = draw_groups(data, speakers, fold.train, proportion, rng)
             if rows is None:
                 break
             part, section = Fold(rows, fold.test), (proportion, number)
@@ -80,13 +81,17 @@ def _fold(plan: Plan, selected: SelectedFold) -> dict[str, Any]:
 
 
 def draw_groups(
-    y: np.ndarray, groups: np.ndarray, rows: np.ndarray, proportion: float, rng: np.random.Generator
+    data: Dataset, groups: np.ndarray, rows: np.ndarray, proportion: float, rng: np.random.Generator
 ) -> np.ndarray | None:
-    """Those of `rows` in a random proportion of their groups; None if no draw has every class."""
-    names, classes = np.unique(groups[rows]), len(np.unique(y[rows]))
+    """Those of `rows` in a random proportion of their groups; None if no draw has every class.
+
+    Nor may all clips of a draw have labels of their own, or all the same number.
+    """
+    names, classes = np.unique(groups[rows]), data.members[rows].any(0).sum()
     count = max(1, round(proportion * len(names)))
     for _ in range(ATTEMPTS):
         drawn = rows[np.isin(groups[rows], rng.choice(names, count, replace=False))]
-        if len(np.unique(y[drawn])) == classes < len(drawn):
+        enough = classes < len(drawn) if classes else len(np.unique(data.y[drawn])) > 1
+        if enough and data.members[drawn].any(0).sum() == classes:
             return drawn
     return None

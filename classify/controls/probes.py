@@ -20,9 +20,9 @@ from layerprobe.classify.data.group_folds import balanced_group_folds
 from layerprobe.classify.features.frames import mean_states
 from layerprobe.classify.features.scaling import orthogonal_columns, standardise
 from layerprobe.classify.heads.solvers.newton import Solver, cross_entropy
-from layerprobe.classify.scores.bootstrap import mean_intervals, score_intervals
-from layerprobe.classify.scores.metrics import Interval, cluster_counts
+from layerprobe.classify.scores.bootstrap import Interval, mean_intervals, score_intervals
 from layerprobe.classify.search.nested import derive_seed
+from layerprobe.classify.tasks.confusion import cluster_counts
 from layerprobe.embed.manifest.clips import Clip
 
 SPEAKER, DURATION = "speaker", "duration"
@@ -170,9 +170,9 @@ def probe_targets(
     and only the MAX_CLASSES largest are used.
     """
     if data.speakers is None or len(data.speaker_names) < FOLDS:
-        disjoint = _stratified(data.y, seed)
+        disjoint = _stratified(data.strata, seed)
     else:
-        disjoint = balanced_group_folds(data.y, data.speakers, folds=FOLDS, seed=seed)[data.speakers]
+        disjoint = balanced_group_folds(data.strata, data.speakers, folds=FOLDS, seed=seed)[data.speakers]
     targets, left_out = [], {}
     for name in names:
         within = name == SPEAKER

@@ -12,9 +12,9 @@ import numpy as np
 from layerprobe.classify.data.splits import Fold
 from layerprobe.classify.features.lru_cache import LruCache
 from layerprobe.classify.runs.read_predictions import read_system
-from layerprobe.classify.scores.calibration import probabilities
 from layerprobe.classify.search.ensemble.members import Member, member_scores
 from layerprobe.classify.search.plan import Plan, fold_features, layer_states
+from layerprobe.classify.tasks.registry import TASKS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,31 +55,33 @@ def refit(
     section: Hashable,
     y: np.ndarray | None = None,
 ) -> np.ndarray:
-    """(m,) classes predicted for the fold's test rows by a fit to its training rows.
+    """(m,) classes or numbers predicted for the fold's test rows by a fit to its training rows.
 
     section: of the cache, one for each set of training rows. y: (N,) other classes of all rows.
     """
+    task = TASKS[plan.config.task]
     total: np.ndarray | float = 0.0
     for member, weight, temperature in selected.members:
         layers = layer_states(plan, plan.layers_of(member.layer), cache=cache.section("states"))
         features = fold_features(plan, layers, fold, cache=cache.section((section, member.layer)))
         if y is not None:
             features = features.relabelled(y)
-        scores = member_scores(features, member, seed=plan.config.seed)
+        scores = member_scores(features, member, task=plan.config.task, seed=plan.config.seed)
         if len(selected.members) == 1:
-            return np.asarray(scores.argmax(1))
-        total = total + weight * probabilities(scores, temperature)
-    return np.asarray(total).argmax(1)
+            return task.decide(scores)
+        total = total + weight * task.probabilities(scores, temperature)
+    return task.decide(np.asarray(total))
 
 
 def predictions_by_fold(run: Path, plan: Plan) -> list[np.ndarray]:
-    """For each outer fold, (m,) classes that the selected system of `run` predicted for its test rows.
+    """For each outer fold, (m,) classes or numbers that the selected system of `run` predicted for its test.
 
     Raises InputError for a run without predictions.
     """
     predictions = read_system(run)
-    codes = np.searchsorted(np.array(plan.data.classes), predictions.predicted)
-    code_of = dict(zip(predictions.clips.tolist(), codes.tolist(), strict=True))
-    return [
-        np.array([code_of[plan.data.ids[row]] for row in fold.outer.test], np.int64) for fold in plan.folds
-    ]
+    values = predictions.predicted.tolist()
+    if plan.data.classes:
+        number_of = {name: number for number, name in enumerate(plan.data.classes)}
+        values = [number_of[name] for name in values]
+    value_of = dict(zip(predictions.clips.tolist(), values, strict=True))
+    return [np.array([value_of[plan.data.ids[row]] for row in fold.outer.test]) for fold in plan.folds]

@@ -12,7 +12,6 @@ from layerprobe.cache.common.console import stage
 from layerprobe.classify.controls.checkpoint import Step, run_steps
 from layerprobe.classify.controls.refit import SelectedFold, predictions_by_fold, refit
 from layerprobe.classify.features.lru_cache import LruCache
-from layerprobe.classify.scores.metrics import uar
 from layerprobe.classify.scores.paired import differences
 from layerprobe.classify.scores.scoring import Scorer
 from layerprobe.classify.search.nested import derive_seed
@@ -23,16 +22,17 @@ SHUFFLES = 10
 
 @stage("shuffled labels")
 def shuffled_labels(out: Path, plan: Plan, selected: list[SelectedFold]) -> dict[str, Any]:
-    """UAR of the selected system with shuffled training labels, and its selectivity. out: the run folder.
+    """Score of the selected system with shuffled training labels, and its selectivity. out: the run folder.
 
-    Layer, head and parameters of each outer fold stay as selected. Labels are shuffled within each speaker,
-    or over all training clips where no speakers are named, so each speaker keeps its class frequencies: a
-    score above chance comes from recognising the speaker. Selectivity is the real score minus the mean
-    shuffled one (Hewitt & Liang 2019, with label shuffling as the control task and real test labels).
+    The score is the first of the task. Layer, head and parameters of each outer fold stay as selected. Labels
+    are shuffled within each speaker, or over all training clips where no speakers are named, so each speaker
+    keeps its class frequencies: a score above chance comes from recognising the speaker. Selectivity is the
+    real score minus the mean shuffled one (Hewitt & Liang 2019, with label shuffling as the control task and
+    real test labels).
 
-    uar: mean, standard deviation and each score. movable: share of training clips whose speaker has clips of
-    another class; only they can change. p: permutation test of "shuffled labels score as high" (Ojala &
-    Garriga 2010; counted as in Phipson & Smyth 2010, so at least 1 / (SHUFFLES + 1)).
+    uar, or ccc of a regression: mean, standard deviation and each score. movable: share of training clips
+    whose speaker has clips with another label; only they can change. p: permutation test of "shuffled labels
+    score as high" (Ojala & Garriga 2010; counted as in Phipson & Smyth 2010, so at least 1 / (SHUFFLES + 1)).
     """
     steps = [
         Step(name=f"shuffled-{one.fold}", function=_fold, arguments=(plan, one, SHUFFLES)) for one in selected
@@ -41,13 +41,14 @@ def shuffled_labels(out: Path, plan: Plan, selected: list[SelectedFold]) -> dict
     scorer = Scorer(plan.data, plan.folds, seed=plan.config.seed)
     real = scorer.counts(predictions_by_fold(out, plan))
     shuffles = zip(*(result["predicted"] for result in results), strict=True)
-    shuffled = [scorer.counts([np.array(rows, np.int64) for rows in shuffle]) for shuffle in shuffles]
-    scores = [float(uar(counts.sum(0))) for counts in shuffled]
+    shuffled = [scorer.counts([np.array(rows) for rows in shuffle]) for shuffle in shuffles]
+    metric, measure = plan.data.rules.main, plan.data.rules.measures[plan.data.rules.main]
+    scores = [float(measure.score(counts.sum(0))) for counts in shuffled]
     both = np.stack([real.astype(np.float64), np.mean(shuffled, axis=0)], axis=1)
-    (selectivity,) = differences(both, [(0, 1)], metric="uar", seed=plan.config.seed)
-    as_high = sum(score >= float(uar(real.sum(0))) for score in scores)
+    (selectivity,) = differences(both, [(0, 1)], metric=metric, seed=plan.config.seed)
+    as_high = sum(score >= float(measure.score(real.sum(0))) for score in scores)
     return {
-        "uar": {"value": float(np.mean(scores)), "sd": float(np.std(scores, ddof=1)), "scores": scores},
+        metric: {"value": float(np.mean(scores)), "sd": float(np.std(scores, ddof=1)), "scores": scores},
         "selectivity": asdict(selectivity),
         "p": (1 + as_high) / (1 + len(scores)),
         "shuffles": SHUFFLES,
@@ -57,7 +58,7 @@ def shuffled_labels(out: Path, plan: Plan, selected: list[SelectedFold]) -> dict
 
 
 def _fold(plan: Plan, selected: SelectedFold, shuffles: int) -> dict[str, Any]:
-    """One outer fold: predicted classes of its test rows after each shuffle."""
+    """One outer fold: predictions for its test rows after each shuffle."""
     fold, data = plan.folds[selected.fold].outer, plan.data
     cache = LruCache(plan.config.memory // plan.jobs)
     speakers = np.zeros(len(data), np.int64) if data.speakers is None else data.speakers

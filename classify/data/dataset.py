@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from layerprobe.cache.identity.moved_files import ADVICE
 from layerprobe.cache.store import failures
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.cache.store.keys import known_keys
+from layerprobe.classify.config import TaskName
+from layerprobe.classify.tasks.registry import TASKS
+from layerprobe.classify.tasks.task import Reading, Task
 from layerprobe.embed.manifest.clips import Clip
 
 SHOWN = 5
@@ -23,7 +27,8 @@ SHOWN = 5
 class Dataset:
     """The N clips of a study, in the table's order.
 
-    keys: the store's keys. classes: sorted. y: (N,) indices into `classes`. speakers: (N,) indices into
+    keys: the store's keys. classes: sorted; none for numbers. y: (N,) indices into `classes`, or numbers,
+    as `task` says. speakers: (N,) indices into
     `speaker_names`, or None where the table has no speakers. partitions: each clip's partition in the table's
     own split, or "". excluded: clip id → why the clip is neither trained on nor tested. note: one line on
     clips whose audio is not on this machine, or "".
@@ -38,9 +43,25 @@ class Dataset:
     partitions: tuple[str, ...]
     excluded: dict[str, str]
     note: str = ""
+    task: TaskName = "classification"
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def rules(self) -> Task:
+        """What the task is, in functions."""
+        return TASKS[self.task]
+
+    @cached_property
+    def members(self) -> np.ndarray:
+        """(N, K) bool: the classes of each clip."""
+        return self.rules.members(self.y, len(self.classes))
+
+    @cached_property
+    def strata(self) -> np.ndarray:
+        """(N,) numbers from 0, which folds are balanced by."""
+        return self.rules.strata(self.y)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,20 +97,28 @@ def embedded_clips(clips: Sequence[Clip], store: FeatureStore) -> EmbeddedClips:
 
 
 def join_labels(
-    clips: Sequence[Clip], store: FeatureStore, *, target: str, excluded: Mapping[str, str] | None = None
+    clips: Sequence[Clip],
+    store: FeatureStore,
+    *,
+    target: str,
+    task: TaskName = "classification",
+    reading: Reading | None = None,
+    excluded: Mapping[str, str] | None = None,
 ) -> Dataset:
-    """Join `clips` to the states of `store`.
+    """Join `clips` to the states of `store`, with labels as the task reads them.
 
     excluded: clip id → reason, for clips already known to be unusable. Clips without a label, and clips that
     could not be embedded, are excluded too.
 
     Raises MissingStatesError for clips that were never embedded; InputError where the target column is
-    missing or has fewer than two classes, or where only some clips have a speaker.
+    missing, is not what the task needs or has one value only, or where only some clips have a speaker.
     """
     found = embedded_clips(clips, store)
     data = join_targets(
         clips,
         target=target,
+        task=task,
+        reading=reading,
         keys=lambda used: found.stored_keys(used, store),
         excluded={**found.failed, **(excluded or {})},
     )
@@ -100,6 +129,8 @@ def join_targets(
     clips: Sequence[Clip],
     *,
     target: str,
+    task: TaskName = "classification",
+    reading: Reading | None = None,
     keys: Callable[[Sequence[Clip]], Sequence[str]],
     excluded: Mapping[str, str],
 ) -> Dataset:
@@ -118,21 +149,19 @@ def join_targets(
         if not clip.labels.get(target, "").strip():
             reasons.setdefault(clip.id, f"no label in column '{target}'")
     used = [clip for clip in clips if clip.id not in reasons]
-    labels = [clip.labels[target].strip() for clip in used]
-    classes = tuple(sorted(set(labels)))
-    if len(classes) < 2:
-        only = f"only '{classes[0]}'" if classes else "no label at all"
-        raise InputError(f"column '{target}' holds {only}", do="a classifier needs two classes or more")
+    texts = [clip.labels[target].strip() for clip in used]
+    labels = TASKS[task].read([clip.id for clip in used], texts, target, reading or Reading())
     names, speakers = number_speakers(used)
     return Dataset(
         ids=tuple(clip.id for clip in used),
         keys=tuple(keys(used)),
-        classes=classes,
-        y=np.searchsorted(np.array(classes), np.array(labels)),
+        classes=labels.classes,
+        y=labels.y,
         speaker_names=names,
         speakers=speakers,
         partitions=tuple(clip.split or "" for clip in used),
         excluded={clip.id: reasons[clip.id] for clip in clips if clip.id in reasons},
+        task=task,
     )
 
 

@@ -41,6 +41,16 @@ def balanced_group_folds(y: np.ndarray, groups: np.ndarray, *, folds: int, seed:
     return fold_of
 
 
+def stratified_folds(y: np.ndarray, folds: int, *, seed: int) -> np.ndarray:
+    """(N,) fold numbers, stratified by class: clips sorted by class are assigned to the folds in turn."""
+    rng = np.random.default_rng(seed)
+    shuffled = rng.permutation(len(y))
+    ordered = shuffled[np.argsort(y[shuffled], kind="stable")]
+    fold_of = np.empty(len(y), np.int64)
+    fold_of[ordered] = np.arange(len(y)) % folds
+    return fold_of
+
+
 def _cost(load: np.ndarray) -> np.ndarray:
     """Cost of folds (…, classes + 1), summed over the last axis; a missing class outweighs the rest."""
     return ((load - 1) ** 2).sum(-1) + 1e6 * (load == 0).sum(-1)

@@ -11,7 +11,7 @@ from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.text import format_count, format_list
 from layerprobe.classify.config import CORPUS_SPLIT
 from layerprobe.classify.data.dataset import Dataset
-from layerprobe.classify.data.group_folds import balanced_group_folds
+from layerprobe.classify.data.group_folds import balanced_group_folds, stratified_folds
 
 Assignment = Sequence[tuple[Sequence[str], Sequence[str]]]  # for each fold the ids of (training, test) clips
 
@@ -123,14 +123,14 @@ def _partition(
     data: Dataset, rows: np.ndarray, folds: int, *, grouped: bool, seed: int, what: str
 ) -> list[np.ndarray]:
     """`rows` in `folds` stratified partitions; speaker-disjoint if `grouped`. what: option, for errors."""
-    y = data.y[rows]
-    _enough_clips(data, y, folds, what=what)
+    strata = data.strata[rows]
+    _enough_clips(data, rows, folds, what=what)
     if not grouped:
-        fold_of = stratified_folds(y, folds, seed=seed)
+        fold_of = stratified_folds(strata, folds, seed=seed)
     else:
         names, code = np.unique(_speakers(data)[rows], return_inverse=True)
         _enough_speakers(len(names), folds, what=f"{what} {folds}")
-        fold_of = balanced_group_folds(y, code, folds=folds, seed=seed)[code]
+        fold_of = balanced_group_folds(strata, code, folds=folds, seed=seed)[code]
     return [rows[fold_of == fold] for fold in range(folds)]
 
 
@@ -167,16 +167,6 @@ def _column(data: Dataset, *, inner_folds: int, seed: int) -> OuterFold:
     return OuterFold(Fold(train, rows["test"]), inner)
 
 
-def stratified_folds(y: np.ndarray, folds: int, *, seed: int) -> np.ndarray:
-    """(N,) fold numbers, stratified by class: clips sorted by class are assigned to the folds in turn."""
-    rng = np.random.default_rng(seed)
-    shuffled = rng.permutation(len(y))
-    ordered = shuffled[np.argsort(y[shuffled], kind="stable")]
-    fold_of = np.empty(len(y), np.int64)
-    fold_of[ordered] = np.arange(len(y)) % folds
-    return fold_of
-
-
 def _speakers(data: Dataset) -> np.ndarray:
     if data.speakers is None:
         raise InputError(
@@ -201,8 +191,10 @@ def _enough_speakers(speakers: int, folds: int, *, what: str) -> None:
         raise InputError(f"{what}, but there are {speakers} speakers", do=f"give {speakers} folds or fewer")
 
 
-def _enough_clips(data: Dataset, y: np.ndarray, folds: int, *, what: str) -> None:
-    counts = np.bincount(y, minlength=len(data.classes))
+def _enough_clips(data: Dataset, rows: np.ndarray, folds: int, *, what: str) -> None:
+    if not data.classes and len(rows) < folds:
+        raise InputError(f"{what} {folds}, but there are {len(rows)} clips", do="label more, or give fewer")
+    counts = data.members[rows].sum(0)
     rare = [label for label in np.argsort(counts, kind="stable").tolist() if counts[label] < folds]
     if rare:
         raise InputError(
@@ -213,7 +205,10 @@ def _enough_clips(data: Dataset, y: np.ndarray, folds: int, *, what: str) -> Non
 
 
 def _every_class_trained(data: Dataset, rows: np.ndarray, *, where: str) -> None:
-    absent = np.setdiff1d(np.arange(len(data.classes)), data.y[rows])
+    absent = np.flatnonzero(~data.members[rows].any(0))
+    if not data.classes and len(np.unique(data.y[rows])) < 2:
+        what = "the training clips have fewer than two different numbers"
+        raise InputError(what, where=where, do="label more clips, or give other folds")
     if len(absent):
         name = data.classes[int(absent[0])]
         raise InputError(
@@ -224,7 +219,7 @@ def _every_class_trained(data: Dataset, rows: np.ndarray, *, where: str) -> None
 
 
 def _every_class_tested(data: Dataset, outer: list[np.ndarray]) -> None:
-    speakers = [len(np.unique(_speakers(data)[data.y == label])) for label in range(len(data.classes))]
+    speakers = [len(np.unique(_speakers(data)[rows])) for rows in data.members.T]
     rare = [label for label in np.argsort(speakers, kind="stable").tolist() if speakers[label] < len(outer)]
     if rare:
         # With two, one is tested and the other trained on, which leaves none for inner folds.
@@ -235,7 +230,7 @@ def _every_class_tested(data: Dataset, outer: list[np.ndarray]) -> None:
             do=f"{LEAVE_OUT}, add speakers of it, or {fewer}",
         )
     for number, rows in enumerate(outer):
-        absent = np.setdiff1d(np.arange(len(data.classes)), data.y[rows])
+        absent = np.flatnonzero(~data.members[rows].any(0))
         if len(absent):
             name = data.classes[int(absent[0])]
             raise InputError(
@@ -247,10 +242,11 @@ def _every_class_tested(data: Dataset, outer: list[np.ndarray]) -> None:
 
 def _support(data: Dataset, label: int) -> str:
     """The clips and speakers of a class, as text."""
-    clips = int((data.y == label).sum())
+    rows = data.members[:, label]
+    clips = int(rows.sum())
     if data.speakers is None:
         return format_count(clips, "clip")
-    names = [data.speaker_names[number] for number in np.unique(data.speakers[data.y == label])]
+    names = [data.speaker_names[number] for number in np.unique(data.speakers[rows])]
     return f"{format_count(clips, 'clip')} of {format_count(len(names), 'speaker')}: {format_list(names)}"
 
 

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.options import INTERNAL, Device, check_choice, check_minimum, flag
-from layerprobe.classify.config import Metric
+from layerprobe.classify.config import ClassMetric
 from layerprobe.embed.config import (
     ALL_CHANNELS,
     FIRST_TRACK,
@@ -84,7 +84,7 @@ class FinetuneConfig:
     known, and keeps its best epoch; none trains on everything and keeps the last epoch."""
     patience: int = 5
     """Epochs without a better validation score before training stops; 0 for never."""
-    metric: Metric = "uar"
+    metric: ClassMetric = "uar"
     """Score of the validation part."""
     spec_augment: Annotated[bool, Parameter(negative="--no-spec-augment")] = True
     """Mask spans of frames in training as the model's configuration says."""
@@ -108,7 +108,7 @@ class FinetuneConfig:
             ("class_weight", get_args(ClassWeight)),
             ("precision", PRECISIONS),
             ("validation", get_args(Validation)),
-            ("metric", get_args(Metric)),
+            ("metric", get_args(ClassMetric)),
             ("report_to", REPORTERS),
         ):
             check_choice(flag(option), getattr(self, option), allowed)

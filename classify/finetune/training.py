@@ -22,7 +22,7 @@ from layerprobe.classify.finetune.checkpoints import CheckpointCallback, Checkpo
 from layerprobe.classify.finetune.config import FinetuneConfig
 from layerprobe.classify.finetune.data import LengthGroupedSampler, WindowDataset, collate
 from layerprobe.classify.finetune.model import SpeechClassifier
-from layerprobe.classify.scores.metrics import score
+from layerprobe.classify.tasks.classification import CLASSIFICATION
 from layerprobe.embed.models.device import is_out_of_memory
 
 GPU_WORKERS = 4  # processes that decode while a GPU trains
@@ -254,4 +254,5 @@ class _Trainer(Trainer):
         windows, metric = self._training.validation, self._training.config.metric
         assert windows is not None  # for the type checker, as above
         logits = windows.merge(evaluation.predictions)
-        return {metric: score(windows.y, logits.argmax(1), classes=logits.shape[1], metric=metric)}
+        predicted, classes = logits.argmax(1), logits.shape[1]
+        return {metric: CLASSIFICATION.score(windows.y, predicted, classes=classes, metric=metric)}

@@ -11,8 +11,8 @@ import numpy as np
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.data.dataset import Dataset
-from layerprobe.classify.data.group_folds import balanced_group_folds
-from layerprobe.classify.data.splits import PARTITIONS, Assignment, Fold, OuterFold, stratified_folds
+from layerprobe.classify.data.group_folds import balanced_group_folds, stratified_folds
+from layerprobe.classify.data.splits import PARTITIONS, Assignment, Fold, OuterFold
 from layerprobe.classify.finetune.config import FinetuneConfig
 
 SUBSETS = 5  # the training partition is divided into; one is set aside

@@ -12,7 +12,7 @@ from layerprobe.classify.config import EARLY, JOIN, is_single
 from layerprobe.classify.fusion.joined_store import JoinedStore
 from layerprobe.classify.fusion.late import fused_layer
 from layerprobe.classify.fusion.sources import Source
-from layerprobe.classify.heads.registry import HEADS
+from layerprobe.classify.heads.registry import heads_of
 from layerprobe.classify.runs.cost import RunTimer
 from layerprobe.classify.runs.run_folder import RESTORE_OR_RERUN, RESULTS, read_csv
 from layerprobe.classify.scores.results import StudyId, StudyResult
@@ -29,7 +29,8 @@ def early_plan(sources: Sequence[Source]) -> Plan:
     columns are always standardised.
     """
     first = sources[0].plan
-    joinable = [one for one in first.config.heads if HEADS[one].reads != "frames" and not HEADS[one].together]
+    known = heads_of(first.config.task)
+    joinable = [one for one in first.config.heads if known[one].reads != "frames" and not known[one].together]
     if not joinable:
         what = f"--fuse {EARLY} joins statistics of layers, and {first.config.heads[0]} does not read these"
         raise InputError(what, do="add logreg or svm to the heads, or give --fuse late")

@@ -11,11 +11,11 @@ from layerprobe.classify.config import JOIN, LATE
 from layerprobe.classify.controls.refit import SelectedFold
 from layerprobe.classify.features.lru_cache import LruCache
 from layerprobe.classify.fusion.sources import Source
-from layerprobe.classify.scores import metrics
 from layerprobe.classify.scores.results import SELECTED, StudyId, StudyResult
 from layerprobe.classify.search.ensemble.combine import average_members
 from layerprobe.classify.search.ensemble.members import MemberPredictions, inner_rows, predict_member
 from layerprobe.classify.search.plan import Plan
+from layerprobe.classify.tasks.classification import CLASSIFICATION
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,9 @@ def run_late(unit: LateUnit) -> Iterator[StudyResult]:
     plan = unit.sources[0].plan
     y = plan.data.y[inner_rows(plan.folds[fold])]
     for (name, one), selected in zip(predictions.items(), unit.selected, strict=True):
-        reached = metrics.score(y, one.inner.argmax(1), classes=one.inner.shape[1], metric=plan.config.metric)
+        reached = CLASSIFICATION.score(
+            y, one.inner.argmax(1), classes=one.inner.shape[1], metric=plan.config.metric
+        )
         yield StudyResult(
             id=StudyId(fold, name, SELECTED),
             params={"system": JOIN.join(member.name for member, _, _ in selected.members)},

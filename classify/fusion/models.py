@@ -9,7 +9,7 @@ from typing import get_args
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.options import StoreOptions
 from layerprobe.cache.store.feature_store import FeatureStore
-from layerprobe.classify.config import MIX, Fuse, StudyConfig, layer_parts
+from layerprobe.classify.config import MIX, Fuse, StudyConfig, TaskName, layer_parts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +20,7 @@ class Models:
     fuse: Fuse | None
     source: StoreOptions
     stored_elsewhere: bool
+    task: TaskName = "classification"
 
     def check(self) -> None:
         """Raise InputError for models and options that do not go together."""
@@ -30,6 +31,9 @@ class Models:
         if self.fuse is not None and count < 2:
             what = f"--fuse {self.fuse} fuses models, and --model names one"
             raise InputError(what, do="name two models or more")
+        if count > 1 and self.task != "classification":
+            what = f"--fuse is for classes, and --task is {self.task}"
+            raise InputError(what, do="run one each, and compare the runs")
         if count > 1 and source.revision is not None:
             what = "--revision does not say which of the models it belongs to"
             raise InputError(what, do="choose states by --fingerprint A,B")

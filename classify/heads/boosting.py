@@ -26,7 +26,8 @@ DRIVER = "libcuda.so.1"  # comes with NVIDIA's driver
 BINS = 64
 
 
-def space(trial: optuna.Trial) -> Params:
+def tree_space(trial: optuna.Trial) -> Params:
+    """The trees' own parameters."""
     return {
         "max_depth": trial.suggest_int("max_depth", 2, 4),
         "learning_rate": trial.suggest_float("learning_rate", 0.05, 0.5, log=True),
@@ -35,8 +36,12 @@ def space(trial: optuna.Trial) -> Params:
         "min_child_weight": trial.suggest_float("min_child_weight", 0.1, 10.0, log=True),
         "reg_lambda": trial.suggest_float("reg_lambda", 1e-2, 1e2, log=True),
         "reg_alpha": trial.suggest_float("reg_alpha", 1e-3, 1e1, log=True),
-        "class_weight": trial.suggest_categorical("class_weight", ["none", "balanced"]),
     }
+
+
+def space(trial: optuna.Trial) -> Params:
+    weights = ["none", "balanced"]
+    return {**tree_space(trial), "class_weight": trial.suggest_categorical("class_weight", weights)}
 
 
 def fit(
@@ -63,11 +68,17 @@ def refit(rows: TrainingRows, params: Params, value: float, seed: int) -> Fitted
 
 
 def settings(params: Params, *, classes: int, seed: int) -> Params:
-    """XGBoost's own parameters: one thread, and a GPU if available."""
+    """XGBoost's own parameters of a classifier."""
     multiclass = {"objective": "multi:softprob", "num_class": classes}
+    own = {name: value for name, value in params.items() if name != "class_weight"}
+    objective = multiclass if classes > 2 else {"objective": "binary:logistic"}
+    return {**tree_settings(own, seed=seed), **objective}
+
+
+def tree_settings(params: Params, *, seed: int) -> Params:
+    """XGBoost's own parameters but the objective: one thread, and a GPU if available."""
     return {
-        **{name: value for name, value in params.items() if name != "class_weight"},
-        **(multiclass if classes > 2 else {"objective": "binary:logistic"}),
+        **params,
         "tree_method": "hist",
         "max_bin": BINS,
         "nthread": 1,

@@ -25,7 +25,7 @@ LEAST = 1e-12  # of the largest eigenvalue: directions with less are rounding er
 
 
 @dataclass(frozen=True, kw_only=True)
-class _ClosedForm:
+class ClosedForm:
     """Linear scores for every penalty, from one eigendecomposition.
 
     values: (r,) eigenvalues. axes: (r, r) eigenvectors in columns. targets: (r, K) along them: weights are
@@ -43,14 +43,18 @@ def space(trial: optuna.Trial) -> Params:
     return {"class_weight": trial.suggest_categorical("class_weight", ["none", "balanced"])}
 
 
-def _decompose_ridge(Z: np.ndarray, y: np.ndarray, weight: np.ndarray, classes: int) -> _ClosedForm:
-    """Of rows Z (n, r): the weighted normal equations, in the basis in which they are diagonal."""
-    targets = 2.0 * (y[:, None] == np.arange(classes)) - 1
+def class_targets(y: np.ndarray, classes: int) -> np.ndarray:
+    """(n, K): 1 for the class of a row, -1 for the others."""
+    return np.asarray(2.0 * (y[:, None] == np.arange(classes)) - 1)
+
+
+def decompose_ridge(Z: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> ClosedForm:
+    """Of rows Z (n, r) and targets (n, K): the weighted normal equations, diagonal along their axes."""
     centre, offset = np.average(Z, axis=0, weights=weight), np.average(targets, axis=0, weights=weight)
     root = np.sqrt(weight)[:, None]
     rows = (Z - centre) * root
     values, axes = scipy.linalg.eigh(rows.T @ rows, driver="evd", check_finite=False, overwrite_a=True)
-    return _ClosedForm(
+    return ClosedForm(
         values=np.maximum(values, 0),
         axes=axes,
         targets=axes.T @ (rows.T @ ((targets - offset) * root)),
@@ -59,13 +63,13 @@ def _decompose_ridge(Z: np.ndarray, y: np.ndarray, weight: np.ndarray, classes: 
     )
 
 
-def _ridge_weights(form: _ClosedForm, alpha: float) -> tuple[np.ndarray, np.ndarray]:
+def ridge_weights(form: ClosedForm, alpha: float) -> tuple[np.ndarray, np.ndarray]:
     """(r, K) weights and (K,) intercepts for scikit-learn's `alpha`."""
     W = form.axes @ (form.targets / (form.values + alpha)[:, None])
     return W, form.offset - form.centre @ W
 
 
-def _decompose_lda(Z: np.ndarray, y: np.ndarray, priors: np.ndarray) -> _ClosedForm:
+def _decompose_lda(Z: np.ndarray, y: np.ndarray, priors: np.ndarray) -> ClosedForm:
     """Of rows Z (n, r): the covariance within classes, weighted by the priors (K,), and the class means."""
     classes = len(priors)
     means = np.stack([Z[y == k].mean(0) if (y == k).any() else np.zeros(Z.shape[1]) for k in range(classes)])
@@ -74,12 +78,12 @@ def _decompose_lda(Z: np.ndarray, y: np.ndarray, priors: np.ndarray) -> _ClosedF
     values, axes = scipy.linalg.eigh(rows.T @ rows, driver="evd", check_finite=False, overwrite_a=True)
     with np.errstate(divide="ignore"):
         log_priors = np.log(priors)
-    return _ClosedForm(
+    return ClosedForm(
         values=np.maximum(values, 0), axes=axes, targets=(means @ axes).T, centre=means, offset=log_priors
     )
 
 
-def _lda_weights(form: _ClosedForm, shrinkage: float, columns: int) -> tuple[np.ndarray, np.ndarray]:
+def _lda_weights(form: ClosedForm, shrinkage: float, columns: int) -> tuple[np.ndarray, np.ndarray]:
     """(r, K) weights and (K,) intercepts. columns: of the input, of which r may be a rotation."""
     values = (1 - shrinkage) * form.values + shrinkage * form.values.sum() / columns
     W = form.axes @ (form.targets / np.maximum(values, LEAST * values.max())[:, None])
@@ -98,12 +102,12 @@ def fit_ridge(
     kind = params["class_weight"]
     form = features.cached(
         ("ridge", prep, kind, features.labels_digest),
-        lambda: _decompose_ridge(
-            train.astype(np.float64), features.y, features.weights(kind), features.classes
+        lambda: decompose_ridge(
+            train.astype(np.float64), class_targets(features.y, features.classes), features.weights(kind)
         ),
     )
     power = features.power(prep)
-    solutions = [_ridge_weights(form, alpha * power) for alpha in values]
+    solutions = [ridge_weights(form, alpha * power) for alpha in values]
     return [test @ W + b for W, b in solutions]
 
 
@@ -125,8 +129,9 @@ def fit_lda(
 def refit_ridge(rows: TrainingRows, params: Params, value: float, seed: int) -> FittedHead:
     """As `fit_ridge` for a single alpha, `value`, to score clips that are not known yet."""
     Z, rotation = rows.basis()
-    form = _decompose_ridge(Z.astype(np.float64), rows.y, rows.weights(params["class_weight"]), rows.classes)
-    W, b = _ridge_weights(form, value * rows.power)
+    targets, weight = class_targets(rows.y, rows.classes), rows.weights(params["class_weight"])
+    form = decompose_ridge(Z.astype(np.float64), targets, weight)
+    W, b = ridge_weights(form, value * rows.power)
     return Linear(W=rotation @ W, b=b, classes=rows.classes)
 
 

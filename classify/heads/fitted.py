@@ -3,12 +3,13 @@
 | class | file | of |
 |---|---|---|
 | `Linear` | head.safetensors | logistic regression, ridge, LDA, layer weights, linear SVMs on few columns |
-| `Kernel` | head.safetensors | SVMs on landmarks (Nyström) |
+| `Kernel` | head.safetensors | SVMs on landmarks (Nyström), support vector regression |
 | `VectorMachine` | head.skops | scikit-learn's SVC |
 | `Trees` | head.ubj | XGBoost |
-| `Constant` | head.safetensors | the majority class |
+| `Constant` | head.safetensors | the majority class, the mean of the training clips |
 | `Neighbours` | head.safetensors | k nearest neighbours |
-| `Network` | head.safetensors | multilayer perceptrons |
+| `solvers.network.Network` | head.safetensors | multilayer perceptrons |
+| `structured.ordinal.Cumulative` | head.safetensors | proportional odds |
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ import numpy as np
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.features.row_weights import row_weights
 from layerprobe.classify.features.scaling import orthogonal_columns, unit_rows
-from layerprobe.classify.heads.solvers.network import Network
 from layerprobe.classify.heads.solvers.votes import decision, nearest, neighbour_votes, vote
 
 ARRAYS, SKOPS, UBJ = "head.safetensors", "head.skops", "head.ubj"
@@ -33,7 +33,7 @@ ROWS = 4096  # of a kernel that are computed at a time
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingRows:
-    """What a head is fitted to: inputs Z (n, d) float32 and classes y (n,).
+    """What a head is fitted to: inputs Z (n, d) float32 and classes y (n,), or numbers if there are none.
 
     landmarks: rows that kernels are computed against (Nyström); None for all. layers: how many layers have
     columns in Z, side by side. speakers: (n,) numbers, or None.
@@ -76,7 +76,7 @@ class FittedHead(Protocol):
         ...
 
 
-class _Stored:
+class Stored:
     """Heads that are arrays and settings, fields of a dataclass: the arrays are in a file of safetensors."""
 
     def save(self, folder: Path) -> dict[str, Any]:
@@ -93,7 +93,7 @@ class _Stored:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Linear(_Stored):
+class Linear(Stored):
     """Z W + b: one column for each class, or for each pair of classes, whose votes are then counted."""
 
     kind: ClassVar[str] = "linear"
@@ -108,7 +108,7 @@ class Linear(_Stored):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kernel(_Stored):
+class Kernel(Stored):
     """k(Z, anchors) W + b. anchors: (a, d). gamma: of the RBF kernel; None for the linear one."""
 
     kind: ClassVar[str] = "kernel"
@@ -165,21 +165,28 @@ class VectorMachine:
 
 @dataclass(frozen=True, kw_only=True)
 class Trees:
-    """Boosted trees of XGBoost: the first `rounds` rounds of them."""
+    """Boosted trees of XGBoost: the first `rounds` rounds of them.
+
+    scale, offset: of a predicted number, which the trees have in units of the training numbers' deviation.
+    """
 
     kind: ClassVar[str] = "trees"
     booster: Any
     rounds: int
     classes: int
+    scale: float = 1.0
+    offset: float = 0.0
 
     def scores(self, Z: np.ndarray) -> np.ndarray:
         rows = np.ascontiguousarray(Z)
         margin = self.booster.inplace_predict(rows, iteration_range=(0, self.rounds), predict_type="margin")
+        if not self.classes:
+            return np.asarray(margin, np.float64)[:, None] * self.scale + self.offset
         return np.column_stack([-margin, margin]) / 2 if self.classes == 2 else np.asarray(margin)
 
     def save(self, folder: Path) -> dict[str, Any]:
         (folder / UBJ).write_bytes(self.booster.save_raw("ubj"))
-        return {"rounds": self.rounds, "classes": self.classes}
+        return {name: getattr(self, name) for name in ("rounds", "classes", "scale", "offset")}
 
     @classmethod
     def load(cls, folder: Path, settings: Mapping[str, Any]) -> Trees:
@@ -194,7 +201,7 @@ class Trees:
 
 
 @dataclass(frozen=True)
-class Constant(_Stored):
+class Constant(Stored):
     """The same scores (K,) for every clip."""
 
     kind: ClassVar[str] = "constant"
@@ -205,7 +212,7 @@ class Constant(_Stored):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Neighbours(_Stored):
+class Neighbours(Stored):
     """Votes of the `count` rows of `anchors` (a, d), of length 1, that are nearest by cosine similarity.
 
     y: (a,) classes. weight: (a,) of each vote.
@@ -222,11 +229,6 @@ class Neighbours(_Stored):
         return neighbour_votes(
             nearest(unit_rows(Z), self.anchors, count=self.count), self.y, self.weight, classes=self.classes
         )
-
-
-KINDS: dict[str, Any] = {
-    kind.kind: kind for kind in (Linear, Kernel, VectorMachine, Trees, Constant, Neighbours, Network)
-}
 
 
 def kernel_rows(Z: np.ndarray, anchors: np.ndarray, gamma: float | None) -> np.ndarray:

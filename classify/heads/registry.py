@@ -1,13 +1,17 @@
-"""The heads that a study can use, by name. To add one, write a file like these and add a line to `HEADS`."""
+"""The heads that a study can use, by name. To add one, write a file like these and add a line to `HEADS`, or
+to the heads of another task."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from layerprobe.cache.common.errors import InputError
+from layerprobe.classify.config import TaskName
 from layerprobe.classify.heads.base import Head
 from layerprobe.classify.heads.boosting import XGBOOST
 from layerprobe.classify.heads.closed_form import LDA, RIDGE
+from layerprobe.classify.heads.fitted import Constant, Kernel, Linear, Neighbours, Trees, VectorMachine
 from layerprobe.classify.heads.gaussian_process import GP
 from layerprobe.classify.heads.logreg import LOGREG
 from layerprobe.classify.heads.majority import MAJORITY
@@ -15,6 +19,12 @@ from layerprobe.classify.heads.neighbours import KNN
 from layerprobe.classify.heads.neural.attention import ATTENTION
 from layerprobe.classify.heads.neural.bilstm import BILSTM
 from layerprobe.classify.heads.neural.mlp import MLP
+from layerprobe.classify.heads.regression.mean import MEAN
+from layerprobe.classify.heads.regression.ridge import RIDGE_REGRESSION
+from layerprobe.classify.heads.regression.svr import SVR_HEAD
+from layerprobe.classify.heads.regression.trees import XGBOOST_REGRESSION
+from layerprobe.classify.heads.solvers.network import Network
+from layerprobe.classify.heads.structured.ordinal import ORDINAL_LOGISTIC, Cumulative
 from layerprobe.classify.heads.svm import SVM
 from layerprobe.classify.heads.weights import WEIGHTS
 
@@ -32,6 +42,27 @@ HEADS: dict[str, Head] = {
     "attention": ATTENTION,
     "majority": MAJORITY,
 }
+REGRESSION_HEADS: dict[str, Head] = {
+    "ridge": RIDGE_REGRESSION,
+    "svm": SVR_HEAD,
+    "xgboost": XGBOOST_REGRESSION,
+    "mean": MEAN,
+}
+_OF_TASK: dict[TaskName, dict[str, Head]] = {
+    "classification": HEADS,
+    "regression": REGRESSION_HEADS,
+    "ordinal": {"ordinal": ORDINAL_LOGISTIC, **HEADS},
+}
+# Heads after their fit, by the name that a bundle has for them.
+KINDS: dict[str, Any] = {
+    kind.kind: kind
+    for kind in (Linear, Kernel, VectorMachine, Trees, Constant, Neighbours, Network, Cumulative)
+}
+
+
+def heads_of(task: TaskName) -> dict[str, Head]:
+    """The heads that fit a task, by name."""
+    return _OF_TASK[task]
 
 
 def needs_frames(names: Sequence[str]) -> bool:

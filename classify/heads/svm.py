@@ -118,18 +118,23 @@ def _approximate(features: FoldFeatures, train: np.ndarray, test: np.ndarray, pa
 def _nystroem(
     kernel: np.ndarray, landmarks: np.ndarray, y: np.ndarray, weight: np.ndarray, C: float, *, classes: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Weights (a, K) of the kernel's columns and intercepts (K,). kernel: (n, a), training rows × landmarks.
-
-    With K the landmarks' own kernel, rows k(x, landmarks) K^(−1/2) have inner products close to k(x, x').
-    """
-    values, vectors = scipy.linalg.eigh(kernel[landmarks], check_finite=False, overwrite_a=True)
-    significant = values > LEAST * values[-1]
-    root = (vectors[:, significant] / np.sqrt(values[significant])).astype(np.float32)
+    """Weights (a, K) of a kernel's columns and intercepts (K,). kernel: (n, a), training rows × landmarks."""
+    root = nystroem_root(kernel, landmarks)
     solver = Solver(
         kernel.astype(np.float32) @ root, y, weight, classes=classes, loss=squared_hinge, curvature=2.0
     )
     W, b = solver.solve(penalty=1 / C)
     return root @ W, b
+
+
+def nystroem_root(kernel: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """(a, r) float32, K^(−1/2) of the landmarks' own kernel K, of `kernel` (n, a), training rows × landmarks.
+
+    Rows k(x, landmarks) K^(−1/2) have inner products close to k(x, x').
+    """
+    values, vectors = scipy.linalg.eigh(kernel[landmarks], check_finite=False, overwrite_a=True)
+    significant = values > LEAST * values[-1]
+    return np.asarray((vectors[:, significant] / np.sqrt(values[significant])).astype(np.float32))
 
 
 def refit(rows: TrainingRows, params: Params, value: float, seed: int) -> FittedHead:

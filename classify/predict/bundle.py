@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from layerprobe.cache.common.errors import ClipError, InputError
+from layerprobe.cache.common.options import check_choice
+from layerprobe.classify.config import TaskName, task_of
 from layerprobe.classify.runs.bundle_files import MANIFEST, check_labels, read_bundle
 from layerprobe.classify.scores.conformal import prediction_sets
+from layerprobe.classify.tasks.registry import TASKS
 from layerprobe.embed.audio.channels import channel_clips
 from layerprobe.embed.manifest.clips import Clip, select_sound
 
@@ -28,6 +31,7 @@ BATCH = 256  # recordings whose states are in memory at once
 class Prediction:
     """What a system says about one clip. label: None below the confidence that was asked for.
 
+    number: of a regression, which has no label, confidence and probabilities.
     probabilities: (K,), in the order of the bundle's labels. label_set: the prediction set, if a coverage was
     asked for. error: why there is no prediction; the rest is then empty.
     """
@@ -37,13 +41,14 @@ class Prediction:
     confidence: float = 0.0
     probabilities: tuple[float, ...] = ()
     label_set: tuple[str, ...] | None = None
+    number: float | None = None
     error: ClipError | None = None
 
 
 class Bundle(ABC):
     """A saved system. Its backbone is loaded on first use. Safe to use from several threads.
 
-    labels: in the order of probabilities. content: bundle.json. device: as `embed` takes it.
+    labels: in the order of probabilities; none of a regression. content: bundle.json. device: as of `embed`.
     """
 
     def __init__(self, folder: Path, content: Mapping[str, Any], *, device: str = "auto") -> None:
@@ -53,31 +58,49 @@ class Bundle(ABC):
         except (KeyError, TypeError) as error:
             raise InputError("has no labels", where=str(folder / MANIFEST), do=REMAKE) from error
         check_labels(list(self.labels), where=str(folder / MANIFEST))
+        self.task: TaskName = task_of(content)
+        check_choice("task", self.task, TASKS)
         self._extractor: StateExtractor | None = None
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({str(self.folder)!r}, labels {', '.join(self.labels)})"
+        predicts = f"labels {', '.join(self.labels)}" if self.labels else f"{self.content.get('target')}"
+        return f"{type(self).__name__}({str(self.folder)!r}, {predicts})"
 
     def predict(self, recordings: Any, *, sampling_rate: int | None = None) -> Any:
-        """The label of one recording, or (N,) labels of a sequence of them.
+        """The label of one recording, or (N,) labels of a sequence of them; of a regression, the number.
 
         A recording is a path, or a waveform (T,), float in [-1, 1] or int16, at `sampling_rate` Hz. Raises
         ClipError for a recording that cannot be used, InputError for a backbone that is not the bundle's.
         """
-        probability = self.predict_proba(recordings, sampling_rate=sampling_rate)
-        names = np.array(self.labels)[probability.argmax(-1)]
+        rows = self._rows(recordings, sampling_rate)
+        if self.task == "regression":
+            return float(rows[0]) if rows.ndim == 1 else rows[:, 0]
+        names = np.array(self.labels)[rows.argmax(-1)]
         return str(names) if names.ndim == 0 else names
 
     def predict_proba(self, recordings: Any, *, sampling_rate: int | None = None) -> np.ndarray:
-        """Calibrated probabilities in the order of `labels`: (K,), or (N, K); as `predict` otherwise."""
+        """Calibrated probabilities in the order of `labels`: (K,), or (N, K); as `predict` otherwise.
+
+        Raises InputError for a regression, which has none.
+        """
+        self.require_labels("probabilities")
+        return self._rows(recordings, sampling_rate)
+
+    def require_labels(self, what: str, *, do: str = "") -> None:
+        """Raise InputError for a system that predicts numbers. what: that only labels have."""
+        if self.task == "regression":
+            raise InputError(f"predicts a number, which has no {what}", where=str(self.folder), do=do)
+
+    def _rows(self, recordings: Any, sampling_rate: int | None) -> np.ndarray:
+        """What `outputs` gives for one recording, (C,), or for N of them, (N, C)."""
         single = is_recording(recordings)
         states = self.extractor.recordings([recordings] if single else recordings, rate=sampling_rate)
         for one in states:
             if isinstance(one, ClipError):
                 raise one
-        probability = self._probabilities([one for one in states if not isinstance(one, ClipError)])
-        return probability[0] if single else probability
+        rows = self._outputs([one for one in states if not isinstance(one, ClipError)])
+        return rows[0] if single else rows
 
     def predict_clips(
         self,
@@ -144,13 +167,14 @@ class Bundle(ABC):
 
     @abstractmethod
     def load_backbone(self) -> StateExtractor:
-        """Load what computes the states that `probabilities` reads."""
+        """Load what computes the states that `outputs` reads."""
 
     @abstractmethod
-    def probabilities(
-        self, states: Mapping[str, np.ndarray], speakers: np.ndarray | None = None
-    ) -> np.ndarray:
-        """Layer → (m, S*D) float32 → (m, K). speakers: (m,), for a system that scales by speaker."""
+    def outputs(self, states: Mapping[str, np.ndarray], speakers: np.ndarray | None = None) -> np.ndarray:
+        """Layer → (m, S*D) float32 → (m, K) probabilities, or (m, 1) numbers of a regression.
+
+        speakers: (m,), for a system that scales by speaker.
+        """
 
     def set_threshold(self, coverage: float) -> float:
         """The largest 1 - probability in prediction sets of this coverage; see `scores.conformal`.
@@ -176,11 +200,14 @@ class Bundle(ABC):
         speakers = [clips[number].speaker for number in usable]
         of = [one for one in states if not isinstance(one, ClipError)]
         known = np.array(speakers) if all(speakers) else None
-        rows = dict(zip(usable, self._probabilities(of, known) if of else (), strict=True))
+        rows = dict(zip(usable, self._outputs(of, known) if of else (), strict=True))
         predictions = []
         for number, (clip, one) in enumerate(zip(clips, states, strict=True)):
             if isinstance(one, ClipError):
                 predictions.append(Prediction(clip=clip, error=one))
+                continue
+            if self.task == "regression":
+                predictions.append(Prediction(clip=clip, number=float(rows[number][0])))
                 continue
             best = int(rows[number].argmax())
             confidence = float(rows[number][best])
@@ -199,12 +226,12 @@ class Bundle(ABC):
             )
         return predictions
 
-    def _probabilities(
+    def _outputs(
         self, states: Sequence[Mapping[str, np.ndarray]], speakers: np.ndarray | None = None
     ) -> np.ndarray:
-        """(m, K) of the states of m clips."""
+        """As `outputs`, of the states of m clips."""
         layers = {name: np.stack([one[name] for one in states]) for name in states[0]}
-        return self.probabilities(layers, speakers)
+        return self.outputs(layers, speakers)
 
 
 def load_bundle(folder: Path | str, *, model: str | None = None, device: str = "auto") -> Bundle:

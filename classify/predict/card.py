@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from layerprobe.cache.common.text import format_interval, format_percent
+from layerprobe.classify.config import METRICS, SCORE_NAMES, task_of
 from layerprobe.classify.search.console import format_params
 from layerprobe.embed.models.presets import PRESETS
 
-NAMES = {"uar": "UAR", "accuracy": "Accuracy", "macro_f1": "Macro F1"}
 RULE = """\
 Layer and head are those that the study's outer folds selected most often. Parameters were searched again on
 inner folds of all clips, as in each outer fold, and the head was fitted to all clips with the best of them.
@@ -43,10 +43,10 @@ def model_card(content: Mapping[str, Any]) -> str:
                 dataset_name=f"{content['data']['clips']} clips",
                 dataset_type="private",
                 metric_type=metric,
-                metric_name=NAMES[metric],
+                metric_name=SCORE_NAMES[metric],
                 metric_value=round(scores[metric]["value"], 4),
             )
-            for metric in NAMES
+            for metric in METRICS[task_of(content)]
             if metric in scores
         ],
     )
@@ -57,11 +57,17 @@ def _text(content: Mapping[str, Any], name: str) -> str:
     extraction, scores, data = content["extraction"], content["scores"], content["data"]
     speakers = f" of {data['speakers']} speakers" if data["speakers"] else ""
     score_rows = [
-        f"| {NAMES[metric]} | {entry['value']:.3f} | {format_interval(entry['low'], entry['high'])} |"
+        f"| {SCORE_NAMES[metric]} | {entry['value']:.3f} | {format_interval(entry['low'], entry['high'])} |"
         for metric, entry in scores.items()
-        if metric in NAMES
+        if metric in METRICS[task_of(content)]
     ]
-    class_rows = [f"| {escape(label)} | {count} |" for label, count in data["classes"].items()]
+    table = ["| label | clips |", "|---|---|"]
+    table += [f"| {escape(label)} | {count} |" for label, count in data["classes"].items()]
+    kind, labels = "A classifier of", "labels"
+    if "numbers" in data:
+        table = ["| least | largest | mean | s.d. |", "|---|---|---|---|"]
+        table.append(f"| {' | '.join(f'{value:.4g}' for value in data['numbers'].values())} |")
+        kind, labels = "A regression of", "numbers"
     params = format_params(content["params"])
     leaked = content["leaked"]
     warning = ""
@@ -71,7 +77,7 @@ def _text(content: Mapping[str, Any], name: str) -> str:
         warning += "the scores hold for known speakers, not for new ones.**\n"
     return f"""# {escape(name)}
 
-A classifier of `{escape(content["target"])}` in speech: a frozen model turns a recording into the states of
+{kind} `{escape(content["target"])}` in speech: a frozen model turns a recording into the states of
 one of its layers, which are averaged over time, and a small head reads them. Made by layerprobe
 {content["version"]}.
 
@@ -100,9 +106,7 @@ Split: {escape(content["split"])}; chance is {content["chance"]:.3f}. Intervals 
 
 {data["clips"]} clips{speakers}:
 
-| label | clips |
-|---|---|
-{chr(10).join(class_rows)}
+{chr(10).join(table)}
 
 ## Use
 
@@ -121,7 +125,7 @@ No file of this folder is a pickle, and layerprobe checks each against its SHA-2
 ## Intended use and limits
 
 Recordings like those it was trained on: the same language, recording conditions and kind of speech. The
-labels are those of the training data; what they say about how a person feels is limited by how they were
+{labels} are those of the training data; what they say about how a person feels is limited by how they were
 collected. Not for decisions about people.
 """
 

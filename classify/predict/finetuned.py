@@ -22,7 +22,7 @@ from layerprobe.classify.finetune.config import LATER, FinetuneConfig
 from layerprobe.classify.finetune.model import SpeechClassifier
 from layerprobe.classify.predict.bundle import Bundle
 from layerprobe.classify.runs.bundle_files import RESTORE
-from layerprobe.classify.scores.calibration import probabilities
+from layerprobe.classify.tasks.calibration import probabilities
 from layerprobe.embed.checkpoints.source import ModelSource
 from layerprobe.embed.config import RATE, EmbedConfig
 from layerprobe.embed.extract.in_memory import StateExtractor
@@ -76,9 +76,7 @@ class FinetunedBundle(Bundle):
         channels, track = (settings.get(name, getattr(defaults, name)) for name in LATER)
         return str(channels), int(track)
 
-    def probabilities(
-        self, states: Mapping[str, np.ndarray], speakers: np.ndarray | None = None
-    ) -> np.ndarray:
+    def outputs(self, states: Mapping[str, np.ndarray], speakers: np.ndarray | None = None) -> np.ndarray:
         """Logits (m, K) → (m, K): their softmax, which is not calibrated."""
         return probabilities(states[LOGITS], 1.0)
 

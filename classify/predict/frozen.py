@@ -48,15 +48,15 @@ class FrozenBundle(Bundle):
             scores = self.system.head.scores(np.zeros((1, self.system.inputs.width), np.float32))
         except (KeyError, TypeError, ValueError, IndexError, StoreError) as error:
             raise InputError(f"is incomplete ({error})", where=where, do=REMAKE) from error
-        if scores.shape != (1, len(self.labels)):
+        if scores.shape != (1, 1 if self.task == "regression" else len(self.labels)):
             what = f"has {len(self.labels)} labels, and its head {scores.shape[-1]} scores"
             raise InputError(what, where=where, do=REMAKE)
         self.model = model or self.extraction.model
 
-    def probabilities(
-        self, states: Mapping[str, np.ndarray], speakers: np.ndarray | None = None
-    ) -> np.ndarray:
-        """As `Bundle.probabilities`; calibrated by temperature scaling."""
+    def outputs(self, states: Mapping[str, np.ndarray], speakers: np.ndarray | None = None) -> np.ndarray:
+        """As `Bundle.outputs`; probabilities are calibrated by temperature scaling."""
+        if self.task == "regression":
+            return self.system.scores(states, speakers)
         return self.system.probabilities(states, speakers)
 
     def sound(self) -> tuple[str, int]:
@@ -65,6 +65,7 @@ class FrozenBundle(Bundle):
 
     def set_threshold(self, coverage: float) -> float:
         """As `Bundle.set_threshold`, from the clips that the study tested."""
+        self.require_labels("sets of labels", do="omit the coverage")
         held = load_arrays(self.folder / HELD_OUT)
         return set_threshold(held["scores"], held["groups"], coverage=coverage)
 

@@ -25,8 +25,8 @@ from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.interrupts import Interrupted
 from layerprobe.cache.common.text import program
 from layerprobe.cache.store.feature_store import FeatureStore
-from layerprobe.classify.config import StudyConfig
-from layerprobe.classify.heads.registry import HEADS
+from layerprobe.classify.config import METRICS, StudyConfig, main_metric, task_of
+from layerprobe.classify.heads.registry import heads_of
 from layerprobe.classify.predict.card import model_card
 from layerprobe.classify.predict.system import HELD_OUT, FittedSystem, fit_system
 from layerprobe.classify.runs.bundle_files import (
@@ -53,7 +53,7 @@ from layerprobe.classify.search.study import LOCK, study_record
 from layerprobe.embed.manifest.clips import Clip
 
 LINEAR = "logreg"  # the head that transformers can run, see `transformers_export`
-SCORES = ("uar", "accuracy", "macro_f1", "log_loss", "calibration_error")
+PROBABILITY_SCORES = ("log_loss", "calibration_error")
 
 
 @stage("make the bundle")
@@ -80,7 +80,7 @@ def make_bundle(
         with locked(run / LOCK, wait=False), progress("bundle") as line:
             summary = read_json(run / SUMMARY, holding="selected")
             layer, head = selected_system(summary, exportable=exportable)
-            if head not in HEADS:
+            if head not in heads_of(config.task):
                 do = "run classify without --ensemble into another --out, or `bundle make --exportable`"
                 raise InputError("the selected system is an ensemble, which no bundle can hold", do=do)
             if _is_made(out, record["fingerprint"], layer, head, exportable=exportable):
@@ -117,11 +117,13 @@ def selected_system(summary: Mapping[str, Any], *, exportable: bool = False) -> 
     """Layer and head: selected most often, or if `exportable` the layer with the best logistic regression."""
     if not exportable:
         return str(summary["selected"]["layer"]), str(summary["selected"]["head"])
+    if task_of(summary) == "regression":
+        raise InputError("the run is a regression, and transformers can run a classification")
     entries = [entry for entry in summary["layers"] if entry["head"] == LINEAR]
     if not entries:
         do = f"run classify with {LINEAR} among its --heads"
         raise InputError(f"the run has no {LINEAR}, the head that transformers can run", do=do)
-    return str(max(entries, key=lambda entry: float(entry["uar"]["value"]))["layer"]), LINEAR
+    return str(max(entries, key=lambda entry: float(entry[main_metric(summary)]["value"]))["layer"]), LINEAR
 
 
 def _is_made(out: Path, run: str, layer: str, head: str, *, exportable: bool) -> bool:
@@ -153,6 +155,7 @@ def _write(
         "run": record["fingerprint"],
         "exportable": exportable,
         "target": plan.config.target,
+        "task": plan.config.task,
         "labels": list(plan.data.classes),
         "extraction": extraction,
         "layer": fitted.layer,
@@ -164,24 +167,31 @@ def _write(
         "split": summary["selected"]["split"],
         "scores": _scores(summary, fitted, exportable=exportable),
         "leaked": summary["audit"]["test_clips_of_training_speakers"],
-        "data": {name: summary["data"][name] for name in ("clips", "speakers", "classes")},
+        "data": {
+            name: summary["data"][name]
+            for name in ("clips", "speakers", "classes", "numbers")
+            if name in summary["data"]
+        },
         "chance": summary["chance"],
     }
 
-    scores, groups = held_out_scores(run, f"{fitted.layer}/{fitted.head}" if exportable else SELECTED)
+    system = f"{fitted.layer}/{fitted.head}" if exportable else SELECTED
+    held_out = held_out_scores(run, system) if plan.data.classes else {}
 
     def write(folder: Path) -> dict[str, Any]:
-        save_file({"scores": scores, "groups": groups}, folder / HELD_OUT)
+        if held_out:
+            save_file(held_out, folder / HELD_OUT)
         (folder / CARD).write_text(model_card(content), encoding="utf-8")
         return {**content, "system": fitted.system.save(folder)}
 
     return write_bundle(out, write)
 
 
-def held_out_scores(run: Path, system: str) -> tuple[np.ndarray, np.ndarray]:
-    """Of each clip that a run tested, 1 minus the probability of its true label, and its speaker's number.
+def held_out_scores(run: Path, system: str) -> dict[str, np.ndarray]:
+    """`scores` of each clip that a run tested, 1 minus the probability of its true label, and its `groups`.
 
-    Where no speakers are named, every clip has a number of its own. Raises InputError for a damaged file.
+    These are numbers of speakers. Where no speakers are named, every clip has a number of its own. Raises
+    InputError for a damaged file.
     """
     path = run / PREDICTIONS
     try:
@@ -192,7 +202,7 @@ def held_out_scores(run: Path, system: str) -> tuple[np.ndarray, np.ndarray]:
         speakers = [row["speaker"] or f"clip {number}" for number, row in enumerate(rows)]
     except (OSError, csv.Error, KeyError, TypeError, ValueError) as error:
         raise InputError(f"cannot be read ({error})", where=str(path), do=RESTORE_OR_RERUN) from error
-    return np.array(scores), np.unique(speakers, return_inverse=True)[1]
+    return {"scores": np.array(scores), "groups": np.unique(speakers, return_inverse=True)[1]}
 
 
 def _scores(summary: Mapping[str, Any], fitted: FittedSystem, *, exportable: bool) -> dict[str, Any]:
@@ -202,4 +212,5 @@ def _scores(summary: Mapping[str, Any], fitted: FittedSystem, *, exportable: boo
         entry = next(
             row for row in summary["layers"] if (row["layer"], row["head"]) == (fitted.layer, fitted.head)
         )
-    return {name: entry[name] for name in SCORES if name in entry}
+    names = (*METRICS[task_of(summary)], *PROBABILITY_SCORES)
+    return {name: entry[name] for name in names if name in entry}

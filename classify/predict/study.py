@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from layerprobe.cache.common.text import format_interval
+from layerprobe.classify.config import SCORE_NAMES, main_metric
 from layerprobe.classify.runs.bundle_files import BUNDLE
 from layerprobe.classify.runs.run_folder import SUMMARY, read_json
 from layerprobe.classify.scores.results import system_label
@@ -30,13 +31,14 @@ class Study:
     @property
     def layers(self) -> Any:
         """Score and 95 % interval of every layer and head: a DataFrame if pandas is installed, else dicts."""
+        metric = main_metric(self.summary)
         rows = [
             {
                 "layer": entry["layer"],
                 "head": entry["head"],
                 **{
-                    name: entry["uar"][key]
-                    for name, key in (("uar", "value"), ("low", "low"), ("high", "high"))
+                    name: entry[metric][key]
+                    for name, key in ((metric, "value"), ("low", "low"), ("high", "high"))
                 },
             }
             for entry in self.summary["layers"]
@@ -58,17 +60,21 @@ class Study:
         return f"Study({str(self.out)!r}: {self._headline()})"
 
     def _repr_html_(self) -> str:
+        metric = main_metric(self.summary)
         cells = "".join(
             f"<tr><td>{html.escape(entry['layer'])}</td><td>{html.escape(entry['head'])}</td>"
-            f"<td>{entry['uar']['value']:.3f}</td>"
-            f"<td>{format_interval(entry['uar']['low'], entry['uar']['high'])}</td></tr>"
-            for entry in sorted(self.summary["layers"], key=lambda entry: -entry["uar"]["value"])
+            f"<td>{entry[metric]['value']:.3f}</td>"
+            f"<td>{format_interval(entry[metric]['low'], entry[metric]['high'])}</td></tr>"
+            for entry in sorted(self.summary["layers"], key=lambda entry: -entry[metric]["value"])
         )
-        head = "<tr><th>layer</th><th>head</th><th>UAR</th><th>95 % interval</th></tr>"
+        head = f"<tr><th>layer</th><th>head</th><th>{SCORE_NAMES[metric]}</th><th>95 % interval</th></tr>"
         return f"<p>{html.escape(self._headline())}</p><table>{head}{cells}</table>"
 
     def _headline(self) -> str:
-        selected = self.summary["selected"]
-        uar = selected["uar"]
-        score = f"UAR {uar['value']:.3f} {format_interval(uar['low'], uar['high'])}".rstrip()
+        selected, metric = self.summary["selected"], main_metric(self.summary)
+        value, interval = (
+            selected[metric]["value"],
+            format_interval(*map(selected[metric].get, ("low", "high"))),
+        )
+        score = f"{SCORE_NAMES[metric]} {value:.3f} {interval}".rstrip()
         return f"{self.summary['model']}, {system_label(selected['layer'], selected['head'])}, {score}"

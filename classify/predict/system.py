@@ -23,14 +23,14 @@ from layerprobe.classify.features.kernels import kernel_bytes
 from layerprobe.classify.features.lru_cache import LruCache
 from layerprobe.classify.features.sampling import Recipe, make_recipe
 from layerprobe.classify.features.scaling import scale
-from layerprobe.classify.heads.fitted import KINDS, FittedHead, TrainingRows, load_arrays
-from layerprobe.classify.heads.registry import HEADS
+from layerprobe.classify.heads.fitted import FittedHead, TrainingRows, load_arrays
+from layerprobe.classify.heads.registry import KINDS, heads_of
 from layerprobe.classify.runs.bundle_files import RESTORE
-from layerprobe.classify.scores.calibration import probabilities
 from layerprobe.classify.scores.results import StudyId
 from layerprobe.classify.search.nested import PATH_VALUE, TEMPERATURE, open_study, run_trials, split_params
 from layerprobe.classify.search.plan import Plan, fold_features, layer_states
 from layerprobe.classify.search.storage import TrialStorage
+from layerprobe.classify.tasks.calibration import probabilities
 
 PREPROCESSING = "preprocessing.safetensors"
 HELD_OUT = "held_out.safetensors"  # scores of the clips that the study tested, for prediction sets
@@ -51,7 +51,11 @@ class System:
 
         speakers: (m,), required by a system that scales by speaker.
         """
-        return probabilities(self.head.scores(self.inputs.apply(states, speakers)), self.temperature)
+        return probabilities(self.scores(states, speakers), self.temperature)
+
+    def scores(self, states: Mapping[str, np.ndarray], speakers: np.ndarray | None = None) -> np.ndarray:
+        """As `probabilities`, before calibration; (m, 1) predicted numbers of a regression."""
+        return self.head.scores(self.inputs.apply(states, speakers))
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write the arrays and the head; what is needed besides them, for a JSON file."""
@@ -92,7 +96,7 @@ def fit_system(plan: Plan, *, layer: str, head: str, grouped: bool, storage: Tri
     The search is that of an outer fold, on inner folds of all clips. grouped: whether these are
     speaker-disjoint. storage: keeps the trials, so that an interrupted search resumes.
     """
-    if HEADS[head].refit is None:
+    if heads_of(plan.config.task)[head].refit is None:
         raise InputError(f"{head} cannot be saved in a bundle", do="search other heads too")
     config, everything = plan.config, np.arange(len(plan.data))
     inner = selection_folds(
@@ -110,7 +114,7 @@ def fit_system(plan: Plan, *, layer: str, head: str, grouped: bool, storage: Tri
         storage.add(id, trial)
         trials.append(trial)
     best = max((trial for trial in trials if trial.value is not None), key=lambda trial: trial.value or 0.0)
-    name, value = HEADS[head].path[0], best.user_attrs[PATH_VALUE]
+    name, value = heads_of(config.task)[head].path[0], best.user_attrs[PATH_VALUE]
     params = {**best.params, **({name: value} if name else {})}
     return FittedSystem(
         system=refit(plan, layer, head, params, temperature=best.user_attrs[TEMPERATURE]),
@@ -124,7 +128,7 @@ def fit_system(plan: Plan, *, layer: str, head: str, grouped: bool, storage: Tri
 
 def refit(plan: Plan, layer: str, head: str, params: Mapping[str, Any], *, temperature: float) -> System:
     """Fit a layer and head with these parameters to all clips of the plan."""
-    one, own = HEADS[head], dict(params)
+    one, own = heads_of(plan.config.task)[head], dict(params)
     assert one.refit is not None  # for the type checker: `fit_system` checks it
     value = own.pop(one.path[0]) if one.path[0] else one.path[1][0]
     names = plan.layers_of(layer)

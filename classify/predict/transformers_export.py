@@ -17,6 +17,7 @@ import torch
 
 from layerprobe.cache.common.errors import ClipError, InputError
 from layerprobe.cache.common.text import format_interval, program
+from layerprobe.classify.config import SCORE_NAMES, main_metric
 from layerprobe.classify.heads.fitted import Linear
 from layerprobe.classify.predict.bundle import Bundle
 from layerprobe.classify.predict.frozen import FrozenBundle
@@ -43,6 +44,9 @@ def export_transformers(bundle: Bundle, out: Path) -> Path:
     """
     if not isinstance(bundle, FrozenBundle):
         raise InputError("is a fine-tuned model, no frozen backbone with a head", where=str(bundle.folder))
+    if bundle.task == "regression":
+        what = "is a regression, and transformers classifies audio"
+        raise InputError(what, where=str(bundle.folder), do="predict with layerprobe")
     reason = obstacle(bundle.system, bundle.extraction.model)
     if reason:
         what = f"transformers cannot run {reason}"
@@ -110,8 +114,9 @@ def alternative(folder: Path) -> str:
     except InputError:
         return f"make the bundle of a system that it can: `{command}`"
     entry = next(row for row in summary["layers"] if (row["layer"], row["head"]) == (layer, head))
-    scores = [_score(entry["uar"]), _score(summary["selected"]["uar"])]
-    best = f"{head} on layer {layer} (UAR {scores[0]}, the selected system {scores[1]})"
+    metric = main_metric(summary)
+    scores = [_score(entry[metric]), _score(summary["selected"][metric])]
+    best = f"{head} on layer {layer} ({SCORE_NAMES[metric]} {scores[0]}, the selected system {scores[1]})"
     return f"it can run {best}: `{command.replace('RUN', shlex.quote(str(folder.parent)))}`"
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.text import format_interval
+from layerprobe.classify.config import AXIS_NAMES, SCORE_NAMES
 from layerprobe.classify.report.figures.charts import Chart, Curves, Series
-from layerprobe.classify.report.figures.layer_charts import UAR
 from layerprobe.classify.report.run_data import RunData
-from layerprobe.classify.report.run_tables import INTERVAL, METRICS
+from layerprobe.classify.report.run_tables import INTERVAL
 from layerprobe.classify.report.tables import Cell, Table
 from layerprobe.classify.runs.compare import Comparison, compare
 from layerprobe.classify.runs.cost_table import FINETUNE
@@ -19,7 +19,7 @@ LOG_RATIO = 8.0  # largest over smallest cost above which the axis is logarithmi
 
 
 def compare_runs(runs: Sequence[RunData]) -> tuple[Comparison | None, str]:
-    """The runs compared by UAR; and why they cannot be compared, or ""."""
+    """The runs compared by the first score of their task; and why they cannot be compared, or ""."""
     try:
         return compare([run.folder for run in runs]), ""
     except InputError as error:
@@ -27,9 +27,9 @@ def compare_runs(runs: Sequence[RunData]) -> tuple[Comparison | None, str]:
 
 
 def cost_chart(found: Comparison, names: Sequence[str]) -> Chart | None:
-    """UAR against wall time, fine-tuned and frozen models apart; None if fewer than two costs are known."""
+    """The score against wall time, fine-tuned and frozen models apart; None if fewer than two are known."""
     points = [
-        (name, entry.scores["uar"], cost.kind == FINETUNE, seconds / 60)
+        (name, entry.scores[found.metric], cost.kind == FINETUNE, seconds / 60)
         for name, entry, cost in zip(names, found.entries, found.costs, strict=True)
         if (seconds := cost.wall_s or cost.own_s)
     ]
@@ -50,9 +50,9 @@ def cost_chart(found: Comparison, names: Sequence[str]) -> Chart | None:
     return Curves(
         name="cost",
         title="Score against cost",
-        alt="Unweighted average recall of each run against its minutes of wall time.",
+        alt=f"The {AXIS_NAMES[found.metric]} of each run against its minutes of wall time.",
         x_label="minutes, extraction and all trials together",
-        y_label=UAR,
+        y_label=AXIS_NAMES[found.metric],
         series=tuple(series),
         log_x=max(minutes) > LOG_RATIO * min(minutes),
     )
@@ -60,7 +60,7 @@ def cost_chart(found: Comparison, names: Sequence[str]) -> Chart | None:
 
 def comparison_tables(found: Comparison, names: Sequence[str]) -> list[Table]:
     """Runs on the same clips: their scores, the pairs, the costs. names: of the runs."""
-    metric = METRICS[found.metric]
+    metric = SCORE_NAMES[found.metric]
     entries: list[list[Cell]] = []
     for name, entry in zip(names, found.entries, strict=True):
         score = entry.scores[found.metric]

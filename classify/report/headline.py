@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from layerprobe.cache.common.text import format_count
+from layerprobe.classify.config import SCORE_NAMES
 from layerprobe.classify.report.run_data import RunData
 from layerprobe.classify.scores.results import system_label
 from layerprobe.classify.search.console import remarks
@@ -41,14 +42,17 @@ def system_name(run: RunData) -> str:
 def score_sentence(run: RunData) -> str:
     """The score with its interval, in a sentence that cannot be read as something else."""
     summary, data = run.summary, run.summary["data"]
-    score = summary["selected"]["uar"]
+    score = summary["selected"][run.metric]
     low, high = score.get("low"), score.get("high")
     over = "speakers" if data["speakers"] else "clips"
     interval = "no interval" if low is None else f"95 % interval {low:.3f} to {high:.3f}, resampling {over}"
     tested, folds = len(run.clips), len(summary["selected"]["folds"])
     spoken = "" if run.speakers is None else f" of {format_count(len(set(run.speakers)), 'speaker')}"
+    labels = f"{len(run.classes)} classes"
+    if run.numbers is not None:
+        labels = f"numbers from {data['numbers']['least']:.4g} to {data['numbers']['largest']:.4g}"
     return (
-        f"UAR {score['value']:.3f} ({interval}) for {summary['target']}, {len(run.classes)} classes, on "
+        f"{SCORE_NAMES[run.metric]} {score['value']:.3f} ({interval}) for {summary['target']}, {labels}, on "
         f"{format_count(tested, 'test clip')}{spoken} in {format_count(folds, 'outer fold')}. Chance is "
         f"{summary['chance']:.3f}."
     )
@@ -65,7 +69,7 @@ def statements(run: RunData) -> list[Statement]:
 
 
 def _chance(run: RunData) -> list[Statement]:
-    chance, score = run.summary["chance"], run.summary["selected"]["uar"]
+    chance, score = run.summary["chance"], run.summary["selected"][run.metric]
     if score.get("low") is None or score["low"] > chance:
         return []
     text = f"The score is not shown to be above chance: its interval begins at {score['low']:.3f}."
@@ -143,7 +147,7 @@ def _shuffled(run: RunData) -> list[Statement]:
     if shuffled is None:
         text = "No controls were run: what the system scores with shuffled labels is unknown."
         return [Statement(kind="unknown", text=text)]
-    score, apart = shuffled["uar"], shuffled["selectivity"]
+    score, apart = shuffled[run.metric], shuffled["selectivity"]
     low, high = apart.get("low"), apart.get("high")
     interval = "" if low is None else f" (95 % interval {low:+.3f} to {high:+.3f})"
     text = (

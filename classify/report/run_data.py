@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from layerprobe.cache.common.errors import InputError
+from layerprobe.classify.config import Metric, main_metric, task_of
 from layerprobe.classify.runs.cost_table import FINETUNE
 from layerprobe.classify.runs.read_predictions import COLUMNS, read_finished_record
 from layerprobe.classify.runs.run_folder import (
@@ -22,6 +24,9 @@ from layerprobe.classify.runs.run_folder import (
     read_json,
 )
 from layerprobe.classify.scores.results import SELECTED
+from layerprobe.classify.tasks.confusion import confusion
+from layerprobe.classify.tasks.registry import TASKS
+from layerprobe.classify.tasks.regression import parts
 
 AUDIT, CURVES = "audit.json", "curves.csv"
 NEEDED = ("selected", "layers", "heads", "controls", "audit", "data", "chance", "target", "model", "metric")
@@ -35,7 +40,8 @@ class RunData:
     record, summary: run.json and summary.json. audit: audit.json, or None if there is none. curves: rows of
     curves.csv, empty for a search. The rest are the selected system's N predictions: clips (N,) ids, folds
     (N,), speakers (N,) names or None, labels and predicted (N,) indices into `classes`, and probability
-    (N, K).
+    (N, K). Of a regression, numbers has truth and prediction, (2, N), `classes` are groups of clips with low,
+    middle and high numbers, and there are no probabilities; None of a classification.
     """
 
     folder: Path
@@ -50,6 +56,12 @@ class RunData:
     labels: np.ndarray
     predicted: np.ndarray
     probability: np.ndarray
+    numbers: np.ndarray | None = None
+
+    @property
+    def metric(self) -> Metric:
+        """The first score of the task."""
+        return main_metric(self.summary)
 
     @property
     def name(self) -> str:
@@ -75,14 +87,16 @@ def read_run(folder: Path) -> RunData:
     if missing := [name for name in NEEDED if name not in summary]:
         what = f"is damaged: it holds no '{missing[0]}'"
         raise InputError(what, where=str(folder / SUMMARY), do=RESTORE_OR_RERUN)
-    classes = _classes(folder / SUMMARY, summary)
+    regression = task_of(summary) == "regression"
+    classes = () if regression else _classes(folder / SUMMARY, summary)
     predictions = _read_predictions(folder / PREDICTIONS, classes)
-    counts = np.bincount(
-        predictions["labels"] * len(classes) + predictions["predicted"], minlength=len(classes) ** 2
-    )
-    if counts.tolist() != np.array(summary["selected"]["confusion"]["counts"]).ravel().tolist():
-        what = f"does not fit {SUMMARY}: its confusion matrix is another"
+    if not (_same_score if regression else _same_counts)(summary, predictions):
+        what = f"does not fit {SUMMARY}: its {'score' if regression else 'confusion matrix'} is another"
         raise InputError(what, where=str(folder / PREDICTIONS), do=RESTORE_OR_RERUN)
+    if regression:
+        numbers = np.stack([predictions["labels"], predictions["predicted"]])
+        classes, codes = parts(numbers[0])
+        predictions |= {"labels": codes, "predicted": codes, "numbers": numbers}
     return RunData(
         folder=folder,
         record=record,
@@ -92,6 +106,20 @@ def read_run(folder: Path) -> RunData:
         classes=classes,
         **predictions,
     )
+
+
+def _same_counts(summary: Mapping[str, Any], predictions: Mapping[str, np.ndarray]) -> bool:
+    """Whether the confusion counts of a summary are those of the predictions."""
+    counts = np.array(summary["selected"]["confusion"]["counts"])
+    found = confusion(predictions["labels"], predictions["predicted"], classes=len(counts))
+    return counts.tolist() == found.tolist()
+
+
+def _same_score(summary: Mapping[str, Any], predictions: Mapping[str, np.ndarray]) -> bool:
+    """Whether the first score of a summary is that of the predicted numbers."""
+    task = TASKS[task_of(summary)]
+    found = task.scores(task.statistics(predictions["labels"], predictions["predicted"], None, 0))
+    return math.isclose(summary["selected"][task.main]["value"], found[task.main], abs_tol=1e-9)
 
 
 def _classes(path: Path, summary: Mapping[str, Any]) -> tuple[str, ...]:
@@ -119,9 +147,9 @@ def _read_predictions(path: Path, classes: tuple[str, ...]) -> dict[str, Any]:
             "clips": np.array(clips),
             "folds": np.array(folds, np.int64),
             "speakers": np.array(speakers) if any(speakers) else None,
-            "labels": np.array([number[name] for name in labels]),
-            "predicted": np.array([number[name] for name in predicted]),
-            "probability": np.array(probability, np.float64).T,
+            "labels": np.array([number[name] if classes else float(name) for name in labels]),
+            "predicted": np.array([number[name] if classes else float(name) for name in predicted]),
+            "probability": np.array(probability, np.float64).reshape(len(classes), len(rows)).T,
         }
     except (OSError, csv.Error, ValueError, KeyError, IndexError) as error:
         reason = error.strerror if isinstance(error, OSError) else error

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from layerprobe.cache.common.text import format_interval
+from layerprobe.classify.config import BASELINES, METRICS, SCORE_NAMES, task_of
 from layerprobe.classify.report.figures.system_charts import speaker_scores
 from layerprobe.classify.report.run_data import RunData
 from layerprobe.classify.report.tables import Cell, Table
@@ -15,7 +16,6 @@ from layerprobe.classify.report.together_tables import fusion, layer_weights
 from layerprobe.classify.search.console import format_params
 
 HARDEST = 20
-METRICS = {"uar": "UAR", "accuracy": "accuracy", "macro_f1": "macro F1"}
 INTERVAL = "95 % interval"
 VERDICTS = ("leak", "look", "fine")
 
@@ -31,12 +31,12 @@ def scores(run: RunData) -> Table:
     """The selected system's scores: folds pooled, mean of folds, mean of speakers."""
     selected = run.summary["selected"]
     rows: list[list[Cell]] = []
-    for name, label in METRICS.items():
+    for name in METRICS[task_of(run.summary)]:
         over_folds = selected["over_folds"].get(name)  # early versions lack some
         over_speakers = (selected["over_speakers"] or {}).get(name)
         rows.append(
             [
-                label,
+                SCORE_NAMES[name],
                 selected[name]["value"],
                 _interval(selected[name]),
                 "" if not over_folds or over_folds["sd"] is None else _mean_sd(over_folds),
@@ -54,13 +54,14 @@ def layers(run: RunData) -> Table | None:
     if run.finetuned:
         return None
     near = {(entry["layer"], entry["head"]) for entry in run.summary.get("near_best", ())}
-    ranked = sorted(run.summary["layers"], key=lambda entry: -entry["uar"]["value"])
+    metric = run.metric
+    ranked = sorted(run.summary["layers"], key=lambda entry: -entry[metric]["value"])
     rows = [
         [
             entry["layer"],
             entry["head"],
-            entry["uar"]["value"],
-            _interval(entry["uar"]),
+            entry[metric]["value"],
+            _interval(entry[metric]),
             "yes" if (entry["layer"], entry["head"]) in near else "no",
         ]
         for entry in ranked
@@ -68,7 +69,7 @@ def layers(run: RunData) -> Table | None:
     return Table(
         name="layers",
         title="Scores of all layers and heads",
-        columns=("layer", "head", "UAR", INTERVAL, "within noise of the best"),
+        columns=("layer", "head", SCORE_NAMES[metric], INTERVAL, "within noise of the best"),
         rows=rows,
         note="Choosing the best row of this table selects on test scores. The selected system was "
         "selected on inner folds.",
@@ -77,49 +78,63 @@ def layers(run: RunData) -> Table | None:
 
 def folds(run: RunData) -> Table:
     """The system selected in each outer fold."""
+    first, second, *_ = METRICS[task_of(run.summary)]
     rows = [
         [
             fold["fold"],
             *(() if run.finetuned else (fold["layer"], fold["head"])),
             fold["inner_score"],
-            fold["uar"],
-            fold["accuracy"],
+            fold[first],
+            fold[second],
             format_params(fold["params"]),
         ]
         for fold in run.summary["selected"]["folds"]
     ]
-    inner = f"{'validation' if run.finetuned else 'inner'} {METRICS[run.summary['metric']]}"
+    inner = f"{'validation' if run.finetuned else 'inner'} {SCORE_NAMES[run.summary['metric']]}"
     named = () if run.finetuned else ("layer", "head")
     return Table(
         name="folds",
         title="The system of each outer fold",
-        columns=("fold", *named, inner, "test UAR", "test accuracy", "parameters"),
+        columns=(
+            "fold",
+            *named,
+            inner,
+            f"test {SCORE_NAMES[first]}",
+            f"test {SCORE_NAMES[second]}",
+            "parameters",
+        ),
         rows=rows,
     )
 
 
 def controls(run: RunData) -> Table | None:
     """The selected system and its controls."""
-    found = run.summary["controls"]
+    found, metric = run.summary["controls"], run.metric
     if "shuffled" not in found:
         return None
     shuffled = found["shuffled"]
     rows: list[list[Cell]] = [
         [
             "selected system",
-            run.summary["selected"]["uar"]["value"],
-            _interval(run.summary["selected"]["uar"]),
+            run.summary["selected"][metric]["value"],
+            _interval(run.summary["selected"][metric]),
             "",
         ]
     ]
     for one in found.get("runs", ()):
         rows.append(
-            [one["model"], one["uar"]["value"], _interval(one["uar"]), _difference(one["selected_minus_it"])]
+            [
+                one["model"],
+                one[metric]["value"],
+                _interval(one[metric]),
+                _difference(one["selected_minus_it"]),
+            ]
         )
-    spread = f"± {shuffled['uar']['sd']:.3f}"
-    rows.append(["shuffled labels", shuffled["uar"]["value"], spread, _difference(shuffled["selectivity"])])
-    rows.append(["majority class", found["majority"]["uar"]["value"], "", ""])
-    columns = ("control", "UAR", INTERVAL, "selected minus control")
+    spread = f"± {shuffled[metric]['sd']:.3f}"
+    rows.append(["shuffled labels", shuffled[metric]["value"], spread, _difference(shuffled["selectivity"])])
+    key, name = BASELINES[task_of(run.summary)]
+    rows.append([name, found[key][metric]["value"], "", ""])
+    columns = ("control", SCORE_NAMES[metric], INTERVAL, "selected minus control")
     return Table(name="controls", title="The score and its controls", columns=columns, rows=rows)
 
 
@@ -143,14 +158,18 @@ def probes(run: RunData) -> Table | None:
     return Table(name="probes", title="Linear probes", columns=columns, rows=rows)
 
 
-def classes(run: RunData) -> Table:
+def classes(run: RunData) -> Table | None:
+    if run.numbers is not None:
+        return None
     entries = run.summary["selected"]["classes"]
     keys = ("class", "clips", "recall", "precision")
     rows: list[list[Cell]] = [[entry[key] for key in keys] for entry in entries]
     return Table(name="classes", title="Scores of each class", columns=keys, rows=rows)
 
 
-def confusions(run: RunData) -> Table:
+def confusions(run: RunData) -> Table | None:
+    if run.numbers is not None:
+        return None
     counts = run.summary["selected"]["confusion"]["counts"]
     rows: list[list[Cell]] = [[name, *map(int, row)] for name, row in zip(run.classes, counts, strict=True)]
     columns = ("true class", *(f"as {name}" for name in run.classes))
@@ -159,27 +178,37 @@ def confusions(run: RunData) -> Table:
 
 def speakers(run: RunData) -> Table | None:
     rows = speaker_scores(run)
-    columns = ("speaker", "test clips", "UAR")
+    columns = ("speaker", "test clips", SCORE_NAMES[run.metric])
     return (
         Table(name="speakers", title="Scores of each speaker", columns=columns, rows=rows) if rows else None
     )
 
 
 def hardest_rows(run: RunData) -> np.ndarray:
-    """Rows of the predictions that are wrong, the most confident first."""
+    """Rows of the predictions that are wrong, the most confident first, or with the largest errors."""
+    if run.numbers is not None:
+        true, predicted = run.numbers
+        return np.argsort(-np.abs(predicted - true), kind="stable")[:HARDEST]
     wrong = np.flatnonzero(run.predicted != run.labels)
     return wrong[np.argsort(-run.confidence[wrong], kind="stable")][:HARDEST]
 
 
 def hardest(run: RunData) -> Table | None:
-    """The clips that are classified wrongly with the highest confidence."""
+    """The clips that are classified wrongly with the highest confidence, or whose errors are the largest."""
     rows: list[list[Cell]] = []
     for row in hardest_rows(run).tolist():
         speaker = "" if run.speakers is None else str(run.speakers[row])
+        if run.numbers is not None:
+            true, predicted = run.numbers[:, row].tolist()
+            rows.append([str(run.clips[row]), speaker, true, predicted, predicted - true])
+            continue
         names = (run.classes[run.labels[row]], run.classes[run.predicted[row]])
         rows.append([str(run.clips[row]), speaker, *names, float(run.confidence[row])])
     columns = ("clip", "speaker", "true class", "predicted", "confidence")
     title = "The hardest clips: wrong with the highest confidence"
+    if run.numbers is not None:
+        columns = ("clip", "speaker", "true", "predicted", "error")
+        title = "The hardest clips: those with the largest errors"
     return Table(name="hardest", title=title, columns=columns, rows=rows) if rows else None
 
 

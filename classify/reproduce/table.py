@@ -9,7 +9,7 @@ from typing import Literal
 
 from layerprobe.classify.reproduce.published import PublishedSystem
 from layerprobe.classify.runs.run_folder import RUN, SUMMARY, read_json
-from layerprobe.classify.scores.metrics import Interval
+from layerprobe.classify.scores.bootstrap import Interval
 
 State = Literal["ready", "missing", "failed", "done"]
 FINE_TUNED, HEADS = "fine-tuned", "heads"

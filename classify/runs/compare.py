@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.common.options import check_choice
-from layerprobe.classify.config import Metric
+from layerprobe.classify.config import AUTO, METRICS, Metric, chosen_metric
 from layerprobe.classify.data.protocols import PROTOCOLS
 from layerprobe.classify.runs.cost_table import BreakEven, Prices, RunCost, break_even, cost_notes, run_cost
 from layerprobe.classify.runs.read_predictions import (
@@ -22,9 +20,7 @@ from layerprobe.classify.runs.read_predictions import (
     read_system,
 )
 from layerprobe.classify.runs.run_folder import RUN, SUMMARY, read_json, reporting_damage
-from layerprobe.classify.scores import metrics
-from layerprobe.classify.scores.bootstrap import score_intervals
-from layerprobe.classify.scores.metrics import SCORES, Interval
+from layerprobe.classify.scores.bootstrap import Interval, score_intervals
 from layerprobe.classify.scores.paired import (
     NOISE,
     CorrectedT,
@@ -35,6 +31,8 @@ from layerprobe.classify.scores.paired import (
     near_best,
 )
 from layerprobe.classify.scores.results import SELECTED
+from layerprobe.classify.tasks.ordinal import by_size
+from layerprobe.classify.tasks.registry import MEASURES, TASKS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,14 +87,14 @@ def compare(
     runs: Sequence[Path],
     *,
     system: str = SELECTED,
-    metric: Metric = "uar",
+    metric: Metric = AUTO,
     seed: int = 0,
     prices: Prices | None = None,
 ) -> Comparison:
     """Compare runs, pair by pair: intervals and p over speakers, the corrected t-test over folds.
 
-    system: which of each run's systems, `selected` or `LAYER/HEAD`. metric: of the differences. seed: of the
-    resampling. prices: for the costs.
+    system: which of each run's systems, `selected` or `LAYER/HEAD`. metric: of the differences, by default
+    the first of the task. seed: of the resampling. prices: for the costs.
 
     Reads run.json, splits.json and predictions.csv. Raises InputError, naming every difference, unless all
     runs were tested on the same clips with the same labels, speakers and folds.
@@ -106,13 +104,13 @@ def compare(
     twice = [run for number, run in enumerate(runs) if run in runs[:number]]
     if twice:
         raise InputError(f"{twice[0]} is given twice")
-    check_choice("--metric", metric, get_args(Metric))
     systems = [read_system(run, system) for run in runs]
     for other in systems[1:]:
         check_same_clips(systems[0], other)
+    metric = chosen_metric(metric, systems[0].task, maximised=False)
     counts = _counts(systems)
     pairs = _pairs(systems, counts, metric, seed)
-    best = int(np.argmax([_score(each, metric) for each in systems]))
+    best = int(np.argmax(MEASURES[metric].better(np.array([_score(each, metric) for each in systems]))))
     apart = [pair for pair in pairs if best in (pair.first, pair.second) and pair.difference_holm < NOISE]
     worse = {number for pair in apart for number in (pair.first, pair.second)} - {best}
     prices = prices or Prices()
@@ -139,18 +137,19 @@ def compare(
     )
 
 
-def rank(run: Path, *, metric: Metric = "uar", seed: int = 0) -> list[Entry]:
-    """Every layer and head of one run, best first. Raises InputError."""
-    check_choice("--metric", metric, get_args(Metric))
+def rank(run: Path, *, metric: Metric = AUTO, seed: int = 0) -> list[Entry]:
+    """Every layer and head of one run, best first by the metric, as of `compare`. Raises InputError."""
     systems = [each for name, each in read_predictions(run).items() if name != SELECTED]
     if not systems:
         raise InputError("holds no predictions of single layers and heads", where=str(run))
     for other in systems[1:]:
         check_same_clips(systems[0], other)
+    metric = chosen_metric(metric, systems[0].task, maximised=False)
     counts = _counts(systems)
     best, near = near_best(counts, metric=metric, seed=seed)
     entries = _entries(systems, counts, best=best, near=near, seed=seed)
-    return sorted(entries, key=lambda entry: -entry.scores[metric].value)
+    sign = 1 if MEASURES[metric].larger_is_better else -1
+    return sorted(entries, key=lambda entry: -sign * entry.scores[metric].value)
 
 
 def _pairs(systems: Sequence[SystemPredictions], counts: np.ndarray, metric: Metric, seed: int) -> list[Pair]:
@@ -186,7 +185,8 @@ def _over_folds(first: SystemPredictions, second: SystemPredictions, metric: Met
 def _entries(
     systems: Sequence[SystemPredictions], counts: np.ndarray, *, best: int, near: Sequence[bool], seed: int
 ) -> list[Entry]:
-    scores = {name: score_intervals(counts, metric=name, seed=seed) for name in get_args(Metric)}
+    names = METRICS[systems[0].task]
+    scores = {name: score_intervals(counts, metric=name, seed=seed) for name in names}
     return [
         Entry(
             run=str(each.run),
@@ -202,27 +202,32 @@ def _entries(
 
 
 def _counts(systems: Sequence[SystemPredictions]) -> np.ndarray:
-    """(clusters, R, K, K) confusion counts by speaker, or by clip if speakers are unknown."""
-    names = np.unique([each.predicted for each in systems] + [systems[0].labels])
-    speakers = systems[0].clips if systems[0].speakers is None else systems[0].speakers
-    y = np.searchsorted(names, systems[0].labels)
-    return np.stack(
-        [
-            metrics.cluster_counts(y, np.searchsorted(names, each.predicted), speakers, classes=len(names))
-            for each in systems
-        ],
-        axis=1,
-    )
+    """(clusters, R, *S) statistics of the task by speaker, or by clip if speakers are unknown."""
+    first, task = systems[0], TASKS[systems[0].task]
+    speakers = first.clips if first.speakers is None else first.speakers
+    names, y, predicted = _codes(first, [each.predicted for each in systems])
+    return np.stack([task.statistics(y, each, speakers, names) for each in predicted], axis=1)
+
+
+def _codes(
+    first: SystemPredictions, predicted: Sequence[np.ndarray]
+) -> tuple[int, np.ndarray, list[np.ndarray]]:
+    """The number of classes, and labels and predictions as indices into them; numbers stay numbers."""
+    if first.task == "regression":
+        return 0, first.labels, list(predicted)
+    names, flat = np.unique([first.labels, *predicted], return_inverse=True)
+    if first.task == "ordinal":
+        levels = first.config.get("levels") or by_size(names.tolist(), str(first.config.get("target")))
+        flat = np.array([levels.index(name) for name in names.tolist()])[flat]
+        names = np.array(levels)
+    labels, *codes = flat.reshape(1 + len(predicted), -1)
+    return len(names), labels, codes
 
 
 def _score(predictions: SystemPredictions, metric: Metric, rows: np.ndarray | slice = slice(None)) -> float:
-    names = np.unique([predictions.predicted, predictions.labels])
-    counts = metrics.confusion(
-        np.searchsorted(names, predictions.labels[rows]),
-        np.searchsorted(names, predictions.predicted[rows]),
-        classes=len(names),
-    )
-    return float(SCORES[metric](counts))
+    task = TASKS[predictions.task]
+    names, y, (predicted,) = _codes(predictions, [predictions.predicted])
+    return float(MEASURES[metric].score(task.statistics(y[rows], predicted[rows], None, names)))
 
 
 def _notes(systems: Sequence[SystemPredictions]) -> list[str]:

@@ -10,13 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.classify.config import Metric
+from layerprobe.classify.config import AXIS_NAMES, Metric
 from layerprobe.classify.plotting import COLOURS, STYLE, check_figure, open_frame, save, set_title
 from layerprobe.classify.runs.compare import Comparison, Entry
 from layerprobe.classify.runs.cost_table import FINETUNE, RunCost
 
 LOG_RATIO = 8.0  # largest over smallest cost above which the axis is logarithmic
-TITLES = {"uar": "unweighted average recall", "accuracy": "accuracy", "macro_f1": "macro F1"}
 
 
 def draw_cost(comparison: Comparison, path: Path, *, title: str | None = None) -> Path:
@@ -50,7 +49,7 @@ def draw_cost(comparison: Comparison, path: Path, *, title: str | None = None) -
         axes.yaxis.set_major_locator(MaxNLocator(nbins=7))
         open_frame(axes)
         axes.set_xlabel("euros" if priced else "minutes, extraction and all trials together")
-        axes.set_ylabel(TITLES[comparison.metric])
+        axes.set_ylabel(AXIS_NAMES[comparison.metric])
         over = "clips" if comparison.speakers is None else f"{comparison.speakers} speakers"
         clips = f"{comparison.clips} clips; bars: 95 % over {over}"
         set_title(axes, f"score against cost\n{clips}", title=title)

@@ -12,7 +12,7 @@ import numpy as np
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.text import format_count, format_list
-from layerprobe.classify.config import name_of_splits
+from layerprobe.classify.config import TaskName, name_of_splits, task_of
 from layerprobe.classify.runs.run_folder import (
     PREDICTIONS,
     RESTORE_OR_RERUN,
@@ -20,6 +20,7 @@ from layerprobe.classify.runs.run_folder import (
     SPLITS,
     read_csv,
     read_json,
+    reporting_damage,
 )
 from layerprobe.classify.scores.results import SELECTED
 
@@ -32,7 +33,8 @@ class SystemPredictions:
     """One system's predictions for the N test clips of a run, sorted by clip.
 
     run: the folder. record: its run.json. clips: (N,) ids. folds: (N,) numbers. speakers: (N,) names, or
-    None. labels, predicted: (N,) class names. training: fold number → ids of the training clips.
+    None. labels, predicted: (N,) class names, or numbers of a regression. training: fold number → ids of the
+    training clips.
     """
 
     run: Path
@@ -48,6 +50,10 @@ class SystemPredictions:
     @property
     def config(self) -> Mapping[str, Any]:
         return dict(self.record.get("config") or {})
+
+    @property
+    def task(self) -> TaskName:
+        return task_of(self.config)
 
     @property
     def split(self) -> str:
@@ -78,12 +84,14 @@ def read_predictions(run: Path) -> dict[str, SystemPredictions]:
         training = {int(fold["fold"]): frozenset(fold["train"]) for fold in splits}
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"is damaged ({error})", where=str(run / SPLITS)) from error
+    with reporting_damage(run / RUN):
+        numbers = task_of(record.get("config") or {}) == "regression"
     rows: dict[str, list[list[str]]] = {}
     for row in _read_rows(run / PREDICTIONS):
         rows.setdefault(row[COLUMNS.index("system")], []).append(row)
     systems = {}
     for name, own in rows.items():
-        columns = _columns(run / PREDICTIONS, name, own)
+        columns = _columns(run / PREDICTIONS, name, own, numbers=numbers)
         if not set(columns["folds"].tolist()) <= training.keys():
             where = str(run / SPLITS)
             raise InputError("has other folds than the predictions", where=where, do=RESTORE_OR_RERUN)
@@ -103,6 +111,9 @@ def read_system(run: Path, system: str = SELECTED) -> SystemPredictions:
 def check_same_clips(first: SystemPredictions, second: SystemPredictions) -> None:
     """Raise InputError, naming every difference, unless both were tested on the same clips and folds."""
     a, b = (dict(zip(x.clips.tolist(), x.labels.tolist(), strict=True)) for x in (first, second))
+    if first.task != second.task:
+        what = f"{first.run} is a {first.task} and {second.run} a {second.task}"
+        raise InputError(what, do="compare runs of one task")
     differences = [
         f"{format_count(len(only), 'clip')} only in {run} ({format_list(only)})"
         for run, only in ((first.run, sorted(a.keys() - b.keys())), (second.run, sorted(b.keys() - a.keys())))
@@ -166,19 +177,22 @@ def _read_rows(path: Path) -> list[list[str]]:
         raise InputError(f"cannot be read ({reason})", where=str(path), do=RESTORE_OR_RERUN) from error
 
 
-def _columns(path: Path, system: str, rows: list[list[str]]) -> dict[str, Any]:
-    """One system's rows as the arrays of `SystemPredictions`, sorted by clip."""
+def _columns(path: Path, system: str, rows: list[list[str]], *, numbers: bool) -> dict[str, Any]:
+    """One system's rows as the arrays of `SystemPredictions`, sorted by clip. numbers: of a regression."""
     clips, folds, speakers, _, labels, predicted = (np.array(c) for c in zip(*sorted(rows), strict=True))
     repeated = clips[1:][clips[1:] == clips[:-1]]
     if len(repeated):
         raise InputError(f"system '{system}' has two predictions for {repeated[0]}", where=str(path))
     try:
-        numbers = folds.astype(np.int64)
+        fold_numbers = folds.astype(np.int64)
+        if numbers:
+            labels, predicted = labels.astype(np.float64), predicted.astype(np.float64)
     except ValueError as error:
-        raise InputError(f"a fold has no number ({error})", where=str(path)) from error
+        what = f"a fold, or a label of a regression, is no number ({error})"
+        raise InputError(what, where=str(path)) from error
     return {
         "clips": clips,
-        "folds": numbers,
+        "folds": fold_numbers,
         "speakers": speakers if np.any(speakers != "") else None,
         "labels": labels,
         "predicted": predicted,

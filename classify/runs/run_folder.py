@@ -8,7 +8,6 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
@@ -131,9 +130,16 @@ def write_splits(out: Path, data: Dataset, folds: Sequence[OuterFold]) -> None:
 
 def write_results(out: Path, rows: Sequence[ResultRow]) -> None:
     """Write results.csv: one line for each outer fold, layer and head."""
-    header = list(ResultRow.__dataclass_fields__)
-    lines = [[_cell(value) for value in asdict(row).values()] for row in rows]
-    write_csv(out / RESULTS, header, lines)
+    cells = [_result_cells(row) for row in rows]
+    write_csv(out / RESULTS, list(cells[0]), [list(map(_cell, line.values())) for line in cells])
+
+
+def _result_cells(row: ResultRow) -> dict[str, object]:
+    """Column → cell, with a column for each score in place of all."""
+    cells: dict[str, object] = {}
+    for name, value in vars(row).items():
+        cells |= value if name == "scores" else {name: value}
+    return cells
 
 
 def write_predictions(
@@ -142,7 +148,10 @@ def write_predictions(
     folds: Sequence[OuterFold],
     systems: Iterable[tuple[str, Sequence[StudyResult]]],
 ) -> None:
-    """Write predictions.csv: out-of-fold predictions. systems: (name, its result on each fold)."""
+    """Write predictions.csv: out-of-fold predictions. systems: (name, its result on each fold).
+
+    label and predicted are classes, or the numbers of a regression.
+    """
     probabilities = (f"p_{name}" for name in data.classes)
     header = ["clip", "fold", "speaker", "system", "label", "predicted", *probabilities]
 
@@ -153,10 +162,15 @@ def write_predictions(
                 rows = zip(folds[fold].outer.test, result.predicted, result.probability, strict=True)
                 for row, predicted, p in rows:
                     speaker = "" if data.speakers is None else data.speaker_names[data.speakers[row]]
-                    labels = (data.classes[data.y[row]], data.classes[predicted])
+                    labels = [_label(data.classes, value) for value in (data.y[row], predicted)]
                     yield [data.ids[row], str(fold), speaker, system, *labels, *map("{:.5f}".format, p)]
 
     write_csv(out / PREDICTIONS, header, lines())
+
+
+def _label(classes: Sequence[str], value: Any) -> str:
+    """The name of a class number, or the shortest text of a number."""
+    return classes[value] if classes else repr(float(value))
 
 
 def save_result(out: Path, result: StudyResult) -> None:

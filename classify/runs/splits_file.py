@@ -12,7 +12,7 @@ from pathlib import Path
 from layerprobe.cache.common.console import say
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.text import format_list
-from layerprobe.classify.config import EMOBOX, name_of_splits
+from layerprobe.classify.config import EMOBOX, name_of_splits, task_of
 from layerprobe.classify.data import emobox
 from layerprobe.classify.data.splits import Assignment
 from layerprobe.classify.runs.run_folder import RUN, read_json
@@ -107,6 +107,14 @@ def _check_folds(folds: Assignment, *, where: str) -> None:
             what = f"fold {number} trains on clips that it tests ({format_list(both)})"
         if what:
             raise InputError(what, where=where, do=ADVICE)
+
+
+def check_classes(splits: Path) -> None:
+    """Raise InputError for the splits.json of a run that does not predict classes."""
+    record = splits.with_name(RUN)
+    if record.is_file() and task_of(read_json(record).get("config") or {}) == "regression":
+        what = "belongs to a regression, and finetune trains on classes"
+        raise InputError(what, where=str(splits), do="give the splits of a classification")
 
 
 def split_name(splits: Path) -> str | None:

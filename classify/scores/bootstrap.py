@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import norm, t
 
 from layerprobe.classify.config import Metric
-from layerprobe.classify.scores.metrics import SCORES, Interval
+from layerprobe.classify.tasks.registry import MEASURES
+from layerprobe.classify.tasks.task import clip_counts
 
 LEVEL = 0.95
 RESAMPLES = 10_000
@@ -17,20 +19,30 @@ MANY = 500  # clusters above which equal ones are drawn as one kind
 BLOCK = 1 << 22  # numbers in memory at once
 
 
+@dataclass(frozen=True)
+class Interval:
+    """A score and its 95 % interval; low and high are NaN where it cannot be estimated."""
+
+    value: float
+    low: float
+    high: float
+
+
 def draw_scores(counts: np.ndarray, *, metric: Metric, seed: int, resamples: int = RESAMPLES) -> np.ndarray:
     """(resamples, R) scores of R systems, each row on clusters drawn with replacement, the same for all.
 
-    counts: (clusters, R, K, K) confusion counts. NaN where a draw has no clip. The draws depend only on the
-    number of clusters and the seed. With MANY clusters, those with equal counts are drawn as one kind, so
-    that the cost depends on the number of kinds, not of clips.
+    counts: (clusters, R, *S) statistics of the metric's task, such as (clusters, R, K, K) confusion counts.
+    NaN where a draw has no clip. The draws depend only on the number of clusters and the seed. With MANY
+    clusters, those with equal counts are drawn as one kind, so that the cost depends on the number of kinds,
+    not of clips.
     """
-    clusters, systems, classes, _ = counts.shape
+    clusters, systems, *shape = counts.shape
     kinds, times = counts.reshape(clusters, -1), np.ones(clusters, np.int64)
     if clusters > MANY:
         kinds, times = np.unique(kinds, axis=0, return_counts=True)
     scores = np.empty((resamples, systems))
     for rows, weights in _draws(times, resamples=resamples, width=kinds.shape[1], seed=seed):
-        scores[rows] = SCORES[metric]((weights @ kinds).reshape(-1, systems, classes, classes))
+        scores[rows] = MEASURES[metric].score((weights @ kinds).reshape(-1, systems, *shape))
     return scores
 
 
@@ -50,30 +62,33 @@ def _draws(times: np.ndarray, *, resamples: int, width: int, seed: int) -> Itera
 def score_intervals(counts: np.ndarray, *, metric: Metric, seed: int) -> list[Interval]:
     """The score of each of R systems on all clips, with its 95 % interval.
 
-    counts: (clusters, R, K, K) confusion counts per speaker, or per clip where speakers are unknown. Clips of
-    one speaker are correlated, so that resampling clips gives intervals that are too narrow. With a single
-    cluster, low and high are NaN.
+    counts: (clusters, R, *S) statistics per speaker, such as confusion counts, or per clip where speakers are
+    unknown. Clips of one speaker are correlated, so that resampling clips gives intervals that are too
+    narrow. With a single cluster, low and high are NaN.
     """
     draws = draw_scores(counts, metric=metric, seed=seed)
-    sizes = counts[:, 0].sum((1, 2))
-    values = SCORES[metric](counts.sum(0)).tolist()
+    sizes, measure = clip_counts(counts[:, 0]), MEASURES[metric]
+    values = measure.score(counts.sum(0)).tolist()
+    within = measure.low, measure.high
     return [
-        Interval(value, *expanded_percentile_interval(draws[:, k], sizes, within=(0, 1)))
+        Interval(value, *expanded_percentile_interval(draws[:, k], sizes, within=within))
         for k, value in enumerate(values)
     ]
 
 
-def mean_intervals(values: np.ndarray, *, seed: int) -> list[Interval]:
+def mean_intervals(
+    values: np.ndarray, *, seed: int, within: tuple[float, float] = (0.0, 1.0)
+) -> list[Interval]:
     """The mean of each column over equally weighted clusters, with its 95 % interval.
 
-    values: (clusters, R), from 0 to 1. low and high are NaN with a single cluster.
+    values: (clusters, R). within: the range of possible values. low and high are NaN with a single cluster.
     """
     clusters, columns = values.shape
     sizes, draws = np.ones(clusters), np.empty((RESAMPLES, columns))
     for rows, weights in _draws(sizes, resamples=RESAMPLES, width=columns, seed=seed):
         draws[rows] = weights @ values / clusters
     return [
-        Interval(float(values[:, k].mean()), *expanded_percentile_interval(draws[:, k], sizes, within=(0, 1)))
+        Interval(float(values[:, k].mean()), *expanded_percentile_interval(draws[:, k], sizes, within=within))
         for k in range(columns)
     ]
 

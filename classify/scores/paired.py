@@ -14,7 +14,8 @@ from scipy.stats import t as student
 
 from layerprobe.classify.config import Metric
 from layerprobe.classify.scores.bootstrap import draw_scores, expanded_percentile_interval, p_value
-from layerprobe.classify.scores.metrics import SCORES
+from layerprobe.classify.tasks.registry import MEASURES
+from layerprobe.classify.tasks.task import clip_counts
 
 NOISE = 0.05  # a difference with a p of this or more is within noise
 
@@ -44,17 +45,17 @@ def differences(
 ) -> list[Difference]:
     """The score difference of each pair of systems, with its interval from a paired cluster bootstrap.
 
-    counts: (clusters, R, K, K) confusion counts of R systems per speaker, or per clip where speakers are
-    unknown. Each draw takes the same speakers for all systems, so that their difficulty cancels out. See
-    `bootstrap.expanded_percentile_interval` for the interval.
+    counts: (clusters, R, *S) statistics of R systems per speaker, or per clip where speakers are unknown,
+    such as confusion counts. Each draw takes the same speakers for all systems, so that their difficulty
+    cancels out. See `bootstrap.expanded_percentile_interval` for the interval.
     """
     draws = draw_scores(counts, metric=metric, seed=seed)
-    sizes = counts[:, 0].sum((1, 2))
-    scores = SCORES[metric](counts.sum(0))
+    sizes, measure = clip_counts(counts[:, 0]), MEASURES[metric]
+    scores, largest = measure.score(counts.sum(0)), measure.high - measure.low
     results = []
     for a, b in pairs:
         difference = draws[:, a] - draws[:, b]
-        low, high = expanded_percentile_interval(difference, sizes, within=(-1, 1))
+        low, high = expanded_percentile_interval(difference, sizes, within=(-largest, largest))
         results.append(
             Difference(value=float(scores[a] - scores[b]), low=low, high=high, p=p_value(difference, sizes))
         )
@@ -91,10 +92,11 @@ def holm(p: Sequence[float]) -> list[float]:
 def near_best(counts: np.ndarray, *, metric: Metric, seed: int) -> tuple[int, list[bool]]:
     """The index of the best of R systems (the first of equals), and which systems are within noise of it.
 
-    counts: (clusters, R, K, K) as for `differences`. A system is within noise if its difference from the best
+    counts: (clusters, R, *S) as for `differences`. A system is within noise if its difference from the best
     has a p of NOISE or more after Holm's correction over the R - 1 differences.
     """
-    best = int(np.argmax(SCORES[metric](counts.sum(0))))
+    measure = MEASURES[metric]
+    best = int(np.argmax(measure.better(measure.score(counts.sum(0)))))
     others = [other for other in range(counts.shape[1]) if other != best]
     tests = differences(counts, [(best, other) for other in others], metric=metric, seed=seed)
     p = dict(zip(others, holm([test.p for test in tests]), strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,9 +38,9 @@ class StudyId:
 class StudyResult:
     """The best parameters of a study and their predictions for the outer test rows.
 
-    inner_score: score of the pooled inner predictions. predicted: (m,) classes. probability: (m, K). trials,
-    pruned: how many trials ran, and how many of them were pruned. details: what the head reports of the fit,
-    see `heads.base.Head.explain`.
+    inner_score: score of the pooled inner predictions. predicted: (m,) classes, or numbers of a regression.
+    probability: (m, K), of classes. trials, pruned: how many trials ran, and how many of them were pruned.
+    details: what the head reports of the fit, see `heads.base.Head.explain`.
     """
 
     id: StudyId
@@ -54,15 +55,13 @@ class StudyResult:
 
 @dataclass(frozen=True, kw_only=True)
 class ResultRow:
-    """One row of results.csv: a head on a layer, scored on one outer fold."""
+    """One row of results.csv: a head on a layer, scored on one outer fold. scores: a column for each."""
 
     fold: int
     layer: str
     head: str
     inner_score: float
-    uar: float
-    accuracy: float
-    macro_f1: float
+    scores: Mapping[str, float]
     trials: int
     pruned: int
     params: str  # JSON

@@ -7,9 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-import numpy as np
-
-from layerprobe.classify.config import Metric
+from layerprobe.classify.config import BASELINES, METRICS, Metric
 from layerprobe.classify.data.dataset import Dataset
 from layerprobe.classify.data.splits import OuterFold, shared_speakers
 from layerprobe.classify.scores.results import SELECTED, ResultRow, StudyId, StudyResult
@@ -27,7 +25,7 @@ def result_rows(data: Dataset, folds: Sequence[OuterFold], results: Results, *, 
             layer=id.layer,
             head=id.head,
             inner_score=result.inner_score,
-            **scorer.on_fold(result),
+            scores=scorer.on_fold(result),
             trials=result.trials,
             pruned=result.pruned,
             params=json.dumps(result.params, sort_keys=True),
@@ -87,6 +85,7 @@ def describe(
     selected, *scores = scorer.pooled([selected_system, *curve.values(), *(system for _, system in heads)])
     near = scorer.near_best(list(curve.values()), metric=config.metric)
     layer, head = _mode([(result.id.layer, result.id.head) for result in selected_system])
+    main = METRICS[data.task][0]
     return {
         "selected": {
             **selected,
@@ -98,7 +97,7 @@ def describe(
             **scorer.details(selected_system),
         },
         "layers": [
-            {"layer": layer, "head": head, "uar": entry["uar"], config.metric: entry[config.metric]}
+            {"layer": layer, "head": head, main: entry[main], config.metric: entry[config.metric]}
             for (layer, head), entry in zip(curve, scores[: len(curve)], strict=True)
         ],
         "near_best": [
@@ -108,13 +107,14 @@ def describe(
             {"head": head, **_layers_entry(system), **entry}
             for (head, system), entry in zip(heads, scores[len(curve) :], strict=True)
         ],
-        "controls": {"majority": scorer.majority()},
+        "controls": {BASELINES[data.task][0]: scorer.baseline()},
         "audit": {"test_clips_of_training_speakers": shared_speakers(data, list(folds))},
         "data": _data(data),
-        "chance": 1 / scorer.tested,
+        "chance": scorer.chance,
         "target": config.target,
         "model": model,
         "metric": config.metric,
+        "task": data.task,
         "notes": [*_interval_notes(data), *notes],
     }
 
@@ -171,11 +171,16 @@ def _interval_notes(data: Dataset) -> list[str]:
 
 
 def _data(data: Dataset) -> dict[str, Any]:
-    counts = np.bincount(data.y, minlength=len(data.classes))
+    counts = data.members.sum(0)
+    numbers = {}
+    if not data.classes:
+        ends = {"least": data.y.min(), "largest": data.y.max()}
+        numbers = {"numbers": {**ends, "mean": data.y.mean(), "sd": data.y.std(ddof=1)}}
     return {
         "clips": len(data),
         "speakers": len(data.speaker_names) or None,
         "classes": dict(zip(data.classes, counts.tolist(), strict=True)),
+        **numbers,
         "excluded": {
             "count": len(data.excluded),
             "reasons": dict(Counter(data.excluded.values()).most_common()),

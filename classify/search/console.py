@@ -9,17 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from layerprobe.cache.common.console import print_table, say
 from layerprobe.cache.common.text import format_bytes, format_count, format_interval
+from layerprobe.classify.config import METRICS, SCORE_NAMES, main_metric, task_of
 
 if TYPE_CHECKING:
     from layerprobe.classify.search.plan import Plan
 
-SCORES = {
-    "uar": "UAR",
-    "accuracy": "accuracy",
-    "macro_f1": "macro F1",
-    "log_loss": "log loss",
-    "calibration_error": "calibration error",
-}
+PROBABILITY_SCORES = ("log_loss", "calibration_error")
 SHOWN_ROWS = 12  # of the ranking; all are in results.csv and summary.json
 FEW_SPEAKERS = 6  # below it, an interval is wider by half or more because of their number alone
 PREPROCESSING = ("stats", "scaling", "pca", "sampling")  # parameters printed after the head's own
@@ -87,19 +82,17 @@ def format_params(params: Mapping[str, Any]) -> str:
 
 def print_ranking(out: Path, summary: Mapping[str, Any]) -> None:
     """Print layers and heads, best first."""
-    metric = summary["metric"]
-    ranked = (
-        metric if all(metric in row for row in summary["layers"]) else "uar"
-    )  # as early versions wrote it
+    metric, main = summary["metric"], main_metric(summary)
+    ranked = metric if all(metric in row for row in summary["layers"]) else main  # as early versions wrote it
     near = {(entry["layer"], entry["head"]) for entry in summary.get("near_best", ())}
-    best = "best" if metric == "uar" else f"best ({SCORES[metric]})"
+    best = "best" if metric == main else f"best ({SCORE_NAMES[metric]})"
     rows = [
         {
             "layer": row["layer"],
             "head": row["head"],
-            "UAR": row["uar"]["value"],
-            "95 % interval": _interval(row["uar"]),
-            **({} if ranked == "uar" else {SCORES[ranked]: row[ranked]["value"]}),
+            SCORE_NAMES[main]: row[main]["value"],
+            "95 % interval": _interval(row[main]),
+            **({} if ranked == main else {SCORE_NAMES[ranked]: row[ranked]["value"]}),
             "": f"within noise of the {best}" if (row["layer"], row["head"]) in near else "",
         }
         for row in sorted(summary["layers"], key=lambda row: -row[ranked]["value"])
@@ -115,17 +108,17 @@ def print_ranking(out: Path, summary: Mapping[str, Any]) -> None:
 
 def print_selected(summary: Mapping[str, Any]) -> None:
     """Print the selected system, fold by fold, and how stable the selection is."""
-    selected = summary["selected"]
     from layerprobe.classify.scores.results import system_label  # imports numpy
 
+    selected, main = summary["selected"], main_metric(summary)
     folds = selected["folds"]
     rows = [
         {
             "fold": fold["fold"],
             "layer": fold["layer"],
             "head": fold["head"],
-            f"inner {SCORES[summary['metric']]}": fold["inner_score"],
-            "UAR": fold["uar"],
+            f"inner {SCORE_NAMES[summary['metric']]}": fold["inner_score"],
+            SCORE_NAMES[main]: fold[main],
             "parameters": format_params(fold["params"]),
         }
         for fold in folds
@@ -146,8 +139,11 @@ def print_selected(summary: Mapping[str, Any]) -> None:
             f"  most often {system_label(selected['layer'], selected['head'])}: {agreed['system']} of "
             f"{len(folds)} folds; same layer in {agreed['layer']}, same head in {agreed['head']}"
         )
-    accuracy = selected["accuracy"]["value"]
-    print(f"  UAR {_score(selected['uar'])}, accuracy {accuracy:.3f}, chance {summary['chance']:.3f}")
+    second = METRICS[task_of(summary)][1]
+    print(
+        f"  {SCORE_NAMES[main]} {_score(selected[main])}, {SCORE_NAMES[second]} "
+        f"{selected[second]['value']:.3f}, chance {summary['chance']:.3f}"
+    )
 
 
 def print_layer_weights(summary: Mapping[str, Any]) -> None:
@@ -172,12 +168,17 @@ def print_layer_weights(summary: Mapping[str, Any]) -> None:
 
 
 def print_scores(summary: Mapping[str, Any]) -> None:
-    """Print the selected system's scores, and recall, precision and confusions of each class."""
+    """Print the selected system's scores, and of classes recall, precision and confusions of each."""
     selected, speakers = summary["selected"], bool(summary["data"]["speakers"])
-    rows = [_score_row(selected, name, speakers=speakers) for name in SCORES]
+    names = [name for name in (*METRICS[task_of(summary)], *PROBABILITY_SCORES) if name in selected]
+    rows = [_score_row(selected, name, speakers=speakers) for name in names]
     over = "speakers" if speakers else "clips"
     print_table(rows, title=f"Scores of the selected system; [95 % over {over}], ± s.d. of the folds:")
     print()
+    if "classes" not in selected:
+        print_table([{"": name, **selected[name]} for name in ("true", "predicted")])
+        print()
+        return
     title = "Each class, folds pooled; what its clips were predicted as, and the share of its clips:"
     with_confusions = _class_rows(selected, confusions=True)
     if _width(with_confusions) <= shutil.get_terminal_size().columns:
@@ -191,7 +192,7 @@ def print_scores(summary: Mapping[str, Any]) -> None:
 
 def _score_row(selected: Mapping[str, Any], name: str, *, speakers: bool) -> dict[str, object]:
     """One score: of all test clips pooled, its mean over folds, its mean over speakers."""
-    row: dict[str, object] = {"score": SCORES[name], "folds pooled": _score(selected[name])}
+    row: dict[str, object] = {"score": SCORE_NAMES[name], "folds pooled": _score(selected[name])}
     if len(selected["folds"]) > 1:
         mean = selected["over_folds"].get(name)  # early versions lack the last two
         row["mean of folds"] = "" if mean is None else f"{mean['mean']:.3f} ± {mean['sd']:.3f}"

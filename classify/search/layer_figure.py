@@ -1,4 +1,4 @@
-"""Layer curves as figures: UAR over layers, a line for each head of a run, or for each of several runs."""
+"""Layer curves as figures: the score over layers, a line for each head of a run, or for each run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from layerprobe.classify.config import EMOBOX, is_single
+from layerprobe.cache.common.errors import InputError
+from layerprobe.classify.config import AXIS_NAMES, EMOBOX, SCORE_NAMES, Metric, is_single, main_metric
 from layerprobe.classify.plotting import (
     COLOURS,
     DASHED,
@@ -40,16 +41,18 @@ Entries = Sequence[Mapping[str, Any]]
 
 
 def draw_layers(summary: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Draw UAR over layers from a summary, as SVG, PDF and PNG; returns the files."""
+    """Draw the score over layers from a summary, as SVG, PDF and PNG; returns the files."""
     return [draw_run(summary, folder / f"{NAME}.{kind}") for kind in KINDS]
 
 
 def draw_run(summary: Mapping[str, Any], path: Path, *, title: str | None = None) -> Path:
-    """Draw UAR over the layers of one run, a line for each head; of a single layer, a point for each head.
+    """Draw the score over the layers of one run, a line for each head; of one layer, a point for each head.
 
-    title: see `plotting.set_title`. Returns `path`.
+    It is the first score of the run's task: UAR, or CCC of a regression. title: see `plotting.set_title`.
+    Returns `path`.
     """
     entries: Entries = summary["layers"]
+    metric = main_metric(summary)
     layers = list(dict.fromkeys(entry["layer"] for entry in entries))
     heads = list(dict.fromkeys(entry["head"] for entry in entries))
     several = len(layers) > 1
@@ -58,15 +61,14 @@ def draw_run(summary: Mapping[str, Any], path: Path, *, title: str | None = None
         axes = figure.subplots()
         if several:
             for number, head in enumerate(heads):
-                _draw_layers(
-                    axes, [entry for entry in entries if entry["head"] == head], layers, number, head
-                )
+                own = [entry for entry in entries if entry["head"] == head]
+                _draw_layers(axes, own, layers, number, head, metric=metric)
             layer_ticks(axes, layers)
             legend_below(axes, columns=len(heads))
         else:
-            _draw_heads(axes, entries, heads)
+            _draw_heads(axes, entries, heads, metric=metric)
         draw_chance(axes, summary["chance"], left=not several)  # scores of points are on their right
-        _decorate(axes)
+        _decorate(axes, metric)
         set_title(axes, _title(summary, several=several), title=title)
         return save(figure, path)
 
@@ -98,7 +100,13 @@ def draw_layer_curves(
     summaries: run folder → its summary. Each run is a line with a band, of the head that its inner folds
     selected most often: no test score chooses it. Runs with the same layers share their names on the axis;
     else it is the relative depth. A run of one layer, such as mfcc or a fine-tuned model, is a dotted level.
+    Raises InputError for runs of different tasks.
     """
+    metrics = {main_metric(summary) for summary in summaries.values()}
+    if len(metrics) > 1:
+        both = " and ".join(sorted(SCORE_NAMES[name] for name in metrics))
+        raise InputError(f"the runs have different scores, {both}", do="draw runs of one task")
+    (metric,) = metrics
     curves = {run: _curve(summary) for run, summary in summaries.items()}
     names = [[entry["layer"] for entry in entries] for entries in curves.values()]
     names = [layers for layers in names if len(layers) > 1] or names[:1]
@@ -111,18 +119,18 @@ def draw_layer_curves(
             system = "fine-tuned" if entries[0]["layer"] == ALL_LAYERS else head
             label = f"{run} ({summaries[run]['model']}, {system})"
             if len(entries) == 1:
-                level, colour = entries[0]["uar"]["value"], COLOURS[number % len(COLOURS)]
+                level, colour = entries[0][metric]["value"], COLOURS[number % len(COLOURS)]
                 axes.axhline(level, color=colour, linestyle=":", linewidth=1.6, label=label)
                 continue
             places = [place / (1 if same else len(entries) - 1) for place in range(len(entries))]
-            draw_curve(axes, places, [entry["uar"] for entry in entries], number=number, label=label)
+            draw_curve(axes, places, [entry[metric] for entry in entries], number=number, label=label)
         for chance in sorted({summary["chance"] for summary in summaries.values()}):
             draw_chance(axes, chance)
         if same:
             layer_ticks(axes, names[0])
         else:
             axes.set_xlabel("relative depth (0: first layer, 1: last)")
-        _decorate(axes)
+        _decorate(axes, metric)
         legend_below(axes, columns=1)
         first, *_ = summaries.values()
         targets = ", ".join(sorted({summary["target"] for summary in summaries.values()}))
@@ -139,22 +147,23 @@ def _curve(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [entry for entry in own if is_single(entry["layer"])] or own[:1] or summary["layers"][:1]
 
 
-def _draw_layers(axes: Axes, points: Entries, layers: Sequence[str], number: int, label: str) -> None:
+def _draw_layers(
+    axes: Axes, points: Entries, layers: Sequence[str], number: int, label: str, *, metric: Metric
+) -> None:
     """A line over layers. What has no depth, such as the mix, is a point of its own."""
     line = [point for point in points if is_single(point["layer"])]
-    draw_curve(
-        axes, [layers.index(p["layer"]) for p in line], [p["uar"] for p in line], number=number, label=label
-    )
+    places = [layers.index(p["layer"]) for p in line]
+    draw_curve(axes, places, [p[metric] for p in line], number=number, label=label)
     for place, point in enumerate(point for point in points if not is_single(point["layer"])):
         name = "_" if line or place else label  # no second entry of the legend
-        draw_curve(axes, [layers.index(point["layer"])], [point["uar"]], number=number, label=name)
+        draw_curve(axes, [layers.index(point["layer"])], [point[metric]], number=number, label=name)
 
 
-def _draw_heads(axes: Axes, entries: Entries, heads: list[str]) -> None:
+def _draw_heads(axes: Axes, entries: Entries, heads: list[str], *, metric: Metric) -> None:
     """A point for each head, for a single layer."""
     for number, point in enumerate(entries):
-        draw_curve(axes, [number], [point["uar"]], number=number, label=point["head"])
-        value = point["uar"]["value"]
+        draw_curve(axes, [number], [point[metric]], number=number, label=point["head"])
+        value = point[metric]["value"]
         axes.annotate(
             f"{value:.3f}", (number, value), (9, -3), textcoords="offset points",
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
@@ -164,9 +173,9 @@ def _draw_heads(axes: Axes, entries: Entries, heads: list[str]) -> None:
     axes.set_xlabel("head")
 
 
-def _decorate(axes: Axes) -> None:
+def _decorate(axes: Axes, metric: Metric) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(nbins=7))
-    axes.set_ylabel("unweighted average recall")
+    axes.set_ylabel(AXIS_NAMES[metric])
     open_frame(axes)
 
 
@@ -175,10 +184,11 @@ def _title(summary: Mapping[str, Any], *, several: bool) -> str:
     what = f"{summary['target']} by layer" if several else summary["target"]
     speakers = f", {data['speakers']} speakers" if data["speakers"] else ""
     marks = "bands" if several else "bars"
+    classes = f", {len(data['classes'])} classes" if data["classes"] else ""
     return (
         f"{summary['model']}: {what}\n"
         f"{_split(summary['selected']['split'])}\n"
-        f"{data['clips']} clips{speakers}, {len(data['classes'])} classes; {marks}: 95 % {_over(summary)}"
+        f"{data['clips']} clips{speakers}{classes}; {marks}: 95 % {_over(summary)}"
     )
 
 

@@ -20,11 +20,10 @@ from layerprobe.classify.features.fold_features import BOTH, FoldFeatures, Prepr
 from layerprobe.classify.features.sampling import sampled_features
 from layerprobe.classify.features.scaling import SameFeaturesError
 from layerprobe.classify.heads.base import Head, Params
-from layerprobe.classify.heads.registry import HEADS
-from layerprobe.classify.scores import metrics
-from layerprobe.classify.scores.calibration import probabilities, temperature
+from layerprobe.classify.heads.registry import heads_of
 from layerprobe.classify.scores.results import StudyId, StudyResult
 from layerprobe.classify.search.space import finite_space, first_untried, input_choices
+from layerprobe.classify.tasks.registry import TASKS
 
 RANDOM_TRIALS = 10  # before the sampler models the scores
 UNPRUNED_TRIALS = 5  # before the pruner compares
@@ -54,12 +53,12 @@ def search(
     """Run the trials that are not in `done`, then fit the best parameters on the complete training partition.
 
     Yields each trial as it ends, then the result. inner, outer: arrays of the folds. y: (N,) classes of all
-    rows. deadline: `time.monotonic()` after which no further trial starts.
+    rows, or numbers. deadline: `time.monotonic()` after which no further trial starts.
 
     Each trial has its own sampler, seeded by its number, so that a resumed study equals an uninterrupted one.
     In a finite space no point is tried twice, and the search ends when all were tried.
     """
-    head = HEADS[id.head]
+    head, task = heads_of(config.task)[id.head], TASKS[config.task]
     study = open_study(config, done)
     for trial in run_trials(study, id, inner, outer, y, config, deadline=deadline):
         yield TrialDone(id, trial)
@@ -74,8 +73,8 @@ def search(
         id=id,
         params={**best.params, **({name: value} if name else {})},
         inner_score=float(best.value),
-        predicted=scores.argmax(1),
-        probability=probabilities(scores, best.user_attrs[TEMPERATURE]),
+        predicted=task.decide(scores),
+        probability=task.probabilities(scores, best.user_attrs[TEMPERATURE]),
         trials=len(states),
         pruned=states.count(TrialState.PRUNED),
         details=details,
@@ -103,7 +102,7 @@ def run_trials(
 
     Of `outer`, only the layers' names and widths are used.
     """
-    head, done, features = HEADS[id.head], study.trials, inner[0]
+    head, done, features = heads_of(config.task)[id.head], study.trials, inner[0]
     points = finite_space(head, _choices(head, features, config), layers=len(outer.layers))
     if not done:
         study.enqueue_trial(_first_trial(head, outer, config))
@@ -181,7 +180,7 @@ def _evaluate(
 ) -> float:
     """The best score on the head's path, pooled over the inner folds. Raises TrialPruned."""
     _suggest(trial, head, inner[0], config)
-    _, values = head.path
+    task, (_, values) = TASKS[config.task], head.path
     pooled: list[list[np.ndarray]] = [
         [] for _ in values
     ]  # scores of each inner fold, for each value on the path
@@ -197,8 +196,8 @@ def _evaluate(
             scores.append(fold_scores)
         true = np.concatenate([y[fold.test] for fold in inner[: step + 1]])
         reached = [
-            metrics.score(
-                true, np.concatenate(scores).argmax(1), classes=features.classes, metric=config.metric
+            task.score(
+                true, task.decide(np.concatenate(scores)), classes=features.classes, metric=config.metric
             )
             for scores in pooled
         ]
@@ -207,7 +206,7 @@ def _evaluate(
         if step + 1 < len(inner) and trial.should_prune():
             raise TrialPruned
     trial.set_user_attr(PATH_VALUE, values[best])
-    trial.set_user_attr(TEMPERATURE, temperature(np.concatenate(pooled[best]), true))
+    trial.set_user_attr(TEMPERATURE, task.temperature(np.concatenate(pooled[best]), true))
     return reached[best]
 
 

@@ -30,11 +30,12 @@ from layerprobe.classify.features.joined import joined_width, read_layer
 from layerprobe.classify.features.kernels import kernel_bytes
 from layerprobe.classify.features.lru_cache import LruCache
 from layerprobe.classify.features.sampling import grown_size
-from layerprobe.classify.heads.registry import HEADS, needs_frames
+from layerprobe.classify.heads.registry import heads_of, needs_frames
 from layerprobe.classify.runs.splits_file import Splits, read_splits
 from layerprobe.classify.scores.results import StudyId
 from layerprobe.classify.search.parallel import job_count
 from layerprobe.classify.search.space import check_heads, check_joined, check_mix
+from layerprobe.classify.tasks.task import Reading
 from layerprobe.embed.manifest.clips import Clip
 
 
@@ -63,6 +64,8 @@ class Plan:
         return max(map(self._trained, self.folds))
 
     def _trained(self, fold: OuterFold) -> int:
+        if set(self.config.sampling) == {"none"}:
+            return len(fold.outer.train)
         return grown_size(self.data.y[fold.outer.train], self.config.sampling)
 
     @property
@@ -79,7 +82,7 @@ class Plan:
     def jobs(self) -> int:
         """Workers; fewer if their kernels would exceed the memory budget."""
         jobs = job_count(self.config.jobs)
-        if not self.exact or not any(HEADS[head].kernel for head in self.config.heads):
+        if not self.exact or not any(heads_of(self.config.task)[head].kernel for head in self.config.heads):
             return jobs
         return max(1, min(jobs, self.config.memory // self.kernels))
 
@@ -94,23 +97,28 @@ class Plan:
 
         Raises InputError for layers and heads that do not exist or do not go together.
         """
-        stored = self.store.extraction.layers
+        stored, known = self.store.extraction.layers, heads_of(self.config.task)
         heads = tuple(dict.fromkeys(self.config.heads))
         layers = tuple(dict.fromkeys(self.config.layers)) or ((*stored, MIX) if len(stored) > 1 else stored)
         check_choices("--layers", [part for name in layers for part in layer_parts(name)], (*stored, MIX))
         check_joined(layers, heads)
-        check_choices("--heads", heads, tuple(HEADS))
+        check_choices("--heads", heads, tuple(known))
         check_heads(heads, self.config, largest=self.largest)
-        alone = tuple(head for head in heads if not HEADS[head].together)
+        alone = tuple(head for head in heads if not known[head].together)
         mixing = tuple(
-            head for head in heads if HEADS[head].together or (HEADS[head].kernel and MIX in layers)
+            head for head in heads if known[head].together or (known[head].kernel and MIX in layers)
         )
         if MIX in layers and not mixing:
             if layers == (MIX,):
-                do = f"add {format_list([name for name, head in HEADS.items() if head.mixes])} to the heads"
+                do = f"add {format_list([name for name, head in known.items() if head.mixes])} to the heads"
                 raise InputError(f"layer '{MIX}' is for heads that read several layers", do=do)
         elif mixing:
-            check_mix(mixing, self.layers_of(MIX), self.store.extraction, named=MIX in self.config.layers)
+            check_mix(
+                {name: known[name] for name in mixing},
+                self.layers_of(MIX),
+                self.store.extraction,
+                named=MIX in self.config.layers,
+            )
         single = tuple(name for name in layers if name != MIX)
         pairs = [*((layer, alone) for layer in single), (MIX, mixing)]
         if self.config.ensemble and sum(len(of_layer) for _, of_layer in pairs) < 2:
@@ -168,11 +176,17 @@ def make_plan(
     excluded: Mapping[str, str] | None = None,
 ) -> Plan:
     """The plan of a study. Raises InputError if the data cannot be split or searched with these settings."""
-    check_choices("--heads", config.heads, tuple(HEADS))
+    check_choices("--heads", config.heads, tuple(heads_of(config.task)))
     check_choices("--stats", config.stats, store.extraction.stats)
-    _check_store(store, config.heads)
+    _check_store(store, config)
     if config.split == CORPUS_SPLIT:
-        clips = corpus_folds(clips, train=config.train_corpus, test=config.test_corpus, target=config.target)
+        clips = corpus_folds(
+            clips,
+            train=config.train_corpus,
+            test=config.test_corpus,
+            target=config.target,
+            numbers=config.task == "regression",
+        )
     splits = None
     if config.splits is not None:
         splits = read_splits(config.splits, clips, target=config.target)
@@ -184,15 +198,23 @@ def make_plan(
         used = splits.ids
         unused = {clip.id: "in no partition of the splits" for clip in clips if clip.id not in used}
         excluded = {**unused, **(excluded or {})}
-    data = join_labels(clips, store, target=config.target, excluded=excluded)
+    data = join_labels(
+        clips,
+        store,
+        target=config.target,
+        task=config.task,
+        reading=Reading(levels=config.levels),
+        excluded=excluded,
+    )
     if "speaker" in config.scalings and data.speakers is None:
         raise InputError("the table names no speakers to scale by", do="omit 'speaker' from --scalings")
     folds = _folds(data, config) if splits is None else _given_folds(splits, data, config)
     return Plan(store=store, data=data, folds=tuple(folds), config=config, splits=splits)
 
 
-def _check_store(store: FeatureStore, heads: Sequence[str]) -> None:
+def _check_store(store: FeatureStore, config: StudyConfig) -> None:
     """Raise InputError for heads that read frames or statistics that this store does not hold."""
+    heads, known = config.heads, heads_of(config.task)
     has_frames, wanted = store.extraction.stats == (FRAME,), needs_frames(heads)
     cache = shlex.quote(str(store.cache))
     embed = f"run: {program()} embed TABLE --model {store.extraction.model} --cache {cache}"
@@ -200,9 +222,11 @@ def _check_store(store: FeatureStore, heads: Sequence[str]) -> None:
     if wanted and not has_frames:
         what = f"holds statistics over frames, and {heads[0]} reads every frame"
         raise InputError(what, where=where, do=f"{embed} --frames")
-    if has_frames and not wanted and any(HEADS[head].reads == "statistics" for head in heads):
+    if has_frames and not wanted and any(known[head].reads == "statistics" for head in heads):
         what = f"holds every frame, and {', '.join(heads)} read statistics over frames"
-        raise InputError(what, where=where, do=f"{embed}, or give --heads bilstm or attention")
+        raise InputError(
+            what, where=where, do=f"{embed}{', or give --heads bilstm or attention' * ('bilstm' in known)}"
+        )
 
 
 def _folds(data: Dataset, config: StudyConfig) -> list[OuterFold]:

@@ -15,7 +15,7 @@ from layerprobe.cache.identity.extraction import Extraction
 from layerprobe.classify.config import MIX, StudyConfig, layer_parts
 from layerprobe.classify.features.fold_features import BOTH
 from layerprobe.classify.heads.base import Head, Params
-from layerprobe.classify.heads.registry import HEADS, needs_frames
+from layerprobe.classify.heads.registry import heads_of, needs_frames
 
 NEAR = 0.02  # of a range, on its scale: a value so close to an end is at the edge
 
@@ -123,29 +123,32 @@ def check_joined(layers: Sequence[str], heads: Sequence[str]) -> None:
 def check_heads(heads: Sequence[str], config: StudyConfig, *, largest: int) -> None:
     """Raise InputError for heads that cannot use the sampling, or so many training clips."""
     for head in heads:
-        if not sampling_choices(HEADS[head], config):
+        if not sampling_choices(heads_of(config.task)[head], config):
             names = ",".join(config.sampling)
             do = f"add none to --sampling, or omit {head} from --heads"
             raise InputError(f"--sampling {names} is not for {head}", do=do)
-        most = HEADS[head].most_clips
+        most = heads_of(config.task)[head].most_clips
         if most is not None and largest > most:
             what = f"{head} takes at most {most:,} training clips, and an outer fold has {largest:,}"
             raise InputError(what, do=f"omit {head} from --heads; svm has no such limit")
 
 
-def check_mix(heads: Sequence[str], layers: Sequence[str], extraction: Extraction, *, named: bool) -> None:
+def check_mix(
+    heads: Mapping[str, Head], layers: Sequence[str], extraction: Extraction, *, named: bool
+) -> None:
     """Raise InputError unless there are layers to mix, of one width for heads that sum them.
 
-    named: whether the user named the mix as a layer.
+    heads: those that mix, by name. named: whether the user named the mix as a layer.
     """
+    first = next(iter(heads))
     if len(layers) < 2 and not named:
-        what = f"{heads[0]} reads several layers together, and there is one, {layers[0]}"
-        raise InputError(what, do=f"name more with --layers, or omit {heads[0]}")
+        what = f"{first} reads several layers together, and there is one, {layers[0]}"
+        raise InputError(what, do=f"name more with --layers, or omit {first}")
     if len(layers) < 2:
         what = f"layer '{MIX}' has one layer to mix, {layers[0]}"
         raise InputError(what, do=f"name more, omit it, or name {MIX} alone for all layers of the store")
     widths = {name: extraction.width(name) for name in layers}
-    summing = [head for head in heads if HEADS[head].together]
+    summing = [name for name, head in heads.items() if head.together]
     if summing and len(set(widths.values())) > 1:
         last = widths[layers[-1]]
         others = [f"{name} has {width}" for name, width in widths.items() if width != last]

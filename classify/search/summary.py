@@ -13,10 +13,10 @@ import numpy as np
 from layerprobe.cache.common.metering import Cost, peak_memory
 from layerprobe.cache.common.text import format_bytes
 from layerprobe.cache.store import costs
-from layerprobe.classify.config import CORPUS_SPLIT, MIX
+from layerprobe.classify.config import CORPUS_SPLIT, MIX, TaskName
 from layerprobe.classify.features.fold_features import BOTH, EXACT_CLIPS, LANDMARKS
 from layerprobe.classify.features.joined import joined_width
-from layerprobe.classify.heads.registry import HEADS
+from layerprobe.classify.heads.registry import heads_of
 from layerprobe.classify.scores.layer_weights import LAYER_WEIGHTS, mean_layer_weights
 from layerprobe.classify.scores.results import StudyResult
 from layerprobe.classify.scores.selection import Results, describe, select_system
@@ -33,7 +33,7 @@ def summarise(plan: Plan, results: Results) -> dict[str, Any]:
         *_validation_notes(plan),
         *_untested_notes(plan),
         *approximation_notes(plan),
-        *edge_notes(select_system(results)),
+        *edge_notes(select_system(results), task=config.task),
     ]
     summary = describe(
         plan.data, plan.folds, results, config=config, model=model, split=config.split_name, notes=notes
@@ -46,19 +46,19 @@ def _timeout_notes(plan: Plan, results: Results) -> list[str]:
     store, done = plan.store, sum(result.trials for result in results.values())
     planned = sum(
         planned_trials(
-            HEADS[id.head],
+            heads_of(plan.config.task)[id.head],
             stats=plan.config.stats or store.extraction.stats,
             width=joined_width(store.extraction, plan.layers_of(id.layer)[0]),
             layers=len(plan.layers_of(id.layer)),
             config=plan.config,
         )
         for id in results
-        if id.head in HEADS
+        if id.head in heads_of(plan.config.task)
     )
     return [f"--timeout cut the search short: {done} of {planned} trials were run"] if done < planned else []
 
 
-def edge_notes(selected: Sequence[StudyResult]) -> list[str]:
+def edge_notes(selected: Sequence[StudyResult], *, task: TaskName) -> list[str]:
     """One note on the hyper-parameters of the selected system that are at an end of their range.
 
     selected: one result for each outer fold. A parameter is named if that is so in half of the folds.
@@ -66,8 +66,8 @@ def edge_notes(selected: Sequence[StudyResult]) -> list[str]:
     counts = Counter(
         f"{name} of {result.id.head} (the {end} value)"
         for result in selected
-        if result.id.head in HEADS
-        for name, end in at_edge(HEADS[result.id.head], result.params).items()
+        if result.id.head in heads_of(task)
+        for name, end in at_edge(heads_of(task)[result.id.head], result.params).items()
     )
     folds = len(selected)
     often = [f"{edge} in {count} of {folds} folds" for edge, count in counts.items() if 2 * count >= folds]
@@ -92,9 +92,10 @@ def _validation_notes(plan: Plan) -> list[str]:
         return []
     validation, train = inner[0].test, inner[0].train
     notes = [f"the table's validation partition selects ({len(validation)} clips): no --inner-folds"]
-    absent = set(data.y.tolist()) - set(data.y[validation].tolist())
+    there = data.members[validation].any(0)
+    absent = [name for name, found in zip(data.classes, there, strict=True) if not found]
     if absent:
-        names = ", ".join(data.classes[number] for number in sorted(absent))
+        names = ", ".join(absent)
         notes.append(f"in no validation clip, and so ignored by the selection: {names}")
     if data.speakers is not None and set(data.speakers[validation]) & set(data.speakers[train]):
         notes.append(
@@ -105,8 +106,8 @@ def _validation_notes(plan: Plan) -> list[str]:
 
 def _untested_notes(plan: Plan) -> list[str]:
     """Classes without test clips: scores are over the others."""
-    tested = np.unique(np.concatenate([plan.data.y[fold.outer.test] for fold in plan.folds]))
-    names = [name for number, name in enumerate(plan.data.classes) if number not in tested]
+    tested = plan.data.members[np.concatenate([fold.outer.test for fold in plan.folds])].any(0)
+    names = [name for name, there in zip(plan.data.classes, tested, strict=True) if not there]
     return (
         [f"in no test partition, so the UAR is over the other classes: {', '.join(names)}"] if names else []
     )
@@ -114,7 +115,7 @@ def _untested_notes(plan: Plan) -> list[str]:
 
 def approximation_notes(plan: Plan) -> list[str]:
     """That kernels are approximated, and why; empty if they are exact or unused."""
-    if plan.exact or not any(HEADS[head].kernel for head in plan.config.heads):
+    if plan.exact or not any(heads_of(plan.config.task)[head].kernel for head in plan.config.heads):
         return []
     if plan.largest > EXACT_CLIPS:
         why = f"more than {EXACT_CLIPS} training clips"
@@ -144,9 +145,10 @@ def trained_parameters(plan: Plan, selected: Sequence[StudyResult]) -> int | Non
     """Of the largest fold's system; None if a head, such as trees, has no fixed number of them."""
     counts = []
     for result in selected:
-        if result.id.head not in HEADS:  # an ensemble, of heads with and without such a number
+        known = heads_of(plan.config.task)
+        if result.id.head not in known:  # an ensemble, of heads with and without such a number
             return None
-        head, layers = HEADS[result.id.head], plan.layers_of(result.id.layer)
+        head, layers = known[result.id.head], plan.layers_of(result.id.layer)
         if head.parameters is None or (len(layers) > 1 and not head.together):
             return None
         stats = str(result.params["stats"]).split(BOTH)

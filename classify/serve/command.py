@@ -51,6 +51,9 @@ def serve(options: Annotated[ServeOptions, FLAT]) -> None:
     from layerprobe.classify.predict.bundle import load_bundle
 
     bundle = load_bundle(options.bundle, model=options.model, device=options.device)
+    if bundle.task == "regression":
+        what = "predicts a number, and the page shows probabilities of labels"
+        raise InputError(what, where=str(options.bundle), do="use predict")
     try:
         import python_multipart  # noqa: F401 — FastAPI reads forms with it
         import uvicorn

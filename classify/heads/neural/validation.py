@@ -6,7 +6,7 @@ import numpy as np
 
 from layerprobe.classify.data.group_folds import balanced_group_folds
 from layerprobe.classify.data.splits import stratified_folds
-from layerprobe.classify.scores.metrics import confusion, recall
+from layerprobe.classify.tasks.confusion import confusion, recall
 
 HELD_OUT = 5  # one fold of so many of the training clips decides when to stop
 

@@ -63,22 +63,24 @@ class Point:
         return 1 / max(1.0, *shrinking)
 
 
-def separate(Z: np.ndarray, positive: np.ndarray, C: np.ndarray) -> np.ndarray:
-    """(r + 1,) weights w and intercept b that minimise |w|²/2 + Σ C · max(0, 1 − sign · (Z w + b)).
+def separate(
+    Z: np.ndarray, positive: np.ndarray, C: np.ndarray, margin: np.ndarray | float = 1.0
+) -> np.ndarray:
+    """(r + 1,) weights w and intercept b that minimise |w|²/2 + Σ C · max(0, margin − sign · (Z w + b)).
 
-    Z: (n, r) float64. positive: (n,) bool, clips with sign 1; both signs occur. C: (n,), positive.
-    Raises NotSolvedError.
+    Z: (n, r) float64. positive: (n,) bool, clips with sign 1; both signs occur. C: (n,), positive. margin:
+    (n,), or one for all. Raises NotSolvedError.
     """
     A = np.hstack([Z, np.ones((len(Z), 1))]) * np.where(positive, 1.0, -1.0)[:, None]
     ones = np.ones(len(A))
     now = Point(np.zeros(A.shape[1]), C / 2, C / 2, ones, ones)
     for _ in range(STEPS):
         gap, allowed = now.gap, GAP * now.alpha.sum()
-        unmet = A @ now.v - 1 + now.short - now.slack
+        unmet = A @ now.v - margin + now.short - now.slack
         slope = -(now.alpha @ A)
         slope[:-1] += now.v[:-1]
         if gap < allowed and C @ np.abs(unmet) < allowed and np.abs(slope).max() < allowed:
-            return np.append(now.v[:-1], _intercept(Z @ now.v[:-1], positive, C))
+            return np.append(now.v[:-1], _intercept(Z @ now.v[:-1], positive, C, margin))
         newton = _Newton(A, now, unmet, slope)
         ahead = newton.step(-now.alpha * now.slack, -now.beta * now.short)
         share = now.furthest(ahead)
@@ -93,13 +95,27 @@ def separate(Z: np.ndarray, positive: np.ndarray, C: np.ndarray) -> np.ndarray:
     raise NotSolvedError(f"no optimum after {STEPS} steps")
 
 
-def _intercept(values: np.ndarray, positive: np.ndarray, C: np.ndarray) -> float:
+def fit_tube(Z: np.ndarray, y: np.ndarray, C: float, epsilon: float) -> np.ndarray:
+    """(r + 1,) weights w and intercept b of linear support vector regression (Drucker et al. 1996).
+
+    They minimise |w|²/2 + C Σ max(0, |y − Z w − b| − epsilon): each clip has two margins, one on either side
+    of its tube. Z: (n, r) float64. y: (n,). Raises NotSolvedError.
+    """
+    least, largest = float(y.min()), float(y.max())
+    if largest - least <= 2 * epsilon:  # all clips are in one flat tube
+        return np.append(np.zeros(Z.shape[1]), (least + largest) / 2)
+    above = np.repeat([True, False], len(y))
+    margin = np.concatenate([y - epsilon, -y - epsilon])
+    return separate(np.vstack([Z, Z]), above, np.full(len(above), C), margin)
+
+
+def _intercept(values: np.ndarray, positive: np.ndarray, C: np.ndarray, margin: np.ndarray | float) -> float:
     """The best intercept for (n,) values Z w; the middle, as in libsvm, of an interval of equally good ones.
 
-    There is an interval if no clip's margin is exactly 1: between two kinks, the weights of the terms that
+    There is an interval if no clip has exactly its margin: between two kinks, the weights of the terms that
     rise with the intercept and of those that fall are then equal.
     """
-    kinks = np.where(positive, 1, -1) - values  # where a clip's term begins or ends
+    kinks = np.where(positive, margin, np.negative(margin)) - values  # where a clip's term begins or ends
     order = np.argsort(kinks)
     slope = np.cumsum(C[order]) - C[positive].sum()  # of all terms, after each kink
     level = ROUNDING * C.sum()

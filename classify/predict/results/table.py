@@ -19,13 +19,18 @@ def as_rows(predictions: Sequence[Prediction], labels: Sequence[str], *, windows
     """One row for each prediction: file, channel if each is predicted, start and end in seconds, label (None
     if unsure), probabilities.
 
+    Of a regression: the number instead of label and probabilities.
+
     windows: whether start and end are given although no recording is a segment.
     """
     segments = windows or any(one.clip.start is not None or one.clip.end is not None for one in predictions)
-    rows = []
+    rows: list[Row] = []
     for one in predictions:
         times = {"start": one.clip.start, "end": one.clip.end} if segments else {}
         channel = {} if one.clip.own_channel is None else {"channel": one.clip.own_channel}
+        if one.number is not None:
+            rows.append({"file": one.clip.file, **channel, **times, "number": one.number})
+            continue
         rows.append(
             {
                 "file": one.clip.file,
@@ -56,7 +61,7 @@ def write_predictions(
         lines = [
             [
                 *(_cell(row[name]) for name in fixed),
-                *(f"{row['probabilities'][label]:.6f}" for label in labels),
+                *(f"{row['probabilities'][label]:.6f}" for label in labels if "probabilities" in row),
             ]
             for row in rows
         ]

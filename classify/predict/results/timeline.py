@@ -1,4 +1,4 @@
-"""The figure of `predict --window`: each class's probability over the time of a recording."""
+"""The figure of `predict --window`: probabilities, or a number, over the time of a recording."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def draw_timeline(
     """Draw the rows of `table.as_rows` of windows, a panel for each recording; how many were left out.
 
     A line for each class, at the middle of each window; above them, a strip in the colour of each window's
-    label, grey where it has none. title: see `plotting.set_title`. Raises InputError for a path that cannot
-    be drawn to.
+    label, grey where it has none. Of a regression one line, named `labels[0]`. title: see
+    `plotting.set_title`. Raises InputError for a path that cannot be drawn to.
     """
     check_figure(path)
     recordings: dict[str, list[Mapping[str, Any]]] = {}
@@ -58,7 +58,10 @@ def _draw_recording(axes: Axes, windows: Sequence[Mapping[str, Any]], labels: Se
     for number, label in enumerate(labels):
         axes.plot(
             middles,
-            [window["probabilities"][label] for window in windows],
+            [
+                window["number"] if "number" in window else window["probabilities"][label]
+                for window in windows
+            ],
             color=COLOURS[number % len(COLOURS)],
             linestyle=LINES[number // len(COLOURS) % len(LINES)],
             marker="o" if len(windows) < 60 else None,
@@ -66,6 +69,22 @@ def _draw_recording(axes: Axes, windows: Sequence[Mapping[str, Any]], labels: Se
             linewidth=1.3,
             label=printable(label),
         )
+    axes.set_xlim(starts[0], ends[-1])
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8))
+    if _is_long([("", list(windows))]):
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: format_duration(seconds)))
+    open_frame(axes)
+    if "number" in windows[0]:
+        axes.set_ylabel(printable(labels[0]))
+    else:
+        _draw_strip(axes, windows, labels)
+
+
+def _draw_strip(axes: Axes, windows: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> None:
+    """Above the probabilities, each window's label as a colour."""
+    starts = [float(window["start"]) for window in windows]
+    ends = [float(window["end"]) for window in windows]
+    middles = [(start + end) / 2 for start, end in zip(starts, ends, strict=True)]
     # The strip has no gaps or overlaps: a window's share ends halfway to the next window's middle.
     edges = [
         starts[0],
@@ -80,12 +99,7 @@ def _draw_recording(axes: Axes, windows: Sequence[Mapping[str, Any]], labels: Se
         )
     axes.set_ylim(0, 1.03 + STRIP)
     axes.set_yticks([0, 0.5, 1])
-    axes.set_xlim(starts[0], ends[-1])
     axes.set_ylabel("probability")
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=8))
-    if _is_long([("", list(windows))]):
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: format_duration(seconds)))
-    open_frame(axes)
 
 
 def _is_long(recordings: Sequence[tuple[str, Sequence[Mapping[str, Any]]]]) -> bool:

@@ -1,4 +1,4 @@
-"""Figures as data, so that the page and the paper show the same numbers: curves, bars, grids and clouds.
+"""Figures as data, so that the page and the paper show the same numbers: curves, bars, grids and points.
 
 Names in them are as the user's tables have them; `paper.py` and `interactive.py` show them as text.
 """
@@ -92,6 +92,20 @@ class Grid(Chart):
     colour_label: str
     low: float = 0.0
     high: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scatter(Chart):
+    """N points (x, y) on one scale, with the line y = x; labels: (N,) names of the points."""
+
+    x: np.ndarray
+    y: np.ndarray
+    labels: tuple[str, ...]
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Of the line y = x: the least and the largest number of either axis."""
+        return min(self.x.min(), self.y.min()), max(self.x.max(), self.y.max())
 
 
 @dataclass(frozen=True, kw_only=True)

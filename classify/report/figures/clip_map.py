@@ -193,12 +193,16 @@ def map_data(run: RunData, found: ClipMap, links: Sequence[str], *, first: str) 
     first: the layer that is shown first.
     """
     layers = list(found.xy)
-    columns = {"class": [run.classes[k] for k in run.labels[found.rows].tolist()]}
-    if run.speakers is not None:
-        columns["speaker"] = run.speakers[found.rows].tolist()
-    correct = run.predicted[found.rows] == run.labels[found.rows]
-    columns["prediction"] = ["correct" if one else "wrong" for one in correct.tolist()]
-    colours = {}
+    name = "class" if run.numbers is None else str(run.summary["target"])
+    colours = {name: {"groups": list(run.classes), "codes": run.labels[found.rows].tolist()}}
+    columns = {} if run.speakers is None else {"speaker": run.speakers[found.rows].tolist()}
+    if run.numbers is None:
+        correct = run.predicted[found.rows] == run.labels[found.rows]
+        columns["prediction"] = ["correct" if one else "wrong" for one in correct.tolist()]
+        predicted = [run.classes[k] for k in run.predicted[found.rows].tolist()]
+    else:
+        pairs = run.numbers[:, found.rows].T.tolist()
+        predicted = [f"{guess:.4g} (true: {true:.4g})" for true, guess in pairs]
     for name, values in columns.items():
         groups, codes = np.unique(np.array(values), return_inverse=True)
         colours[name] = {"groups": groups.tolist(), "codes": codes.ravel().tolist()}
@@ -210,7 +214,7 @@ def map_data(run: RunData, found: ClipMap, links: Sequence[str], *, first: str) 
         "meaning": AXES_OF[found.method],
         "explained": [found.explained[layer] for layer in layers if layer in found.explained],
         "clips": run.clips[found.rows].tolist(),
-        "predicted": [run.classes[k] for k in run.predicted[found.rows].tolist()],
+        "predicted": predicted,
         "colours": colours,
         "links": [links[row] for row in found.rows.tolist()] if any(links) else [],
         "mostGroups": MOST_GROUPS,

@@ -7,7 +7,16 @@ from typing import Any
 
 from layerprobe.classify.plotting import COLOURS
 from layerprobe.classify.report.escape import plotly, shorten
-from layerprobe.classify.report.figures.charts import Bars, Chart, Curves, Grid, Reference, Series, look
+from layerprobe.classify.report.figures.charts import (
+    Bars,
+    Chart,
+    Curves,
+    Grid,
+    Reference,
+    Scatter,
+    Series,
+    look,
+)
 
 MARKS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross")
 DASHES = ("dash", "dot", "dashdot", "longdash")
@@ -24,6 +33,8 @@ def figure(chart: Chart) -> dict[str, Any]:
         return {"data": _curves(chart, layout), "layout": layout}
     if isinstance(chart, Bars):
         return {"data": _bars(chart, layout), "layout": layout}
+    if isinstance(chart, Scatter):
+        return {"data": _scatter(chart), "layout": {**layout, "height": 480, "hovermode": "closest"}}
     assert isinstance(chart, Grid)
     return {"data": _grid(chart, layout), "layout": layout}
 
@@ -154,6 +165,20 @@ def _grid(chart: Grid, layout: dict[str, Any]) -> list[dict[str, Any]]:
             },
         }
     ]
+
+
+def _scatter(chart: Scatter) -> list[dict[str, Any]]:
+    points: dict[str, Any] = {
+        "type": "scatter",
+        "mode": "markers",
+        "name": "test clips",
+        "x": chart.x.tolist(),
+        "y": chart.y.tolist(),
+        "marker": {"color": COLOURS[0], "size": 6, "opacity": 0.5},
+        "customdata": [plotly(name) for name in chart.labels],
+        "hovertemplate": "%{customdata}<br>true %{x:.4g}, predicted %{y:.4g}<extra></extra>",
+    }
+    return [points, _dashed("perfect", chart.ends, chart.ends, 0)]
 
 
 def _dashed(name: str, x: Sequence[float], y: Sequence[float], number: int) -> dict[str, Any]:

@@ -6,26 +6,24 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from layerprobe.classify.config import FUSION, is_single
+from layerprobe.classify.config import AXIS_NAMES, BASELINES, FUSION, SCORE_NAMES, is_single, task_of
 from layerprobe.classify.report.figures.charts import Bars, Chart, Curves, Grid, Reference, Series
 from layerprobe.classify.report.run_data import RunData
 from layerprobe.classify.scores.results import system_label
 
-UAR = "unweighted average recall"
-
 
 def references(run: RunData) -> tuple[Reference, ...]:
-    """Chance and the controls of a run, as lines in a figure of UAR."""
-    controls = run.summary["controls"]
+    """Chance and the controls of a run, as lines in a figure of the score."""
+    metric, controls = run.metric, run.summary["controls"]
     lines = [Reference(name="chance", value=run.summary["chance"])]
     if "shuffled" in controls:
-        lines.append(Reference(name="shuffled labels", value=controls["shuffled"]["uar"]["value"]))
-    baselines = [Reference(name=one["model"], value=one["uar"]["value"]) for one in controls.get("runs", ())]
+        lines.append(Reference(name="shuffled labels", value=controls["shuffled"][metric]["value"]))
+    baselines = [Reference(name=one["model"], value=one[metric]["value"]) for one in controls.get("runs", ())]
     return (*lines, *baselines)
 
 
 def layer_curves(run: RunData) -> Chart | None:
-    """UAR over layers, a line with its band for each head; what has no depth, such as the mix, is last."""
+    """The score over layers, a line with its band for each head; what has no depth, as the mix, is last."""
     entries: Sequence[Mapping[str, Any]] = run.summary["layers"]
     layers = _layers(entries)
     if run.record.get("kind") == FUSION:
@@ -39,13 +37,13 @@ def layer_curves(run: RunData) -> Chart | None:
             own, key=lambda entry: "" if is_single(entry["layer"]) else entry["layer"]
         ):
             name = f"{head}, {apart}" if apart else head
-            series.append(_scores(name, [(layers.index(p["layer"]), p["uar"]) for p in points]))
+            series.append(_scores(name, [(layers.index(p["layer"]), p[run.metric]) for p in points]))
     return Curves(
         name="layers",
-        title="UAR over layers",
-        alt="Unweighted average recall of each head on each layer, with 95 % intervals, and the controls.",
+        title=f"{SCORE_NAMES[run.metric]} over layers",
+        alt=f"The {AXIS_NAMES[run.metric]} of each head on each layer, with 95 % intervals, and controls.",
         x_label="layer",
-        y_label=UAR,
+        y_label=AXIS_NAMES[run.metric],
         series=tuple(series),
         ticks=tuple(layers),
         references=references(run),
@@ -57,11 +55,11 @@ def _head_bars(run: RunData) -> Chart:
     entries = run.summary["layers"]
     return Bars(
         name="layers",
-        title=f"UAR of the heads on layer {entries[0]['layer']}",
-        alt="Unweighted average recall of each head with its 95 % interval, and the controls.",
-        x_label=UAR,
+        title=f"{SCORE_NAMES[run.metric]} of the heads on layer {entries[0]['layer']}",
+        alt=f"The {AXIS_NAMES[run.metric]} of each head with its 95 % interval, and the controls.",
+        x_label=AXIS_NAMES[run.metric],
         names=tuple(entry["head"] for entry in entries),
-        **_bounds([entry["uar"] for entry in entries]),
+        **_bounds([entry[run.metric] for entry in entries]),
         references=references(run),
     )
 
@@ -73,7 +71,7 @@ def _system_bars(run: RunData) -> Chart:
         name="layers",
         title="UAR of the models alone, and of their fusions",
         alt="Unweighted average recall of each model and each fusion with its 95 % interval.",
-        x_label=UAR,
+        x_label=AXIS_NAMES["uar"],
         names=tuple(system_label(entry["layer"], entry["head"]) for entry in entries),
         **_bounds([entry["uar"] for entry in entries]),
         references=references(run),
@@ -100,24 +98,24 @@ def layer_weights(run: RunData) -> Chart | None:
 
 
 def layer_grid(run: RunData) -> Chart | None:
-    """Layers × heads as a heat map of UAR."""
+    """Layers × heads as a heat map of the score."""
     entries = run.summary["layers"]
     layers, heads = _layers(entries), list(dict.fromkeys(entry["head"] for entry in entries))
     if len(layers) < 2 or len(heads) < 2 or run.record.get("kind") == FUSION:
         return None
-    value = {(entry["head"], entry["layer"]): entry["uar"]["value"] for entry in entries}
+    value = {(entry["head"], entry["layer"]): entry[run.metric]["value"] for entry in entries}
     values = tuple(tuple(value.get((head, layer)) for layer in layers) for head in heads)
     return Grid(
         name="layers_by_heads",
-        title="UAR of each layer and head",
-        alt="A heat map of unweighted average recall, heads by layers.",
+        title=f"{SCORE_NAMES[run.metric]} of each layer and head",
+        alt=f"A heat map of the {AXIS_NAMES[run.metric]}, heads by layers.",
         x_label="layer",
         y_label="head",
         rows=tuple(heads),
         columns=tuple(layers),
         values=values,
         texts=tuple(tuple("" if v is None else f"{v:.2f}".removeprefix("0") for v in row) for row in values),
-        colour_label="UAR",
+        colour_label=SCORE_NAMES[run.metric],
         low=min(value.values()),
         high=max(value.values()),
     )
@@ -125,22 +123,22 @@ def layer_grid(run: RunData) -> Chart | None:
 
 def controls(run: RunData) -> Chart | None:
     """The selected system next to its controls."""
-    found = run.summary["controls"]
+    found, metric = run.summary["controls"], run.metric
     if "shuffled" not in found:
         return None
-    shuffled = found["shuffled"]["uar"]
+    shuffled, (baseline, name) = found["shuffled"][metric], BASELINES[task_of(run.summary)]
     spread = {"low": shuffled["value"] - shuffled["sd"], "high": shuffled["value"] + shuffled["sd"]}
     rows = {
-        "selected system": run.summary["selected"]["uar"],
-        **{one["model"]: one["uar"] for one in found.get("runs", ())},
+        "selected system": run.summary["selected"][metric],
+        **{one["model"]: one[metric] for one in found.get("runs", ())},
         "shuffled labels": {**shuffled, **spread},
-        "majority class": found["majority"]["uar"],
+        name: found[baseline][metric],
     }
     return Bars(
         name="controls",
         title="The score and its controls",
-        alt="Unweighted average recall of the selected system and of each control.",
-        x_label=UAR,
+        alt=f"The {AXIS_NAMES[metric]} of the selected system and of each control.",
+        x_label=AXIS_NAMES[run.metric],
         names=tuple(rows),
         **_bounds(list(rows.values())),
         references=(Reference(name="chance", value=run.summary["chance"]),),

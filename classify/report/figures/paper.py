@@ -20,6 +20,7 @@ from layerprobe.classify.report.figures.charts import (
     Grid,
     Number,
     Reference,
+    Scatter,
     look,
 )
 
@@ -55,6 +56,8 @@ def draw(chart: Chart, folder: Path) -> list[Path]:
                 _bars(axes, chart, width)
             elif isinstance(chart, Grid):
                 _grid(axes, chart, width)
+            elif isinstance(chart, Scatter):
+                _scatter(axes, chart, width)
             elif isinstance(chart, Cloud):
                 _cloud(axes, chart, width)
             axes.set_xlabel(chart.x_label)
@@ -154,6 +157,17 @@ def _grid(axes: Axes, chart: Grid, width: float) -> None:
     axes.set_yticks(range(len(chart.rows)), [shorten(name, longest=short) for name in chart.rows])
     axes.tick_params(length=0)
     axes.figure.colorbar(image, ax=axes, label=chart.colour_label, pad=0.01)
+
+
+def _scatter(axes: Axes, chart: Scatter, width: float) -> None:
+    """Points as one picture, so that thousands of them stay a small file."""
+    axes.scatter(chart.x, chart.y, s=8, alpha=0.5, linewidths=0, rasterized=True, color=COLOURS[0])
+    axes.plot(chart.ends, chart.ends, color=GREY, linewidth=0.8, linestyle=DASHES[0], label="perfect")
+    axes.set_aspect("equal")
+    axes.set_axisbelow(True)
+    axes.grid(color="#DDDDDD", linewidth=0.5)
+    axes.spines[["top", "right"]].set_visible(False)
+    _legend(axes, width)
 
 
 def _cloud(axes: Axes, chart: Cloud, width: float) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from layerprobe.classify.report.figures.charts import Bars, Chart, Curves, Grid, Reference, Series
+from layerprobe.classify.config import AXIS_NAMES, SCORE_NAMES, task_of
+from layerprobe.classify.report.figures.charts import Bars, Chart, Curves, Grid, Reference, Scatter, Series
 from layerprobe.classify.report.figures.layer_charts import (
-    UAR,
     controls,
     layer_curves,
     layer_grid,
@@ -16,9 +16,9 @@ from layerprobe.classify.report.figures.layer_charts import (
     probes,
 )
 from layerprobe.classify.report.run_data import RunData
-from layerprobe.classify.scores import metrics
+from layerprobe.classify.tasks.registry import TASKS
 
-BINS = 10  # of confidence, as in `metrics.calibration_error`
+BINS = 10  # of confidence, as in `confusion.calibration_error`
 MOST_BARS = 40  # speakers that have a bar of their own
 
 
@@ -26,8 +26,8 @@ def run_charts(run: RunData) -> dict[str, Chart]:
     """Every chart that the run has data for, by name, in the order of the page."""
     drawn = (
         *(layer_curves(run), layer_weights(run), layer_grid(run), controls(run), probes(run)),
-        *(confusion(run), speakers(run)),
-        *(calibration(run), learning_curve(run), few_shot(run), training_curves(run)),
+        *((confusion(run), calibration(run)) if run.numbers is None else (scatter(run),)),
+        *(speakers(run), learning_curve(run), few_shot(run), training_curves(run)),
     )
     return {chart.name: chart for chart in drawn if chart is not None}
 
@@ -50,37 +50,65 @@ def confusion(run: RunData) -> Chart:
     )
 
 
+def scatter(run: RunData) -> Chart:
+    """Of a regression, each test clip's prediction against its true number."""
+    assert run.numbers is not None  # for the type checker
+    true, predicted = run.numbers
+    target = run.summary["target"]
+    return Scatter(
+        name="scatter",
+        title="Predicted against true numbers",
+        alt=f"Each test clip as a point: the predicted {target} against the true one, and the line y = x.",
+        x_label=f"true {target}",
+        y_label=f"predicted {target}",
+        x=true,
+        y=predicted,
+        labels=tuple(run.clips.tolist()),
+    )
+
+
 def speaker_scores(run: RunData) -> list[tuple[str, int, float]]:
-    """(speaker, test clips, UAR over the classes that they have), the lowest score first."""
+    """(speaker, test clips, score), the lowest score first.
+
+    UAR over the classes that a speaker has; of a regression CCC, without speakers who have one number only.
+    """
     if run.speakers is None:
         return []
-    names, sizes = np.unique(run.speakers, return_counts=True)
-    counts = metrics.cluster_counts(run.labels, run.predicted, run.speakers, classes=len(run.classes))
-    rows = zip(names.tolist(), sizes.tolist(), metrics.uar(counts).tolist(), strict=True)
-    return sorted(rows, key=lambda row: (row[2], row[0]))
+    task, classes = TASKS[task_of(run.summary)], len(run.classes)
+    labels, predicted = (run.labels, run.predicted) if run.numbers is None else run.numbers
+    rows = []
+    for name in np.unique(run.speakers).tolist():
+        own = run.speakers == name
+        scores = task.scores(task.statistics(labels[own], predicted[own], None, classes))
+        rows.append((name, int(own.sum()), scores[task.main]))
+    return sorted((row for row in rows if row[2] == row[2]), key=lambda row: (row[2], row[0]))
 
 
 def speakers(run: RunData) -> Chart | None:
-    """UAR of each speaker: bars, or for many speakers a curve over their ranks."""
+    """The score of each speaker: bars, or for many speakers a curve over their ranks."""
     rows = speaker_scores(run)
     if not rows:
         return None
     shared: dict[str, Any] = {
         "name": "speakers",
-        "title": "UAR of each speaker",
-        "alt": "Unweighted average recall of each speaker's test clips, the lowest first.",
+        "title": f"{SCORE_NAMES[run.metric]} of each speaker",
+        "alt": f"The {AXIS_NAMES[run.metric]} of each speaker's test clips, the lowest first.",
     }
     lines = (
-        Reference(name="all clips", value=run.summary["selected"]["uar"]["value"]),
+        Reference(name="all clips", value=run.summary["selected"][run.metric]["value"]),
         Reference(name="chance", value=run.summary["chance"]),
     )
     if len(rows) <= MOST_BARS:
         names, _, values = zip(*rows, strict=True)
-        return Bars(**shared, x_label=UAR, names=names, values=values, references=lines)
+        return Bars(**shared, x_label=AXIS_NAMES[run.metric], names=names, values=values, references=lines)
     ranks = [float(rank) for rank in range(1, len(rows) + 1)]
     steps = Series(name="speaker", x=ranks, y=[row[2] for row in rows], style="steps")
     return Curves(
-        **shared, x_label="speakers, the lowest score first", y_label=UAR, series=(steps,), references=lines
+        **shared,
+        x_label="speakers, the lowest score first",
+        y_label=AXIS_NAMES[run.metric],
+        series=(steps,),
+        references=lines,
     )
 
 
@@ -110,13 +138,13 @@ def calibration(run: RunData) -> Chart:
 
 
 def learning_curve(run: RunData) -> Chart | None:
-    """UAR of the selected system with fewer training speakers, mean over draws and standard deviation."""
+    """The score of the selected system with fewer training speakers, mean over draws and deviation."""
     curve = run.summary["controls"].get("learning_curve")
     if not curve or not curve["points"]:
         return None
     of, points = curve["of"], curve["points"]
-    values = [point["uar"]["value"] for point in points]
-    spread = [point["uar"]["sd"] or 0.0 for point in points]
+    values = [point[run.metric]["value"] for point in points]
+    spread = [point[run.metric]["sd"] or 0.0 for point in points]
     series = Series(
         name="mean over draws, ± one standard deviation",
         x=[point[of] for point in points],
@@ -127,9 +155,9 @@ def learning_curve(run: RunData) -> Chart | None:
     return Curves(
         name="learning_curve",
         title=f"Learning curve over training {of}",
-        alt=f"Unweighted average recall against the number of training {of}.",
+        alt=f"The {AXIS_NAMES[run.metric]} against the number of training {of}.",
         x_label=f"training {of} per fold",
-        y_label=UAR,
+        y_label=AXIS_NAMES[run.metric],
         series=(series,),
         references=(Reference(name="chance", value=run.summary["chance"]),),
     )
@@ -162,7 +190,7 @@ def few_shot(run: RunData) -> Chart | None:
         title="Few-shot curves, mean over draws ± one standard deviation",
         alt="Unweighted average recall against the number of clips of each class.",
         x_label="clips of each class",
-        y_label=UAR,
+        y_label=AXIS_NAMES["uar"],
         series=tuple(series),
         references=(Reference(name="chance", value=run.summary["chance"]),),
     )

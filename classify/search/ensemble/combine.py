@@ -9,7 +9,6 @@ import numpy as np
 
 from layerprobe.classify.config import ENSEMBLE, SEVERAL
 from layerprobe.classify.features.lru_cache import LruCache
-from layerprobe.classify.scores import metrics
 from layerprobe.classify.scores.results import StudyId, StudyResult
 from layerprobe.classify.search.ensemble.greedy import greedy_weights
 from layerprobe.classify.search.ensemble.members import (
@@ -19,6 +18,7 @@ from layerprobe.classify.search.ensemble.members import (
     predict_member,
 )
 from layerprobe.classify.search.plan import Plan
+from layerprobe.classify.tasks.classification import CLASSIFICATION
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +88,7 @@ def average_members(plan: Plan, id: StudyId, members: Mapping[str, MemberPredict
     return StudyResult(
         id=id,
         params={names[number]: float(weights[number]) for number in ranked if weights[number] > 0},
-        inner_score=metrics.score(y, average.argmax(1), classes=average.shape[1], metric=metric),
+        inner_score=CLASSIFICATION.score(y, average.argmax(1), classes=average.shape[1], metric=metric),
         predicted=outer.argmax(1),
         probability=outer,
         trials=0,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from layerprobe.classify.config import Metric
-from layerprobe.classify.scores import metrics
+from layerprobe.classify.tasks.classification import CLASSIFICATION
+from layerprobe.classify.tasks.confusion import log_loss
 
 PICKS = 25  # weights are multiples of 1 / PICKS or coarser
 
@@ -26,8 +27,8 @@ def greedy_weights(
         reached = []
         for member in probability:
             average = (total + member) / number
-            score = metrics.score(y, average.argmax(1), classes=classes, metric=metric)
-            reached.append((score, -metrics.log_loss(y, average)))
+            score = CLASSIFICATION.score(y, average.argmax(1), classes=classes, metric=metric)
+            reached.append((score, -log_loss(y, average)))
         pick = max(range(members), key=reached.__getitem__)
         total = total + probability[pick]
         counts = counts + (np.arange(members) == pick)

@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from layerprobe.classify.config import TaskName
 from layerprobe.classify.data.splits import OuterFold
 from layerprobe.classify.features.fold_features import FoldFeatures
 from layerprobe.classify.features.lru_cache import LruCache
-from layerprobe.classify.heads.registry import HEADS
-from layerprobe.classify.scores.calibration import probabilities, temperature
+from layerprobe.classify.heads.registry import heads_of
 from layerprobe.classify.scores.results import StudyResult
 from layerprobe.classify.search.nested import prepared
 from layerprobe.classify.search.plan import Plan, fold_features, layer_states
+from layerprobe.classify.tasks.registry import TASKS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,9 +51,9 @@ class MemberPredictions:
     temperature: float
 
 
-def member_scores(features: FoldFeatures, member: Member, *, seed: int) -> np.ndarray:
-    """(m, K) scores of the fold's test rows by a fit to its training rows."""
-    head, params = HEADS[member.head], dict(member.params)
+def member_scores(features: FoldFeatures, member: Member, *, task: TaskName, seed: int) -> np.ndarray:
+    """(m, C) scores of the fold's test rows by a fit to its training rows."""
+    head, params = heads_of(task)[member.head], dict(member.params)
     name, values = head.path
     value = params.pop(name) if name else values[0]
     more, prep, params = prepared(features, params, seed=seed)
@@ -67,14 +68,18 @@ def predict_member(plan: Plan, fold: OuterFold, member: Member, *, cache: LruCac
         member_scores(
             fold_features(plan, layers, part, cache=cache.section((step, member.layer))),
             member,
+            task=plan.config.task,
             seed=plan.config.seed,
         )
         for step, part in enumerate((*fold.inner, fold.outer))
     ]
     inner = np.concatenate(scores[:-1])
-    divisor = temperature(inner, plan.data.y[inner_rows(fold)])
+    task = TASKS[plan.config.task]
+    divisor = task.temperature(inner, plan.data.y[inner_rows(fold)])
     return MemberPredictions(
-        inner=probabilities(inner, divisor), outer=probabilities(scores[-1], divisor), temperature=divisor
+        inner=task.probabilities(inner, divisor),
+        outer=task.probabilities(scores[-1], divisor),
+        temperature=divisor,
     )
 
 

@@ -176,3 +176,30 @@ def test_a_terminal_shows_a_live_table_with_the_time_left(place: Path, tmp_path:
     assert re.search(r"layer +┃ +logreg +┃ +svm", drawn)
     assert "UAR" in result
     assert "\x1b" not in result
+
+
+def test_a_column_of_numbers_is_asked_about_and_then_predicted(place: Path) -> None:
+    """And what is no column of numbers is refused by name."""
+    lines = (place / "clips.csv").read_text().splitlines()
+    cells = [f"{line},{0.3 + 0.17 * (row % 9):.2f}" for row, line in enumerate(lines[1:])]
+    table = place / "numbers.csv"
+    table.write_text("\n".join([f"{lines[0]},length", *cells]) + "\n")
+    words = ("classify", table, "--model", "mfcc", "--target", "length", "--out", place / "lengths")
+    asked = refused(cli(*words, *QUICK, cwd=place))
+    assert "column 'length' holds 9 different numbers: are they measured, or classes?" in asked
+    done = cli(
+        *words, "--task", "regression", "--heads", "ridge", "--trials", "2", "--jobs", "1", "--no-bundle",
+        *QUICK, cwd=place,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"CCC +\d?-?\d\.\d{3} \[", done.stdout)
+    assert "UAR" not in done.stdout
+    table.write_text(table.read_text().replace(",0.30\n", ",short\n"))
+    text = refused(cli(*words, "--task", "regression", *QUICK, cwd=place))
+    assert "column 'length' holds 4 cells that are no numbers (clip000.wav: 'short'" in text
+    splits = place / "lengths" / "splits.json"
+    done = cli(
+        "finetune", place / "clips.csv", "--model", "random:hubert-tiny", "--splits", splits, "--out",
+        place / "tuned", cwd=place,
+    )  # fmt: skip
+    assert "belongs to a regression, and finetune trains on classes" in refused(done)

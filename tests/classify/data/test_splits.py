@@ -198,3 +198,32 @@ def test_inner_folds_of_the_tables_own_split_train_every_class() -> None:
     rare = replace(data, y=np.where(data.speakers == 5, 2, data.y % 2), partitions=partitions)
     with pytest.raises(InputError, match="an inner fold of the training partition: class 'c' is missing"):
         nested(rare, "column")
+
+
+def numbers(data: Dataset, y: np.ndarray) -> Dataset:
+    return replace(data, y=y, classes=(), task="regression")
+
+
+@pytest.mark.parametrize("split", ["speaker", "random"])
+def test_folds_of_numbers_are_balanced_by_their_size(split: str) -> None:
+    data = made_data(clips=240, speakers=24)
+    y = np.random.default_rng(0).standard_normal(240) + (np.arange(240) // 10 % 5)  # speakers differ
+    folds = nested(numbers(data, y), split)
+    tested = np.concatenate([fold.outer.test for fold in folds])
+    assert sorted(tested) == list(range(240))
+    means = [y[fold.outer.test].mean() for fold in folds]
+    assert np.ptp(means) < 0.4
+    if split == "speaker":
+        assert shared_speakers(data, folds) == 0
+
+
+def test_numbers_that_cannot_be_split() -> None:
+    data = made_data(clips=40, speakers=4)
+    y = np.where(data.speakers == 0, np.arange(40.0), 7.0)
+    with pytest.raises(
+        InputError, match="outer fold 0: the training clips have fewer than two different num"
+    ):
+        nested(numbers(data, y), "loso")
+    few = numbers(made_data(shares=[1, 1, 1]), np.arange(3.0))
+    with pytest.raises(InputError, match="--folds 4, but there are 3 clips"):
+        nested(few, "random")

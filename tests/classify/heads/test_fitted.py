@@ -13,9 +13,9 @@ from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.features.fitted import FittedInputs, FittedLayer
 from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
 from layerprobe.classify.features.lru_cache import LruCache
-from layerprobe.classify.heads.fitted import KINDS, SKOPS, TrainingRows, kernel_rows
-from layerprobe.classify.heads.registry import HEADS
-from tests.studies import made_features
+from layerprobe.classify.heads.fitted import SKOPS, TrainingRows, kernel_rows
+from layerprobe.classify.heads.registry import HEADS, KINDS, REGRESSION_HEADS
+from tests.studies import made_features, made_numbers
 
 SVM = {"C": 3.0, "class_weight": "balanced"}
 TREES = {**HEADS["xgboost"].start}
@@ -122,3 +122,42 @@ def test_another_object_in_a_skops_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / SKOPS).write_bytes(b"PK\3\4 damaged")
     with pytest.raises(InputError, match="damaged"):
         KINDS["svc"].load(tmp_path, {})
+
+
+NUMBER_CASES: list[tuple[str, str, dict[str, Any], str]] = [
+    ("ridge", "", {}, "linear"),
+    ("ridge", "wide", {}, "linear"),
+    ("svm", "", {"kernel": "rbf", "C": 3.0, "epsilon": 0.1, "gamma": 0.7}, "kernel"),
+    ("svm", "wide", {"kernel": "linear", "C": 3.0, "epsilon": 0.1}, "kernel"),
+    ("svm", "", {"kernel": "linear", "C": 3.0, "epsilon": 0.1}, "linear"),
+    ("svm", "landmarks", {"kernel": "rbf", "C": 3.0, "epsilon": 0.1, "gamma": 0.7}, "kernel"),
+    ("xgboost", "", dict(REGRESSION_HEADS["xgboost"].start), "trees"),
+    ("mean", "", {}, "constant"),
+]
+
+
+@pytest.mark.parametrize("prep", [("mean+std", "standard", 0), ("std", "l2", 8)])
+@pytest.mark.parametrize(("head", "variant", "params", "kind"), NUMBER_CASES)
+def test_a_refitted_regression_predicts_as_the_search_does(
+    head: str, variant: str, params: dict[str, Any], kind: str, prep: tuple[str, Any, int], tmp_path: Path
+) -> None:
+    if variant == "wide" and prep[2]:
+        prep = (*prep[:2], 0)
+    shared, X, y = made_numbers(rows=300, width=40 if variant == "wide" else 12)
+    if variant == "landmarks":
+        shared.landmarks = np.arange(0, len(shared.train), 2)
+    preprocessing, one = Preprocessing(*prep), REGRESSION_HEADS[head]
+    value = one.path[1][-2] if len(one.path[1]) > 1 else one.path[1][0]
+    (expected,) = one.fit(shared, preprocessing, params, [value], 0)
+    inputs = inputs_of(shared, X, preprocessing, kernel=one.kernel)
+    states = {"7": shared.layers[0].columns(preprocessing.stats)}
+    Z = inputs.apply({"7": states["7"][shared.train]})
+    rows = TrainingRows(Z=Z, y=shared.y, classes=0, landmarks=shared.landmarks)
+    assert one.refit is not None
+    fitted = one.refit(rows, params, value, 0)
+    assert fitted.kind == kind
+    loaded = KINDS[fitted.kind].load(tmp_path, fitted.save(tmp_path))
+    for scores in (one.scores(inputs.apply({"7": states["7"][shared.test]})) for one in (fitted, loaded)):
+        assert scores.shape == (len(shared.test), 1)
+        close = np.abs(scores - expected) < 0.02 * y.std()
+        assert close.mean() >= (0.97 if head == "xgboost" else 1)

@@ -18,7 +18,8 @@ from layerprobe.classify.features.fitted import FittedInputs, FittedLayer
 from layerprobe.classify.features.fold_features import FoldFeatures, LayerStates, Preprocessing
 from layerprobe.classify.features.lru_cache import LruCache
 from layerprobe.classify.heads import weights
-from layerprobe.classify.heads.fitted import KINDS, TrainingRows
+from layerprobe.classify.heads.fitted import TrainingRows
+from layerprobe.classify.heads.registry import KINDS
 from layerprobe.classify.heads.weights import WEIGHTS
 from layerprobe.classify.predict.bundle import load_bundle
 from layerprobe.classify.predict.frozen import FrozenBundle

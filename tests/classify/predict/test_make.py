@@ -87,7 +87,7 @@ def test_a_system_that_scales_by_speaker_needs_speakers(tmp_path: Path) -> None:
 
 def test_held_out_scores_are_those_of_the_predictions(tmp_path: Path) -> None:
     run = make_run(tmp_path, heads=("logreg",))
-    scores, groups = held_out_scores(run, "selected")
+    scores, groups = held_out_scores(run, "selected").values()
     assert len(scores) == 36
     assert len(np.unique(groups)) == 6
     assert np.all((scores >= 0) & (scores <= 1))

@@ -7,7 +7,6 @@ import pytest
 from confidence_intervals import evaluate_with_conf_int
 from scipy.stats import norm, t
 
-from layerprobe.classify.scores import metrics
 from layerprobe.classify.scores.bootstrap import (
     MANY,
     draw_scores,
@@ -17,6 +16,8 @@ from layerprobe.classify.scores.bootstrap import (
     p_value,
     score_intervals,
 )
+from layerprobe.classify.tasks import confusion as metrics
+from layerprobe.classify.tasks.classification import CLASSIFICATION
 
 RECALL = np.array([0.7, 0.5, 0.6])  # of three classes, over all speakers there could be
 UNEVEN = np.array([351, 339, 306] + [60] * 5 + [21] * 20 + [15] * 16 + [3] * 16)  # much like BAVED's
@@ -147,7 +148,7 @@ def test_the_same_as_the_package_s_conditions_where_speakers_differ_much():
     draws = draw_scores(counts, metric="uar", seed=0, resamples=4000)[:, 0]
     _, (low, high) = evaluate_with_conf_int(
         predicted,
-        lambda labels, decisions: metrics.score(labels, decisions, classes=3, metric="uar"),
+        lambda labels, decisions: CLASSIFICATION.score(labels, decisions, classes=3, metric="uar"),
         labels=y,
         conditions=speaker,
         num_bootstraps=400,

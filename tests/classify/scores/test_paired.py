@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest, ttest_1samp
 
-from layerprobe.classify.scores import metrics
 from layerprobe.classify.scores.paired import corrected_t, differences, holm, near_best
+from layerprobe.classify.tasks import confusion as metrics
 
 
 def test_equal_systems_are_told_apart_in_few_simulations():

@@ -88,8 +88,8 @@ def test_without_speakers_clips_are_resampled_and_there_is_no_mean_over_speakers
     assert by_clip["low"] != by_speaker["low"]
 
 
-def test_majority_takes_each_folds_own_training_part() -> None:
-    entry = Scorer(DATA, folds_of(DATA), seed=0).majority()
+def test_the_baseline_takes_each_folds_own_training_part() -> None:
+    entry = Scorer(DATA, folds_of(DATA), seed=0).baseline()
     right = 0
     for fold in folds_of(DATA):
         most = np.bincount(DATA.y[fold.outer.train]).argmax()
@@ -101,3 +101,63 @@ def test_a_single_fold_has_no_spread() -> None:
     fold = folds_of(DATA)[:1]
     entry = Scorer(DATA, fold, seed=0).details(system(DATA, right=0.6)[:1])
     assert np.isnan(entry["over_folds"]["uar"]["sd"])
+
+
+def numbers(*, error: float) -> tuple[Dataset, list[StudyResult]]:
+    """A regression on the same clips, and predictions with that error."""
+    rng = np.random.default_rng(1)
+    y = 2.0 * DATA.y + rng.standard_normal(len(DATA))
+    data = replace(DATA, y=y, classes=(), task="regression")
+    results = []
+    for number, fold in enumerate(folds_of(data)):
+        predicted = y[fold.outer.test] + error * rng.standard_normal(len(fold.outer.test))
+        results.append(
+            StudyResult(
+                id=StudyId(number, "1", "ridge"), params={}, inner_score=0.5, predicted=predicted,
+                probability=np.zeros((len(predicted), 0)), trials=1, pruned=0,
+            )
+        )  # fmt: skip
+    return data, results
+
+
+def test_numbers_are_scored_as_numbers() -> None:
+    data, chosen = numbers(error=1.0)
+    folds = folds_of(data)
+    scorer = Scorer(data, folds, seed=0)
+    y = np.concatenate([data.y[fold.outer.test] for fold in folds])
+    predicted = np.concatenate([result.predicted for result in chosen])
+    (entry,) = scorer.pooled([chosen])
+    assert list(entry) == ["ccc", "pearson", "spearman", "rmse", "mae"]
+    assert entry["pearson"]["value"] == pytest.approx(np.corrcoef(y, predicted)[0, 1])
+    assert entry["rmse"]["value"] == pytest.approx(np.sqrt(np.square(predicted - y).mean()))
+    for score in entry.values():
+        assert score["low"] < score["value"] < score["high"]
+    details = scorer.details(chosen)
+    assert details["true"]["mean"] == pytest.approx(y.mean())
+    assert details["predicted"]["sd"] == pytest.approx(predicted.std(ddof=1))
+    assert "confusion" not in details
+    assert scorer.chance == 0
+    by_fold = [scorer.on_fold(result)["mae"] for result in chosen]
+    assert details["over_folds"]["mae"]["mean"] == pytest.approx(np.mean(by_fold))
+    assert data.speakers is not None
+    speakers = np.concatenate([data.speakers[fold.outer.test] for fold in folds])
+    each = [np.corrcoef(y[speakers == s], predicted[speakers == s])[0, 1] for s in range(6)]
+    assert details["over_speakers"]["pearson"]["value"] == pytest.approx(np.mean(each))
+
+
+def test_speakers_without_a_correlation_are_left_out_of_its_mean() -> None:
+    data, chosen = numbers(error=1.0)
+    assert data.speakers is not None
+    y = np.where(data.speakers == 2, 1.0, data.y)
+    entry = Scorer(replace(data, y=y), folds_of(data), seed=0).details(chosen)["over_speakers"]
+    assert np.isfinite(entry["ccc"]["value"])
+    assert np.isfinite(entry["rmse"]["value"])
+
+
+def test_the_baseline_of_numbers_is_the_mean_of_each_folds_training_part() -> None:
+    data, _ = numbers(error=1.0)
+    folds = folds_of(data)
+    entry = Scorer(data, folds, seed=0).baseline()
+    errors = [np.square(data.y[f.outer.test] - data.y[f.outer.train].mean()) for f in folds]
+    assert entry["rmse"]["value"] == pytest.approx(np.sqrt(np.concatenate(errors).mean()))
+    assert abs(entry["ccc"]["value"]) < 0.1

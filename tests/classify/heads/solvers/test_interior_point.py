@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.svm import SVC
+from sklearn.svm import SVC, SVR
 
 from layerprobe.classify.features.fold_features import Preprocessing
 from layerprobe.classify.heads.registry import HEADS
 from layerprobe.classify.heads.solvers import interior_point as hinge
-from layerprobe.classify.heads.solvers.interior_point import NotSolvedError, separate
+from layerprobe.classify.heads.solvers.interior_point import NotSolvedError, fit_tube, separate
 from tests.studies import made_features
 
 
@@ -118,3 +118,26 @@ def test_without_an_optimum_libsvm_is_asked(monkeypatch: pytest.MonkeyPatch) -> 
     (fallback,) = HEADS["svm"].fit(features, Preprocessing("mean+std", "standard"), params, [1.0], 0)
     assert np.abs(direct - fallback).max() > 0  # two algorithms,
     np.testing.assert_array_equal(direct.argmax(1), fallback.argmax(1))  # the same predictions
+
+
+@settings(max_examples=30)
+@given(
+    n=st.integers(3, 100),
+    r=st.integers(1, 10),
+    power=st.integers(-2, 2),
+    epsilon=st.sampled_from([0.0, 0.1, 1.0]),
+    seed=st.integers(0, 99),
+)
+@pytest.mark.filterwarnings("ignore:Solver terminated early")
+def test_no_tube_is_better(n: int, r: int, power: int, epsilon: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    Z = rng.standard_normal((n, r)) * np.geomspace(1, 0.1, r)
+    y = Z @ rng.standard_normal(r) + 0.3 * rng.standard_normal(n)
+    C = 10.0**power
+    v = fit_tube(Z, y, C, epsilon)
+    svr = SVR(kernel="linear", C=C, epsilon=epsilon, tol=1e-6, max_iter=1_000_000).fit(Z, y)
+
+    def reached(w: np.ndarray, b: float) -> float:
+        return float(w @ w / 2 + C * np.maximum(0, np.abs(y - Z @ w - b) - epsilon).sum())
+
+    assert reached(v[:-1], v[-1]) <= reached(svr.coef_[0], svr.intercept_[0]) * (1 + 1e-4) + 1e-9

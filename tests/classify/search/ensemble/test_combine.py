@@ -23,10 +23,10 @@ from layerprobe.classify.report.headline import system_name
 from layerprobe.classify.report.run_data import read_run
 from layerprobe.classify.runs import run_folder
 from layerprobe.classify.runs.run_folder import SUMMARY, read_json
-from layerprobe.classify.scores.metrics import score
 from layerprobe.classify.search.ensemble.members import Member, inner_rows, predict_member
 from layerprobe.classify.search.plan import make_plan
 from layerprobe.classify.search.study import run_study
+from layerprobe.classify.tasks.classification import CLASSIFICATION
 from layerprobe.embed.manifest.clips import Clip
 from tests.studies import made_clips, made_store
 
@@ -66,7 +66,7 @@ def test_an_ensemble_averages_its_members_in_each_outer_fold(finished: Path, cor
             for part in ("inner", "outer")
         )
         true = plan.data.y[inner_rows(fold)]
-        reached = score(true, np.asarray(inner).argmax(1), classes=3, metric="uar")
+        reached = CLASSIFICATION.score(true, np.asarray(inner).argmax(1), classes=3, metric="uar")
         assert entry["inner_score"] == pytest.approx(reached)
         written = [row for row in rows if row["fold"] == str(entry["fold"])]
         found = np.array([[float(row[f"p_{name}"]) for name in "abc"] for row in written])

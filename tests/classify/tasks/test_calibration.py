@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layerprobe.classify.scores.calibration import probabilities, temperature
-from layerprobe.classify.scores.metrics import calibration_error, log_loss
+from layerprobe.classify.tasks.calibration import probabilities, temperature
+from layerprobe.classify.tasks.confusion import calibration_error, log_loss
 
 
 def drawn(seed: int, *, sharp: float) -> tuple[np.ndarray, np.ndarray]:

@@ -1,12 +1,8 @@
-"""Scores of predictions: UAR, accuracy and macro-F1 from confusion counts; log loss and calibration error."""
+"""Scores of predicted classes: UAR, accuracy and macro F1 from confusion counts; scores of probabilities."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-
-from layerprobe.classify.config import Metric
 
 
 def confusion(y: np.ndarray, predicted: np.ndarray, *, classes: int) -> np.ndarray:
@@ -39,14 +35,6 @@ def macro_f1(counts: np.ndarray) -> np.ndarray:
     return _mean_known(_ratio(2.0 * _diagonal(counts), counts.sum(-1) + counts.sum(-2)))
 
 
-SCORES = {"uar": uar, "accuracy": accuracy, "macro_f1": macro_f1}
-
-
-def score(y: np.ndarray, predicted: np.ndarray, *, classes: int, metric: Metric) -> float:
-    """The score of predicted class numbers, (N,)."""
-    return float(SCORES[metric](confusion(y, predicted, classes=classes)))
-
-
 def log_loss(y: np.ndarray, probability: np.ndarray) -> float:
     """Mean −log p of the true class, in nats; p is (N, K) and clipped at 1e-15."""
     true = probability[np.arange(len(y)), y]
@@ -60,15 +48,6 @@ def calibration_error(y: np.ndarray, probability: np.ndarray, *, bins: int = 10)
     bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
     gap = np.bincount(bin_of, weights=right - confidence, minlength=bins)
     return float(np.abs(gap).sum() / len(y))
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A score and its 95 % interval; low and high are NaN where it cannot be estimated."""
-
-    value: float
-    low: float
-    high: float
 
 
 def cluster_counts(y: np.ndarray, predicted: np.ndarray, clusters: np.ndarray, *, classes: int) -> np.ndarray:

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from layerprobe.classify.scores import metrics
+from layerprobe.classify.tasks import confusion as metrics
+from layerprobe.classify.tasks.classification import CLASSIFICATION
 
 LABELS = st.integers(2, 5).flatmap(
     lambda k: st.tuples(
@@ -39,8 +40,8 @@ def test_recall_and_precision_by_class() -> None:
 
 def test_scores_work_on_many_tables_at_once() -> None:
     counts = np.random.default_rng(0).integers(0, 9, (7, 3, 3))
-    for score in metrics.SCORES.values():
-        np.testing.assert_allclose(score(counts), [score(table) for table in counts])
+    for measure in CLASSIFICATION.measures.values():
+        np.testing.assert_allclose(measure.score(counts), [measure.score(table) for table in counts])
 
 
 def test_log_loss_and_calibration_error_of_known_cases() -> None:

@@ -1,0 +1,1 @@
+"""Heads for labels with structure: ordered levels (`ordinal`)."""
