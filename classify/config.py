@@ -212,13 +212,6 @@ class StudyConfig:
             raise InputError("--heads names no head", do="name at least one")
         if not self.scalings:
             raise InputError("--scalings names no scaling", do="name at least one")
-        if not self.sampling:
-            raise InputError("--sampling names no way to sample", do="name at least one, or none")
-        if set(self.sampling) != {"none"} and "speaker" in self.scalings:
-            what = (
-                "--scalings speaker standardises over all clips of a speaker, to which --sampling would add"
-            )
-            raise InputError(what, do="omit one of them")
         if self.jobs == 0:
             raise InputError("--jobs 0", do="give a number of processes, or -1 for one per core")
         if self.timeout is not None and not 0 < self.timeout < math.inf:

@@ -122,6 +122,11 @@ def check_joined(layers: Sequence[str], heads: Sequence[str]) -> None:
 
 def check_heads(heads: Sequence[str], config: StudyConfig, *, largest: int) -> None:
     """Raise InputError for heads that cannot use the sampling, or so many training clips."""
+    if not config.sampling:
+        raise InputError("--sampling names no way to sample", do="name at least one, or none")
+    if set(config.sampling) != {"none"} and "speaker" in config.scalings:
+        what = "--scalings speaker standardises over a speaker's clips, to which --sampling would add"
+        raise InputError(what, do="omit one of them")
     for head in heads:
         if not sampling_choices(heads_of(config.task)[head], config):
             names = ",".join(config.sampling)
