@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, get_args
 from cyclopts import Parameter
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.common.options import BYTES, check_choice, check_choices, check_minimum
+from layerprobe.cache.common.options import BYTES, check_choice, check_choices, check_minimum, flag
 
 TaskName = Literal["classification", "regression", "ordinal"]
 ClassMetric = Literal["uar", "accuracy", "macro_f1"]
@@ -66,12 +66,14 @@ CORPUS_SPLIT = "corpus"
 SPLITS = ("speaker", "random", "column", "loso", CORPUS_SPLIT)
 SPLITS_WITH_FOLDS = ("speaker", "random")  # splits with as many folds as --folds says
 SAMPLERS = ("tpe", "random", "gp")
-PRUNERS = ("median", "none")
+HALVING = "halving"
+PRUNERS = (HALVING, "median", "none")
 Controls = Literal["none", "cheap", "full"]
 RUNTIME_OPTIONS = ("jobs", "storage", "memory")  # options that do not change the results
 # Options that earlier versions did not record, recorded only where they are not the default.
-LATER = ("splits", "task", "levels")
+LATER = ("splits", "task", "levels", "quick")
 EMOBOX = "emobox:"  # of --splits: a checkout of that benchmark
+QUICK_HEAD = "ridge"
 MIX = "mix"  # a virtual layer: the weighted sum of the kernels of several layers
 
 
@@ -125,6 +127,9 @@ class StudyConfig:
     """Outer folds, which give the score."""
     inner_folds: int = 3
     """Inner folds, which choose layer, head and parameters."""
+    quick: Annotated[bool, Parameter(negative=())] = False
+    """Only look: one linear probe (ridge) on every layer with fixed parameters, nothing tuned, in seconds.
+    Options of the search do not apply; no audit, controls or bundle unless asked for."""
     trials: int = 30
     """Trials for each outer fold, layer and head."""
     timeout: float | None = None
@@ -135,8 +140,11 @@ class StudyConfig:
     pearson or spearman; for ordinal qwk (if omitted), uar or accuracy."""
     sampler: str = "tpe"
     """Optuna's sampler: tpe, random or gp."""
-    pruner: str = "median"
-    """Optuna's pruner: median (stop a trial that is below the median after an inner fold) or none."""
+    pruner: str = HALVING
+    """What is cut short: halving (successive halving: after an inner fold the best third of the trials so far
+    goes on, on the better half of a head's path; all layers get a third of the trials, and the best third of
+    them, but at least three, the rest), median (Optuna's: after an inner fold a trial below the median of
+    the complete ones stops; all layers get all trials) or none."""
     jobs: int = -1
     """Worker processes; -1 for one per core."""
     storage: str | None = None
@@ -156,6 +164,8 @@ class StudyConfig:
             object.__setattr__(self, "layers", ())
         if self.train_corpus and self.test_corpus and self.split == StudyConfig.split:
             object.__setattr__(self, "split", CORPUS_SPLIT)
+        if self.quick:
+            self._fix()
         check_choice("--split", self.split, SPLITS)
         if self.protocol and self.splits:
             raise InputError(f"--protocol {self.protocol} has its own folds", do="omit --splits")
@@ -184,6 +194,20 @@ class StudyConfig:
             raise InputError("--jobs 0", do="give a number of processes, or -1 for one per core")
         if self.timeout is not None and not 0 < self.timeout < math.inf:
             raise InputError(f"--timeout {self.timeout:g}", do="give a positive number of seconds")
+
+    def _fix(self) -> None:
+        """Set what is fixed in a quick look. Raises InputError for options that it has no use for."""
+        if self.task == "ordinal":
+            raise InputError(
+                "--quick has no probe for an order of levels", do="omit one of them"
+            )
+        fixed: dict[str, object] = {"heads": (QUICK_HEAD,), "trials": 1, "scalings": ("standard",)}
+        for name in ("timeout", "sampler", "pruner", "storage"):
+            fixed[name] = getattr(StudyConfig, name)
+        for name, value in fixed.items():
+            if getattr(self, name) not in (value, getattr(StudyConfig, name)):
+                raise InputError(f"--quick tunes nothing, and {flag(name)} is given", do=f"omit {flag(name)}")
+            object.__setattr__(self, name, value)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,6 +44,21 @@ FREE_WITH_FROM = (
 )
 
 
+NOT_QUICK = (  # options that --quick has no use for
+    *(
+        "--heads",
+        "--trials",
+        "--scalings",
+        "--timeout",
+        "--sampler",
+        "--pruner",
+        "--storage",
+        "--inner-folds",
+    ),
+    "--bundle",
+)
+
+
 @dataclass(frozen=True)
 class ClassifyOptions:
     """Options of `classify`."""
@@ -82,6 +97,7 @@ def run_study_of(options: ClassifyOptions, *, given: Mapping[str, str]) -> dict[
     """Run the study that the options describe; returns its summary."""
     from layerprobe.classify.controls.evaluation import run_and_evaluate
     from layerprobe.classify.heads.registry import needs_frames
+    from layerprobe.classify.runs.run_record import as_begun
     from layerprobe.classify.runs.splits_file import resolve_splits
     from layerprobe.classify.tasks.regression import check_classes_meant
     from layerprobe.embed.manifest.channels import stored_channels
@@ -94,7 +110,11 @@ def run_study_of(options: ClassifyOptions, *, given: Mapping[str, str]) -> dict[
             "classify needs a table of clips and --model", do="or --from run.json of another run"
         )
     _check_folds(options.study, given)
-    study = options.study
+    study, evaluation = options.study, options.evaluation
+    if study.quick:
+        evaluation = _quick_evaluation(options, given)
+    elif "--pruner" not in given:
+        study = as_begun(options.out, study)
     layers = ",".join(study.layers) or "all"
     store = find_model_store(
         model=options.model,
@@ -118,9 +138,9 @@ def run_study_of(options: ClassifyOptions, *, given: Mapping[str, str]) -> dict[
         options.out,
         study,
         command={"table": str(options.table.resolve()), **vars(options.columns)},
-        evaluation=options.evaluation,
+        evaluation=evaluation,
     )
-    if options.bundle:
+    if options.bundle and not study.quick:
         _make_bundle(options.out, clips, store, study)
     return summary
 
@@ -177,7 +197,7 @@ def repeat_run(options: ClassifyOptions, record: Path, *, given: Mapping[str, st
         command={"table": str(recorded.table), **command},
         evaluation=evaluation,
     )
-    if options.bundle:
+    if options.bundle and not recorded.config.quick:
         _make_bundle(options.out, clips, recorded.store, recorded.config)
     return summary
 
@@ -190,6 +210,17 @@ def _make_bundle(out: Path, clips: Sequence[Clip], store: FeatureStore, study: S
         make_bundle(out, clips, store, study)
     except InputError as error:
         say_error(f"note: no bundle: {error}")
+
+
+def _quick_evaluation(options: ClassifyOptions, given: Mapping[str, str]) -> EvaluationConfig:
+    """No audit and no controls but those asked for. Raises InputError for options without a use."""
+    for name in NOT_QUICK:
+        if name in given:
+            raise InputError(f"--quick tunes nothing, and {name} is given", do=f"omit {name}")
+    return EvaluationConfig(
+        audit="--audit" in given and options.evaluation.audit,
+        controls=options.evaluation.controls if "--controls" in given else "none",
+    )
 
 
 def _check_folds(study: StudyConfig, given: Mapping[str, str]) -> None:

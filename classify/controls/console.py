@@ -9,7 +9,13 @@ from typing import Any
 from layerprobe.cache.common.console import print_json, print_table, say
 from layerprobe.cache.common.text import format_bytes, format_interval
 from layerprobe.classify.config import BASELINES, SCORE_NAMES, Metric, main_metric, task_of
-from layerprobe.classify.search.console import print_ranking, print_scores, print_selected, remarks
+from layerprobe.classify.search.console import (
+    print_curve,
+    print_ranking,
+    print_scores,
+    print_selected,
+    remarks,
+)
 
 FEW_MOVABLE = 0.5  # share of training clips below which shuffling within speakers changes too little
 
@@ -23,11 +29,14 @@ def print_summary(out: Path, summary: Mapping[str, Any], *, as_json: bool) -> No
     from layerprobe.classify.runs.run_folder import RUN, SUMMARY, reporting_damage
 
     with reporting_damage(out / SUMMARY):
-        print_ranking(out, summary)
-        print()
-        print_selected(summary)
-        print()
-        print_scores(summary)
+        if "quick" in summary:
+            print_curve(summary)
+        else:
+            print_ranking(out, summary)
+            print()
+            print_selected(summary)
+            print()
+            print_scores(summary)
         for line in remarks(summary):
             say(f"note: {line}")
         _print_protocol(summary.get("protocol"))

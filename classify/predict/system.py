@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from optuna.trial import TrialState
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.config import MIX
@@ -106,7 +107,9 @@ def fit_system(plan: Plan, *, layer: str, head: str, grouped: bool, storage: Tri
     for trial in run_trials(study, id, features, all_clips, plan.data.y, config):
         storage.add(id, trial)
         trials.append(trial)
-    best = max((trial for trial in trials if trial.value is not None), key=lambda trial: trial.value or 0.0)
+    # Optuna gives a pruned trial its last intermediate value.
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    best = max(complete, key=lambda trial: trial.value or 0.0)
     name, value = heads_of(config.task)[head].path[0], best.user_attrs[PATH_VALUE]
     params = {**best.params, **({name: value} if name else {})}
     return FittedSystem(
