@@ -198,9 +198,7 @@ class StudyConfig:
     def _fix(self) -> None:
         """Set what is fixed in a quick look. Raises InputError for options that it has no use for."""
         if self.task == "ordinal":
-            raise InputError(
-                "--quick has no probe for an order of levels", do="omit one of them"
-            )
+            raise InputError("--quick has no probe for an order of levels", do="omit one of them")
         fixed: dict[str, object] = {"heads": (QUICK_HEAD,), "trials": 1, "scalings": ("standard",)}
         for name in ("timeout", "sampler", "pruner", "storage"):
             fixed[name] = getattr(StudyConfig, name)
