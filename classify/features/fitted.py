@@ -23,6 +23,14 @@ from layerprobe.classify.features.scaling import (
 Arrays = dict[str, np.ndarray]
 
 
+def speakers_needed() -> InputError:
+    """For clips without speakers, and a system that scales by speaker."""
+    return InputError(
+        "this system scales each clip by the other clips of its speaker",
+        do="give a table with a speaker column and all clips of each speaker",
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class FittedScaling:
     """A shift and a factor for each column, (D,) float64 and (D,) float32; 0 for constant columns."""
@@ -145,17 +153,18 @@ class FittedInputs:
         """Whether clips are scaled with the other clips of their speaker."""
         return self.layers[0].scaling == "speaker"
 
-    def apply(self, states: Mapping[str, np.ndarray], speakers: np.ndarray | None = None) -> np.ndarray:
-        """Layer → (m, S*D) states, statistics in the order of `stats` → (m, d) float32.
+    def apply(self, states: Mapping[str, Any], speakers: np.ndarray | None = None) -> np.ndarray:
+        """Layer → (m, S*D) array of states, statistics in the order of `stats` → (m, d) float32.
 
         Raises InputError for a system that scales by speaker if `speakers` (m,) are not given.
         """
         if self.by_speaker and speakers is None:
-            raise InputError(
-                "this system scales each clip by the other clips of its speaker",
-                do="give a table with a speaker column and all clips of each speaker",
-            )
+            raise speakers_needed()
         return np.hstack([fitted.apply(states[fitted.layer], speakers) for fitted in self.layers])
+
+    def blank(self) -> np.ndarray:
+        """The input of a clip whose scaled states are zeros: (1, d) float32."""
+        return np.zeros((1, self.width), np.float32)
 
     def arrays(self) -> Arrays:
         """Everything but the settings, by name, for a file."""

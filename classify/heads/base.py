@@ -37,8 +37,7 @@ class Head:
     parameters: (columns, classes, parameters of the fit) → number of trained parameters, where it is fixed.
     kernel: whether the head uses its inputs through kernels only, and so can use a mix of layers.
     refit: (training rows, parameters, value of the path, seed) → a head that scores any clip, as `fit` with
-        that value does; for a head on kernels, of rows divided by the root of their power. None for a head
-        that cannot be saved.
+        that value does; for a head on kernels, of rows divided by the root of their power.
     reads: what it receives of a clip: statistics over frames, every frame, or nothing.
     """
 
@@ -51,5 +50,5 @@ class Head:
     scalings: frozenset[Scaling]
     parameters: Callable[[int, int, Params], int] | None = None
     kernel: bool = False
-    refit: Refit | None = None
+    refit: Refit
     reads: Literal["statistics", "frames", "nothing"] = "statistics"

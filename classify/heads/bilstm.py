@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import optuna
@@ -12,9 +16,12 @@ from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessi
 from layerprobe.classify.features.frames import ScaledFrames
 from layerprobe.classify.features.scaling import ALL_SCALINGS
 from layerprobe.classify.heads.base import Head, Params
+from layerprobe.classify.heads.fitted import ARRAYS, TrainingRows, load_arrays
 
 HIDDEN = [32, 64, 128]  # units in each direction
 HELD_OUT = 5  # one fold of so many of the training clips decides when to stop
+
+_one_at_a_time = threading.Lock()  # `predict` sets the number of torch's threads, which is the process's
 
 
 def space(trial: optuna.Trial) -> Params:
@@ -36,7 +43,7 @@ def fit(
     states = features.layers[prep.layer]
     scaled: ScaledFrames = features.cached(
         ("frames", prep),
-        lambda: ScaledFrames(
+        lambda: ScaledFrames.fit(
             states.frames(), train=features.train, scaling=prep.scaling, speakers=states.speakers
         ),
     )
@@ -54,6 +61,69 @@ def fit(
         seed=seed,
     )
     return [predict(fitted, scaled, features.test, device=device)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recurrent:
+    """The network after its fit, for prediction on the CPU. tensors: its parameters by name."""
+
+    kind: ClassVar[str] = "recurrent"
+    tensors: Mapping[str, np.ndarray]
+    width: int
+    hidden: int
+    pooling: str
+    classes: int
+
+    def scores(self, Z: ScaledFrames) -> np.ndarray:
+        """Frames of m clips → (m, K). Raises ValueError for parameters that are not this network's."""
+        from layerprobe.classify.heads.solvers.bilstm_torch import predict, restore
+
+        with _one_at_a_time:
+            model = restore(
+                self.tensors,
+                width=self.width,
+                classes=self.classes,
+                hidden=self.hidden,
+                pooling=self.pooling,
+            )
+            return predict(model, Z, np.arange(len(Z)), device="cpu")
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        from safetensors.numpy import save_file
+
+        save_file(dict(self.tensors), folder / ARRAYS)
+        return {name: getattr(self, name) for name in ("width", "hidden", "pooling", "classes")}
+
+    @classmethod
+    def load(cls, folder: Path, settings: Mapping[str, Any]) -> Recurrent:
+        """Raises InputError for a damaged file."""
+        return cls(tensors=load_arrays(folder / ARRAYS), **settings)
+
+
+def refit(rows: TrainingRows, params: Params, value: float, seed: int) -> Recurrent:
+    """As `fit`, to score clips that are not known yet."""
+    from layerprobe.classify.heads.solvers.bilstm_torch import best_device, train
+
+    scaled = rows.frames
+    assert scaled is not None  # for the type checker: the search refuses stores without frames
+    model = train(
+        scaled,
+        np.arange(len(rows.y)),
+        rows.y,
+        validation_mask(rows.y, rows.speakers, seed=seed),
+        weights=rows.weights(params["class_weight"]),
+        classes=rows.classes,
+        params=params,
+        device=best_device(),
+        seed=seed,
+    )
+    return Recurrent(
+        tensors={name: tensor.cpu().contiguous().numpy() for name, tensor in model.state_dict().items()},
+        width=scaled.width,
+        hidden=params["hidden"],
+        pooling=params["pooling"],
+        classes=rows.classes,
+    )
 
 
 def parameters(columns: int, classes: int, params: Params) -> int:
@@ -88,5 +158,6 @@ BILSTM = Head(
     start={"hidden": 64, "rate": 2e-3, "dropout": 0.3, "pooling": "mean", "class_weight": "balanced"},
     scalings=ALL_SCALINGS,
     parameters=parameters,
+    refit=refit,
     reads="frames",
 )

@@ -9,6 +9,8 @@
 | `Constant` | head.safetensors | the majority class, the mean of the training clips |
 | `Neighbours` | head.safetensors | k nearest neighbours |
 | `structured.ordinal.Cumulative` | head.safetensors | proportional odds |
+
+The recurrent head has its own class in `bilstm.py`; `registry.KINDS` lists all.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from layerprobe.cache.common.errors import InputError
+from layerprobe.classify.features.frames import ScaledFrames
 from layerprobe.classify.features.scaling import orthogonal_columns, unit_rows
 from layerprobe.classify.heads.solvers.votes import decision, nearest, neighbour_votes, vote
 
@@ -33,13 +36,16 @@ ROWS = 4096  # of a kernel that are computed at a time
 class TrainingRows:
     """What a head is fitted to: inputs Z (n, d) float32 and classes y (n,), or numbers if there are none.
 
-    landmarks: rows that kernels are computed against (Nyström); None for all.
+    landmarks: rows that kernels are computed against (Nyström); None for all. frames: of the n clips, for a
+    head that reads frames; Z has then no columns. speakers: (n,) of the clips, or None.
     """
 
     Z: np.ndarray
     y: np.ndarray
     classes: int
-    landmarks: np.ndarray | None
+    landmarks: np.ndarray | None = None
+    frames: ScaledFrames | None = None
+    speakers: np.ndarray | None = None
 
     @property
     def power(self) -> float:
@@ -62,8 +68,9 @@ class FittedHead(Protocol):
 
     kind: ClassVar[str]
 
-    def scores(self, Z: np.ndarray) -> np.ndarray:
-        """Inputs (m, d) float32 → (m, K) scores, the largest for the predicted class."""
+    def scores(self, Z: Any) -> np.ndarray:
+        """Inputs (m, d) float32, or `ScaledFrames` of m clips → (m, K) scores, the largest for the predicted
+        class."""
         ...
 
     def save(self, folder: Path) -> dict[str, Any]:
@@ -202,7 +209,7 @@ class Constant(Stored):
     kind: ClassVar[str] = "constant"
     values: np.ndarray
 
-    def scores(self, Z: np.ndarray) -> np.ndarray:
+    def scores(self, Z: np.ndarray | ScaledFrames) -> np.ndarray:
         return np.tile(self.values, (len(Z), 1))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.config import TaskName
 from layerprobe.classify.heads.base import Head
-from layerprobe.classify.heads.bilstm import BILSTM
+from layerprobe.classify.heads.bilstm import BILSTM, Recurrent
 from layerprobe.classify.heads.boosting import XGBOOST
 from layerprobe.classify.heads.closed_form import LDA, RIDGE
 from layerprobe.classify.heads.fitted import Constant, Kernel, Linear, Neighbours, Trees, VectorMachine
@@ -46,7 +46,8 @@ _OF_TASK: dict[TaskName, dict[str, Head]] = {
 }
 # Heads after their fit, by the name that a bundle has for them.
 KINDS: dict[str, Any] = {
-    kind.kind: kind for kind in (Linear, Kernel, VectorMachine, Trees, Constant, Neighbours, Cumulative)
+    kind.kind: kind
+    for kind in (Linear, Kernel, VectorMachine, Trees, Constant, Neighbours, Cumulative, Recurrent)
 }
 
 

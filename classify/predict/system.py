@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,18 @@ import numpy as np
 from optuna.trial import TrialState
 
 from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.identity.extraction import FRAME
 from layerprobe.classify.config import MIX
 from layerprobe.classify.data.splits import Fold, selection_folds
 from layerprobe.classify.features.fitted import FittedInputs, FittedLayer
-from layerprobe.classify.features.fold_features import BOTH, exact_kernels_fit, nystroem_landmarks
+from layerprobe.classify.features.fitted_frames import FittedFrames, load_inputs
+from layerprobe.classify.features.fold_features import (
+    BOTH,
+    Preprocessing,
+    exact_kernels_fit,
+    nystroem_landmarks,
+)
+from layerprobe.classify.features.frames import Frames
 from layerprobe.classify.features.kernels import kernel_bytes
 from layerprobe.classify.features.lru_cache import LruCache
 from layerprobe.classify.heads.fitted import FittedHead, TrainingRows, load_arrays
@@ -34,14 +42,12 @@ HELD_OUT = "held_out.safetensors"  # scores of the clips that the study tested, 
 class System:
     """Preprocessing, head and temperature, as fitted: it reads `inputs.stats` of layers `inputs.names`."""
 
-    inputs: FittedInputs
+    inputs: FittedInputs | FittedFrames
     head: FittedHead
     temperature: float
 
-    def probabilities(
-        self, states: Mapping[str, np.ndarray], speakers: np.ndarray | None = None
-    ) -> np.ndarray:
-        """Layer → (m, S*D) float32 → (m, K) calibrated probabilities.
+    def probabilities(self, states: Mapping[str, Any], speakers: np.ndarray | None = None) -> np.ndarray:
+        """Layer → (m, S*D) float32, or m clips' frames (F, D) → (m, K) calibrated probabilities.
 
         speakers: (m,), required by a system that scales by speaker.
         """
@@ -64,10 +70,10 @@ class System:
     def load(cls, folder: Path, settings: Mapping[str, Any]) -> System:
         """Raises InputError for files that do not belong together."""
         try:
-            inputs = FittedInputs.load(settings["inputs"], load_arrays(folder / PREPROCESSING))
+            inputs = load_inputs(settings["inputs"], load_arrays(folder / PREPROCESSING))
             head = KINDS[settings["head"]["kind"]].load(folder, settings["head"]["settings"])
             return cls(inputs=inputs, head=head, temperature=float(settings["temperature"]))
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             what = f"its files do not belong together ({error})"
             raise InputError(what, where=str(folder), do=RESTORE) from error
 
@@ -90,8 +96,6 @@ def fit_system(plan: Plan, *, layer: str, head: str, grouped: bool, storage: Tri
     The search is that of an outer fold, on inner folds of all clips. grouped: whether these are
     speaker-disjoint. storage: keeps the trials, so that an interrupted search resumes.
     """
-    if heads_of(plan.config.task)[head].refit is None:
-        raise InputError(f"{head} cannot be saved in a bundle", do="search other heads too")
     config, everything = plan.config, np.arange(len(plan.data))
     inner = selection_folds(
         plan.data, grouped=grouped, inner_folds=config.inner_folds, seed=config.seed + 1 + len(plan.folds)
@@ -112,8 +116,9 @@ def fit_system(plan: Plan, *, layer: str, head: str, grouped: bool, storage: Tri
     best = max(complete, key=lambda trial: trial.value or 0.0)
     name, value = heads_of(config.task)[head].path[0], best.user_attrs[PATH_VALUE]
     params = {**best.params, **({name: value} if name else {})}
+    frames = layers[0].frames if plan.store.extraction.stats == (FRAME,) else None
     return FittedSystem(
-        system=refit(plan, layer, head, params, temperature=best.user_attrs[TEMPERATURE]),
+        system=refit(plan, layer, head, params, temperature=best.user_attrs[TEMPERATURE], frames=frames),
         layer=layer,
         head=head,
         params=params,
@@ -122,19 +127,41 @@ def fit_system(plan: Plan, *, layer: str, head: str, grouped: bool, storage: Tri
     )
 
 
-def refit(plan: Plan, layer: str, head: str, params: Mapping[str, Any], *, temperature: float) -> System:
-    """Fit a layer and head with these parameters to all clips of the plan."""
+def refit(
+    plan: Plan,
+    layer: str,
+    head: str,
+    params: Mapping[str, Any],
+    *,
+    temperature: float,
+    frames: Callable[[], Frames] | None = None,
+) -> System:
+    """Fit a layer and head with these parameters to all clips of the plan.
+
+    frames: reads those of the layer, for a store that holds frames.
+    """
     one, own = heads_of(plan.config.task)[head], dict(params)
-    assert one.refit is not None  # for the type checker: `fit_system` checks it
     value = own.pop(one.path[0]) if one.path[0] else one.path[1][0]
+    prep, own = split_params(own, layers=len(plan.layers_of(layer)))
+    inputs: FittedInputs | FittedFrames
+    if frames is None:
+        inputs, rows = _fit_inputs(plan, layer, prep, kernel=one.kernel)
+    else:
+        inputs, rows = _fit_frames(plan, layer, prep, frames())
+    return System(inputs=inputs, head=one.refit(rows, own, value, plan.config.seed), temperature=temperature)
+
+
+def _fit_inputs(
+    plan: Plan, layer: str, prep: Preprocessing, *, kernel: bool
+) -> tuple[FittedInputs, TrainingRows]:
+    """Statistics over frames of all clips, as the head receives them."""
     names = plan.layers_of(layer)
-    prep, own = split_params(own, layers=len(names))
     shares = prep.mix if layer == MIX else (1.0,)
     keys, stats = plan.data.keys, prep.stats.split(BOTH)
     columns, layers = [], []
     for name, share in zip(names, shares, strict=True):
         X = plan.store.layer(name, keys, stats=stats)
-        fitted, Z = FittedLayer.fit(name, X, prep, plan.data.speakers, share=share if one.kernel else None)
+        fitted, Z = FittedLayer.fit(name, X, prep, plan.data.speakers, share=share if kernel else None)
         layers.append(fitted)
         columns.append(Z)
     count = len(keys)
@@ -145,5 +172,21 @@ def refit(plan: Plan, layer: str, head: str, params: Mapping[str, Any], *, tempe
         classes=len(plan.data.classes),
         landmarks=None if exact else nystroem_landmarks(count, seed=plan.config.seed),
     )
-    fitted_head = one.refit(rows, own, value, plan.config.seed)
-    return System(inputs=FittedInputs(tuple(layers)), head=fitted_head, temperature=temperature)
+    return FittedInputs(tuple(layers)), rows
+
+
+def _fit_frames(
+    plan: Plan, layer: str, prep: Preprocessing, frames: Frames
+) -> tuple[FittedFrames, TrainingRows]:
+    """Every frame of all clips, as the head receives them."""
+    data = plan.data
+    everything = np.arange(len(data))
+    fitted, scaled = FittedFrames.fit(layer, frames, prep.scaling, train=everything, speakers=data.speakers)
+    rows = TrainingRows(
+        Z=np.empty((len(data), 0), np.float32),
+        y=data.y,
+        classes=len(data.classes),
+        frames=scaled,
+        speakers=data.speakers,
+    )
+    return fitted, rows

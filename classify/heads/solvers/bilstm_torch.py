@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 # cuBLAS is deterministic only with a workspace of fixed size, read when CUDA is first used.
@@ -115,6 +115,19 @@ def predict(model: BiLstm, scaled: ScaledFrames, rows: np.ndarray, *, device: st
     return out
 
 
+def restore(
+    tensors: Mapping[str, np.ndarray], *, width: int, classes: int, hidden: int, pooling: str
+) -> BiLstm:
+    """The network with these parameters, for prediction. Raises ValueError where they do not fit it."""
+    try:
+        with torch.device("meta"):  # nothing is allocated or drawn
+            model = BiLstm(width, classes, hidden=hidden, dropout=0.0, pooling=pooling)
+        model.load_state_dict({name: torch.from_numpy(a) for name, a in tensors.items()}, assign=True)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"the network's parameters do not fit ({_first_line(error)})") from error
+    return model.eval()
+
+
 def best_device() -> str:
     """`cuda` if available, else `cpu`."""
     return "cuda" if torch.cuda.is_available() else "cpu"
@@ -136,6 +149,10 @@ def _tensors(scaled: ScaledFrames, rows: np.ndarray, device: str) -> tuple[Tenso
 
 def _to(array: np.ndarray, device: str) -> Tensor:
     return torch.from_numpy(array).to(device)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 def _copy(model: nn.Module) -> dict[str, Tensor]:

@@ -11,18 +11,24 @@ import pytest
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.store.feature_store import FeatureStore
-from layerprobe.classify.config import EvaluationConfig, StudyConfig
+from layerprobe.classify.config import EvaluationConfig, Scaling, StudyConfig
 from layerprobe.classify.controls import learning_curve, shuffled_labels
 from layerprobe.classify.controls.evaluation import evaluate_run
+from layerprobe.classify.features.fitted_frames import FittedFrames, load_inputs
+from layerprobe.classify.features.fold_features import Preprocessing
+from layerprobe.classify.features.frames import join_frames
+from layerprobe.classify.features.lru_cache import LruCache
 from layerprobe.classify.heads import bilstm
 from layerprobe.classify.heads.bilstm import BILSTM, validation_mask
+from layerprobe.classify.heads.fitted import TrainingRows
+from layerprobe.classify.heads.registry import KINDS
 from layerprobe.classify.heads.solvers import bilstm_torch as recurrent
 from layerprobe.classify.runs.compare import compare
 from layerprobe.classify.runs.run_folder import SUMMARY, read_json
 from layerprobe.classify.scores.results import StudyResult
 from layerprobe.classify.search import study
 from layerprobe.classify.search.nested import TrialDone
-from layerprobe.classify.search.plan import make_plan
+from layerprobe.classify.search.plan import fold_features, layer_states, make_plan
 from layerprobe.classify.search.study import run_study
 from layerprobe.classify.search.units import Unit, run_unit
 from layerprobe.embed.manifest.clips import Clip
@@ -138,6 +144,41 @@ def test_the_control_that_looks_at_nothing_runs_beside_it(
 ) -> None:
     out = run_study(*corpus, tmp_path / "run", replace(CONFIG, heads=("majority",)))
     assert read_json(out / SUMMARY)["selected"]["uar"]["value"] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("scaling", ["none", "standard", "l2", "speaker"])
+def test_a_refitted_network_scores_as_the_search_does(
+    scaling: Scaling, corpus: tuple[list[Clip], FeatureStore], tmp_path: Path
+) -> None:
+    """To other clips than it was fitted to, also after a file."""
+    clips, store = corpus
+    plan = make_plan(clips, store, CONFIG)
+    fold, speakers = plan.folds[0].outer, plan.data.speakers
+    assert speakers is not None
+    layers = layer_states(plan, ("0",), cache=LruCache(1 << 30))
+    features = fold_features(plan, layers, fold, cache=LruCache(1 << 30))
+    prep = Preprocessing("frame", scaling)
+    (expected,) = BILSTM.fit(features, prep, dict(BILSTM.start), [1.0], 0)
+
+    states = [store.frames("0", key) for key in plan.data.keys]
+    known = join_frames([states[row] for row in fold.train])
+    inputs, scaled = FittedFrames.fit(
+        "0", known, scaling, train=np.arange(len(fold.train)), speakers=speakers[fold.train]
+    )
+    rows = TrainingRows(
+        Z=np.empty((len(fold.train), 0)),
+        y=plan.data.y[fold.train],
+        classes=2,
+        frames=scaled,
+        speakers=speakers[fold.train],
+    )
+    fitted = BILSTM.refit(rows, dict(BILSTM.start), 1.0, 0)
+    loaded = KINDS[fitted.kind].load(tmp_path, fitted.save(tmp_path))
+    again = load_inputs(inputs.settings(), inputs.arrays())
+    unknown = {"0": [states[row] for row in fold.test]}
+    for head, prepared in ((fitted, inputs), (loaded, again)):
+        scores = head.scores(prepared.apply(unknown, speakers[fold.test]))
+        np.testing.assert_allclose(scores, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("heads", [("svm",), ("bilstm", "logreg"), ("bilstm",)])

@@ -21,7 +21,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[ScaledFrames, np.nda
     store = made_frames(folder / "cache", clips)
     data = join_labels(clips, store, target="emotion")
     frames = read_frames(store, "0", data.keys, budget=1 << 30)
-    return ScaledFrames(frames, train=np.arange(48), scaling="standard", speakers=None), data.y
+    return ScaledFrames.fit(frames, train=np.arange(48), scaling="standard", speakers=None), data.y
 
 
 @pytest.fixture
