@@ -13,6 +13,7 @@ import numpy as np
 from layerprobe.cache.common.errors import ClipError, InputError
 from layerprobe.cache.common.options import check_choice
 from layerprobe.classify.config import TaskName, task_of
+from layerprobe.classify.predict.recordings import is_recording
 from layerprobe.classify.predict.results.prediction import Prediction, make_prediction
 from layerprobe.classify.runs.bundle_files import MANIFEST, check_labels, read_bundle
 from layerprobe.classify.tasks.registry import TASKS
@@ -247,10 +248,3 @@ def load_bundle(folder: Path | str, *, model: str | None = None, device: str = "
     from layerprobe.classify.predict.frozen import FrozenBundle
 
     return FrozenBundle(folder, content, model=model, device=device)
-
-
-def is_recording(value: Any) -> bool:
-    """Whether a value is one recording, not several: a path, or the samples of a waveform."""
-    return isinstance(value, str | Path) or (
-        isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in "fi"
-    )
