@@ -181,7 +181,7 @@
       if (entry.isIntersecting) {
         watched.unobserve(entry.target);
         waiting.push(entry.target);
-        if (waiting.length === 1) requestAnimationFrame(() => setTimeout(showNext));  // after the text
+        if (waiting.length === 1) setTimeout(showNext);  // the text is painted by now
       }
     }
   }, { rootMargin: "400px" });
@@ -264,7 +264,22 @@
   document.querySelectorAll("nav a[data-part]").forEach((link) => {
     link.hidden = !document.getElementById(link.dataset.part);
   });
+  // The figures for print, which the screen does not show: one after the other when nothing else is to do.
+  const pictures = [...document.querySelectorAll("img[data-src]")];
+  function loadPicture() {
+    const picture = pictures.shift();
+    picture.src = picture.dataset.src;
+    delete picture.dataset.src;
+  }
+  const idle = window.requestIdleCallback || ((later) => setTimeout(later, 200));
+  function loadPictures() {
+    if (!pictures.length) return;
+    if (!waiting.length) loadPicture();
+    setTimeout(() => idle(loadPictures), 100);
+  }
+  addEventListener("load", () => setTimeout(loadPictures, 1000));
   addEventListener("beforeprint", () => {
+    while (pictures.length) loadPicture();
     document.querySelectorAll(".table").forEach(complete);
     document.querySelectorAll("details").forEach((one) => { one.open = true; });
   });
