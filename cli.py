@@ -234,7 +234,8 @@ def main() -> None:
         raise_on_signals()
         sys.exit(run(sys.argv[1:]))
     except InputError as error:
-        say_error(f"error: {error}")
+        first, *others = error.lines()
+        say_error(f"error: {first}", *others)
         sys.exit(2)
     except WorkerKilledError as error:
         say_error(f"error: {error}")

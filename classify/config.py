@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, get_args
 from cyclopts import Parameter
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.common.options import BYTES, check_choice, check_choices, check_minimum
+from layerprobe.cache.common.options import BYTES, check_choice, check_choices, check_minimum, flag
 
 TaskName = Literal["classification", "regression", "ordinal"]
 ClassMetric = Literal["uar", "accuracy", "macro_f1"]
@@ -66,29 +66,16 @@ CORPUS_SPLIT = "corpus"
 SPLITS = ("speaker", "random", "column", "loso", CORPUS_SPLIT)
 SPLITS_WITH_FOLDS = ("speaker", "random")  # splits with as many folds as --folds says
 SAMPLERS = ("tpe", "random", "gp")
-PRUNERS = ("median", "none")
+HALVING = "halving"
+PRUNERS = (HALVING, "median", "none")
 Controls = Literal["none", "cheap", "full"]
 Sampling = Literal["none", "over", "smote", "mixup"]
-Fuse = Literal["early", "late", "both"]
 RUNTIME_OPTIONS = ("jobs", "storage", "memory")  # options that do not change the results
 # Options that earlier versions did not record, recorded only where they are not the default.
-LATER = ("splits", "task", "levels", "ensemble", "sampling")
+LATER = ("splits", "task", "levels", "quick", "ensemble", "sampling")
 EMOBOX = "emobox:"  # of --splits: a checkout of that benchmark
-EARLY, LATE = "early", "late"  # fusions of models, in the place of a head
-FUSION = "fusion"  # kind of a run of several models
-ENSEMBLE, SEVERAL = "ensemble", "several"  # an ensemble in the place of a head, and of a layer
-JOIN = "+"  # between layers whose columns are side by side, such as 3+6
+QUICK_HEAD = "ridge"
 MIX = "mix"  # a virtual layer: a weighted sum of several layers, or of their kernels
-
-
-def layer_parts(layer: str) -> tuple[str, ...]:
-    """The layers whose columns are side by side in a layer such as 3+6; of any other layer, itself."""
-    return tuple(layer.split(JOIN))
-
-
-def is_single(layer: str) -> bool:
-    """Whether it is one layer of a model: not the mix, layers side by side or the place of an ensemble."""
-    return layer not in (MIX, SEVERAL) and JOIN not in layer
 
 
 def name_of_splits(splits: str | None) -> str | None:
@@ -113,7 +100,7 @@ class StudyConfig:
     """Order of the labels of an ordinal task, lowest first; numbers are ordered by size if omitted."""
     heads: Annotated[tuple[str, ...], USUAL] = (AUTO,)
     """Heads to search, comma-separated: logreg, svm, xgboost, ridge, lda, knn, mlp, gp, majority; weights,
-    which learns one for each layer; or bilstm and attention for stores of frames. For regression: ridge, svm,
+    which learns one for each layer; or bilstm for stores of frames. For regression: ridge, svm,
     xgboost (all three if omitted), or mean. For ordinal: those for classes and ordinal, which is proportional
     odds (ordinal, svm, xgboost if omitted)."""
     layers: Annotated[tuple[str, ...], Parameter(show_default=lambda _: "all")] = ()
@@ -127,8 +114,7 @@ class StudyConfig:
     the microphone as much as the voice. speaker standardises with each speaker's own unlabelled clips, also
     those of test speakers: valid only if all clips of a speaker are available before any is classified."""
     sampling: tuple[Sampling, ...] = ("none",)
-    """Ways to sample training clips to search: none, over (repeat clips of the smaller classes), smote
-    (states between neighbours of the smaller classes) or mixup (states and labels between random clips)."""
+    """Ways to sample training clips to search: none, over (repeat clips of small classes), smote or mixup."""
     split: str = "speaker"
     """Outer folds: speaker (speaker-disjoint, stratified), random (stratified, leaks speakers), column (the
     table's own train/validation/test), loso (leave one speaker out) or corpus (--train-corpus against
@@ -147,8 +133,10 @@ class StudyConfig:
     inner_folds: int = 3
     """Inner folds, which choose layer, head and parameters."""
     ensemble: int = 0
-    """Also an ensemble of the so many best systems of each outer fold's inner folds, weighted by greedy
-    selection on their inner predictions (Caruana et al. 2004); 0 for none."""
+    """Also an ensemble of so many best systems of each outer fold, weighted on inner folds; 0 for none."""
+    quick: Annotated[bool, Parameter(negative=())] = False
+    """Only look: one linear probe (ridge) on every layer with fixed parameters, nothing tuned, in seconds.
+    Options of the search do not apply; no audit, controls or bundle unless asked for."""
     trials: int = 30
     """Trials for each outer fold, layer and head."""
     timeout: float | None = None
@@ -159,8 +147,11 @@ class StudyConfig:
     pearson or spearman; for ordinal qwk (if omitted), uar or accuracy."""
     sampler: str = "tpe"
     """Optuna's sampler: tpe, random or gp."""
-    pruner: str = "median"
-    """Optuna's pruner: median (stop a trial that is below the median after an inner fold) or none."""
+    pruner: str = HALVING
+    """What is cut short: halving (successive halving: after an inner fold the best third of the trials so far
+    goes on, on the better half of a head's path; all layers get a third of the trials, and the best third of
+    them, but at least three, the rest), median (Optuna's: after an inner fold a trial below the median of
+    the complete ones stops; all layers get all trials) or none."""
     jobs: int = -1
     """Worker processes; -1 for one per core."""
     storage: str | None = None
@@ -180,6 +171,8 @@ class StudyConfig:
             object.__setattr__(self, "layers", ())
         if self.train_corpus and self.test_corpus and self.split == StudyConfig.split:
             object.__setattr__(self, "split", CORPUS_SPLIT)
+        if self.quick:
+            self._fix()
         check_choice("--split", self.split, SPLITS)
         if self.protocol and self.splits:
             raise InputError(f"--protocol {self.protocol} has its own folds", do="omit --splits")
@@ -206,8 +199,6 @@ class StudyConfig:
                 "training on one corpus and testing on another requires --train-corpus and --test-corpus",
                 do=f"give both and no other --split than {CORPUS_SPLIT}",
             )
-        if self.ensemble == 1 or self.ensemble < 0:
-            raise InputError(f"--ensemble {self.ensemble}", do="give 2 systems or more, or 0 for no ensemble")
         if not self.heads:
             raise InputError("--heads names no head", do="name at least one")
         if not self.scalings:
@@ -216,6 +207,18 @@ class StudyConfig:
             raise InputError("--jobs 0", do="give a number of processes, or -1 for one per core")
         if self.timeout is not None and not 0 < self.timeout < math.inf:
             raise InputError(f"--timeout {self.timeout:g}", do="give a positive number of seconds")
+
+    def _fix(self) -> None:
+        """Set what is fixed in a quick look. Raises InputError for options that it has no use for."""
+        if self.task == "ordinal":
+            raise InputError("--quick has no probe for an order of levels", do="omit one of them")
+        fixed: dict[str, object] = {"heads": (QUICK_HEAD,), "trials": 1, "scalings": ("standard",)}
+        for name in ("timeout", "sampler", "pruner", "storage"):
+            fixed[name] = getattr(StudyConfig, name)
+        for name, value in fixed.items():
+            if getattr(self, name) not in (value, getattr(StudyConfig, name)):
+                raise InputError(f"--quick tunes nothing, and {flag(name)} is given", do=f"omit {flag(name)}")
+            object.__setattr__(self, name, value)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,18 +22,26 @@ def study(**changes: Any) -> StudyConfig:
     return StudyConfig(**{**settings, **changes})
 
 
-def make_run(folder: Path, *, model: str = MODEL, bundle: bool = True, **changes: Any) -> Path:
+def make_run(
+    folder: Path,
+    *,
+    model: str = MODEL,
+    bundle: bool = True,
+    frames: bool = False,
+    dtype: str = EmbedConfig.dtype,
+    **changes: Any,
+) -> Path:
     """clips.csv, features and a finished run `run` in `folder`, with its bundle; the run folder.
 
-    changes: settings of the study, by default of the search on layer 2.
+    frames, dtype: of the features. changes: settings of the study, by default of the search on layer 2.
     """
     table = folder / "clips.csv"
     if not table.exists():
         write_corpus(folder, clips=36, speakers=6)
     clips = read_manifest(table)
     cache = folder / "features"
-    embed(clips, EmbedConfig(model=model, cache=cache))
-    store, config = find_model_store(cache, model), study(**changes)
+    embed(clips, EmbedConfig(model=model, cache=cache, frames=frames, dtype=dtype))
+    store, config = find_model_store(cache, model, frames=frames), study(**changes)
     run = run_study(clips, store, folder / "run", config, command={"table": str(table)})
     if bundle:
         make_bundle(run, clips, store, config)

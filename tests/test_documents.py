@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,21 @@ def workplace(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def read_to(workplace) -> Callable[[str], None]:
+    """A function that runs the commands of a page, each page once, after those of the pages before it."""
+    done: set[str] = set()
+
+    def read(page: str) -> None:
+        for earlier in list(PAGES)[: list(PAGES).index(page) + 1]:
+            if earlier not in done:
+                done.add(earlier)
+                for words in commands(PAGES[earlier]):
+                    run_as_written(words, workplace)
+
+    return read
+
+
 def run_as_written(words: list[str], workplace: Path) -> None:
     words = [STAND_INS.get(word, word) for word in words]
     if "--layers" in words:
@@ -92,15 +108,14 @@ def run_as_written(words: list[str], workplace: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
-def test_every_command_works(page, workplace):
-    found = commands(PAGES[page])
-    assert found
-    for words in found:
-        run_as_written(words, workplace)
+def test_every_command_works(page, read_to):
+    assert commands(PAGES[page])
+    read_to(page)
 
 
 @pytest.mark.slow
-def test_a_first_study_writes_its_files(workplace):
+def test_a_first_study_writes_its_files(workplace, read_to):
+    read_to("README.md")
     run = workplace / "runs" / "hubert"
     for file in (
         "summary.json",
@@ -115,7 +130,8 @@ def test_a_first_study_writes_its_files(workplace):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page, text in PAGES.items() if "```python" in text])
-def test_the_python_works(page, workplace, tmp_path):
+def test_the_python_works(page, workplace, tmp_path, read_to):
+    read_to(page)
     for number, block in enumerate(re.findall(r"```python\n(.*?)```", PAGES[page], re.DOTALL)):
         script = tmp_path / f"{number}.py"
         script.write_text(block)

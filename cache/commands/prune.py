@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -41,7 +41,9 @@ def prune(options: Annotated[PruneOptions, FLAT] = PruneOptions()) -> None:
     ]
     cache = selection.existing_cache()
     keys = None if options.keep is None else keys_to_keep(cache, clips)
-    names = {failures.failure_id(clip) for clip in clips}
+    # An unreadable file is listed as its first channel in stores that hold each channel.
+    both = [*clips, *(replace(clip, own_channel=0) for clip in clips)]
+    names = {failures.failure_id(clip) for clip in both}
     planned = plan_pruning(cache, model=selection.canonical_model(), keep=keys, names=names)
     selection.check_any([*planned.stores, *planned.faults])
     rows = [

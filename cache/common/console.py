@@ -54,15 +54,18 @@ def is_verbose() -> bool:
     return _verbosity == Verbosity.VERBOSE
 
 
-def say(text: str) -> None:
+def say(line: str) -> None:
     """Print a note for the user on stderr, unless `--quiet` is given."""
     if not is_quiet():
-        say_error(text)
+        say_error(line)
 
 
-def say_error(text: str) -> None:
-    """Print an error, or what could not be used, on stderr, with `--quiet` too."""
-    print(printable(text, keep="\n"), file=sys.stderr, flush=True)
+def say_error(*lines: str) -> None:
+    """Print an error, or what could not be used, on stderr, with `--quiet` too.
+
+    A line end inside of a line, as in the name of a file, is printed as an escape.
+    """
+    print(*map(printable, lines), sep="\n", file=sys.stderr, flush=True)
 
 
 def say_detail(text: str) -> None:

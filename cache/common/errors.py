@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from layerprobe.cache.common.text import printable
+
 
 class InputError(Exception):
     """Input that cannot be used.
@@ -22,9 +24,13 @@ class InputError(Exception):
         super().__init__(self.line())
 
     def line(self) -> str:
-        """The complete message: `where: what; do`."""
+        """The complete message: `where: what; do`; control characters of names in it are escaped."""
         head = f"{self.where}: {self.what}" if self.where else self.what
-        return f"{head}; {self.do}" if self.do else head
+        return printable(f"{head}; {self.do}" if self.do else head)
+
+    def lines(self) -> list[str]:
+        """The message as it is printed: one line, except for a table with several faults."""
+        return [self.line()]
 
     def __reduce__(self) -> tuple[object, ...]:
         # Exception's own pickling loses keyword-only arguments.
@@ -61,13 +67,17 @@ class ManifestError(InputError):
         super().__init__(f"{count} problem{'s' if count != 1 else ''}", where=table, do=do)
 
     def line(self) -> str:
+        return "\n".join(self.lines())
+
+    def lines(self) -> list[str]:
         faults = [p.what if p.row is None else f"row {p.row}: {p.what}" for p in self.problems]
         lines = [f"{self.where}: {faults[0] if len(faults) == 1 else f'{self.what}:'}"]
         if len(faults) > 1:
             lines += faults[: self.SHOWN]
         if len(faults) > self.SHOWN:
             lines.append(f"… and {len(faults) - self.SHOWN} more")
-        return "\n  ".join([*lines, self.do] if self.do else lines)
+        first, *others = map(printable, [*lines, self.do] if self.do else lines)
+        return [first, *(f"  {other}" for other in others)]
 
 
 class ClipError(InputError):

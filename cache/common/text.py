@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 import re
 import sys
@@ -89,6 +90,12 @@ def guard_cell(text: str) -> str:
 def unguard_cell(text: str) -> str:
     """The text that `guard_cell`, or a spreadsheet, wrote with an apostrophe in front."""
     return text[1:] if text[:1] == "'" and _FORMULA.match(text) else text
+
+
+def escape_markdown(text: str) -> str:
+    """Text of a user as Markdown that shows it and nothing else, also in a table."""
+    special = {ord(character): f"&#{ord(character)};" for character in "\\`*_[]|#~"}
+    return html.escape(text.translate(special), quote=False).replace("&amp;#", "&#")
 
 
 def program() -> str:

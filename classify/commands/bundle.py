@@ -34,7 +34,7 @@ class ExportOptions:
     """Options of `bundle export`."""
 
     bundle: Path
-    """Bundle, such as bundle/ of a run folder."""
+    """Bundle, such as bundle/ of a run folder, or models/fold-0 of a fine-tuning."""
     out: Path
     """Folder to write."""
     _: KW_ONLY
@@ -72,7 +72,8 @@ def make(options: Annotated[MakeOptions, FLAT]) -> None:
 def export(options: Annotated[ExportOptions, FLAT]) -> None:
     """Write a bundle, with its backbone, for another library.
 
-    Possible for a linear head on the mean of one layer; else the best system of the run that is one is named.
+    Possible for a linear head on the mean of one layer, and for fine-tuned models with a linear head. Of a
+    run without one, the best system that can be written is named.
     """
     from layerprobe.classify.predict.bundle import load_bundle
     from layerprobe.classify.predict.transformers_export import export_transformers

@@ -22,15 +22,9 @@ from layerprobe.cache.common.options import (
     TableFile,
     flag,
 )
-from layerprobe.classify.config import (
-    CORPUS_SPLIT,
-    SPLITS,
-    SPLITS_WITH_FOLDS,
-    EvaluationConfig,
-    Fuse,
-    StudyConfig,
-)
+from layerprobe.classify.config import CORPUS_SPLIT, SPLITS, SPLITS_WITH_FOLDS, EvaluationConfig, StudyConfig
 from layerprobe.classify.controls.console import print_summary
+from layerprobe.classify.layer_names import Fuse
 
 if TYPE_CHECKING:
     from layerprobe.cache.store.feature_store import FeatureStore
@@ -41,6 +35,21 @@ if TYPE_CHECKING:
 FREE_WITH_FROM = (
     *("--from", "--out", "--jobs", "--storage", "--memory"),
     *("--audit", "--no-audit", "--controls", "--bundle", "--no-bundle", "--json"),
+)
+
+
+NOT_QUICK = (  # options that --quick has no use for
+    *(
+        "--heads",
+        "--trials",
+        "--scalings",
+        "--timeout",
+        "--sampler",
+        "--pruner",
+        "--storage",
+        "--inner-folds",
+    ),
+    "--bundle",
 )
 
 
@@ -90,6 +99,7 @@ def run_study_of(options: ClassifyOptions, *, given: Mapping[str, str]) -> dict[
     """Run the study that the options describe; returns its summary."""
     from layerprobe.classify.controls.evaluation import run_and_evaluate
     from layerprobe.classify.fusion.models import Models, parse_names
+    from layerprobe.classify.runs.run_record import as_begun
     from layerprobe.classify.runs.splits_file import resolve_splits
     from layerprobe.classify.tasks.regression import check_classes_meant
     from layerprobe.embed.manifest.channels import stored_channels
@@ -100,36 +110,39 @@ def run_study_of(options: ClassifyOptions, *, given: Mapping[str, str]) -> dict[
             "classify needs a table of clips and --model", do="or --from run.json of another run"
         )
     _check_folds(options.study, given)
+    study, evaluation = options.study, options.evaluation
     models = Models(
         names=options.model,
         fuse=options.fuse,
         source=options.source,
-        stored_elsewhere=bool(options.study.storage),
-        task=options.study.task,
+        stored_elsewhere=bool(study.storage),
+        quick=study.quick,
+        task=study.task,
     )
     models.check()
+    if study.quick:
+        evaluation = _quick_evaluation(options, given)
+    elif "--pruner" not in given and options.fuse is None:
+        study = as_begun(options.out, study)
     command = {"table": str(options.table.resolve()), **vars(options.columns)}
-    stores = models.find_stores(options.study)
+    stores = models.find_stores(study)
     table = read_manifest(options.table, **vars(options.columns), must_exist=False)
     clips = stored_channels(table, stores[0])
     if "--task" not in given:
-        texts = [text for clip in clips if (text := clip.labels.get(options.study.target, "").strip())]
-        check_classes_meant(texts, options.study.target)
-    study = replace(options.study, layers=parse_names(options.study.layers, stores))
+        texts = [text for clip in clips if (text := clip.labels.get(study.target, "").strip())]
+        check_classes_meant(texts, study.target)
+    study = replace(study, layers=parse_names(study.layers, stores))
     if study.splits is not None:
         study = replace(study, splits=resolve_splits(study.splits, clips))
     if options.fuse is not None:
         from layerprobe.classify.fusion.run import run_fusion
 
-        evaluation = options.evaluation
         return run_fusion(
             clips, stores, options.out, study, fuse=options.fuse, command=command, evaluation=evaluation
         )
     (store,) = stores
-    summary = run_and_evaluate(
-        clips, store, options.out, study, command=command, evaluation=options.evaluation
-    )
-    if options.bundle:
+    summary = run_and_evaluate(clips, store, options.out, study, command=command, evaluation=evaluation)
+    if options.bundle and not study.quick:
         _make_bundle(options.out, clips, store, study)
     return summary
 
@@ -188,7 +201,7 @@ def repeat_run(options: ClassifyOptions, record: Path, *, given: Mapping[str, st
         command={"table": str(recorded.table), **command},
         evaluation=evaluation,
     )
-    if options.bundle:
+    if options.bundle and not recorded.config.quick:
         _make_bundle(options.out, clips, recorded.store, recorded.config)
     return summary
 
@@ -201,6 +214,17 @@ def _make_bundle(out: Path, clips: Sequence[Clip], store: FeatureStore, study: S
         make_bundle(out, clips, store, study)
     except InputError as error:
         say_error(f"note: no bundle: {error}")
+
+
+def _quick_evaluation(options: ClassifyOptions, given: Mapping[str, str]) -> EvaluationConfig:
+    """No audit and no controls but those asked for. Raises InputError for options without a use."""
+    for name in NOT_QUICK:
+        if name in given:
+            raise InputError(f"--quick tunes nothing, and {name} is given", do=f"omit {name}")
+    return EvaluationConfig(
+        audit="--audit" in given and options.evaluation.audit,
+        controls=options.evaluation.controls if "--controls" in given else "none",
+    )
 
 
 def _check_folds(study: StudyConfig, given: Mapping[str, str]) -> None:

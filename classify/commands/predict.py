@@ -43,7 +43,7 @@ class PredictOptions:
     """Options of `predict`."""
 
     bundle: Path
-    """Bundle: the folder bundle/ of a run folder."""
+    """Bundle: the folder bundle/ of a run folder, or models/fold-0 of a fine-tuning."""
     inputs: Annotated[list[Path], Parameter(show_default=False)] = field(default_factory=list)
     """Recordings, folders of recordings, and tables of clips."""
     _: KW_ONLY
@@ -168,7 +168,7 @@ def _predict_recordings(bundle: Bundle, options: PredictOptions) -> None:
     if options.coverage is not None:
         _explain_sets(bundle, options.coverage)
     for name, reason in list(reasons.items())[:MAX_FAILURES]:
-        say_error(f"  {printable(name)}: {printable(reason)}")
+        say_error(f"  {name}: {reason}")
     if reasons:
         say_error(f"{len(reasons)} of {len(reasons) + len(usable)} recordings could not be used")
 
@@ -187,6 +187,7 @@ def _draw(rows: list[dict[str, Any]], bundle: Bundle, figure: Path, options: Pre
 def _predict_stream(bundle: Bundle, options: PredictOptions) -> None:
     from layerprobe.classify.predict.recordings import windows_of
 
+    bundle.check_speakers()
     bundle.extractor  # noqa: B018 — loads the backbone before the first sound arrives
     window = WINDOW if options.window is None else options.window
     hop = HOP if options.hop is None else options.hop

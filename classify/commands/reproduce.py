@@ -86,8 +86,12 @@ def _print_reports(reports: Sequence[RowReport], *, stand_in: bool, dry_run: boo
         print("published: stratified random 80/20 split (seed 101); test scores were monitored in training")
         print("reproduced: same recipe, same split; speaker-independent: test speakers unseen in training")
     for missing in dict.fromkeys(missing for report in reports for missing in report.missing):
-        say_error(f"missing: {missing.name}\n  reason: {missing.reason}")
-        say_error(f"  source: {missing.source}; licence: {missing.licence}\n  expected: {missing.expected}")
+        say_error(
+            f"missing: {missing.name}",
+            f"  reason: {missing.reason}",
+            f"  source: {missing.source}; licence: {missing.licence}",
+            f"  expected: {missing.expected}",
+        )
     for report in reports:
         for note in report.notes:
             say(f"note: {report.row}: {note}")

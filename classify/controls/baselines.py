@@ -15,9 +15,10 @@ from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.text import format_count
 from layerprobe.cache.identity.extraction import FRAME
 from layerprobe.cache.store.feature_store import FeatureStore
-from layerprobe.classify.config import MIX, StudyConfig, layer_parts
+from layerprobe.classify.config import MIX, StudyConfig
 from layerprobe.classify.controls.refit import predictions_by_fold
 from layerprobe.classify.heads.registry import heads_of
+from layerprobe.classify.layer_names import layer_parts
 from layerprobe.classify.runs.run_folder import CONTROLS, RUN, SUMMARY, read_json
 from layerprobe.classify.scores.bootstrap import score_intervals
 from layerprobe.classify.scores.paired import differences

@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from layerprobe.cache.common.console import print_json, print_table, say
-from layerprobe.cache.common.text import format_bytes, format_interval
+from layerprobe.cache.common.text import format_bytes, format_count, format_interval
 from layerprobe.classify.config import BASELINES, SCORE_NAMES, Metric, main_metric, task_of
 from layerprobe.classify.search.console import (
-    print_layer_weights,
+    print_curve,
     print_ranking,
     print_scores,
     print_selected,
     remarks,
 )
 
+SHOWN_WEIGHTS = 12
 OWN = "clips of each class of the test speaker beside the training clips"
 FEW_MOVABLE = 0.5  # share of training clips below which shuffling within speakers changes too little
 
@@ -30,12 +31,15 @@ def print_summary(out: Path, summary: Mapping[str, Any], *, as_json: bool) -> No
     from layerprobe.classify.runs.run_folder import RUN, SUMMARY, reporting_damage
 
     with reporting_damage(out / SUMMARY):
-        print_ranking(out, summary)
-        print()
-        print_selected(summary)
-        print()
-        print_layer_weights(summary)
-        print_scores(summary)
+        if "quick" in summary:
+            print_curve(summary)
+        else:
+            print_ranking(out, summary)
+            print()
+            print_selected(summary)
+            print()
+            print_layer_weights(summary)
+            print_scores(summary)
         for line in remarks(summary):
             say(f"note: {line}")
         _print_protocol(summary.get("protocol"))
@@ -160,3 +164,24 @@ def _print_memory(out: Path) -> None:
     print(
         f"memory      {format_bytes(peak['main'])} in the main process{workers}; shared work within {budget}"
     )
+
+
+def print_layer_weights(summary: Mapping[str, Any]) -> None:
+    """Print the weights that a head learnt for the layers, if one did, largest first."""
+    learnt = summary.get("layer_weights")
+    if learnt is None:
+        return
+    ranked = sorted(learnt["layers"], key=lambda entry: -entry["weight"]["value"])
+    rows = [
+        {
+            "layer": entry["layer"],
+            "weight": entry["weight"]["value"],
+            "95 % interval": _interval(entry["weight"]),
+        }
+        for entry in ranked[:SHOWN_WEIGHTS]
+    ]
+    folds = format_count(len(learnt["folds"]), "outer fold")
+    print_table(rows, title=f"Weights of layers that {learnt['head']} learnt, mean of {folds}:")
+    if len(ranked) > SHOWN_WEIGHTS:
+        print(f"… and {len(ranked) - SHOWN_WEIGHTS} smaller ones in summary.json")
+    print()

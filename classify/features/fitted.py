@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.classify.config import Scaling, layer_parts
+from layerprobe.classify.config import Scaling
 from layerprobe.classify.features.fold_features import BOTH, LEAST_AXES, Preprocessing
 from layerprobe.classify.features.joined import join_columns
 from layerprobe.classify.features.scaling import (
@@ -20,8 +20,17 @@ from layerprobe.classify.features.scaling import (
     scale_by_speaker,
     unit_rows,
 )
+from layerprobe.classify.layer_names import layer_parts
 
 Arrays = dict[str, np.ndarray]
+
+
+def speakers_needed() -> InputError:
+    """For clips without speakers, and a system that scales by speaker."""
+    return InputError(
+        "this system scales each clip by the other clips of its speaker",
+        do="give a table with a speaker column and all clips of each speaker",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,21 +159,22 @@ class FittedInputs:
         """Whether clips are scaled with the other clips of their speaker."""
         return self.layers[0].scaling == "speaker"
 
-    def apply(self, states: Mapping[str, np.ndarray], speakers: np.ndarray | None = None) -> np.ndarray:
-        """Layer → (m, S*D) states, statistics in the order of `stats` → (m, d) float32.
+    def apply(self, states: Mapping[str, Any], speakers: np.ndarray | None = None) -> np.ndarray:
+        """Layer → (m, S*D) array of states, statistics in the order of `stats` → (m, d) float32.
 
         Raises InputError for a system that scales by speaker if `speakers` (m,) are not given.
         """
         if self.by_speaker and speakers is None:
-            raise InputError(
-                "this system scales each clip by the other clips of its speaker",
-                do="give a table with a speaker column and all clips of each speaker",
-            )
+            raise speakers_needed()
         inputs = []
         for fitted in self.layers:
             parts = [states[part] for part in layer_parts(fitted.layer)]
             inputs.append(fitted.apply(join_columns(parts, stats=len(self.stats)), speakers))
         return np.hstack(inputs)
+
+    def blank(self) -> np.ndarray:
+        """The input of a clip whose scaled states are zeros: (1, d) float32."""
+        return np.zeros((1, self.width), np.float32)
 
     def arrays(self) -> Arrays:
         """Everything but the settings, by name, for a file."""

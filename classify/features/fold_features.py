@@ -14,6 +14,7 @@ from layerprobe.classify.config import Sampling, Scaling
 from layerprobe.classify.features.lru_cache import LruCache
 from layerprobe.classify.features.row_weights import row_weights
 from layerprobe.classify.features.scaling import (
+    compress_columns,
     constant_features_error,
     is_wide,
     orthogonal_columns,
@@ -21,6 +22,7 @@ from layerprobe.classify.features.scaling import (
     scale,
     scale_by_speaker,
     standardise,
+    unit_products,
     unit_rows,
 )
 
@@ -136,7 +138,7 @@ class FoldFeatures:
         Kernels, principal axes and bases derive from them. Computed once per statistic and summed.
         """
         few = len(self.train) <= ROWS_PER_COLUMN * self.layers[prep.layer].width
-        if prep.pca or prep.scaling == "l2" or self.landmarks is not None or not few:
+        if prep.pca or self.landmarks is not None or not few:
             return None
         return self._inner_products(prep)
 
@@ -145,6 +147,16 @@ class FoldFeatures:
         if prep.pca:
             return self.inputs(prep)
         return self.cached(("basis", prep), lambda: self._basis(prep))
+
+    def narrow_inputs(self, prep: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
+        """(n, r) and (m, r) float32, r ≤ n: the inputs, with fewer columns where these are more than rows.
+
+        Inner products with training rows are preserved. Cheaper than `basis`, for a single fit.
+        """
+        train, test = self.inputs(prep)
+        if not is_wide(train):
+            return train, test
+        return self.cached(("narrow", prep), lambda: compress_columns(train, test, self.inner_products(prep)))
 
     def power(self, prep: Preprocessing) -> float:
         """The mean squared length of the training inputs, which is the sum of their variances.
@@ -166,10 +178,6 @@ class FoldFeatures:
     def cached(self, key: Hashable, make: Callable[[], Any], *, size: int | None = None) -> Any:
         """The value for `key`, computed by `make` unless cached; see `LruCache.get`."""
         return self._cache.get(key, make, size=size)
-
-    def section(self, name: Hashable) -> LruCache:
-        """A key space of its own in the fold's cache."""
-        return self._cache.section(name)
 
     def make_room(self, nbytes: int) -> None:
         """Free cache memory before a large allocation; see `LruCache.make_room`."""
@@ -219,6 +227,8 @@ class FoldFeatures:
 
     def _inner_products(self, prep: Preprocessing) -> np.ndarray:
         def make() -> np.ndarray:
+            if prep.scaling == "l2":
+                return unit_products(self._inner_products(replace(prep, scaling="standard")))
             if BOTH in prep.stats:
                 return np.sum([self._inner_products(each) for each in prep.each()], axis=0)
             exact = self.scaled(prep)[0].astype(np.float64)

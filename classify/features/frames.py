@@ -57,7 +57,18 @@ def read_frames(store: FeatureStore, name: str, keys: Sequence[str], *, budget: 
         with tempfile.TemporaryFile() as file:  # the map keeps it open
             states = np.memmap(file, dtype, "w+", shape=shape)
     store.frames_into(name, keys, states, begins)
-    sums, squares = np.empty((2, len(keys), shape[1]))
+    return _with_sums(states, begins, counts)
+
+
+def join_frames(clips: Sequence[np.ndarray]) -> Frames:
+    """The frames (F, D) of each of N clips, N ≥ 1, as `read_frames` reads them from a store."""
+    counts = np.array([len(one) for one in clips], np.int64)
+    begins = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    return _with_sums(np.concatenate(clips), begins, counts)
+
+
+def _with_sums(states: np.ndarray, begins: np.ndarray, counts: np.ndarray) -> Frames:
+    sums, squares = np.empty((2, len(counts), states.shape[1]))
     for clip, (begin, count) in enumerate(zip(begins, counts, strict=True)):
         exact = states[begin : begin + count].astype(np.float64)
         sums[clip], squares[clip] = exact.sum(0), np.square(exact).sum(0)
@@ -74,50 +85,69 @@ def mean_states(store: FeatureStore, name: str, keys: Sequence[str]) -> np.ndarr
     return out
 
 
+@dataclass(frozen=True, kw_only=True)
 class ScaledFrames:
-    """Frames as a head receives them, scaled by statistics of the training clips (except `speaker`).
+    """Frames of N clips as a head receives them: (frame - mean) · factor, of the clip's group.
 
-    scaling: `none` centres each column; `standard` also scales it to unit variance over the training frames;
-    `l2` then scales each frame to length sqrt(D); `speaker` standardises over all frames of each speaker.
-    Raises InputError for `speaker` without speakers.
+    mean, factor: (G, D) float32, a row for each group. group: (N,). unit: each frame is then scaled to length
+    sqrt(D).
     """
 
-    def __init__(
-        self, frames: Frames, *, train: np.ndarray, scaling: Scaling, speakers: np.ndarray | None
-    ) -> None:
-        self._frames, self._unit = frames, scaling == "l2"
-        groups = [train]
-        self._group = np.zeros(len(frames.counts), np.intp)
+    frames: Frames
+    mean: np.ndarray
+    factor: np.ndarray
+    group: np.ndarray
+    unit: bool
+
+    @classmethod
+    def fit(
+        cls, frames: Frames, *, train: np.ndarray, scaling: Scaling, speakers: np.ndarray | None
+    ) -> ScaledFrames:
+        """Scaled by statistics of the training clips, except for `speaker`.
+
+        scaling: `none` centres each column; `standard` also scales it to unit variance over the training
+        frames; `l2` then scales each frame to length sqrt(D); `speaker` standardises over all frames of each
+        speaker. Raises InputError for `speaker` without speakers.
+        """
+        groups, group = [train], np.zeros(len(frames.counts), np.intp)
         if scaling == "speaker":
             if speakers is None:
                 raise InputError(
                     "the table names no speakers to scale by", do="leave 'speaker' out of --scalings"
                 )
-            self._group = np.unique(speakers, return_inverse=True)[1]
-            groups = [np.flatnonzero(self._group == g) for g in range(int(self._group.max()) + 1)]
+            group = np.unique(speakers, return_inverse=True)[1]
+            groups = [np.flatnonzero(group == g) for g in range(int(group.max()) + 1)]
         moments = [_moments(frames, rows) for rows in groups]
-        self._mean = np.stack([mean for mean, _ in moments])
-        self._scale = np.stack([np.ones_like(sd) if scaling == "none" else 1 / sd for _, sd in moments])
+        return cls(
+            frames=frames,
+            mean=np.stack([mean for mean, _ in moments]),
+            factor=np.stack([np.ones_like(sd) if scaling == "none" else 1 / sd for _, sd in moments]),
+            group=group,
+            unit=scaling == "l2",
+        )
+
+    def __len__(self) -> int:
+        return len(self.frames.counts)
 
     @property
     def width(self) -> int:
-        return self._frames.width
+        return self.frames.width
 
     @property
     def lengths(self) -> np.ndarray:
         """(N,) number of frames of each clip."""
-        return self._frames.counts
+        return self.frames.counts
 
     def batch(self, clips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(B, T, D) float32, zero-padded, and (B,) the number of frames of each clip."""
-        lengths = self._frames.counts[clips]
-        out = np.zeros((len(clips), int(lengths.max()), self._frames.width), np.float32)
+        lengths = self.frames.counts[clips]
+        out = np.zeros((len(clips), int(lengths.max()), self.frames.width), np.float32)
         for row, clip in enumerate(clips):
-            group, filled = self._group[clip], out[row, : lengths[row]]
-            filled[...] = self._frames.of(clip)
-            filled -= self._mean[group]
-            filled *= self._scale[group]
-            if self._unit:
+            group, filled = self.group[clip], out[row, : lengths[row]]
+            filled[...] = self.frames.of(clip)
+            filled -= self.mean[group]
+            filled *= self.factor[group]
+            if self.unit:
                 length = np.sqrt(np.square(filled).mean(1, keepdims=True))
                 filled /= np.maximum(length, np.finfo(np.float32).tiny)
         return out, lengths

@@ -8,7 +8,7 @@ import numpy as np
 
 from layerprobe.cache.identity.extraction import Extraction
 from layerprobe.cache.store.feature_store import FeatureStore
-from layerprobe.classify.config import layer_parts
+from layerprobe.classify.layer_names import layer_parts
 
 
 def joined_width(extraction: Extraction, layer: str) -> int:

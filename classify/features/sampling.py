@@ -52,7 +52,7 @@ def sampled_features(features: FoldFeatures, kind: Sampling, *, seed: int) -> Fo
     recipe: Recipe = features.cached(
         label, lambda: make_recipe(features.y, kind, lambda: _standardised(features), seed=seed)
     )
-    cache, known = features.section(label), features.rows
+    cache, known = features._cache.section(label), features.rows
     layers = []
     for number, states in enumerate(features.layers):
 

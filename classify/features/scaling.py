@@ -65,6 +65,15 @@ def unit_rows(X: np.ndarray) -> np.ndarray:
     return X / np.where(length > 0, length, 1)
 
 
+def unit_products(inner: np.ndarray) -> np.ndarray:
+    """Inner products (n, n) of rows → those of the rows at length 1, centred; rows of zeros stay zero."""
+    length = np.sqrt(inner.diagonal())
+    inverse = np.divide(1, length, out=np.zeros_like(length), where=length > 0)
+    unit: np.ndarray = inner * inverse[:, None] * inverse
+    mean = unit.mean(0)
+    return unit - mean - mean[:, None] + mean.mean()
+
+
 def scale_by_speaker(X: np.ndarray, speakers: np.ndarray | None) -> np.ndarray:
     """(N, D): zero mean and unit variance over each speaker's rows. Raises InputError without speakers."""
     if speakers is None:
@@ -137,13 +146,13 @@ def orthogonal_columns(
     orthogonal however accurate its axes are.
     """
     if is_wide(train):
-        train, test = _compress_columns(train, test, inner)
+        train, test = compress_columns(train, test, inner)
     _, axes = scipy.linalg.eigh(train.T @ train, driver="evd", check_finite=False, overwrite_a=True)
     axes = np.ascontiguousarray(axes[:, ::-1])
     return train @ axes, test @ axes
 
 
-def _compress_columns(
+def compress_columns(
     train: np.ndarray, test: np.ndarray, inner: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """(n, n) and (m, n): rows with the same inner products with training rows, in n columns.

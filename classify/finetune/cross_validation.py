@@ -17,14 +17,15 @@ from scipy.special import softmax
 from layerprobe.cache.common.interrupts import GracefulStop
 from layerprobe.classify.data.dataset import Dataset
 from layerprobe.classify.data.splits import OuterFold
-from layerprobe.classify.finetune.checkpoints import WEIGHTS, Checkpoints, TrainingCurve, TrainingHistory
+from layerprobe.classify.finetune.checkpoints import Checkpoints, TrainingCurve, TrainingHistory
 from layerprobe.classify.finetune.config import FinetuneConfig
 from layerprobe.classify.finetune.data import Recording, WindowDataset
 from layerprobe.classify.finetune.fit import FittedModel, fit_fold
-from layerprobe.classify.finetune.model import SpeechClassifier, classifier_settings
+from layerprobe.classify.finetune.model import SpeechClassifier
+from layerprobe.classify.finetune.saving.bundle import save_model
 from layerprobe.classify.finetune.training import Training, predict
 from layerprobe.classify.runs import run_folder
-from layerprobe.classify.runs.bundle_files import write_bundle
+from layerprobe.classify.runs.bundle_files import MODELS
 from layerprobe.classify.runs.cost import CostMeter
 from layerprobe.classify.scores.results import StudyId, StudyResult
 from layerprobe.classify.search.storage import TrialStorage
@@ -32,7 +33,7 @@ from layerprobe.embed.checkpoints.source import ModelSource
 
 LAYER = "all"  # the layer's name in results.csv: all layers are trained together
 SEARCHED = "searched"  # the head's name there if each fold chose its own
-WORK, MODELS, TENSORBOARD = "work", "models", "tensorboard"
+WORK, TENSORBOARD = "work", "tensorboard"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,23 +147,26 @@ class CrossValidation:
 
     def _save_model(self, number: int, fitted: FittedModel) -> None:
         """Save the model of a fold as a bundle, for `predict`."""
-        settings = classifier_settings(self.source, fitted.config, self.data.classes)
-
-        def write(folder: Path) -> dict[str, Any]:
-            shutil.copyfile(fitted.weights, folder / WEIGHTS)
-            return {
-                "kind": "finetuned",
+        trained = self._classifier(fitted.config)
+        trained.load_state_dict(load_file(fitted.weights))
+        save_model(
+            self.out / MODELS / f"fold-{number}",
+            trained,
+            weights=fitted.weights,
+            source=self.source,
+            config=fitted.config,
+            labels=self.data.classes,
+            precision=self.precision,
+            about={
                 "run": self.run["fingerprint"],
                 "fold": number,
                 "target": self.config.target,
-                "labels": list(self.data.classes),
                 "base_model": self.run["model"],
+                "revision": self.source.revision,
                 "metric": self.config.metric,
                 "validation_score": fitted.score,
-                "model": {**settings, "precision": self.precision},
-            }
-
-        write_bundle(self.out / MODELS / f"fold-{number}", write)
+            },
+        )
 
     def _windows(self, rows: np.ndarray, *, weighted: bool = False) -> WindowDataset:
         y, class_weights = self.data.y[rows], None

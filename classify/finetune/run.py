@@ -22,6 +22,7 @@ from layerprobe.classify.finetune.cross_validation import WORK, CrossValidation,
 from layerprobe.classify.finetune.data import Recording, load_recordings
 from layerprobe.classify.finetune.figures import draw_curves, write_curves
 from layerprobe.classify.finetune.networks import check_trainable
+from layerprobe.classify.finetune.saving.transformers_model import obstacle
 from layerprobe.classify.finetune.training import requested_workers
 from layerprobe.classify.finetune.validation import validation_folds
 from layerprobe.classify.runs import run_folder
@@ -65,6 +66,8 @@ def finetune(
     silence_optuna()
     source = find_model(model, revision=revision)
     check_trainable(source, config)
+    if config.keep_models and (why := obstacle(source.config, config)):
+        say(f"note: `predict` can use the kept models, and transformers cannot, which has no model for {why}")
     weights = files_hash(source, cache) if source.folder is not None else f"seed:{config.seed}"
     recordings, data = _load_data(clips, assignment, config, cache)
     folds = validation_folds(data, assignment, config)

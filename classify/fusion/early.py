@@ -4,25 +4,38 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.classify.config import EARLY, JOIN, is_single
+from layerprobe.classify.config import HALVING
 from layerprobe.classify.fusion.joined_store import JoinedStore
 from layerprobe.classify.fusion.late import fused_layer
 from layerprobe.classify.fusion.sources import Source
 from layerprobe.classify.heads.registry import heads_of
+from layerprobe.classify.layer_names import EARLY, JOIN, is_single
 from layerprobe.classify.runs.cost import RunTimer
 from layerprobe.classify.runs.run_folder import RESTORE_OR_RERUN, RESULTS, read_csv
 from layerprobe.classify.scores.results import StudyId, StudyResult
 from layerprobe.classify.scores.selection import select_system
 from layerprobe.classify.search.plan import Plan
 from layerprobe.classify.search.progress import ProgressCallback
-from layerprobe.classify.search.study import search_studies
+from layerprobe.classify.search.strategies.rounds import search_all
 
 
-def early_plan(sources: Sequence[Source]) -> Plan:
+@dataclass(frozen=True, kw_only=True)
+class EarlyPlan(Plan):
+    """A plan whose layer is another one in each outer fold. joined: that layer, fold by fold."""
+
+    joined: tuple[str, ...] = ()
+
+    def studies(self) -> list[StudyId]:
+        """Every head on the layer of each outer fold."""
+        heads = self.config.heads
+        return [StudyId(fold, layer, head) for fold, layer in enumerate(self.joined) for head in heads]
+
+
+def early_plan(sources: Sequence[Source]) -> EarlyPlan:
     """The plan of the search on joined layers. Raises InputError if no head or no layer can be joined.
 
     Heads that read layers together or every frame are left out, and so is the scaling `none`: the models'
@@ -40,8 +53,18 @@ def early_plan(sources: Sequence[Source]) -> Plan:
             raise InputError(what, do="name layers with --layers, or give --fuse late")
     stores = {source.name: source.plan.store for source in sources}
     scalings = tuple(name for name in first.config.scalings if name != "none") or ("standard",)
-    config = replace(first.config, heads=tuple(joinable), scalings=scalings, stats=(), layers=(), ensemble=0)
-    return replace(first, store=JoinedStore(stores, stats=first.config.stats), config=config)
+    config = replace(
+        first.config,
+        heads=tuple(joinable),
+        scalings=scalings,
+        stats=(),
+        layers=(),
+        ensemble=0,
+        # Successive halving compares layers, and each fold has its own here.
+        pruner="median" if first.config.pruner == HALVING else first.config.pruner,
+    )
+    store = JoinedStore(stores, stats=first.config.stats)
+    return EarlyPlan(store=store, data=first.data, folds=first.folds, config=config, splits=first.splits)
 
 
 def early_results(
@@ -57,8 +80,8 @@ def early_results(
         JOIN.join(f"{source.name}:{layer}" for source, layer in zip(sources, fold, strict=True))
         for fold in zip(*layers, strict=True)
     ]
-    studies = [StudyId(fold, layer, head) for fold, layer in enumerate(joined) for head in plan.config.heads]
-    results = search_studies(plan, studies, out, run, report=report, timer=timer)
+    plan = replace(plan, joined=tuple(joined))
+    results = search_all(plan, out, run, report=report, timer=timer)
     label = fused_layer(sources)
     return [
         replace(

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from layerprobe.classify.config import JOIN, LATE
 from layerprobe.classify.controls.refit import SelectedFold
 from layerprobe.classify.features.lru_cache import LruCache
 from layerprobe.classify.fusion.sources import Source
+from layerprobe.classify.layer_names import JOIN, LATE
 from layerprobe.classify.scores.results import SELECTED, StudyId, StudyResult
 from layerprobe.classify.search.ensemble.combine import average_members
 from layerprobe.classify.search.ensemble.members import MemberPredictions, inner_rows, predict_member

@@ -9,7 +9,8 @@ from typing import get_args
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.options import StoreOptions
 from layerprobe.cache.store.feature_store import FeatureStore
-from layerprobe.classify.config import MIX, Fuse, StudyConfig, TaskName, layer_parts
+from layerprobe.classify.config import MIX, StudyConfig, TaskName
+from layerprobe.classify.layer_names import Fuse, layer_parts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +22,7 @@ class Models:
     source: StoreOptions
     stored_elsewhere: bool
     task: TaskName = "classification"
+    quick: bool = False
 
     def check(self) -> None:
         """Raise InputError for models and options that do not go together."""
@@ -34,6 +36,8 @@ class Models:
         if count > 1 and self.task != "classification":
             what = f"--fuse is for classes, and --task is {self.task}"
             raise InputError(what, do="run one each, and compare the runs")
+        if count > 1 and self.quick:
+            raise InputError("--quick looks at one model, and selects nothing to fuse", do="omit --quick")
         if count > 1 and source.revision is not None:
             what = "--revision does not say which of the models it belongs to"
             raise InputError(what, do="choose states by --fingerprint A,B")

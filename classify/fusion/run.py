@@ -14,13 +14,14 @@ from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.interrupts import Interrupted
 from layerprobe.cache.common.text import program
 from layerprobe.cache.store.feature_store import FeatureStore
-from layerprobe.classify.config import FUSION, LATE, LATER, EvaluationConfig, Fuse, StudyConfig
+from layerprobe.classify.config import LATER, EvaluationConfig, StudyConfig
 from layerprobe.classify.controls.evaluation import run_and_evaluate
 from layerprobe.classify.controls.refit import selected_folds
 from layerprobe.classify.fusion.early import early_plan, early_results
 from layerprobe.classify.fusion.gain import describe_fusion
 from layerprobe.classify.fusion.late import late_units, run_late
 from layerprobe.classify.fusion.sources import MODELS, Source, make_sources
+from layerprobe.classify.layer_names import FUSION, LATE, Fuse
 from layerprobe.classify.runs import run_folder
 from layerprobe.classify.runs.cost import RunTimer
 from layerprobe.classify.runs.run_record import is_finished, new_record, peak_memory

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -19,7 +19,7 @@ UNWEIGHTED: frozenset[Sampling] = ALL_SAMPLINGS - {"mixup"}
 Params = dict[str, Any]
 Space = Callable[[optuna.Trial], Params]
 Refit = Callable[[TrainingRows, Params, float, int], FittedHead]
-Fit = Callable[[FoldFeatures, Preprocessing, Params, Sequence[float], int], list[np.ndarray]]
+Fit = Callable[[FoldFeatures, Preprocessing, Params, Sequence[float], int], Iterable[np.ndarray]]
 Explain = Callable[[FoldFeatures, Preprocessing, Params, float, int], dict[str, Any]]
 
 
@@ -28,11 +28,12 @@ class Head:
     """One kind of classifier: its search space, its fit, and what it can use.
 
     space: suggests a trial's parameters, all except the path's. fit: (features, preprocessing, parameters,
-    values of the path, seed) → for each value the (m, K) scores of the
+    rising values of the path, seed) → for each value the (m, K) scores of the
         fold's test rows, from a fit on its training rows. The largest score is the prediction; the softmax of
-        scores divided by a temperature gives probabilities.
-    start: parameters of the first trial. path: name and values of a parameter that one fit covers at little
-    extra cost; each trial takes the best value.
+        scores divided by a temperature gives probabilities. A generator, where each value costs time: a
+        search may stop before the last one.
+    start: parameters of the first trial. path: name and rising values of a parameter that one fit covers at
+    little extra cost; each trial takes the best value.
         A head without such a parameter has one value.
     pca: numbers of principal components to search; 0 is no PCA.
     widest: number of columns above which the head requires PCA; None for no limit.
@@ -41,8 +42,8 @@ class Head:
     kernel: whether the head uses its inputs through kernels only, and so can use a mix of layers.
     together: whether it reads all layers of the mix, and no single layer.
     refit: (training rows, parameters, value of the path, seed) → a head that scores any clip, as `fit` with
-        that value does; for a head on kernels, of rows divided by the root of their power. None for a head
-        that cannot be saved.
+        that value does; for a head on kernels, of rows divided by the root of their power.
+        None for a head that cannot be saved.
     reads: what it receives of a clip: statistics over frames, every frame, or nothing.
     explain: (features, preprocessing, parameters, value of the path, seed) → what `summary.json` reports of
         the fit on a fold, as JSON, by name.

@@ -20,6 +20,7 @@ from layerprobe.classify.features.scaling import ALL_SCALINGS
 from layerprobe.classify.heads.base import UNWEIGHTED, Head, Params
 from layerprobe.classify.heads.fitted import FittedHead, Linear, TrainingRows
 from layerprobe.classify.heads.logreg import parameters
+from layerprobe.classify.heads.solvers import ridge
 
 LEAST = 1e-12  # of the largest eigenvalue: directions with less are rounding errors
 
@@ -98,15 +99,19 @@ def _priors(y: np.ndarray, classes: int, kind: str) -> np.ndarray:
 def fit_ridge(
     features: FoldFeatures, prep: Preprocessing, params: Params, values: Sequence[float], seed: int
 ) -> list[np.ndarray]:
+    kind, power = params["class_weight"], features.power(prep)
+    if len(values) == 1 and ridge.suffices(len(features.y), alpha=values[0]):
+        train, test = features.inputs(prep)
+        targets, weight = class_targets(features.y, features.classes), features.weights(kind)
+        W, b = ridge.solve(train, targets, weight, penalty=values[0] * power)
+        return [test @ W + b]
     train, test = features.basis(prep)
-    kind = params["class_weight"]
     form = features.cached(
         ("ridge", prep, kind, features.labels_digest),
         lambda: decompose_ridge(
             train.astype(np.float64), class_targets(features.y, features.classes), features.weights(kind)
         ),
     )
-    power = features.power(prep)
     solutions = [ridge_weights(form, alpha * power) for alpha in values]
     return [test @ W + b for W, b in solutions]
 

@@ -10,6 +10,7 @@
 | `Neighbours` | head.safetensors | k nearest neighbours |
 | `solvers.network.Network` | head.safetensors | multilayer perceptrons |
 | `structured.ordinal.Cumulative` | head.safetensors | proportional odds |
+| `bilstm.Recurrent` | head.safetensors | bilstm |
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from layerprobe.cache.common.errors import InputError
+from layerprobe.classify.features.frames import ScaledFrames
 from layerprobe.classify.features.row_weights import row_weights
 from layerprobe.classify.features.scaling import orthogonal_columns, unit_rows
 from layerprobe.classify.heads.solvers.votes import decision, nearest, neighbour_votes, vote
@@ -35,17 +37,18 @@ ROWS = 4096  # of a kernel that are computed at a time
 class TrainingRows:
     """What a head is fitted to: inputs Z (n, d) float32 and classes y (n,), or numbers if there are none.
 
-    landmarks: rows that kernels are computed against (Nyström); None for all. layers: how many layers have
-    columns in Z, side by side. speakers: (n,) numbers, or None.
-    shares: (n,) of rows that count in part; None for 1.
+    landmarks: rows that kernels are computed against (Nyström); None for all. frames: of the n clips, for a
+    head that reads frames; Z has then no columns. speakers: (n,) of the clips, or None. layers: how many
+    layers have columns in Z, side by side. shares: (n,) of rows that count in part; None for 1.
     """
 
     Z: np.ndarray
     y: np.ndarray
     classes: int
-    landmarks: np.ndarray | None
-    layers: int = 1
+    landmarks: np.ndarray | None = None
+    frames: ScaledFrames | None = None
     speakers: np.ndarray | None = None
+    layers: int = 1
     shares: np.ndarray | None = None
 
     @property
@@ -67,8 +70,9 @@ class FittedHead(Protocol):
 
     kind: ClassVar[str]
 
-    def scores(self, Z: np.ndarray) -> np.ndarray:
-        """Inputs (m, d) float32 → (m, K) scores, the largest for the predicted class."""
+    def scores(self, Z: Any) -> np.ndarray:
+        """Inputs (m, d) float32, or `ScaledFrames` of m clips → (m, K) scores, the largest for the predicted
+        class."""
         ...
 
     def save(self, folder: Path) -> dict[str, Any]:
@@ -207,7 +211,7 @@ class Constant(Stored):
     kind: ClassVar[str] = "constant"
     values: np.ndarray
 
-    def scores(self, Z: np.ndarray) -> np.ndarray:
+    def scores(self, Z: np.ndarray | ScaledFrames) -> np.ndarray:
         return np.tile(self.values, (len(Z), 1))
 
 

@@ -6,7 +6,7 @@ single weight vector, the difference of the two here, whose penalty is twice the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import optuna
@@ -24,22 +24,22 @@ def space(trial: optuna.Trial) -> Params:
 
 def fit(
     features: FoldFeatures, prep: Preprocessing, params: Params, values: Sequence[float], seed: int
-) -> list[np.ndarray]:
-    train, test = features.basis(prep)
-    weight = features.weights(params["class_weight"])
-    solver, penalty = _solver(train, features.y, weight, features.power(prep), classes=features.classes)
-    scores = {}
-    for C in sorted(values):  # from the strongest penalty; each solution is the start of the next
+) -> Iterator[np.ndarray]:
+    # A rotation pays for several fits on the same rows: along a path, or with shuffled labels.
+    rotated = len(values) > 1 or bool(prep.pca or features.labels_digest)
+    train, test = features.basis(prep) if rotated else features.narrow_inputs(prep)
+    weight, power = features.weights(params["class_weight"]), features.power(prep)
+    solver, penalty = _solver(train, features.y, weight, power, classes=features.classes, rotated=rotated)
+    for C in values:  # from the strongest penalty; each solution is the start of the next
         W, b = solver.solve(penalty=penalty / C)
-        scores[C] = test @ W + b
-    return [scores[C] for C in values]
+        yield test @ W + b
 
 
 def _solver(
-    Z: np.ndarray, y: np.ndarray, weight: np.ndarray, power: float, *, classes: int
+    Z: np.ndarray, y: np.ndarray, weight: np.ndarray, power: float, *, classes: int, rotated: bool
 ) -> tuple[Solver, float]:
-    """The solver for rows Z (n, r), and the penalty at C = 1."""
-    solver = Solver(Z, y, weight, classes=classes, loss=cross_entropy, curvature=1 / classes)
+    """The solver for rows Z (n, r), and the penalty at C = 1. rotated: whether columns are orthogonal."""
+    solver = Solver(Z, y, weight, classes=classes, loss=cross_entropy, curvature=1 / classes, rotated=rotated)
     return solver, power * (2 if classes == 2 else 1)
 
 
@@ -47,7 +47,7 @@ def refit(rows: TrainingRows, params: Params, value: float, seed: int) -> Fitted
     """As `fit` for a single C, `value`, to score clips that are not known yet."""
     Z, rotation = rows.basis()
     weight = rows.weights(params["class_weight"])
-    solver, penalty = _solver(Z, rows.y, weight, rows.power, classes=rows.classes)
+    solver, penalty = _solver(Z, rows.y, weight, rows.power, classes=rows.classes, rotated=True)
     W, b = solver.solve(penalty=penalty / value)
     return Linear(W=rotation @ W, b=b, classes=rows.classes)
 

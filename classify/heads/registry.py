@@ -9,16 +9,15 @@ from typing import Any
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.config import TaskName
 from layerprobe.classify.heads.base import Head
+from layerprobe.classify.heads.bilstm import BILSTM, Recurrent
 from layerprobe.classify.heads.boosting import XGBOOST
 from layerprobe.classify.heads.closed_form import LDA, RIDGE
 from layerprobe.classify.heads.fitted import Constant, Kernel, Linear, Neighbours, Trees, VectorMachine
-from layerprobe.classify.heads.gaussian_process import GP
 from layerprobe.classify.heads.logreg import LOGREG
 from layerprobe.classify.heads.majority import MAJORITY
 from layerprobe.classify.heads.neighbours import KNN
-from layerprobe.classify.heads.neural.attention import ATTENTION
-from layerprobe.classify.heads.neural.bilstm import BILSTM
-from layerprobe.classify.heads.neural.mlp import MLP
+from layerprobe.classify.heads.nonlinear.gaussian_process import GP
+from layerprobe.classify.heads.nonlinear.mlp import MLP
 from layerprobe.classify.heads.regression.mean import MEAN
 from layerprobe.classify.heads.regression.ridge import RIDGE_REGRESSION
 from layerprobe.classify.heads.regression.svr import SVR_HEAD
@@ -39,7 +38,6 @@ HEADS: dict[str, Head] = {
     "gp": GP,
     "weights": WEIGHTS,
     "bilstm": BILSTM,
-    "attention": ATTENTION,
     "majority": MAJORITY,
 }
 REGRESSION_HEADS: dict[str, Head] = {
@@ -56,7 +54,10 @@ _OF_TASK: dict[TaskName, dict[str, Head]] = {
 # Heads after their fit, by the name that a bundle has for them.
 KINDS: dict[str, Any] = {
     kind.kind: kind
-    for kind in (Linear, Kernel, VectorMachine, Trees, Constant, Neighbours, Network, Cumulative)
+    for kind in (
+        *(Linear, Kernel, VectorMachine, Trees, Constant, Neighbours),
+        *(Network, Cumulative, Recurrent),
+    )
 }
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +13,9 @@ import numpy as np
 from layerprobe.cache.common.errors import ClipError, InputError
 from layerprobe.cache.common.options import check_choice
 from layerprobe.classify.config import TaskName, task_of
+from layerprobe.classify.predict.recordings import is_recording
+from layerprobe.classify.predict.results.prediction import Prediction, make_prediction
 from layerprobe.classify.runs.bundle_files import MANIFEST, check_labels, read_bundle
-from layerprobe.classify.scores.conformal import prediction_sets
 from layerprobe.classify.tasks.registry import TASKS
 from layerprobe.embed.audio.channels import channel_clips
 from layerprobe.embed.manifest.clips import Clip, select_sound
@@ -24,32 +24,19 @@ if TYPE_CHECKING:
     from layerprobe.embed.extract.in_memory import ClipStates, StateExtractor
 
 REMAKE = "make the bundle again"
-BATCH = 256  # recordings whose states are in memory at once
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prediction:
-    """What a system says about one clip. label: None below the confidence that was asked for.
-
-    number: of a regression, which has no label, confidence and probabilities.
-    probabilities: (K,), in the order of the bundle's labels. label_set: the prediction set, if a coverage was
-    asked for. error: why there is no prediction; the rest is then empty.
-    """
-
-    clip: Clip
-    label: str | None = None
-    confidence: float = 0.0
-    probabilities: tuple[float, ...] = ()
-    label_set: tuple[str, ...] | None = None
-    number: float | None = None
-    error: ClipError | None = None
+AT_ONCE = 256  # recordings whose states are in memory at once
 
 
 class Bundle(ABC):
     """A saved system. Its backbone is loaded on first use. Safe to use from several threads.
 
     labels: in the order of probabilities; none of a regression. content: bundle.json. device: as of `embed`.
+    needs_speakers: whether it scales each clip by the other clips of its speaker. at_once: recordings whose
+    states are in memory at once, of a system that does not.
     """
+
+    needs_speakers = False
+    at_once = AT_ONCE
 
     def __init__(self, folder: Path, content: Mapping[str, Any], *, device: str = "auto") -> None:
         self.folder, self.content, self._device = folder, content, device
@@ -94,6 +81,7 @@ class Bundle(ABC):
 
     def _rows(self, recordings: Any, sampling_rate: int | None) -> np.ndarray:
         """What `outputs` gives for one recording, (C,), or for N of them, (N, C)."""
+        self.check_speakers()
         single = is_recording(recordings)
         states = self.extractor.recordings([recordings] if single else recordings, rate=sampling_rate)
         for one in states:
@@ -120,16 +108,21 @@ class Bundle(ABC):
         all. Raises InputError for a backbone that is not the bundle's.
         """
         clips = self.select_sound(clips)
-        states: list[ClipStates] = self._cached(clips, cache)
-        missing = [number for number, one in enumerate(states) if not one]
-        for begin in range(0, len(missing), BATCH):
-            batch = missing[begin : begin + BATCH]
-            computed = self.extractor.files([clips[number] for number in batch], cache=cache)
-            for number, one in zip(batch, computed, strict=True):
-                states[number] = one
+        if not all(clip.speaker for clip in clips):
+            self.check_speakers()
+        threshold = None if coverage is None else self.set_threshold(coverage)
+        predictions: list[Prediction] = []
+        size = len(clips) if self.needs_speakers else self.at_once
+
+        def done(count: int) -> None:
             if report is not None:
-                report(len(clips) - len(missing) + begin + len(batch), len(clips))
-        return self._predictions(clips, states, min_confidence, coverage)
+                report(len(predictions) + count, len(clips))
+
+        for begin in range(0, len(clips), max(1, size)):
+            batch = clips[begin : begin + size]
+            states = self._states(batch, cache, done)
+            predictions += self._predictions(batch, states, min_confidence, threshold)
+        return predictions
 
     def predict_waves(
         self,
@@ -140,9 +133,11 @@ class Bundle(ABC):
         coverage: float | None = None,
     ) -> list[Prediction]:
         """As `predict_clips`, of waveforms in memory."""
+        self.check_speakers()
         clips = [Clip(id=f"array {number}", file="") for number in range(len(waves))]
+        threshold = None if coverage is None else self.set_threshold(coverage)
         states = self.extractor.arrays(waves, rates=[rate] * len(waves))
-        return self._predictions(clips, states, min_confidence, coverage)
+        return self._predictions(clips, states, min_confidence, threshold)
 
     @property
     def extractor(self) -> StateExtractor:
@@ -151,6 +146,13 @@ class Bundle(ABC):
             if self._extractor is None:
                 self._extractor = self.load_backbone()
             return self._extractor
+
+    def check_speakers(self) -> None:
+        """Raise InputError if the system scales by speaker: for recordings whose speakers are not known."""
+        if self.needs_speakers:
+            from layerprobe.classify.features.fitted import speakers_needed
+
+            raise speakers_needed()
 
     def select_sound(self, clips: Sequence[Clip]) -> Sequence[Clip]:
         """The clips, to be read from the channels and the track that the system was trained on.
@@ -170,8 +172,8 @@ class Bundle(ABC):
         """Load what computes the states that `outputs` reads."""
 
     @abstractmethod
-    def outputs(self, states: Mapping[str, np.ndarray], speakers: np.ndarray | None = None) -> np.ndarray:
-        """Layer → (m, S*D) float32 → (m, K) probabilities, or (m, 1) numbers of a regression.
+    def outputs(self, states: Mapping[str, Any], speakers: np.ndarray | None = None) -> np.ndarray:
+        """Layer → (m, S*D) float32, or m clips' frames (F, D) → (m, K) probabilities, or (m, 1) numbers.
 
         speakers: (m,), for a system that scales by speaker.
         """
@@ -188,50 +190,48 @@ class Bundle(ABC):
         """How many speakers' clips `set_threshold` reads."""
         return 0
 
+    def _states(
+        self, clips: Sequence[Clip], cache: Path | None, done: Callable[[int], None]
+    ) -> list[ClipStates]:
+        """The states of each clip, from the cache where it has them. done: called with the number so far."""
+        states = self._cached(clips, cache)
+        missing = [number for number, one in enumerate(states) if not one]
+        done(len(clips) - len(missing))
+        for begin in range(0, len(missing), self.at_once):
+            batch = missing[begin : begin + self.at_once]
+            computed = self.extractor.files([clips[number] for number in batch], cache=cache)
+            for number, one in zip(batch, computed, strict=True):
+                states[number] = one
+            done(len(clips) - len(missing) + begin + len(batch))
+        return states
+
     def _cached(self, clips: Sequence[Clip], cache: Path | None) -> list[ClipStates]:
         """States of the clips that `cache` holds; empty for the others."""
         return [{} for _ in clips]
 
     def _predictions(
-        self, clips: Sequence[Clip], states: Sequence[ClipStates], least: float, coverage: float | None
+        self, clips: Sequence[Clip], states: Sequence[ClipStates], least: float, threshold: float | None
     ) -> list[Prediction]:
-        threshold = None if coverage is None else self.set_threshold(coverage)
         usable = [number for number, one in enumerate(states) if not isinstance(one, ClipError)]
         speakers = [clips[number].speaker for number in usable]
         of = [one for one in states if not isinstance(one, ClipError)]
         known = np.array(speakers) if all(speakers) else None
         rows = dict(zip(usable, self._outputs(of, known) if of else (), strict=True))
-        predictions = []
-        for number, (clip, one) in enumerate(zip(clips, states, strict=True)):
-            if isinstance(one, ClipError):
-                predictions.append(Prediction(clip=clip, error=one))
-                continue
-            if self.task == "regression":
-                predictions.append(Prediction(clip=clip, number=float(rows[number][0])))
-                continue
-            best = int(rows[number].argmax())
-            confidence = float(rows[number][best])
-            within: tuple[str, ...] | None = None
-            if threshold is not None:
-                (members,) = prediction_sets(rows[number][None], threshold)
-                within = tuple(label for label, member in zip(self.labels, members, strict=True) if member)
-            predictions.append(
-                Prediction(
-                    clip=clip,
-                    label=self.labels[best] if confidence >= least else None,
-                    confidence=confidence,
-                    probabilities=tuple(rows[number].tolist()),
-                    label_set=within,
-                )
-            )
-        return predictions
+        labels = None if self.task == "regression" else self.labels
+        return [
+            Prediction(clip=clip, error=one)
+            if isinstance(one, ClipError)
+            else make_prediction(clip, rows[number], labels, least=least, threshold=threshold)
+            for number, (clip, one) in enumerate(zip(clips, states, strict=True))
+        ]
 
     def _outputs(
         self, states: Sequence[Mapping[str, np.ndarray]], speakers: np.ndarray | None = None
     ) -> np.ndarray:
-        """As `outputs`, of the states of m clips."""
-        layers = {name: np.stack([one[name] for one in states]) for name in states[0]}
-        return self.outputs(layers, speakers)
+        """As `outputs`, of the states of m clips. Frames stay a list: each clip has a number of its own."""
+        layers = {name: [one[name] for one in states] for name in states[0]}
+        stacked = {name: np.stack(rows) if rows[0].ndim == 1 else rows for name, rows in layers.items()}
+        return self.outputs(stacked, speakers)
 
 
 def load_bundle(folder: Path | str, *, model: str | None = None, device: str = "auto") -> Bundle:
@@ -248,10 +248,3 @@ def load_bundle(folder: Path | str, *, model: str | None = None, device: str = "
     from layerprobe.classify.predict.frozen import FrozenBundle
 
     return FrozenBundle(folder, content, model=model, device=device)
-
-
-def is_recording(value: Any) -> bool:
-    """Whether a value is one recording, not several: a path, or the samples of a waveform."""
-    return isinstance(value, str | Path) or (
-        isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in "fi"
-    )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping
 from typing import Any
 
-from layerprobe.cache.common.text import format_interval, format_percent
+from layerprobe.cache.common.text import escape_markdown, format_interval, format_percent
+from layerprobe.cache.identity.extraction import FRAME
 from layerprobe.classify.config import METRICS, SCORE_NAMES, task_of
 from layerprobe.classify.search.console import format_params
 from layerprobe.embed.models.presets import PRESETS
@@ -62,7 +62,7 @@ def _text(content: Mapping[str, Any], name: str) -> str:
         if metric in METRICS[task_of(content)]
     ]
     table = ["| label | clips |", "|---|---|"]
-    table += [f"| {escape(label)} | {count} |" for label, count in data["classes"].items()]
+    table += [f"| {escape_markdown(label)} | {count} |" for label, count in data["classes"].items()]
     kind, labels = "A classifier of", "labels"
     if "numbers" in data:
         table = ["| least | largest | mean | s.d. |", "|---|---|---|---|"]
@@ -75,10 +75,15 @@ def _text(content: Mapping[str, Any], name: str) -> str:
         share = format_percent(leaked)
         warning = f"\n**{share} of the test clips were of speakers seen in training: "
         warning += "the scores hold for known speakers, not for new ones.**\n"
-    return f"""# {escape(name)}
+    reading = "which are averaged over time, and a small head reads them"
+    if tuple(extraction["stats"]) == (FRAME,):
+        reading = "and a small network reads every frame of them"
+    backbone = f"{extraction['model']} {extraction['revision']}".strip()
+    target = escape_markdown(content["target"])
+    return f"""# {escape_markdown(name)}
 
-{kind} `{escape(content["target"])}` in speech: a frozen model turns a recording into the states of
-one of its layers, which are averaged over time, and a small head reads them. Made by layerprobe
+{kind} `{target}` in speech: a frozen model turns a recording into the states of
+one of its layers, {reading}. Made by layerprobe
 {content["version"]}.
 
 ## Scores
@@ -87,7 +92,7 @@ one of its layers, which are averaged over time, and a small head reads them. Ma
 |---|---|---|
 {chr(10).join(score_rows)}
 
-Split: {escape(content["split"])}; chance is {content["chance"]:.3f}. Intervals resample speakers.
+Split: {escape_markdown(content["split"])}; chance is {content["chance"]:.3f}. Intervals resample speakers.
 {warning}
 {EXPORTABLE_RULE if content["exportable"] else RULE}
 
@@ -95,10 +100,10 @@ Split: {escape(content["split"])}; chance is {content["chance"]:.3f}. Intervals 
 
 | | |
 |---|---|
-| backbone | {escape(extraction["model"])} {escape(extraction["revision"])} |
+| backbone | {escape_markdown(backbone)} |
 | SHA-256 of its weights | `{extraction["weights"]}` |
-| layer | {escape(content["layer"])} |
-| head | {escape(content["head"])}: {escape(params)} |
+| layer | {escape_markdown(content["layer"])} |
+| head | {escape_markdown(content["head"])}: {escape_markdown(params)} |
 | score of these parameters on inner folds | {content["inner_score"]:.3f} ({content["metric"]}) |
 | precision, storage type | {extraction["precision"]}, {extraction["dtype"]} |
 
@@ -128,9 +133,3 @@ Recordings like those it was trained on: the same language, recording conditions
 {labels} are those of the training data; what they say about how a person feels is limited by how they were
 collected. Not for decisions about people.
 """
-
-
-def escape(text: str) -> str:
-    """Text of a user as Markdown that shows it and nothing else, also in a table."""
-    special = {ord(character): f"&#{ord(character)};" for character in "\\`*_[]|#~"}
-    return html.escape(text.translate(special), quote=False).replace("&amp;#", "&#")

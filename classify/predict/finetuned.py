@@ -20,6 +20,8 @@ from layerprobe.cache.identity.extraction import Extraction
 from layerprobe.classify.finetune.checkpoints import WEIGHTS
 from layerprobe.classify.finetune.config import LATER, FinetuneConfig
 from layerprobe.classify.finetune.model import SpeechClassifier
+from layerprobe.classify.finetune.saving.bundle import TRANSFORMERS
+from layerprobe.classify.finetune.saving.transformers_model import own_tensors
 from layerprobe.classify.predict.bundle import Bundle
 from layerprobe.classify.runs.bundle_files import RESTORE
 from layerprobe.classify.tasks.calibration import probabilities
@@ -76,16 +78,22 @@ class FinetunedBundle(Bundle):
         channels, track = (settings.get(name, getattr(defaults, name)) for name in LATER)
         return str(channels), int(track)
 
-    def outputs(self, states: Mapping[str, np.ndarray], speakers: np.ndarray | None = None) -> np.ndarray:
+    def load_classifier(self) -> tuple[SpeechClassifier, FinetuneConfig, ModelSource]:
+        """The model as it was trained. Raises InputError as `load_backbone` does."""
+        return load_classifier(self.folder, self.content.get("model", {}))
+
+    def outputs(self, states: Mapping[str, Any], speakers: np.ndarray | None = None) -> np.ndarray:
         """Logits (m, K) → (m, K): their softmax, which is not calibrated."""
         return probabilities(states[LOGITS], 1.0)
 
 
-def load_finetuned(folder: Path, settings: Mapping[str, Any], *, device: str) -> StateExtractor:
-    """The model of a bundle of `finetune --keep-models`, as an extractor of logits.
+def load_classifier(
+    folder: Path, settings: Mapping[str, Any]
+) -> tuple[SpeechClassifier, FinetuneConfig, ModelSource]:
+    """The model of a bundle of `finetune --keep-models`, how it was trained, and its backbone.
 
-    settings: `finetune.model.classifier_settings`, and the precision. Raises InputError for weights that do
-    not fit them.
+    settings: `finetune.model.classifier_settings`, and whose names the tensors have. Raises InputError for
+    weights that do not fit them.
     """
     names = ("head", "dropout", "weighted_layers", "lora", "window")
     later = {name: settings[name] for name in LATER if name in settings}
@@ -101,10 +109,17 @@ def load_finetuned(folder: Path, settings: Mapping[str, Any], *, device: str) ->
         )
         with torch.random.fork_rng(devices=[]):  # which the initial weights are drawn from
             model = SpeechClassifier(source, config, classes=len(settings["classes"]))
-        model.load_state_dict(load_file(folder / WEIGHTS))
+        tensors = load_file(folder / WEIGHTS)
+        model.load_state_dict(own_tensors(tensors) if settings.get("names") == TRANSFORMERS else tensors)
     except (KeyError, TypeError, ValueError, RuntimeError, OSError, SafetensorError) as error:
         why = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise InputError(f"its weights cannot be loaded ({why})", where=str(folder), do=RESTORE) from error
+    return model, config, source
+
+
+def load_finetuned(folder: Path, settings: Mapping[str, Any], *, device: str) -> StateExtractor:
+    """As `load_classifier`, as an extractor of logits in the precision of the settings."""
+    model, config, _ = load_classifier(folder, settings)
     precision = settings["precision"]
     backbone = _ClassifierBackbone(
         model,

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from layerprobe.cache.common.errors import InputError, StoreError
-from layerprobe.cache.identity.extraction import Extraction
+from layerprobe.cache.identity.extraction import FRAME, Extraction
 from layerprobe.cache.store.feature_store import EXTRACTION_FILE, FeatureStore
 from layerprobe.cache.store.keys import clip_keys
+from layerprobe.classify.features.frames import read_frames
 from layerprobe.classify.heads.fitted import load_arrays
 from layerprobe.classify.predict.bundle import REMAKE, Bundle
 from layerprobe.classify.predict.system import HELD_OUT, System
@@ -24,6 +25,9 @@ from layerprobe.embed.manifest.clips import Clip
 
 if TYPE_CHECKING:
     from layerprobe.embed.extract.in_memory import ClipStates, StateExtractor
+
+FRAMES_AT_ONCE = 32  # recordings whose frames are in memory at once
+FRAMES_BUDGET = 1 << 30  # bytes of them; more are read through a temporary file
 
 # Fields of an extraction that decide a state of a given layer.
 BACKBONE = ("weights", "architecture", "normalise", "context")
@@ -45,15 +49,18 @@ class FrozenBundle(Bundle):
         try:
             self.extraction = Extraction.from_json(json.dumps(content["extraction"]), where=where)
             self.system = System.load(folder, content["system"])
-            scores = self.system.head.scores(np.zeros((1, self.system.inputs.width), np.float32))
+            scores = self.system.head.scores(self.system.inputs.blank())
         except (KeyError, TypeError, ValueError, IndexError, StoreError) as error:
             raise InputError(f"is incomplete ({error})", where=where, do=REMAKE) from error
         if scores.shape != (1, 1 if self.task == "regression" else len(self.labels)):
             what = f"has {len(self.labels)} labels, and its head {scores.shape[-1]} scores"
             raise InputError(what, where=where, do=REMAKE)
         self.model = model or self.extraction.model
+        self.needs_speakers = self.system.inputs.by_speaker
+        if self.system.inputs.stats == (FRAME,):
+            self.at_once = FRAMES_AT_ONCE
 
-    def outputs(self, states: Mapping[str, np.ndarray], speakers: np.ndarray | None = None) -> np.ndarray:
+    def outputs(self, states: Mapping[str, Any], speakers: np.ndarray | None = None) -> np.ndarray:
         """As `Bundle.outputs`; probabilities are calibrated by temperature scaling."""
         if self.task == "regression":
             return self.system.scores(states, speakers)
@@ -86,11 +93,13 @@ class FrozenBundle(Bundle):
         from layerprobe.embed.extract.in_memory import StateExtractor
 
         of = self.extraction
+        frames = self.system.inputs.stats == (FRAME,)
         config = EmbedConfig(
             model=self.model,
             revision=self.revision,
             layers=",".join(self.system.inputs.names),
-            stats=self.system.inputs.stats,
+            stats=EmbedConfig.stats if frames else self.system.inputs.stats,
+            frames=frames,
             dtype="float32" if exact else of.dtype,
             precision="fp32" if exact else of.precision,
             device=self._device,
@@ -123,11 +132,19 @@ class FrozenBundle(Bundle):
             rows = [n for n in wanted if keys[n] not in absent]
             if not rows or set(self.system.inputs.stats) - set(store.extraction.stats):
                 continue
-            of = [str(keys[n]) for n in rows]
-            layers = store.layers(self.system.inputs.names, of, stats=self.system.inputs.stats)
+            layers = self._read(store, [str(keys[n]) for n in rows])
             for place, number in enumerate(rows):
                 states[number] = {name: X[place] for name, X in layers.items()}
         return states
+
+    def _read(self, store: FeatureStore, keys: Sequence[str]) -> Mapping[str, Any]:
+        """Layer → the states of each key, (S*D,) or (F, D)."""
+        inputs = self.system.inputs
+        if inputs.stats != (FRAME,):
+            return store.layers(inputs.names, keys, stats=inputs.stats)
+        (name,) = inputs.names
+        frames = read_frames(store, name, keys, budget=FRAMES_BUDGET)
+        return {name: [frames.of(clip).astype(np.float32) for clip in range(len(keys))]}
 
 
 def _stores(cache: Path, of: Extraction, layers: Sequence[str]) -> list[FeatureStore]:

@@ -74,6 +74,9 @@ def make_bundle(
     """
     out = out or run / BUNDLE
     record = read_json(run / RUN)
+    if config.quick:
+        what, do = "holds a quick look, in which nothing was tuned", "run classify without --quick"
+        raise InputError(what, where=str(run), do=do)
     if record.get("kind") != "classify" or not record.get("finished"):
         raise InputError("holds no finished run of classify", where=str(run), do="finish it first")
     try:

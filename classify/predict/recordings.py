@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -107,6 +107,13 @@ def check_windows(window: float | None, hop: float | None, *, stream: bool) -> N
             raise InputError(f"{option} {value:g}", do=f"give seconds, {SHORTEST:g} or more")
     if hop is not None and window is None and not stream:
         raise InputError("--hop is the step between windows", do="give --window too")
+
+
+def is_recording(value: Any) -> bool:
+    """Whether a value is one recording, not several: a path, or the samples of a waveform."""
+    return isinstance(value, str | Path) or (
+        isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in "fi"
+    )
 
 
 def _clip(path: Path) -> Clip:

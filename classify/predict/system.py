@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from optuna.trial import TrialState
 
 from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.identity.extraction import FRAME
 from layerprobe.classify.data.splits import Fold, selection_folds
 from layerprobe.classify.features.fitted import FittedInputs, FittedLayer
+from layerprobe.classify.features.fitted_frames import FittedFrames, load_inputs
 from layerprobe.classify.features.fold_features import (
     BOTH,
     Preprocessing,
     exact_kernels_fit,
     nystroem_landmarks,
 )
+from layerprobe.classify.features.frames import Frames
 from layerprobe.classify.features.joined import read_layer
 from layerprobe.classify.features.kernels import kernel_bytes
 from layerprobe.classify.features.lru_cache import LruCache
@@ -40,14 +44,12 @@ HELD_OUT = "held_out.safetensors"  # scores of the clips that the study tested, 
 class System:
     """Preprocessing, head and temperature, as fitted: it reads `inputs.stats` of layers `inputs.names`."""
 
-    inputs: FittedInputs
+    inputs: FittedInputs | FittedFrames
     head: FittedHead
     temperature: float
 
-    def probabilities(
-        self, states: Mapping[str, np.ndarray], speakers: np.ndarray | None = None
-    ) -> np.ndarray:
-        """Layer → (m, S*D) float32 → (m, K) calibrated probabilities.
+    def probabilities(self, states: Mapping[str, Any], speakers: np.ndarray | None = None) -> np.ndarray:
+        """Layer → (m, S*D) float32, or m clips' frames (F, D) → (m, K) calibrated probabilities.
 
         speakers: (m,), required by a system that scales by speaker.
         """
@@ -70,10 +72,10 @@ class System:
     def load(cls, folder: Path, settings: Mapping[str, Any]) -> System:
         """Raises InputError for files that do not belong together."""
         try:
-            inputs = FittedInputs.load(settings["inputs"], load_arrays(folder / PREPROCESSING))
+            inputs = load_inputs(settings["inputs"], load_arrays(folder / PREPROCESSING))
             head = KINDS[settings["head"]["kind"]].load(folder, settings["head"]["settings"])
             return cls(inputs=inputs, head=head, temperature=float(settings["temperature"]))
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             what = f"its files do not belong together ({error})"
             raise InputError(what, where=str(folder), do=RESTORE) from error
 
@@ -113,11 +115,14 @@ def fit_system(plan: Plan, *, layer: str, head: str, grouped: bool, storage: Tri
     for trial in run_trials(study, id, features, all_clips, plan.data.y, config):
         storage.add(id, trial)
         trials.append(trial)
-    best = max((trial for trial in trials if trial.value is not None), key=lambda trial: trial.value or 0.0)
+    # Optuna gives a pruned trial its last intermediate value.
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    best = max(complete, key=lambda trial: trial.value or 0.0)
     name, value = heads_of(config.task)[head].path[0], best.user_attrs[PATH_VALUE]
     params = {**best.params, **({name: value} if name else {})}
+    frames = layers[0].frames if plan.store.extraction.stats == (FRAME,) else None
     return FittedSystem(
-        system=refit(plan, layer, head, params, temperature=best.user_attrs[TEMPERATURE]),
+        system=refit(plan, layer, head, params, temperature=best.user_attrs[TEMPERATURE], frames=frames),
         layer=layer,
         head=head,
         params=params,
@@ -126,13 +131,36 @@ def fit_system(plan: Plan, *, layer: str, head: str, grouped: bool, storage: Tri
     )
 
 
-def refit(plan: Plan, layer: str, head: str, params: Mapping[str, Any], *, temperature: float) -> System:
-    """Fit a layer and head with these parameters to all clips of the plan."""
+def refit(
+    plan: Plan,
+    layer: str,
+    head: str,
+    params: Mapping[str, Any],
+    *,
+    temperature: float,
+    frames: Callable[[], Frames] | None = None,
+) -> System:
+    """Fit a layer and head with these parameters to all clips of the plan.
+
+    frames: reads those of the layer, for a store that holds frames.
+    """
     one, own = heads_of(plan.config.task)[head], dict(params)
-    assert one.refit is not None  # for the type checker: `fit_system` checks it
     value = own.pop(one.path[0]) if one.path[0] else one.path[1][0]
+    prep, own = split_params(own, layers=len(plan.layers_of(layer)))
+    assert one.refit is not None  # for the type checker: `fit_system` checks it
+    inputs: FittedInputs | FittedFrames
+    if frames is None:
+        inputs, rows = _fit_inputs(plan, layer, prep, kernel=one.kernel)
+    else:
+        inputs, rows = _fit_frames(plan, layer, prep, frames())
+    return System(inputs=inputs, head=one.refit(rows, own, value, plan.config.seed), temperature=temperature)
+
+
+def _fit_inputs(
+    plan: Plan, layer: str, prep: Preprocessing, *, kernel: bool
+) -> tuple[FittedInputs, TrainingRows]:
+    """Statistics over frames of all clips, as the head receives them."""
     names = plan.layers_of(layer)
-    prep, own = split_params(own, layers=len(names))
     shares = prep.mix or (1.0,) * len(names)
     keys, stats = plan.data.keys, prep.stats.split(BOTH)
     y, speakers, rows_shares = plan.data.y, plan.data.speakers, None
@@ -145,7 +173,7 @@ def refit(plan: Plan, layer: str, head: str, params: Mapping[str, Any], *, tempe
         X = read_layer(plan.store, name, keys, stats=stats)
         if recipe is not None:
             X = np.concatenate([X, recipe.apply(X)])
-        fitted, Z = FittedLayer.fit(name, X, prep, speakers, share=share if one.kernel else None)
+        fitted, Z = FittedLayer.fit(name, X, prep, speakers, share=share if kernel else None)
         layers.append(fitted)
         columns.append(Z)
     count = len(y)
@@ -159,8 +187,24 @@ def refit(plan: Plan, layer: str, head: str, params: Mapping[str, Any], *, tempe
         speakers=speakers,
         shares=rows_shares,
     )
-    fitted_head = one.refit(rows, own, value, plan.config.seed)
-    return System(inputs=FittedInputs(tuple(layers)), head=fitted_head, temperature=temperature)
+    return FittedInputs(tuple(layers)), rows
+
+
+def _fit_frames(
+    plan: Plan, layer: str, prep: Preprocessing, frames: Frames
+) -> tuple[FittedFrames, TrainingRows]:
+    """Every frame of all clips, as the head receives them."""
+    data = plan.data
+    everything = np.arange(len(data))
+    fitted, scaled = FittedFrames.fit(layer, frames, prep.scaling, train=everything, speakers=data.speakers)
+    rows = TrainingRows(
+        Z=np.empty((len(data), 0), np.float32),
+        y=data.y,
+        classes=len(data.classes),
+        frames=scaled,
+        speakers=data.speakers,
+    )
+    return fitted, rows
 
 
 def _recipe(plan: Plan, names: Sequence[str], prep: Preprocessing) -> Recipe | None:

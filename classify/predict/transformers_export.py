@@ -2,7 +2,8 @@
 
 A frozen backbone cut after layer k with a linear head on mean-pooled states is exactly that library's
 `…ForSequenceClassification`: scaling, principal axes, weights and temperature are linear, and together become
-its classifier; its projector is the identity.
+its classifier; its projector is the identity. `finetune.saving.transformers_model` has what fine-tuned models
+share with it.
 """
 
 from __future__ import annotations
@@ -18,8 +19,21 @@ import torch
 from layerprobe.cache.common.errors import ClipError, InputError
 from layerprobe.cache.common.text import format_interval, program
 from layerprobe.classify.config import SCORE_NAMES, main_metric
+from layerprobe.classify.features.fitted import FittedInputs
+from layerprobe.classify.features.fitted_frames import FittedFrames
+from layerprobe.classify.finetune.saving.transformers_model import (
+    as_transformers,
+    difference,
+    feature_extractor,
+    logits_of,
+    open_classifier,
+    second_of_noise,
+    write_model,
+)
+from layerprobe.classify.finetune.saving.transformers_model import obstacle as finetuned_obstacle
 from layerprobe.classify.heads.fitted import Linear
 from layerprobe.classify.predict.bundle import Bundle
+from layerprobe.classify.predict.finetuned import FinetunedBundle
 from layerprobe.classify.predict.frozen import FrozenBundle
 from layerprobe.classify.predict.make import selected_system
 from layerprobe.classify.predict.system import System
@@ -32,56 +46,64 @@ from layerprobe.embed.models.presets import ACOUSTIC_PRESETS
 from layerprobe.embed.models.sources import find_model
 
 UNUSED = -1e4  # of a layer's weight before the softmax, which is then exactly 0
-AGREEMENT = 1e-4  # of logits, as a share of the largest if that is above 1
 
 
 def export_transformers(bundle: Bundle, out: Path) -> Path:
     """Write model, feature extractor and labels to the folder `out`, which is returned.
 
     The logits of the written model are compared with the bundle's on a second of noise. Raises InputError for
-    a system that is not linear in the mean of one layer, another family of models, a backbone that is not the
+    a system that transformers has no model for, another family of models, a backbone that is not the
     bundle's, and a folder that is not empty.
     """
-    if not isinstance(bundle, FrozenBundle):
-        raise InputError("is a fine-tuned model, no frozen backbone with a head", where=str(bundle.folder))
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        what = "is not empty" if out.is_dir() else "is a file"
+        raise InputError(what, where=str(out), do="choose another folder")
     if bundle.task == "regression":
         what = "is a regression, and transformers classifies audio"
         raise InputError(what, where=str(bundle.folder), do="predict with layerprobe")
+    if isinstance(bundle, FinetunedBundle):
+        model, processor, expected = _finetuned(bundle)
+    else:
+        assert isinstance(bundle, FrozenBundle)  # for the type checker: there is no third kind
+        model, processor, expected = _frozen(bundle)
+    if found := difference(model, processor, expected):
+        what = f"this version of transformers computes other logits (they differ by {found:.2g})"
+        raise InputError(what, where=str(bundle.folder), do="use another version of transformers")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        write_model(model, processor, out)
+    except OSError as error:
+        raise InputError(f"cannot be written ({error.strerror})", where=str(out)) from error
+    return out
+
+
+def _finetuned(bundle: FinetunedBundle) -> tuple[Any, Any, np.ndarray]:
+    """Model and feature extractor of transformers, and the logits of `second_of_noise`."""
+    trained, config, source = bundle.load_classifier()
+    if reason := finetuned_obstacle(source.config, config):
+        do = "use it with `predict` or `serve`"
+        raise InputError(f"transformers has no model for {reason}", where=str(bundle.folder), do=do)
+    processor = feature_extractor(normalise=source.normalise)
+    expected = logits_of(trained, normalise=source.normalise)
+    return as_transformers(trained, source.config, bundle.labels), processor, expected
+
+
+def _frozen(bundle: FrozenBundle) -> tuple[Any, Any, np.ndarray]:
+    """As `_finetuned`."""
     reason = obstacle(bundle.system, bundle.extraction.model)
     if reason:
         what = f"transformers cannot run {reason}"
         is_acoustic = bundle.extraction.model in ACOUSTIC_PRESETS
         do = "study a model of transformers" if is_acoustic else alternative(bundle.folder)
         raise InputError(what, where=str(bundle.folder), do=do)
-    if out.exists() and any(out.iterdir()):
-        raise InputError("is not empty", where=str(out), do="choose another folder")
-    from transformers import Wav2Vec2FeatureExtractor
-
     extractor = bundle.load_backbone(exact=True)  # checks its weights
     model = _classifier(bundle)
-    noise = (0.1 * np.random.default_rng(0).standard_normal(RATE)).astype(np.float32)
-    (states,) = extractor.arrays([noise], rates=[RATE])
-    processor = Wav2Vec2FeatureExtractor(
-        do_normalize=extractor.extraction.normalise, sampling_rate=RATE, return_attention_mask=True
-    )
-    inputs = processor(noise, sampling_rate=RATE, return_tensors="pt")
-    with torch.inference_mode():
-        logits = model(**inputs).logits[0].numpy()
+    (states,) = extractor.arrays([second_of_noise()], rates=[RATE])
     assert not isinstance(states, ClipError)  # for the type checker: noise is no bad recording
     system = bundle.system
     expected = system.head.scores(system.inputs.apply({name: s[None] for name, s in states.items()}))[0]
-    expected = expected / system.temperature
-    difference = float(np.abs(logits - expected).max())
-    if not difference <= AGREEMENT * max(1.0, float(np.abs(expected).max())):
-        what = f"this version of transformers computes other logits (they differ by {difference:.2g})"
-        raise InputError(what, where=str(bundle.folder), do="use another version of transformers")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        model.save_pretrained(out)
-        processor.save_pretrained(out)
-    except OSError as error:
-        raise InputError(f"cannot be written ({error.strerror})", where=str(out)) from error
-    return out
+    processor = feature_extractor(normalise=extractor.extraction.normalise)
+    return model, processor, expected / system.temperature
 
 
 def obstacle(system: System, model: str) -> str:
@@ -89,6 +111,8 @@ def obstacle(system: System, model: str) -> str:
     inputs, head = system.inputs, system.head
     if model in ACOUSTIC_PRESETS:
         return f"acoustic features ({model})"
+    if isinstance(inputs, FittedFrames):
+        return "a network that reads every frame"
     if len(inputs.names) > 1:
         return "several layers together"
     if inputs.names == (CNN,):
@@ -122,8 +146,10 @@ def alternative(folder: Path) -> str:
 
 def folded(system: System) -> tuple[np.ndarray, np.ndarray]:
     """(K, D) and (K,) float32: the whole system as one linear layer on a clip's mean state."""
-    (fitted,), head = system.inputs.layers, system.head
-    assert isinstance(head, Linear)  # for the type checker: `obstacle` checks it
+    inputs, head = system.inputs, system.head
+    assert isinstance(inputs, FittedInputs)  # for the type checker: `obstacle` checks both
+    assert isinstance(head, Linear)
+    (fitted,) = inputs.layers
     W, b = head.W.astype(np.float64), head.b.astype(np.float64)
     if head.pairs:
         W, b = np.hstack([W, -W]), np.hstack([b, -b])
@@ -136,8 +162,6 @@ def folded(system: System) -> tuple[np.ndarray, np.ndarray]:
 
 def _classifier(bundle: FrozenBundle) -> Any:
     """transformers' model with the weights of backbone and head."""
-    from transformers import AutoConfig, AutoModelForAudioClassification
-
     source = find_model(bundle.model, revision=bundle.revision)
     if source.config.get("model_type") not in WAV2VEC2_LIKE:
         what = f"is on a model of type {source.config.get('model_type')}, which transformers cannot cut"
@@ -145,26 +169,18 @@ def _classifier(bundle: FrozenBundle) -> Any:
     backbone = load_model(source, seed=int(bundle.extraction.notes.get("seed", 0)))
     (layer,) = bundle.system.inputs.names
     blocks, weighted = _cut(layer, source.config)
-    config = AutoConfig.for_model(
-        **{
-            **source.config,
-            "num_hidden_layers": blocks,
-            "use_weighted_layer_sum": weighted is not None,
-            "classifier_proj_size": source.config["hidden_size"],
-            "id2label": dict(enumerate(bundle.labels)),
-            "label2id": {label: number for number, label in enumerate(bundle.labels)},
-            "apply_spec_augment": False,
-            "add_adapter": False,
-        }
+    model = open_classifier(
+        source.config,
+        bundle.labels,
+        num_hidden_layers=blocks,
+        use_weighted_layer_sum=weighted is not None,
+        apply_spec_augment=False,
     )
-    model: Any = AutoModelForAudioClassification.from_config(config).eval()
     weight, bias = folded(bundle.system)
     with torch.no_grad():
         base = model.base_model
         tensors = backbone.state_dict()
         base.load_state_dict({name: tensors[name] for name in base.state_dict()})
-        model.projector.weight.copy_(torch.eye(weight.shape[1]))
-        model.projector.bias.zero_()
         model.classifier.weight.copy_(torch.from_numpy(weight))
         model.classifier.bias.copy_(torch.from_numpy(bias))
         if weighted is not None:

@@ -13,13 +13,15 @@ from plotly.offline import get_plotlyjs
 from layerprobe.cache.common.text import format_count, printable
 from layerprobe.classify.report.figures.charts import Chart, Cloud
 from layerprobe.classify.report.figures.interactive import figure
-from layerprobe.classify.report.tables import cell_text
+from layerprobe.classify.report.tables import Cell, cell_text
 
 if TYPE_CHECKING:
     from layerprobe.classify.report.write import ComparisonReport, RunReport
 
 TEMPLATE = "report.html"
-SHOWN_ROWS = 12  # rows from which a table can be filtered
+FILTERED_ROWS = 12  # rows from which a table can be filtered
+FIRST_ROWS = 100  # of a table; the page's script adds the others when they are wanted
+PLOT_HEIGHT = 420  # pixels, of figures without a height of their own; as in report.js
 
 
 def render(pages: Sequence[RunReport], compared: ComparisonReport | None, out: Path, *, version: str) -> str:
@@ -32,7 +34,9 @@ def render(pages: Sequence[RunReport], compared: ComparisonReport | None, out: P
         lstrip_blocks=True,
     )
     environment.filters |= {"cell": cell_text, "printable": printable, "count": format_count}
-    figures: dict[str, Any] = {}
+    environment.filters["script_rows"] = _script_rows
+    data: dict[str, Any] = {f"{page.id}-map": page.map for page in pages if page.map}
+    heights: dict[str, int] = {}
     static: dict[str, str] = {}
     sources = [(page.id, page.charts, page.id if len(pages) > 1 else "") for page in pages]
     if compared is not None:
@@ -42,18 +46,21 @@ def render(pages: Sequence[RunReport], compared: ComparisonReport | None, out: P
             key = f"{id}-{name}"
             static[key] = _picture(out / "figures" / folder / f"{name}-two-columns.svg")
             if not isinstance(chart, Cloud):
-                figures[key] = figure(chart)
+                data[key] = figure(chart)
+                heights[key] = data[key]["layout"].get("height", PLOT_HEIGHT)
     return environment.get_template(TEMPLATE).render(
         title=_title(pages),
         version=version,
         pages=pages,
         compared=compared,
         static=static,
-        script_data={"figures": figures, "maps": {page.id: page.map for page in pages if page.map}},
+        data=data,
+        heights=heights,
         plotly=get_plotlyjs(),
         style=_resource(environment, "report.css"),
         script=_resource(environment, "report.js"),
-        shown_rows=SHOWN_ROWS,
+        filtered_rows=FILTERED_ROWS,
+        first_rows=FIRST_ROWS,
         folders={page.id: f"{page.id}/" if len(pages) > 1 else "" for page in pages},
         is_cloud=_is_cloud,
     )
@@ -67,6 +74,13 @@ def _resource(environment: Environment, name: str) -> str:
 def _picture(path: Path) -> str:
     """A figure as a data URL: ids and styles of several figures cannot collide."""
     return f"data:image/svg+xml;base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def _script_rows(rows: Sequence[Sequence[Cell]]) -> list[list[tuple[str, float | None]]]:
+    """Rows for the page's script: each cell's text, and its value if it is a number."""
+    return [
+        [(cell_text(cell), cell if isinstance(cell, int | float) else None) for cell in row] for row in rows
+    ]
 
 
 def _is_cloud(chart: Chart) -> bool:

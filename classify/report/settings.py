@@ -7,8 +7,9 @@ from dataclasses import asdict
 from typing import Any
 
 from layerprobe.cache.common.text import program
-from layerprobe.classify.config import FUSION, RUNTIME_OPTIONS, StudyConfig
+from layerprobe.classify.config import RUNTIME_OPTIONS, StudyConfig
 from layerprobe.classify.finetune.config import FinetuneConfig
+from layerprobe.classify.layer_names import FUSION
 from layerprobe.classify.report.run_data import RunData
 from layerprobe.classify.report.tables import Table
 from layerprobe.classify.runs.run_folder import RUN

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,10 +15,12 @@ from typing import Any
 
 from layerprobe.cache.common.disk import fsync_file, fsync_folder
 from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.common.text import program
 from layerprobe.cache.identity.digests import file_digest
-from layerprobe.classify.runs.run_folder import read_json, write_json
+from layerprobe.classify.runs.run_folder import RUN, read_json, write_json
 
 BUNDLE = "bundle"  # a run folder's own
+MODELS = "models"  # folder of the bundles of a fine-tuning, one for each fold
 MANIFEST, CARD = "bundle.json", "README.md"
 FORMAT = 1
 PART = ".part"  # suffix of a folder that is being written
@@ -62,7 +65,7 @@ def read_bundle(folder: Path) -> dict[str, Any]:
     """
     where = str(folder)
     if not (folder / MANIFEST).is_file():
-        raise InputError(f"is no bundle (no {MANIFEST})", where=where, do="name the folder bundle/ of a run")
+        raise _no_bundle(folder)
     manifest = read_json(folder / MANIFEST, do=RESTORE)
     found = manifest.get("format")
     if found != FORMAT:
@@ -85,6 +88,30 @@ def read_bundle(folder: Path) -> dict[str, Any]:
         if actual != digest:
             raise InputError("was changed since it was written", where=str(folder / name), do=RESTORE)
     return manifest
+
+
+def _no_bundle(folder: Path) -> InputError:
+    """What a folder without bundle.json is, and what was probably meant."""
+    where = str(folder)
+    if not folder.exists() and (folder.parent / RUN).is_file():
+        do = f"run: {program()} bundle make {shlex.quote(str(folder.parent))}"
+        return InputError("the run has no bundle", where=where, do=do)
+    if not folder.exists():
+        return InputError("no such folder", where=where, do="name the folder bundle/ of a run")
+    if not folder.is_dir():
+        return InputError("is a file, no bundle", where=where, do="name the folder bundle/ of a run")
+    if not (folder / RUN).is_file():
+        do = "name the folder bundle/ of a run"
+        return InputError(f"is no bundle (no {MANIFEST})", where=where, do=do)
+    what = "is a run folder, no bundle"
+    models = [path.parent for path in sorted(folder.glob(f"{MODELS}/*/{MANIFEST}"))]
+    for bundle in (folder / BUNDLE, *models):
+        if (bundle / MANIFEST).is_file():
+            return InputError(what, where=where, do=f"name {shlex.quote(str(bundle))}")
+    what = "is a run folder without a bundle"
+    if read_json(folder / RUN).get("kind") == "classify":
+        return InputError(what, where=where, do=f"run: {program()} bundle make {shlex.quote(where)}")
+    return InputError(what, where=where, do="run finetune with --keep-models")
 
 
 def check_labels(labels: list[str], *, where: str) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.text import format_count, format_list
 from layerprobe.classify.config import TaskName, name_of_splits, task_of
+from layerprobe.classify.runs.bundle_files import MANIFEST as BUNDLE_MANIFEST
 from layerprobe.classify.runs.run_folder import (
     PREDICTIONS,
     RESTORE_OR_RERUN,
@@ -64,6 +65,8 @@ class SystemPredictions:
 
 def read_finished_record(run: Path) -> dict[str, Any]:
     """run.json of a run folder. Raises InputError for a folder that holds no finished run."""
+    if (run / BUNDLE_MANIFEST).is_file():
+        raise InputError("is a bundle, no run folder", where=str(run), do="name the run folder above it")
     if not (run / RUN).is_file():
         what = f"is no run folder (it has no {RUN})" if run.is_dir() else "no such run folder"
         raise InputError(what, where=str(run), do="give a folder that classify has written with --out")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from layerprobe.classify.config import EARLY, ENSEMBLE, LATE
+from layerprobe.classify.layer_names import EARLY, ENSEMBLE, LATE
 
 SELECTED = "selected"
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 PROBABILITY_SCORES = ("log_loss", "calibration_error")
 SHOWN_ROWS = 12  # of the ranking; all are in results.csv and summary.json
+BAR = 24  # characters of the longest bar
 FEW_SPEAKERS = 6  # below it, an interval is wider by half or more because of their number alone
 PREPROCESSING = ("stats", "scaling", "pca", "sampling")  # parameters printed after the head's own
 
@@ -23,6 +24,7 @@ PREPROCESSING = ("stats", "scaling", "pca", "sampling")  # parameters printed af
 def print_plan(plan: Plan) -> None:
     """Print what is searched, with how many workers and within how much memory."""
     from layerprobe.classify.data.spellings import spelling_notes
+    from layerprobe.classify.search.strategies.halving import first_trials
     from layerprobe.classify.search.summary import approximation_notes
 
     config, studies = plan.config, plan.studies()
@@ -31,11 +33,16 @@ def print_plan(plan: Plan) -> None:
     counts = format_count(layers, "layer"), format_count(heads, "head")
     # The mix of layers goes with some heads only.
     systems = " × ".join(counts) if pairs == layers * heads else f"{pairs} pairs of {' and '.join(counts)}"
-    say(
-        f"classify {plan.store.extraction.model}: {format_count(len(plan.folds), 'outer fold')} × {systems}, "
-        f"{format_count(config.trials, 'trial')} each, {plan.jobs} process{'es' * (plan.jobs != 1)}, "
-        f"at most {format_bytes(config.memory)} for shared arrays"
-    )
+    study = f"classify {plan.store.extraction.model}: {format_count(len(plan.folds), 'outer fold')}"
+    if config.quick:
+        say(f"{study} × {counts[0]}, a fixed linear probe each")
+    else:
+        first, trials = first_trials(plan), format_count(config.trials, "trial")
+        say(
+            f"{study} × {systems}, {f'{first} to ' * (first < config.trials)}{trials} each, "
+            f"{plan.jobs} process{'es' * (plan.jobs != 1)}, "
+            f"at most {format_bytes(config.memory)} for shared arrays"
+        )
     data = plan.data
     spellings = spelling_notes(target=config.target, labels=data.classes, speakers=data.speaker_names)
     for line in [data.note, *spellings, *approximation_notes(plan)]:
@@ -106,6 +113,33 @@ def print_ranking(out: Path, summary: Mapping[str, Any]) -> None:
         print(f"{len(near)} of {len(rows)} layers and heads are within noise of the best")
 
 
+def print_curve(summary: Mapping[str, Any]) -> None:
+    """Print the layers of a quick look in their order, each with a bar from chance to the best score."""
+    metric, chance, selected = summary["metric"], summary["chance"], summary["selected"]
+    main = main_metric(summary)
+    best = max(row[main]["value"] for row in summary["layers"])
+    rows = []
+    for row in summary["layers"]:
+        share = (row[main]["value"] - chance) / max(best - chance, 1e-9)
+        extra = {} if metric == main else {SCORE_NAMES[metric]: row[metric]["value"]}
+        bar = "█" * max(round(BAR * share), 0)
+        rows.append(
+            {
+                "layer": row["layer"],
+                SCORE_NAMES[main]: row[main]["value"],
+                "95 % interval": _interval(row[main]),
+                **extra,
+                f"from chance, {chance:.3f}": bar,
+            }
+        )
+    print_table(rows)
+    print()
+    folds, chosen = len(selected["folds"]), f"layer {selected['layer']}"
+    if folds > 1:
+        chosen += f" in {round(selected['stability']['layer'] * folds)} of {folds} folds"
+    print(f"chosen on inner folds ({chosen}): {SCORE_NAMES[main]} {_score(selected[main])}")
+
+
 def print_selected(summary: Mapping[str, Any]) -> None:
     """Print the selected system, fold by fold, and how stable the selection is."""
     from layerprobe.classify.scores.results import system_label  # imports numpy
@@ -144,27 +178,6 @@ def print_selected(summary: Mapping[str, Any]) -> None:
         f"  {SCORE_NAMES[main]} {_score(selected[main])}, {SCORE_NAMES[second]} "
         f"{selected[second]['value']:.3f}, chance {summary['chance']:.3f}"
     )
-
-
-def print_layer_weights(summary: Mapping[str, Any]) -> None:
-    """Print the weights that a head learnt for the layers, if one did, largest first."""
-    learnt = summary.get("layer_weights")
-    if learnt is None:
-        return
-    ranked = sorted(learnt["layers"], key=lambda entry: -entry["weight"]["value"])
-    rows = [
-        {
-            "layer": entry["layer"],
-            "weight": entry["weight"]["value"],
-            "95 % interval": _interval(entry["weight"]),
-        }
-        for entry in ranked[:SHOWN_ROWS]
-    ]
-    folds = format_count(len(learnt["folds"]), "outer fold")
-    print_table(rows, title=f"Weights of layers that {learnt['head']} learnt, mean of {folds}:")
-    if len(ranked) > SHOWN_ROWS:
-        print(f"… and {len(ranked) - SHOWN_ROWS} smaller ones in summary.json")
-    print()
 
 
 def print_scores(summary: Mapping[str, Any]) -> None:

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.classify.config import AXIS_NAMES, EMOBOX, SCORE_NAMES, Metric, is_single, main_metric
+from layerprobe.classify.config import AXIS_NAMES, EMOBOX, SCORE_NAMES, Metric, main_metric
+from layerprobe.classify.layer_names import is_single
 from layerprobe.classify.plotting import (
     COLOURS,
     DASHED,

@@ -5,17 +5,15 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import optuna
 from optuna.exceptions import TrialPruned
-from optuna.pruners import BasePruner, MedianPruner, NopPruner
-from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
-from layerprobe.classify.config import StudyConfig
+from layerprobe.classify.config import HALVING, StudyConfig
 from layerprobe.classify.features.fold_features import BOTH, FoldFeatures, Preprocessing
 from layerprobe.classify.features.sampling import sampled_features
 from layerprobe.classify.features.scaling import SameFeaturesError
@@ -23,10 +21,10 @@ from layerprobe.classify.heads.base import Head, Params
 from layerprobe.classify.heads.registry import heads_of
 from layerprobe.classify.scores.results import StudyId, StudyResult
 from layerprobe.classify.search.space import finite_space, first_untried, input_choices
+from layerprobe.classify.search.strategies.pruning import better_half, make_pruner, stalls
+from layerprobe.classify.search.strategies.sampling import make_sampler
 from layerprobe.classify.tasks.registry import TASKS
 
-RANDOM_TRIALS = 10  # before the sampler models the scores
-UNPRUNED_TRIALS = 5  # before the pruner compares
 MIX_CENTRE, MIX_WIDTH = "mix_centre", "mix_width"
 # A trial's user attributes.
 PATH_VALUE, TEMPERATURE = "path_value", "temperature"
@@ -48,12 +46,14 @@ def search(
     config: StudyConfig,
     *,
     done: Sequence[FrozenTrial],
+    before: StudyResult | None = None,
     deadline: float | None = None,
 ) -> Iterator[TrialDone | StudyResult]:
     """Run the trials that are not in `done`, then fit the best parameters on the complete training partition.
 
     Yields each trial as it ends, then the result. inner, outer: arrays of the folds. y: (N,) classes of all
-    rows, or numbers. deadline: `time.monotonic()` after which no further trial starts.
+    rows, or numbers. before: the result of `done`; its parameters are not fitted again if they are still the
+    best. deadline: `time.monotonic()` after which no further trial starts.
 
     Each trial has its own sampler, seeded by its number, so that a resumed study equals an uninterrupted one.
     In a finite space no point is tried twice, and the search ends when all were tried.
@@ -65,25 +65,30 @@ def search(
     best = study.best_trial
     name, _ = head.path
     value = best.user_attrs[PATH_VALUE]
+    chosen = {**best.params, **({name: value} if name else {})}
+    states = [trial.state for trial in study.trials]
+    pruned = states.count(TrialState.PRUNED)
+    if before is not None and before.params == chosen:
+        yield replace(before, trials=len(states), pruned=pruned)
+        return
     features, prep, params = prepared(outer, best.params, seed=config.seed)
     (scores,) = head.fit(features, prep, params, [value], config.seed)
     details = {} if head.explain is None else head.explain(features, prep, params, value, config.seed)
-    states = [trial.state for trial in study.trials]
     yield StudyResult(
         id=id,
-        params={**best.params, **({name: value} if name else {})},
+        params=chosen,
         inner_score=float(best.value),
         predicted=task.decide(scores),
         probability=task.probabilities(scores, best.user_attrs[TEMPERATURE]),
         trials=len(states),
-        pruned=states.count(TrialState.PRUNED),
+        pruned=pruned,
         details=details,
     )
 
 
 def open_study(config: StudyConfig, done: Sequence[FrozenTrial]) -> optuna.Study:
     """A study in memory with the trials in `done`."""
-    study = optuna.create_study(direction="maximize", pruner=_pruner(config))
+    study = optuna.create_study(direction="maximize", pruner=make_pruner(config))
     study.add_trials(done)
     return study
 
@@ -109,7 +114,8 @@ def run_trials(
     for number in range(len(done), config.trials):
         if number and deadline is not None and time.monotonic() > deadline:
             return
-        study.sampler = _sampler(config, seed=derive_seed(config.seed, str(id), number))
+        if points is None or config.pruner != HALVING:
+            study.sampler = make_sampler(config, seed=derive_seed(config.seed, str(id), number))
         if points is not None and number:
             point = _new_point(study, points, head, features, config, seed=derive_seed(config.seed, str(id)))
             if point is None:
@@ -131,8 +137,13 @@ def _new_point(
     *,
     seed: int,
 ) -> Params | None:
-    """What the study's sampler suggests, or if that was tried, a point that was not; None if all were."""
+    """What the study's sampler suggests, or if that was tried, a point that was not; None if all were.
+
+    Under successive halving the order is random: to model so few points costs more than to try one.
+    """
     tried = [trial.params for trial in study.trials]
+    if config.pruner == HALVING:
+        return first_untried(points, tried, seed=seed)
     scratch = optuna.create_study(direction="maximize", sampler=study.sampler)
     scratch.add_trials(study.trials)
     suggested = scratch.ask()
@@ -180,33 +191,35 @@ def _evaluate(
 ) -> float:
     """The best score on the head's path, pooled over the inner folds. Raises TrialPruned."""
     _suggest(trial, head, inner[0], config)
-    task, (_, values) = TASKS[config.task], head.path
-    pooled: list[list[np.ndarray]] = [
-        [] for _ in values
-    ]  # scores of each inner fold, for each value on the path
+    task, halving, values = TASKS[config.task], config.pruner == HALVING, list(head.path[1])
+    # Of each value on the path, the scores of each inner fold.
+    pooled: dict[float, list[np.ndarray]] = {value: [] for value in values}
     for step, features in enumerate(inner):
+        true = np.concatenate([y[fold.test] for fold in inner[: step + 1]])
+        reached: dict[float, float] = {}
         try:
             more, prep, params = prepared(features, trial.params, seed=config.seed)
             fitted = head.fit(more, prep, params, values, config.seed)
+            for value, fold_scores in zip(values, fitted, strict=True):
+                pooled[value].append(fold_scores)
+                predicted = task.decide(np.concatenate(pooled[value]))
+                reached[value] = task.score(true, predicted, classes=features.classes, metric=config.metric)
+                if halving and not step and stalls(list(reached.values())):
+                    break
         except SameFeaturesError:
             if trial.params["stats"] == BOTH.join(inner[0].layers[0].stats):
                 raise  # no statistic differs between clips
             raise TrialPruned from None  # this one does not
-        for scores, fold_scores in zip(pooled, fitted, strict=True):
-            scores.append(fold_scores)
-        true = np.concatenate([y[fold.test] for fold in inner[: step + 1]])
-        reached = [
-            task.score(
-                true, task.decide(np.concatenate(scores)), classes=features.classes, metric=config.metric
-            )
-            for scores in pooled
-        ]
-        best = int(np.argmax(reached))
+        best = max(reached, key=reached.__getitem__)  # the first of equals
         trial.report(reached[best], step)
         if step + 1 < len(inner) and trial.should_prune():
             raise TrialPruned
-    trial.set_user_attr(PATH_VALUE, values[best])
-    trial.set_user_attr(TEMPERATURE, task.temperature(np.concatenate(pooled[best]), true))
+        if halving:
+            values = better_half(reached)
+    trial.set_user_attr(PATH_VALUE, best)
+    others = trial.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if all(reached[best] > other.values[0] for other in others):  # only a best trial's is used
+        trial.set_user_attr(TEMPERATURE, task.temperature(np.concatenate(pooled[best]), true))
     return reached[best]
 
 
@@ -232,22 +245,3 @@ def _first_trial(head: Head, shared: FoldFeatures, config: StudyConfig) -> Param
     choices = _choices(head, shared, config)
     mix = {MIX_CENTRE: 0.5, MIX_WIDTH: 3.0} if len(shared.layers) > 1 and head.kernel else {}
     return {**{name: options[0] for name, options in choices.items()}, **mix, **head.start}
-
-
-def _sampler(config: StudyConfig, *, seed: int) -> BaseSampler:
-    if config.sampler == "random":
-        return RandomSampler(seed=seed)
-    tpe = TPESampler(seed=seed, n_startup_trials=RANDOM_TRIALS)
-    if config.sampler == "gp":
-        # A Gaussian process needs parameters that every trial has; an SVM's gamma is not one.
-        return GPSampler(
-            seed=seed,
-            n_startup_trials=RANDOM_TRIALS,
-            independent_sampler=tpe,
-            warn_independent_sampling=False,
-        )
-    return tpe
-
-
-def _pruner(config: StudyConfig) -> BasePruner:
-    return MedianPruner(n_startup_trials=UNPRUNED_TRIALS) if config.pruner == "median" else NopPruner()

@@ -14,7 +14,7 @@ from layerprobe.cache.common.options import check_choices
 from layerprobe.cache.common.text import format_list, program
 from layerprobe.cache.identity.extraction import FRAME
 from layerprobe.cache.store.feature_store import FeatureStore
-from layerprobe.classify.config import CORPUS_SPLIT, MIX, StudyConfig, is_single, layer_parts
+from layerprobe.classify.config import CORPUS_SPLIT, MIX, StudyConfig
 from layerprobe.classify.data.cross_corpus import corpus_folds
 from layerprobe.classify.data.dataset import Dataset, join_labels
 from layerprobe.classify.data.protocols import find_protocol, protocol_folds
@@ -31,6 +31,7 @@ from layerprobe.classify.features.kernels import kernel_bytes
 from layerprobe.classify.features.lru_cache import LruCache
 from layerprobe.classify.features.sampling import grown_size
 from layerprobe.classify.heads.registry import heads_of, needs_frames
+from layerprobe.classify.layer_names import is_single, layer_parts
 from layerprobe.classify.runs.splits_file import Splits, read_splits
 from layerprobe.classify.scores.results import StudyId
 from layerprobe.classify.search.parallel import job_count
@@ -224,9 +225,7 @@ def _check_store(store: FeatureStore, config: StudyConfig) -> None:
         raise InputError(what, where=where, do=f"{embed} --frames")
     if has_frames and not wanted and any(known[head].reads == "statistics" for head in heads):
         what = f"holds every frame, and {', '.join(heads)} read statistics over frames"
-        raise InputError(
-            what, where=where, do=f"{embed}{', or give --heads bilstm or attention' * ('bilstm' in known)}"
-        )
+        raise InputError(what, where=where, do=f"{embed}{', or give --heads bilstm' * ('bilstm' in known)}")
 
 
 def _folds(data: Dataset, config: StudyConfig) -> list[OuterFold]:

@@ -24,24 +24,18 @@ OTHER_LINES = 9  # on the terminal, next to the table's rows: label, a wrapped s
 class Progress:
     """Trials done and the best inner scores so far; changed in place as trials end.
 
-    omitted: trials that studies ended without, as every point of a finite space was tried, or time was up.
-    best: (layer, head) → best inner score of each outer fold. began: end of the first trial of this session;
-    the time before it goes to starting workers and computing shared arrays. deadline: `time.monotonic()` at
+    total: trials that are planned; fewer where time was up. best: (layer, head) → best inner score of each
+    outer fold. began: end of the first trial of this session; the time before it goes to starting workers and
+    computing shared arrays. deadline: `time.monotonic()` at
     the end of the search's time limit, or None.
     """
 
-    studies: int
-    trials_each: int
-    omitted: int = 0
+    total: int
     done: int = 0
     resumed: int = 0
     best: dict[tuple[str, str], dict[int, float]] = field(default_factory=dict)
     began: float | None = None
     deadline: float | None = None
-
-    @property
-    def total(self) -> int:
-        return self.studies * self.trials_each - self.omitted
 
     @property
     def rate(self) -> float:
@@ -85,7 +79,8 @@ class Progress:
         self.done += trials
         self.resumed += trials
         if scores:
-            self.best.setdefault((id.layer, id.head), {})[id.fold] = max(scores)
+            folds = self.best.setdefault((id.layer, id.head), {})
+            folds[id.fold] = max(*scores, folds.get(id.fold, scores[0]))
 
 
 ProgressCallback = Callable[[Progress], None]

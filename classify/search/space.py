@@ -12,10 +12,11 @@ import numpy as np
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.identity.extraction import Extraction
-from layerprobe.classify.config import MIX, StudyConfig, layer_parts
+from layerprobe.classify.config import MIX, StudyConfig
 from layerprobe.classify.features.fold_features import BOTH
 from layerprobe.classify.heads.base import Head, Params
 from layerprobe.classify.heads.registry import heads_of, needs_frames
+from layerprobe.classify.layer_names import layer_parts
 
 NEAR = 0.02  # of a range, on its scale: a value so close to an end is at the edge
 
@@ -122,6 +123,8 @@ def check_joined(layers: Sequence[str], heads: Sequence[str]) -> None:
 
 def check_heads(heads: Sequence[str], config: StudyConfig, *, largest: int) -> None:
     """Raise InputError for heads that cannot use the sampling, or so many training clips."""
+    if config.ensemble == 1 or config.ensemble < 0:
+        raise InputError(f"--ensemble {config.ensemble}", do="give 2 systems or more, or 0 for no ensemble")
     if not config.sampling:
         raise InputError("--sampling names no way to sample", do="name at least one, or none")
     if set(config.sampling) != {"none"} and "speaker" in config.scalings:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
-
-from optuna.trial import TrialState
 
 from layerprobe.cache.common.console import stage
 from layerprobe.cache.common.disk import abandoned_files, locked
@@ -24,16 +21,14 @@ from layerprobe.classify.runs import run_folder
 from layerprobe.classify.runs.cost import RunTimer
 from layerprobe.classify.runs.run_record import is_finished, new_record, peak_memory
 from layerprobe.classify.scores.layer_weights import LAYER_WEIGHTS
-from layerprobe.classify.scores.results import StudyId, StudyResult
 from layerprobe.classify.scores.selection import result_rows, select_system, systems_of
-from layerprobe.classify.search.ensemble.combine import ensemble_id, ensemble_units, run_ensemble
-from layerprobe.classify.search.nested import TrialDone
-from layerprobe.classify.search.parallel import run_parallel
+from layerprobe.classify.search.ensemble.rounds import make_ensembles
 from layerprobe.classify.search.plan import Plan, make_plan
-from layerprobe.classify.search.progress import Progress, ProgressCallback
-from layerprobe.classify.search.storage import TrialStorage, silence_optuna, without_password
+from layerprobe.classify.search.progress import ProgressCallback
+from layerprobe.classify.search.storage import silence_optuna, without_password
+from layerprobe.classify.search.strategies.quick import probe_all
+from layerprobe.classify.search.strategies.rounds import search_all
 from layerprobe.classify.search.summary import search_cost, summarise
-from layerprobe.classify.search.units import make_units, run_unit
 from layerprobe.embed.manifest.clips import Clip
 
 LOCK = ".lock"
@@ -103,9 +98,12 @@ def _write(
             shutil.rmtree(out / folder, ignore_errors=True)
     run_folder.write_json(out / run_folder.RUN, record)
     run_folder.write_splits(out, data, folds)
-    run = record.get("search", record["fingerprint"])
-    results = search_studies(plan, plan.studies(), out, run, report=report, timer=timer)
-    results |= _ensembles(plan, out, results)
+    name = record.get("search", record["fingerprint"])
+    if plan.config.quick:
+        results = probe_all(plan, report=report)
+    else:
+        results = search_all(plan, out, name, report=report, timer=timer)
+        results |= make_ensembles(plan, out, results)
     searched = timer.seconds()
     run_folder.write_results(out, result_rows(data, folds, results, seed=plan.config.seed))
     run_folder.write_predictions(out, data, folds, systems_of(results))
@@ -118,70 +116,13 @@ def _write(
         if LAYER_WEIGHTS in summary:
             draw_layer_weights(summary, out / "figures")
     seconds = {"search": searched, "write": timer.seconds() - searched}
-    finished = {"finished": True, "jobs": plan.jobs, "seconds": seconds, "peak_memory": peak_memory()}
+    jobs = 1 if plan.config.quick else plan.jobs  # a quick look has threads, no workers
+    finished = {"finished": True, "jobs": jobs, "seconds": seconds, "peak_memory": peak_memory()}
     if any(id.head == "xgboost" for id in results):
         finished["xgboost_device"] = tree_device()
     cost = search_cost(plan, select_system(results), seconds=searched)
     run_folder.write_json(out / run_folder.RUN, {**record, **finished, "cost": cost})
     shutil.rmtree(out / run_folder.PARTIAL_RESULTS, ignore_errors=True)
-
-
-@stage("search")
-def search_studies(
-    plan: Plan,
-    studies: Sequence[StudyId],
-    out: Path,
-    run: str,
-    *,
-    report: ProgressCallback | None,
-    timer: RunTimer,
-) -> dict[StudyId, StudyResult]:
-    """Results in the order of `studies`; finished trials and studies are not repeated.
-
-    out: folder of trials and partial results. run: name of the run in the storage of trials.
-    """
-    config = plan.config
-    storage = TrialStorage(config.storage, out=out, run=run)
-    results = {id: result for id in studies if (result := run_folder.load_result(out, id))}
-    pending = {id: storage.trials(id) for id in studies if id not in results}
-    progress = Progress(
-        studies=len(studies),
-        trials_each=config.trials,
-        deadline=None if config.timeout is None else time.monotonic() + config.timeout,
-    )
-    for result in results.values():
-        progress.resume(result.id, [result.inner_score], trials=result.trials)
-        progress.omitted += config.trials - result.trials
-    for id, trials in pending.items():
-        progress.resume(id, [trial.value for trial in trials if trial.value is not None], trials=len(trials))
-    for message in run_parallel(run_unit, make_units(plan, pending, jobs=plan.jobs), jobs=plan.jobs):
-        if isinstance(message, TrialDone):
-            storage.add(message.id, message.trial)
-            complete = message.trial.state == TrialState.COMPLETE
-            progress.add(message.id, message.trial.value if complete else None)
-        else:
-            run_folder.save_result(out, message)
-            timer.save()
-            results[message.id] = message
-            progress.omitted += config.trials - message.trials
-        if report is not None:
-            report(progress)
-    return {id: results[id] for id in studies}
-
-
-@stage("ensembles")
-def _ensembles(plan: Plan, out: Path, results: Mapping[StudyId, StudyResult]) -> dict[StudyId, StudyResult]:
-    """The ensemble of each outer fold; those of an interrupted run are not made again."""
-    if not plan.config.ensemble:
-        return {}
-    units = ensemble_units(plan, results)
-    found = {ensemble_id(unit.fold): run_folder.load_result(out, ensemble_id(unit.fold)) for unit in units}
-    made = {id: result for id, result in found.items() if result is not None}
-    pending = [unit for unit in units if ensemble_id(unit.fold) not in made]
-    for result in run_parallel(run_ensemble, pending, jobs=plan.jobs):
-        run_folder.save_result(out, result)
-        made[result.id] = result
-    return {id: made[id] for id in found}
 
 
 def describe_folds(plan: Plan, clips: Sequence[Clip]) -> dict[str, Any] | None:
@@ -241,6 +182,7 @@ def study_record(plan: Plan, command: Mapping[str, Any] | None) -> dict[str, Any
         "states": extraction.fingerprint(),
         "clips": [data.ids, data.keys, data.y.tolist(), data.partitions],
         "speakers": None if data.speakers is None else data.speakers.tolist(),
+        **({"quick": True} if plan.config.quick else {}),
     }
     if plan.config.splits is not None and plan.splits is not None:  # the folds decide, not their place
         deciding["splits"] = [plan.splits.assignment, plan.splits.validation]

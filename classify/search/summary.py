@@ -21,41 +21,48 @@ from layerprobe.classify.scores.layer_weights import LAYER_WEIGHTS, mean_layer_w
 from layerprobe.classify.scores.results import StudyResult
 from layerprobe.classify.scores.selection import Results, describe, select_system
 from layerprobe.classify.search.plan import Plan
-from layerprobe.classify.search.space import at_edge, planned_trials
+from layerprobe.classify.search.space import at_edge
+from layerprobe.classify.search.strategies.halving import first_trials, further_layers, total_trials
+from layerprobe.classify.search.strategies.quick import quick_note, quick_params
 
 
 def summarise(plan: Plan, results: Results) -> dict[str, Any]:
     """summary.json of a search."""
     config, model = plan.config, plan.store.extraction.model
     notes = [
-        *_timeout_notes(plan, results),
+        *([] if config.quick else _timeout_notes(plan, results)),
+        *([] if config.quick else _halving_notes(plan)),
         *_corpus_notes(plan),
         *_validation_notes(plan),
         *_untested_notes(plan),
         *approximation_notes(plan),
         *edge_notes(select_system(results), task=config.task),
     ]
+    if config.quick:
+        notes.insert(0, quick_note(plan))
     summary = describe(
         plan.data, plan.folds, results, config=config, model=model, split=config.split_name, notes=notes
     )
     weights = mean_layer_weights(results, plan.folds, layers=plan.layers_of(MIX))
-    return summary if weights is None else {**summary, LAYER_WEIGHTS: weights}
+    summary |= {} if weights is None else {LAYER_WEIGHTS: weights}
+    return {**summary, "quick": quick_params(plan)} if config.quick else summary
 
 
 def _timeout_notes(plan: Plan, results: Results) -> list[str]:
-    store, done = plan.store, sum(result.trials for result in results.values())
-    planned = sum(
-        planned_trials(
-            heads_of(plan.config.task)[id.head],
-            stats=plan.config.stats or store.extraction.stats,
-            width=joined_width(store.extraction, plan.layers_of(id.layer)[0]),
-            layers=len(plan.layers_of(id.layer)),
-            config=plan.config,
-        )
-        for id in results
-        if id.head in heads_of(plan.config.task)
-    )
+    done, planned = sum(result.trials for result in results.values()), total_trials(plan)
     return [f"--timeout cut the search short: {done} of {planned} trials were run"] if done < planned else []
+
+
+def _halving_notes(plan: Plan) -> list[str]:
+    """That layers were searched with different numbers of trials."""
+    first, most = first_trials(plan), plan.config.trials
+    if first == most:
+        return []
+    layers = max(Counter((id.fold, id.head) for id in plan.studies()).values())
+    return [
+        f"successive halving: in each outer fold the {further_layers(layers)} layers of a head that were "
+        f"best on inner folds had up to {most} trials, the others {first}; --pruner median gives all the same"
+    ]
 
 
 def edge_notes(selected: Sequence[StudyResult], *, task: TaskName) -> list[str]:

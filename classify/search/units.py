@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from optuna.trial import FrozenTrial
 
@@ -22,28 +23,47 @@ UNITS_PER_WORKER = 4  # with as many or more, all workers are busy almost to the
 class Unit:
     """Studies of one layer and outer fold, which share arrays, for one worker.
 
-    studies: each with its trials of an earlier run. seconds: for each study. memory: bytes for shared arrays.
+    studies: each with its trials so far. seconds: for each study. memory: bytes for shared arrays.
+    results: of these studies after the trials so far, where they have one.
     """
 
     plan: Plan
     studies: Mapping[StudyId, list[FrozenTrial]]
     seconds: float | None
     memory: int
+    results: Mapping[StudyId, StudyResult] = field(default_factory=dict)
 
 
-def make_units(plan: Plan, pending: Mapping[StudyId, list[FrozenTrial]], *, jobs: int) -> list[Unit]:
+def make_units(
+    plan: Plan,
+    pending: Mapping[StudyId, list[FrozenTrial]],
+    *,
+    jobs: int,
+    results: Mapping[StudyId, StudyResult] | None = None,
+    share: float = 1.0,
+) -> list[Unit]:
     """The heads of a layer and fold together, unless that would leave workers idle.
 
-    pending: studies to do, each with its finished trials.
+    pending: studies to do, each with its finished trials. results: of finished trials. share: of the study's
+    time limit.
     """
     together = len({(id.fold, id.layer) for id in pending}) >= UNITS_PER_WORKER * jobs
     groups: dict[tuple[object, ...], dict[StudyId, list[FrozenTrial]]] = {}
     for id, trials in pending.items():
         groups.setdefault((id.fold, id.layer) if together else (id,), {})[id] = trials
     timeout = plan.config.timeout
-    seconds = None if timeout is None or not pending else timeout * jobs / len(pending)
-    memory = plan.config.memory // jobs
-    return [Unit(plan=plan, studies=group, seconds=seconds, memory=memory) for group in groups.values()]
+    seconds = None if timeout is None or not pending else timeout * share * jobs / len(pending)
+    memory, results = plan.config.memory // jobs, results or {}
+    return [
+        Unit(
+            plan=plan,
+            studies=group,
+            seconds=seconds,
+            memory=memory,
+            results={id: results[id] for id in group if id in results},
+        )
+        for group in groups.values()
+    ]
 
 
 def run_unit(unit: Unit) -> Iterator[TrialDone | StudyResult]:
@@ -58,11 +78,21 @@ def run_unit(unit: Unit) -> Iterator[TrialDone | StudyResult]:
     outer = fold_features(plan, layers, nested.outer, cache=cache.section("outer"))
     for id, trials in unit.studies.items():
         deadline = None if unit.seconds is None else time.monotonic() + unit.seconds
-        try:
-            yield from search(id, inner, outer, data.y, plan.config, done=trials, deadline=deadline)
-        except InputError as error:  # states of this layer cannot be learnt from
-            raise InputError(
-                error.what,
-                where=f"layer {id.layer}, outer fold {id.fold}",
-                do=f"{error.do}; name other layers with --layers, or embed the clips again",
-            ) from error
+        before = unit.results.get(id)
+        with naming_layer(id.layer, id.fold):
+            yield from search(
+                id, inner, outer, data.y, plan.config, done=trials, before=before, deadline=deadline
+            )
+
+
+@contextmanager
+def naming_layer(layer: str, fold: int) -> Iterator[None]:
+    """Add to an InputError which layer's states cannot be learnt from."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(
+            error.what,
+            where=f"layer {layer}, outer fold {fold}",
+            do=f"{error.do}; name other layers with --layers, or embed the clips again",
+        ) from error

@@ -103,10 +103,17 @@ def describe(bundle: Bundle) -> dict[str, Any]:
     """What clients may know of a bundle: labels in the order of probabilities, system and score."""
     content = bundle.content
     score = content.get("scores", {}).get("uar")
+    if content.get("kind") == "finetuned":
+        model = content.get("base_model")
+        system = f"{model}, fine-tuned"
+    else:
+        model = content.get("extraction", {}).get("model")
+        system = f"{content.get('head')} on layer {content.get('layer')} of {model}"
     return {
         "labels": list(bundle.labels),
         "target": content.get("target"),
-        "model": content.get("extraction", {}).get("model"),
+        "system": system,
+        "model": model,
         "layer": content.get("layer"),
         "head": content.get("head"),
         "uar": score,

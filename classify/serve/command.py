@@ -28,7 +28,7 @@ class ServeOptions:
     """Options of `serve`."""
 
     bundle: Path
-    """Bundle: the folder bundle/ of a run folder."""
+    """Bundle: the folder bundle/ of a run folder, or models/fold-0 of a fine-tuning."""
     _: KW_ONLY
     host: str = "127.0.0.1"
     """Address to listen on; the default is reachable from this machine only."""
@@ -54,6 +54,10 @@ def serve(options: Annotated[ServeOptions, FLAT]) -> None:
     if bundle.task == "regression":
         what = "predicts a number, and the page shows probabilities of labels"
         raise InputError(what, where=str(options.bundle), do="use predict")
+    if bundle.needs_speakers:
+        what = "scales each clip by the other clips of its speaker, which a server does not receive"
+        do = "serve a bundle of a run without 'speaker' in --scalings, or use `predict` on a table"
+        raise InputError(what, where=str(options.bundle), do=do)
     try:
         import python_multipart  # noqa: F401 — FastAPI reads forms with it
         import uvicorn

@@ -24,6 +24,7 @@ from layerprobe.embed.manifest.clips import Clip
 _SKIP = 1 << 18  # samples decoded at a time where they are only passed over or counted
 FAR = 10  # seconds ahead of a position from where on the file's decoded samples are worth the scratch space
 _MISSING = 4_096  # samples by which a header may exceed what there is: two frames of any codec
+_SHARE = 10  # part of its samples that a header may leave out, as some programs do
 _UNKNOWN = 1 << 62  # libsndfile gives a length near 2^63 to a stream whose header leaves it open
 _REPAIR = "copy it again, or encode it again if this is all there is"
 _DENSEST = 8_192  # samples that a byte of any codec can hold, silence apart
@@ -210,6 +211,9 @@ class Decoder:
             raise self._failed(error) from error
         if declared is not None and total < declared - _MISSING:
             raise clip_error(self.clip, f"truncated or damaged: {total} of {declared} samples can be read")
+        if declared is not None and total > declared + max(_MISSING, declared // _SHARE):
+            what = f"damaged: its header declares {declared} samples, and {total} can be read"
+            raise clip_error(self.clip, what, do=_REPAIR)
         return total if declared is None else min(total, declared)
 
 

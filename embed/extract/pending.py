@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,13 +12,14 @@ from typing import Any, TypeVar, overload
 
 import numpy as np
 
-from layerprobe.cache.common.console import stage
-from layerprobe.cache.common.errors import ClipError
+from layerprobe.cache.common.console import say, stage
+from layerprobe.cache.common.errors import ClipError, StoreError
+from layerprobe.cache.common.text import format_count
 from layerprobe.cache.identity.digests import STAMP_BYTES, FileStamp
 from layerprobe.cache.store import failures as failure_list
 from layerprobe.cache.store.failures import Failure, FailureId
 from layerprobe.cache.store.feature_store import FeatureStore
-from layerprobe.cache.store.keys import KEY_BYTES, is_unchanged, iter_keys
+from layerprobe.cache.store.keys import KEY_BYTES, is_unchanged, iter_keys, known_keys
 from layerprobe.embed.audio.decoding import Selection
 from layerprobe.embed.audio.sound import AudioInfo, probe
 from layerprobe.embed.config import EmbedConfig
@@ -114,6 +115,10 @@ def find_pending(clips: Sequence[Clip], store: FeatureStore | None, config: Embe
         failures.update(_failures(failed, error, key))
 
     digests, stamps, unreadable = _hash(clips, config.cache)
+    if store is not None:
+        for row, key in _stored_elsewhere(clips, store, unreadable, config.cache).items():
+            digests[row] = bytes.fromhex(key)
+            del unreadable[row]
     for row, cause in sorted(unreadable.items()):
         reason = (cause.strerror or str(cause)).lower()
         fail([clips[row]], ClipError(f"cannot be read ({reason})", where=str(clips[row].path)))
@@ -172,6 +177,25 @@ def _hash(clips: Sequence[Clip], cache: Path) -> tuple[np.ndarray, np.ndarray, d
         else:
             unreadable[row] = key
     return digests, stamps, unreadable
+
+
+def _stored_elsewhere(
+    clips: Sequence[Clip], store: FeatureStore, unreadable: Mapping[int, OSError], cache: Path
+) -> dict[int, str]:
+    """Row → key of the clips whose file is not on this machine and whose states the store has."""
+    if not any(isinstance(error, FileNotFoundError | NotADirectoryError) for error in unreadable.values()):
+        return {}
+    try:
+        known = known_keys(clips, cache)
+    except StoreError:  # several recordings could be meant: none is
+        return {}
+    keys = {row: key for row in known.elsewhere if isinstance(key := known.keys[row], str)}
+    absent = set(store.missing(keys.values()))
+    stored = {row: key for row, key in keys.items() if key not in absent}
+    if stored:
+        count = format_count(len(stored), "clip")
+        say(f"note: the sound of {count} is not on this machine; the cache has their states")
+    return stored
 
 
 # numpy strips zero bytes at the end of byte strings; these two restore them.

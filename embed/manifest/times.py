@@ -39,8 +39,7 @@ _RANGE_WORDS = {"segment", "segments", "interval", "span", "turn"}  # which may 
 # ELAN's names for the formats of its times, which contain names of other units.
 _FORMATS = {"hh:mm:ss.ms": "s", "ss.msec": "s"}
 
-# pandas' text of a timedelta, `0 days 00:00:01.500000` or `-1 days +23:59:59`; Python's, `0:00:01.5`; that
-# of subtitles, `00:00:01,500`; that of players, `1:23.5`.
+# Of pandas, `-1 days +23:59:59`; of Python, `0:00:01.5`; of subtitles, `00:00:01,500`; of players, `1:23.5`.
 _CLOCK = r"\+?(?:(?:(\d+):)?(\d+):)([0-5]\d(?:[.,]\d+)?)"
 _TIMEDELTA = re.compile(rf"(?:(-?\d+) days?,? ?)?(?:{_CLOCK})?")
 _WITH_UNIT = re.compile(r"([+-]?[\d.,]+) ?([^\W\d_]+)")  # `1.5 s`, `1500ms`

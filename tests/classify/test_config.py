@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.classify.config import RUNTIME_OPTIONS, StudyConfig
+from layerprobe.classify.config import LATER, RUNTIME_OPTIONS, StudyConfig
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,11 @@ from layerprobe.classify.config import RUNTIME_OPTIONS, StudyConfig
         ({"timeout": 0.0}, "--timeout 0"),
         ({"timeout": math.nan}, "--timeout nan"),
         ({"memory": 0}, "--memory 0"),
+        ({"quick": True, "trials": 3}, "--quick tunes nothing, and --trials is given; omit --trials"),
+        ({"quick": True, "heads": ("svm",)}, "--quick tunes nothing, and --heads is given"),
+        ({"quick": True, "scalings": ("l2",)}, "--quick tunes nothing, and --scalings is given"),
+        ({"quick": True, "task": "ordinal"}, "--quick has no probe for an order of levels"),
+        ({"quick": True, "timeout": 9.0}, "--quick tunes nothing, and --timeout is given"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(changes: dict[str, Any], message: str) -> None:
@@ -38,6 +43,13 @@ def test_options_that_make_no_sense_are_refused(changes: dict[str, Any], message
 
 def test_runtime_options_exist() -> None:
     assert set(RUNTIME_OPTIONS) <= set(StudyConfig.__dataclass_fields__)
+    assert set(LATER) <= set(StudyConfig.__dataclass_fields__)
+
+
+def test_a_quick_look_says_itself_what_is_fixed() -> None:
+    config = StudyConfig(quick=True)
+    assert (config.heads, config.trials, config.scalings) == (("ridge",), 1, ("standard",))
+    assert StudyConfig(**vars(config)) == config  # as read from run.json
 
 
 def test_options_are_known_without_loading_numpy() -> None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from layerprobe.classify.heads.solvers.preconditioning import Diagonal, Triangular
+
 STEPS = 100  # Newton steps; five are usual
 PRODUCTS = 300  # Hessian products per step
 TOLERANCE = 1e-5  # largest gradient in preconditioned coordinates, where curvature is at most about one
@@ -25,14 +27,37 @@ Curvature = Callable[[np.ndarray], np.ndarray]
 Loss = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, Curvature]]
 
 
-@dataclass
+@dataclass(frozen=True)
+class _Losses:
+    """Of (n, K) scores: the weighted sum of losses, and the slopes and curvature of each block of rows."""
+
+    total: float
+    slopes: list[np.ndarray]
+    curvatures: list[Curvature]
+
+
+@dataclass(frozen=True)
 class _Iterate:
-    """Weights W (r + 1, K), the objective there, its gradient, and the curvature of each block of rows."""
+    """Weights W (r + 1, K) and their (n, K) scores; of the losses the weighted sum, gradient and curvature.
+
+    None of it depends on the penalty. gradient: (r + 1, K). curvatures: of each block of rows. exact: whether
+    the scores were computed from the weights in double precision, or followed the steps in single precision.
+    """
 
     W: np.ndarray
-    value: float
+    scores: np.ndarray
+    loss: float
     gradient: np.ndarray
     curvatures: list[Curvature]
+    exact: bool
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A change of the weights, (r + 1, K), and that of the scores, (n, K)."""
+
+    W: np.ndarray
+    scores: np.ndarray
 
 
 class Solver:
@@ -40,90 +65,133 @@ class Solver:
 
     Truncated Newton method, each step by conjugate gradients (Dembo, Eisenstat & Steihaug 1982). Gradients
     are computed in double precision, so that the optimum is reached; Hessian products, most of the work, in
-    single.
+    single. The change of the scores in a step is the sum of what its products have computed, so that neither
+    the line search nor a new penalty reads Z; at the optimum the scores are computed again from the weights.
 
-    Z: (n, r) float32 with (nearly) orthogonal columns, such as principal components; the penalty is invariant
-    to that rotation. weight: (n,). curvature: an upper bound of the loss's second derivative at W = 0. There
-    the Hessian is curvature · Zᵀ diag(weight) Z + penalty · I for each class: diagonal in this basis, up to
-    unequal weights. Preconditioned with it, a step takes 5 to 50 products where standardised columns take
-    hundreds. Each call of `solve` starts from the previous solution.
+    Z: (n, r) float32. weight: (n,). curvature: an upper bound of the loss's second derivative at W = 0. There
+    the Hessian is curvature · Zᵀ diag(weight) Z + penalty · I for each class, which is the preconditioner. A
+    step takes 5 to 50 products where standardised columns without it take hundreds. Each call of `solve`
+    starts from the previous solution.
+
+    rotated: whether the columns of Z are (nearly) orthogonal, such as principal components; the penalty is
+    invariant to that rotation. The Hessian is then diagonal up to unequal weights, at every penalty. For any
+    other columns it is factorised for each penalty, which is less work than a rotation for a single one.
     """
 
     def __init__(
-        self, Z: np.ndarray, y: np.ndarray, weight: np.ndarray, *, classes: int, loss: Loss, curvature: float
+        self,
+        Z: np.ndarray,
+        y: np.ndarray,
+        weight: np.ndarray,
+        *,
+        classes: int,
+        loss: Loss,
+        curvature: float,
+        rotated: bool = True,
     ) -> None:
         self._Z, self._y, self._weight, self._loss = np.ascontiguousarray(Z), y, weight, loss
         self._single = weight.astype(np.float32)[:, None]
         rows = min(ROWS, max(1, BLOCK // Z.shape[1]))
         self._blocks = [slice(begin, begin + rows) for begin in range(0, len(Z), rows)]
-        self._curvature = np.append(weight @ (Z * Z), weight.sum()) * curvature
-        self._W = np.zeros((Z.shape[1] + 1, classes))  # the last row holds the intercepts
+        self._scale: type[Diagonal] | type[Triangular] = Diagonal if rotated else Triangular
+        if rotated:
+            self._hessian = np.append(weight @ (Z * Z), weight.sum()) * curvature
+        else:
+            scaled = np.column_stack([Z, np.ones(len(Z), np.float32)])
+            scaled *= np.sqrt(curvature * weight).astype(np.float32)[:, None]
+            self._hessian = scaled.T @ scaled
+        W, scores = np.zeros((Z.shape[1] + 1, classes)), np.zeros((len(Z), classes))
+        self._now = self._iterate(W, scores, self._losses(scores), exact=True)  # W's last row: intercepts
 
     def solve(self, *, penalty: float) -> tuple[np.ndarray, np.ndarray]:
         """W (r, K) and b (K,), float32, at the optimum for `penalty`."""
-        penalties = np.full((len(self._W), 1), penalty)
+        penalties = np.full((len(self._now.W), 1), penalty)
         penalties[-1] = 0
-        root = 1 / np.sqrt(self._curvature[:, None] + penalties)
-        now = self._evaluate(self._W, penalties)
+        scale = self._scale(self._hessian, penalties)
+        now = self._now
         for _ in range(STEPS):
-            if np.abs(now.gradient * root).max() < TOLERANCE:
-                break
-            step = self._newton_step(now, penalties, root)
-            following = self._line_search(now, step, penalties)
-            if following is None:
-                break  # no further decrease beyond rounding errors
-            now = following
-        self._W = now.W
+            gradient = now.gradient + penalties * now.W
+            following = None
+            if np.abs(scale.outer(gradient)).max() >= TOLERANCE:
+                step = self._newton_step(now, gradient, penalties, scale)
+                following = self._line_search(now, gradient, step, penalties)
+            if following is not None:
+                now = following
+            elif now.exact:
+                break  # at the optimum, or no further decrease beyond rounding errors
+            else:
+                scores = self._scores(now.W)
+                now = self._iterate(now.W, scores, self._losses(scores), exact=True)
+        self._now = now
         return now.W[:-1].astype(np.float32), now.W[-1].astype(np.float32)
 
-    def _evaluate(self, W: np.ndarray, penalties: np.ndarray) -> _Iterate:
-        value = float((penalties * W * W).sum()) / 2
-        gradient, curvatures = penalties * W, []
-        for block in self._blocks:
-            Z, weight = self._Z[block].astype(np.float64), self._weight[block]
-            losses, slopes, curvature = self._loss(Z @ W[:-1] + W[-1], self._y[block])
-            slopes *= weight[:, None]
-            gradient[:-1] += Z.T @ slopes
-            gradient[-1] += slopes.sum(0)
-            value += float(weight @ losses)
-            curvatures.append(curvature)
-        return _Iterate(W, value, gradient, curvatures)
+    def _scores(self, W: np.ndarray) -> np.ndarray:
+        """(n, K) in double precision."""
+        return np.concatenate([self._Z[block].astype(np.float64) @ W[:-1] + W[-1] for block in self._blocks])
 
-    def _newton_step(self, now: _Iterate, penalties: np.ndarray, root: np.ndarray) -> np.ndarray:
+    def _losses(self, scores: np.ndarray) -> _Losses:
+        blocks = [self._loss(scores[block], self._y[block]) for block in self._blocks]
+        total = sum(float(self._weight[at] @ one[0]) for at, one in zip(self._blocks, blocks, strict=True))
+        return _Losses(total, [slopes for _, slopes, _ in blocks], [curvature for *_, curvature in blocks])
+
+    def _iterate(self, W: np.ndarray, scores: np.ndarray, losses: _Losses, *, exact: bool) -> _Iterate:
+        gradient = np.zeros_like(W)
+        for block, slopes in zip(self._blocks, losses.slopes, strict=True):
+            weighted = slopes * self._weight[block, None]
+            gradient[:-1] += self._Z[block].astype(np.float64).T @ weighted
+            gradient[-1] += weighted.sum(0)
+        return _Iterate(W, scores, losses.total, gradient, losses.curvatures, exact)
+
+    def _newton_step(
+        self, now: _Iterate, gradient: np.ndarray, penalties: np.ndarray, scale: Diagonal | Triangular
+    ) -> _Step:
         """The step to the minimum of the local quadratic model, by preconditioned conjugate gradients."""
-        left = -now.gradient * root
+        left = -scale.outer(gradient)
         square = float((left * left).sum())
         step, along, enough = np.zeros_like(left), left.copy(), FORCING**2 * square
+        scores = np.zeros_like(now.scores)
         for _ in range(PRODUCTS):
-            product = root * self._hessian_product(now, root * along, penalties)
+            direction = scale.inner(along)
+            product, changes = self._hessian_product(now, direction, penalties)
+            product = scale.outer(product)
             curvature = float((along * product).sum())
             if curvature <= 0:
                 break  # rounding error: the objective is convex
             step += square / curvature * along
+            scores += square / curvature * changes
             left -= square / curvature * product
             before, square = square, float((left * left).sum())
             if square <= enough:
                 break
             along = left + square / before * along
-        return step * root
+        return _Step(scale.inner(step), scores)
 
-    def _hessian_product(self, now: _Iterate, V: np.ndarray, penalties: np.ndarray) -> np.ndarray:
-        """The Hessian times V (r + 1, K)."""
+    def _hessian_product(
+        self, now: _Iterate, V: np.ndarray, penalties: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The Hessian times V (r + 1, K), and Z V, the (n, K) changes of the scores along V."""
         product, W = penalties * V, V.astype(np.float32)
+        along = np.empty(now.scores.shape, np.float32)
         for block, curvature in zip(self._blocks, now.curvatures, strict=True):
-            changes = curvature(self._Z[block] @ W[:-1] + W[-1])
+            along[block] = self._Z[block] @ W[:-1] + W[-1]
+            changes = curvature(along[block])
             changes *= self._single[block]
             product[:-1] += self._Z[block].T @ changes
             product[-1] += changes.sum(0)
-        return product
+        return product, along
 
-    def _line_search(self, now: _Iterate, step: np.ndarray, penalties: np.ndarray) -> _Iterate | None:
+    def _line_search(
+        self, now: _Iterate, gradient: np.ndarray, step: _Step, penalties: np.ndarray
+    ) -> _Iterate | None:
         """The iterate after the step, halved until the objective decreases enough; None if it never does."""
-        slope, share = float((now.gradient * step).sum()), 1.0
+        slope, share = float((gradient * step.W).sum()), 1.0
+        value = now.loss + float((penalties * now.W * now.W).sum()) / 2
         while share > SHORTEST:
-            following = self._evaluate(now.W + share * step, penalties)
-            if following.value <= now.value + DECREASE * share * slope:
-                return following
+            W, scores = now.W + share * step.W, now.scores + share * step.scores
+            losses = self._losses(scores)
+            reached = losses.total + float((penalties * W * W).sum()) / 2
+            if reached <= value + DECREASE * share * slope:
+                return self._iterate(W, scores, losses, exact=False)
             share /= 2
         return None
 

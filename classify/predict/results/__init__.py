@@ -1,4 +1,5 @@
-"""Predictions as a user reads them.
+"""What a system says about recordings.
 
-`table.py`: rows for the screen, CSV and JSON; `timeline.py`: the figure of windows over long recordings.
+`prediction.py`: about one clip; `table.py`: rows for the screen, CSV and JSON; `timeline.py`: the figure of
+windows over long recordings.
 """

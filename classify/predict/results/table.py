@@ -9,7 +9,7 @@ from typing import Any
 
 from layerprobe.cache.common.disk import write_atomically
 from layerprobe.cache.common.errors import InputError
-from layerprobe.classify.predict.bundle import Prediction
+from layerprobe.classify.predict.results.prediction import Prediction
 from layerprobe.classify.runs.run_folder import write_csv
 
 Row = dict[str, Any]

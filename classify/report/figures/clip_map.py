@@ -18,7 +18,7 @@ from layerprobe.cache.common.options import check_choice
 from layerprobe.cache.identity.extraction import FRAME
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.cache.store.keys import CHANNEL_MARK
-from layerprobe.classify.config import FUSION, is_single
+from layerprobe.classify.layer_names import FUSION, is_single
 from layerprobe.classify.report.figures.charts import Cloud
 from layerprobe.classify.report.run_data import RunData
 from layerprobe.embed.manifest.clips import Clip

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.classify.config import FUSION
+from layerprobe.classify.layer_names import FUSION
 from layerprobe.classify.report.figures.charts import Bars, Chart, Curves, Series
 from layerprobe.classify.report.run_data import RunData
 from layerprobe.classify.scores.results import StudyId

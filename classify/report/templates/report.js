@@ -1,7 +1,8 @@
 "use strict";
 // Tables that sort and filter, figures that are drawn when they come into view, and the map of the clips.
+// Nothing of a figure is parsed before it is in view, nor Plotly itself: text and tables are there at once.
 (() => {
-  const data = JSON.parse(document.getElementById("data").textContent);
+  const data = (key) => JSON.parse(document.getElementById(`data-${key}`).textContent);
   const COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"];
   const SYMBOLS = ["circle", "square", "diamond", "triangle-up"];
   const CONFIG = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["lasso2d", "select2d"] };
@@ -38,7 +39,7 @@
   const drawn = new Map(); // element → function that draws it again
 
   function drawFigure(element) {
-    const figure = data.figures[element.dataset.figure];
+    const figure = data(element.dataset.figure);
     const traces = figure.data.map((trace) =>
       trace.meta === "reference" ? { ...trace, line: { ...trace.line, color: css("--soft") } } : trace);
     Plotly.react(element, traces, themed(figure.layout), CONFIG);
@@ -58,7 +59,7 @@
   })();
 
   function startMap(figure) {
-    const map = data.maps[figure.dataset.map];
+    const map = data(`${figure.dataset.map}-map`);
     const plot = figure.querySelector(".plot");
     const slider = figure.querySelector(".layer");
     const colour = figure.querySelector(".colour");
@@ -158,11 +159,20 @@
     }
   }
 
-  // One figure at a time, so that the page answers between them.
+  function loadPlotly() {
+    const script = document.createElement("script");
+    script.textContent = document.getElementById("plotly").textContent;
+    document.head.append(script);
+  }
+
+  // One step at a time, so that the page answers between them.
   const waiting = [];
   function showNext() {
-    show(waiting[0]);
-    waiting.shift();
+    if (window.Plotly) {
+      show(waiting.shift());
+    } else {
+      loadPlotly();
+    }
     if (waiting.length) setTimeout(showNext);
   }
 
@@ -171,7 +181,7 @@
       if (entry.isIntersecting) {
         watched.unobserve(entry.target);
         waiting.push(entry.target);
-        if (waiting.length === 1) setTimeout(showNext);
+        if (waiting.length === 1) setTimeout(showNext);  // the text is painted by now
       }
     }
   }, { rootMargin: "400px" });
@@ -199,7 +209,28 @@
     return String(a).localeCompare(String(b), undefined, { numeric: true });
   }
 
+  // Add the rows of a long table that are not in the document yet.
+  function complete(table) {
+    const more = table.querySelector(".more");
+    if (!more) return;
+    const numbers = [...table.querySelectorAll("th")].map((header) => header.classList.contains("number"));
+    const rows = JSON.parse(table.querySelector("script.rows").textContent).map((cells) => {
+      const row = document.createElement("tr");
+      cells.forEach(([text, value], column) => {
+        const cell = row.insertCell();
+        cell.textContent = text;
+        if (numbers[column]) cell.className = "number";
+        else if (text.length > 24) cell.className = "long";
+        if (value !== null) cell.dataset.value = value;
+      });
+      return row;
+    });
+    table.querySelector("tbody").append(...rows);
+    more.remove();
+  }
+
   function sort(header) {
+    complete(header.closest(".table"));
     const table = header.closest("table");
     const column = header.cellIndex;
     const down = header.getAttribute("aria-sort") === "ascending";
@@ -213,8 +244,16 @@
   document.querySelectorAll("th button").forEach((button) => {
     button.addEventListener("click", () => sort(button.closest("th")));
   });
+  document.querySelectorAll(".more button").forEach((button) => {
+    button.addEventListener("click", () => {
+      const table = button.closest(".table");
+      complete(table);
+      table.querySelector(".scroll").focus();  // the button is gone
+    });
+  });
   document.querySelectorAll(".filter input").forEach((input) => {
     input.addEventListener("input", () => {
+      complete(input.closest(".table"));
       const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
       for (const row of input.closest(".table").querySelectorAll("tbody tr")) {
         const text = row.textContent.toLowerCase();
@@ -225,7 +264,23 @@
   document.querySelectorAll("nav a[data-part]").forEach((link) => {
     link.hidden = !document.getElementById(link.dataset.part);
   });
+  // The figures for print, which the screen does not show: one after the other when nothing else is to do.
+  const pictures = [...document.querySelectorAll("img[data-src]")];
+  function loadPicture() {
+    const picture = pictures.shift();
+    picture.src = picture.dataset.src;
+    delete picture.dataset.src;
+  }
+  const idle = window.requestIdleCallback || ((later) => setTimeout(later, 200));
+  function loadPictures() {
+    if (!pictures.length) return;
+    if (!waiting.length) loadPicture();
+    setTimeout(() => idle(loadPictures), 100);
+  }
+  addEventListener("load", () => setTimeout(loadPictures, 1000));
   addEventListener("beforeprint", () => {
+    while (pictures.length) loadPicture();
+    document.querySelectorAll(".table").forEach(complete);
     document.querySelectorAll("details").forEach((one) => { one.open = true; });
   });
 })();

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from layerprobe.classify.config import ENSEMBLE, SEVERAL
 from layerprobe.classify.features.lru_cache import LruCache
+from layerprobe.classify.layer_names import ENSEMBLE, SEVERAL
 from layerprobe.classify.scores.results import StudyId, StudyResult
 from layerprobe.classify.search.ensemble.greedy import greedy_weights
 from layerprobe.classify.search.ensemble.members import (

@@ -19,15 +19,22 @@ from layerprobe.embed.audio.integrity.findings import (
 _OPEN = 0xFFFFFFFF
 _STRAY = 64  # bytes after the sound that are too few to be lost sound
 _MAX_SPHERE_HEADER = 1 << 16
+_SPHERE_BLOCK = 1_024
 # Bytes of a MATLAB 4 number by the tens digit of its matrix's type.
 _MAT4_BYTES = {0: 8, 1: 4, 2: 4, 3: 2, 4: 2, 5: 1}
 _MAT5_BEGIN = 128
+
+
+class _DamagedHeaderError(Exception):
+    """A header that contradicts itself, in words for a message."""
 
 
 def check(raw: BinaryIO, find_end: Callable[[BinaryIO], int | None]) -> Findings:
     """Compare the end of the sound by the header with the file's. find_end: one of the functions below."""
     try:
         end = find_end(raw)
+    except _DamagedHeaderError as error:
+        return Findings(damage=str(error))
     except (struct.error, ValueError):
         return Findings()  # not even a header: libsndfile says what is wrong
     size = file_size(raw)
@@ -54,9 +61,12 @@ def au_end(raw: BinaryIO) -> int | None:
 
 
 def nist_end(raw: BinaryIO) -> int | None:
-    """SPHERE (LDC): a header of text lines. Compressed sound is as long as it is."""
-    begin = int(read_at(raw, 8, 8))
+    """SPHERE (LDC): a header of text lines in blocks of 1,024 bytes. Compressed sound is as long as it is."""
+    length = read_at(raw, 8, 8).decode("latin-1").strip()
+    begin = int(length) if length.isascii() and length.isdecimal() else 0
     head = read_at(raw, 0, min(begin, _MAX_SPHERE_HEADER)).decode("latin-1")
+    if begin % _SPHERE_BLOCK or "end_head" not in head:
+        raise _DamagedHeaderError(f"damaged: its header does not end where it says ({length} bytes)")
     if re.search(r"^sample_coding .*embedded-", head, re.MULTILINE):
         return None
     counts = dict(re.findall(r"^(\w+) -i (\d+)", head, re.MULTILINE))

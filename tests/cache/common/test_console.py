@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from layerprobe.cache.common.console import escaped_stdout, print_json, print_table, progress, say
+from layerprobe.cache.common.console import escaped_stdout, print_json, print_table, progress, say_error
 
 EVIL = "\x1b]0;owned\x07\x9b2J\x7f\u202e"
 
@@ -22,10 +22,12 @@ def test_tables_notes_and_plain_lines(capsys):
         print_table([{f"as {EVIL}": f"a\n{EVIL}", "n": 1}], title=EVIL)
         print(f"run folder {EVIL}")
         assert sys.stdout.encoding
-    say(f"error: {EVIL}\n  second line")
+    say_error(f"error: {EVIL}\nfile", "  second line")
     printed, notes = capsys.readouterr()
     assert controls(printed + notes) == set()
     assert printed.count("\n") == 5
+    assert notes.count("\n") == 2
+    assert r"\nfile" in notes
     assert notes.splitlines()[1] == "  second line"
     print(EVIL)
     assert capsys.readouterr().out == f"{EVIL}\n"

@@ -31,6 +31,15 @@ def test_an_error_says_what_where_and_what_to_do(given, line):
     assert str(InputError("empty", **given)) == line
 
 
+def test_names_with_line_ends_and_escape_sequences_stay_in_their_line():
+    error = InputError("is\nodd", where="a\n.wav", do="rename \x1b[31m it")
+    assert str(error) == r"a\n.wav: is\nodd; rename \x1b[31m it"
+    assert error.lines() == [str(error)]
+    many = ManifestError("t\n.csv", [Problem(1, "bad\nname"), Problem(2, "x")], do="mend")
+    assert many.lines() == [r"t\n.csv: 2 problems:", r"  row 1: bad\nname", "  row 2: x", "  mend"]
+    assert str(many) == "\n".join(many.lines())
+
+
 def test_the_reason_of_a_clip_error_omits_the_location():
     assert ClipError("empty", where="a.wav", do="record again").reason == "empty; record again"
     assert ClipError("empty", where="a.wav").reason == "empty"

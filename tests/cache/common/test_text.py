@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layerprobe.cache.common.text import guard_cell, printable, unguard_cell
+from layerprobe.cache.common.text import escape_markdown, guard_cell, printable, unguard_cell
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,8 @@ def test_control_characters_are_printed_as_escapes(text, shown):
 def test_a_guarded_cell_is_read_back(text):
     assert unguard_cell(guard_cell(text)) == text
     assert guard_cell(text)[:1] not in ("=", "@", "\t", "\r", "\n")
+
+
+def test_markdown_shows_a_text_as_it_is():
+    assert escape_markdown("&#60;b&#62; | <i>") == "&amp;&#35;60;b&amp;&#35;62; &#124; &lt;i&gt;"
+    assert escape_markdown("a_b* [x](y)") == "a&#95;b&#42; &#91;x&#93;(y)"

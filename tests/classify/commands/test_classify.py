@@ -15,6 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from layerprobe.cache.common.errors import InputError
+from layerprobe.classify.commands.classify import ClassifyOptions, run_study_of
+from layerprobe.classify.config import StudyConfig
 from tests.run import CLI, ENVIRONMENT, cli, refused, write_corpus
 
 pytestmark = pytest.mark.slow
@@ -88,6 +91,26 @@ def test_how_is_searched_follows_the_options(place: Path, tmp_path: Path) -> Non
         params = json.loads(row["params"])
         assert params["stats"] == "mean"
         assert params["scaling"] in ("speaker", "none")
+
+
+def test_a_quick_look_prints_the_curve_without_audit_and_controls(place: Path, tmp_path: Path) -> None:
+    out = tmp_path / "r"
+    done = cli("classify", "clips.csv", "--model", "mfcc", "--quick", "--folds", "2", "--out", out, cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[0] == "classify mfcc: 2 outer folds × 1 layer, a fixed linear probe each"
+    assert "nothing was tuned: ridge with alpha 10" in done.stderr
+    assert not {path.name for path in out.iterdir()} & {"audit.json", "controls", "bundle", "search.db"}
+    again = [*QUICK[:2], "--controls", "cheap", "--out", out]
+    done = cli("classify", "clips.csv", "--model", "mfcc", "--quick", *again, cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert "shuffled labels" in done.stdout
+
+
+@pytest.mark.parametrize("option", ["--heads", "--trials", "--pruner", "--storage", "--bundle"])
+def test_a_quick_look_takes_no_options_of_a_search(option: str, tmp_path: Path) -> None:
+    options = ClassifyOptions(Path("no.csv"), model=("mfcc",), out=tmp_path, study=StudyConfig(quick=True))
+    with pytest.raises(InputError, match=f"--quick tunes nothing, and {option} is given; omit {option}"):
+        run_study_of(options, given={option: "3"})  # even where it names the default
 
 
 @pytest.mark.parametrize(
@@ -172,7 +195,7 @@ def test_a_terminal_shows_a_live_table_with_the_time_left(place: Path, tmp_path:
         result = process.stdout.read().decode()
     os.close(ours)
     drawn = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode())
-    assert re.search(r"\d+/240 trials, [\d.]+ trials/s, \d:\d\d:\d\d left, best so far \w+ on layer", drawn)
+    assert re.search(r"\d+/168 trials, [\d.]+ trials/s, \d:\d\d:\d\d left, best so far \w+ on layer", drawn)
     assert re.search(r"layer +┃ +logreg +┃ +svm", drawn)
     assert "UAR" in result
     assert "\x1b" not in result

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from layerprobe.classify.config import Scaling
 from layerprobe.classify.features.fold_features import (
     FoldFeatures,
     LayerStates,
@@ -55,6 +56,26 @@ def test_the_basis_keeps_products_and_pca_is_its_own_basis(width: int) -> None:
     assert train.shape[1] == min(len(train), 2 * width)
     np.testing.assert_allclose(test @ train.T, flat_test @ flat.T, rtol=1e-3, atol=0.02)
     assert features.basis(replace(PREP, pca=5))[0] is features.inputs(replace(PREP, pca=5))[0]
+
+
+@pytest.mark.parametrize("scaling", ["standard", "l2", "none"])
+def test_inner_products_are_those_of_the_inputs(scaling: Scaling) -> None:
+    features, _, _ = made_features(rows=60, width=40)
+    prep = replace(PREP, scaling=scaling)
+    train = features.inputs(prep)[0].astype(np.float64)
+    inner = features.inner_products(prep)
+    assert inner is not None
+    np.testing.assert_allclose(inner, train @ train.T, atol=1e-5 * np.abs(train @ train.T).max())
+
+
+@pytest.mark.parametrize("width", [10, 40])
+def test_narrow_inputs_keep_products_in_no_more_columns_than_rows(width: int) -> None:
+    features, _, _ = made_features(rows=60, width=width)
+    train, test = features.narrow_inputs(PREP)
+    flat, flat_test = features.inputs(PREP)
+    assert train.shape == (40, min(40, 2 * width))
+    np.testing.assert_allclose(train @ train.T, flat @ flat.T, rtol=1e-3, atol=0.02)
+    np.testing.assert_allclose(test @ train.T, flat_test @ flat.T, rtol=1e-3, atol=0.02)
 
 
 def test_fewer_components_are_the_first_of_more() -> None:

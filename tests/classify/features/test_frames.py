@@ -63,7 +63,7 @@ def test_a_batch_is_padded_with_zeros_and_standardised_on_training_clips(
     stored: tuple[FeatureStore, Dataset],
 ) -> None:
     frames = read(stored)
-    scaled = ScaledFrames(frames, train=TRAIN, scaling="standard", speakers=None)
+    scaled = ScaledFrames.fit(frames, train=TRAIN, scaling="standard", speakers=None)
     batch, lengths = scaled.batch(TRAIN)
     real = np.concatenate([clip[:length] for clip, length in zip(batch, lengths, strict=True)])
     assert len(real) == frames.counts[TRAIN].sum()
@@ -76,9 +76,9 @@ def test_a_batch_is_padded_with_zeros_and_standardised_on_training_clips(
 
 def test_test_clips_change_no_scale(stored: tuple[FeatureStore, Dataset]) -> None:
     frames = read(stored)
-    before, _ = ScaledFrames(frames, train=TRAIN, scaling="standard", speakers=None).batch(TRAIN)
+    before, _ = ScaledFrames.fit(frames, train=TRAIN, scaling="standard", speakers=None).batch(TRAIN)
     frames.sums[12:] += 100
-    after, _ = ScaledFrames(frames, train=TRAIN, scaling="standard", speakers=None).batch(TRAIN)
+    after, _ = ScaledFrames.fit(frames, train=TRAIN, scaling="standard", speakers=None).batch(TRAIN)
     np.testing.assert_array_equal(before, after)
 
 
@@ -86,7 +86,7 @@ def test_other_ways_of_scaling(stored: tuple[FeatureStore, Dataset]) -> None:
     frames, (_, data) = read(stored), stored
 
     def real(scaling: Scaling, clips: np.ndarray) -> np.ndarray:
-        batch, lengths = ScaledFrames(frames, train=TRAIN, scaling=scaling, speakers=data.speakers).batch(
+        batch, lengths = ScaledFrames.fit(frames, train=TRAIN, scaling=scaling, speakers=data.speakers).batch(
             clips
         )
         return np.concatenate([clip[:length] for clip, length in zip(batch, lengths, strict=True)])
@@ -99,12 +99,12 @@ def test_other_ways_of_scaling(stored: tuple[FeatureStore, Dataset]) -> None:
     np.testing.assert_allclose(voice.mean(0), 0, atol=1e-4)
     np.testing.assert_allclose(voice.std(0), 1, atol=1e-4)
     with pytest.raises(InputError, match="names no speakers"):
-        ScaledFrames(frames, train=TRAIN, scaling="speaker", speakers=None)
+        ScaledFrames.fit(frames, train=TRAIN, scaling="speaker", speakers=None)
 
 
 def test_a_constant_column_stays_finite(stored: tuple[FeatureStore, Dataset]) -> None:
     frames = read(stored)
     frames.sums[:, 0], frames.squares[:, 0] = 3 * frames.counts, 9 * frames.counts
     frames.states[:, 0] = 3
-    batch, _ = ScaledFrames(frames, train=TRAIN, scaling="standard", speakers=None).batch(TRAIN)
+    batch, _ = ScaledFrames.fit(frames, train=TRAIN, scaling="standard", speakers=None).batch(TRAIN)
     assert not batch[..., 0].any()

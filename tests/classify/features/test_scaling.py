@@ -13,6 +13,7 @@ from layerprobe.classify.features.scaling import (
     principal_axes,
     scale_by_speaker,
     standardise,
+    unit_products,
     unit_rows,
 )
 
@@ -82,6 +83,13 @@ def test_unit_rows_and_rows_of_zeros() -> None:
     X = np.vstack([rows(5, 3), np.zeros((1, 3), np.float32)])
     lengths = np.linalg.norm(unit_rows(X), axis=1)
     np.testing.assert_allclose(lengths, [1, 1, 1, 1, 1, 0], rtol=1e-6)
+
+
+def test_products_at_length_one_derive_from_products() -> None:
+    X = np.vstack([rows(30, 50) - 5, np.zeros((1, 50), np.float32)]).astype(np.float64)
+    unit = unit_rows(X)
+    unit -= unit.mean(0)
+    np.testing.assert_allclose(unit_products(X @ X.T), unit @ unit.T, atol=1e-12)
 
 
 def test_by_speaker_takes_each_speakers_own_mean_and_deviation() -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import soundfile
 import torch
 
 from layerprobe.classify.finetune.data import LengthGroupedSampler, WindowDataset, collate, load_recordings
+from layerprobe.embed.audio.channels import channel_clips
 from layerprobe.embed.manifest.clips import Clip, read_manifest, select_sound
 from tests.run import tone, write_corpus
+from tests.sounds import noise, sound_file
 
 
 def load(folder, **shape):
@@ -98,3 +101,17 @@ def test_the_chosen_channel_is_trained_on(tmp_path):
         recordings, _ = load_recordings(select_sound(clips, channels=channels, track=1), tmp_path / "cache")
         data = WindowDataset([recordings["call"]], np.zeros(1, int), window=30.0, normalise=False)
         np.testing.assert_allclose(data[0].wave.numpy(), expected, atol=1e-6)
+
+
+def test_each_channel_is_a_recording_of_its_own(tmp_path):
+    wave = noise(8_000, channels=2)
+    stereo = sound_file(tmp_path / "a.wav", wave, subtype="FLOAT")
+    alone = [sound_file(tmp_path / f"{c}.wav", wave[:, c], subtype="FLOAT") for c in (0, 1)]
+    clips = select_sound(channel_clips([stereo], channels="each", track=1), channels="each", track=1)
+    recordings, faults = load_recordings(clips, tmp_path / "cache")
+    expected, _ = load_recordings(alone, tmp_path / "cache")
+    assert faults == {}
+    assert list(recordings) == ["a.wav#channel0", "a.wav#channel1"]
+    for own, other in zip(recordings.values(), expected.values(), strict=True):
+        assert own.moments.variance == pytest.approx(other.moments.variance)
+        assert own.key != other.key

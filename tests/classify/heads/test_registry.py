@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import optuna
 import pytest
+import xgboost
 from sklearn.svm import SVC
 
 from benchmarks.plain import EXACT_TOLERANCE, Plain, power, preparation
 from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
 from layerprobe.classify.features.lru_cache import LruCache
+from layerprobe.classify.heads.boosting import quantised, settings
 from layerprobe.classify.heads.registry import HEADS
+from layerprobe.classify.heads.solvers.newton import Solver
 from layerprobe.classify.heads.svm import compute_kernel, decision
 from tests.studies import made_features
 
@@ -74,18 +78,44 @@ def test_a_path_gives_what_single_fits_give(head: str) -> None:
     features, _, _ = made_features(rows=300)
     (name, values), prep = HEADS[head].path, Preprocessing("mean+std", "standard")
     params = dict(HEADS[head].start)
-    together = HEADS[head].fit(features, prep, params, values, 0)
+    together = list(HEADS[head].fit(features, prep, params, values, 0))
     for value, scores in zip(values, together, strict=True):
         (alone,) = HEADS[head].fit(features, prep, params, [value], 0)
         assert (scores.argmax(1) == alone.argmax(1)).mean() >= 0.99, (name, value)
 
 
-def test_a_path_may_be_given_in_any_order() -> None:
-    features, _, _ = made_features()
-    prep, fit = Preprocessing("mean", "standard"), HEADS["logreg"].fit
-    rising = fit(features, prep, {"class_weight": "none"}, [0.1, 10.0], 0)
-    falling = fit(features, prep, {"class_weight": "none"}, [10.0, 0.1], 0)
-    np.testing.assert_array_equal(rising[0], falling[1])
+@pytest.mark.parametrize("head", ["logreg", "xgboost"])
+def test_a_path_that_is_left_early_has_cost_no_later_value(
+    head: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features, _, _ = made_features(rows=300)
+    prep, params = Preprocessing("mean", "standard"), dict(HEADS[head].start)
+    (_, values), calls = HEADS[head].path, list[str]()
+
+    def counted(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*given: Any, **named: Any) -> Any:
+            calls.append(function.__name__)
+            return function(*given, **named)
+
+        return call
+
+    for kind, name in ((Solver, "solve"), (xgboost.Booster, "update")):
+        monkeypatch.setattr(kind, name, counted(getattr(kind, name)))
+    walk = iter(HEADS[head].fit(features, prep, params, values, 0))
+    first, _ = next(walk), next(walk)
+    assert len(calls) == (2 if head == "logreg" else values[1])
+    (alone,) = HEADS[head].fit(features, prep, params, values[:1], 0)
+    np.testing.assert_allclose(first, alone, atol=1e-3)
+
+
+def test_one_booster_grows_the_trees_that_xgboost_trains() -> None:
+    features, _, _ = made_features(rows=300)
+    prep, params = Preprocessing("mean", "standard"), dict(HEADS["xgboost"].start)
+    *_, scores = HEADS["xgboost"].fit(features, prep, params, (5, 12, 20), 3)
+    matrix = quantised(features, prep, params["class_weight"])
+    trained = xgboost.train(settings(params, classes=3, seed=3), matrix, 20)
+    expected = trained.inplace_predict(features.inputs(prep)[1], predict_type="margin")
+    np.testing.assert_array_equal(scores, expected)
 
 
 @pytest.mark.parametrize("classes", [2, 3, 6])
@@ -116,7 +146,7 @@ def test_nystroem_comes_close_to_the_exact_kernel(name: str) -> None:
     prep = Preprocessing("mean+std", "standard")
     truth = y[exact.test]
     exact_accuracy, approximate_accuracy = (
-        (HEADS["svm"].fit(features, prep, params, [1.0], 0)[0].argmax(1) == truth).mean()
+        (next(iter(HEADS["svm"].fit(features, prep, params, [1.0], 0))).argmax(1) == truth).mean()
         for features in (exact, near)
     )
     assert exact_accuracy > 0.6

@@ -14,6 +14,7 @@ from sklearn.preprocessing import StandardScaler
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.config import StudyConfig
+from layerprobe.classify.controls.console import print_layer_weights
 from layerprobe.classify.features.fitted import FittedInputs, FittedLayer
 from layerprobe.classify.features.fold_features import FoldFeatures, LayerStates, Preprocessing
 from layerprobe.classify.features.lru_cache import LruCache
@@ -29,7 +30,6 @@ from layerprobe.classify.report.figures.layer_charts import layer_weights
 from layerprobe.classify.report.run_data import read_run
 from layerprobe.classify.report.run_tables import run_tables
 from layerprobe.classify.runs.run_folder import SUMMARY, read_json
-from layerprobe.classify.search.console import print_layer_weights
 from layerprobe.classify.search.plan import make_plan
 from layerprobe.classify.search.study import run_study
 from tests.bundles import clips_of, make_run

@@ -258,11 +258,34 @@ def test_a_bundle_whose_files_do_not_fit_is_refused(run: Path, tmp_path: Path) -
 
 
 def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no bundle"):
+    with pytest.raises(InputError, match=r"is no bundle \(no bundle.json\); name the folder bundle"):
         load_bundle(tmp_path)
-    with pytest.raises(InputError, match="no bundle"):
+    with pytest.raises(InputError, match="missing: no such folder; name the folder bundle/ of a run"):
         load_bundle(tmp_path / "missing")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="file: is a file, no bundle"):
+        load_bundle(tmp_path / "file")
+    (tmp_path / "file").unlink()
     (tmp_path / "precious").write_text("data")
     with pytest.raises(InputError, match="no bundle"):
         write_bundle(tmp_path, lambda folder: {})
     assert (tmp_path / "precious").read_text() == "data"
+
+
+def test_for_a_run_folder_its_bundle_is_named(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError) as error:
+        load_bundle(run)
+    assert str(error.value) == f"{run}: is a run folder, no bundle; name {run / 'bundle'}"
+    (tmp_path / "run.json").write_text('{"kind": "classify"}')
+    with pytest.raises(InputError, match=f"without a bundle; run: .* bundle make {tmp_path}"):
+        load_bundle(tmp_path)
+    with pytest.raises(InputError, match=f"bundle: the run has no bundle; run: .* bundle make {tmp_path}"):
+        load_bundle(tmp_path / "bundle")
+    (tmp_path / "run.json").write_text('{"kind": "finetune"}')
+    with pytest.raises(InputError, match="without a bundle; run finetune with --keep-models"):
+        load_bundle(tmp_path)
+    model = tmp_path / "models" / "fold-0"
+    model.mkdir(parents=True)
+    (model / MANIFEST).write_text("{}")
+    with pytest.raises(InputError, match=f"is a run folder, no bundle; name {model}"):
+        load_bundle(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ import soundfile
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.interrupts import Interrupted
 from layerprobe.classify.predict.bundle import load_bundle
-from layerprobe.classify.predict.card import escape
 from layerprobe.classify.predict.frozen import FrozenBundle
 from layerprobe.classify.predict.make import held_out_scores, make_bundle_of
 from layerprobe.classify.search.storage import TrialStorage
@@ -76,13 +76,25 @@ def test_an_interrupted_bundle_resumes_with_the_trials_that_it_has(
     assert added == [0, 1, 2, 3]
 
 
-def test_a_system_that_scales_by_speaker_needs_speakers(tmp_path: Path) -> None:
+def test_a_system_that_scales_by_speaker_needs_speakers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = make_run(tmp_path, heads=("logreg",), scalings=("speaker",))
     bundle = load_bundle(run / "bundle")
     predictions = bundle.predict_clips(clips_of(run))
     assert all(one.label for one in predictions)
     with pytest.raises(InputError, match="by the other clips of its speaker"):
         bundle.predict(tone(1.0, seed=0), sampling_rate=16_000)
+    (clip, *others) = clips_of(run)
+    unknown = replace(clip, speaker=None)
+    monkeypatch.setattr(bundle, "_extractor", None)
+    monkeypatch.setattr(type(bundle), "load_backbone", lambda _: pytest.fail("the model was loaded"))
+    for refuse in (
+        lambda: bundle.predict_clips([unknown, *others]),
+        lambda: bundle.predict_waves([tone(1.0, seed=0)], rate=16_000),
+    ):
+        with pytest.raises(InputError, match="by the other clips of its speaker"):
+            refuse()
 
 
 def test_held_out_scores_are_those_of_the_predictions(tmp_path: Path) -> None:
@@ -125,4 +137,3 @@ def test_markup_in_labels_is_text(tmp_path: Path) -> None:
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in card
     assert "[x](y)" not in card
     assert "<script>alert(1)</script>" in load_bundle(run / "bundle").labels
-    assert escape("&#60;b&#62; | <i>") == "&amp;&#35;60;b&amp;&#35;62; &#124; &lt;i&gt;"

@@ -59,5 +59,5 @@ def test_options_that_do_not_exist_or_contradict(place: Path, tmp_path: Path) ->
 def test_without_a_bundle(place: Path, tmp_path: Path) -> None:
     study = run(place, out=tmp_path / "r", bundle=False)
     assert not (tmp_path / "r" / "bundle").exists()
-    with pytest.raises(InputError, match="no bundle"):
+    with pytest.raises(InputError, match="the run has no bundle"):
         _ = study.bundle

@@ -44,6 +44,36 @@ def runs(tmp_path_factory) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="package")
+def large_page(tmp_path_factory) -> Path:
+    """The report of 10,000 clips of 300 speakers, which are segments of ten files."""
+    folder = tmp_path_factory.mktemp("large")
+    clips = []
+    for number in range(10_000):
+        path = folder / f"talk {number % 10}.wav"
+        if number < 10:
+            path.write_bytes(f"{number}".encode())
+        start = float(number // 10)
+        id = f"{path.name}#{start:g}-{start + 1:g}"
+        label, speaker = "abcd"[number // 7 % 4], f"s{number % 300:03}"
+        clips.append(
+            Clip(
+                id=id, file=str(path), start=start, end=start + 1, labels={"emotion": label}, speaker=speaker
+            )
+        )
+    table = folder / "clips.csv"
+    write_manifest(clips, table)
+    clips = read_manifest(table)
+    store = made_store(folder / "features", clips, layers=("0", "1", "2"), width=4, signal=0.3)
+    command = {"table": str(table), "path_column": None, "speaker_column": None}
+    study = StudyConfig(heads=("ridge",), folds=2, inner_folds=2, trials=1, jobs=1)
+    run_and_evaluate(clips, store, folder / "run", study, command=command, evaluation=None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paper, "WIDTHS", {"two-columns": paper.WIDTHS["two-columns"]})
+        patch.setattr(paper, "KINDS", ("svg",))
+        return write_report([folder / "run"], folder / "run" / "report")
+
+
+@pytest.fixture(scope="package")
 def page(runs) -> Path:
     return write_report([runs[0]], runs[0] / "report")
 

@@ -26,7 +26,9 @@ FLAGS = (
 )
 # Before the page's own scripts: collect every error.
 WATCH = """<script>
-window.seen = { errors: [], alerts: 0 };
+window.seen = { errors: [], alerts: 0, parsed: 0 };
+const parse = JSON.parse;
+JSON.parse = (text, ...more) => { seen.parsed += text.length; return parse(text, ...more); };
 window.alert = () => { seen.alerts += 1; };
 for (const kind of ["error", "unhandledrejection", "securitypolicyviolation"]) {
   addEventListener(kind, (event) =>
@@ -95,6 +97,35 @@ USE = """<script>
 })();
 </script>"""
 
+# For a long report: what is there before anything is scrolled, and after.
+LOOK = """<script>
+(async () => {
+  const wait = (ms) => new Promise((done) => setTimeout(done, ms));
+  const all = (selector) => [...document.querySelectorAll(selector)];
+  const drawn = () => all(".plot").map((plot) => Boolean(plot.querySelector(".main-svg")));
+  const table = document.getElementById("run0-table-speakers");
+  const rows = () => table.querySelectorAll("tbody tr").length;
+  seen.atOnce = { plotly: typeof window.Plotly, parsed: seen.parsed, rows: rows(),
+    nodes: all("*").length, pictures: all("img[src]").length };
+  const inView = all(".plot").filter((plot) => plot.getBoundingClientRect().top < innerHeight);
+  for (let k = 0; k < 100 && !inView.every((plot) => plot.querySelector(".main-svg")); k++) await wait(100);
+  await wait(4000);  // for pictures, and for what should not be drawn
+  seen.first = drawn();
+  seen.pictures = all("img.static").filter((image) => image.naturalWidth).length;
+  table.querySelector(".more button").click();
+  seen.all = rows();
+  seen.button = table.querySelector(".more") !== null;
+  table.querySelectorAll("th button")[0].click();
+  seen.sorted = [...table.querySelectorAll("tbody tr")].map((row) => row.cells[0].textContent);
+  const map = document.querySelector(".map .plot");
+  seen.points = map.data ? map.data.reduce((sum, trace) => sum + trace.x.length, 0) : 0;
+  const result = document.createElement("pre");
+  result.id = "seen";
+  result.textContent = JSON.stringify(seen);
+  document.body.replaceChildren(result);
+})();
+</script>"""
+
 
 def browse(page: Path, folder: Path, *more: str) -> str:
     """The document after its scripts have run."""
@@ -104,17 +135,22 @@ def browse(page: Path, folder: Path, *more: str) -> str:
     return done.stdout
 
 
-@pytest.fixture(scope="module")
-def seen(page, tmp_path_factory) -> dict[str, Any]:
+def used(page: Path, script: str, folder: Path, *more: str) -> dict[str, Any]:
+    """What the script has seen of a page that it uses."""
     text = page.read_text()
     copy = page.with_name("used.html")
     begin, end = text.index("<style>"), text.rindex("</body>")
-    copy.write_text(text[:begin] + WATCH + text[begin:end] + USE + text[end:])
-    document = browse(copy, tmp_path_factory.mktemp("browser"), "--dump-dom")
+    copy.write_text(text[:begin] + WATCH + text[begin:end] + script + text[end:])
+    document = browse(copy, folder, "--dump-dom", *more)
     copy.unlink()
     found = re.search(r'<pre id="seen">(.*?)</pre>', document, re.DOTALL)
     assert found, document[-3000:]
     return json.loads(html.unescape(found[1]))
+
+
+@pytest.fixture(scope="module")
+def seen(page, tmp_path_factory) -> dict[str, Any]:
+    return used(page, USE, tmp_path_factory.mktemp("browser"))
 
 
 def test_it_loads_without_errors_and_draws_every_figure(seen):
@@ -182,3 +218,24 @@ def test_it_prints_with_the_figures_for_paper(page, tmp_path):
     assert content.startswith(b"%PDF")
     pages = [int(count) for count in re.findall(rb"/Count (\d+)", content)]
     assert 4 <= max(pages) <= 30
+
+
+def test_of_10_000_clips_only_what_is_in_view_is_rendered(large_page, tmp_path):
+    assert large_page.stat().st_size < 15e6
+    found = used(large_page, LOOK, tmp_path, "--window-size=1280,800")
+    assert found["errors"] == []
+    assert found["atOnce"]["plotly"] == "undefined"
+    assert found["atOnce"]["parsed"] == 0
+    assert found["atOnce"]["rows"] == 100
+    assert found["atOnce"]["nodes"] < 2_500
+    assert 1 <= sum(found["first"]) < len(found["first"]) / 2
+    assert found["atOnce"]["pictures"] == 0, "figures for print wait for their turn"
+    assert found["pictures"] == len(found["first"])
+    assert found["all"] == 300
+    assert not found["button"]
+    assert found["sorted"] == sorted(found["sorted"])
+    assert len(set(found["sorted"])) == 300
+    assert found["points"] == 0, "the map is not in view"
+    whole = used(large_page, LOOK, tmp_path)  # in a window as high as the page
+    assert all(whole["first"])
+    assert whole["points"] == 10_000

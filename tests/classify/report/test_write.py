@@ -50,6 +50,11 @@ class Page(HTMLParser):
         return [value for _, attributes in self.tags if (value := attributes.get(attribute))]
 
 
+def map_of(text: str) -> dict:
+    """The data of the only map on a page."""
+    return json.loads(text.partition('id="data-run0-map">')[2].partition("</script>")[0])
+
+
 @pytest.fixture(scope="module")
 def parsed(page) -> Page:
     return Page(page.read_text())
@@ -81,13 +86,17 @@ def test_it_needs_no_network(parsed):
 
 def test_names_with_markup_are_text(parsed):
     assert {tag for tag, _ in parsed.tags}.isdisjoint({"b", "u", "i", "iframe"})
-    assert not [
-        a for t, a in parsed.tags if t == "img" and not (a["src"] or "").startswith("data:image/svg+xml")
-    ]
+    pictures = [attributes for tag, attributes in parsed.tags if tag == "img"]
+    assert pictures
+    for picture in pictures:
+        assert "src" not in picture
+        assert (picture["data-src"] or "").startswith("data:image/svg+xml")
     assert not parsed.values("onerror")
     for name in (*LABELS, *SPEAKERS[:2]):
         assert name in parsed.text
-    assert sum(tag == "script" for tag, _ in parsed.tags) == 3
+    kinds = [attributes.get("type") for tag, attributes in parsed.tags if tag == "script"]
+    assert {kind: kinds.count(kind) for kind in (None, "text/plain")} == {None: 1, "text/plain": 1}
+    assert set(kinds) == {None, "text/plain", "application/json"}
 
 
 def test_links_lead_to_files(parsed, page):
@@ -142,9 +151,7 @@ def test_tables_are_latex_and_markdown(page, summary):
 
 
 def test_the_map_holds_every_clip_and_layer(page, summary):
-    text = page.read_text().partition('id="data">')[2].partition("</script>")[0]
-    data = json.loads(text)
-    (found,) = data["maps"].values()
+    found = map_of(page.read_text())
     assert found["layers"] == ["0", "1", "2"]
     assert len(found["clips"]) == len(found["links"]) == summary["data"]["clips"] == 96
     assert set(found["colours"]) == {"class", "speaker", "prediction"}
@@ -160,7 +167,7 @@ def test_the_map_by_umap(runs, tmp_path):
         text = write_report([runs[1]], out, map="umap").read_text()
         assert "a UMAP projection of the layer" in text
         assert "first two principal components" not in text
-        (found,) = json.loads(text.partition('id="data">')[2].partition("</script>")[0])["maps"].values()
+        found = map_of(text)
         assert (found["method"], found["explained"], len(found["xy"])) == ("umap", [], 3)
         maps.append(found["xy"])
     assert maps[0] == maps[1], "the same run gives the same map"
@@ -269,6 +276,9 @@ def test_a_run_with_missing_entries_is_one_line(runs, tmp_path, file, change):
 def test_a_folder_that_is_no_run_and_one_given_twice_are_refused(runs, tmp_path):
     assert "no such run folder" in refused(cli("report", tmp_path / "none"))
     assert "is no run folder" in refused(cli("report", tmp_path))
+    (tmp_path / "bundle.json").write_text("{}")
+    line = refused(cli("report", tmp_path))
+    assert line == f"error: {tmp_path}: is a bundle, no run folder; name the run folder above it"
     assert "given twice" in refused(cli("report", runs[1], runs[1]))
 
 

@@ -18,7 +18,7 @@ def drawn(now: Progress, *, most: int, colours: bool = False) -> str:
 
 
 def test_layers_stand_in_their_order_and_heads_side_by_side() -> None:
-    now = Progress(studies=4, trials_each=1)
+    now = Progress(total=4)
     for layer, head, score in (("10", "svm", 0.6), ("2", "svm", 0.5), ("mix", "svm", 0.4), ("2", "knn", 0.3)):
         now.add(StudyId(0, layer, head), score)
     cells = [[cell.strip() for cell in line.split("│")[1:4]] for line in drawn(now, most=9).splitlines()]
@@ -30,7 +30,7 @@ def test_layers_stand_in_their_order_and_heads_side_by_side() -> None:
 
 
 def test_of_more_layers_than_a_screen_has_room_for_the_best_are_shown() -> None:
-    now = Progress(studies=25, trials_each=1)
+    now = Progress(total=25)
     for layer in range(25):
         now.add(StudyId(0, str(layer), "svm"), 0.9 - abs(layer - 9) / 100)
     text = drawn(now, most=3)
@@ -40,7 +40,7 @@ def test_of_more_layers_than_a_screen_has_room_for_the_best_are_shown() -> None:
 
 
 def test_the_leader_stands_out_and_means_over_fewer_folds_are_dim() -> None:
-    now = Progress(studies=4, trials_each=1)
+    now = Progress(total=4)
     for fold, layer, score in ((0, "2", 0.5), (1, "2", 0.5), (0, "3", 0.4), (1, "3", 0.4), (0, "4", 0.9)):
         now.add(StudyId(fold, layer, "svm"), score)
     text = drawn(now, most=9, colours=True)

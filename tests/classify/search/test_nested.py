@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -141,6 +142,42 @@ def test_poor_trials_are_pruned_after_an_inner_fold_and_never_win() -> None:
     assert outcome.inner_score == max(complete)
     _, unpruned = run("xgboost", replace(config, pruner="none"))
     assert unpruned.pruned == 0
+
+
+def test_of_a_path_the_better_half_goes_to_each_further_fold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the first fold is walked no further than the score rises."""
+    walked: list[list[float]] = []
+    logreg = HEADS["logreg"]
+
+    def fit(features: Any, prep: Any, params: Any, values: Sequence[float], seed: int) -> Iterator[Any]:
+        walked.append([])
+        for value, scores in zip(values, logreg.fit(features, prep, params, values, seed), strict=True):
+            walked[-1].append(value)
+            yield scores
+
+    monkeypatch.setitem(HEADS, "logreg", replace(logreg, fit=fit))
+    trials, outcome = run("logreg", replace(CONFIG, trials=4))
+    path = list(logreg.path[1])
+    *inner, outer = walked
+    begun = [values for values in inner if values[0] == path[0] and values == path[: len(values)]]
+    assert len(begun) >= len(trials)
+    assert all(len(values) >= 3 for values in inner[:1])
+    second = inner[1]  # of the first trial, which always goes on
+    assert len(second) == -(-len(inner[0]) // 2)
+    assert set(second) <= set(inner[0])
+    assert outer == [outcome.params["C"]]
+    walked.clear()
+    run("logreg", replace(CONFIG, trials=1, pruner="median"))
+    assert walked[:2] == [path, path]
+
+
+def test_halving_finds_nearly_what_the_complete_search_finds() -> None:
+    """Of an easy problem, on both: the same best score but for what one inner fold decides."""
+    for head in ("logreg", "xgboost"):
+        config = replace(CONFIG, trials=20)
+        halved, complete = run(head, config)[1], run(head, replace(config, pruner="none"))[1]
+        assert halved.inner_score <= complete.inner_score + 1e-9 or head == "xgboost"
+        assert halved.inner_score > complete.inner_score - 0.06
 
 
 def test_no_score_profits_from_a_column_that_knows_the_test_labels() -> None:

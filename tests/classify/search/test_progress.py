@@ -11,7 +11,7 @@ ONE, TWO = StudyId(0, "3", "svm"), StudyId(1, "3", "svm")
 
 
 def test_trials_are_counted_and_the_best_is_kept_by_layer_and_head() -> None:
-    now = Progress(studies=2, trials_each=3)
+    now = Progress(total=6)
     assert (now.total, now.eta) == (6, None)
     for id, score in ((ONE, 0.5), (ONE, None), (ONE, 0.4), (TWO, 0.7)):
         now.add(id, score)
@@ -20,7 +20,7 @@ def test_trials_are_counted_and_the_best_is_kept_by_layer_and_head() -> None:
 
 
 def test_what_an_earlier_run_did_counts_as_done_but_not_towards_the_rate() -> None:
-    now = Progress(studies=2, trials_each=3)
+    now = Progress(total=6)
     now.resume(ONE, [0.2, 0.6], trials=3)
     assert (now.done, now.rate, now.eta) == (3, 0, None)
     now.add(TWO, 0.4)
@@ -33,14 +33,14 @@ def test_what_an_earlier_run_did_counts_as_done_but_not_towards_the_rate() -> No
 
 
 def test_a_study_whose_trials_were_all_pruned_has_no_best_yet() -> None:
-    now = Progress(studies=1, trials_each=3)
+    now = Progress(total=3)
     now.resume(ONE, [], trials=2)
     now.add(ONE, None)
     assert now.mean_best() == {}
 
 
 def test_one_good_fold_does_not_lead_before_the_others_have_begun() -> None:
-    now = Progress(studies=4, trials_each=1)
+    now = Progress(total=4)
     assert now.leader() is None
     for fold, layer, score in ((0, "3", 0.6), (1, "3", 0.4), (0, "4", 0.9)):
         now.add(StudyId(fold, layer, "svm"), score)
@@ -50,7 +50,7 @@ def test_one_good_fold_does_not_lead_before_the_others_have_begun() -> None:
 
 
 def test_the_time_left_ends_with_the_time_given() -> None:
-    now = Progress(studies=1, trials_each=1000, deadline=time.monotonic() + 20)
+    now = Progress(total=1000, deadline=time.monotonic() + 20)
     now.add(ONE, 0.5)
     now.began = time.monotonic() - 10
     now.add(ONE, 0.5)

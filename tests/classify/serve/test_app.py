@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from fastapi.testclient import TestClient
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.predict.bundle import Bundle, load_bundle
-from layerprobe.classify.serve.app import create_app
+from layerprobe.classify.serve.app import create_app, describe
 from layerprobe.classify.serve.limits import Limits
 from tests.bundles import make_run
 from tests.run import tone
@@ -201,3 +203,14 @@ def test_the_page_loads_nothing_from_elsewhere_and_shows_names_as_text(bundle: B
 def test_limits_that_cannot_be_met_are_refused(change):
     with pytest.raises(InputError, match="or more"):
         Limits(**change)
+
+
+def test_a_fine_tuned_model_is_described_by_what_it_was_made_of():
+    content = {"kind": "finetuned", "target": "emotion", "base_model": "hubert-base", "labels": ["a", "b"]}
+    bundle: Any = SimpleNamespace(content=content, labels=("a", "b"))
+    about = describe(bundle)
+    assert (about["system"], about["model"]) == ("hubert-base, fine-tuned", "hubert-base")
+    with TestClient(create_app(bundle, Limits())) as client:
+        page = client.get("/").text
+    assert "hubert-base, fine-tuned." in page
+    assert "None" not in page

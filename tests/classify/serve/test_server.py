@@ -21,9 +21,10 @@ import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse
 
+from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.predict.bundle import load_bundle
 from layerprobe.classify.serve.app import create_app
-from layerprobe.classify.serve.command import bind
+from layerprobe.classify.serve.command import ServeOptions, bind, serve
 from layerprobe.classify.serve.limits import Limits
 from tests.bundles import make_run
 from tests.run import CLI, ENVIRONMENT, cli, refused, tone
@@ -99,6 +100,18 @@ def start(bundle: Path, *words: str) -> tuple[subprocess.Popen[str], str]:
     line = process.stdout.readline()
     assert line.startswith(f"serving {bundle} at http://127.0.0.1:"), line
     return process, line.split()[3].rstrip(";")
+
+
+def test_a_system_that_scales_by_speaker_is_refused_before_the_server_starts(tmp_path: Path) -> None:
+    run = make_run(
+        tmp_path, model="mfcc", layers=("mfcc",), heads=("logreg",), trials=1, scalings=("speaker",)
+    )
+    with pytest.raises(InputError) as error:
+        serve(ServeOptions(run / "bundle", port=0))
+    line = str(error.value)
+    assert line.startswith(f"{run / 'bundle'}: scales each clip by the other clips of its speaker")
+    assert "without 'speaker' in --scalings, or use `predict` on a table" in line
+    assert "\n" not in line
 
 
 def test_a_server_predicts_refuses_its_port_to_others_and_ends_with_one_line(bundle: Path):

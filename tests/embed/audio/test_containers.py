@@ -335,3 +335,16 @@ def test_files_that_are_no_sound_are_left_to_the_decoder(tmp_path):
     for keep in range(0, 44, 3):
         (tmp_path / "start").write_bytes(header.getvalue()[:keep])
         assert inspect(tmp_path / "start").findings.damage is None
+
+
+@pytest.mark.parametrize("length", [b"   1023\n", b"     24\n", b"   2048\n", b'   10"4\n'])
+def test_a_sphere_header_that_ends_elsewhere_is_damaged(tmp_path, length):
+    path = tmp_path / "a.sph"
+    soundfile.write(path, noise(16_000), 16_000, format="NIST", subtype="PCM_16")
+    data = path.read_bytes()
+    assert data[8:16] == b"   1024\n"
+    path.write_bytes(data[:8] + length + data[16:])
+    findings = inspect(path).findings
+    assert "its header does not end where it says" in str(findings.damage) or "truncated" in str(
+        findings.damage
+    )

@@ -83,6 +83,15 @@ def test_a_cache_and_a_table_of_another_machine_suffice(place, tmp_path):
     after = join_labels(read_manifest(laptop / "clips.csv", must_exist=False), store, target="emotion")
     assert (after.keys, after.excluded) == (before.keys, before.excluded)
     source = ("clips.csv", "--model", "mfcc", "--cache", "my features")
+    done = cli("embed", *source, "--json", cwd=laptop)  # nothing is left to compute
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert (summary["embedded"], summary["cached"], summary["copies"]) == (0, 6, 1)
+    assert [Path(one["path"]).name for one in summary["failures"]] == ["silent.wav", "never.wav"]
+    assert (
+        done.stderr.count("note: the sound of 7 clips is not on this machine; the cache has their states")
+        == 1
+    )
     small = ("--split", "column", "--trials", "1", "--jobs", "1", "--heads", "logreg")
     note = f"was not read; the cache knows it by the same paths below {place}"
     splits = ["train", "train", "dev", "dev", "test", "test", "train", "train", "train"]
@@ -109,6 +118,24 @@ def test_a_cache_and_a_table_of_another_machine_suffice(place, tmp_path):
     (laptop / "my features" / DATABASE).unlink()
     message = refused(cli("classify", *source, *small, "--out", "other", cwd=laptop))
     assert "their audio is not here, nor known to digests.db of the cache; write into the table" in message
+
+
+def test_a_line_end_in_a_name_stays_in_one_line(tmp_path):
+    broken = tmp_path / "two\nlines.wav"
+    broken.write_text("no sound")
+    (tmp_path / "clips.jsonl").write_text(json.dumps({"path": broken.name, "emotion": "a"}) + "\n")
+    line = refused(cli("embed", "clips.jsonl", "--model", "mfcc", cwd=tmp_path))
+    assert r"two\nlines.wav: none of 1 clips could be embedded" in line
+    done = cli("embed", "clips.jsonl", "--model", "mfcc", cwd=tmp_path)
+    assert done.stderr.count("\n") == 1
+    soundfile.write(tmp_path / "good.wav", np.random.default_rng(0).normal(0, 0.1, 8000), 16_000)
+    with (tmp_path / "clips.jsonl").open("a") as file:
+        file.write(json.dumps({"path": "good.wav", "emotion": "b"}) + "\n")
+    done = cli("embed", "clips.jsonl", "--model", "mfcc", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    listed = [one for one in done.stderr.splitlines() if one.startswith("  ")]
+    assert len(listed) == 1
+    assert r"two\nlines.wav: " in listed[0]
 
 
 def test_prune_keeps_the_clips_of_deleted_files(place):

@@ -6,11 +6,11 @@ import torch
 
 from layerprobe.classify.data.dataset import join_labels
 from layerprobe.classify.features.frames import ScaledFrames, read_frames
-from layerprobe.classify.heads.solvers import frames_torch
-from layerprobe.classify.heads.solvers.bilstm_torch import BiLstm
-from layerprobe.classify.heads.solvers.frames_torch import best_device, predict, train
+from layerprobe.classify.heads.solvers import bilstm_torch as recurrent
+from layerprobe.classify.heads.solvers.bilstm_torch import BiLstm, best_device, predict, train
 from tests.studies import made_clips, made_frames
 
+PARAMS = {"hidden": 8, "rate": 1e-2, "dropout": 0.1, "pooling": "mean"}
 HELD = np.arange(48) >= 36
 
 
@@ -21,20 +21,19 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[ScaledFrames, np.nda
     store = made_frames(folder / "cache", clips)
     data = join_labels(clips, store, target="emotion")
     frames = read_frames(store, "0", data.keys, budget=1 << 30)
-    return ScaledFrames(frames, train=np.arange(48), scaling="standard", speakers=None), data.y
+    return ScaledFrames.fit(frames, train=np.arange(48), scaling="standard", speakers=None), data.y
 
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frames_torch, "ROUNDS", 2)
+    monkeypatch.setattr(recurrent, "ROUNDS", 2)
 
 
-def fit(made: tuple[ScaledFrames, np.ndarray], *, seed: int = 0, pooling: str = "mean") -> torch.nn.Module:
+def fit(made: tuple[ScaledFrames, np.ndarray], *, seed: int = 0, pooling: str = "mean") -> BiLstm:
     scaled, y = made
     return train(
-        lambda: BiLstm(scaled.width, 2, hidden=8, dropout=0.1, pooling=pooling),
-        scaled, np.arange(48), y[:48], HELD, weights=np.ones(48), classes=2, rate=1e-2,
-        device="cpu", seed=seed,
+        scaled, np.arange(48), y[:48], HELD, weights=np.ones(48), classes=2,
+        params={**PARAMS, "pooling": pooling}, device="cpu", seed=seed,
     )  # fmt: skip
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -61,6 +63,49 @@ def test_a_weak_penalty_on_seven_separable_classes_reaches_the_optimum() -> None
     assert np.abs(expected).max() > 10
     scores = Z @ W + b
     np.testing.assert_allclose(scores - scores.mean(1, keepdims=True), expected, atol=5e-3)
+
+
+@pytest.mark.parametrize(("penalty", "classes"), [(300.0, 3), (1.0, 3), (0.1, 5)])
+def test_columns_that_are_not_orthogonal_are_solved_as_their_rotation(penalty: float, classes: int) -> None:
+    Z, y = problem(300, 20, classes, seed=4)
+    rotation, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((20, 20)))
+    X = (Z @ rotation).astype(np.float32)
+    weight = np.where(y == 0, 2.0, 0.5)
+    settings: Any = {"classes": classes, "loss": cross_entropy, "curvature": 1 / classes}
+    W, b = Solver(X, y, weight, **settings, rotated=False).solve(penalty=penalty)
+    reference = LogisticRegression(C=1 / penalty, tol=1e-9, max_iter=10_000)
+    reference.fit(X.astype(np.float64), y, sample_weight=weight)
+    np.testing.assert_allclose(softmax(X @ W + b, axis=1), reference.predict_proba(X), atol=1e-4)
+    V, c = Solver(Z, y, weight, **settings).solve(penalty=penalty)
+    np.testing.assert_allclose(X @ W + b, Z @ V + c, atol=1e-3)
+
+
+def test_a_solution_is_known_without_reading_the_rows_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    Z, y = problem(200, 15, 3, seed=2)
+    fitted = Solver(Z, y, np.ones(200), classes=3, loss=cross_entropy, curvature=1 / 3)
+    W, b = fitted.solve(penalty=1.0)
+    for name in ("_scores", "_hessian_product", "_iterate"):
+        monkeypatch.setattr(fitted, name, None)  # the passes over Z
+    again, c = fitted.solve(penalty=1.0)
+    np.testing.assert_array_equal(again, W)
+    np.testing.assert_array_equal(c, b)
+
+
+def test_scores_are_computed_from_the_weights_once_for_each_penalty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between, they follow the steps."""
+    Z, y = problem(300, 40, 3, seed=5)
+    fitted = Solver(Z, y, np.ones(300), classes=3, loss=cross_entropy, curvature=1 / 3)
+    calls, compute = list[int](), fitted._scores
+
+    def counted(W: np.ndarray) -> np.ndarray:
+        calls.append(1)
+        return compute(W)
+
+    monkeypatch.setattr(fitted, "_scores", counted)
+    penalties = [100.0, 10.0, 1.0, 0.1]
+    for penalty in penalties:
+        fitted.solve(penalty=penalty)
+    assert len(penalties) <= len(calls) <= 2 * len(penalties)
 
 
 def test_blocks_of_rows_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

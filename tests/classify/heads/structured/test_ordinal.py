@@ -82,7 +82,7 @@ def test_a_path_gives_what_single_fits_give_and_a_file_too(tmp_path: Path) -> No
     features, _, _ = made_features(rows=240)
     prep, (_, values) = Preprocessing("mean", "standard"), ORDINAL_LOGISTIC.path
     params = {"class_weight": "balanced"}
-    together = ORDINAL_LOGISTIC.fit(features, prep, params, values, 0)
+    together = list(ORDINAL_LOGISTIC.fit(features, prep, params, values, 0))
     for value, scores in list(zip(values, together, strict=True))[::3]:
         (alone,) = ORDINAL_LOGISTIC.fit(features, prep, params, [value], 0)
         np.testing.assert_allclose(np.exp(scores), np.exp(alone), atol=2e-3)

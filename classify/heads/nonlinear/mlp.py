@@ -14,9 +14,10 @@ import optuna
 from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
 from layerprobe.classify.features.scaling import ALL_SCALINGS
 from layerprobe.classify.heads.base import NO_SAMPLING, Head, Params
+from layerprobe.classify.heads.bilstm import validation_mask
 from layerprobe.classify.heads.fitted import FittedHead, TrainingRows
-from layerprobe.classify.heads.neural.validation import validation_mask, validation_score
 from layerprobe.classify.heads.solvers.network import Network
+from layerprobe.classify.tasks.confusion import confusion, recall
 
 UNITS = [32, 64, 128]  # of each hidden layer
 BATCH = 64  # clips
@@ -84,6 +85,15 @@ def _train(
         if waited == PATIENCE:
             break
     return network
+
+
+def validation_score(scores: np.ndarray, y: np.ndarray, classes: int) -> tuple[float, float]:
+    """Mean recall over the classes that occur, and the mean log likelihood, of (m, K) scores."""
+    counts = confusion(y, scores.argmax(1), classes=classes)
+    present = counts.sum(1) > 0
+    top = scores - scores.max(1, keepdims=True)
+    log_p = top - np.log(np.exp(top).sum(1, keepdims=True))
+    return float(recall(counts)[present].mean()), float(log_p[np.arange(len(y)), y].mean())
 
 
 def parameters(columns: int, classes: int, params: Params) -> int:

@@ -6,23 +6,29 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.store.feature_store import FeatureStore
-from layerprobe.classify.config import EvaluationConfig, StudyConfig
+from layerprobe.classify.config import EvaluationConfig, Scaling, StudyConfig
 from layerprobe.classify.controls import learning_curve, shuffled_labels
 from layerprobe.classify.controls.evaluation import evaluate_run
-from layerprobe.classify.heads.neural import bilstm
-from layerprobe.classify.heads.neural.bilstm import BILSTM
-from layerprobe.classify.heads.solvers import frames_torch
-from layerprobe.classify.heads.solvers.bilstm_torch import BiLstm
+from layerprobe.classify.features.fitted_frames import FittedFrames, load_inputs
+from layerprobe.classify.features.fold_features import Preprocessing
+from layerprobe.classify.features.frames import join_frames
+from layerprobe.classify.features.lru_cache import LruCache
+from layerprobe.classify.heads import bilstm
+from layerprobe.classify.heads.bilstm import BILSTM, validation_mask
+from layerprobe.classify.heads.fitted import TrainingRows
+from layerprobe.classify.heads.registry import KINDS
+from layerprobe.classify.heads.solvers import bilstm_torch as recurrent
 from layerprobe.classify.runs.compare import compare
 from layerprobe.classify.runs.run_folder import SUMMARY, read_json
 from layerprobe.classify.scores.results import StudyResult
 from layerprobe.classify.search import study
 from layerprobe.classify.search.nested import TrialDone
-from layerprobe.classify.search.plan import make_plan
+from layerprobe.classify.search.plan import fold_features, layer_states, make_plan
 from layerprobe.classify.search.study import run_study
 from layerprobe.classify.search.units import Unit, run_unit
 from layerprobe.embed.manifest.clips import Clip
@@ -38,7 +44,7 @@ SAME = ("splits.json", "results.csv", "predictions.csv", "summary.json", "figure
 def shrunk() -> Iterator[None]:
     """Few units and few rounds: enough for what is planted."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(frames_torch, "ROUNDS", 12)
+        patch.setattr(recurrent, "ROUNDS", 12)
         patch.setattr(bilstm, "HIDDEN", [8])
         patch.setitem(BILSTM.start, "hidden", 8)
         patch.setitem(BILSTM.start, "rate", 1e-2)
@@ -69,6 +75,22 @@ def finished(corpus: tuple[list[Clip], FeatureStore], tmp_path_factory: pytest.T
     return run_study(*corpus, tmp_path_factory.mktemp("finished") / "run", CONFIG)
 
 
+def test_speakers_that_decide_when_to_stop_are_not_trained_on() -> None:
+    speakers, y = np.repeat(np.arange(10), 6), np.tile([0, 1, 2], 20)
+    held = validation_mask(y, speakers, seed=0)
+    assert not set(speakers[held]) & set(speakers[~held])
+    assert len(set(speakers[held])) == 2
+    assert set(y[held]) == set(y[~held]) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("speakers", [None, np.zeros(30, int), np.repeat([0, 1], 15)])
+def test_no_class_is_lost_to_training_by_setting_speakers_aside(speakers: np.ndarray | None) -> None:
+    y = np.repeat([0, 1], 15)  # with two speakers, each has a class of their own
+    held = validation_mask(y, speakers, seed=0)
+    assert held.sum() == 6
+    assert set(y[~held]) == {0, 1}
+
+
 def test_a_study_finds_what_pooled_statistics_do_not_show(
     finished: Path, corpus: tuple[list[Clip], FeatureStore], tmp_path: Path
 ) -> None:
@@ -84,7 +106,7 @@ def test_a_study_finds_what_pooled_statistics_do_not_show(
     assert [entry.system for entry in comparison.entries] == ["selected", "selected"]
     (pair,) = comparison.pairs
     assert pair.difference.low > 0  # the frames' run is better, on the same clips
-    model = BiLstm(corpus[1].extraction.width("0"), 2, hidden=8, dropout=0.0, pooling="mean")
+    model = recurrent.BiLstm(corpus[1].extraction.width("0"), 2, hidden=8, dropout=0.0, pooling="mean")
     assert comparison.costs[0].trained_parameters == sum(p.numel() for p in model.parameters())
 
 
@@ -122,6 +144,42 @@ def test_the_control_that_looks_at_nothing_runs_beside_it(
 ) -> None:
     out = run_study(*corpus, tmp_path / "run", replace(CONFIG, heads=("majority",)))
     assert read_json(out / SUMMARY)["selected"]["uar"]["value"] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("scaling", ["none", "standard", "l2", "speaker"])
+def test_a_refitted_network_scores_as_the_search_does(
+    scaling: Scaling, corpus: tuple[list[Clip], FeatureStore], tmp_path: Path
+) -> None:
+    """To other clips than it was fitted to, also after a file."""
+    clips, store = corpus
+    plan = make_plan(clips, store, CONFIG)
+    fold, speakers = plan.folds[0].outer, plan.data.speakers
+    assert speakers is not None
+    layers = layer_states(plan, ("0",), cache=LruCache(1 << 30))
+    features = fold_features(plan, layers, fold, cache=LruCache(1 << 30))
+    prep = Preprocessing("frame", scaling)
+    (expected,) = BILSTM.fit(features, prep, dict(BILSTM.start), [1.0], 0)
+
+    states = [store.frames("0", key) for key in plan.data.keys]
+    known = join_frames([states[row] for row in fold.train])
+    inputs, scaled = FittedFrames.fit(
+        "0", known, scaling, train=np.arange(len(fold.train)), speakers=speakers[fold.train]
+    )
+    rows = TrainingRows(
+        Z=np.empty((len(fold.train), 0)),
+        y=plan.data.y[fold.train],
+        classes=2,
+        frames=scaled,
+        speakers=speakers[fold.train],
+    )
+    assert BILSTM.refit is not None
+    fitted = BILSTM.refit(rows, dict(BILSTM.start), 1.0, 0)
+    loaded = KINDS[fitted.kind].load(tmp_path, fitted.save(tmp_path))
+    again = load_inputs(inputs.settings(), inputs.arrays())
+    unknown = {"0": [states[row] for row in fold.test]}
+    for head, prepared in ((fitted, inputs), (loaded, again)):
+        scores = head.scores(prepared.apply(unknown, speakers[fold.test]))
+        np.testing.assert_allclose(scores, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("heads", [("svm",), ("bilstm", "logreg"), ("bilstm",)])

@@ -12,8 +12,8 @@ from sklearn.neural_network import MLPClassifier
 from layerprobe.classify.features.fitted import FittedInputs, FittedLayer
 from layerprobe.classify.features.fold_features import Preprocessing
 from layerprobe.classify.heads.fitted import TrainingRows
-from layerprobe.classify.heads.neural import mlp
-from layerprobe.classify.heads.neural.mlp import MLP
+from layerprobe.classify.heads.nonlinear import mlp
+from layerprobe.classify.heads.nonlinear.mlp import MLP
 from layerprobe.classify.heads.registry import KINDS
 from layerprobe.classify.heads.solvers.network import Network
 from tests.studies import made_features

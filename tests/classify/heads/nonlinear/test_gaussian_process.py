@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.config import StudyConfig
 from layerprobe.classify.features.fold_features import Preprocessing
-from layerprobe.classify.heads.gaussian_process import GP
+from layerprobe.classify.heads.nonlinear.gaussian_process import GP
 from layerprobe.classify.predict.make import make_bundle
 from layerprobe.classify.search.plan import make_plan
 from layerprobe.classify.search.study import run_study

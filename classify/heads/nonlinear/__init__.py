@@ -1,0 +1,1 @@
+"""Heads on statistics that are not linear: `mlp`, a small network, and `gp`, a Gaussian process."""
