@@ -45,6 +45,7 @@ from layerprobe.embed.extract.collect import Collector
 from layerprobe.embed.extract.forward import ForwardPass
 from layerprobe.embed.extract.prefetch import Prefetcher
 from layerprobe.embed.manifest.clips import Clip
+from layerprobe.embed.models.backbones import ModelPlan
 from layerprobe.embed.models.interface import Visit
 
 LAYERS, WIDTH = 25, 1024  # of hubert-large
@@ -150,7 +151,7 @@ def measure(arguments: Namespace) -> dict[str, Any]:
     collect = Collector.collect
     timed_collect = time_of.timed("collect", lambda *of: list(collect(*of)))
     patches.append(patch.object(Collector, "collect", timed_collect))
-    patches.append(patch.object(extraction_run, "open_backbone", lambda _config: (NoBackbone(), shapes())))
+    patches.append(patch.object(extraction_run, "plan_model", lambda _config: no_model()))
     with tempfile.TemporaryDirectory(dir=arguments.corpus.parent) as cache:
         config = EmbedConfig(model="none", cache=Path(cache), batch_seconds=arguments.batch_seconds)
         for each in patches:
@@ -175,10 +176,10 @@ def measure(arguments: Namespace) -> dict[str, Any]:
     }
 
 
-def shapes() -> Extraction:
+def no_model() -> ModelPlan:
     """An extraction of the backbone's shapes."""
     model = NoBackbone()
-    return Extraction(
+    extraction = Extraction(
         model="none",
         revision="",
         weights="none",
@@ -194,6 +195,7 @@ def shapes() -> Extraction:
         frame_rate=model.frame_rate,
         receptive_field=model.receptive_field,
     )
+    return ModelPlan(name="none", extraction=extraction, device=model.device, make=NoBackbone)
 
 
 if __name__ == "__main__":
