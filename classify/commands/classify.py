@@ -129,7 +129,7 @@ def run_study_of(options: ClassifyOptions, *, given: Mapping[str, str]) -> dict[
         texts = [text for clip in clips if (text := clip.labels.get(study.target, "").strip())]
         check_classes_meant(texts, study.target)
     if study.splits is not None:
-        study = replace(study, splits=resolve_splits(study.splits, clips))
+        study = replace(study, splits=resolve_splits(str(study.splits), clips))
     if study.layers:
         study = replace(study, layers=parse_layers(layers, store.extraction.layers, also=(MIX,)))
     summary = run_and_evaluate(
