@@ -9,6 +9,11 @@ model per layer, as tools do that save one layer per run; measured on `--per-lay
 `gemm_gflops` is the machine's matrix-product rate, `ceiling` the throughput if the model were matrix
 products alone, `ceiling_fraction` the fraction of it that `ours` reaches. `peak_mb` is the peak resident
 memory of `ours`, in a separate process.
+
+    python benchmarks/bench_extract.py --count --model random:hubert-large --precision fp16
+
+counts what a batch of `--batch-seconds` seconds (320 if omitted) would launch on a GPU, without one: see
+`fake_gpu.py`. `operations` counts them, `waiting` those for which the host would wait.
 """
 
 from __future__ import annotations
@@ -29,10 +34,11 @@ import numpy as np
 import soundfile
 import torch
 
+from benchmarks.fake_gpu import GPU, clips_of, count_batch
 from benchmarks.machine import gemm_gflops, peak_mb, report, timed
 from layerprobe.embed.checkpoints.loading import load_model
 from layerprobe.embed.config import RATE, EmbedConfig
-from layerprobe.embed.extract.run import embed
+from layerprobe.embed.extract.run import BATCH_SECONDS, embed
 from layerprobe.embed.manifest.audio_files import AUDIO_SUFFIXES
 from layerprobe.embed.manifest.clips import Clip, read_manifest
 from layerprobe.embed.models.device import find_device, find_precision
@@ -46,7 +52,7 @@ def main() -> None:
     """Measure each method on the same clips."""
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="random:hubert-base")
-    parser.add_argument("--clips", type=Path, required=True, help="table of clips, or folder of audio files")
+    parser.add_argument("--clips", type=Path, help="table of clips, or folder of audio files")
     parser.add_argument("--limit", type=int, default=200, help="number of clips, spaced evenly over all")
     parser.add_argument("--per-layer-limit", type=int, default=20, help="number of clips for `per_layer`")
     parser.add_argument("--device", default="auto")
@@ -55,7 +61,14 @@ def main() -> None:
     parser.add_argument(
         "--only-ours", action="store_true", help="measure layerprobe alone, with its peak memory"
     )
+    parser.add_argument("--count", action="store_true", help="count operations; --clips is not needed")
+    parser.add_argument("--clip-seconds", type=float, default=2.0, help="length of the clips of --count")
     arguments = parser.parse_args()
+    if arguments.count:
+        count_operations(arguments)
+        return
+    if arguments.clips is None:
+        parser.error("--clips is required, except with --count")
     device = find_device(arguments.device)
     clips = find_clips(arguments.clips, arguments.limit)
     if arguments.only_ours:
@@ -93,6 +106,24 @@ def main() -> None:
         },
         device=device,
     )
+
+
+def count_operations(arguments: Namespace) -> None:
+    """Report what a batch would launch on a GPU."""
+    precision = find_precision(arguments.precision, GPU)
+    config = EmbedConfig(model=arguments.model, precision=precision)
+    seconds = arguments.batch_seconds or BATCH_SECONDS["cuda"]
+    lengths = clips_of(arguments.clip_seconds, total=seconds)
+    operations, _ = count_batch(config, lengths)
+    values = {
+        "model": arguments.model,
+        "precision": precision,
+        "clips": len(lengths),
+        "operations": operations.launched.total(),
+        "waiting": len(operations.waiting),
+        "by_name": dict(operations.launched.most_common()),
+    }
+    report("count", values, device=torch.device("cpu"))
 
 
 def find_clips(source: Path, limit: int) -> list[Clip]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 
+import pytest
 from hypothesis import settings
 
 # The same examples in every run, and no verdict about a slow machine.
@@ -13,3 +14,8 @@ settings.load_profile("layerprobe")
 # A shell has what it starts in the background ignore Ctrl-C, and so would every process that a test starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take long, so that two processes which share the files end together."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)

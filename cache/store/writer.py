@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
@@ -14,8 +14,14 @@ import numpy as np
 from layerprobe.cache.common.disk import abandoned_files, locked
 from layerprobe.cache.common.errors import StoreError
 from layerprobe.cache.identity.extraction import FRAME, Extraction
-from layerprobe.cache.store.background_writer import BackgroundWriter, PendingClip, write_error
-from layerprobe.cache.store.packed_arrays import ArrayPacker
+from layerprobe.cache.store.background_writer import (
+    BackgroundWriter,
+    PendingBatch,
+    PendingClip,
+    write_error,
+)
+from layerprobe.cache.store.packed_arrays import ArrayPacker, RowLayout
+from layerprobe.cache.store.shard import ClipEntry
 
 SHARD_BYTES = 32 << 20  # one shard being filled and one being written: 64 MiB in memory at most
 SHARD_CLIPS = 1_000  # for clips with few numbers, whose metadata would need more memory than their states
@@ -40,14 +46,16 @@ class StoreWriter:
             layer: (stats, width) for layer, width in zip(extraction.layers, extraction.widths, strict=True)
         }
         self._lock = ExitStack()
+        self._layout = RowLayout(tuple(self._shapes.values()), self._dtype)
         self._background = BackgroundWriter(
             folder,
             extraction,
+            self._layout,
             shard_bytes=SHARD_BYTES,
             shard_clips=SHARD_CLIPS,
             shard_seconds=SHARD_SECONDS,
         )
-        self._packer = ArrayPacker()
+        self._packer = ArrayPacker(self._layout)
         self._open: PendingClip | None = None
 
     def __enter__(self) -> StoreWriter:
@@ -83,6 +91,37 @@ class StoreWriter:
         self.append(states)
         self.end(frames=frames, seconds=seconds)
 
+    def add_batch(
+        self,
+        keys: Sequence[str],
+        states: Mapping[str, np.ndarray],
+        *,
+        frames: Sequence[int],
+        seconds: Sequence[float],
+        paths: Sequence[str],
+    ) -> None:
+        """Add complete clips whose statistics are stored: as `add` for each, at the price of one.
+
+        states: every layer → (B, S, D), one row for each of the keys, in the storage type; copied. frames,
+        seconds, paths: of each clip. Waits while 64 MiB are in memory. Raises StoreError.
+        """
+        self._background.check()
+        self._drop()
+        for key in keys:
+            self._check_key(key)
+        arrays = self._arrays(states)
+        if not self._pooled:
+            raise StoreError("keeps every frame", where=str(self._folder), do="add one clip at a time")
+        if len(arrays[0]) != len(keys):
+            raise StoreError(f"{len(arrays[0])} rows for {len(keys)} clips", where=str(self._folder))
+        columns = zip(keys, frames, seconds, paths, strict=True)
+        entries = [ClipEntry(key, 1, count, length, path) for key, count, length, path in columns]
+        step = max(1, SHARD_BYTES // self._layout.row_bytes)
+        for begin in range(0, len(entries), step):
+            rows = slice(begin, begin + step)
+            block = self._packer.pack([array[rows] for array in arrays])
+            self._background.add_batch(PendingBatch(entries[rows], block))
+
     def in_one_shard(self) -> AbstractContextManager[None]:
         """Write the clips added in this context to one shard: a kill leaves all of them or none.
 
@@ -92,8 +131,7 @@ class StoreWriter:
 
     def begin(self, key: str, *, path: str = "") -> None:
         """Begin a clip that is added block by block; a clip begun before without `end` is dropped."""
-        if not KEY.fullmatch(key):
-            raise StoreError(f"{key!r} is no clip's key (64 hex digits)", where=str(self._folder))
+        self._check_key(key)
         self._background.check()
         self._drop()
         self._open = PendingClip(key, path)
@@ -101,14 +139,8 @@ class StoreWriter:
     def append(self, states: Mapping[str, np.ndarray]) -> None:
         """Add the next block of the current clip; arrays as in `add`. Raises StoreError."""
         clip = self._current()
-        if states.keys() != self._shapes.keys():
-            odd = ", ".join(sorted(states.keys() ^ self._shapes.keys()))
-            raise StoreError(f"layers that are not those of the store: {odd}", where=str(self._folder))
-        arrays = [self._checked(layer, states[layer]) for layer in self._shapes]
-        lengths = {len(array) for array in arrays}
-        if len(lengths) != 1:
-            raise StoreError(f"layers of unequal length: {sorted(lengths)}", where=str(self._folder))
-        self._background.add(clip, self._packer.pack(arrays))
+        rows = {layer: array[None] if self._pooled else array[:, None] for layer, array in states.items()}
+        self._background.add(clip, self._packer.pack(self._arrays(rows)))
 
     def end(self, *, frames: int, seconds: float) -> None:
         """Complete the current clip. Raises StoreError."""
@@ -130,12 +162,25 @@ class StoreWriter:
         if clip is not None and not clip.ended:
             self._background.drop(clip)
 
-    def _checked(self, layer: str, states: np.ndarray) -> np.ndarray:
-        """One layer's states as (R, S, D). Raises StoreError for a shape or type other than the store's."""
-        rows = states[None] if self._pooled else states[:, None]
-        if rows.shape[1:] != self._shapes[layer] or rows.dtype != self._dtype:
-            stats, width = self._shapes[layer]
-            expected = f"{self._dtype} {(stats, width) if self._pooled else ('F', width)}"
-            what = f"layer {layer} is {states.dtype} {states.shape}, not {expected}"
+    def _check_key(self, key: str) -> None:
+        if not KEY.fullmatch(key):
+            raise StoreError(f"{key!r} is no clip's key (64 hex digits)", where=str(self._folder))
+
+    def _arrays(self, states: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """Every layer's states (R, S, D), in the store's order.
+
+        Raises StoreError for other layers, shapes or types than the store's.
+        """
+        if states.keys() != self._shapes.keys():
+            odd = ", ".join(sorted(states.keys() ^ self._shapes.keys()))
+            raise StoreError(f"layers that are not those of the store: {odd}", where=str(self._folder))
+        for layer, shape in self._shapes.items():
+            rows = states[layer]
+            if rows.shape[1:] == shape and rows.dtype == self._dtype:
+                continue
+            what = f"layer {layer} has rows of {rows.dtype} {rows.shape[1:]}, not {self._dtype} {shape}"
             raise StoreError(what, where=str(self._folder))
-        return rows
+        lengths = {len(states[layer]) for layer in self._shapes}
+        if len(lengths) != 1:
+            raise StoreError(f"layers of unequal length: {sorted(lengths)}", where=str(self._folder))
+        return [states[layer] for layer in self._shapes]

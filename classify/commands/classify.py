@@ -133,7 +133,7 @@ def run_study_of(options: ClassifyOptions, *, given: Mapping[str, str]) -> dict[
         check_classes_meant(texts, study.target)
     study = replace(study, layers=parse_names(study.layers, stores))
     if study.splits is not None:
-        study = replace(study, splits=resolve_splits(study.splits, clips))
+        study = replace(study, splits=resolve_splits(str(study.splits), clips))
     if options.fuse is not None:
         from layerprobe.classify.fusion.run import run_fusion
 

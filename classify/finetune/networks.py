@@ -16,6 +16,7 @@ from layerprobe.embed.checkpoints.loading import load_model
 from layerprobe.embed.checkpoints.source import ModelSource
 from layerprobe.embed.config import EmbedConfig
 from layerprobe.embed.models.exact_batching import ExactBatch
+from layerprobe.embed.models.fused.lengths import BatchLengths, is_beyond
 from layerprobe.embed.models.layers import FINAL, frame_count, layer_names
 from layerprobe.embed.models.whisper import settings as whisper
 from layerprobe.embed.models.whisper.context import Context, find_context
@@ -87,16 +88,17 @@ class Wav2Vec2Network:
 
     def pooled(self, waves: torch.Tensor, lengths: torch.Tensor) -> Mapping[str, torch.Tensor]:
         """As `Network.pooled`."""
-        counts = torch.tensor([self.frames(n) for n in lengths.tolist()], device=waves.device)
-        padded = bool((lengths < waves.shape[1]).any())
-        inside = torch.arange(waves.shape[1], device=waves.device) < lengths[:, None]
+        samples = lengths.tolist()
+        own = BatchLengths(samples, [self.frames(n) for n in samples], waves.device)
+        counts, padded = own.frames_on_device, min(samples) < waves.shape[1]
+        inside = ~is_beyond(waves.shape[1], own.samples_on_device)
         # Set until the next call: with gradient checkpointing the backward pass repeats parts of this one.
-        self.exact.set(lengths if padded else None, counts if padded else None)
+        self.exact.set(own if padded else None)
         self._counts, self._pooled = counts, {}
         augment = self.model.config.apply_spec_augment
         try:
             # Masking fails for a batch whose clips are all shorter than one masked span.
-            long_enough = int(counts.max()) >= self.model.config.mask_time_length
+            long_enough = own.longest >= self.model.config.mask_time_length
             self.model.config.apply_spec_augment = augment and long_enough
             last = self.model(waves, attention_mask=inside if padded else None).last_hidden_state
             return {self._last: masked_mean(last, counts)} if self._last_only else self._pooled

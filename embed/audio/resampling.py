@@ -21,6 +21,7 @@ BETA = 14.769656459379492  # of the Kaiser window
 
 _MAX_DENSE = 1 << 22  # weights above which a kernel is stored by its taps alone
 _BLOCK_OUT = 64  # outputs of one matrix row: enough for the product to run at full rate
+_BLOCK_BYTES = 1 << 20  # of inputs multiplied at a time
 _BLOCK_TAPS = 1_024  # outputs whose taps are computed at a time
 
 
@@ -68,7 +69,12 @@ class _Dense:
         return first * self.old - self.width, last * self.old + self.width
 
     def apply(self, inputs: np.ndarray, begin: int, stop: int) -> np.ndarray:
-        steps = torch.from_numpy(inputs).unfold(0, len(self.kernel), self.old) @ self.kernel
+        spans = torch.from_numpy(inputs).unfold(0, len(self.kernel), self.old)
+        steps = torch.empty(len(spans), self.new)
+        rows = max(1, _BLOCK_BYTES // (4 * len(self.kernel)))
+        for at in range(0, len(spans), rows):
+            # The product copies its spans, which overlap: a block at a time stays in the processor's cache.
+            torch.mm(spans[at : at + rows], self.kernel, out=steps[at : at + rows])
         skip = begin % self.new
         return steps.reshape(-1)[skip : skip + stop - begin].numpy()
 

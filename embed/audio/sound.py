@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from layerprobe.embed.audio import pcm
 from layerprobe.embed.audio.decoding import (
     DEFAULT,
     Decoder,
@@ -32,6 +33,7 @@ MIN_SAMPLES = 400  # at RATE: 25 ms, which one frame of the models' convolutiona
 
 _MIN_RATE, _MAX_RATE = 1_000, 768_000  # Hz
 _ROUNDING = 0.005  # seconds by which a segment's end may exceed its file: labels are rounded, files are not
+_MONO = (DEFAULT, Selection(channel=0))  # selections that of a single channel are the same
 _BLOCK = 30 * RATE  # samples at RATE decoded at a time where a complete clip is streamed
 
 
@@ -40,7 +42,7 @@ class AudioInfo:
     """The format of a clip's file, and where in it the clip is.
 
     rate: the file's own, in Hz. begin, stop: the clip's samples in the file, at that rate. selection: what is
-    read of the file.
+    read of the file. plain: the byte where the file's samples begin if it is plain (see `pcm`), else 0.
     """
 
     rate: int
@@ -48,6 +50,7 @@ class AudioInfo:
     begin: int
     stop: int
     selection: Selection = DEFAULT
+    plain: int = 0
 
     @property
     def samples(self) -> int:
@@ -97,26 +100,58 @@ def probe(clip: Clip, selection: Selection | None = None) -> AudioInfo:
     clip's segment cannot be used.
     """
     selection = selection or selection_of(clip)
-    with open_decoder(clip, selection) as decoder:
-        rate, length = decoder.rate, decoder.length()
-        if not _MIN_RATE <= rate <= _MAX_RATE:
-            raise clip_error(clip, f"sample rate of {rate} Hz", do="resample the file first")
-        duration = f"but the file lasts {length / rate:.3f} s"
-        begin, stop = 0, length
-        if clip.start is not None:
-            begin = round(clip.start * rate)
-            if not 0 <= begin < length:
-                raise clip_error(clip, f"starts at {clip.start:g} s, {duration}")
-        if clip.end is not None:
-            stop = min(round(clip.end * rate), length)
-            if clip.end > length / rate + _ROUNDING:
-                raise clip_error(clip, f"ends at {clip.end:g} s, {duration}")
-            if stop <= begin:
-                start = clip.start or 0
-                raise clip_error(clip, f"ends at {clip.end:g} s, not after its start at {start:g} s")
-        info = AudioInfo(rate=rate, channels=decoder.channels, begin=begin, stop=stop, selection=selection)
-        _check(clip, count=info.samples)
-        return info
+    plain = pcm.find_plain(clip.file) if selection in _MONO else None
+    if plain is not None:
+        begin, stop = _find_segment(clip, rate=RATE, length=plain.samples)
+        info = AudioInfo(
+            rate=RATE, channels=1, begin=begin, stop=stop, selection=selection, plain=plain.begin
+        )
+    else:
+        with open_decoder(clip, selection) as decoder:
+            rate, length = decoder.rate, decoder.length()
+            if not _MIN_RATE <= rate <= _MAX_RATE:
+                raise clip_error(clip, f"sample rate of {rate} Hz", do="resample the file first")
+            begin, stop = _find_segment(clip, rate=rate, length=length)
+            info = AudioInfo(
+                rate=rate, channels=decoder.channels, begin=begin, stop=stop, selection=selection
+            )
+    _check(clip, count=info.samples)
+    return info
+
+
+def _find_segment(clip: Clip, *, rate: int, length: int) -> tuple[int, int]:
+    """The clip's samples in a file of `length` samples. Raises ClipError where they are not all there."""
+    duration = f"but the file lasts {length / rate:.3f} s"
+    begin, stop = 0, length
+    if clip.start is not None:
+        begin = round(clip.start * rate)
+        if not 0 <= begin < length:
+            raise clip_error(clip, f"starts at {clip.start:g} s, {duration}")
+    if clip.end is not None:
+        stop = min(round(clip.end * rate), length)
+        if clip.end > length / rate + _ROUNDING:
+            raise clip_error(clip, f"ends at {clip.end:g} s, {duration}")
+        if stop <= begin:
+            start = clip.start or 0
+            raise clip_error(clip, f"ends at {clip.end:g} s, not after its start at {start:g} s")
+    return begin, stop
+
+
+def read_plain(clip: Clip, info: AudioInfo) -> pcm.Samples | None:
+    """The samples of a clip of a plain file; None where `read_clip` has to read it.
+
+    Raises ClipError as `read_clip`.
+    """
+    if not info.plain or info.samples > pcm.MOST_SAMPLES:
+        return None
+    try:
+        begin = info.plain + 2 * info.begin
+        samples = pcm.read_plain(clip.file, begin=begin, samples=info.samples)
+    except OSError:
+        return None  # reported where it is read next
+    if samples is not None:
+        _check(clip, count=info.samples, constant=samples.constant)
+    return samples
 
 
 def read_clip(clip: Clip, info: AudioInfo, *, begin: int = 0, stop: int | None = None) -> np.ndarray:

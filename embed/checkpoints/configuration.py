@@ -14,7 +14,8 @@ from typing import Any
 from layerprobe.cache.common.errors import ModelError
 from layerprobe.embed.config import RATE
 
-WAV2VEC2_LIKE = ("wav2vec2", "hubert", "wavlm", "data2vec-audio", "unispeech-sat", "wav2vec2-conformer")
+CONFORMER = "wav2vec2-conformer"
+WAV2VEC2_LIKE = ("wav2vec2", "hubert", "wavlm", "data2vec-audio", "unispeech-sat", CONFORMER)
 SEW = ("sew", "sew-d")
 WAV2VEC2_BERT = "wav2vec2-bert"
 WHISPER = "whisper"

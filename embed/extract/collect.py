@@ -1,9 +1,9 @@
-"""Results of batches → the store's writer: merge windows, check values, write one clip at a time."""
+"""Results of batches → the store's writer: refuse damaged states, merge windows, write whole batches."""
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -11,9 +11,11 @@ from layerprobe.cache.common.errors import ClipError, NotFiniteError
 from layerprobe.cache.identity.extraction import FRAME, Extraction
 from layerprobe.cache.store.feature_store import StoreWriter
 from layerprobe.embed.extract.batching import Window
-from layerprobe.embed.extract.forward import BatchResult
 from layerprobe.embed.extract.pending import PendingClips
 from layerprobe.embed.extract.pooling import WindowMerger, mergeable_stats
+from layerprobe.embed.extract.results import BatchResult
+
+Arrays = Mapping[str, np.ndarray]  # layer → its states
 
 
 class Collector:
@@ -35,57 +37,78 @@ class Collector:
         self.seconds = 0.0
 
     def collect(self, result: BatchResult) -> Iterator[tuple[int, ClipError]]:
-        """Add one batch; yields the clips that failed, by index and once each. The caller drops these."""
-        for index, error in result.failed.items():
-            if index not in self._dropped:
-                yield index, error
-        arrays = result.wait()
-        for i, (window, frames) in enumerate(zip(result.windows, result.frames, strict=True)):
-            if window.clip in self._dropped:
-                continue
-            rows = {layer: array[i] for layer, array in arrays.items()}
+        """Write one batch; yields the clips that failed, by index and once each, after the others.
+
+        None of their states reaches a shard.
+        """
+        arrays, peaks = result.wait()
+        failed: dict[int, ClipError] = dict(result.failed)
+        # A NaN is the largest value of its row, and for it the comparison is false.
+        for row in np.flatnonzero(~(peaks <= self._largest).all(0)).tolist():
+            clip = result.windows[row].clip
+            if clip not in failed:
+                failed[clip] = self._refusal(clip, tuple(arrays), peaks[:, row])
+        new = {clip: error for clip, error in failed.items() if clip not in self._dropped}
+        self._dropped.update(new)  # the writer discards frames it has when it begins the next clip
+        rows = [row for row, window in enumerate(result.windows) if window.clip not in self._dropped]
+        together = [] if self._keep_frames else [row for row in rows if result.windows[row].count == 1]
+        self._add_batch(result, arrays, together)
+        single = rows if self._keep_frames else [row for row in rows if result.windows[row].count > 1]
+        for row in single:
+            window, frames = result.windows[row], result.frames[row]
+            states = {layer: values[row] for layer, values in arrays.items()}
             if self._keep_frames:
-                rows = {layer: array[:frames] for layer, array in rows.items()}
-            try:
-                self._check(window.clip, rows)
-            except NotFiniteError as error:
-                yield window.clip, error
+                self._append({layer: values[:frames] for layer, values in states.items()}, window, frames)
             else:
-                self._add(window, rows, frames)
+                self._merge(states, window, frames)
+        yield from new.items()
 
-    def drop(self, index: int) -> None:
-        """Discard a clip that failed; none of its states reaches a shard."""
-        self._dropped.add(index)  # the writer discards frames it has when it begins the next clip
+    def _add_batch(self, result: BatchResult, arrays: Arrays, rows: Sequence[int]) -> None:
+        """Write the clips of one window in these rows; arrays (B, S, D)."""
+        if not rows:
+            return
+        selected = slice(None) if len(rows) == len(result.windows) else rows
+        clips = [result.windows[row].clip for row in rows]
+        seconds = [self._pending.audio[clip].seconds for clip in clips]
+        self._writer.add_batch(
+            [self._pending.keys[clip] for clip in clips],
+            self._stored({layer: values[selected] for layer, values in arrays.items()}),
+            frames=[result.frames[row] for row in rows],
+            seconds=seconds,
+            paths=[self._path(clip) for clip in clips],
+        )
+        self.done.extend(clips)
+        self.seconds += sum(seconds)
 
-    def _add(self, window: Window, rows: dict[str, np.ndarray], frames: int) -> None:
-        """rows: by layer (S, D), or where every frame is kept (F, D)."""
-        index, is_last = window.clip, window.number + 1 == window.count
+    def _append(self, states: Arrays, window: Window, frames: int) -> None:
+        """Write a window's frames, (F, D) for each layer."""
+        index = window.clip
         if window.number == 0:
             self._frames = 0
+            self._writer.begin(self._pending.keys[index], path=self._path(index))
         self._frames += frames
-        if self._keep_frames:
-            if window.number == 0:
-                self._writer.begin(self._pending.keys[index], path=str(self._pending.clips[index].path))
-            self._writer.append(self._stored(rows))
-            if is_last:
-                self._writer.end(frames=self._frames, seconds=self._pending.audio[index].seconds)
-                self._count(index)
+        self._writer.append(states)
+        if window.number + 1 == window.count:
+            self._writer.end(frames=self._frames, seconds=self._pending.audio[index].seconds)
+            self._count(index)
+
+    def _merge(self, states: Arrays, window: Window, frames: int) -> None:
+        """Add a window's statistics, (S, D) float32 for each layer, to those of its clip."""
+        index = window.clip
+        if window.number == 0:
+            self._frames = 0
+            self._mergers = {layer: WindowMerger(self._stats) for layer in states}
+        self._frames += frames
+        for layer, values in states.items():
+            self._mergers[layer].add(values, frames=frames)
+        if window.number + 1 < window.count:
             return
-        if window.count > 1:
-            if window.number == 0:
-                self._mergers = {layer: WindowMerger(self._stats) for layer in rows}
-            for layer, values in rows.items():
-                self._mergers[layer].add(values, frames=frames)
-            if not is_last:
-                return
-            rows = {layer: merger.result() for layer, merger in self._mergers.items()}
-        stored = len(self._extraction.stats)
         self._writer.add(
             self._pending.keys[index],
-            self._stored({layer: values[:stored] for layer, values in rows.items()}),
+            self._stored({layer: merger.result() for layer, merger in self._mergers.items()}),
             frames=self._frames,
             seconds=self._pending.audio[index].seconds,
-            path=str(self._pending.clips[index].path),
+            path=self._path(index),
         )
         self._count(index)
 
@@ -93,18 +116,22 @@ class Collector:
         self.done.append(index)
         self.seconds += self._pending.audio[index].seconds
 
-    def _stored(self, rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return {layer: values.astype(self._extraction.dtype) for layer, values in rows.items()}
+    def _path(self, index: int) -> str:
+        return str(self._pending.clips[index].path)
 
-    def _check(self, index: int, rows: dict[str, np.ndarray]) -> None:
-        """Raise NotFiniteError if a state is not finite or too large for the storage type."""
-        for layer, values in rows.items():
-            # One pass: a NaN makes the maximum NaN, for which the comparison is false.
-            peak = float(np.abs(values).max())
-            if peak <= self._largest:
-                continue
-            where = str(self._pending.clips[index].path)
-            if np.isfinite(peak):
-                what = f"layer {layer} has states up to {peak:.4g}, too large for {self._extraction.dtype}"
-                raise NotFiniteError(what, where=where, do="embed with --dtype float32")
-            raise NotFiniteError(f"layer {layer} has states that are not finite", where=where)
+    def _stored(self, states: Arrays) -> dict[str, np.ndarray]:
+        """The statistics (…, S, D) that are stored, in the type of the store."""
+        count, dtype = len(self._extraction.stats), self._extraction.dtype
+        return {layer: values[..., :count, :].astype(dtype, copy=False) for layer, values in states.items()}
+
+    def _refusal(self, index: int, layers: Sequence[str], peaks: np.ndarray) -> NotFiniteError:
+        """Why a clip is refused; peaks: of each layer, one of which is not within the storage type."""
+        layer, peak = next(
+            (layer, peak)
+            for layer, peak in zip(layers, peaks.tolist(), strict=True)
+            if not peak <= self._largest
+        )
+        if np.isfinite(peak):
+            what = f"layer {layer} has states up to {peak:.4g}, too large for {self._extraction.dtype}"
+            return NotFiniteError(what, where=self._path(index), do="embed with --dtype float32")
+        return NotFiniteError(f"layer {layer} has states that are not finite", where=self._path(index))

@@ -12,7 +12,7 @@ from layerprobe.embed.audio.channels import channel_clips
 from layerprobe.embed.audio.decoding import FAR, open_decoder
 from layerprobe.embed.config import EmbedConfig
 from layerprobe.embed.extract.batching import padded_samples, plan_batches
-from layerprobe.embed.extract.parallel import ParallelForward, worker_count
+from layerprobe.embed.extract.parallel import ParallelForward, Replicas, worker_count
 from layerprobe.embed.extract.pending import PendingClips, find_pending
 from layerprobe.embed.extract.prefetch import Prefetcher
 from layerprobe.embed.extract.run import batch_budget
@@ -58,7 +58,7 @@ def estimate(clips: Sequence[Clip], config: EmbedConfig) -> Estimate:
         count = worker_count(backbone.device, batches=len(batches))
         first = (len(batches) - count) // 2
         middle = batches[first : first + count]
-        forward = ParallelForward(backbone, extraction, budget=budget, batches=count)
+        forward = ParallelForward(Replicas(backbone), extraction, budget=budget, batches=count)
         for _ in range(2):  # the first pass includes one-time costs of the device
             started = time.perf_counter()
             decoded = Prefetcher(middle, pending, normalise=backbone.normalise, device=backbone.device)

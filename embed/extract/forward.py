@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -11,36 +11,11 @@ import torch
 from layerprobe.cache.common.errors import ClipError
 from layerprobe.cache.identity.extraction import FRAME, Extraction
 from layerprobe.embed.config import RATE
-from layerprobe.embed.extract.batching import Window
-from layerprobe.embed.extract.pooling import mergeable_stats, pool
+from layerprobe.embed.extract.pooling import mergeable_stats
 from layerprobe.embed.extract.prefetch import Batch
+from layerprobe.embed.extract.results import BatchResult, FrameStates, PooledStates, States
 from layerprobe.embed.models.device import is_out_of_memory, record_event
 from layerprobe.embed.models.interface import Backbone
-
-
-@dataclass(frozen=True, kw_only=True)
-class BatchResult:
-    """The states of one batch. frames: each window's frame count. failed: clips without states, by index.
-
-    batch: what the states were computed from.
-    """
-
-    windows: list[Window]
-    frames: list[int]
-    failed: dict[int, ClipError]
-    batch: Batch | None = None
-    tensors: dict[str, torch.Tensor] = field(default_factory=dict)
-    event: torch.cuda.Event | None = None
-
-    def wait(self) -> dict[str, np.ndarray]:
-        """Each layer's array, once it has been copied from the device.
-
-        (B, S, D) float32, statistics in the order of `mergeable_stats`; or where every frame is kept,
-        (B, F, D) float32.
-        """
-        if self.event is not None:
-            self.event.synchronize()
-        return {layer: tensor.numpy() for layer, tensor in self.tensors.items()}
 
 
 class ForwardPass:
@@ -53,7 +28,8 @@ class ForwardPass:
     def __init__(self, backbone: Backbone, extraction: Extraction, *, budget: int) -> None:
         self._backbone, self._budget = backbone, budget
         self._keep_frames = extraction.stats == (FRAME,)
-        self._stats = mergeable_stats(extraction.stats)
+        self._stats, self._widths = mergeable_stats(extraction.stats), extraction.widths
+        self._dtype: torch.dtype = getattr(torch, extraction.dtype)
         self.recomputed = 0
 
     def results(self, batches: Iterable[Batch]) -> Iterator[BatchResult]:
@@ -72,10 +48,8 @@ class ForwardPass:
         backbone, batch = self._backbone, result.batch
         if backbone.precision == "fp32" or batch is None:
             return result
-        arrays = result.wait()
-        overflowed = [
-            row for row, count in enumerate(result.frames) if not self._is_finite(arrays, row, count)
-        ]
+        arrays, peaks = result.wait()
+        overflowed = np.flatnonzero(~np.isfinite(peaks).all(0)).tolist()
         if not overflowed:
             return result
         self.recomputed += len(overflowed)
@@ -85,17 +59,15 @@ class ForwardPass:
         try:
             for piece in self._compute(batch.select(overflowed)):
                 failed.update(piece.failed)
-                for layer, values in piece.wait().items():
-                    for window, count, value in zip(piece.windows, piece.frames, values, strict=True):
-                        rows = slice(count) if self._keep_frames else slice(None)
-                        arrays[layer][row_of[window], rows] = value[rows]
+                again, their_peaks = piece.wait()
+                for i, (window, count) in enumerate(zip(piece.windows, piece.frames, strict=True)):
+                    rows = slice(count) if self._keep_frames else slice(None)
+                    peaks[:, row_of[window]] = their_peaks[:, i]
+                    for layer, values in again.items():
+                        arrays[layer][row_of[window], rows] = values[i, rows]
         finally:
             backbone.precision = precision
         return replace(result, failed=failed)
-
-    def _is_finite(self, arrays: Mapping[str, np.ndarray], row: int, frames: int) -> bool:
-        own = slice(frames) if self._keep_frames else slice(None)
-        return all(bool(np.isfinite(array[row, own]).all()) for array in arrays.values())
 
     def _compute(self, batch: Batch) -> Iterator[BatchResult]:
         """Compute the batch in as many pieces as memory requires."""
@@ -147,29 +119,21 @@ class ForwardPass:
 
     def _launch(self, batch: Batch) -> BatchResult:
         """Start a forward pass and the copies of its states to the host."""
-        device = self._backbone.device
-        tensors: dict[str, torch.Tensor] = {}
-
-        def visit(layer: str, states: torch.Tensor, frames: torch.Tensor) -> None:
-            values = states.float() if self._keep_frames else pool(states, frames, self._stats)
-            tensors[layer] = _to_host(values)
-
+        device, states = self._backbone.device, self._states()
         waves = batch.waves.to(device, non_blocking=True)
-        self._backbone.run(waves, batch.lengths, visit)
-        event = record_event(device)
-        frames = [self._backbone.frames(n) for n in batch.lengths.tolist()]
+        self._backbone.run(waves, batch.lengths, states.visit)
+        # Windows of one clip are merged on the host, from statistics that are not rounded yet.
+        is_merged = not self._keep_frames and any(window.count > 1 for window in batch.windows)
+        tensors, peaks = states.to_host(torch.float32 if is_merged else self._dtype)
         return BatchResult(
             windows=batch.windows,
-            frames=frames,
+            frames=[self._backbone.frames(n) for n in batch.lengths.tolist()],
             failed=batch.failed,
             batch=batch,
             tensors=tensors,
-            event=event,
+            peaks=peaks,
+            event=record_event(device),
         )
 
-
-def _to_host(values: torch.Tensor) -> torch.Tensor:
-    if values.device.type != "cuda":
-        return values.cpu()
-    host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
-    return host.copy_(values, non_blocking=True)
+    def _states(self) -> States:
+        return FrameStates(self._dtype) if self._keep_frames else PooledStates(self._stats, self._widths)

@@ -22,7 +22,7 @@ from layerprobe.embed.audio.resampling import resampler
 from layerprobe.embed.config import RATE, EmbedConfig
 from layerprobe.embed.extract.batching import Window, padded_length, plan_batches
 from layerprobe.embed.extract.collect import Collector
-from layerprobe.embed.extract.parallel import ParallelForward
+from layerprobe.embed.extract.parallel import ParallelForward, Replicas
 from layerprobe.embed.extract.pending import PendingClips, find_pending
 from layerprobe.embed.extract.prefetch import Batch, Prefetcher
 from layerprobe.embed.extract.run import batch_budget
@@ -47,6 +47,10 @@ class _Memory:
     def add(self, key: str, states: Mapping[str, np.ndarray], **_: object) -> None:
         self.held[key] = {layer: values.astype(np.float32).reshape(-1) for layer, values in states.items()}
 
+    def add_batch(self, keys: Sequence[str], states: Mapping[str, np.ndarray], **_: object) -> None:
+        for row, key in enumerate(keys):
+            self.add(key, {layer: values[row] for layer, values in states.items()})
+
     def begin(self, key: str, **_: object) -> None:
         self._key, self._frames = key, []
 
@@ -70,6 +74,7 @@ class StateExtractor:
     def __init__(self, config: EmbedConfig, *, loaded: tuple[Backbone, Extraction] | None = None) -> None:
         self.config = config
         self._backbone, self.extraction = loaded or open_backbone(config)
+        self._replicas = Replicas(self._backbone)
         self._lock = threading.Lock()
 
     def files(self, clips: Sequence[Clip], *, cache: Path | None = None) -> list[ClipStates]:
@@ -159,10 +164,9 @@ class StateExtractor:
         collector = Collector(memory, self.extraction, pending)  # type: ignore[arg-type]
         budget = batch_budget(self.config, self._backbone.device)
         with self._lock, GracefulStop() as stop:
-            forward = ParallelForward(self._backbone, self.extraction, budget=budget, batches=count)
+            forward = ParallelForward(self._replicas, self.extraction, budget=budget, batches=count)
             for result in forward.results(batches):
                 for index, error in collector.collect(result):
-                    collector.drop(index)
                     errors[index] = error
                 if stop.requested:
                     raise KeyboardInterrupt

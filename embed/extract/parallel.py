@@ -17,11 +17,29 @@ import torch
 from torch import nn
 
 from layerprobe.cache.identity.extraction import Extraction
-from layerprobe.embed.extract.forward import BatchResult, ForwardPass
+from layerprobe.embed.extract.forward import ForwardPass
 from layerprobe.embed.extract.prefetch import Batch
+from layerprobe.embed.extract.results import BatchResult
 from layerprobe.embed.models.interface import Backbone
 
 MAX_WORKERS = 8  # each holds the activations of a batch
+
+
+class Replicas:
+    """A backbone and copies of it on the same weights, made when they are first needed and used again."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        self._backbones = [backbone]
+
+    @property
+    def device(self) -> torch.device:
+        return self._backbones[0].device
+
+    def first(self, count: int) -> list[Backbone]:
+        """So many backbones that may run at the same time. Not to be called by two threads at once."""
+        while len(self._backbones) < count:
+            self._backbones.append(with_same_weights(self._backbones[0]))
+        return self._backbones[:count]
 
 
 class ParallelForward:
@@ -31,10 +49,9 @@ class ParallelForward:
     torch's (`OMP_NUM_THREADS`, else the cores).
     """
 
-    def __init__(self, backbone: Backbone, extraction: Extraction, *, budget: int, batches: int) -> None:
+    def __init__(self, replicas: Replicas, extraction: Extraction, *, budget: int, batches: int) -> None:
         self._threads = torch.get_num_threads()
-        workers = worker_count(backbone.device, batches=batches)
-        backbones = [backbone, *(with_same_weights(backbone) for _ in range(workers - 1))]
+        backbones = replicas.first(worker_count(replicas.device, batches=batches))
         self._passes = [ForwardPass(each, extraction, budget=budget) for each in backbones]
 
     @property

@@ -28,6 +28,7 @@ from layerprobe.embed.manifest.clips import Clip, select_sound
 PROBE_THREADS = 8  # headers read at a time: reading them waits for the disk
 _EVERY = -1  # in an array of channels: the mean of all
 PROBE_AHEAD = 512  # headers queued; a queued one needs more memory than everything else known of a clip
+PROBE_SHARE = 16  # headers that a thread reads at a time: handing one over is more work than reading it
 
 T = TypeVar("T")
 
@@ -85,9 +86,15 @@ class PendingClips:
         """Length of each clip at 16 kHz."""
         return [info.samples for info in self.audio]
 
-    def unchanged(self, index: int) -> bool:
-        """Whether a clip's file still has the content its key was computed from."""
-        return is_unchanged(self.clips[index], self.keys[index], self.stamps[index])
+    def unchanged(self, index: int, *, seen: FileStamp | None = None) -> bool:
+        """Whether a clip's file still has the content its key was computed from.
+
+        seen: the file's stamp after its samples were read, if it was taken then.
+        """
+        stamp = self.stamps[index]
+        if stamp is not None and seen == stamp:
+            return True
+        return is_unchanged(self.clips[index], self.keys[index], stamp)
 
     def with_copies(self, index: int) -> list[Clip]:
         """All clips of the table that share this clip's key."""
@@ -135,7 +142,7 @@ def find_pending(clips: Sequence[Clip], store: FeatureStore | None, config: Embe
     )
     missing = originals[~in_store]
     clips = select_sound(clips, channels=config.channels, track=config.track)
-    infos = np.zeros((len(missing), 5), np.int64)
+    infos = np.zeros((len(missing), 6), np.int64)
     usable = np.ones(len(missing), bool)
     for number, (row, info) in enumerate(zip(missing.tolist(), _probe_all(clips, missing), strict=True)):
         if isinstance(info, ClipError):
@@ -143,13 +150,15 @@ def find_pending(clips: Sequence[Clip], store: FeatureStore | None, config: Embe
             usable[number] = False
         else:
             channel = _EVERY if info.selection.channel is None else info.selection.channel
-            infos[number] = info.rate, info.channels, info.begin, info.stop, channel
+            infos[number] = info.rate, info.channels, info.begin, info.stop, channel, info.plain
     rows = missing[usable]
 
     def audio_info(row: np.ndarray) -> AudioInfo:
-        rate, channels, begin, stop, channel = row.tolist()
+        rate, channels, begin, stop, channel, plain = row.tolist()
         selection = Selection(track=config.track, channel=None if channel == _EVERY else channel)
-        return AudioInfo(rate=rate, channels=channels, begin=begin, stop=stop, selection=selection)
+        return AudioInfo(
+            rate=rate, channels=channels, begin=begin, stop=stop, selection=selection, plain=plain
+        )
 
     return PendingClips(
         clips=LazyRecords(rows, clips.__getitem__),
@@ -222,12 +231,17 @@ def _failures(clips: Sequence[Clip], error: ClipError, key: str) -> dict[Failure
 def _probe_all(clips: Sequence[Clip], rows: Iterable[int]) -> Iterator[AudioInfo | ClipError]:
     remaining = iter(rows)
     with ThreadPoolExecutor(PROBE_THREADS) as pool:
-        while chunk := [clips[row] for row in islice(remaining, PROBE_AHEAD)]:
-            yield from pool.map(_probe, chunk)
+        while ahead := [clips[row] for row in islice(remaining, PROBE_AHEAD)]:
+            shares = [ahead[begin : begin + PROBE_SHARE] for begin in range(0, len(ahead), PROBE_SHARE)]
+            for infos in pool.map(_probe, shares):
+                yield from infos
 
 
-def _probe(clip: Clip) -> AudioInfo | ClipError:
-    try:
-        return probe(clip)
-    except ClipError as error:
-        return error
+def _probe(clips: Sequence[Clip]) -> list[AudioInfo | ClipError]:
+    infos: list[AudioInfo | ClipError] = []
+    for clip in clips:
+        try:
+            infos.append(probe(clip))
+        except ClipError as error:
+            infos.append(error)
+    return infos

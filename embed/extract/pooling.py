@@ -7,6 +7,63 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from layerprobe.embed.models.fused.moments import ClipMoments, TailMask, clip_moments, merge_moments
+
+
+class Pooling:
+    """Statistics of the clips of one batch in several layers of one width, each as by `pool`.
+
+    On a CPU each layer is pooled at once. On other devices what is left of the work after one pass over a
+    layer's states is done for all layers together, because each of its many small steps costs a launch.
+    """
+
+    def __init__(self, stats: Sequence[str]) -> None:
+        self._stats = tuple(stats)
+        self._pooled: list[torch.Tensor] = []
+        self._moments: list[ClipMoments] = []
+        self._extremes: dict[str, list[torch.Tensor]] = {name: [] for name in ("max", "min") if name in stats}
+        self._tail: TailMask | None = None
+
+    def add(self, states: torch.Tensor, frames: torch.Tensor) -> None:
+        """The next layer's states (B, F, D) of any floating type, and the frame counts (B,) on the host."""
+        if states.device.type == "cpu":
+            self._pooled.append(pool(states, frames, self._stats))
+            return
+        self.add_launched(states, frames)
+
+    def add_launched(self, states: torch.Tensor, frames: torch.Tensor) -> None:
+        """`add` as on a GPU, where the number of operations counts."""
+        if self._tail is None:
+            self._tail = TailMask(frames, states.shape[1], device=states.device)
+        if "mean" in self._stats or "std" in self._stats:
+            self._moments.append(clip_moments(states.transpose(1, 2), self._tail))
+        for name, extremes in self._extremes.items():
+            extremes.append(_extreme(states, self._tail, name))
+
+    def result(self) -> torch.Tensor:
+        """(L, B, S, D) float32 of the layers added, statistics in their order."""
+        if self._pooled:
+            return torch.stack(self._pooled)
+        assert self._tail is not None, "no layer was added"
+        found = {name: torch.stack(extremes).float() for name, extremes in self._extremes.items()}
+        if self._moments:
+            found["mean"], variance = merge_moments(self._moments, self._tail)
+            if "std" in self._stats:
+                found["std"] = variance.sqrt()
+        return torch.stack([found[name] for name in self._stats], dim=2)
+
+
+def _extreme(states: torch.Tensor, tail: TailMask, name: str) -> torch.Tensor:
+    """The largest or smallest value (B, D) over each clip's own frames."""
+    reduce, combine, never = (
+        (torch.amax, torch.maximum, -torch.inf) if name == "max" else (torch.amin, torch.minimum, torch.inf)
+    )
+    largest = reduce(states[:, : tail.least], 1)
+    if tail.beyond is None:
+        return largest
+    rest = states[:, tail.least : tail.most].masked_fill(tail.beyond[:, :, None], never)
+    return combine(largest, reduce(rest, 1))
+
 
 def pool(states: torch.Tensor, frames: torch.Tensor, stats: Sequence[str]) -> torch.Tensor:
     """Statistics of each clip over its own frames, computed in float32.

@@ -12,12 +12,14 @@ import numpy as np
 import torch
 
 from layerprobe.cache.common.errors import ClipError
-from layerprobe.embed.audio import sound
+from layerprobe.cache.identity.digests import FileStamp
+from layerprobe.embed.audio import pcm, sound
+from layerprobe.embed.audio.pool import DecoderPool
 from layerprobe.embed.extract.batching import Window, cut_evenly, padded_length
 from layerprobe.embed.extract.pending import PendingClips
 from layerprobe.embed.manifest.clips import Clip
 
-DECODERS = {"cpu": 2, "cuda": 8}  # threads; on a CPU the model needs the cores
+DECODERS = {"cpu": 2, "cuda": 16}  # threads at most; on a CPU the model needs the cores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,15 +125,15 @@ class Prefetcher:
 
     def __iter__(self) -> Iterator[Batch]:
         futures: deque[Future[Batch]] = deque()
-        with sound.decoder_pool(self._workers) as pool:
+        with DecoderPool(self._workers) as pool:
             try:
                 for windows in self._plan:
                     self._open_long_clips(windows)
                     futures.append(pool.submit(self._load, windows))
-                    if len(futures) > 2 * self._workers:
-                        yield futures.popleft().result()
+                    if len(futures) > 2 * pool.count:
+                        yield pool.result(futures.popleft())
                 while futures:
-                    yield futures.popleft().result()
+                    yield pool.result(futures.popleft())
             finally:
                 for future in futures:
                     future.cancel()
@@ -146,7 +148,7 @@ class Prefetcher:
 
     def _load(self, windows: Sequence[Window]) -> Batch:
         loaded: list[Window] = []
-        waves: list[np.ndarray] = []
+        waves: list[np.ndarray | pcm.Samples] = []
         failed: dict[int, ClipError] = {}
         for window in windows:
             if window.clip in failed:
@@ -156,23 +158,36 @@ class Prefetcher:
                 loaded.append(window)
             except ClipError as error:
                 failed[window.clip] = error
-        longest = max((len(wave) for wave in waves), default=0)
-        padded = torch.zeros(len(waves), padded_length(longest), pin_memory=self._pin and bool(waves))
-        for row, wave in zip(padded, waves, strict=True):
-            row[: len(wave)] = torch.from_numpy(wave)
-        lengths = torch.tensor([len(wave) for wave in waves], dtype=torch.int64)
+        counts = [window.samples for window in loaded]
+        longest = max(counts, default=0)
+        padded = torch.empty(len(waves), padded_length(longest), pin_memory=self._pin and bool(waves))
+        for row, wave, count in zip(padded.numpy(), waves, counts, strict=True):
+            if isinstance(wave, pcm.Samples):
+                wave.fill(row[:count], normalise=self._normalise)
+            else:
+                row[:count] = wave
+            row[count:] = 0
+        lengths = torch.tensor(counts, dtype=torch.int64)
         return Batch(windows=loaded, waves=padded, lengths=lengths, failed=failed)
 
-    def _read(self, window: Window) -> np.ndarray:
-        """The window's samples (T,), normalised over its entire clip. Raises ClipError."""
-        clip = self._pending.clips[window.clip]
+    def _read(self, window: Window) -> np.ndarray | pcm.Samples:
+        """The window's samples (T,), normalised over its entire clip or yet to be. Raises ClipError."""
+        clip, info = self._pending.clips[window.clip], self._pending.audio[window.clip]
+        seen: FileStamp | None = None
+        wave: np.ndarray | pcm.Samples
         if window.count > 1:
-            wave, moments = self._long[window.clip].window(window.number)
-            mean, variance = moments.mean, moments.variance
+            samples, moments = self._long[window.clip].window(window.number)
+            wave = self._normalised(samples, moments.mean, moments.variance)
+        elif (plain := sound.read_plain(clip, info)) is not None:
+            wave, seen = plain, plain.stamp
         else:
-            wave = sound.read_clip(clip, self._pending.audio[window.clip])
-            sound.check_samples(wave, clip)
-            mean, variance = float(wave.mean(dtype=np.float64)), float(wave.var(dtype=np.float64))
-        if window.number + 1 == window.count and not self._pending.unchanged(window.clip):
+            samples = sound.read_clip(clip, info)
+            sound.check_samples(samples, clip)
+            mean, variance = samples.mean(dtype=np.float64), samples.var(dtype=np.float64)
+            wave = self._normalised(samples, float(mean), float(variance))
+        if window.number + 1 == window.count and not self._pending.unchanged(window.clip, seen=seen):
             raise ClipError("was changed during the run", where=str(clip.path), do="embed it again")
+        return wave
+
+    def _normalised(self, wave: np.ndarray, mean: float, variance: float) -> np.ndarray:
         return sound.normalise(wave, mean, variance) if self._normalise else wave

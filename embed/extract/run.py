@@ -27,7 +27,7 @@ from layerprobe.embed.audio.scratch import scratch_space
 from layerprobe.embed.config import RATE, EmbedConfig
 from layerprobe.embed.extract.batching import padding_share, plan_batches
 from layerprobe.embed.extract.collect import Collector
-from layerprobe.embed.extract.parallel import ParallelForward
+from layerprobe.embed.extract.parallel import ParallelForward, Replicas
 from layerprobe.embed.extract.pending import PendingClips, find_pending
 from layerprobe.embed.extract.prefetch import Prefetcher
 from layerprobe.embed.manifest.clips import Clip
@@ -178,7 +178,7 @@ def compute_pending(
         pending.samples(), window=config.window, budget=budget, processed=backbone.processed
     )
     decoded = Prefetcher(batches, pending, normalise=backbone.normalise, device=backbone.device)
-    forward = ParallelForward(backbone, extraction, budget=budget, batches=len(batches))
+    forward = ParallelForward(Replicas(backbone), extraction, budget=budget, batches=len(batches))
     failures = dict(pending.failures)
     failed_copies = 0  # of clips that fail during the run
     with GracefulStop() as stop, store.writer() as writer:
@@ -186,7 +186,6 @@ def compute_pending(
 
         def fail(index: int, error: ClipError) -> None:
             nonlocal failed_copies
-            collector.drop(index)
             failures.update(pending.failed(index, error))
             failed_copies += len(pending.with_copies(index)) - 1
             if config.on_error == "stop":

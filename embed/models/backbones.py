@@ -12,7 +12,13 @@ import torch
 from layerprobe.cache.common.console import say_detail, stage
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.identity.extraction import FRAME, Extraction
-from layerprobe.embed.checkpoints.configuration import SEW, WAV2VEC2_BERT, WAV2VEC2_LIKE, WHISPER
+from layerprobe.embed.checkpoints.configuration import (
+    CONFORMER,
+    SEW,
+    WAV2VEC2_BERT,
+    WAV2VEC2_LIKE,
+    WHISPER,
+)
 from layerprobe.embed.checkpoints.source import files_hash
 from layerprobe.embed.config import CLIP_CONTEXT, RATE, EmbedConfig
 from layerprobe.embed.models.acoustic import open_acoustic
@@ -34,7 +40,7 @@ from layerprobe.embed.models.layers import (
 )
 from layerprobe.embed.models.presets import ACOUSTIC_PRESETS, canonical_name
 from layerprobe.embed.models.sources import find_model
-from layerprobe.embed.models.wav2vec2 import SewBackbone, TransformerBackbone
+from layerprobe.embed.models.wav2vec2 import HookedBackbone, SewBackbone, TransformerBackbone
 from layerprobe.embed.models.wav2vec2_bert import Wav2Vec2BertBackbone
 from layerprobe.embed.models.whisper.backbone import WhisperBackbone
 from layerprobe.embed.models.whisper.context import find_context
@@ -44,6 +50,7 @@ from layerprobe.embed.models.whisper.settings import RECEPTIVE_FIELD as WHISPER_
 # The backbone of each family but Whisper's, by transformers' model_type.
 BACKBONES: Mapping[str, type[TransformerBackbone]] = {
     **dict.fromkeys(WAV2VEC2_LIKE, TransformerBackbone),
+    CONFORMER: HookedBackbone,
     **dict.fromkeys(SEW, SewBackbone),
     WAV2VEC2_BERT: Wav2Vec2BertBackbone,
 }

@@ -14,7 +14,7 @@ import torch
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.metering import Cost, Meter
 
-AUTOCAST_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}  # fp32 runs without autocast
+HALF_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 # Parameters of mallopt(3).
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
@@ -73,6 +73,20 @@ def find_training_precision(name: str, device: torch.device) -> str:
         return name
     has_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     return "bf16" if has_bf16 else "fp32"
+
+
+def to_device(numbers: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A tensor of the host on a device, which nobody waits for: a GPU copies it from pinned memory."""
+    host = numbers.pin_memory() if device.type == "cuda" else numbers
+    return host.to(device, non_blocking=True)
+
+
+def to_host(values: torch.Tensor) -> torch.Tensor:
+    """A tensor of a device on the host; from a GPU not before an event recorded after this."""
+    if values.device.type != "cuda":
+        return values.cpu()
+    host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+    return host.copy_(values, non_blocking=True)
 
 
 def record_event(device: torch.device) -> torch.cuda.Event | None:

@@ -2,7 +2,7 @@
 
 In the wav2vec2 family, padding can affect a clip's own frames in five places:
 
-- attention: closed by an attention mask, which `TransformerBackbone` passes whenever lengths differ;
+- attention: closed by an attention mask whenever lengths differ;
 - the first GroupNorm of models with `feat_extract_norm="group"`: its mean and variance run over time, so
   padding shifts every frame. `LengthAwareGroupNorm` computes them over each clip's own frames;
 - data2vec's stacked positional convolutions: the LayerNorm between them turns zero padding into nonzero
@@ -20,24 +20,30 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.functional import batch_norm
+
+from layerprobe.embed.models.fused.lengths import BatchLengths, is_beyond
+from layerprobe.embed.models.fused.moments import TailMask, clip_moments, merge_moments
 
 
 class LengthAwareGroupNorm(nn.Module):
     """GroupNorm with one group per channel, over each clip's own frames only.
 
-    `frames` (B,) holds the clips' frame counts, set by `ExactBatch`; None means nothing is padded.
+    frames: each clip's count, set by `ExactBatch`; None means nothing is padded.
     """
 
     def __init__(self, norm: nn.GroupNorm) -> None:
         super().__init__()
         self.weight, self.bias, self.eps = norm.weight, norm.bias, norm.eps
-        self.frames: torch.Tensor | None = None
+        self.frames: list[int] | None = None
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         """hidden (B, C, F) → (B, C, F); frames beyond a clip's own are scaled like it and have no meaning.
 
         Overwrites `hidden` when gradients are disabled: it is the largest tensor of a forward pass.
         """
+        if hidden.device.type != "cpu" and not torch.is_grad_enabled():
+            return self.apply_launched(hidden, *self.moments_launched(hidden))
         states = hidden.float()
         mean, variance = self._moments(states)
         scale = torch.rsqrt(variance + self.eps) * self.weight.float()
@@ -48,21 +54,39 @@ class LengthAwareGroupNorm(nn.Module):
 
     def _moments(self, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and population variance (B, C) over each clip's frames."""
-        if (
-            states.device.type == "cpu"
-        ):  # slices cost nothing here, and give exactly what the clip alone gives
-            counts = [states.shape[-1]] * len(states) if self.frames is None else self.frames.tolist()
-            pairs = [_clip_moments(clip[:, :count]) for clip, count in zip(states, counts, strict=True)]
-            means, variances = zip(*pairs, strict=True)
-            return torch.stack(means), torch.stack(variances)
-        if self.frames is None:
-            variance, mean = torch.var_mean(states, dim=-1, correction=0)
-            return mean, variance
-        count = self.frames[:, None].to(states.dtype)
-        inside = (torch.arange(states.shape[-1], device=states.device) < self.frames[:, None])[:, None]
-        mean = torch.where(inside, states, 0.0).sum(-1) / count
-        variance = torch.where(inside, states - mean[:, :, None], 0.0).square_().sum(-1) / count
-        return mean, variance
+        if states.device.type != "cpu":
+            return self.moments_launched(states)
+        # Slices cost nothing here, and give exactly what the clip alone gives.
+        pairs = [
+            _clip_moments(clip[:, :count]) for clip, count in zip(states, self._counts(states), strict=True)
+        ]
+        means, variances = zip(*pairs, strict=True)
+        return torch.stack(means), torch.stack(variances)
+
+    def moments_launched(self, hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and population variance (B, C) float32, as on a GPU, where the number of operations counts."""
+        counts = torch.tensor(self._counts(hidden))
+        tail = TailMask(counts, hidden.shape[-1], device=hidden.device)
+        mean, variance = merge_moments([clip_moments(hidden, tail)], tail)
+        return mean[0], variance[0]
+
+    def apply_launched(
+        self, hidden: torch.Tensor, mean: torch.Tensor, variance: torch.Tensor
+    ) -> torch.Tensor:
+        """Normalise hidden (B, C, F) by moments (B, C) in one operation: a batch norm of B * C channels."""
+        clips, channels, frames = hidden.shape
+        normed = batch_norm(
+            hidden.reshape(1, clips * channels, frames),
+            mean.flatten(),
+            variance.flatten(),
+            self.weight.float().repeat(clips),
+            self.bias.float().repeat(clips),
+            eps=self.eps,
+        )
+        return normed.view(clips, channels, frames)
+
+    def _counts(self, hidden: torch.Tensor) -> list[int]:
+        return [hidden.shape[-1]] * len(hidden) if self.frames is None else self.frames
 
 
 def _clip_moments(clip: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -93,30 +117,31 @@ class ExactBatch:
             self._norm = LengthAwareGroupNorm(first.layer_norm)
             first.layer_norm = self._norm
         self._conv = first.conv
-        self._frames: torch.Tensor | None = None
+        self._lengths: BatchLengths | None = None
         conformer = [m.depthwise_conv for m in model.encoder.modules() if hasattr(m, "depthwise_conv")]
         for convolution in [*_convolutions_after_norm(model.encoder.pos_conv_embed), *conformer]:
             convolution.register_forward_pre_hook(self._zero_padding)
 
-    def set(self, lengths: torch.Tensor | None, frames: torch.Tensor | None) -> None:
-        """Treat the next batches as clips of `lengths` (B,) samples and `frames` (B,) frames.
+    def set(self, lengths: BatchLengths | None) -> None:
+        """Treat the next batches as clips of these lengths; None: nothing is padded.
 
-        None for both: nothing is padded. Applies until the next call, because gradient checkpointing
-        recomputes the forward pass in the backward pass.
+        Applies until the next call, because gradient checkpointing recomputes the forward pass in the
+        backward pass.
         """
-        self._frames = frames
+        self._lengths = lengths
         if self._norm is not None:
             kernel, stride = self._conv.kernel_size[0], self._conv.stride[0]
-            self._norm.frames = None if lengths is None else (lengths - kernel) // stride + 1
+            counts = lengths and [(n - kernel) // stride + 1 for n in lengths.samples]
+            self._norm.frames = counts or None
 
     def _zero_padding(
         self, _layer: nn.Module, inputs: tuple[torch.Tensor, ...]
     ) -> tuple[torch.Tensor, ...] | None:
         """Set padded frames of hidden (B, D, F) to zero, like the convolution's own padding."""
-        if self._frames is None:
-            return None
         hidden, *rest = inputs
-        beyond = torch.arange(hidden.shape[-1], device=hidden.device) >= self._frames[:, None]
+        if self._lengths is None or min(self._lengths.frames) >= hidden.shape[-1]:
+            return None
+        beyond = is_beyond(hidden.shape[-1], self._lengths.frames_on_device)
         return (hidden.masked_fill(beyond[:, None], 0.0), *rest)
 
 

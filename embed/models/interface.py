@@ -7,7 +7,7 @@ from typing import Protocol
 
 import torch
 
-# visit(layer, states (B, F, D), frames (B,)); states beyond a clip's own frames are undefined
+# visit(layer, states (B, F, D), frames (B,) on the host); states beyond a clip's own frames are undefined
 Visit = Callable[[str, torch.Tensor, torch.Tensor], None]
 
 
@@ -15,8 +15,8 @@ class Backbone(Protocol):
     """What extraction needs of a model.
 
     layers, widths: the selected layers and the D of each. normalise: whether clips must have mean 0 and
-    variance 1. precision: "fp32", "bf16" or "fp16", which may be changed between runs. frame_rate: frames
-    per second. receptive_field: seconds of sound that a frame covers.
+    variance 1. precision: "fp32", "bf16" or "fp16"; a backbone in half precision may be set to fp32 and
+    back. frame_rate: frames per second. receptive_field: seconds of sound that a frame covers.
     """
 
     layers: tuple[str, ...]

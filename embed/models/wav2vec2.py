@@ -14,14 +14,23 @@ from torch.nn.utils import parametrize
 from layerprobe.embed.checkpoints.loading import load_model
 from layerprobe.embed.checkpoints.source import ModelSource, tensors_hash
 from layerprobe.embed.config import RATE
-from layerprobe.embed.models.device import AUTOCAST_DTYPES
+from layerprobe.embed.models.device import HALF_TYPES, to_device
 from layerprobe.embed.models.exact_batching import ExactBatch
+from layerprobe.embed.models.fused.lengths import BatchLengths, is_beyond
+from layerprobe.embed.models.fused.model import FusedModel
+from layerprobe.embed.models.fused.packed import packing_helps
 from layerprobe.embed.models.interface import Visit
-from layerprobe.embed.models.layers import CNN, FINAL, frame_count, hop, layer_width, receptive_field
+from layerprobe.embed.models.layers import (
+    CNN,
+    FINAL,
+    frame_count,
+    hop,
+    layer_names,
+    layer_width,
+    receptive_field,
+)
 
-
-class _StopForward(Exception):  # noqa: N818 — control flow, not an error
-    """Raised by a hook after the last selected layer, so that no further block is computed."""
+Emit = Callable[[str, torch.Tensor], None]
 
 
 class TransformerBackbone:
@@ -53,10 +62,10 @@ class TransformerBackbone:
         # Hashed before weight norm is folded: the last bit of the folded sums depends on the thread count.
         self.weights = tensors_hash(self.model.state_dict()) if source.folder is None else None
         _fold_weight_norm(self.model)
-        self.model.to(device)
-        self._prepare()
-        self._visit: Callable[[str, torch.Tensor], None] | None = None
-        self._register_hooks()
+        if FINAL not in self.layers:
+            deepest = max((int(name) for name in self.layers if name.isdigit()), default=0)
+            del self.blocks[max(deepest, 1) :]  # never computed, so not held in memory either
+        self._prepare(pre_norm=FINAL in layer_names(config))
 
     def processed(self, samples: int) -> int:
         """As `Backbone.processed`: the clip alone."""
@@ -64,31 +73,80 @@ class TransformerBackbone:
 
     def run(self, waves: torch.Tensor, lengths: torch.Tensor, visit: Visit) -> None:
         """As `Backbone.run`."""
-        frames = torch.tensor([self.frames(n) for n in lengths.tolist()], device=self.device)
-        self._visit = lambda layer, states: visit(layer, states, frames)
-        dtype = AUTOCAST_DTYPES.get(self.precision)
-        autocast = torch.autocast(self.device.type, dtype=dtype) if dtype else nullcontext()
-        try:
-            with suppress(_StopForward), torch.inference_mode(), autocast:
-                self._forward(waves, lengths.to(self.device), frames)
-        finally:
-            self._visit = None
+        samples = lengths.tolist()
+        own = BatchLengths(samples, [self.frames(n) for n in samples], self.device)
+        with torch.inference_mode():
+            self._forward(waves, own, lambda layer, states: visit(layer, states, own.frame_counts))
 
-    def _prepare(self) -> None:
-        """Change the loaded model so that padding cannot affect a clip's own frames."""
+    @property
+    def blocks(self) -> nn.ModuleList:
+        """The transformer blocks."""
+        blocks: nn.ModuleList = self.model.encoder.layers
+        return blocks
+
+    def _prepare(self, *, pre_norm: bool) -> None:
+        """Change the loaded model so that padding cannot affect a clip's own frames, and move it."""
+        fused = FusedModel(self.model, layers=self.layers, pre_norm=pre_norm).to(self.device)
+        self._models = nn.ModuleDict({"fp32": fused})
+        self._in_precision()  # now, so that copies of this backbone share the rounded weights
+        if self.precision == "fp32" and self.device.type == "cpu" and packing_helps():
+            for block in fused.blocks:
+                block.pack()
+
+    def _in_precision(self) -> FusedModel:
+        """The model with weights in the precision of this run; fp32 is what overflowing clips need."""
+        if self.precision not in self._models:
+            fp32: Any = self._models["fp32"]
+            self._models[self.precision] = fp32.in_half(HALF_TYPES[self.precision])
+        model: Any = self._models[self.precision]
+        return model
+
+    def _forward(self, waves: torch.Tensor, lengths: BatchLengths, emit: Emit) -> None:
+        """waves (B, T) → emit(layer, states (B, F, D)) for each layer, in order."""
+        self._in_precision()(waves, lengths, emit)
+
+
+class _StopForward(Exception):  # noqa: N818 — control flow, not an error
+    """Raised by a hook after the last selected layer, so that no further block is computed."""
+
+
+class HookedBackbone(TransformerBackbone):
+    """A model that transformers itself runs, with hooks that pass the states on: Conformers.
+
+    In half precision by autocast.
+    """
+
+    def _prepare(self, *, pre_norm: bool) -> None:
+        del pre_norm  # transformers' blocks know it
+        self.model.to(self.device)
+        self._emit_states: Emit | None = None
+        self._make_exact()
+        self._register_hooks()
+
+    def _make_exact(self) -> None:
         self._exact = ExactBatch(self.model)
 
-    def _forward(self, waves: torch.Tensor, lengths: torch.Tensor, frames: torch.Tensor) -> None:
-        """Run the model; hooks pass its states on. waves (B, T), lengths (B,) samples, frames (B,)."""
+    def _forward(self, waves: torch.Tensor, lengths: BatchLengths, emit: Emit) -> None:
+        self._emit_states = emit
+        dtype = HALF_TYPES.get(self.precision)
+        autocast = torch.autocast(self.device.type, dtype=dtype) if dtype else nullcontext()
+        try:
+            with suppress(_StopForward), autocast:
+                self._run_model(waves, lengths)
+        finally:
+            self._emit_states = None
+
+    def _run_model(self, waves: torch.Tensor, lengths: BatchLengths) -> None:
+        """Run the model; hooks pass its states on. waves (B, T)."""
         mask = None
-        if bool((lengths < waves.shape[1]).any()):
-            mask = torch.arange(waves.shape[1], device=self.device) < lengths[:, None]
-            self._exact.set(lengths, frames)
+        if min(lengths.samples) < waves.shape[1]:
+            mask = ~is_beyond(waves.shape[1], lengths.samples_on_device)
+            self._exact.set(lengths)
         self._forget_positions()
         try:
             self.model(waves, attention_mask=mask)
         finally:
-            self._exact.set(None, None)
+            self._exact.set(None)
 
     def _forget_positions(self) -> None:
         """Have the positional embeddings of a Conformer computed anew, in the precision of this run.
@@ -101,23 +159,14 @@ class TransformerBackbone:
         if hasattr(positions, "extend_pe"):
             positions.pe = torch.empty(1, 0, 0, device=self.device)
 
-    @property
-    def blocks(self) -> nn.ModuleList:
-        """The transformer blocks."""
-        blocks: nn.ModuleList = self.model.encoder.layers
-        return blocks
-
     def _register_hooks(self) -> None:
         """Use hooks, not `output_hidden_states`: its last entry changed between transformers 4 and 5.
 
         Bound methods, so that a deep copy of the backbone has hooks of its own.
         """
         blocks = self.blocks
-        deepest = max((int(name) for name in self.layers if name.isdigit()), default=0)
         if FINAL in self.layers:
             self.model.encoder.layer_norm.register_forward_hook(partial(self._after, FINAL))
-        else:
-            del blocks[max(deepest, 1) :]  # never computed, so not held in memory either
         if CNN in self.layers:
             self.model.feature_extractor.register_forward_hook(partial(self._after, CNN))
         if "0" in self.layers:
@@ -134,21 +183,14 @@ class TransformerBackbone:
         self._emit(layer, states.transpose(1, 2) if layer == CNN else states)
 
     def _emit(self, layer: str, states: torch.Tensor) -> None:
-        if self._visit is None:
+        if self._emit_states is None:
             raise RuntimeError("the model was called outside Backbone.run")
-        self._visit(layer, states)
+        self._emit_states(layer, states)
         if layer == self.layers[-1]:
             raise _StopForward
 
 
-def _fold_weight_norm(model: Any) -> None:
-    """Compute the weight-normalised kernel of the positional convolution once instead of in every pass."""
-    for module in model.modules():
-        if parametrize.is_parametrized(module, "weight"):
-            parametrize.remove_parametrizations(module, "weight")
-
-
-class SewBackbone(TransformerBackbone):
+class SewBackbone(HookedBackbone):
     """SEW and SEW-D (Wu et al., 2021): their blocks process `squeeze_factor` frames of the front end as one.
 
     The model's own forward pass is not used: its attention mask counts a frame made of one real and one
@@ -162,26 +204,25 @@ class SewBackbone(TransformerBackbone):
         blocks: nn.ModuleList = encoder.layers if hasattr(encoder, "layers") else encoder.encoder.layer
         return blocks
 
-    def _forward(self, waves: torch.Tensor, lengths: torch.Tensor, frames: torch.Tensor) -> None:
+    def _run_model(self, waves: torch.Tensor, lengths: BatchLengths) -> None:
         from transformers.masking_utils import create_bidirectional_mask  # slow to import
 
         model, encoder = self.model, self.model.encoder
-        padded = bool((lengths < waves.shape[1]).any())
+        padded = min(lengths.samples) < waves.shape[1]
         try:
             if padded:
-                self._exact.set(lengths, frames)
+                self._exact.set(lengths)
             features = model.layer_norm(model.feature_extractor(waves).transpose(1, 2))
         finally:
-            self._exact.set(None, None)
+            self._exact.set(None)
         hidden = model.feature_projection(features) if model.project_features else features
         if padded:  # zero like the padding of the positional convolution
-            own = torch.tensor([self._front_frames(n) for n in lengths.tolist()], device=self.device)
-            beyond = torch.arange(hidden.shape[1], device=self.device) >= own[:, None]
-            hidden = hidden.masked_fill(beyond[:, :, None], 0.0)
+            own = to_device(torch.tensor([self._front_frames(n) for n in lengths.samples]), self.device)
+            hidden = hidden.masked_fill(is_beyond(hidden.shape[1], own)[:, :, None], 0.0)
         hidden = hidden.transpose(1, 2)
         pooled = encoder.pool(hidden)
         states = (pooled + encoder.pos_conv_embed(hidden)[..., : pooled.shape[-1]]).transpose(1, 2)
-        mask = torch.arange(states.shape[1], device=self.device) < frames[:, None]
+        mask = ~is_beyond(states.shape[1], lengths.frames_on_device)
         if hasattr(encoder, "encoder"):
             encoder.encoder(states, mask.long())
             return
@@ -191,3 +232,10 @@ class SewBackbone(TransformerBackbone):
         )
         for block in self.blocks:
             states = block(states, attention_mask=attention)
+
+
+def _fold_weight_norm(model: Any) -> None:
+    """Compute the weight-normalised kernel of the positional convolution once instead of in every pass."""
+    for module in model.modules():
+        if parametrize.is_parametrized(module, "weight"):
+            parametrize.remove_parametrizations(module, "weight")

@@ -6,21 +6,22 @@ import torch
 
 from layerprobe.embed.checkpoints.configuration import MEL_BINS, MEL_STACK
 from layerprobe.embed.config import RATE
+from layerprobe.embed.models.fused.lengths import BatchLengths, is_beyond
 from layerprobe.embed.models.layers import MEL_HOP, MEL_WINDOW
-from layerprobe.embed.models.wav2vec2 import TransformerBackbone
+from layerprobe.embed.models.wav2vec2 import HookedBackbone
 
 # As transformers' SeamlessM4TFeatureExtractor, which follows Kaldi.
 _FFT, _LOW, _FLOOR, _PREEMPHASIS, _FULL_SCALE = 512, 20, 1.192092955078125e-07, 0.97, 2**15
 
 
-class Wav2Vec2BertBackbone(TransformerBackbone):
+class Wav2Vec2BertBackbone(HookedBackbone):
     """A frozen wav2vec2-bert whose padded batches equal their clips.
 
     Its convolutions are causal and padding is at the end, so an attention mask is all that a batch needs. A
     last log-mel frame without a partner is dropped, as transformers masks it.
     """
 
-    def _prepare(self) -> None:
+    def _make_exact(self) -> None:
         from transformers.audio_utils import mel_filter_bank, window_function  # slow to import
 
         # No float64 on Apple's GPUs.
@@ -39,12 +40,12 @@ class Wav2Vec2BertBackbone(TransformerBackbone):
         taper = window_function(MEL_WINDOW, "povey", periodic=False)
         self._taper = torch.from_numpy(taper).to(self.device, real)
 
-    def _forward(self, waves: torch.Tensor, lengths: torch.Tensor, frames: torch.Tensor) -> None:
+    def _run_model(self, waves: torch.Tensor, lengths: BatchLengths) -> None:
         with torch.autocast(self.device.type, enabled=False):
-            features = self.features(waves, lengths)[:, : int(frames.max())]
-        mask = torch.arange(features.shape[1], device=self.device) < frames[:, None]
+            features = self.features(waves, lengths.samples_on_device)[:, : lengths.longest]
+        mask = ~is_beyond(lengths.longest, lengths.frames_on_device) if lengths.uneven else None
         self._forget_positions()
-        self.model(features, attention_mask=None if bool(mask.all()) else mask)
+        self.model(features, attention_mask=mask)
 
     def features(self, waves: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Log-mel features of waves (B, T) with lengths (B,) samples: (B, F, 160) float32.

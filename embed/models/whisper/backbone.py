@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from typing import Any
 
 import torch
+from torch import nn
 
 from layerprobe.embed.checkpoints.source import ModelSource, tensors_hash
 from layerprobe.embed.config import RATE
-from layerprobe.embed.models.device import AUTOCAST_DTYPES
+from layerprobe.embed.models.device import HALF_TYPES
+from layerprobe.embed.models.fused.blocks import FusedBlock
+from layerprobe.embed.models.fused.half import half_copy
+from layerprobe.embed.models.fused.packed import packing_helps
 from layerprobe.embed.models.interface import Visit
 from layerprobe.embed.models.layers import FINAL, layer_width
 from layerprobe.embed.models.whisper.context import Context
@@ -49,8 +53,16 @@ class WhisperBackbone:
         if FINAL not in self.layers:  # blocks above the last selected layer are never computed
             deepest = max((int(name) for name in self.layers if name.isdigit()), default=0)
             del self.encoder.layers[deepest:]
+        blocks = self.encoder.layers
+        for number, block in enumerate(blocks):
+            blocks[number] = FusedBlock.of_whisper(block)
         self.encoder.to(device)
-        self._encoder = ExactEncoder(self.encoder, context=context, layers=layers, device=device)
+        self._encoders = nn.ModuleDict({"fp32": self.encoder})
+        self._exact: dict[str, ExactEncoder] = {}
+        self._in_precision()  # now, so that copies of this backbone share the rounded weights
+        if precision == "fp32" and device.type == "cpu" and packing_helps():
+            for fused in blocks:
+                fused.pack()
 
     def frames(self, samples: int) -> int:
         """Frames of a clip of `samples` samples, without those of the silence after it."""
@@ -63,12 +75,24 @@ class WhisperBackbone:
     def run(self, waves: torch.Tensor, lengths: torch.Tensor, visit: Visit) -> None:
         """As `Backbone.run`."""
         samples = lengths.tolist()
-        frames = torch.tensor([self.frames(n) for n in samples], device=self.device)
-        dtype = AUTOCAST_DTYPES.get(self.precision)
-        autocast = torch.autocast(self.device.type, dtype=dtype) if dtype else nullcontext()
+        frames = torch.tensor([self.frames(n) for n in samples])
+        encoder = self._in_precision()
         with torch.inference_mode():
-            spectrum, steps = self._encoder.spectrum(waves, samples)
-            with autocast:
-                self._encoder.encode(
-                    spectrum, steps, samples, lambda layer, states: visit(layer, states, frames)
-                )
+            spectrum, steps = encoder.spectrum(waves, samples)
+            encoder.encode(spectrum, steps, samples, lambda layer, states: visit(layer, states, frames))
+
+    def _in_precision(self) -> ExactEncoder:
+        """The encoder with weights in the precision of this run; fp32 is what overflowing clips need.
+
+        Its positions, and so the states between its blocks, stay in fp32.
+        """
+        name = self.precision
+        if name not in self._encoders:
+            exact = [self.encoder.embed_positions, self.encoder.layer_norm]
+            self._encoders[name] = half_copy(self.encoder, HALF_TYPES[name], exact=exact)
+        if name not in self._exact:
+            encoder: Any = self._encoders[name]
+            self._exact[name] = ExactEncoder(
+                encoder, context=self.context, layers=self.layers, device=self.device
+            )
+        return self._exact[name]

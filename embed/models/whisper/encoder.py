@@ -8,6 +8,9 @@ from typing import Any
 import torch
 from torch.nn.functional import gelu
 
+from layerprobe.embed.models.device import to_device
+from layerprobe.embed.models.fused.blocks import FusedBlock
+from layerprobe.embed.models.fused.lengths import attention_mask, is_beyond
 from layerprobe.embed.models.layers import CNN, FINAL
 from layerprobe.embed.models.whisper.context import Context
 from layerprobe.embed.models.whisper.log_mel import LogMel
@@ -32,21 +35,29 @@ class ExactEncoder:
         layers: those to emit, in the order in which they are computed.
         """
         self.encoder, self.context, self.layers = encoder, context, tuple(layers)
+        self._fused = any(isinstance(block, FusedBlock) for block in encoder.layers)
         self._log_mel = LogMel(encoder.config.num_mel_bins, device=device)
 
-    def spectrum(self, waves: torch.Tensor, samples: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    def spectrum(self, waves: torch.Tensor, samples: Sequence[int]) -> tuple[torch.Tensor, list[int]]:
         """waves (B, T) float32, zero beyond each clip's samples → as `LogMel`."""
         return self._log_mel(waves, samples, [self.context.samples(n) for n in samples])
 
-    def encode(self, spectrum: torch.Tensor, steps: torch.Tensor, samples: Sequence[int], emit: Emit) -> None:
-        """spectrum (B, mels, M), zero beyond steps (B,), of clips with so many samples → their layers."""
+    def encode(
+        self, spectrum: torch.Tensor, steps: Sequence[int], samples: Sequence[int], emit: Emit
+    ) -> None:
+        """spectrum (B, mels, M), zero beyond its steps, of clips with so many samples → their layers."""
         encoder = self.encoder
+        dtype = encoder.conv1.weight.dtype
         longest = max(frame_count(n) for n in samples)
-        hidden = gelu(encoder.conv1(spectrum))
-        hidden = hidden.masked_fill(_beyond(hidden.shape[2], steps)[:, None], 0.0)
+        hidden = gelu(encoder.conv1(spectrum.to(dtype)))
+        uneven = min(steps) < hidden.shape[2]
+        if uneven:
+            hidden = hidden.masked_fill(_beyond(hidden.shape[2], steps, hidden.device)[:, None], 0.0)
         hidden = gelu(encoder.conv2(hidden)).transpose(1, 2)
-        beyond = _beyond(hidden.shape[1], (steps + 1) // 2)
-        mask = ~beyond[:, None, None] if bool(beyond.any()) else None
+        mask = None
+        if uneven:
+            beyond = _beyond(hidden.shape[1], [(n + 1) // 2 for n in steps], hidden.device)
+            mask = attention_mask(beyond, dtype) if self._fused else ~beyond[:, None, None]
         if CNN in self.layers:
             emit(CNN, hidden[:, :longest])
         hidden = hidden + encoder.embed_positions.weight[: hidden.shape[1]]
@@ -60,6 +71,6 @@ class ExactEncoder:
             emit(FINAL, encoder.layer_norm(hidden[:, :longest]))
 
 
-def _beyond(length: int, counts: torch.Tensor) -> torch.Tensor:
-    """(B, length): which positions are not among each clip's first counts (B,)."""
-    return torch.arange(length, device=counts.device) >= counts[:, None]
+def _beyond(length: int, counts: Sequence[int], device: torch.device) -> torch.Tensor:
+    """(B, length): which positions are not among each clip's first counts."""
+    return is_beyond(length, to_device(torch.tensor(counts), device))

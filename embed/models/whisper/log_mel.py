@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 
 from layerprobe.embed.config import RATE
+from layerprobe.embed.models.device import to_device
+from layerprobe.embed.models.fused.lengths import is_beyond
 from layerprobe.embed.models.whisper.settings import MEL_HOP, WINDOW
 
 FLOOR = 1e-10  # power
@@ -34,8 +36,8 @@ class LogMel:
 
     def __call__(
         self, waves: torch.Tensor, lengths: Sequence[int], contexts: Sequence[int]
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """waves (B, T) float32, zero beyond lengths → spectrum (B, mels, M) float32 and steps (B,).
+    ) -> tuple[torch.Tensor, list[int]]:
+        """waves (B, T) float32, zero beyond lengths → spectrum (B, mels, M) float32, and the steps of each.
 
         lengths, contexts: samples of each clip, and of each clip with the silence after it. The spectrum of
         clip i has steps[i] = contexts[i] // 160 columns; it is zero beyond them, as convolutions pad.
@@ -46,11 +48,16 @@ class LogMel:
         ]
         power = (spectrum.real.square() + spectrum.imag.square()).contiguous()
         log = (self._mel @ power).clamp_min_(FLOOR).log10_()
-        steps = torch.tensor([count // MEL_HOP for count in contexts], device=waves.device)
-        beyond = (torch.arange(log.shape[2], device=log.device) >= steps[:, None])[:, None]
+        steps = [count // MEL_HOP for count in contexts]
+        if min(steps) == log.shape[2]:
+            return self._scaled(log, log.amax((1, 2), keepdim=True)), steps
+        beyond = is_beyond(log.shape[2], to_device(torch.tensor(steps), log.device))[:, None]
         largest = log.masked_fill(beyond, -torch.inf).amax((1, 2), keepdim=True)
-        scaled = torch.maximum(log, largest - RANGE).add_(4.0).div_(4.0)
-        return scaled.masked_fill_(beyond, 0.0), steps
+        return self._scaled(log, largest).masked_fill_(beyond, 0.0), steps
+
+    @staticmethod
+    def _scaled(log: torch.Tensor, largest: torch.Tensor) -> torch.Tensor:
+        return torch.maximum(log, largest - RANGE).add_(4.0).div_(4.0)
 
     @staticmethod
     def _pad(waves: torch.Tensor, lengths: Sequence[int], contexts: Sequence[int]) -> torch.Tensor:

@@ -105,21 +105,29 @@ def test_a_file_younger_than_the_clock_resolution_is_hashed_again(tmp_path, read
 def test_a_file_that_changes_while_it_is_hashed_is_not_remembered(tmp_path, aged, monkeypatch, content):
     path = tmp_path / "clip.wav"
     path.write_bytes(b"aaaa")
-    real = hashlib.file_digest
+    real = digests._digest
 
-    def hash_and_change(file, algorithm):
-        digest = real(file, algorithm)
+    def hash_and_change(file, *, size):
+        digest = real(file, size=size)
         if path.read_bytes() != content:
             path.write_bytes(content)
             settle(path)
         return digest
 
-    monkeypatch.setattr(digests.hashlib, "file_digest", hash_and_change)
+    monkeypatch.setattr(digests, "_digest", hash_and_change)
     with DigestCache(tmp_path) as memory:
         assert memory.hash_files([path])[path] == hashlib.sha256(b"aaaa").hexdigest()
         assert memory.last_known(path) is None
         assert memory.hash_files([path])[path] == hashlib.sha256(content).hexdigest()
         assert memory.last_known(path) == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize("size", [0, 1, digests.SMALL - 1, digests.SMALL, digests.SMALL + 1])
+def test_files_of_every_size_are_hashed_completely(tmp_path, size):
+    path = tmp_path / "clip.wav"
+    content = bytes(range(251)) * (size // 251 + 1)
+    path.write_bytes(content[:size])
+    assert digests.file_digest(path) == hashlib.sha256(content[:size]).hexdigest()
 
 
 def test_renamed_files_keep_their_digest_and_relative_paths_share_the_entry(

@@ -9,50 +9,50 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layerprobe.cache.store.packed_arrays import BLOCK_BYTES, ArrayPacker
+from layerprobe.cache.store.packed_arrays import BLOCK_BYTES, ArrayPacker, RowLayout
 
 SHAPES = st.lists(st.tuples(st.integers(1, 3), st.integers(1, 7)), min_size=1, max_size=4)
-ASKED = st.lists(st.tuples(SHAPES, st.integers(0, 5), st.sampled_from(["f2", "f4"])), max_size=20)
+ROWS = st.lists(st.integers(0, 5), max_size=20)
+BYTE = np.dtype(np.uint8)
 
 
-@given(ASKED, st.integers(0, 99))
-def test_packed_arrays_keep_their_values(asked, seed):
-    rng, packer = np.random.default_rng(seed), ArrayPacker()
-    given = [
-        [rng.standard_normal((rows, *shape)).astype(dtype) for shape in shapes]
-        for shapes, rows, dtype in asked
-    ]
+@given(SHAPES, ROWS, st.sampled_from(["f2", "f4"]), st.integers(0, 99))
+def test_packed_arrays_keep_their_values(shapes, counts, dtype, seed):
+    rng, layout = np.random.default_rng(seed), RowLayout(shapes, np.dtype(dtype))
+    packer = ArrayPacker(layout)
+    given = [[rng.standard_normal((rows, *shape)).astype(dtype) for shape in shapes] for rows in counts]
     packed = [packer.pack(arrays) for arrays in given]
     expected = [[array.copy() for array in arrays] for arrays in given]
     for arrays in given:
         for array in arrays:
             array[...] = 0
-    for copy, arrays, (shapes, rows, dtype) in zip(packed, expected, asked, strict=True):
+    for copy, arrays, rows in zip(packed, expected, counts, strict=True):
         assert copy.rows == rows
-        assert copy.nbytes >= sum(array.nbytes for array in arrays)
+        assert copy.nbytes >= sum(array.nbytes for array in arrays) == rows * layout.row_bytes
         for place, array in enumerate(arrays):
-            found = copy.array(place, shapes, np.dtype(dtype))
+            found = copy.array(place, layout)
             np.testing.assert_array_equal(found, array)
             assert (found.dtype, found.flags.c_contiguous, found.flags.aligned) == (dtype, True, True)
 
 
 def test_arrays_of_any_order_and_more_than_a_block():
-    packer = ArrayPacker()
     turned = np.arange(12, dtype="f4").reshape(3, 4).T
-    np.testing.assert_array_equal(packer.pack([turned]).array(0, [(3,)], turned.dtype), turned)
-    large = np.ones(BLOCK_BYTES + 4, np.uint8)
-    assert packer.pack([large]).array(0, [()], large.dtype).sum() == BLOCK_BYTES + 4
+    layout = RowLayout([(3,)], turned.dtype)
+    np.testing.assert_array_equal(ArrayPacker(layout).pack([turned]).array(0, layout), turned)
+    large, layout = np.ones(BLOCK_BYTES + 4, np.uint8), RowLayout([()], BYTE)
+    assert ArrayPacker(layout).pack([large]).array(0, layout).sum() == BLOCK_BYTES + 4
 
 
 def test_a_block_is_freed_with_its_last_array():
-    packer = ArrayPacker()
+    layout = RowLayout([()], BYTE)
+    packer = ArrayPacker(layout)
     first, second = packer.pack([np.zeros(3)]), packer.pack([np.ones(3)])
     block = weakref.ref(packer._block)
     packer.pack([np.zeros(BLOCK_BYTES, np.uint8)])  # the next block
     del first
     gc.collect()
     assert block() is not None
-    np.testing.assert_array_equal(second.array(0, [()], np.dtype("f8")), 1)
+    np.testing.assert_array_equal(second.array(0, layout), 1)
     del second
     gc.collect()
     assert block() is None

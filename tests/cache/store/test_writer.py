@@ -112,6 +112,70 @@ def test_the_states_are_copied(store):
     check(store, held)
 
 
+class TestBatch:
+    """Complete clips added at once: the same store as one clip at a time."""
+
+    def add(self, store: FeatureStore, held: dict, **changes) -> None:
+        columns = {
+            "frames": [50] * len(held),
+            "seconds": [1.0] * len(held),
+            "paths": [f"{number}.wav" for number in range(len(held))],
+        }
+        states = {layer: np.stack([of[layer] for of in held.values()]) for layer in store.extraction.layers}
+        with store.writer() as writer:
+            writer.add_batch(**{"keys": list(held), "states": states, **columns, **changes})
+
+    def test_gives_the_store_that_single_clips_give(self, store, tmp_path):
+        held = clips(store.extraction, 7, seed=6)
+        self.add(store, held)
+        check(store, held)
+        single = FeatureStore.create(tmp_path / "single", extraction())
+        with single.writer() as writer:
+            for number, (key, states) in enumerate(held.items()):
+                writer.add(key, states, frames=50, seconds=1.0, path=f"{number}.wav")
+        assert list_shards(store.folder) == list_shards(single.folder)  # named by their content
+
+    def test_of_more_than_a_shard_is_written_in_several(self, store, monkeypatch):
+        monkeypatch.setattr("layerprobe.cache.store.writer.SHARD_BYTES", 4 * store.extraction.bytes_per_row())
+        held = clips(store.extraction, 18, seed=7)
+        self.add(store, held)
+        assert len(list_shards(store.folder)) >= 3  # two fit into memory
+        check(store, held)
+
+    def test_counts_its_clips_towards_a_shard(self, store, monkeypatch):
+        monkeypatch.setattr("layerprobe.cache.store.writer.SHARD_CLIPS", 10)
+        held = clips(store.extraction, 12, seed=8)
+        keys = list(held)
+        states = {layer: np.stack([of[layer] for of in held.values()]) for layer in store.extraction.layers}
+        with store.writer() as writer:
+            writer.add_batch(keys, states, frames=[50] * 12, seconds=[1.0] * 12, paths=[""] * 12)
+            wait_for(lambda: len(store.keys()) == 12)  # without waiting for the end
+
+    @pytest.mark.parametrize(
+        ("changes", "fault"),
+        [
+            ({"keys": ["a" * 64]}, "3 rows for 1 clips"),
+            ({"keys": ["a" * 64, "b" * 64, "clip-3"]}, "'clip-3' is no clip's key"),
+            ({"states": {}}, "layers that are not those of the store: 0, 1, cnn"),
+        ],
+        ids=["rows", "key", "layers"],
+    )
+    def test_that_does_not_fit_the_store_is_refused(self, store, changes, fault):
+        with pytest.raises(StoreError, match=fault):
+            self.add(store, clips(store.extraction, 3, seed=9), **changes)
+        assert store.keys() == []
+
+    def test_of_frames_is_refused(self, tmp_path):
+        store = FeatureStore.create(tmp_path, extraction(stats=(FRAME,)))
+        states = {
+            "0": np.zeros((2, 1, 8), "f2"),
+            "1": np.zeros((2, 1, 8), "f2"),
+            "cnn": np.zeros((2, 1, 4), "f2"),
+        }
+        with store.writer() as writer, pytest.raises(StoreError, match="keeps every frame"):
+            writer.add_batch(["a" * 64, "b" * 64], states, frames=[1, 1], seconds=[1.0, 1.0], paths=["", ""])
+
+
 def test_a_clip_whose_blocks_do_not_match_its_frames_is_refused(tmp_path):
     store = FeatureStore.create(tmp_path, extraction(stats=(FRAME,)))
     part = {"0": np.zeros((3, 8), "f2"), "1": np.zeros((3, 8), "f2"), "cnn": np.zeros((3, 4), "f2")}

@@ -14,6 +14,7 @@ from tests.classify.data.test_emobox import checkout
 from tests.run import cli, refused
 from tests.sounds import noise, sound_file
 
+pytestmark = pytest.mark.slow
 QUICK = ("--heads", "ridge", "--trials", "1", "--inner-folds", "2", "--jobs", "1", "--controls", "none")
 CODES = {"W": "anger", "N": "neutral"}
 

@@ -73,10 +73,11 @@ class TestProtocol:
         done = cli("protocols")
         for name in ("baved-speaker-5", "baved-random-2021", "eyase-loso", "ksu-speaker-5", "anad-video"):
             assert f"\n{name}: " in f"\n{done.stdout}"
-        block = done.stdout.split("baved-random-2021: ")[1].splitlines()[:3]
-        assert block[0] == "BAVED, 1,935 clips, 60 speakers"
-        assert block[1].startswith("  rule   scikit-learn's train_test_split(test_size=0.2, random_state=101")
-        assert block[2].startswith("  leaks  every test clip's speaker is in training")
+        title, *lines = done.stdout.split("baved-random-2021: ")[1].splitlines()[:3]
+        assert title == "BAVED, 1,935 clips, 60 speakers"
+        entries = dict(line.split(maxsplit=1) for line in lines)
+        assert entries["rule"].startswith("scikit-learn's train_test_split(test_size=0.2, random_state=101")
+        assert entries["leaks"].startswith("every test clip's speaker is in training")
         protocols = {row["name"]: row for row in json.loads(cli("protocols", "--json").stdout)}
         assert protocols["eyase-loso"]["rule"] == "a fold for each speaker, in the order of their names"
         assert (protocols["anad-video"]["speaker_disjoint"], protocols["ksu-speaker-5"]["clips"]) == (

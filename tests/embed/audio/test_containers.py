@@ -143,6 +143,7 @@ def test_a_wav_file_whose_header_was_last_updated_earlier_is_read_to_its_end(tmp
     np.testing.assert_array_equal(read(path), np.frombuffer(pcm(3.0), "<i2") / np.float32(32_768))
 
 
+@pytest.mark.slow
 def test_a_length_that_wrapped_round_at_4_gib_is_not_believed(tmp_path):
     path = wav_with(tmp_path / "a.wav", data=96_000, riff=96_036, pcm=pcm(3.0))
     with path.open("r+b") as raw:  # a sparse file

@@ -11,7 +11,13 @@ from layerprobe.cache.identity.extraction import Extraction
 from layerprobe.embed.config import EmbedConfig
 from layerprobe.embed.extract.batching import Window
 from layerprobe.embed.extract.forward import ForwardPass
-from layerprobe.embed.extract.parallel import MAX_WORKERS, ParallelForward, with_same_weights, worker_count
+from layerprobe.embed.extract.parallel import (
+    MAX_WORKERS,
+    ParallelForward,
+    Replicas,
+    with_same_weights,
+    worker_count,
+)
 from layerprobe.embed.extract.prefetch import Batch
 from layerprobe.embed.models.backbones import open_backbone
 from layerprobe.embed.models.interface import Backbone
@@ -63,19 +69,21 @@ def opened(request, tmp_path_factory) -> tuple[Backbone, Extraction]:
     elif name != "mfcc":
         folder = tmp_path_factory.mktemp("model") / "m"
         name = str(save_whisper(folder) if name == "whisper" else save_tiny(folder, name))
-    return open_backbone(EmbedConfig(model=name, device="cpu"))
+    return open_backbone(EmbedConfig(model=name, device="cpu", dtype="float32"))
 
 
 def test_the_states_and_their_order_are_those_of_one_thread(opened, four_threads):
     backbone, extraction = opened
     work = batches(9)
     alone = list(ForwardPass(backbone, extraction, budget=BUDGET).results(work))
-    together = list(ParallelForward(backbone, extraction, budget=BUDGET, batches=9).results(work))
+    together = list(ParallelForward(Replicas(backbone), extraction, budget=BUDGET, batches=9).results(work))
     assert [result.windows for result in together] == [result.windows for result in alone]
     for one, other in zip(together, alone, strict=True):
         assert one.frames == other.frames
-        for layer, states in other.wait().items():
-            torch.testing.assert_close(one.wait()[layer], states, rtol=1e-4, atol=1e-5)
+        (found, peaks), (expected, their_peaks) = one.wait(), other.wait()
+        for layer, states in expected.items():
+            torch.testing.assert_close(found[layer], states, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(peaks, their_peaks, rtol=1e-4, atol=1e-5)
 
 
 def test_the_copies_share_their_tensors_but_not_their_hooks(opened):
@@ -91,6 +99,16 @@ def test_the_copies_share_their_tensors_but_not_their_hooks(opened):
     assert tuple(visited) == backbone.layers
 
 
+def test_copies_are_made_once(opened):
+    backbone, _ = opened
+    replicas = Replicas(backbone)
+    three = replicas.first(3)
+    assert three[0] is backbone
+    assert len({id(each) for each in three}) == 3
+    assert replicas.first(2) == three[:2]
+    assert replicas.first(3) == three
+
+
 def test_several_batches_are_computed_at_a_time_each_by_its_own_backbone(opened, four_threads):
     backbone, extraction = opened
     both = threading.Barrier(2, timeout=60)  # breaks unless two batches are computed at the same time
@@ -102,7 +120,7 @@ def test_several_batches_are_computed_at_a_time_each_by_its_own_backbone(opened,
             seen.add(id(self._backbone))
             return super().results(batches)
 
-    parallel = ParallelForward(backbone, extraction, budget=BUDGET, batches=2)
+    parallel = ParallelForward(Replicas(backbone), extraction, budget=BUDGET, batches=2)
     for forward in parallel._passes:
         forward.__class__ = Meeting
     assert len(list(parallel.results(batches(2)))) == 2
@@ -111,7 +129,7 @@ def test_several_batches_are_computed_at_a_time_each_by_its_own_backbone(opened,
 
 def test_the_number_of_threads_is_as_before_afterwards(opened, four_threads):
     backbone, extraction = opened
-    results = ParallelForward(backbone, extraction, budget=BUDGET, batches=9).results(batches(9))
+    results = ParallelForward(Replicas(backbone), extraction, budget=BUDGET, batches=9).results(batches(9))
     next(results)
     results.close()  # as after Ctrl-C
     assert torch.get_num_threads() == 4
@@ -124,7 +142,7 @@ def test_the_number_of_threads_is_as_before_afterwards(opened, four_threads):
 
 def test_an_error_in_a_thread_reaches_the_caller(opened, four_threads, monkeypatch):
     backbone, extraction = opened
-    parallel = ParallelForward(backbone, extraction, budget=BUDGET, batches=9)
+    parallel = ParallelForward(Replicas(backbone), extraction, budget=BUDGET, batches=9)
 
     def fail(*_arguments: object) -> None:
         raise ValueError("broken")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from layerprobe.embed.config import STATS
-from layerprobe.embed.extract.pooling import WindowMerger, pool
+from layerprobe.embed.extract.pooling import Pooling, WindowMerger, pool
+
+
+def pool_launched(states: torch.Tensor, frames: torch.Tensor, stats: Sequence[str]) -> torch.Tensor:
+    """As on a GPU, where the last steps are taken for all layers together; here with two."""
+    pooling = Pooling(stats)
+    pooling.add_launched(states, frames)
+    pooling.add_launched(2 * states, frames)
+    here, doubled = pooling.result()
+    torch.testing.assert_close(2 * here, doubled, rtol=0, atol=0, equal_nan=True)
+    return here
+
+
+WAYS = pytest.mark.parametrize("pool", [pool, pool_launched], ids=["cpu", "gpu"])
 
 
 def reference(states: np.ndarray, frames: list[int], stats: tuple[str, ...]) -> np.ndarray:
@@ -17,6 +32,7 @@ def reference(states: np.ndarray, frames: list[int], stats: tuple[str, ...]) -> 
     return np.stack([[getattr(clip, stat)(axis=0) for stat in stats] for clip in own])
 
 
+@WAYS
 @given(
     frames=st.lists(st.integers(1, 40), min_size=1, max_size=6),
     padding=st.integers(0, 9),
@@ -27,7 +43,7 @@ def reference(states: np.ndarray, frames: list[int], stats: tuple[str, ...]) -> 
     seed=st.integers(0, 2**32 - 1),
 )
 def test_every_statistic_is_that_of_the_clips_own_frames(
-    frames, padding, padding_value, dtype, offset, stats, seed
+    pool, frames, padding, padding_value, dtype, offset, stats, seed
 ):
     rng = np.random.default_rng(seed)
     states = torch.from_numpy(rng.standard_normal((len(frames), max(frames) + padding, 5)) + offset).to(dtype)
@@ -42,10 +58,11 @@ def test_every_statistic_is_that_of_the_clips_own_frames(
     assert torch.equal(states.nan_to_num(), before.nan_to_num())
 
 
+@WAYS
 @given(
     count=st.integers(1, 60), others=st.integers(0, 4), padding=st.integers(0, 100), seed=st.integers(0, 99)
 )
-def test_other_clips_in_the_batch_change_nothing(count, others, padding, seed):
+def test_other_clips_in_the_batch_change_nothing(pool, count, others, padding, seed):
     generator = torch.Generator().manual_seed(seed)
     states = torch.randn(1 + others, count + padding, 16, generator=generator) + 3
     frames = torch.full((1 + others,), count + padding)
@@ -55,19 +72,22 @@ def test_other_clips_in_the_batch_change_nothing(count, others, padding, seed):
     torch.testing.assert_close(together, alone, rtol=1e-6, atol=1e-6)
 
 
-def test_a_large_mean_costs_the_deviation_no_precision():
+@WAYS
+def test_a_large_mean_costs_the_deviation_no_precision(pool):
     states = 10_000 + torch.tensor([-1.0, 1.0]).repeat(500)[None, :, None]
     assert pool(states, torch.tensor([1000]), ("std",)).item() == pytest.approx(1, rel=1e-5)
 
 
-def test_a_single_frame_has_no_spread():
+@WAYS
+def test_a_single_frame_has_no_spread(pool):
     states = torch.randn(2, 3, 4)
     pooled = pool(states, torch.tensor([1, 1]), ("std", "mean"))
     assert torch.equal(pooled[:, 0], torch.zeros(2, 4))
     assert torch.equal(pooled[:, 1], states[:, 0])
 
 
-def test_nan_within_a_clip_propagates():
+@WAYS
+def test_nan_within_a_clip_propagates(pool):
     states = torch.ones(2, 4, 3)
     states[0, 1, 2] = torch.nan
     pooled = pool(states, torch.tensor([4, 4]), STATS)
@@ -76,7 +96,8 @@ def test_nan_within_a_clip_propagates():
     assert pooled[1].isfinite().all()
 
 
-def test_sums_ignore_autocast():
+@WAYS
+def test_sums_ignore_autocast(pool):
     states = torch.randn(3, 50, 8, dtype=torch.bfloat16)
     frames = torch.tensor([50, 20, 1])
     plain = pool(states, frames, STATS)

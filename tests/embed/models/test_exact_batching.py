@@ -22,8 +22,11 @@ def normalised(states: torch.Tensor, norm: nn.GroupNorm) -> torch.Tensor:
 @pytest.mark.parametrize("offset", [0.0, 3.0, 100.0, 3_000.0])
 @pytest.mark.parametrize("padded", [False, True])
 @pytest.mark.parametrize("channels", [1, CHANNELS])
+@pytest.mark.parametrize("device", ["cpu", "gpu"])  # the steps taken there; both run here
 @torch.no_grad()
-def test_an_offset_costs_no_digits_of_the_spread(offset: float, channels: int, padded: bool) -> None:
+def test_an_offset_costs_no_digits_of_the_spread(
+    offset: float, channels: int, padded: bool, device: str
+) -> None:
     """A DC offset in a recording makes a channel's mean much larger than its spread."""
     generator = torch.Generator().manual_seed(0)
     norm = nn.GroupNorm(CHANNELS, CHANNELS)
@@ -31,10 +34,13 @@ def test_an_offset_costs_no_digits_of_the_spread(offset: float, channels: int, p
     nn.init.normal_(norm.bias, generator=generator)
     ours = LengthAwareGroupNorm(norm)
     counts = FRAMES if padded else (max(FRAMES),) * len(FRAMES)
-    ours.frames = torch.tensor(counts) if padded else None
+    ours.frames = list(counts) if padded else None
     states = torch.randn(len(counts), CHANNELS, max(counts), generator=generator)
     states[:, :channels] += offset
-    out = ours(states.clone())
+    if device == "cpu":
+        out = ours(states.clone())
+    else:
+        out = ours.apply_launched(states, *ours.moments_launched(states))
     for clip, result, count in zip(states, out, counts, strict=True):
         expected = normalised(clip[:, :count], norm)
         # One rounding of float32 at the offset, and nothing beyond it.

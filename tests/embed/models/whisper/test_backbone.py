@@ -136,7 +136,7 @@ def test_the_comparisons_can_fail(folder, monkeypatch):
     from layerprobe.embed.models.whisper import encoder as module
 
     monkeypatch.setattr(
-        module, "_beyond", lambda length, counts: torch.zeros(len(counts), length, dtype=torch.bool)
+        module, "_beyond", lambda length, counts, _device: torch.zeros(len(counts), length, dtype=torch.bool)
     )
     assert largest_difference(open_whisper(folder), [5_000, 16_000]) > 100 * TOLERANCE
 
