@@ -15,6 +15,7 @@ from layerprobe.classify.heads.registry import heads_of
 from layerprobe.classify.runs.read_predictions import read_system
 from layerprobe.classify.search.nested import split_params
 from layerprobe.classify.search.plan import Plan
+from layerprobe.classify.tasks.label_sets import members_of
 from layerprobe.classify.tasks.registry import TASKS
 
 
@@ -45,13 +46,15 @@ def refit(features: FoldFeatures, selected: SelectedFold, *, task: TaskName, see
 
 
 def predictions_by_fold(run: Path, plan: Plan) -> list[np.ndarray]:
-    """For each outer fold, (m,) classes or numbers that the selected system of `run` predicted for its test.
+    """For each outer fold, the predictions that the selected system of `run` predicted for its test.
 
     Raises InputError for a run without predictions.
     """
     predictions = read_system(run)
     values = predictions.predicted.tolist()
-    if plan.data.classes:
+    if plan.data.task == "multilabel":
+        values = list(members_of(values, plan.data.classes, separator=plan.data.reading.separator))
+    elif plan.data.classes:
         number_of = {name: number for number, name in enumerate(plan.data.classes)}
         values = [number_of[name] for name in values]
     value_of = dict(zip(predictions.clips.tolist(), values, strict=True))

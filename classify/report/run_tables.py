@@ -158,6 +158,11 @@ def probes(run: RunData) -> Table | None:
 
 
 def classes(run: RunData) -> Table | None:
+    if run.sets is not None:
+        keys = ("label", "clips", "recall", "precision", "f1", "uar", "ap")
+        rows = [[entry[key] for key in keys] for entry in run.summary["selected"]["labels"]]
+        columns = ("label", "clips", "recall", "precision", "F1", "UAR", "AP")
+        return Table(name="classes", title="Scores of each label", columns=columns, rows=rows)
     if run.numbers is not None:
         return None
     entries = run.summary["selected"]["classes"]
@@ -167,7 +172,7 @@ def classes(run: RunData) -> Table | None:
 
 
 def confusions(run: RunData) -> Table | None:
-    if run.numbers is not None:
+    if run.numbers is not None or run.sets is not None:
         return None
     counts = run.summary["selected"]["confusion"]["counts"]
     rows: list[list[Cell]] = [[name, *map(int, row)] for name, row in zip(run.classes, counts, strict=True)]
@@ -188,6 +193,11 @@ def hardest_rows(run: RunData) -> np.ndarray:
     if run.numbers is not None:
         true, predicted = run.numbers
         return np.argsort(-np.abs(predicted - true), kind="stable")[:HARDEST]
+    if run.sets is not None:
+        true, predicted = run.sets
+        wrong = np.flatnonzero((true != predicted).any(1))
+        surprise = -np.log(np.clip(np.where(true, run.probability, 1 - run.probability), 1e-15, None)).mean(1)
+        return wrong[np.argsort(-surprise[wrong], kind="stable")][:HARDEST]
     wrong = np.flatnonzero(run.predicted != run.labels)
     return wrong[np.argsort(-run.confidence[wrong], kind="stable")][:HARDEST]
 
@@ -201,6 +211,10 @@ def hardest(run: RunData) -> Table | None:
             true, predicted = run.numbers[:, row].tolist()
             rows.append([str(run.clips[row]), speaker, true, predicted, predicted - true])
             continue
+        if run.sets is not None:
+            names = np.array([entry["label"] for entry in run.summary["selected"]["labels"]])
+            rows.append([str(run.clips[row]), speaker, *(" + ".join(names[own]) for own in run.sets[:, row])])
+            continue
         names = (run.classes[run.labels[row]], run.classes[run.predicted[row]])
         rows.append([str(run.clips[row]), speaker, *names, float(run.confidence[row])])
     columns = ("clip", "speaker", "true class", "predicted", "confidence")
@@ -208,6 +222,9 @@ def hardest(run: RunData) -> Table | None:
     if run.numbers is not None:
         columns = ("clip", "speaker", "true", "predicted", "error")
         title = "The hardest clips: those with the largest errors"
+    if run.sets is not None:
+        columns = ("clip", "speaker", "true labels", "predicted")
+        title = "The hardest clips: wrong labels with the highest confidence"
     return Table(name="hardest", title=title, columns=columns, rows=rows) if rows else None
 
 

@@ -31,8 +31,10 @@ from layerprobe.classify.scores.paired import (
     near_best,
 )
 from layerprobe.classify.scores.results import SELECTED
+from layerprobe.classify.tasks.label_sets import members_of
 from layerprobe.classify.tasks.ordinal import by_size
 from layerprobe.classify.tasks.registry import MEASURES, TASKS
+from layerprobe.classify.tasks.task import Reading
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,6 +217,14 @@ def _codes(
     """The number of classes, and labels and predictions as indices into them; numbers stay numbers."""
     if first.task == "regression":
         return 0, first.labels, list(predicted)
+    if first.task == "multilabel":
+        separator = first.config.get("separator", Reading.separator)
+        several = [each.tolist() for each in (first.labels, *predicted)]
+        known = sorted(
+            {part for texts in several for text in texts for part in text.split(separator) if part}
+        )
+        own, *others = (members_of(texts, known, separator=separator) for texts in several)
+        return len(known), own, others
     names, flat = np.unique([first.labels, *predicted], return_inverse=True)
     if first.task == "ordinal":
         levels = first.config.get("levels") or by_size(names.tolist(), str(first.config.get("target")))
