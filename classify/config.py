@@ -46,21 +46,11 @@ BASELINES: Mapping[TaskName, tuple[str, str]] = {
 }
 # As printed, and as on the axis of a figure where that differs.
 SCORE_NAMES: Mapping[str, str] = {
-    "uar": "UAR",
-    "accuracy": "accuracy",
-    "macro_f1": "macro F1",
-    "log_loss": "log loss",
-    "calibration_error": "calibration error",
-    "ccc": "CCC",
-    "pearson": "Pearson's r",
-    "spearman": "Spearman's rho",
-    "rmse": "RMSE",
-    "mae": "MAE",
-    "qwk": "weighted kappa",
-    "level_mae": "MAE of levels",
-    "label_f1": "macro F1",
-    "label_uar": "mean UAR",
-    "exact_match": "exact match",
+    **{"uar": "UAR", "accuracy": "accuracy", "macro_f1": "macro F1"},
+    **{"log_loss": "log loss", "calibration_error": "calibration error"},
+    **{"ccc": "CCC", "pearson": "Pearson's r", "spearman": "Spearman's rho", "rmse": "RMSE", "mae": "MAE"},
+    **{"qwk": "weighted kappa", "level_mae": "MAE of levels"},
+    **{"label_f1": "macro F1", "label_uar": "mean UAR", "exact_match": "exact match"},
 }
 AXIS_NAMES: Mapping[str, str] = {
     **SCORE_NAMES,

@@ -30,8 +30,8 @@ def hardest(run: RunData) -> Table | None:
     for row in hardest_rows(run).tolist():
         speaker = "" if run.speakers is None else str(run.speakers[row])
         if run.numbers is not None:
-            true, predicted = run.numbers[:, row].tolist()
-            rows.append([str(run.clips[row]), speaker, true, predicted, predicted - true])
+            number, guess = run.numbers[:, row].tolist()
+            rows.append([str(run.clips[row]), speaker, number, guess, guess - number])
             continue
         if run.sets is not None:
             names = np.array([entry["label"] for entry in run.summary["selected"]["labels"]])
@@ -39,7 +39,7 @@ def hardest(run: RunData) -> Table | None:
             continue
         names = (run.classes[run.labels[row]], run.classes[run.predicted[row]])
         rows.append([str(run.clips[row]), speaker, *names, float(run.confidence[row])])
-    columns = ("clip", "speaker", "true class", "predicted", "confidence")
+    columns: tuple[str, ...] = ("clip", "speaker", "true class", "predicted", "confidence")
     title = "The hardest clips: wrong with the highest confidence"
     if run.numbers is not None:
         columns = ("clip", "speaker", "true", "predicted", "error")

@@ -157,10 +157,10 @@ def probes(run: RunData) -> Table | None:
 
 def classes(run: RunData) -> Table | None:
     if run.sets is not None:
-        keys = ("label", "clips", "recall", "precision", "f1", "uar", "ap")
-        rows = [[entry[key] for key in keys] for entry in run.summary["selected"]["labels"]]
+        scores = ("label", "clips", "recall", "precision", "f1", "uar", "ap")
+        of_labels = [[entry[name] for name in scores] for entry in run.summary["selected"]["labels"]]
         columns = ("label", "clips", "recall", "precision", "F1", "UAR", "AP")
-        return Table(name="classes", title="Scores of each label", columns=columns, rows=rows)
+        return Table(name="classes", title="Scores of each label", columns=columns, rows=of_labels)
     if run.numbers is not None:
         return None
     entries = run.summary["selected"]["classes"]

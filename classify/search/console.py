@@ -14,7 +14,6 @@ from layerprobe.classify.config import METRICS, SCORE_NAMES, main_metric, task_o
 if TYPE_CHECKING:
     from layerprobe.classify.search.plan import Plan
 
-LABEL_COLUMNS = {"f1": "F1", "uar": "UAR", "ap": "AP"}
 PROBABILITY_SCORES = ("log_loss", "calibration_error")
 SHOWN_ROWS = 12  # of the ranking; all are in results.csv and summary.json
 BAR = 24  # characters of the longest bar
@@ -188,11 +187,7 @@ def print_scores(summary: Mapping[str, Any]) -> None:
     print_table(rows, title=f"Scores of the selected system; [95 % over {over}], ± s.d. of the folds:")
     print()
     if "labels" in selected:
-        rows = [
-            {LABEL_COLUMNS.get(name, name): value for name, value in row.items()}
-            for row in selected["labels"]
-        ]
-        print_table(rows, title="Each label, folds pooled (AP: average precision):")
+        print_table(selected["labels"], title="Each label, folds pooled; ap is average precision:")
         print()
         return
     if "classes" not in selected:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -62,14 +62,13 @@ def one_vs_rest(head: Head) -> Head:
 
     def fit(
         features: FoldFeatures, prep: Preprocessing, params: Params, values: Sequence[float], seed: int
-    ) -> list[np.ndarray]:
+    ) -> Iterator[np.ndarray]:
         by_label = [
             head.fit(features.of_label(number), prep, params, values, seed)
             for number in range(features.classes)
         ]
-        return [
-            np.stack([_margin(scores) for scores in each], axis=1) for each in zip(*by_label, strict=True)
-        ]
+        for each in zip(*by_label, strict=True):
+            yield np.stack([_margin(scores) for scores in each], axis=1)
 
     def refit(rows: TrainingRows, params: Params, value: float, seed: int) -> FittedHead:
         assert refit_one is not None  # for the type checker

@@ -89,7 +89,13 @@ def test_everything_is_printed_and_drawn(run: Path, capsys: Any, monkeypatch: An
     monkeypatch.setattr(paper, "KINDS", ("svg",))
     print_summary(run, json.loads((run / "summary.json").read_text()), as_json=False)
     text = capsys.readouterr().out
-    for words in ("macro F1", "exact match", "Each label, folds pooled", "labels of most clips", "AP"):
+    for words in (
+        "macro F1",
+        "exact match",
+        "Each label, folds pooled",
+        "labels of most clips",
+        "average precision",
+    ):
         assert words in text
     page = write_report([run], run / "report")
     found = json.loads(page.read_text().partition('id="data">')[2].partition("</script>")[0])

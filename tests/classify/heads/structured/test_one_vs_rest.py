@@ -29,7 +29,7 @@ def test_each_label_is_fitted_as_two_classes_and_saved(head: str, tmp_path: Path
     features, y = made_sets()
     one, params = heads_of("multilabel")[head], dict(HEADS[head].start)
     values = one.path[1][:2]
-    found = one.fit(features, PREP, params, values, 0)
+    found = list(one.fit(features, PREP, params, values, 0))
     for label in (0, 3):
         binary = FoldFeatures(
             features.layers, y[:, label].astype(int), train=features.train, test=features.test, classes=2,
