@@ -37,8 +37,8 @@ def hardest(run: RunData) -> Table | None:
             names = np.array([entry["label"] for entry in run.summary["selected"]["labels"]])
             rows.append([str(run.clips[row]), speaker, *(" + ".join(names[own]) for own in run.sets[:, row])])
             continue
-        names = (run.classes[run.labels[row]], run.classes[run.predicted[row]])
-        rows.append([str(run.clips[row]), speaker, *names, float(run.confidence[row])])
+        pair = (run.classes[run.labels[row]], run.classes[run.predicted[row]])
+        rows.append([str(run.clips[row]), speaker, *pair, float(run.confidence[row])])
     columns: tuple[str, ...] = ("clip", "speaker", "true class", "predicted", "confidence")
     title = "The hardest clips: wrong with the highest confidence"
     if run.numbers is not None:

@@ -30,7 +30,7 @@ def read(ids: Sequence[str], texts: Sequence[str], column: str, reading: Reading
         )
     classes = tuple(sorted({part for parts in sets for part in parts}))
     y = members_of(texts, classes, separator=reading.separator)
-    if everywhere := [name for name, always in zip(classes, y.all(0).tolist(), strict=True) if always]:
+    if everywhere := [classes[k] for k in range(len(classes)) if y[:, k].all()]:
         what = f"every clip has the label {format_list(everywhere)} in column '{column}'"
         raise InputError(what, do="remove it: there is nothing to tell apart")
     return Labels(classes=classes, y=y)
