@@ -188,13 +188,6 @@ class FoldFeatures:
         other.labels_digest = hashlib.sha256(other.y.tobytes()).hexdigest()
         return other
 
-    def of_label(self, number: int) -> FoldFeatures:
-        """The same rows with two classes: without and with a label, of sets of labels y (n, K) bool."""
-        other = copy(self)
-        other.y, other.classes = self.y[:, number].astype(np.int64), 2
-        other.labels_digest = hashlib.sha256(other.y.tobytes()).hexdigest()
-        return other
-
     def at_landmarks(self, rows: np.ndarray) -> np.ndarray:
         """The training rows that kernels are computed against, of `rows` (n, …)."""
         return rows if self.landmarks is None else rows[self.landmarks]

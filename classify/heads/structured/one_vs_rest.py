@@ -6,9 +6,11 @@ label is positive for clips that have it.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -62,13 +64,13 @@ def one_vs_rest(head: Head) -> Head:
 
     def fit(
         features: FoldFeatures, prep: Preprocessing, params: Params, values: Sequence[float], seed: int
-    ) -> Iterator[np.ndarray]:
+    ) -> list[np.ndarray]:
+        # One label after the other, not value by value: the trees of all share XGBoost's random numbers.
         by_label = [
-            head.fit(features.of_label(number), prep, params, values, seed)
+            [_margin(scores) for scores in head.fit(of_label(features, number), prep, params, values, seed)]
             for number in range(features.classes)
         ]
-        for each in zip(*by_label, strict=True):
-            yield np.stack([_margin(scores) for scores in each], axis=1)
+        return [np.stack(each, axis=1) for each in zip(*by_label, strict=True)]
 
     def refit(rows: TrainingRows, params: Params, value: float, seed: int) -> FittedHead:
         assert refit_one is not None  # for the type checker
@@ -85,6 +87,14 @@ def one_vs_rest(head: Head) -> Head:
         refit=None if refit_one is None else refit,
         parameters=None if count is None else parameters,
     )
+
+
+def of_label(features: FoldFeatures, number: int) -> FoldFeatures:
+    """The same rows with two classes: without and with a label, of sets of labels y (n, K) bool."""
+    other = copy(features)
+    other.y, other.classes = features.y[:, number].astype(np.int64), 2
+    other.labels_digest = hashlib.sha256(other.y.tobytes()).hexdigest()
+    return other
 
 
 def _margin(scores: np.ndarray) -> np.ndarray:
