@@ -25,7 +25,7 @@ from layerprobe.classify.runs.compare import compare, rank
 from layerprobe.classify.search.plan import make_plan
 from layerprobe.classify.search.study import run_study
 from layerprobe.embed.manifest.clips import read_manifest, write_manifest
-from tests.regressions import number_study
+from tests.regressions import number_study, page_data
 from tests.studies import made_clips, made_store
 
 pytestmark = pytest.mark.slow
@@ -98,10 +98,10 @@ def test_everything_is_printed_and_drawn(run: Path, capsys: Any, monkeypatch: An
     ):
         assert words in text
     page = write_report([run], run / "report")
-    found = json.loads(page.read_text().partition('id="data">')[2].partition("</script>")[0])
-    assert "run0-labels" in found["figures"]
-    assert "run0-confusion" not in found["figures"]
-    assert found["maps"]["run0"]["colours"]["mood"]["groups"] == ["loud + sad", "calm", "angry + loud"]
+    assert page_data(page, "labels") is not None
+    assert page_data(page, "confusion") is None
+    groups = page_data(page, "map")["colours"]["mood"]["groups"]
+    assert groups == ["loud + sad", "calm", "angry + loud"]
 
 
 def test_a_bundle_gives_the_labels_that_are_more_probable_than_not(run: Path, corpus: Any) -> None:
