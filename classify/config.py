@@ -67,7 +67,7 @@ SPLITS = ("speaker", "random", "column", "loso", CORPUS_SPLIT)
 SPLITS_WITH_FOLDS = ("speaker", "random")  # splits with as many folds as --folds says
 SAMPLERS = ("tpe", "random", "gp")
 HALVING = "halving"
-PRUNERS = (HALVING, "median", "none")
+PRUNERS = ("median", HALVING, "none")
 Controls = Literal["none", "cheap", "full"]
 RUNTIME_OPTIONS = ("jobs", "storage", "memory")  # options that do not change the results
 # Options that earlier versions did not record, recorded only where they are not the default.
@@ -144,11 +144,11 @@ class StudyConfig:
     label_uar or exact_match."""
     sampler: str = "tpe"
     """Optuna's sampler: tpe, random or gp."""
-    pruner: str = HALVING
-    """What is cut short: halving (successive halving: after an inner fold the best third of the trials so far
+    pruner: str = "median"
+    """What is cut short: median (Optuna's: a trial below the median of the complete ones after an inner
+    fold), none, or halving, which takes less time: after an inner fold the best third of the trials so far
     goes on, on the better half of a head's path; all layers get a third of the trials, and the best third of
-    them, but at least three, the rest), median (Optuna's: after an inner fold a trial below the median of
-    the complete ones stops; all layers get all trials) or none."""
+    them, but at least three, the rest."""
     jobs: int = -1
     """Worker processes; -1 for one per core."""
     storage: str | None = None

@@ -97,7 +97,6 @@ def run_study_of(options: ClassifyOptions, *, given: Mapping[str, str]) -> dict[
     """Run the study that the options describe; returns its summary."""
     from layerprobe.classify.controls.evaluation import run_and_evaluate
     from layerprobe.classify.heads.registry import needs_frames
-    from layerprobe.classify.runs.run_record import as_begun
     from layerprobe.classify.runs.splits_file import resolve_splits
     from layerprobe.classify.tasks.regression import check_classes_meant
     from layerprobe.embed.manifest.channels import stored_channels
@@ -113,8 +112,6 @@ def run_study_of(options: ClassifyOptions, *, given: Mapping[str, str]) -> dict[
     study, evaluation = options.study, options.evaluation
     if study.quick:
         evaluation = _quick_evaluation(options, given)
-    elif "--pruner" not in given:
-        study = as_begun(options.out, study)
     layers = ",".join(study.layers) or "all"
     store = find_model_store(
         model=options.model,
