@@ -13,10 +13,11 @@ from cyclopts import Parameter
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.options import BYTES, check_choice, check_choices, check_minimum, flag
 
-TaskName = Literal["classification", "regression", "ordinal"]
+TaskName = Literal["classification", "regression", "ordinal", "multilabel"]
 ClassMetric = Literal["uar", "accuracy", "macro_f1"]
 Metric = Literal[
-    "auto", "uar", "accuracy", "macro_f1", "ccc", "pearson", "spearman", "rmse", "mae", "qwk", "level_mae"
+    "auto", "uar", "accuracy", "macro_f1", "ccc", "pearson", "spearman", "rmse", "mae", "qwk", "level_mae",
+    "label_f1", "label_uar", "exact_match",
 ]  # fmt: skip
 AUTO: Literal["auto"] = "auto"  # what is usual for the task
 # The scores of each task. The first is what a search maximises unless told otherwise, and what figures show.
@@ -24,12 +25,14 @@ METRICS: Mapping[TaskName, tuple[Metric, ...]] = {
     "classification": get_args(ClassMetric),
     "regression": ("ccc", "pearson", "spearman", "rmse", "mae"),
     "ordinal": ("qwk", "uar", "accuracy", "level_mae"),
+    "multilabel": ("label_f1", "label_uar", "exact_match"),
 }
 LOWER_IS_BETTER: tuple[Metric, ...] = ("rmse", "mae", "level_mae")
 USUAL_HEADS: Mapping[TaskName, tuple[str, ...]] = {
     "classification": ("logreg", "svm", "xgboost"),
     "regression": ("ridge", "svm", "xgboost"),
     "ordinal": ("ordinal", "svm", "xgboost"),
+    "multilabel": ("logreg", "svm", "xgboost"),
 }
 # The defaults of a classification, which help shows; other tasks have their own.
 USUAL = Parameter(show_default=lambda _: ",".join(USUAL_HEADS["classification"]))
@@ -39,27 +42,24 @@ BASELINES: Mapping[TaskName, tuple[str, str]] = {
     "classification": ("majority", "majority class"),
     "regression": ("mean", "mean of the training clips"),
     "ordinal": ("majority", "majority level"),
+    "multilabel": ("majority", "labels of most clips"),
 }
 # As printed, and as on the axis of a figure where that differs.
 SCORE_NAMES: Mapping[str, str] = {
-    "uar": "UAR",
-    "accuracy": "accuracy",
-    "macro_f1": "macro F1",
-    "log_loss": "log loss",
-    "calibration_error": "calibration error",
-    "ccc": "CCC",
-    "pearson": "Pearson's r",
-    "spearman": "Spearman's rho",
-    "rmse": "RMSE",
-    "mae": "MAE",
-    "qwk": "weighted kappa",
-    "level_mae": "MAE of levels",
+    **{"uar": "UAR", "accuracy": "accuracy", "macro_f1": "macro F1"},
+    **{"log_loss": "log loss", "calibration_error": "calibration error"},
+    **{"ccc": "CCC", "pearson": "Pearson's r", "spearman": "Spearman's rho", "rmse": "RMSE", "mae": "MAE"},
+    **{"qwk": "weighted kappa", "level_mae": "MAE of levels"},
+    **{"label_f1": "macro F1", "label_uar": "mean UAR", "exact_match": "exact match"},
 }
 AXIS_NAMES: Mapping[str, str] = {
     **SCORE_NAMES,
     "uar": "unweighted average recall",
     "ccc": "concordance correlation coefficient",
     "qwk": "quadratic-weighted kappa",
+    "label_f1": "macro F1 over labels",
+    "label_uar": "UAR, mean over labels",
+    "exact_match": "share of clips with the exact set of labels",
 }
 Scaling = Literal["none", "standard", "speaker", "l2"]
 CORPUS_SPLIT = "corpus"
@@ -67,12 +67,12 @@ SPLITS = ("speaker", "random", "column", "loso", CORPUS_SPLIT)
 SPLITS_WITH_FOLDS = ("speaker", "random")  # splits with as many folds as --folds says
 SAMPLERS = ("tpe", "random", "gp")
 HALVING = "halving"
-PRUNERS = (HALVING, "median", "none")
+PRUNERS = ("median", HALVING, "none")
 Controls = Literal["none", "cheap", "full"]
 Sampling = Literal["none", "over", "smote", "mixup"]
 RUNTIME_OPTIONS = ("jobs", "storage", "memory")  # options that do not change the results
-# Options that earlier versions did not record, recorded only where they are not the default.
-LATER = ("splits", "task", "levels", "quick", "ensemble", "sampling")
+# Later options than those of earlier versions, recorded only where they are not the default.
+LATER = ("splits", "task", "levels", "separator", "quick", "ensemble", "sampling")
 EMOBOX = "emobox:"  # of --splits: a checkout of that benchmark
 QUICK_HEAD = "ridge"
 MIX = "mix"  # a virtual layer: a weighted sum of several layers, or of their kernels
@@ -94,19 +94,19 @@ class StudyConfig:
     target: str = "emotion"
     """Column with the label."""
     task: TaskName = "classification"
-    """What the label is: one of several classes, a number to predict (regression), or a level of an order
-    (ordinal)."""
+    """What the label is: one of several classes, a number to predict (regression), a level of an order
+    (ordinal), or a set of labels (multilabel)."""
     levels: Annotated[tuple[str, ...], Parameter(show_default=False)] = ()
     """Order of the labels of an ordinal task, lowest first; numbers are ordered by size if omitted."""
+    separator: str = ";"
+    """Between the labels of a multilabel cell: angry;sad."""
     heads: Annotated[tuple[str, ...], USUAL] = (AUTO,)
-    """Heads to search, comma-separated: logreg, svm, xgboost, ridge, lda, knn, mlp, gp, majority; weights,
-    which learns one for each layer; or bilstm for stores of frames. For regression: ridge, svm,
-    xgboost (all three if omitted), or mean. For ordinal: those for classes and ordinal, which is proportional
-    odds (ordinal, svm, xgboost if omitted)."""
+    """Heads to search, comma-separated: logreg, svm, xgboost, ridge, lda, knn, mlp, gp, weights (of layers),
+    majority, or bilstm for stores of frames. For regression: ridge, svm, xgboost (if omitted), or mean. For
+    ordinal: also ordinal, proportional odds (ordinal, svm, xgboost if omitted). For multilabel: one each."""
     layers: Annotated[tuple[str, ...], Parameter(show_default=lambda _: "all")] = ()
-    """all, or names and ranges such as 0-6,9,final. 3+6 has the columns of both layers side by side. mix is a
-    weighted sum of the kernels of the named layers, or of all layers if it is alone (svm). The head weights
-    always reads the named layers together."""
+    """all, or names and ranges such as 0-6,9,final; 3+6 has the columns of both side by side. mix is a
+    weighted sum of the kernels of the named layers, or of all layers if it is alone (svm)."""
     stats: tuple[str, ...] = ()
     """Statistics that may be used, each alone and all together; all that are cached if omitted."""
     scalings: tuple[Scaling, ...] = ("standard", "l2")
@@ -144,14 +144,15 @@ class StudyConfig:
     least one trial. The result of a search that is cut short depends on the machine's speed."""
     metric: Annotated[Metric, MAIN] = AUTO
     """Score that the inner folds maximise: uar, accuracy or macro_f1; for regression ccc (if omitted),
-    pearson or spearman; for ordinal qwk (if omitted), uar or accuracy."""
+    pearson or spearman; for ordinal qwk (if omitted), uar or accuracy; for multilabel label_f1 (if omitted),
+    label_uar or exact_match."""
     sampler: str = "tpe"
     """Optuna's sampler: tpe, random or gp."""
-    pruner: str = HALVING
-    """What is cut short: halving (successive halving: after an inner fold the best third of the trials so far
+    pruner: str = "median"
+    """What is cut short: median (Optuna's: a trial below the median of the complete ones after an inner
+    fold), none, or halving, which takes less time: after an inner fold the best third of the trials so far
     goes on, on the better half of a head's path; all layers get a third of the trials, and the best third of
-    them, but at least three, the rest), median (Optuna's: after an inner fold a trial below the median of
-    the complete ones stops; all layers get all trials) or none."""
+    them, but at least three, the rest."""
     jobs: int = -1
     """Worker processes; -1 for one per core."""
     storage: str | None = None
@@ -181,18 +182,17 @@ class StudyConfig:
         check_choice("--task", self.task, get_args(TaskName))
         if self.levels and self.task != "ordinal":
             raise InputError("--levels is the order of an ordinal task", do="give --task ordinal, or omit it")
+        if self.separator != StudyConfig.separator and self.task != "multilabel":
+            what = "--separator is between the labels of a multilabel task"
+            raise InputError(what, do="give --task multilabel, or omit it")
+        if not self.separator.strip():
+            raise InputError("--separator is empty", do="give a character, such as ; or |")
         if len(set(self.levels)) < len(self.levels):
             raise InputError(f"--levels {','.join(self.levels)} names a level twice", do="name each once")
         object.__setattr__(self, "metric", chosen_metric(self.metric, self.task))
         if self.heads == (AUTO,):
             object.__setattr__(self, "heads", USUAL_HEADS[self.task])
-        if self.task != "classification" and (self.ensemble or self.sampling != ("none",)):
-            what = (
-                f"--{'ensemble' if self.ensemble else 'sampling'} is for classes, and --task is {self.task}"
-            )
-            raise InputError(what, do="omit it")
         check_choices("--scalings", self.scalings, get_args(Scaling))
-        check_choices("--sampling", self.sampling, get_args(Sampling))
         check_minimum(self, {"folds": 2, "inner_folds": 2, "trials": 1, "seed": 0, "memory": 1})
         if (bool(self.train_corpus), bool(self.test_corpus)) != (self.split == CORPUS_SPLIT,) * 2:
             raise InputError(

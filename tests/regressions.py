@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,12 @@ def number_clips(folder: Path, *, signal: float = 2.0) -> tuple[list[Clip], Feat
     write_manifest(clips, folder / "clips.csv")
     clips = read_manifest(folder / "clips.csv")
     return clips, made_store(folder / "features", clips, signal=signal)
+
+
+def page_data(page: Path, name: str) -> Any:
+    """What a report's page holds for the script, of one figure or map; None if it has no such thing."""
+    text = page.read_text().partition(f'id="data-run0-{name}">')[2].partition("</script>")[0]
+    return json.loads(text) if text else None
 
 
 def number_study(**changes: Any) -> StudyConfig:

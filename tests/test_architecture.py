@@ -106,6 +106,10 @@ def test_a_run_folder_is_read_without_what_made_it():
     assert not loaded_by("import layerprobe.classify.runs.compare") & heavy
 
 
+def test_a_search_starts_without_what_only_audit_and_figures_use():
+    assert not loaded_by("import layerprobe.classify.controls.evaluation") & {"torch", "matplotlib"}
+
+
 @pytest.mark.parametrize("package", PACKAGES, ids=name)
 def test_a_package_is_small_and_says_what_it_holds(package):
     modules = [path for path in package.glob("*.py") if path.name != "__init__.py"]

@@ -99,7 +99,6 @@ def run_study_of(options: ClassifyOptions, *, given: Mapping[str, str]) -> dict[
     """Run the study that the options describe; returns its summary."""
     from layerprobe.classify.controls.evaluation import run_and_evaluate
     from layerprobe.classify.fusion.models import Models, parse_names
-    from layerprobe.classify.runs.run_record import as_begun
     from layerprobe.classify.runs.splits_file import resolve_splits
     from layerprobe.classify.tasks.regression import check_classes_meant
     from layerprobe.embed.manifest.channels import stored_channels
@@ -122,8 +121,6 @@ def run_study_of(options: ClassifyOptions, *, given: Mapping[str, str]) -> dict[
     models.check()
     if study.quick:
         evaluation = _quick_evaluation(options, given)
-    elif "--pruner" not in given and options.fuse is None:
-        study = as_begun(options.out, study)
     command = {"table": str(options.table.resolve()), **vars(options.columns)}
     stores = models.find_stores(study)
     table = read_manifest(options.table, **vars(options.columns), must_exist=False)

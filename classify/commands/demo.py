@@ -49,7 +49,6 @@ def demo(options: Annotated[DemoOptions, FLAT] = DemoOptions()) -> None:
     Compares mfcc, the trained encoder of whisper-tiny.en, and the same encoder with random weights.
     """
     from layerprobe.classify.controls.evaluation import run_and_evaluate
-    from layerprobe.classify.runs.run_record import as_begun
     from layerprobe.embed.extract.run import embed_with_progress
     from layerprobe.embed.models.lookup import find_model_store
 
@@ -62,8 +61,7 @@ def demo(options: Annotated[DemoOptions, FLAT] = DemoOptions()) -> None:
             raise Interrupted(f"embedded clips are in {cache}; the same command resumes")
         run = options.out / "runs" / model.replace(":", "-")
         store = find_model_store(cache, model)
-        config = as_begun(run, study)
-        results.append((run, run_and_evaluate(clips, store, run, config, evaluation=evaluation)))
+        results.append((run, run_and_evaluate(clips, store, run, study, evaluation=evaluation)))
     if options.output.json:
         print_json([{"out": run, **summary} for run, summary in results])
         return

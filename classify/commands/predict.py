@@ -198,16 +198,18 @@ def _predict_stream(bundle: Bundle, options: PredictOptions) -> None:
         end = begin + len(samples) / rate
         if options.output.json:
             row: dict[str, Any] = {"start": begin, "end": end}
-            if bundle.task == "regression":
+            if one.number is not None:
                 row["number"] = one.number
             else:
-                row["label"] = one.label
+                row |= {"label": one.label} if one.labels is None else {"labels": one.labels}
                 row["probabilities"] = dict(zip(bundle.labels, one.probabilities, strict=False))
             if one.label_set is not None:
                 row["label_set"] = one.label_set
             print(json.dumps(row if one.error is None else {**row, "error": one.error.reason}), flush=True)
         elif one.error is not None:
             print(f"{begin:9.2f} {end:9.2f}  -      {printable(one.error.reason)}", flush=True)
+        elif one.labels is not None:
+            print(f"{begin:9.2f} {end:9.2f}  {'|'.join(one.labels) or '-'}", flush=True)
         elif one.number is not None:
             print(f"{begin:9.2f} {end:9.2f}  {one.number:.4g}", flush=True)
         else:
@@ -236,5 +238,7 @@ def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
     cells = {name: value for name, value in row.items() if name != "probabilities"}
     if "label_set" in cells:
         cells["label_set"] = "|".join(cells["label_set"])
-    label = {} if "number" in cells else {"label": cells["label"] or UNSURE}
+    if "labels" in cells:
+        cells["labels"] = "|".join(cells["labels"])
+    label = {"label": cells["label"] or UNSURE} if "label" in cells else {}
     return {**cells, "file": printable(cells["file"]), **label}

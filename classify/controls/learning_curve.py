@@ -92,6 +92,7 @@ def draw_groups(
     for _ in range(ATTEMPTS):
         drawn = rows[np.isin(groups[rows], rng.choice(names, count, replace=False))]
         enough = classes < len(drawn) if classes else len(np.unique(data.y[drawn])) > 1
-        if enough and data.members[drawn].any(0).sum() == classes:
+        several = data.members[drawn]
+        if enough and several.any(0).sum() == classes and not several.all(0).any():
             return drawn
     return None

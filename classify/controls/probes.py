@@ -172,7 +172,7 @@ def probe_targets(
     if data.speakers is None or len(data.speaker_names) < FOLDS:
         disjoint = _stratified(data.strata, seed)
     else:
-        disjoint = balanced_group_folds(data.strata, data.speakers, folds=FOLDS, seed=seed)[data.speakers]
+        disjoint = balanced_group_folds(data.balance, data.speakers, folds=FOLDS, seed=seed)[data.speakers]
     targets, left_out = [], {}
     for name in names:
         within = name == SPEAKER

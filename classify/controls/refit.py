@@ -14,6 +14,7 @@ from layerprobe.classify.features.lru_cache import LruCache
 from layerprobe.classify.runs.read_predictions import read_system
 from layerprobe.classify.search.ensemble.members import Member, member_scores
 from layerprobe.classify.search.plan import Plan, fold_features, layer_states
+from layerprobe.classify.tasks.label_sets import members_of
 from layerprobe.classify.tasks.registry import TASKS
 
 
@@ -74,13 +75,15 @@ def refit(
 
 
 def predictions_by_fold(run: Path, plan: Plan) -> list[np.ndarray]:
-    """For each outer fold, (m,) classes or numbers that the selected system of `run` predicted for its test.
+    """For each outer fold, the predictions that the selected system of `run` predicted for its test.
 
     Raises InputError for a run without predictions.
     """
     predictions = read_system(run)
     values = predictions.predicted.tolist()
-    if plan.data.classes:
+    if plan.data.task == "multilabel":
+        values = list(members_of(values, plan.data.classes, separator=plan.data.reading.separator))
+    elif plan.data.classes:
         number_of = {name: number for number, name in enumerate(plan.data.classes)}
         values = [number_of[name] for name in values]
     value_of = dict(zip(predictions.clips.tolist(), values, strict=True))

@@ -84,5 +84,5 @@ def shuffle_within(
 
 def movable(y: np.ndarray, groups: np.ndarray) -> float:
     """Share of rows in a group with more than one label."""
-    mixed = [group for group in np.unique(groups) if len(np.unique(y[groups == group])) > 1]
+    mixed = [group for group in np.unique(groups) if len(np.unique(y[groups == group], axis=0)) > 1]
     return float(np.isin(groups, mixed).mean())

@@ -17,7 +17,7 @@ from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.cache.store.keys import known_keys
 from layerprobe.classify.config import TaskName
 from layerprobe.classify.tasks.registry import TASKS
-from layerprobe.classify.tasks.task import Reading, Task
+from layerprobe.classify.tasks.task import READ_AS_IS, Reading, Task
 from layerprobe.embed.manifest.clips import Clip
 
 SHOWN = 5
@@ -27,8 +27,8 @@ SHOWN = 5
 class Dataset:
     """The N clips of a study, in the table's order.
 
-    keys: the store's keys. classes: sorted; none for numbers. y: (N,) indices into `classes`, or numbers,
-    as `task` says. speakers: (N,) indices into
+    keys: the store's keys. classes: sorted or in their order; none for numbers. y: (N,) indices into
+    `classes`, or numbers, or (N, K) bool, as `task` says. speakers: (N,) indices into
     `speaker_names`, or None where the table has no speakers. partitions: each clip's partition in the table's
     own split, or "". excluded: clip id → why the clip is neither trained on nor tested. note: one line on
     clips whose audio is not on this machine, or "".
@@ -44,6 +44,7 @@ class Dataset:
     excluded: dict[str, str]
     note: str = ""
     task: TaskName = "classification"
+    reading: Reading = READ_AS_IS
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -59,9 +60,16 @@ class Dataset:
         return self.rules.members(self.y, len(self.classes))
 
     @cached_property
-    def strata(self) -> np.ndarray:
-        """(N,) numbers from 0, which folds are balanced by."""
+    def balance(self) -> np.ndarray:
+        """What folds are balanced by: (N,) numbers from 0, or (N, K) bool, several at once."""
         return self.rules.strata(self.y)
+
+    @cached_property
+    def strata(self) -> np.ndarray:
+        """(N,) numbers from 0: `balance`, or the number of each of its different rows."""
+        if self.balance.ndim == 1:
+            return self.balance
+        return np.unique(self.balance, axis=0, return_inverse=True)[1].ravel()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +158,7 @@ def join_targets(
             reasons.setdefault(clip.id, f"no label in column '{target}'")
     used = [clip for clip in clips if clip.id not in reasons]
     texts = [clip.labels[target].strip() for clip in used]
-    labels = TASKS[task].read([clip.id for clip in used], texts, target, reading or Reading())
+    labels = TASKS[task].read([clip.id for clip in used], texts, target, reading or READ_AS_IS)
     names, speakers = number_speakers(used)
     return Dataset(
         ids=tuple(clip.id for clip in used),
@@ -162,6 +170,7 @@ def join_targets(
         partitions=tuple(clip.split or "" for clip in used),
         excluded={clip.id: reasons[clip.id] for clip in clips if clip.id in reasons},
         task=task,
+        reading=reading or READ_AS_IS,
     )
 
 

@@ -10,7 +10,8 @@ PASSES = 50
 def balanced_group_folds(y: np.ndarray, groups: np.ndarray, *, folds: int, seed: int) -> np.ndarray:
     """The fold of each group, (G,).
 
-    y, groups: (N,) class and group numbers from 0; G ≥ folds.
+    y: (N,) class numbers from 0, or (N, K) bool for clips with several labels. groups: (N,) numbers from 0;
+    G ≥ folds.
 
     The cost is first the number of (fold, class) pairs without a clip, then the squared relative deviation of
     every fold's class counts from an even share, with the fold's size as one more class. Groups are placed
@@ -18,9 +19,9 @@ def balanced_group_folds(y: np.ndarray, groups: np.ndarray, *, folds: int, seed:
     scikit-learn's StratifiedGroupKFold stops after the greedy pass, which leaves folds uneven where a few
     speakers have half of the clips.
     """
-    counts = np.zeros((int(groups.max()) + 1, int(y.max()) + 2))
-    np.add.at(counts, (groups, y), 1)
-    counts[:, -1] = counts.sum(1)
+    member = y if y.ndim == 2 else y[:, None] == np.arange(int(y.max()) + 1)
+    counts = np.zeros((int(groups.max()) + 1, member.shape[1] + 1))
+    np.add.at(counts, groups, np.hstack([member, np.ones((len(y), 1))]))
     share = counts.sum(0) / folds
     share[share == 0] = 1.0
     scaled = counts / share

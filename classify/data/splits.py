@@ -123,14 +123,13 @@ def _partition(
     data: Dataset, rows: np.ndarray, folds: int, *, grouped: bool, seed: int, what: str
 ) -> list[np.ndarray]:
     """`rows` in `folds` stratified partitions; speaker-disjoint if `grouped`. what: option, for errors."""
-    strata = data.strata[rows]
     _enough_clips(data, rows, folds, what=what)
     if not grouped:
-        fold_of = stratified_folds(strata, folds, seed=seed)
+        fold_of = stratified_folds(data.strata[rows], folds, seed=seed)
     else:
         names, code = np.unique(_speakers(data)[rows], return_inverse=True)
         _enough_speakers(len(names), folds, what=f"{what} {folds}")
-        fold_of = balanced_group_folds(strata, code, folds=folds, seed=seed)[code]
+        fold_of = balanced_group_folds(data.balance[rows], code, folds=folds, seed=seed)[code]
     return [rows[fold_of == fold] for fold in range(folds)]
 
 
@@ -205,7 +204,10 @@ def _enough_clips(data: Dataset, rows: np.ndarray, folds: int, *, what: str) -> 
 
 
 def _every_class_trained(data: Dataset, rows: np.ndarray, *, where: str) -> None:
-    absent = np.flatnonzero(~data.members[rows].any(0))
+    absent, always = np.flatnonzero(~data.members[rows].any(0)), np.flatnonzero(data.members[rows].all(0))
+    if len(always):
+        what = f"every training clip has the label '{data.classes[int(always[0])]}'"
+        raise InputError(what, where=where, do="leave the label out, or add speakers without it")
     if not data.classes and len(np.unique(data.y[rows])) < 2:
         what = "the training clips have fewer than two different numbers"
         raise InputError(what, where=where, do="label more clips, or give other folds")

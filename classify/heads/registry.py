@@ -23,6 +23,7 @@ from layerprobe.classify.heads.regression.ridge import RIDGE_REGRESSION
 from layerprobe.classify.heads.regression.svr import SVR_HEAD
 from layerprobe.classify.heads.regression.trees import XGBOOST_REGRESSION
 from layerprobe.classify.heads.solvers.network import Network
+from layerprobe.classify.heads.structured.one_vs_rest import OneVsRest, one_vs_rest
 from layerprobe.classify.heads.structured.ordinal import ORDINAL_LOGISTIC, Cumulative
 from layerprobe.classify.heads.svm import SVM
 from layerprobe.classify.heads.weights import WEIGHTS
@@ -50,13 +51,18 @@ _OF_TASK: dict[TaskName, dict[str, Head]] = {
     "classification": HEADS,
     "regression": REGRESSION_HEADS,
     "ordinal": {"ordinal": ORDINAL_LOGISTIC, **HEADS},
+    "multilabel": {
+        name: one_vs_rest(head)
+        for name, head in HEADS.items()
+        if head.reads != "frames" and not head.together and head.refit is not None
+    },
 }
 # Heads after their fit, by the name that a bundle has for them.
 KINDS: dict[str, Any] = {
     kind.kind: kind
     for kind in (
         *(Linear, Kernel, VectorMachine, Trees, Constant, Neighbours),
-        *(Network, Cumulative, Recurrent),
+        *(Network, Cumulative, OneVsRest, Recurrent),
     )
 }
 

@@ -14,7 +14,7 @@ from layerprobe.cache.common.errors import ClipError, InputError
 from layerprobe.cache.common.options import check_choice
 from layerprobe.classify.config import TaskName, task_of
 from layerprobe.classify.predict.recordings import is_recording
-from layerprobe.classify.predict.results.prediction import Prediction, make_prediction
+from layerprobe.classify.predict.results.prediction import Prediction, likely, make_prediction
 from layerprobe.classify.runs.bundle_files import MANIFEST, check_labels, read_bundle
 from layerprobe.classify.tasks.registry import TASKS
 from layerprobe.embed.audio.channels import channel_clips
@@ -55,14 +55,17 @@ class Bundle(ABC):
         return f"{type(self).__name__}({str(self.folder)!r}, {predicts})"
 
     def predict(self, recordings: Any, *, sampling_rate: int | None = None) -> Any:
-        """The label of one recording, or (N,) labels of a sequence of them; of a regression, the number.
+        """The label of one recording, or (N,) labels of a sequence of them.
 
+        Of a regression numbers; of sets of labels tuples, in a list.
         A recording is a path, or a waveform (T,), float in [-1, 1] or int16, at `sampling_rate` Hz. Raises
         ClipError for a recording that cannot be used, InputError for a backbone that is not the bundle's.
         """
         rows = self._rows(recordings, sampling_rate)
         if self.task == "regression":
             return float(rows[0]) if rows.ndim == 1 else rows[:, 0]
+        if self.task == "multilabel":
+            return likely(rows, self.labels) if rows.ndim == 1 else [likely(row, self.labels) for row in rows]
         names = np.array(self.labels)[rows.argmax(-1)]
         return str(names) if names.ndim == 0 else names
 
@@ -71,13 +74,15 @@ class Bundle(ABC):
 
         Raises InputError for a regression, which has none.
         """
-        self.require_labels("probabilities")
+        if self.task == "regression":
+            self.require_labels("probabilities")
         return self._rows(recordings, sampling_rate)
 
     def require_labels(self, what: str, *, do: str = "") -> None:
-        """Raise InputError for a system that predicts numbers. what: that only labels have."""
-        if self.task == "regression":
-            raise InputError(f"predicts a number, which has no {what}", where=str(self.folder), do=do)
+        """Raise InputError for a system that predicts numbers or sets. what: that only single labels have."""
+        predicts = {"regression": "a number", "multilabel": "a set of labels"}.get(self.task)
+        if predicts is not None:
+            raise InputError(f"predicts {predicts}, which has no {what}", where=str(self.folder), do=do)
 
     def _rows(self, recordings: Any, sampling_rate: int | None) -> np.ndarray:
         """What `outputs` gives for one recording, (C,), or for N of them, (N, C)."""
@@ -217,11 +222,11 @@ class Bundle(ABC):
         of = [one for one in states if not isinstance(one, ClipError)]
         known = np.array(speakers) if all(speakers) else None
         rows = dict(zip(usable, self._outputs(of, known) if of else (), strict=True))
-        labels = None if self.task == "regression" else self.labels
+        rules: dict[str, Any] = {"task": self.task, "least": least, "threshold": threshold}
         return [
             Prediction(clip=clip, error=one)
             if isinstance(one, ClipError)
-            else make_prediction(clip, rows[number], labels, least=least, threshold=threshold)
+            else make_prediction(clip, rows[number], self.labels, **rules)
             for number, (clip, one) in enumerate(zip(clips, states, strict=True))
         ]
 

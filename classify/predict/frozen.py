@@ -20,6 +20,7 @@ from layerprobe.classify.predict.bundle import REMAKE, Bundle
 from layerprobe.classify.predict.system import HELD_OUT, System
 from layerprobe.classify.runs.bundle_files import MANIFEST
 from layerprobe.classify.scores.conformal import set_threshold
+from layerprobe.classify.tasks.registry import TASKS
 from layerprobe.embed.config import EmbedConfig
 from layerprobe.embed.manifest.clips import Clip
 
@@ -62,9 +63,10 @@ class FrozenBundle(Bundle):
 
     def outputs(self, states: Mapping[str, Any], speakers: np.ndarray | None = None) -> np.ndarray:
         """As `Bundle.outputs`; probabilities are calibrated by temperature scaling."""
+        scores = self.system.scores(states, speakers)
         if self.task == "regression":
-            return self.system.scores(states, speakers)
-        return self.system.probabilities(states, speakers)
+            return scores
+        return TASKS[self.task].probabilities(scores, self.system.temperature)
 
     def sound(self) -> tuple[str, int]:
         """As `Bundle.sound`."""

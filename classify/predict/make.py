@@ -120,8 +120,8 @@ def selected_system(summary: Mapping[str, Any], *, exportable: bool = False) -> 
     """Layer and head: selected most often, or if `exportable` the layer with the best logistic regression."""
     if not exportable:
         return str(summary["selected"]["layer"]), str(summary["selected"]["head"])
-    if task_of(summary) == "regression":
-        raise InputError("the run is a regression, and transformers can run a classification")
+    if (task := task_of(summary)) in ("regression", "multilabel"):
+        raise InputError(f"the run is a {task}, and transformers can run a classification")
     entries = [entry for entry in summary["layers"] if entry["head"] == LINEAR]
     if not entries:
         do = f"run classify with {LINEAR} among its --heads"
@@ -179,7 +179,7 @@ def _write(
     }
 
     system = f"{fitted.layer}/{fitted.head}" if exportable else SELECTED
-    held_out = held_out_scores(run, system) if plan.data.classes else {}
+    held_out = held_out_scores(run, system) if plan.data.y.dtype.kind == "i" else {}
 
     def write(folder: Path) -> dict[str, Any]:
         if held_out:

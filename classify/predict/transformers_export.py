@@ -58,8 +58,8 @@ def export_transformers(bundle: Bundle, out: Path) -> Path:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         what = "is not empty" if out.is_dir() else "is a file"
         raise InputError(what, where=str(out), do="choose another folder")
-    if bundle.task == "regression":
-        what = "is a regression, and transformers classifies audio"
+    if bundle.task in ("regression", "multilabel"):
+        what = f"is a {bundle.task}, and transformers gives each recording one of several classes"
         raise InputError(what, where=str(bundle.folder), do="predict with layerprobe")
     if isinstance(bundle, FinetunedBundle):
         model, processor, expected = _finetuned(bundle)

@@ -48,7 +48,7 @@ def score_sentence(run: RunData) -> str:
     interval = "no interval" if low is None else f"95 % interval {low:.3f} to {high:.3f}, resampling {over}"
     tested, folds = len(run.clips), len(summary["selected"]["folds"])
     spoken = "" if run.speakers is None else f" of {format_count(len(set(run.speakers)), 'speaker')}"
-    labels = f"{len(run.classes)} classes"
+    labels = f"{len(run.summary['data']['classes'])} {'classes' if run.sets is None else 'labels'}"
     if run.numbers is not None:
         labels = f"numbers from {data['numbers']['least']:.4g} to {data['numbers']['largest']:.4g}"
     return (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.classify.config import Metric, main_metric, task_of
+from layerprobe.classify.config import Metric, TaskName, main_metric, task_of
 from layerprobe.classify.runs.cost_table import FINETUNE
 from layerprobe.classify.runs.read_predictions import COLUMNS, read_finished_record
 from layerprobe.classify.runs.run_folder import (
@@ -25,8 +25,10 @@ from layerprobe.classify.runs.run_folder import (
 )
 from layerprobe.classify.scores.results import SELECTED
 from layerprobe.classify.tasks.confusion import confusion
+from layerprobe.classify.tasks.label_sets import members_of
 from layerprobe.classify.tasks.registry import TASKS
 from layerprobe.classify.tasks.regression import parts
+from layerprobe.classify.tasks.task import Reading
 
 AUDIT, CURVES = "audit.json", "curves.csv"
 NEEDED = ("selected", "layers", "heads", "controls", "audit", "data", "chance", "target", "model", "metric")
@@ -41,7 +43,9 @@ class RunData:
     curves.csv, empty for a search. The rest are the selected system's N predictions: clips (N,) ids, folds
     (N,), speakers (N,) names or None, labels and predicted (N,) indices into `classes`, and probability
     (N, K). Of a regression, numbers has truth and prediction, (2, N), `classes` are groups of clips with low,
-    middle and high numbers, and there are no probabilities; None of a classification.
+    middle and high numbers, and there are no probabilities. Of sets of labels, sets has truth and prediction,
+    (2, N, K) bool, `classes` are the different true sets, and probability is that of each label. Both are
+    None of other tasks.
     """
 
     folder: Path
@@ -57,6 +61,7 @@ class RunData:
     predicted: np.ndarray
     probability: np.ndarray
     numbers: np.ndarray | None = None
+    sets: np.ndarray | None = None
 
     @property
     def metric(self) -> Metric:
@@ -87,16 +92,23 @@ def read_run(folder: Path) -> RunData:
     if missing := [name for name in NEEDED if name not in summary]:
         what = f"is damaged: it holds no '{missing[0]}'"
         raise InputError(what, where=str(folder / SUMMARY), do=RESTORE_OR_RERUN)
-    regression = task_of(summary) == "regression"
-    classes = () if regression else _classes(folder / SUMMARY, summary)
-    predictions = _read_predictions(folder / PREDICTIONS, classes)
-    if not (_same_score if regression else _same_counts)(summary, predictions):
-        what = f"does not fit {SUMMARY}: its {'score' if regression else 'confusion matrix'} is another"
+    task = task_of(summary)
+    classes = () if task == "regression" else _classes(folder / SUMMARY, summary)
+    read_label = _reader(task, classes, record)
+    predictions = _read_predictions(folder / PREDICTIONS, classes, read_label)
+    has_counts = task not in ("regression", "multilabel")
+    if not (_same_counts if has_counts else _same_score)(summary, predictions):
+        what = f"does not fit {SUMMARY}: its {'confusion matrix' if has_counts else 'score'} is another"
         raise InputError(what, where=str(folder / PREDICTIONS), do=RESTORE_OR_RERUN)
-    if regression:
-        numbers = np.stack([predictions["labels"], predictions["predicted"]])
-        classes, codes = parts(numbers[0])
-        predictions |= {"labels": codes, "predicted": codes, "numbers": numbers}
+    both = np.stack([predictions["labels"], predictions["predicted"]])
+    if task == "regression":
+        classes, codes = parts(both[0])
+        predictions |= {"labels": codes, "predicted": codes, "numbers": both}
+    elif task == "multilabel":
+        different, codes = np.unique(both[0], axis=0, return_inverse=True)
+        names = np.array(classes)
+        classes = tuple(" + ".join(names[row]) for row in different)
+        predictions |= {"labels": codes.ravel(), "predicted": codes.ravel(), "sets": both}
     return RunData(
         folder=folder,
         record=record,
@@ -108,6 +120,16 @@ def read_run(folder: Path) -> RunData:
     )
 
 
+def _reader(task: TaskName, classes: tuple[str, ...], record: Mapping[str, Any]) -> Callable[[str], Any]:
+    """What turns a label of predictions.csv into a class number, a number, or (K,) bool."""
+    if task == "regression":
+        return float
+    if task == "multilabel":
+        separator = (record.get("config") or {}).get("separator", Reading.separator)
+        return lambda text: members_of([text], classes, separator=separator)[0]
+    return {name: k for k, name in enumerate(classes)}.__getitem__
+
+
 def _same_counts(summary: Mapping[str, Any], predictions: Mapping[str, np.ndarray]) -> bool:
     """Whether the confusion counts of a summary are those of the predictions."""
     counts = np.array(summary["selected"]["confusion"]["counts"])
@@ -116,23 +138,26 @@ def _same_counts(summary: Mapping[str, Any], predictions: Mapping[str, np.ndarra
 
 
 def _same_score(summary: Mapping[str, Any], predictions: Mapping[str, np.ndarray]) -> bool:
-    """Whether the first score of a summary is that of the predicted numbers."""
+    """Whether the first score of a summary is that of the predicted numbers or sets."""
     task = TASKS[task_of(summary)]
-    found = task.scores(task.statistics(predictions["labels"], predictions["predicted"], None, 0))
+    labels, predicted = predictions["labels"], predictions["predicted"]
+    found = task.scores(task.statistics(labels, predicted, None, labels[0].size))
     return math.isclose(summary["selected"][task.main]["value"], found[task.main], abs_tol=1e-9)
 
 
 def _classes(path: Path, summary: Mapping[str, Any]) -> tuple[str, ...]:
     try:
-        return tuple(str(entry["class"]) for entry in summary["selected"]["classes"])
+        kind, entries = ("label", "labels") if task_of(summary) == "multilabel" else ("class", "classes")
+        return tuple(str(entry[kind]) for entry in summary["selected"][entries])
     except (KeyError, TypeError) as error:
         what = "is damaged: it does not describe the classes"
         raise InputError(what, where=str(path), do=RESTORE_OR_RERUN) from error
 
 
-def _read_predictions(path: Path, classes: tuple[str, ...]) -> dict[str, Any]:
+def _read_predictions(
+    path: Path, classes: tuple[str, ...], read_label: Callable[[str], Any]
+) -> dict[str, Any]:
     """The selected system's rows as the arrays of `RunData`."""
-    number = {name: k for k, name in enumerate(classes)}
     wanted = [*COLUMNS, *(f"{PROBABILITY}{name}" for name in classes)]
     try:
         lines = read_csv(path)
@@ -147,8 +172,8 @@ def _read_predictions(path: Path, classes: tuple[str, ...]) -> dict[str, Any]:
             "clips": np.array(clips),
             "folds": np.array(folds, np.int64),
             "speakers": np.array(speakers) if any(speakers) else None,
-            "labels": np.array([number[name] if classes else float(name) for name in labels]),
-            "predicted": np.array([number[name] if classes else float(name) for name in predicted]),
+            "labels": np.array(list(map(read_label, labels))),
+            "predicted": np.array(list(map(read_label, predicted))),
             "probability": np.array(probability, np.float64).reshape(len(classes), len(rows)).T,
         }
     except (OSError, csv.Error, ValueError, KeyError, IndexError) as error:

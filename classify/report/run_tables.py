@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from layerprobe.cache.common.text import format_interval
 from layerprobe.classify.config import BASELINES, METRICS, SCORE_NAMES, task_of
 from layerprobe.classify.report.figures.system_charts import speaker_scores
+from layerprobe.classify.report.hardest import hardest
 from layerprobe.classify.report.run_data import RunData
 from layerprobe.classify.report.tables import Cell, Table
 from layerprobe.classify.report.together_tables import fusion, layer_weights
 from layerprobe.classify.search.console import format_params
 
-HARDEST = 20
 INTERVAL = "95 % interval"
 VERDICTS = ("leak", "look", "fine")
 
@@ -159,6 +157,11 @@ def probes(run: RunData) -> Table | None:
 
 
 def classes(run: RunData) -> Table | None:
+    if run.sets is not None:
+        scores = ("label", "clips", "recall", "precision", "f1", "uar", "ap")
+        of_labels = [[entry[name] for name in scores] for entry in run.summary["selected"]["labels"]]
+        columns = ("label", "clips", "recall", "precision", "F1", "UAR", "AP")
+        return Table(name="classes", title="Scores of each label", columns=columns, rows=of_labels)
     if run.numbers is not None:
         return None
     entries = run.summary["selected"]["classes"]
@@ -168,7 +171,7 @@ def classes(run: RunData) -> Table | None:
 
 
 def confusions(run: RunData) -> Table | None:
-    if run.numbers is not None:
+    if run.numbers is not None or run.sets is not None:
         return None
     counts = run.summary["selected"]["confusion"]["counts"]
     rows: list[list[Cell]] = [[name, *map(int, row)] for name, row in zip(run.classes, counts, strict=True)]
@@ -182,34 +185,6 @@ def speakers(run: RunData) -> Table | None:
     return (
         Table(name="speakers", title="Scores of each speaker", columns=columns, rows=rows) if rows else None
     )
-
-
-def hardest_rows(run: RunData) -> np.ndarray:
-    """Rows of the predictions that are wrong, the most confident first, or with the largest errors."""
-    if run.numbers is not None:
-        true, predicted = run.numbers
-        return np.argsort(-np.abs(predicted - true), kind="stable")[:HARDEST]
-    wrong = np.flatnonzero(run.predicted != run.labels)
-    return wrong[np.argsort(-run.confidence[wrong], kind="stable")][:HARDEST]
-
-
-def hardest(run: RunData) -> Table | None:
-    """The clips that are classified wrongly with the highest confidence, or whose errors are the largest."""
-    rows: list[list[Cell]] = []
-    for row in hardest_rows(run).tolist():
-        speaker = "" if run.speakers is None else str(run.speakers[row])
-        if run.numbers is not None:
-            true, predicted = run.numbers[:, row].tolist()
-            rows.append([str(run.clips[row]), speaker, true, predicted, predicted - true])
-            continue
-        names = (run.classes[run.labels[row]], run.classes[run.predicted[row]])
-        rows.append([str(run.clips[row]), speaker, *names, float(run.confidence[row])])
-    columns = ("clip", "speaker", "true class", "predicted", "confidence")
-    title = "The hardest clips: wrong with the highest confidence"
-    if run.numbers is not None:
-        columns = ("clip", "speaker", "true", "predicted", "error")
-        title = "The hardest clips: those with the largest errors"
-    return Table(name="hardest", title=title, columns=columns, rows=rows) if rows else None
 
 
 def audit(run: RunData) -> Table | None:

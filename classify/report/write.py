@@ -26,10 +26,11 @@ from layerprobe.classify.report.figures.clip_map import (
 from layerprobe.classify.report.figures.paper import draw
 from layerprobe.classify.report.figures.search_history import search_charts
 from layerprobe.classify.report.figures.system_charts import run_charts
+from layerprobe.classify.report.hardest import hardest_rows
 from layerprobe.classify.report.headline import Statement, score_sentence, statements, system_name
 from layerprobe.classify.report.page import render
 from layerprobe.classify.report.run_data import RunData, read_run
-from layerprobe.classify.report.run_tables import hardest_rows, run_tables
+from layerprobe.classify.report.run_tables import run_tables
 from layerprobe.classify.report.settings import repeat_command, settings
 from layerprobe.classify.report.tables import Table, write_table
 from layerprobe.classify.runs.run_folder import RESTORE_OR_RERUN

@@ -118,7 +118,6 @@ class Row:
 
     def _run_heads(self, split: str, clips: Sequence[Clip], out: Path) -> None:
         from layerprobe.classify.controls.evaluation import run_and_evaluate
-        from layerprobe.classify.runs.run_record import as_begun
         from layerprobe.embed.extract.run import embed_with_progress
         from layerprobe.embed.models.lookup import find_model_store
 
@@ -129,8 +128,7 @@ class Row:
         if summary.stopped:
             raise Interrupted(f"finished clips are in {cache}; the same command resumes")
         store = find_model_store(cache, model, fingerprint=summary.fingerprint)
-        heads = replace(self.settings.heads, protocol=split)
-        run_and_evaluate(clips, store, out, as_begun(out, heads))
+        run_and_evaluate(clips, store, out, replace(self.settings.heads, protocol=split))
 
     def _run_fine_tuning(self, split: str, clips: Sequence[Clip], out: Path) -> None:
         # Both import torch.

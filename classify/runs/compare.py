@@ -13,6 +13,7 @@ from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.config import AUTO, METRICS, Metric, chosen_metric
 from layerprobe.classify.data.protocols import PROTOCOLS
 from layerprobe.classify.runs.cost_table import BreakEven, Prices, RunCost, break_even, cost_notes, run_cost
+from layerprobe.classify.runs.label_codes import label_codes
 from layerprobe.classify.runs.read_predictions import (
     SystemPredictions,
     check_same_clips,
@@ -31,7 +32,6 @@ from layerprobe.classify.scores.paired import (
     near_best,
 )
 from layerprobe.classify.scores.results import SELECTED
-from layerprobe.classify.tasks.ordinal import by_size
 from layerprobe.classify.tasks.registry import MEASURES, TASKS
 
 
@@ -205,28 +205,13 @@ def _counts(systems: Sequence[SystemPredictions]) -> np.ndarray:
     """(clusters, R, *S) statistics of the task by speaker, or by clip if speakers are unknown."""
     first, task = systems[0], TASKS[systems[0].task]
     speakers = first.clips if first.speakers is None else first.speakers
-    names, y, predicted = _codes(first, [each.predicted for each in systems])
+    names, y, predicted = label_codes(first, [each.predicted for each in systems])
     return np.stack([task.statistics(y, each, speakers, names) for each in predicted], axis=1)
-
-
-def _codes(
-    first: SystemPredictions, predicted: Sequence[np.ndarray]
-) -> tuple[int, np.ndarray, list[np.ndarray]]:
-    """The number of classes, and labels and predictions as indices into them; numbers stay numbers."""
-    if first.task == "regression":
-        return 0, first.labels, list(predicted)
-    names, flat = np.unique([first.labels, *predicted], return_inverse=True)
-    if first.task == "ordinal":
-        levels = first.config.get("levels") or by_size(names.tolist(), str(first.config.get("target")))
-        flat = np.array([levels.index(name) for name in names.tolist()])[flat]
-        names = np.array(levels)
-    labels, *codes = flat.reshape(1 + len(predicted), -1)
-    return len(names), labels, codes
 
 
 def _score(predictions: SystemPredictions, metric: Metric, rows: np.ndarray | slice = slice(None)) -> float:
     task = TASKS[predictions.task]
-    names, y, (predicted,) = _codes(predictions, [predictions.predicted])
+    names, y, (predicted,) = label_codes(predictions, [predictions.predicted])
     return float(MEASURES[metric].score(task.statistics(y[rows], predicted[rows], None, names)))
 
 

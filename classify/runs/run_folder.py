@@ -150,7 +150,8 @@ def write_predictions(
 ) -> None:
     """Write predictions.csv: out-of-fold predictions. systems: (name, its result on each fold).
 
-    label and predicted are classes, or the numbers of a regression.
+    label and predicted are classes, sets of labels with the table's separator, or the numbers of a
+    regression.
     """
     probabilities = (f"p_{name}" for name in data.classes)
     header = ["clip", "fold", "speaker", "system", "label", "predicted", *probabilities]
@@ -162,15 +163,18 @@ def write_predictions(
                 rows = zip(folds[fold].outer.test, result.predicted, result.probability, strict=True)
                 for row, predicted, p in rows:
                     speaker = "" if data.speakers is None else data.speaker_names[data.speakers[row]]
-                    labels = [_label(data.classes, value) for value in (data.y[row], predicted)]
+                    labels = [_label(data, value) for value in (data.y[row], predicted)]
                     yield [data.ids[row], str(fold), speaker, system, *labels, *map("{:.5f}".format, p)]
 
     write_csv(out / PREDICTIONS, header, lines())
 
 
-def _label(classes: Sequence[str], value: Any) -> str:
-    """The name of a class number, or the shortest text of a number."""
-    return classes[value] if classes else repr(float(value))
+def _label(data: Dataset, value: Any) -> str:
+    """The name of a class number, the names of a set of labels, or the shortest text of a number."""
+    if data.task == "multilabel":
+        names = (name for name, own in zip(data.classes, value, strict=True) if own)
+        return data.reading.separator.join(names)
+    return data.classes[value] if data.classes else repr(float(value))
 
 
 def save_result(out: Path, result: StudyResult) -> None:

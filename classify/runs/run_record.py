@@ -8,7 +8,7 @@ import os
 import platform
 import resource
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 from layerprobe.cache.common import metering
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.store.feature_store import FeatureStore
-from layerprobe.classify.config import LATER, PRUNERS, RUNTIME_OPTIONS, EvaluationConfig, StudyConfig
+from layerprobe.classify.config import LATER, RUNTIME_OPTIONS, EvaluationConfig, StudyConfig
 from layerprobe.classify.layer_names import FUSION
 from layerprobe.classify.runs.run_folder import (
     FINISHED_FILES,
@@ -58,14 +58,6 @@ def new_record(
             "cores": len(os.sched_getaffinity(0)),
         },
     }
-
-
-def as_begun(out: Path, config: StudyConfig) -> StudyConfig:
-    """`config` with the pruner of the run in `out`, if there is one: earlier versions had another default."""
-    if not (out / RUN).is_file():
-        return config
-    pruner = read_json(out / RUN).get("config", {}).get("pruner")
-    return replace(config, pruner=pruner) if pruner in PRUNERS else config
 
 
 def is_finished(out: Path, run: Mapping[str, Any], *, ignored: Collection[str] = RUNTIME_OPTIONS) -> bool:

@@ -112,8 +112,9 @@ def _check_folds(folds: Assignment, *, where: str) -> None:
 def check_classes(splits: Path) -> None:
     """Raise InputError for the splits.json of a run that does not predict classes."""
     record = splits.with_name(RUN)
-    if record.is_file() and task_of(read_json(record).get("config") or {}) == "regression":
-        what = "belongs to a regression, and finetune trains on classes"
+    task = task_of(read_json(record).get("config") or {}) if record.is_file() else "classification"
+    if task in ("regression", "multilabel"):
+        what = f"belongs to a {task}, and finetune trains on classes"
         raise InputError(what, where=str(splits), do="give the splits of a classification")
 
 

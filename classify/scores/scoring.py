@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from sklearn.metrics import average_precision_score
 
 from layerprobe.classify.config import Metric
 from layerprobe.classify.data.dataset import Dataset
@@ -14,7 +15,7 @@ from layerprobe.classify.data.splits import OuterFold
 from layerprobe.classify.scores.bootstrap import mean_intervals, score_intervals
 from layerprobe.classify.scores.paired import near_best
 from layerprobe.classify.scores.results import StudyResult
-from layerprobe.classify.tasks import confusion
+from layerprobe.classify.tasks import confusion, label_sets
 
 System = Sequence[StudyResult]  # one result per outer fold, in order
 
@@ -79,6 +80,12 @@ class Scorer:
         if not self._classes:
             return {**found, "true": _mean_and_sd(self._y), "predicted": _mean_and_sd(predicted)}
         probability = np.concatenate([result.probability for result in system])
+        if self._data.task == "multilabel":
+            return {
+                **found,
+                **self._of_probabilities(self._y, probability),
+                **self._by_label(probability, predicted),
+            }
         return {
             **found,
             **self._of_probabilities(self._y, probability),
@@ -86,12 +93,17 @@ class Scorer:
         }
 
     def baseline(self) -> dict[str, Any]:
-        """The scores without features: each fold's most frequent class, or mean, of the training clips."""
+        """The scores without features: of each fold's training clips the most frequent class, or the mean.
+
+        Of sets of labels, those that more than half of the clips have.
+        """
         predicted = []
         for fold in self._folds:
             y = self._data.y[fold.outer.train]
-            value = np.bincount(y).argmax() if self._classes else y.mean()
-            predicted.append(np.full(len(fold.outer.test), value))
+            value = y.mean(0) if y.dtype.kind == "f" else y.mean(0) > 0.5
+            if y.dtype.kind == "i":
+                value = np.bincount(y).argmax()
+            predicted.append(np.repeat(np.asarray(value)[None], len(fold.outer.test), axis=0))
         scores = self._scores(self._y, np.concatenate(predicted))
         return {name: {"value": value} for name, value in scores.items()}
 
@@ -121,9 +133,32 @@ class Scorer:
     def _of_probabilities(self, y: np.ndarray, probability: np.ndarray) -> dict[str, float]:
         if not self._classes:
             return {}
+        if self._data.task == "multilabel":
+            return {"log_loss": label_sets.log_loss(y, probability)}
         return {
             "log_loss": confusion.log_loss(y, probability),
             "calibration_error": confusion.calibration_error(y, probability),
+        }
+
+    def _by_label(self, probability: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:
+        """AP: average precision, the area under precision over recall as scikit-learn sums it."""
+        sums = self._task.statistics(self._y, predicted, None, self._classes)
+        scores = {
+            "recall": label_sets.each_recall(sums),
+            "precision": label_sets.each_precision(sums),
+            "f1": label_sets.each_f1(sums),
+            "uar": label_sets.each_uar(sums),
+        }
+        return {
+            "labels": [
+                {
+                    "label": name,
+                    "clips": int(self._y[:, k].sum()),
+                    **{score: values[k] for score, values in scores.items()},
+                    "ap": average_precision_score(self._y[:, k], probability[:, k]),
+                }
+                for k, name in enumerate(self._data.classes)
+            ]
         }
 
     def _by_class(self, counts: np.ndarray) -> dict[str, Any]:

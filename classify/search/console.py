@@ -31,7 +31,6 @@ def print_plan(plan: Plan) -> None:
     layers, heads = (len({getattr(id, name) for id in studies}) for name in ("layer", "head"))
     pairs = len(studies) // len(plan.folds)
     counts = format_count(layers, "layer"), format_count(heads, "head")
-    # The mix of layers goes with some heads only.
     systems = " × ".join(counts) if pairs == layers * heads else f"{pairs} pairs of {' and '.join(counts)}"
     study = f"classify {plan.store.extraction.model}: {format_count(len(plan.folds), 'outer fold')}"
     if config.quick:
@@ -188,6 +187,10 @@ def print_scores(summary: Mapping[str, Any]) -> None:
     over = "speakers" if speakers else "clips"
     print_table(rows, title=f"Scores of the selected system; [95 % over {over}], ± s.d. of the folds:")
     print()
+    if "labels" in selected:
+        print_table(selected["labels"], title="Each label, folds pooled; ap is average precision:")
+        print()
+        return
     if "classes" not in selected:
         print_table([{"": name, **selected[name]} for name in ("true", "predicted")])
         print()

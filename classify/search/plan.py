@@ -204,7 +204,7 @@ def make_plan(
         store,
         target=config.target,
         task=config.task,
-        reading=Reading(levels=config.levels),
+        reading=Reading(levels=config.levels, separator=config.separator),
         excluded=excluded,
     )
     if "speaker" in config.scalings and data.speakers is None:

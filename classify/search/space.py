@@ -6,13 +6,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from itertools import product
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.common.options import check_choices
 from layerprobe.cache.identity.extraction import Extraction
-from layerprobe.classify.config import MIX, StudyConfig
+from layerprobe.classify.config import MIX, Sampling, StudyConfig
 from layerprobe.classify.features.fold_features import BOTH
 from layerprobe.classify.heads.base import Head, Params
 from layerprobe.classify.heads.registry import heads_of, needs_frames
@@ -123,6 +124,12 @@ def check_joined(layers: Sequence[str], heads: Sequence[str]) -> None:
 
 def check_heads(heads: Sequence[str], config: StudyConfig, *, largest: int) -> None:
     """Raise InputError for heads that cannot use the sampling, or so many training clips."""
+    check_choices("--sampling", config.sampling, get_args(Sampling))
+    if config.task != "classification" and (config.ensemble or config.sampling != ("none",)):
+        what = (
+            f"--{'ensemble' if config.ensemble else 'sampling'} is for classes, and --task is {config.task}"
+        )
+        raise InputError(what, do="omit it")
     if config.ensemble == 1 or config.ensemble < 0:
         raise InputError(f"--ensemble {config.ensemble}", do="give 2 systems or more, or 0 for no ensemble")
     if not config.sampling:

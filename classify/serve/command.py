@@ -51,8 +51,8 @@ def serve(options: Annotated[ServeOptions, FLAT]) -> None:
     from layerprobe.classify.predict.bundle import load_bundle
 
     bundle = load_bundle(options.bundle, model=options.model, device=options.device)
-    if bundle.task == "regression":
-        what = "predicts a number, and the page shows probabilities of labels"
+    if bundle.task in ("regression", "multilabel"):
+        what = f"is a {bundle.task}, and the page shows probabilities of which one is true"
         raise InputError(what, where=str(options.bundle), do="use predict")
     if bundle.needs_speakers:
         what = "scales each clip by the other clips of its speaker, which a server does not receive"

@@ -12,14 +12,24 @@ from layerprobe.classify.config import Metric, TaskName
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """Options of a study that say how labels are read. levels: of an order, the lowest first; () by size."""
+    """Options of a study that say how labels are read.
+
+    levels: of an order, the lowest first; () by size. separator: between the labels of a set.
+    """
 
     levels: tuple[str, ...] = ()
+    separator: str = ";"
+
+
+READ_AS_IS = Reading()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Labels:
-    """The labels of N clips. classes: K names, none for numbers. y: (N,) indices into them, or numbers."""
+    """The labels of N clips.
+
+    classes: K names, none for numbers. y: (N,) indices into them, or numbers; (N, K) bool for sets.
+    """
 
     classes: tuple[str, ...]
     y: np.ndarray
@@ -49,8 +59,8 @@ class Task:
     read: (ids, texts, column) of N labelled clips, and how they are read → their labels; raises an InputError
         that names all faults.
     members: (y, K) → (N, K) bool, the classes of each clip; folds must train and test all of them.
-    strata: y → (N,) numbers from 0, which folds are balanced by.
-    decide: (m, C) scores of a head → (m,) predictions, classes or numbers.
+    strata: y → (N,) numbers from 0, which folds are balanced by, or (N, K) bool.
+    decide: (m, C) scores of a head → predictions, as y.
     temperature, probabilities: calibration of scores, see `calibration`; for numbers 1 and (m, 0).
     statistics: (y, predictions, clusters, K) → (clusters, *S) of each cluster, or (*S,) of all clips together
         if clusters is None. They add up over clips, except ranks, which are those among the given clips.

@@ -1,1 +1,1 @@
-"""Heads for labels with structure: ordered levels (`ordinal`)."""
+"""Heads for labels with structure: ordered levels (`ordinal`), sets of labels (`one_vs_rest`)."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from layerprobe.cache.common.errors import ClipError
+from layerprobe.classify.config import TaskName
 from layerprobe.classify.scores.conformal import prediction_sets
 from layerprobe.embed.manifest.clips import Clip
 
@@ -16,7 +17,8 @@ from layerprobe.embed.manifest.clips import Clip
 class Prediction:
     """What a system says about one clip. label: None below the confidence that was asked for.
 
-    number: of a regression, which has no label, confidence and probabilities.
+    number: of a regression, which has no label, confidence and probabilities. labels: of sets of labels,
+    those that are more probable than not.
     probabilities: (K,), in the order of the bundle's labels. label_set: the prediction set, if a coverage was
     asked for. error: why there is no prediction; the rest is then empty.
     """
@@ -27,18 +29,28 @@ class Prediction:
     probabilities: tuple[float, ...] = ()
     label_set: tuple[str, ...] | None = None
     number: float | None = None
+    labels: tuple[str, ...] | None = None
     error: ClipError | None = None
 
 
 def make_prediction(
-    clip: Clip, row: np.ndarray, labels: Sequence[str] | None, *, least: float, threshold: float | None
+    clip: Clip,
+    row: np.ndarray,
+    labels: Sequence[str],
+    *,
+    task: TaskName,
+    least: float,
+    threshold: float | None,
 ) -> Prediction:
-    """From probabilities (K,) in the order of `labels`, or without labels from a number (1,).
+    """From what `Bundle.outputs` gives: probabilities (K,) in the order of `labels`, or a number (1,).
 
     least: probability below which there is no label. threshold: of `scores.conformal`, for a set of labels.
     """
-    if labels is None:
+    if task == "regression":
         return Prediction(clip=clip, number=float(row[0]))
+    probabilities = tuple(row.tolist())
+    if task == "multilabel":
+        return Prediction(clip=clip, labels=likely(row, labels), probabilities=probabilities)
     best = int(row.argmax())
     confidence = float(row[best])
     within: tuple[str, ...] | None = None
@@ -49,6 +61,11 @@ def make_prediction(
         clip=clip,
         label=labels[best] if confidence >= least else None,
         confidence=confidence,
-        probabilities=tuple(row.tolist()),
+        probabilities=probabilities,
         label_set=within,
     )
+
+
+def likely(probability: np.ndarray, labels: Sequence[str]) -> tuple[str, ...]:
+    """The labels that are more probable than not, of (K,)."""
+    return tuple(label for label, p in zip(labels, probability, strict=True) if p > 0.5)

@@ -19,7 +19,7 @@ def as_rows(predictions: Sequence[Prediction], labels: Sequence[str], *, windows
     """One row for each prediction: file, channel if each is predicted, start and end in seconds, label (None
     if unsure), probabilities.
 
-    Of a regression: the number instead of label and probabilities.
+    Of a regression: the number instead of label and probabilities; of sets of labels: labels.
 
     windows: whether start and end are given although no recording is a segment.
     """
@@ -31,6 +31,11 @@ def as_rows(predictions: Sequence[Prediction], labels: Sequence[str], *, windows
         if one.number is not None:
             rows.append({"file": one.clip.file, **channel, **times, "number": one.number})
             continue
+        probabilities = dict(zip(labels, one.probabilities, strict=True))
+        if one.labels is not None:
+            named = {"labels": list(one.labels), "probabilities": probabilities}
+            rows.append({"file": one.clip.file, **channel, **times, **named})
+            continue
         rows.append(
             {
                 "file": one.clip.file,
@@ -39,7 +44,7 @@ def as_rows(predictions: Sequence[Prediction], labels: Sequence[str], *, windows
                 "label": one.label,
                 "confidence": one.confidence,
                 **({} if one.label_set is None else {"label_set": list(one.label_set)}),
-                "probabilities": dict(zip(labels, one.probabilities, strict=True)),
+                "probabilities": probabilities,
             }
         )
     return rows

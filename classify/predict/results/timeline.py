@@ -74,9 +74,8 @@ def _draw_recording(axes: Axes, windows: Sequence[Mapping[str, Any]], labels: Se
     if _is_long([("", list(windows))]):
         axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: format_duration(seconds)))
     open_frame(axes)
-    if "number" in windows[0]:
-        axes.set_ylabel(printable(labels[0]))
-    else:
+    axes.set_ylabel(printable(labels[0]) if "number" in windows[0] else "probability")
+    if "label" in windows[0]:
         _draw_strip(axes, windows, labels)
 
 
@@ -99,7 +98,6 @@ def _draw_strip(axes: Axes, windows: Sequence[Mapping[str, Any]], labels: Sequen
         )
     axes.set_ylim(0, 1.03 + STRIP)
     axes.set_yticks([0, 0.5, 1])
-    axes.set_ylabel("probability")
 
 
 def _is_long(recordings: Sequence[tuple[str, Sequence[Mapping[str, Any]]]]) -> bool:

@@ -193,10 +193,13 @@ def map_data(run: RunData, found: ClipMap, links: Sequence[str], *, first: str) 
     first: the layer that is shown first.
     """
     layers = list(found.xy)
-    name = "class" if run.numbers is None else str(run.summary["target"])
+    name = "class" if run.numbers is None and run.sets is None else str(run.summary["target"])
     colours = {name: {"groups": list(run.classes), "codes": run.labels[found.rows].tolist()}}
     columns = {} if run.speakers is None else {"speaker": run.speakers[found.rows].tolist()}
-    if run.numbers is None:
+    if run.sets is not None:
+        names = np.array([entry["label"] for entry in run.summary["selected"]["labels"]])
+        predicted = [" + ".join(names[own]) for own in run.sets[1, found.rows]]
+    elif run.numbers is None:
         correct = run.predicted[found.rows] == run.labels[found.rows]
         columns["prediction"] = ["correct" if one else "wrong" for one in correct.tolist()]
         predicted = [run.classes[k] for k in run.predicted[found.rows].tolist()]

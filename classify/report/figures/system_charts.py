@@ -26,7 +26,7 @@ def run_charts(run: RunData) -> dict[str, Chart]:
     """Every chart that the run has data for, by name, in the order of the page."""
     drawn = (
         *(layer_curves(run), layer_weights(run), layer_grid(run), controls(run), probes(run)),
-        *((confusion(run), calibration(run)) if run.numbers is None else (scatter(run),)),
+        *_errors(run),
         *(speakers(run), learning_curve(run), few_shot(run), training_curves(run)),
     )
     return {chart.name: chart for chart in drawn if chart is not None}
@@ -47,6 +47,26 @@ def confusion(run: RunData) -> Chart:
         values=tuple(tuple(rate for _, rate in row) for row in pairs),
         texts=tuple(tuple(f"{rate:.0%}\n{count}" for count, rate in row) for row in pairs),
         colour_label="share of the true class",
+    )
+
+
+def _errors(run: RunData) -> tuple[Chart, ...]:
+    if run.numbers is not None:
+        return (scatter(run),)
+    return (label_bars(run),) if run.sets is not None else (confusion(run), calibration(run))
+
+
+def label_bars(run: RunData) -> Chart:
+    """Of sets of labels, F1 of each."""
+    entries = run.summary["selected"]["labels"]
+    return Bars(
+        name="labels",
+        title="F1 of each label",
+        alt="F1 of each label, all test clips together.",
+        x_label="F1",
+        names=tuple(entry["label"] for entry in entries),
+        values=tuple(entry["f1"] or 0.0 for entry in entries),
+        references=(Reference(name="mean over labels", value=run.summary["selected"]["label_f1"]["value"]),),
     )
 
 
@@ -75,7 +95,11 @@ def speaker_scores(run: RunData) -> list[tuple[str, int, float]]:
     if run.speakers is None:
         return []
     task, classes = TASKS[task_of(run.summary)], len(run.classes)
-    labels, predicted = (run.labels, run.predicted) if run.numbers is None else run.numbers
+    labels, predicted = run.labels, run.predicted
+    if run.numbers is not None:
+        labels, predicted = run.numbers
+    if run.sets is not None:
+        labels, predicted = run.sets
     rows = []
     for name in np.unique(run.speakers).tolist():
         own = run.speakers == name

@@ -7,12 +7,13 @@ no file fits the expected layout is refused; other deviations become notes.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.common.text import format_count, format_list
+from layerprobe.cache.common.text import format_count, format_list, program
 from layerprobe.embed.manifest.audio_files import AudioFiles, find_audio_files
 from layerprobe.embed.manifest.clips import Clip
 from layerprobe.embed.manifest.tables import read_table
@@ -22,6 +23,36 @@ _SPEAKER_FOLDER = re.compile(
     r"(?i)(actor|actress|speaker|spk|subject|subj|participant|talker|person|session|ses)[ _-]?[a-z]?\d+[a-z]?"
 )
 _CODE_FOLDER = re.compile(r"(?i)[a-z]{1,3}[ _-]?\d+")  # S01: a speaker, or a class
+_NUMBERED = re.compile(r"(?i)[a-z]{0,3}[ _-]?\d+[a-z]?")  # 03, S01
+# Words that name emotions, and no speakers.
+_EMOTIONS = frozenset(
+    [
+        "anger",
+        "angry",
+        "happy",
+        "happiness",
+        "sad",
+        "sadness",
+        "neutral",
+        "calm",
+        "fear",
+        "fearful",
+        "disgust",
+        "disgusted",
+        "surprise",
+        "surprised",
+        "boredom",
+        "bored",
+        "excited",
+        "excitement",
+        "frustration",
+        "frustrated",
+        "contempt",
+        "anxiety",
+        "anxious",
+        "lively",
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -75,7 +106,8 @@ def labelled_folders(folder: Path) -> Corpus:
     """Audio files sorted by label: `FOLDER/LABEL/…/file.wav`, or `FOLDER/SPEAKER/LABEL/…/file.wav`.
 
     The column of labels is called `emotion`, whatever the folders stand for. Folders named like speakers
-    (`Actor_01`) are no labels. Raises InputError.
+    (`Actor_01`), or with codes (`03`) or other names above folders of emotions, are no labels. Raises
+    InputError, also where folders in folders may be either.
     """
     audio = find_audio_files(folder)
     labelled = [path for path in audio.paths if len(path.parts) > 1]
@@ -88,7 +120,7 @@ def labelled_folders(folder: Path) -> Corpus:
         )
     audio.left_out.update((str(path), "is outside the labels' folders") for path in loose)
     names = sorted({path.parts[0] for path in labelled})
-    if not all(map(_SPEAKER_FOLDER.fullmatch, names)):
+    if not all(map(_SPEAKER_FOLDER.fullmatch, names)) and not _speakers_above_labels(labelled, folder):
         clips = [make_clip(audio, path, {"emotion": path.parts[0]}) for path in labelled]
         note = "no speakers are known: add a column `speaker` to the table, or no split can keep them apart"
         notes = [note, *_annotation_notes(audio)]
@@ -104,8 +136,43 @@ def labelled_folders(folder: Path) -> Corpus:
     clips = [
         make_clip(audio, path, {"emotion": path.parts[1], "speaker": path.parts[0]}) for path in labelled
     ]
-    note = f"the folders are named like speakers ({format_list(names)}); the folders in them are the labels"
+    note = f"the folders are taken for speakers ({format_list(names)}), and the folders in them for labels"
     return Corpus(clips, [note, *_annotation_notes(audio)], audio.left_out)
+
+
+def _speakers_above_labels(paths: Sequence[PurePosixPath], folder: Path) -> bool:
+    """Whether folders in folders are SPEAKER/LABEL rather than LABEL with anything below it.
+
+    Only where the same names recur in several folders, as labels do below speakers, and speakers below
+    labels. Raises InputError where the names do not tell which.
+    """
+    if any(len(path.parts) < 3 for path in paths):
+        return False
+    above = {inner: {path.parts[0] for path in paths if path.parts[1] == inner} for inner in _inner(paths)}
+    if all(len(outer) < 2 for outer in above.values()):
+        return False
+    outers = sorted({path.parts[0] for path in paths})
+    for fits in (_is_numbered, _is_no_emotion):
+        outer_speakers, inner_speakers = all(map(fits, outers)), all(map(fits, above))
+        if outer_speakers != inner_speakers:
+            return outer_speakers
+    listed = f"{format_list(outers)} above {format_list(list(above))}"
+    what = f"folders in folders ({listed}), and either may be labels"
+    command = f"{program()} manifest pattern {shlex.quote(str(folder))}"
+    do = f"say which: {command} '{{speaker}}/{{emotion}}/*' --out TABLE, or '{{emotion}}/{{speaker}}/*'"
+    raise InputError(what, where=str(folder), do=do)
+
+
+def _inner(paths: Sequence[PurePosixPath]) -> list[str]:
+    return sorted({path.parts[1] for path in paths})
+
+
+def _is_numbered(name: str) -> bool:
+    return _NUMBERED.fullmatch(name) is not None
+
+
+def _is_no_emotion(name: str) -> bool:
+    return name.casefold() not in _EMOTIONS
 
 
 def _annotation_notes(audio: AudioFiles) -> list[str]:

@@ -76,3 +76,21 @@ def test_the_seed_decides_among_equal_ways() -> None:
     y, groups = corpus([6] * 20, 2, 0)
     ways = {tuple(balanced_group_folds(y, groups, folds=4, seed=seed)) for seed in range(5)}
     assert len(ways) > 1
+
+
+def test_several_labels_are_balanced_at_once() -> None:
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(20), 12)
+    y = rng.random((240, 3)) < rng.uniform(0.1, 0.9, (20, 3))[groups]
+    fold_of = balanced_group_folds(y, groups, folds=4, seed=0)[groups]
+    shares = np.array([y[fold_of == fold].sum(0) for fold in range(4)]) / y.sum(0)
+    assert np.abs(shares - 0.25).max() < 0.06
+
+
+def test_one_label_for_each_clip_is_the_same_as_its_class() -> None:
+    rng = np.random.default_rng(1)
+    groups, y = np.repeat(np.arange(15), 8), rng.integers(0, 3, 120)
+    by_class = balanced_group_folds(y, groups, folds=3, seed=2)
+    np.testing.assert_array_equal(
+        balanced_group_folds(y[:, None] == np.arange(3), groups, folds=3, seed=2), by_class
+    )

@@ -26,9 +26,9 @@ from layerprobe.classify.heads.solvers import bilstm_torch as recurrent
 from layerprobe.classify.runs.compare import compare
 from layerprobe.classify.runs.run_folder import SUMMARY, read_json
 from layerprobe.classify.scores.results import StudyResult
-from layerprobe.classify.search import study
 from layerprobe.classify.search.nested import TrialDone
 from layerprobe.classify.search.plan import fold_features, layer_states, make_plan
+from layerprobe.classify.search.strategies import rounds
 from layerprobe.classify.search.study import run_study
 from layerprobe.classify.search.units import Unit, run_unit
 from layerprobe.embed.manifest.clips import Clip
@@ -133,7 +133,7 @@ def test_processes_do_not_change_the_files(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(study, "run_unit", shrunk_unit)
+    monkeypatch.setattr(rounds, "run_unit", shrunk_unit)
     out = run_study(*corpus, tmp_path / "two", replace(CONFIG, jobs=2))
     for name in SAME:
         assert (out / name).read_bytes() == (finished / name).read_bytes(), name

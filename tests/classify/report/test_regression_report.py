@@ -10,7 +10,7 @@ from layerprobe.classify.config import EvaluationConfig
 from layerprobe.classify.controls.evaluation import run_and_evaluate
 from layerprobe.classify.report.run_data import read_run
 from layerprobe.classify.report.write import write_report
-from tests.regressions import number_clips, number_study
+from tests.regressions import number_clips, number_study, page_data
 
 pytestmark = pytest.mark.slow
 
@@ -28,10 +28,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_page_of_numbers_has_a_scatter_and_no_confusion(run: Path, few_figures: None) -> None:
     page = write_report([run], run / "report")
     text = page.read_text()
-    found = json.loads(text.partition('id="data">')[2].partition("</script>")[0])
-    assert {"run0-scatter", "run0-layers", "run0-controls", "run0-probes"} <= set(found["figures"])
-    assert "run0-confusion" not in found["figures"]
-    assert len(found["figures"]["run0-scatter"]["data"][0]["x"]) == 72
+    assert all(page_data(page, name) for name in ("layers", "controls", "probes"))
+    assert page_data(page, "confusion") is None
+    assert len(page_data(page, "scatter")["data"][0]["x"]) == 72
     assert "CCC 0." in text
     assert "numbers from" in text
     assert (run / "report" / "figures" / "scatter-two-columns.svg").stat().st_size > 1000
@@ -41,7 +40,7 @@ def test_a_page_of_numbers_has_a_scatter_and_no_confusion(run: Path, few_figures
     for name in ("CCC", "Pearson", "Spearman", "RMSE", "MAE"):
         assert name in scores
     assert not (run / "report" / "tables" / "confusion.md").exists()
-    assert found["maps"]["run0"]["colours"]["arousal"]["groups"][0].startswith("up to")
+    assert page_data(page, "map")["colours"]["arousal"]["groups"][0].startswith("up to")
 
 
 def test_predictions_that_do_not_fit_the_summary_are_an_error(run: Path) -> None:

@@ -156,7 +156,7 @@ def test_of_a_path_the_better_half_goes_to_each_further_fold(monkeypatch: pytest
             yield scores
 
     monkeypatch.setitem(HEADS, "logreg", replace(logreg, fit=fit))
-    trials, outcome = run("logreg", replace(CONFIG, trials=4))
+    trials, outcome = run("logreg", replace(CONFIG, trials=4, pruner="halving"))
     path = list(logreg.path[1])
     *inner, outer = walked
     begun = [values for values in inner if values[0] == path[0] and values == path[: len(values)]]
@@ -167,14 +167,14 @@ def test_of_a_path_the_better_half_goes_to_each_further_fold(monkeypatch: pytest
     assert set(second) <= set(inner[0])
     assert outer == [outcome.params["C"]]
     walked.clear()
-    run("logreg", replace(CONFIG, trials=1, pruner="median"))
+    run("logreg", replace(CONFIG, trials=1))
     assert walked[:2] == [path, path]
 
 
 def test_halving_finds_nearly_what_the_complete_search_finds() -> None:
     """Of an easy problem, on both: the same best score but for what one inner fold decides."""
     for head in ("logreg", "xgboost"):
-        config = replace(CONFIG, trials=20)
+        config = replace(CONFIG, trials=20, pruner="halving")
         halved, complete = run(head, config)[1], run(head, replace(config, pruner="none"))[1]
         assert halved.inner_score <= complete.inner_score + 1e-9 or head == "xgboost"
         assert halved.inner_score > complete.inner_score - 0.06

@@ -30,7 +30,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     store = made_store(folder / "cache", clips, layers=LAYERS)
     data = join_labels(clips, store, target="emotion")
     folds = outer_folds(data, split="speaker", folds=2, inner_folds=2, seed=0)
-    config = StudyConfig(trials=20, jobs=1, heads=("svm", "ridge"), folds=2, inner_folds=2)
+    config = StudyConfig(pruner="halving", trials=20, jobs=1, heads=("svm", "ridge"), folds=2, inner_folds=2)
     return Plan(store=store, data=data, folds=tuple(folds), config=config)
 
 

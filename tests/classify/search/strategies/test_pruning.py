@@ -19,8 +19,8 @@ from layerprobe.classify.search.strategies.pruning import (
 
 
 def test_the_option_names_the_pruner() -> None:
-    assert isinstance(make_pruner(StudyConfig()), HalvingPruner)
-    assert isinstance(make_pruner(StudyConfig(pruner="median")), MedianPruner)
+    assert isinstance(make_pruner(StudyConfig(pruner="halving")), HalvingPruner)
+    assert isinstance(make_pruner(StudyConfig()), MedianPruner)
     assert isinstance(make_pruner(StudyConfig(pruner="none")), NopPruner)
 
 

@@ -22,7 +22,9 @@ from tests.studies import made_clips, made_store
 pytestmark = pytest.mark.slow
 
 LAYERS = ("0", "1", "2", "3", "4")
-CONFIG = StudyConfig(folds=2, inner_folds=2, trials=6, jobs=1, layers=LAYERS, heads=("logreg", "svm"))
+CONFIG = StudyConfig(
+    pruner="halving", folds=2, inner_folds=2, trials=6, jobs=1, layers=LAYERS, heads=("logreg", "svm")
+)
 BEST = 3  # of five layers
 TRIALS = 2 * 2 * (5 * 2 + BEST * 4)  # folds × heads × (all layers at first, the best ones further)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from layerprobe.embed.manifest.clips import Clip, read_manifest, write_manifest
 from layerprobe.embed.manifest.corpora import CORPORA
 from layerprobe.embed.manifest.corpora.labelled import LABELLED
 from layerprobe.embed.manifest.corpora.readers import labelled_folders
+from layerprobe.embed.manifest.corpora.reading import read_pattern
 from tests.trees import anad_names, anad_table, baved_names, eyase_names, ksuemotions_names, touch
 
 anad, baved, emodb, eyase, ksuemotions = (
@@ -187,7 +189,46 @@ def test_folders_of_labels_in_folders_of_speakers(tmp_path, speakers):
         first: {"emotion": "calm"},
         second: {"emotion": "lively"},
     }
-    assert "the folders in them are the labels" in corpus.notes[0]
+    assert "the folders in them for labels" in corpus.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner"),
+    [
+        (("03", "08"), ("anger", "boredom")),
+        (("S1", "S2"), ("up", "down")),
+        (("anna", "ben"), ("calm", "lively")),
+    ],
+)
+def test_codes_and_names_above_labels_are_speakers(tmp_path, outer, inner):
+    names = [f"{one}/{label}/{one}-{label}.wav" for one in outer for label in inner]
+    corpus = labelled_folders(touch(tmp_path, *names))
+    assert {(c.speaker, c.labels["emotion"]) for c in corpus.clips} == set(product(outer, inner))
+    assert "taken for speakers" in corpus.notes[0]
+
+
+def test_folders_below_labels_stay_below_them(tmp_path):
+    """Speakers or sessions in folders of labels, and folders whose names occur once."""
+    for number, inner in enumerate((("03", "08"), ("take1", "take2"), ("anna", "ben"))):
+        root = tmp_path / str(number)
+        names = [f"{label}/{one}/{label}.wav" for label in ("calm", "angry") for one in inner]
+        corpus = labelled_folders(touch(root, *names))
+        assert {clip.labels["emotion"] for clip in corpus.clips} == {"calm", "angry"}
+    corpus = labelled_folders(touch(tmp_path / "deep", "yes/a/1.wav", "no/b/2.wav"))
+    assert {clip.labels["emotion"] for clip in corpus.clips} == {"yes", "no"}
+
+
+def test_folders_that_may_be_either_are_refused_with_both_readings(tmp_path):
+    names = [f"{one}/{other}/x.wav" for one in ("anna", "ben") for other in ("yes", "no")]
+    with pytest.raises(InputError) as error:
+        labelled_folders(touch(tmp_path, *names))
+    line = str(error.value)
+    assert "folders in folders (anna, ben above no, yes), and either may be labels" in line
+    assert f"manifest pattern {tmp_path} '{{speaker}}/{{emotion}}/*' --out TABLE" in line
+    corpus = read_pattern(tmp_path, "{speaker}/{emotion}/*").corpus
+    assert {(c.speaker, c.labels["emotion"]) for c in corpus.clips} == set(
+        product(("anna", "ben"), ("yes", "no"))
+    )
 
 
 def test_folders_that_may_be_speakers_are_noted(tmp_path):
