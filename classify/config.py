@@ -226,7 +226,7 @@ class EvaluationConfig:
     controls: Controls = "cheap"
     """Controls to run: none; cheap: shuffled labels, and probes over layers for speaker, gender, words, age
     and duration; full: in addition mfcc, openSMILE where it is installed, random
-    weights, and fewer training speakers."""
+    weights, probes for the sound itself (pitch, level, rate, tilt), and fewer training speakers."""
 
     def __post_init__(self) -> None:
         check_choice("--controls", self.controls, get_args(Controls))

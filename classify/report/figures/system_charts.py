@@ -8,7 +8,8 @@ import numpy as np
 
 from layerprobe.classify.config import AXIS_NAMES, SCORE_NAMES, task_of
 from layerprobe.classify.report.figures.charts import Bars, Chart, Curves, Grid, Reference, Scatter, Series
-from layerprobe.classify.report.figures.layer_charts import controls, layer_curves, layer_grid, probes
+from layerprobe.classify.report.figures.layer_charts import controls, layer_curves, layer_grid
+from layerprobe.classify.report.figures.probe_charts import probe_charts
 from layerprobe.classify.report.run_data import RunData
 from layerprobe.classify.tasks.registry import TASKS
 
@@ -19,7 +20,7 @@ MOST_BARS = 40  # speakers that have a bar of their own
 def run_charts(run: RunData) -> dict[str, Chart]:
     """Every chart that the run has data for, by name, in the order of the page."""
     drawn = (
-        *(layer_curves(run), layer_grid(run), controls(run), probes(run)),
+        *(layer_curves(run), layer_grid(run), controls(run), *probe_charts(run)),
         *_errors(run),
         *(speakers(run), learning_curve(run), training_curves(run)),
     )
