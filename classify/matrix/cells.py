@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from layerprobe.classify.config import METRICS
 from layerprobe.classify.data.cross_corpus import COLUMN
 from layerprobe.classify.matrix.plan import CorpusRun, MatrixPlan
-from layerprobe.classify.matrix.table import METRICS
 from layerprobe.classify.runs.read_predictions import SystemPredictions, read_system
 from layerprobe.classify.runs.run_folder import SUMMARY, read_json
 from layerprobe.classify.scores.bootstrap import score_intervals
@@ -75,7 +75,7 @@ def _scores(counts: np.ndarray, within: np.ndarray, run: CorpusRun, *, seed: int
         "clusters": len(counts),
         "chance": 1 / int((tested.sum(1) > 0).sum()),
     }
-    for metric in METRICS:
+    for metric in METRICS["classification"]:
         (interval,) = score_intervals(counts, metric=metric, seed=seed)
         entry[metric] = asdict(interval)
     entry["minus_within"] = None

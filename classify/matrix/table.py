@@ -8,10 +8,11 @@ from typing import Any
 
 from layerprobe.cache.common.console import print_table, say
 from layerprobe.cache.common.text import format_interval
+from layerprobe.classify.config import METRICS
 from layerprobe.classify.runs.run_folder import write_csv
 
 ALL_OTHERS = "all others"
-METRICS = ("uar", "accuracy", "macro_f1")
+SCORES = METRICS["classification"]
 
 
 def trained_on(cell: Mapping[str, Any]) -> str:
@@ -57,11 +58,11 @@ def write_table(result: Mapping[str, Any], path: Path) -> None:
     """Write a row for each cell as CSV. Raises InputError."""
     suffixes = ("value", "low", "high")
     header = ["train", "test", "kind", "clips", "chance", "layer", "head", "run"]
-    for name in (*METRICS, "minus_within"):
+    for name in (*SCORES, "minus_within"):
         header += [name, f"{name}_low", f"{name}_high"]
     rows = []
     for cell in result["cells"]:
-        scores = [cell[name] or dict.fromkeys(suffixes, "") for name in (*METRICS, "minus_within")]
+        scores = [cell[name] or dict.fromkeys(suffixes, "") for name in (*SCORES, "minus_within")]
         numbers = [score[suffix] for score in scores for suffix in suffixes]
         rows.append(
             [
