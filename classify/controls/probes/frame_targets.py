@@ -13,7 +13,7 @@ from layerprobe.cache.common.text import format_count, format_list
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.controls.probes.acoustics import acoustic_store, semitones, voiced_frames
 from layerprobe.classify.data.dataset import Dataset
-from layerprobe.embed.extract.frame_times import frame_times
+from layerprobe.classify.features.frame_times import frame_times
 from layerprobe.embed.manifest.annotations.beside import labels_at, read_annotations
 from layerprobe.embed.manifest.clips import Clip
 from layerprobe.embed.models.presets import PROSODY

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from layerprobe.classify.features.frame_times import first_centre, frame_times
 from layerprobe.embed.config import RATE
 from layerprobe.embed.extract.batching import cut
-from layerprobe.embed.extract.frame_times import first_centre, frame_times
 from layerprobe.embed.models.acoustic import AcousticBackbone
 from layerprobe.embed.models.layers import frame_count, hop, receptive_field
 from layerprobe.embed.models.presets import ACOUSTIC_PRESETS, ARCHITECTURES, AcousticSettings
