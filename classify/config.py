@@ -44,6 +44,7 @@ BASELINES: Mapping[TaskName, tuple[str, str]] = {
     "ordinal": ("majority", "majority level"),
     "multilabel": ("majority", "labels of most clips"),
 }
+WITHOUT_ONE_LABEL = {"regression": "a regression", "multilabel": "a study of sets of labels"}  # by task
 # As printed, and as on the axis of a figure where that differs.
 SCORE_NAMES: Mapping[str, str] = {
     **{"uar": "UAR", "accuracy": "accuracy", "macro_f1": "macro F1"},
