@@ -34,7 +34,8 @@ def system_name(run: RunData) -> str:
         return f"fine-tuned {model}"
     if agreed == 1 < folds:
         return f"{model}, with another layer and head in each outer fold"
-    name = f"{selected['head']} on layer {selected['layer']} of {model}"
+    place = model if selected["layer"] == model else f"layer {selected['layer']} of {model}"  # mfcc, fbank
+    name = f"{selected['head']} on {place}"
     return name if agreed == folds else f"{name} in {agreed} of {folds} outer folds, others in the rest"
 
 
