@@ -78,7 +78,11 @@ COMMANDS = {
         ),
         "probe": (
             "classify.commands.probe:probe",
-            "Measure what each layer encodes: one linear probe per column and layer, without any tuning.",
+            "Measure what each layer encodes: one linear probe per target and layer, without any tuning.",
+        ),
+        "matrix": (
+            "classify.matrix.command:matrix",
+            "Train on each corpus and test on each, and on each after training on all others.",
         ),
         "similarity": (
             "classify.commands.similarity:similarity",

@@ -44,6 +44,7 @@ BASELINES: Mapping[TaskName, tuple[str, str]] = {
     "ordinal": ("majority", "majority level"),
     "multilabel": ("majority", "labels of most clips"),
 }
+WITHOUT_ONE_LABEL = {"regression": "a regression", "multilabel": "a study of sets of labels"}  # by task
 # As printed, and as on the axis of a figure where that differs.
 SCORE_NAMES: Mapping[str, str] = {
     **{"uar": "UAR", "accuracy": "accuracy", "macro_f1": "macro F1"},
@@ -230,7 +231,7 @@ class EvaluationConfig:
     controls: Controls = "cheap"
     """Controls to run: none; cheap: shuffled labels, and probes over layers for speaker, gender, words, age
     and duration; full: in addition mfcc, openSMILE where it is installed, random
-    weights, and fewer training speakers."""
+    weights, probes for the sound itself (pitch, level, rate, tilt), and fewer training speakers."""
 
     def __post_init__(self) -> None:
         check_choice("--controls", self.controls, get_args(Controls))

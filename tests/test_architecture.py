@@ -106,6 +106,10 @@ def test_a_run_folder_is_read_without_what_made_it():
     assert not loaded_by("import layerprobe.classify.runs.compare") & heavy
 
 
+def test_features_without_weights_need_no_transformers():
+    assert "transformers" not in loaded_by("import layerprobe.embed.extract.run")
+
+
 def test_a_search_starts_without_what_only_audit_and_figures_use():
     assert not loaded_by("import layerprobe.classify.controls.evaluation") & {"torch", "matplotlib"}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from layerprobe.embed.manifest.synthetic import make_corpus
+from layerprobe.embed.manifest.synthetic import make_corpus, make_eyase
 from tests.run import ROOT, cli, fork_server
 
 # In the order of a reader: later pages use the tables and runs of earlier ones.
@@ -46,7 +46,11 @@ OTHERS = {
 }
 # What is not available in a test, or too large for one -> its replacement. Nothing else is changed.
 STAND_INS = dict.fromkeys(("hubert-base", "random:hubert-base"), "random:hubert-tiny")
-SMALLER = {"classify": ["--trials", "2", "--inner-folds", "2", "--jobs", "1"], "finetune": ["--epochs", "1"]}
+SMALLER = {
+    "classify": ["--trials", "2", "--inner-folds", "2", "--jobs", "1"],
+    "matrix": [*("--heads", "logreg", "--trials", "1", "--inner-folds", "2", "--folds", "2", "--jobs", "1")],
+    "finetune": ["--epochs", "1"],
+}
 FEWER = {
     "layerprobe.classify.controls.shuffled_labels.SHUFFLES": 2,
     "layerprobe.classify.heads.solvers.bilstm_torch.ROUNDS": 2,
@@ -71,6 +75,7 @@ def test_the_readme_begins_with_two_commands():
 def workplace(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("documents")
     make_corpus(folder / "BAVED", speakers=6, words=2)
+    make_eyase(folder / "EYASE")
     speech = folder / "SPEECH"
     for path in sorted((folder / "BAVED").glob("*/*.wav")):
         label = speech / ("calm" if path.stem.split("-")[4] == "0" else "lively")

@@ -9,6 +9,7 @@ from typing import Any
 from layerprobe.cache.common.console import print_json, print_table, say
 from layerprobe.cache.common.text import format_bytes, format_count, format_interval
 from layerprobe.classify.config import BASELINES, SCORE_NAMES, Metric, main_metric, task_of
+from layerprobe.classify.controls.probes.tables import joined, print_probes
 from layerprobe.classify.search.console import (
     print_curve,
     print_ranking,
@@ -96,7 +97,7 @@ def _print_controls(summary: Mapping[str, Any]) -> None:
             "training clips are from speakers with one label only, which cannot change: the control is weak"
         )
     print()
-    print_probes(controls["probes"])
+    print_probes(joined(*(controls[name] for name in ("probes", "acoustics") if name in controls)))
     curve = controls.get("learning_curve", {"points": ()})
     for point in curve["points"]:
         of, score = curve["of"], point[metric]
@@ -122,29 +123,6 @@ def _control(
         "95 % interval": _interval(score),
         "selected minus control": change,
     }
-
-
-def print_probes(probes: Mapping[str, Any]) -> None:
-    """Print one row for each target of the linear probes: first, last and best layer."""
-    rows = []
-    for target in probes["targets"]:
-        layers = target["layers"]
-        best = max(layers, key=lambda entry: entry["uar"]["value"])
-        rows.append(
-            {
-                "linear probe for": target["target"],
-                "classes": target["classes"],
-                "chance": target["chance"],
-                f"layer {layers[0]['layer']}": layers[0]["uar"]["value"],
-                f"layer {layers[-1]['layer']}": layers[-1]["uar"]["value"],
-                "best": best["uar"]["value"],
-                "95 % interval": _interval(best["uar"]),
-                "on layer": best["layer"],
-            }
-        )
-    print_table(rows)
-    for name, reason in probes["left_out"].items():
-        say(f"note: no probe for {name}: {reason}")
 
 
 def _interval(score: Mapping[str, Any]) -> str:

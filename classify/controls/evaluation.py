@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from layerprobe.cache.common.console import say
 from layerprobe.cache.common.disk import locked
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.interrupts import Interrupted
@@ -16,7 +17,10 @@ from layerprobe.classify.controls import few_shot
 from layerprobe.classify.controls import learning_curve as curve
 from layerprobe.classify.controls.baselines import baseline_scores, run_baselines
 from layerprobe.classify.controls.checkpoint import STEPS, delete_steps, run_once
-from layerprobe.classify.controls.probes import default_targets, probe_columns
+from layerprobe.classify.controls.probes.acoustics import TARGETS
+from layerprobe.classify.controls.probes.columns import probe_columns
+from layerprobe.classify.controls.probes.sound import probe_sound
+from layerprobe.classify.controls.probes.targets import default_targets
 from layerprobe.classify.controls.refit import selected_folds
 from layerprobe.classify.controls.shuffled_labels import shuffled_labels
 from layerprobe.classify.runs.run_folder import (
@@ -91,10 +95,12 @@ def evaluate_run(out: Path, plan: Plan, clips: Sequence[Clip], evaluation: Evalu
                     draw_few_shot,
                     draw_learning_curve,
                 )
+                from layerprobe.classify.controls.probes.figure import write_probes_figure
 
                 write_json(out / SUMMARY, updated)
                 if "probes" in updated["controls"]:
                     draw_controls(updated, out / FIGURES)
+                    write_probes_figure(updated, out / FIGURES)
                 if curve.NAME in updated["controls"]:
                     draw_learning_curve(updated, out / FIGURES)
                 if few_shot.NAME in updated["controls"]:
@@ -120,6 +126,8 @@ def _controls(
         "probes": run_once(out, "probes", probes),
     }
     if full:
+        acoustics = _acoustics(out, plan, clips)
+        controls |= {} if acoustics is None else {"acoustics": acoustics}
         controls[curve.NAME] = run_once(out, curve.NAME, lambda: curve.learning_curve(out, plan, selected))
         if plan.config.task == "classification":
             shots = run_once(out, few_shot.NAME, lambda: few_shot.few_shot(out, plan, selected))
@@ -127,6 +135,19 @@ def _controls(
         controls["runs"] = baseline_scores(out, plan)
     delete_steps(out)
     return controls
+
+
+def _acoustics(out: Path, plan: Plan, clips: Sequence[Clip]) -> dict[str, Any] | None:
+    """Probes of the sound, or None with a note where it cannot be decoded."""
+
+    def probes() -> dict[str, Any]:
+        return probe_sound(out, plan.store, plan.data, clips, TARGETS, jobs=plan.jobs, seed=plan.config.seed)
+
+    try:
+        return run_once(out, "acoustics", probes)
+    except InputError as error:
+        say(f"note: no probes of the sound: {error}")
+        return None
 
 
 def _rename_learning_curve(out: Path, controls: Mapping[str, Any]) -> dict[str, Any]:

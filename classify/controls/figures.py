@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from layerprobe.classify.config import AXIS_NAMES, BASELINES, main_metric, task_of
+from layerprobe.classify.controls.probes.figure import plot_scores, title_of
 from layerprobe.classify.plotting import (
     COLOURS,
     DASHED,
@@ -19,24 +20,11 @@ from layerprobe.classify.plotting import (
     KINDS,
     STYLE,
     draw_chance,
-    draw_curve,
     draw_points,
-    layer_ticks,
-    legend_below,
     open_frame,
     save,
     set_title,
 )
-
-
-def draw_probes(probes: Mapping[str, Any], model: str, path: Path, *, title: str | None = None) -> None:
-    """Linear probes over layers, as one figure in the format of the path's suffix. title: see `set_title`."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(7.2, 4.4), layout="constrained")
-        axes = figure.subplots()
-        _plot_targets(axes, probes["targets"])
-        set_title(axes, _probes_title(model), title=title)
-        save(figure, path)
 
 
 def draw_controls(summary: Mapping[str, Any], folder: Path) -> None:
@@ -46,8 +34,8 @@ def draw_controls(summary: Mapping[str, Any], folder: Path) -> None:
         targets = summary["controls"]["probes"]["targets"]
         one_layer = all(len(target["layers"]) == 1 for target in targets)
         left, right = figure.subplots(1, 2, width_ratios=(1, 1) if one_layer else (3, 2))
-        _plot_targets(left, targets)
-        set_title(left, _probes_title(summary["model"]))
+        plot_scores(left, targets)
+        set_title(left, title_of(summary["model"]))
         _plot_scores(right, summary)
         set_title(right, f"{summary['target']}: the score and its controls")
         for kind in KINDS:
@@ -118,39 +106,6 @@ def draw_few_shot(summary: Mapping[str, Any], folder: Path) -> None:
                 set_title(axes, f"{title}\nmean over draws; bars: one standard deviation")
         for kind in KINDS:
             save(figure, folder / f"few_shot.{kind}")
-
-
-def _probes_title(model: str) -> str:
-    return f"{model}: score of a linear probe, with 95 % intervals\n0 is chance, 1 is perfect"
-
-
-def _plot_targets(axes: Axes, targets: Sequence[Mapping[str, Any]]) -> None:
-    """(UAR - chance) / (1 - chance) of each target, since chances differ: over layers, or of one layer."""
-    layers = [entry["layer"] for entry in targets[0]["layers"]] if targets else []
-    label = "(UAR - chance) / (1 - chance)"
-    scaled = [
-        [_over_chance(entry["uar"], target["chance"]) for entry in target["layers"]] for target in targets
-    ]
-    if len(layers) == 1:
-        rows = zip([target["target"] for target in targets], scaled, strict=True)
-        draw_points(
-            axes, [(name, scores[0], COLOURS[n > 0]) for n, (name, scores) in enumerate(rows)], decimals=2
-        )
-        axes.axvline(0, color=GREY, linestyle=DASHED, linewidth=1)
-        axes.set_xlabel(f"{label} on layer {layers[0]} (dashed: chance)")
-        return
-    for number, (target, scores) in enumerate(zip(targets, scaled, strict=True)):
-        width = 2.4 if number == 0 else 1.3
-        draw_curve(axes, range(len(layers)), scores, number=number, label=target["target"], width=width)
-    axes.axhline(0, color=GREY, linestyle=DASHED, linewidth=1)
-    layer_ticks(axes, layers)
-    axes.set_ylabel(label)
-    open_frame(axes)
-    legend_below(axes, columns=3)
-
-
-def _over_chance(score: Mapping[str, float | None], chance: float) -> dict[str, float | None]:
-    return {k: None if v is None else (v - chance) / (1 - chance) for k, v in score.items()}
 
 
 def _plot_scores(axes: Axes, summary: Mapping[str, Any]) -> None:

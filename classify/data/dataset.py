@@ -133,6 +133,30 @@ def join_labels(
     return replace(data, note=found.note)
 
 
+def join_unlabelled(clips: Sequence[Clip], store: FeatureStore) -> Dataset:
+    """The clips that `store` has states of, all of one class, for work that needs no labels.
+
+    Raises MissingStatesError for clips that were never embedded, InputError where only some have a speaker or
+    no clip has states.
+    """
+    found = embedded_clips(clips, store)
+    used = [clip for clip in clips if clip.id not in found.failed]
+    if not used:
+        raise InputError("no clip has states", do="see `cache info`, or embed other clips")
+    names, speakers = number_speakers(used)
+    return Dataset(
+        ids=tuple(clip.id for clip in used),
+        keys=tuple(found.stored_keys(used, store)),
+        classes=("",),
+        y=np.zeros(len(used), np.int64),
+        speaker_names=names,
+        speakers=speakers,
+        partitions=tuple(clip.split or "" for clip in used),
+        excluded=found.failed,
+        note=found.note,
+    )
+
+
 def join_targets(
     clips: Sequence[Clip],
     *,

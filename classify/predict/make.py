@@ -25,7 +25,7 @@ from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.interrupts import Interrupted
 from layerprobe.cache.common.text import program
 from layerprobe.cache.store.feature_store import FeatureStore
-from layerprobe.classify.config import METRICS, StudyConfig, main_metric, task_of
+from layerprobe.classify.config import METRICS, WITHOUT_ONE_LABEL, StudyConfig, main_metric, task_of
 from layerprobe.classify.heads.registry import heads_of
 from layerprobe.classify.predict.card import model_card
 from layerprobe.classify.predict.system import HELD_OUT, FittedSystem, fit_system
@@ -120,8 +120,8 @@ def selected_system(summary: Mapping[str, Any], *, exportable: bool = False) -> 
     """Layer and head: selected most often, or if `exportable` the layer with the best logistic regression."""
     if not exportable:
         return str(summary["selected"]["layer"]), str(summary["selected"]["head"])
-    if (task := task_of(summary)) in ("regression", "multilabel"):
-        raise InputError(f"the run is a {task}, and transformers can run a classification")
+    if (task := task_of(summary)) in WITHOUT_ONE_LABEL:
+        raise InputError(f"the run is {WITHOUT_ONE_LABEL[task]}, and transformers can run a classification")
     entries = [entry for entry in summary["layers"] if entry["head"] == LINEAR]
     if not entries:
         do = f"run classify with {LINEAR} among its --heads"

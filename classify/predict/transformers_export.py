@@ -18,7 +18,7 @@ import torch
 
 from layerprobe.cache.common.errors import ClipError, InputError
 from layerprobe.cache.common.text import format_interval, program
-from layerprobe.classify.config import SCORE_NAMES, main_metric
+from layerprobe.classify.config import SCORE_NAMES, WITHOUT_ONE_LABEL, main_metric
 from layerprobe.classify.features.fitted import FittedInputs
 from layerprobe.classify.features.fitted_frames import FittedFrames
 from layerprobe.classify.finetune.saving.transformers_model import (
@@ -58,8 +58,8 @@ def export_transformers(bundle: Bundle, out: Path) -> Path:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         what = "is not empty" if out.is_dir() else "is a file"
         raise InputError(what, where=str(out), do="choose another folder")
-    if bundle.task in ("regression", "multilabel"):
-        what = f"is a {bundle.task}, and transformers gives each recording one of several classes"
+    if bundle.task in WITHOUT_ONE_LABEL:
+        what = f"is of {WITHOUT_ONE_LABEL[bundle.task]}, and transformers gives each recording one class"
         raise InputError(what, where=str(bundle.folder), do="predict with layerprobe")
     if isinstance(bundle, FinetunedBundle):
         model, processor, expected = _finetuned(bundle)

@@ -36,6 +36,8 @@ def system_name(run: RunData) -> str:
     if agreed == 1 < folds:
         return f"{model}, with another layer and head in each outer fold"
     name = f"{system_label(selected['layer'], selected['head'])} of {model}"
+    if selected["layer"] == model:  # mfcc, fbank
+        name = f"{selected['head']} on {model}"
     return name if agreed == folds else f"{name} in {agreed} of {folds} outer folds, others in the rest"
 
 

@@ -9,18 +9,18 @@ from layerprobe.cache.common.text import format_interval
 from layerprobe.classify.config import BASELINES, METRICS, SCORE_NAMES, task_of
 from layerprobe.classify.report.figures.system_charts import speaker_scores
 from layerprobe.classify.report.hardest import hardest
+from layerprobe.classify.report.probe_tables import probe_tables
 from layerprobe.classify.report.run_data import RunData
-from layerprobe.classify.report.tables import Cell, Table
+from layerprobe.classify.report.tables import INTERVAL, Cell, Table
 from layerprobe.classify.report.together_tables import fusion, layer_weights
 from layerprobe.classify.search.console import format_params
 
-INTERVAL = "95 % interval"
 VERDICTS = ("leak", "look", "fine")
 
 
 def run_tables(run: RunData) -> list[Table]:
     """The tables of results that the run has data for; they are also written as LaTeX and Markdown."""
-    made = [scores(run), layers(run), layer_weights(run), folds(run), controls(run), probes(run)]
+    made = [scores(run), layers(run), layer_weights(run), folds(run), controls(run), *probe_tables(run)]
     made += [fusion(run), classes(run), confusions(run), speakers(run), hardest(run), audit(run)]
     return [table for table in made if table is not None]
 
@@ -134,26 +134,6 @@ def controls(run: RunData) -> Table | None:
     rows.append([name, found[key][metric]["value"], "", ""])
     columns = ("control", SCORE_NAMES[metric], INTERVAL, "selected minus control")
     return Table(name="controls", title="The score and its controls", columns=columns, rows=rows)
-
-
-def probes(run: RunData) -> Table | None:
-    """Linear probes: first, last and best layer of each target."""
-    targets = run.summary["controls"].get("probes", {}).get("targets", ())
-    if not targets:
-        return None
-    rows = []
-    for target in targets:
-        entries = target["layers"]
-        best = max(entries, key=lambda entry: entry["uar"]["value"])
-        ends = (entries[0]["uar"]["value"], entries[-1]["uar"]["value"])
-        rows.append(
-            [
-                *(target["target"], target["classes"], target["chance"], *ends),
-                *(best["layer"], best["uar"]["value"], _interval(best["uar"])),
-            ]
-        )
-    columns = ("target", "classes", "chance", "first layer", "last layer", "best layer", "its UAR", INTERVAL)
-    return Table(name="probes", title="Linear probes", columns=columns, rows=rows)
 
 
 def classes(run: RunData) -> Table | None:

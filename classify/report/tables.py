@@ -11,6 +11,7 @@ from layerprobe.cache.common.text import printable
 from layerprobe.classify.report.escape import latex, markdown
 
 Cell = str | float | int | None
+INTERVAL = "95 % interval"  # header of a column
 
 
 @dataclass(frozen=True, kw_only=True)

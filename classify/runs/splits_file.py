@@ -12,7 +12,7 @@ from pathlib import Path
 from layerprobe.cache.common.console import say
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.text import format_list
-from layerprobe.classify.config import EMOBOX, name_of_splits, task_of
+from layerprobe.classify.config import EMOBOX, WITHOUT_ONE_LABEL, name_of_splits, task_of
 from layerprobe.classify.data import emobox
 from layerprobe.classify.data.splits import Assignment
 from layerprobe.classify.runs.run_folder import RUN, read_json
@@ -113,8 +113,8 @@ def check_classes(splits: Path) -> None:
     """Raise InputError for the splits.json of a run that does not predict classes."""
     record = splits.with_name(RUN)
     task = task_of(read_json(record).get("config") or {}) if record.is_file() else "classification"
-    if task in ("regression", "multilabel"):
-        what = f"belongs to a {task}, and finetune trains on classes"
+    if task in WITHOUT_ONE_LABEL:
+        what = f"belongs to {WITHOUT_ONE_LABEL[task]}, and finetune trains on classes"
         raise InputError(what, where=str(splits), do="give the splits of a classification")
 
 

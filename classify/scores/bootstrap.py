@@ -41,12 +41,14 @@ def draw_scores(counts: np.ndarray, *, metric: Metric, seed: int, resamples: int
     if clusters > MANY:
         kinds, times = np.unique(kinds, axis=0, return_counts=True)
     scores = np.empty((resamples, systems))
-    for rows, weights in _draws(times, resamples=resamples, width=kinds.shape[1], seed=seed):
+    for rows, weights in resample_weights(times, resamples=resamples, width=kinds.shape[1], seed=seed):
         scores[rows] = MEASURES[metric].score((weights @ kinds).reshape(-1, systems, *shape))
     return scores
 
 
-def _draws(times: np.ndarray, *, resamples: int, width: int, seed: int) -> Iterator[tuple[slice, np.ndarray]]:
+def resample_weights(
+    times: np.ndarray, *, resamples: int, width: int, seed: int
+) -> Iterator[tuple[slice, np.ndarray]]:
     """How often each kind of cluster is drawn, (rows, kinds) float64, for some resamples at a time.
 
     times: (kinds,) clusters of each kind. width: numbers that each row will be multiplied with.
@@ -85,7 +87,7 @@ def mean_intervals(
     """
     clusters, columns = values.shape
     sizes, draws = np.ones(clusters), np.empty((RESAMPLES, columns))
-    for rows, weights in _draws(sizes, resamples=RESAMPLES, width=columns, seed=seed):
+    for rows, weights in resample_weights(sizes, resamples=RESAMPLES, width=columns, seed=seed):
         draws[rows] = weights @ values / clusters
     return [
         Interval(float(values[:, k].mean()), *expanded_percentile_interval(draws[:, k], sizes, within=within))

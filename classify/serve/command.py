@@ -12,6 +12,7 @@ from layerprobe.cache.common.console import is_verbose, print_json, say
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.interrupts import Interrupted
 from layerprobe.cache.common.options import FLAT, Device, OutputOptions
+from layerprobe.classify.config import WITHOUT_ONE_LABEL
 from layerprobe.classify.serve.limits import Limits, check_port
 
 if TYPE_CHECKING:
@@ -51,8 +52,8 @@ def serve(options: Annotated[ServeOptions, FLAT]) -> None:
     from layerprobe.classify.predict.bundle import load_bundle
 
     bundle = load_bundle(options.bundle, model=options.model, device=options.device)
-    if bundle.task in ("regression", "multilabel"):
-        what = f"is a {bundle.task}, and the page shows probabilities of which one is true"
+    if bundle.task in WITHOUT_ONE_LABEL:
+        what = f"is of {WITHOUT_ONE_LABEL[bundle.task]}, and the page shows which label is probable"
         raise InputError(what, where=str(options.bundle), do="use predict")
     if bundle.needs_speakers:
         what = "scales each clip by the other clips of its speaker, which a server does not receive"

@@ -13,8 +13,8 @@ from layerprobe.cache.identity.extraction import FRAME
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.data.dataset import embedded_clips, number_speakers
 from layerprobe.classify.features.frames import mean_states
+from layerprobe.classify.scores.jackknife import group_clusters, jackknife_interval
 from layerprobe.classify.similarity.cka import LEAST_CLIPS, linear_cka
-from layerprobe.classify.similarity.jackknife import group_clusters, jackknife_interval
 from layerprobe.classify.similarity.svcca import svcca
 from layerprobe.embed.manifest.clips import Clip
 

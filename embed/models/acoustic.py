@@ -7,6 +7,12 @@ level is no feature.
 
 `opensmile:eGeMAPSv02` (Eyben et al. 2016) and `opensmile:ComParE_2016` (Schuller et al. 2016) are functionals
 of a clip, computed by the package `opensmile`, whose licence allows research but no commercial product.
+
+`prosody` is what `probe` predicts when it is asked for the sound itself. A frame's fundamental frequency is
+the strongest period of its autocorrelation, divided by that of the window (Boersma 1993, "Accurate short-term
+analysis of the fundamental frequency and the harmonics-to-noise ratio of a sampled sound"), without his
+search for a path through the frames. Whether a frame is voiced is decided later, from periodicity and level
+(`classify.controls.probes.acoustics`), so that a frame depends on its own samples only.
 """
 
 from __future__ import annotations
@@ -21,10 +27,18 @@ from torchaudio.functional import compute_deltas, create_dct, melscale_fbanks
 from layerprobe.cache.common.errors import InputError, ModelError
 from layerprobe.embed.config import RATE, EmbedConfig
 from layerprobe.embed.models.interface import Visit
-from layerprobe.embed.models.presets import AcousticSettings, FunctionalSettings
+from layerprobe.embed.models.presets import (
+    Acoustic,
+    AcousticSettings,
+    FunctionalSettings,
+    ProsodySettings,
+)
 
 FUNCTIONAL_STATS = ("mean",)  # of one vector, the others say nothing or the same
 FUNCTIONAL_DTYPE = "float32"  # some functionals exceed the range of float16
+BANDS = ((50.0, 1_000.0), (1_000.0, 5_000.0))  # Hz; the alpha ratio of eGeMAPS (Eyben et al. 2016)
+FLOOR = 1e-10  # power
+OCTAVE_COST = 0.01  # of periodicity for each octave below the highest frequency, as in Praat
 
 
 class AcousticBackbone:
@@ -122,6 +136,77 @@ class OpenSmileBackbone:
         return np.asarray(features, np.float32).reshape(-1)
 
 
+class ProsodyBackbone:
+    """Prosody with the interface of a `Backbone`: one layer of four columns.
+
+    Fundamental frequency in Hz (of every frame, voiced or not), periodicity from 0 to 1, level in dB below
+    full scale, and alpha ratio in dB: the level of 1 to 5 kHz minus that of 50 Hz to 1 kHz.
+    """
+
+    normalise = False  # the level is one of the columns
+    precision = "fp32"
+
+    def __init__(self, settings: ProsodySettings) -> None:
+        self.settings = settings
+        self.layers: tuple[str, ...] = (settings.layer,)
+        self.widths: tuple[int, ...] = (settings.width,)
+        self.device = torch.device("cpu")
+        self.frame_rate = RATE / settings.hop
+        self.receptive_field = settings.window / RATE
+        self._taper = torch.hann_window(settings.window)
+        self._fft = 1 << (2 * settings.window - 1).bit_length()
+        window = self._autocorrelation(self._taper)
+        self._window = window / window[0]
+        frequencies = torch.fft.rfftfreq(self._fft, 1 / RATE)
+        self._bands = [(frequencies >= low) & (frequencies < high) for low, high in BANDS]
+        self._lags = torch.arange(int(RATE / settings.high), int(RATE / settings.low) + 1)
+
+    def frames(self, samples: int) -> int:
+        """Frames in a clip of `samples` samples: complete windows only."""
+        return max(0, 1 + (samples - self.settings.window) // self.settings.hop)
+
+    def processed(self, samples: int) -> int:
+        """As `Backbone.processed`: the clip alone."""
+        return samples
+
+    def run(self, waves: torch.Tensor, lengths: torch.Tensor, visit: Visit) -> None:
+        """waves (B, T) float32, lengths (B,) in samples → visit(layer, states (B, F, 4), frames (B,))."""
+        settings = self.settings
+        frames = (lengths - settings.window).div(settings.hop, rounding_mode="floor") + 1
+        windows = waves.unfold(1, settings.window, settings.hop)
+        level = 10 * windows.square().mean(2).clamp_min(FLOOR).log10()
+        windows = (windows - windows.mean(2, keepdim=True)) * self._taper
+        spectrum = torch.fft.rfft(windows, n=self._fft)
+        power = spectrum.real.square() + spectrum.imag.square()
+        low, high = (power[..., band].sum(2).clamp_min(FLOOR).log10() for band in self._bands)
+        frequency, periodicity = self._period(torch.fft.irfft(power, n=self._fft))
+        states = torch.stack([frequency, periodicity, level, 10 * (high - low)], dim=2)
+        visit(settings.layer, states, frames)
+
+    def _autocorrelation(self, window: torch.Tensor) -> torch.Tensor:
+        spectrum = torch.fft.rfft(window, n=self._fft)
+        return torch.fft.irfft(spectrum.real.square() + spectrum.imag.square(), n=self._fft)
+
+    def _period(self, correlation: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, F, lags) autocorrelation → frequency in Hz and periodicity, (B, F) each."""
+        lags = self._lags
+        around = torch.arange(int(lags[0]) - 1, int(lags[-1]) + 2)
+        energy = correlation[..., :1]
+        r = correlation[..., around] / energy.clamp_min(FLOOR) / self._window[around]
+        left, middle, right = r[..., :-2], r[..., 1:-1], r[..., 2:]
+        # The vertex of the parabola through three points: a peak between two lags is higher than either.
+        bend = (left - 2 * middle + right).clamp_max(-FLOOR)
+        shift = (0.5 * (left - right) / bend).clamp(-0.5, 0.5)
+        height = middle - 0.25 * (left - right) * shift
+        cost = OCTAVE_COST * torch.log2(lags / lags[0])
+        peak = (middle >= left) & (middle >= right)
+        best = (height - cost).masked_fill(~peak, -torch.inf).argmax(2, keepdim=True)
+        height, shift = (part.gather(2, best)[..., 0] for part in (height, shift))
+        silent = energy[..., 0] <= FLOOR
+        periodicity = height.clamp(0, 1).masked_fill(silent, 0.0)
+        return RATE / (lags[best[..., 0]] + shift), periodicity
+
+
 def _open_smile(feature_set: str) -> Any:
     try:
         import opensmile
@@ -134,14 +219,16 @@ def _open_smile(feature_set: str) -> Any:
 
 
 def open_acoustic(
-    settings: AcousticSettings | FunctionalSettings, config: EmbedConfig
-) -> tuple[AcousticBackbone | OpenSmileBackbone, tuple[str, ...], str]:
+    settings: Acoustic, config: EmbedConfig
+) -> tuple[AcousticBackbone | OpenSmileBackbone | ProsodyBackbone, tuple[str, ...], str]:
     """The backbone, and the statistics and the type that are stored.
 
     Raises InputError for statistics or frames of a feature set, which has neither.
     """
     if isinstance(settings, AcousticSettings):
         return AcousticBackbone(settings), config.stats, config.dtype
+    if isinstance(settings, ProsodySettings):
+        return ProsodyBackbone(settings), config.stats, config.dtype
     what = f"{config.model} is one vector for each clip"
     if config.frames:
         raise InputError(f"{what}: there are no frames to store", do="omit --frames")

@@ -131,7 +131,31 @@ class FunctionalSettings:
         return _settings_hash(self)
 
 
-def _settings_hash(settings: AcousticSettings | FunctionalSettings) -> str:
+@dataclass(frozen=True, kw_only=True)
+class ProsodySettings:
+    """Prosody of every frame; lengths in samples at 16 kHz, frequencies in Hz.
+
+    window: three periods of the lowest fundamental frequency, `low`; the highest is `high`.
+    """
+
+    window: int = 640
+    hop: int = 160
+    low: float = 75.0
+    high: float = 500.0
+    width: int = 4
+
+    @property
+    def layer(self) -> str:
+        return PROSODY
+
+    def architecture(self) -> str:
+        return _settings_hash(self)
+
+
+Acoustic = AcousticSettings | FunctionalSettings | ProsodySettings
+
+
+def _settings_hash(settings: Acoustic) -> str:
     """SHA-256 of the settings' canonical JSON."""
     text = json.dumps(asdict(settings), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
@@ -146,9 +170,11 @@ FUNCTIONALS: dict[str, FunctionalSettings] = {
     for name, width in _FEATURE_SETS.items()
     for suffix, level in (("", None), (NORMALISED, SPEECH_LEVEL))
 }
-ACOUSTIC_PRESETS: dict[str, AcousticSettings | FunctionalSettings] = {
+PROSODY = "prosody"
+ACOUSTIC_PRESETS: dict[str, Acoustic] = {
     "mfcc": AcousticSettings(name="mfcc", mels=80, cepstra=40),
     "fbank": AcousticSettings(name="fbank", mels=80, cepstra=0),
+    PROSODY: ProsodySettings(),
     **FUNCTIONALS,
 }
 

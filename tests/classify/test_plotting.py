@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from layerprobe.classify.controls.figures import draw_probes
+from layerprobe.classify.controls.probes.figure import draw_probes
 from layerprobe.classify.search.layer_figure import draw_layer_curves, draw_layers, draw_run
 
 pytestmark = pytest.mark.slow

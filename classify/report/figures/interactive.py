@@ -149,22 +149,32 @@ def _grid(chart: Grid, layout: dict[str, Any]) -> list[dict[str, Any]]:
         [f"{plotly(chart.y_label)} {row}<br>{plotly(chart.x_label)} {column}" for column in columns]
         for row in rows
     ]
-    return [
-        {
-            "type": "heatmap",
-            "z": [list(row) for row in chart.values],
-            "zmin": chart.low,
-            "zmax": chart.high,
-            "text": [["<br>".join(map(plotly, text.split("\n"))) for text in row] for row in chart.texts],
-            "texttemplate": "%{text}",
-            "customdata": hover,
-            "hovertemplate": "%{customdata}<br>%{z:.3f}<extra></extra>",
-            "colorscale": "Cividis",
-            "colorbar": {
-                "title": {"text": plotly(chart.colour_label), "side": "right", "font": {"size": 13}}
-            },
-        }
-    ]
+    middle = (chart.low + chart.high) / 2
+    shared = {
+        "type": "heatmap",
+        "zmin": chart.low,
+        "zmax": chart.high,
+        "texttemplate": "%{text}",
+        "customdata": hover,
+        "hovertemplate": "%{customdata}<br>%{z:.3f}<extra></extra>",
+        "hoverongaps": False,
+        "colorscale": "Cividis",
+        "colorbar": {"title": {"text": plotly(chart.colour_label), "side": "right", "font": {"size": 13}}},
+    }
+
+    def cells(*, dark: bool) -> dict[str, Any]:
+        """The cells of one half of the scale; the others have neither value nor text."""
+        z: list[list[float | None]] = [[None for _ in row] for row in chart.values]
+        text = [["" for _ in row] for row in chart.values]
+        for row, values in enumerate(chart.values):
+            for column, value in enumerate(values):
+                if value is not None and (value < middle) == dark:
+                    z[row][column] = value
+                    text[row][column] = "<br>".join(map(plotly, chart.texts[row][column].split("\n")))
+        return {**shared, "z": z, "text": text, "textfont": {"color": "white" if dark else "black"}}
+
+    # Plotly's own choice for light cells is a grey that is hard to read on the middle of the scale.
+    return [cells(dark=True), {**cells(dark=False), "showscale": False}]
 
 
 def _scatter(chart: Scatter) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Charts over the layers: scores of the heads, controls and probes; None where a run has nothing to draw."""
+"""Charts over the layers: scores of the heads, and controls; None where a run has nothing to draw."""
 
 from __future__ import annotations
 
@@ -143,44 +143,6 @@ def controls(run: RunData) -> Chart | None:
         names=tuple(rows),
         **_bounds(list(rows.values())),
         references=(Reference(name="chance", value=run.summary["chance"]),),
-    )
-
-
-def probes(run: RunData) -> Chart | None:
-    """Linear probes of the target, the speaker and other columns, scaled: 0 is chance, 1 is perfect."""
-    targets = run.summary["controls"].get("probes", {}).get("targets", ())
-    if not targets:
-        return None
-    series = []
-    layers = [entry["layer"] for entry in targets[0]["layers"]]
-    for target in targets:
-        chance = target["chance"]
-        scaled = [
-            {k: None if v is None else (v - chance) / (1 - chance) for k, v in entry["uar"].items()}
-            for entry in target["layers"]
-        ]
-        series.append(_scores(target["target"], list(enumerate(scaled))))
-    if len(layers) < 2:
-        return Bars(
-            name="probes",
-            title="Linear probes: what the layer encodes",
-            alt="The score of a linear probe for each target; 0 is chance, 1 is perfect.",
-            x_label="(UAR − chance) / (1 − chance)",
-            names=tuple(one.name for one in series),
-            values=tuple(one.y[0] or 0.0 for one in series),
-            low=tuple(one.low[0] for one in series),
-            high=tuple(one.high[0] for one in series),
-            references=(Reference(name="chance", value=0.0),),
-        )
-    return Curves(
-        name="probes",
-        title="Linear probes: what each layer encodes",
-        alt="The score of a linear probe for each target on each layer; 0 is chance, 1 is perfect.",
-        x_label="layer",
-        y_label="(UAR − chance) / (1 − chance)",
-        series=tuple(series),
-        ticks=tuple(layers),
-        references=(Reference(name="chance", value=0.0),),
     )
 
 

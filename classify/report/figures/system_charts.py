@@ -13,8 +13,8 @@ from layerprobe.classify.report.figures.layer_charts import (
     layer_curves,
     layer_grid,
     layer_weights,
-    probes,
 )
+from layerprobe.classify.report.figures.probe_charts import probe_charts
 from layerprobe.classify.report.run_data import RunData
 from layerprobe.classify.tasks.registry import TASKS
 
@@ -25,7 +25,7 @@ MOST_BARS = 40  # speakers that have a bar of their own
 def run_charts(run: RunData) -> dict[str, Chart]:
     """Every chart that the run has data for, by name, in the order of the page."""
     drawn = (
-        *(layer_curves(run), layer_weights(run), layer_grid(run), controls(run), probes(run)),
+        *(layer_curves(run), layer_weights(run), layer_grid(run), controls(run), *probe_charts(run)),
         *_errors(run),
         *(speakers(run), learning_curve(run), few_shot(run), training_curves(run)),
     )

@@ -1,5 +1,5 @@
 """Annotation files next to recordings: their intervals as clips.
 
-`segments.annotated_clips` reads a folder. `tiers` holds `Tier` and `Interval`; `textgrid` (Praat), `elan` and
-`audacity` read one file each.
+`segments.annotated_clips` reads a folder; `beside.read_annotations` finds the file of each recording. `tiers`
+holds `Tier` and `Interval`; `textgrid` (Praat), `elan` and `audacity` read one file each.
 """

@@ -14,7 +14,7 @@ from layerprobe.cache.common.text import format_count, format_list, shorten
 from layerprobe.embed.manifest.annotations.audacity import read_audacity
 from layerprobe.embed.manifest.annotations.elan import read_elan
 from layerprobe.embed.manifest.annotations.textgrid import read_textgrid
-from layerprobe.embed.manifest.annotations.tiers import Annotation, Interval, Tier
+from layerprobe.embed.manifest.annotations.tiers import Annotation, Interval, Tier, tiers_called
 from layerprobe.embed.manifest.audio_files import AudioFiles, find_audio_files
 from layerprobe.embed.manifest.clips import Clip
 from layerprobe.embed.manifest.readers.table import reason_of
@@ -24,7 +24,7 @@ READERS: dict[str, Callable[[Path], Annotation]] = {
     ".eaf": read_elan,
     ".txt": read_audacity,
 }
-_LABELS = ("_labels", "-labels", ".labels")  # ends of the names of label files
+LABEL_FILES = ("_labels", "-labels", ".labels")  # ends of the names of label files
 _SPEAKER = "speaker"
 
 
@@ -95,7 +95,7 @@ class _Recordings:
 
     def called_like(self, path: PurePosixPath) -> list[PurePosixPath]:
         """The recordings that are called like an annotation file."""
-        stems = {path.stem, *(path.stem.removesuffix(end) for end in _LABELS)}
+        stems = {path.stem, *(path.stem.removesuffix(end) for end in LABEL_FILES)}
         return sorted(sound for stem in stems for sound in self._by_stem.get(stem, ()))
 
     def described_by(self, path: PurePosixPath, annotation: Annotation) -> PurePosixPath:
@@ -122,14 +122,14 @@ def _add_clips(
 ) -> None:
     """Add the clips of one file. Raises ValueError where it has no such tier."""
     name, *others = tiers
-    matching = _tiers_called(annotation, name)
+    matching = tiers_called(annotation, name)
     if not matching:
         listed = format_list([f"'{shorten(tier.name or '')}'" for tier in annotation.tiers], shown=10)
         raise ValueError(f"has no tier '{name}'; its tiers are {listed or 'none'}")
-    further = {other: _tiers_called(annotation, other) for other in others}
+    further = {other: tiers_called(annotation, other) for other in others}
     ids: Counter[str] = Counter()
     for tier in matching:
-        whose = _speaker_of(tier, name)
+        whose = tier.owner(name)
         for interval in tier.intervals:
             if not interval.text:
                 found.empty += 1
@@ -139,7 +139,7 @@ def _add_clips(
                 continue
             labels = {name: interval.text}
             for other, candidates in further.items():
-                own = [one for one in candidates if _speaker_of(one, other) in (None, whose)]
+                own = [one for one in candidates if one.owner(other) in (None, whose)]
                 if text := _text_over(interval, own or candidates):
                     labels[other] = text
             speaker = labels.pop(_SPEAKER, None) or whose
@@ -157,17 +157,6 @@ def _add_clips(
                     speaker=speaker,
                 )
             )
-
-
-def _tiers_called(annotation: Annotation, name: str) -> list[Tier]:
-    """The tiers of this name, with `@SPEAKER` at the end or not; a tier without a name has any."""
-    exact = [tier for tier in annotation.tiers if tier.name in (None, name)]
-    of_speakers = [tier for tier in annotation.tiers if (tier.name or "").startswith(f"{name}@")]
-    return [*exact, *of_speakers]
-
-
-def _speaker_of(tier: Tier, name: str) -> str | None:
-    return tier.speaker or (tier.name or "").removeprefix(name).removeprefix("@") or None
 
 
 def _text_over(interval: Interval, tiers: Sequence[Tier]) -> str:

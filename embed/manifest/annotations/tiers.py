@@ -30,6 +30,10 @@ class Tier:
     intervals: Sequence[Interval]
     speaker: str | None = None
 
+    def owner(self, name: str) -> str | None:
+        """Whose tier it is: the speaker that the format says, or the end of a tier called `name@SPEAKER`."""
+        return self.speaker or (self.name or "").removeprefix(name).removeprefix("@") or None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Annotation:
@@ -37,3 +41,10 @@ class Annotation:
 
     tiers: Sequence[Tier]
     media: Sequence[str] = ()
+
+
+def tiers_called(annotation: Annotation, name: str) -> list[Tier]:
+    """The tiers of this name, with `@SPEAKER` at the end or not; a tier without a name has any."""
+    exact = [tier for tier in annotation.tiers if tier.name in (None, name)]
+    of_speakers = [tier for tier in annotation.tiers if (tier.name or "").startswith(f"{name}@")]
+    return [*exact, *of_speakers]

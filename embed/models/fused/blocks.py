@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers.activations import GELUActivation
 
 from layerprobe.embed.models.fused.attention import FusedAttention, GatedAttention
 from layerprobe.embed.models.fused.packed import PackedLinear
@@ -70,6 +69,8 @@ class FusedBlock(nn.Module):
 
     def pack(self) -> None:
         """Replace the linear layers by packed ones, for a CPU in fp32."""
+        from transformers.activations import GELUActivation  # slow to import
+
         attention = self.attention
         attention.products, attention.out = PackedLinear(attention.products), PackedLinear(attention.out)
         is_gelu = isinstance(self.activation, GELUActivation)

@@ -138,12 +138,16 @@ class TestControls:
         options += ["--figure", "probe.svg", "--title", "none", "--out", "probes.csv"]
         done = cli("probe", "clips.csv", *options, cwd=place)
         assert done.returncode == 0, done.stderr
-        rows = {line.split()[0]: line.split() for line in done.stdout.splitlines()[2:]}
+        scores, selectivity, lengths = done.stdout.split("\n\n")
+        rows = {line.split()[0]: line.split() for line in scores.splitlines()[2:]}
         assert {name: row[1:3] for name, row in rows.items()} == {
             "emotion": ["3", "0.333"],
             "speaker": ["6", "0.167"],
             "duration": ["3", "0.333"],
         }
+        for text, column in ((selectivity, "shuffled labels"), (lengths, "bits per label")):
+            assert column in text
+            assert [line.split()[0] for line in text.splitlines()[2:]] == list(rows)
         figure = (place / "probe.svg").read_text()
         assert figure.count("<svg") == 1
         assert "linear probe" not in figure  # its title
@@ -157,6 +161,9 @@ class TestControls:
         for row in table:
             assert rows[row["target"]][3] == f"{float(row['uar']):.3f}"
             assert float(row["low"]) <= float(row["uar"]) <= float(row["high"])
+            gain = float(row["uar"]) - float(row["control"])
+            assert float(row["selectivity"]) == pytest.approx(gain)
+            assert float(row["bits"]) / 36 == pytest.approx(float(row["bits_per_label"]))
         again = refused(cli("probe", "clips.csv", *options, cwd=place))
         assert again.startswith("error: probes.csv: exists already; choose another --out")
 
@@ -174,7 +181,9 @@ class TestControls:
         ):
             assert text in done.stdout
         controls = json.loads((place / "c" / "summary.json").read_text())["controls"]
-        assert {"majority", "shuffled", "probes", "learning_curve", "runs"} <= set(controls)
+        assert {"majority", "shuffled", "probes", "acoustics", "learning_curve", "runs"} <= set(controls)
+        assert len(controls["acoustics"]["targets"]) + len(controls["acoustics"]["left_out"]) == 5
+        assert "R² of a linear probe" in (place / "c" / "figures" / "probes.svg").read_text()
         again = cli("classify", "--from", "c", "--out", "c2", "--jobs", "1", "--json", cwd=place)
         assert json.loads(again.stdout)["controls"] == controls
 

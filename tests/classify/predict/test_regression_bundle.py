@@ -66,7 +66,7 @@ def test_what_has_no_meaning_for_numbers_is_refused(run: Path, tmp_path: Path) -
         bundle.predict_proba(tone(1.0, seed=0), sampling_rate=16_000)
     with pytest.raises(InputError, match="which has no sets of labels"):
         bundle.set_threshold(0.9)
-    with pytest.raises(InputError, match="is a regression, and transformers gives each"):
+    with pytest.raises(InputError, match="is of a regression, and transformers gives each"):
         export_transformers(bundle, tmp_path / "export")
     with pytest.raises(
         InputError, match="the run is a regression, and transformers can run a classification"
@@ -110,4 +110,4 @@ def test_the_command_predicts_numbers_and_refuses_what_labels_have(run: Path, tm
     ):
         done = cli("predict", run / "bundle", where / "clip008.wav", *options, cwd=where)
         assert message in refused(done)
-    assert "is a regression, and the page shows" in refused(cli("serve", run / "bundle", cwd=where))
+    assert "is of a regression, and the page shows" in refused(cli("serve", run / "bundle", cwd=where))

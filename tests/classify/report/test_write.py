@@ -118,6 +118,7 @@ def test_sections_that_the_navigation_names_exist(parsed):
 def test_every_figure_is_svg_and_pdf_for_one_and_two_columns(page):
     names = {path.name.rsplit("-", 2)[0] for path in (page.parent / "figures").iterdir()}
     assert {"layers", "layers_by_heads", "controls", "probes", "confusion", "calibration"} <= names
+    assert "description_length" in names
     assert {"speakers", "clip_map", "search_history", "importance_logreg", "importance_svm"} <= names
     for name in names:
         for column in ("one-column", "two-columns"):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from layerprobe.classify.scores.jackknife import group_clusters, jackknife_interval
 from layerprobe.classify.similarity.cka import linear_cka
-from layerprobe.classify.similarity.jackknife import group_clusters, jackknife_interval
 
 
 def test_of_a_mean_it_is_students_interval():

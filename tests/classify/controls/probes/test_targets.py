@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from layerprobe.classify.controls.probes import FOLDS, Target, default_targets, probe_targets
+from layerprobe.classify.controls.probes.targets import FOLDS, Target, default_targets, probe_targets
 from layerprobe.embed.manifest.clips import Clip
 from tests.studies import made_data
 
