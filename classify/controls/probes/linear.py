@@ -76,13 +76,26 @@ def _predictions(
                 y = target.y
                 if draw > 0:
                     rng = np.random.default_rng(derive_seed(seed, "control task", target.name, fold, draw))
-                    y = shuffle_within(y, within, np.flatnonzero(~tested & (y >= 0)), rng)
+                    y = control_labels(y, within, np.flatnonzero(~tested & (y >= 0)), rng)
                 scores = fit_scores(train, y[~tested], test, classes=len(target.classes))
                 rows[number, draw, tested] = np.where(used, scores.argmax(1), -1)
     return {
         target.name: {"predicted": own[0].tolist(), "control": own[1:].tolist()}
         for target, own in zip(targets, rows, strict=True)
     }
+
+
+def control_labels(
+    y: np.ndarray, groups: np.ndarray, rows: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """(N,) labels, those of `rows` shuffled within each group, or between groups where each has one label."""
+    names, first, codes = np.unique(groups[rows], return_index=True, return_inverse=True)
+    own = y[rows][first]
+    if len(names) < 2 or not np.array_equal(own[codes], y[rows]):
+        return shuffle_within(y, groups, rows, rng)
+    shuffled = y.copy()
+    shuffled[rows] = rng.permutation(own)[codes]
+    return shuffled
 
 
 def fit_scores(train: np.ndarray, y: np.ndarray, test: np.ndarray, *, classes: int) -> np.ndarray:

@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import recall_score
 from sklearn.preprocessing import StandardScaler
 
-from layerprobe.classify.controls.probes.linear import SHUFFLES, C, class_scores, probe_layer
+from layerprobe.classify.controls.probes.linear import SHUFFLES, C, class_scores, control_labels, probe_layer
 from layerprobe.classify.controls.probes.targets import FOLDS, Target, disjoint_folds, stratified_folds
 
 SPEAKERS = np.repeat(np.arange(12), 20)
@@ -87,12 +87,20 @@ def test_the_speaker_is_selective_although_every_speaker_has_one_class() -> None
     assert entry["compression"]["value"] > 1.1
 
 
-def test_training_labels_are_shuffled_within_each_speaker() -> None:
-    """Where each speaker has one class, nothing can be shuffled, and the control scores as the probe does."""
-    y = SPEAKERS % 3
-    own = target(y)
-    result = probe_layer(states(signal=0.0), [own], SPEAKERS, seed=0)["emotion"]
-    assert result["control"] == [result["predicted"]] * SHUFFLES
+def test_labels_are_shuffled_within_speakers_or_between_them_where_each_has_one() -> None:
+    """Within speakers, a gender would stay as it is."""
+    rows = np.flatnonzero(SPEAKERS < 8)
+    within = control_labels(Y, SPEAKERS, rows, np.random.default_rng(0))
+    between = control_labels(SPEAKERS % 3, SPEAKERS, rows, np.random.default_rng(0))
+    assert not np.array_equal(within, Y)
+    assert not np.array_equal(between, SPEAKERS % 3)
+    assert np.array_equal(within[160:], Y[160:])
+    assert np.array_equal(between[160:], SPEAKERS[160:] % 3)
+    for speaker in range(8):
+        own = speaker == SPEAKERS
+        assert np.array_equal(np.bincount(within[own]), np.bincount(Y[own]))
+        assert len(np.unique(between[own])) == 1
+    assert np.array_equal(np.bincount(between), np.bincount(SPEAKERS % 3))
 
 
 def test_targets_do_not_change_each_other_and_unused_rows_are_not_predicted() -> None:
