@@ -12,7 +12,6 @@ from layerprobe.classify.report.hardest import hardest
 from layerprobe.classify.report.probe_tables import probe_tables
 from layerprobe.classify.report.run_data import RunData
 from layerprobe.classify.report.tables import INTERVAL, Cell, Table
-from layerprobe.classify.report.together_tables import fusion, layer_weights
 from layerprobe.classify.search.console import format_params
 
 VERDICTS = ("leak", "look", "fine")
@@ -71,6 +70,44 @@ def layers(run: RunData) -> Table | None:
         rows=rows,
         note="Choosing the best row of this table selects on test scores. The selected system was "
         "selected on inner folds.",
+    )
+
+
+def layer_weights(run: RunData) -> Table | None:
+    """The weights that a head learnt for the layers."""
+    learnt = run.summary.get("layer_weights")
+    if learnt is None:
+        return None
+    rows: list[list[Cell]] = [
+        [entry["layer"], entry["weight"]["value"], _interval(entry["weight"])] for entry in learnt["layers"]
+    ]
+    return Table(
+        name="layer_weights",
+        title=f"Weights of layers that {learnt['head']} learnt",
+        columns=("layer", "weight", INTERVAL),
+        rows=rows,
+        note="Means over outer folds. Intervals are over folds, corrected for the overlap of their training "
+        "partitions (Nadeau & Bengio 2003).",
+    )
+
+
+def fusion(run: RunData) -> Table | None:
+    """The fusions of several models, and what they gain over the best single one."""
+    found = run.summary.get("fusion")
+    if found is None:
+        return None
+    best = found["best_single"]["uar"]
+    rows: list[list[Cell]] = [["best single model", best["value"], _interval(best), ""]]
+    for entry in found["kinds"]:
+        gain = entry["minus_best_single"]
+        difference = f"{gain['value']:+.3f} {_interval(gain)}".rstrip()
+        rows.append([f"{entry['kind']} fusion", entry["uar"]["value"], _interval(entry["uar"]), difference])
+    return Table(
+        name="fusion",
+        title="What fusion gains over the best single model",
+        columns=("system", "UAR", INTERVAL, "minus the best single"),
+        rows=rows,
+        note="The best single model of each outer fold is the one with the best inner score.",
     )
 
 
