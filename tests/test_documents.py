@@ -28,7 +28,7 @@ PAGES = {
     name: (ROOT / name).read_text()
     for name in (
         "README.md",
-        *(f"docs/{page}.md" for page in (*ORDER, "published-table", "cache", "gpu-server")),
+        *(f"docs/{page}.md" for page in (*ORDER, "published-table", "cache", "gpu-server", "scale")),
     )
 }
 OTHERS = {

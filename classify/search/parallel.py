@@ -6,17 +6,14 @@ unit also writes its messages to a temporary folder, which the main process poll
 
 from __future__ import annotations
 
-import ctypes
 import itertools
 import multiprocessing.resource_tracker
 import os
 import pickle
 import queue
 import signal
-import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -29,6 +26,7 @@ from joblib.parallel import LokyBackend, get_active_backend
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from layerprobe.cache.common.errors import WorkerKilledError
+from layerprobe.cache.common.processes import end_with_parent
 
 # One thread per worker; and glibc keeps freed memory, since each fit allocates and frees arrays of megabytes.
 WORKER_ENVIRONMENT = {
@@ -39,7 +37,6 @@ WORKER_ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
 }
 POLL_SECONDS = 0.05
-PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
 
 UnitFunction = Callable[[Any], Iterator[Any]]
 
@@ -123,20 +120,9 @@ def _started(
 
 def _set_up_worker(parent: int) -> None:
     """Make this loky worker end when its parent does, even if the parent is killed."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    else:
-        threading.Thread(target=_watch, args=(parent,), daemon=True).start()
-    if os.getppid() != parent:  # it ended before this was set up
-        os._exit(1)
+    end_with_parent(parent)
     # loky replaces workers that grow by 300 MB, which it takes for a leak; here it is the cache of a unit.
     process_executor._USE_PSUTIL = False
-
-
-def _watch(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)
 
 
 def _run_unit(function: UnitFunction, unit: Any, number: int, folder: Path) -> tuple[int, list[Any]]:

@@ -9,7 +9,7 @@ from layerprobe.cache.common.console import print_json, print_table, say, say_er
 from layerprobe.cache.common.interrupts import Interrupted
 from layerprobe.cache.common.options import FLAT, OutputOptions, TableColumns, TableFile
 from layerprobe.cache.common.text import format_bytes, format_count, format_duration
-from layerprobe.embed.config import EmbedConfig
+from layerprobe.embed.config import LOCAL, EmbedConfig
 
 if TYPE_CHECKING:
     from layerprobe.embed.extract.estimate import Estimate
@@ -28,6 +28,12 @@ class EmbedOptions:
     columns: Annotated[TableColumns, FLAT] = TableColumns()
     dry_run: bool = False
     """Report clips, hours, bytes and time; compute nothing."""
+    part: str | None = None
+    """Embed one part of the table, such as 3/8, the third of eight of about equal length. Under torchrun and
+    srun each process takes its own part without this option."""
+    backend: str = LOCAL
+    """Where to compute: local, or dask or ray, the cluster of DASK_SCHEDULER_ADDRESS or RAY_ADDRESS, else one
+    of this machine's cores."""
     output: Annotated[OutputOptions, FLAT] = OutputOptions()
 
 
@@ -37,22 +43,23 @@ def embed(options: Annotated[EmbedOptions, FLAT]) -> None:
     States that the store already holds are not computed again: an interrupted run continues with the same
     command.
     """
+    from layerprobe.embed.distributed.launch import embed_anywhere, find_process
     from layerprobe.embed.extract.estimate import estimate
-    from layerprobe.embed.extract.run import embed_with_progress
     from layerprobe.embed.manifest.clips import read_manifest
 
     clips = read_manifest(options.table, **vars(options.columns), must_exist=False)
+    config, part = find_process(options.config, options.part)
     if options.dry_run:
-        planned = estimate(clips, options.config)
+        planned = estimate(clips, config, part=part)
         _print_estimate(planned, as_json=options.output.json)
-        if planned.scratch > options.config.scratch:
-            needed, given = format_bytes(planned.scratch), format_bytes(options.config.scratch)
+        if planned.scratch > config.scratch:
+            needed, given = format_bytes(planned.scratch), format_bytes(config.scratch)
             say(
                 f"note: {needed} of scratch space would be used, and --scratch allows {given}: segments of "
                 "files that do not fit are each decoded from the file's start"
             )
         return
-    summary = embed_with_progress(clips, options.config)
+    summary = embed_anywhere(clips, config, part=part, backend=options.backend)
     _print_summary(summary, as_json=options.output.json)
     if summary.recomputed:
         count = f"{summary.recomputed} window{'s' if summary.recomputed != 1 else ''}"

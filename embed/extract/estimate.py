@@ -15,7 +15,8 @@ from layerprobe.embed.extract.batching import padded_samples, plan_batches
 from layerprobe.embed.extract.parallel import ParallelForward, Replicas, worker_count
 from layerprobe.embed.extract.pending import PendingClips, find_pending
 from layerprobe.embed.extract.prefetch import Prefetcher
-from layerprobe.embed.extract.run import batch_budget
+from layerprobe.embed.extract.run import batch_budget, own_clips
+from layerprobe.embed.extract.sharing import Part
 from layerprobe.embed.manifest.clips import Clip
 from layerprobe.embed.models.backbones import open_backbone
 
@@ -40,7 +41,7 @@ class Estimate:
     scratch: int
 
 
-def estimate(clips: Sequence[Clip], config: EmbedConfig) -> Estimate:
+def estimate(clips: Sequence[Clip], config: EmbedConfig, *, part: Part | None = None) -> Estimate:
     """Time batches from the middle of the plan, decoding included, and extrapolate to all batches.
 
     There are as many as are computed at a time.
@@ -49,6 +50,8 @@ def estimate(clips: Sequence[Clip], config: EmbedConfig) -> Estimate:
     """
     backbone, extraction = open_backbone(config)
     clips = channel_clips(clips, channels=config.channels, track=config.track)
+    if part is not None:
+        clips = own_clips(clips, part, backbone, config)
     pending = find_pending(clips, FeatureStore.find(config.cache, extraction), config)
     budget = batch_budget(config, backbone.device)
     processed = backbone.processed

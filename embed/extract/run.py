@@ -6,7 +6,8 @@ Whatever ends a run, finished clips stay in the store, and the next run computes
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from layerprobe.embed.extract.collect import Collector
 from layerprobe.embed.extract.parallel import ParallelForward, Replicas
 from layerprobe.embed.extract.pending import PendingClips, find_pending
 from layerprobe.embed.extract.prefetch import Prefetcher
+from layerprobe.embed.extract.sharing import Part, divide
 from layerprobe.embed.manifest.clips import Clip
 from layerprobe.embed.models.backbones import Backbone, plan_model
 from layerprobe.embed.models.device import DeviceMeter, release_free_memory
@@ -77,24 +79,29 @@ class ExtractionSummary:
 Report = Callable[[ExtractionProgress], None]
 
 
-def embed(clips: Sequence[Clip], config: EmbedConfig, *, report: Report | None = None) -> ExtractionSummary:
+def embed(
+    clips: Sequence[Clip], config: EmbedConfig, *, part: Part | None = None, report: Report | None = None
+) -> ExtractionSummary:
     """Compute and store the states of every clip that the store does not hold yet.
 
-    report: called after every batch. Ctrl-C and SIGTERM end the run after the batch being computed.
+    part: embed this part of the clips only; other processes may embed the others at the same time, into the
+    same store. report: called after every batch. Ctrl-C and SIGTERM end the run after the current batch.
 
     Raises InputError before anything is computed if the settings cannot be met or the disk is too small for
-    the states, and after the run if no clip at all could be embedded. With `on_error="stop"`, raises the
-    ClipError of the first clip that fails.
+    the states, and NothingEmbeddedError after the run if no clip at all could be embedded. With
+    `on_error="stop"`, raises the ClipError of the first clip that fails.
     """
     began = time.perf_counter()
     plan = plan_model(config)
     meter = DeviceMeter(plan.device, began=began)
     # Only a model that could be loaded has a store. It is loaded again if there is anything to compute.
     store = FeatureStore.find(config.cache, plan.extraction)
-    backbone = plan.load() if store is None else None
+    backbone = plan.load() if store is None or part is not None else None
     store = store or FeatureStore.create(config.cache, plan.extraction)
     with scratch_space(config.scratch, store.folder) as scratch:
         clips = channel_clips(clips, channels=config.channels, track=config.track)
+        if part is not None and backbone is not None:
+            clips = own_clips(clips, part, backbone, config)
         pending = find_pending(clips, store, config)
         if len(pending.keys):
             size = estimate_bytes(plan.extraction, clips=len(pending.keys), seconds=pending.seconds)
@@ -136,13 +143,29 @@ def _nothing_to_compute(pending: PendingClips, store: FeatureStore) -> Extractio
         recomputed=0,
         stopped=False,
     )
-    _require_success(summary)
+    require_success(summary)
     return summary
 
 
 def embed_with_progress(clips: Sequence[Clip], config: EmbedConfig) -> ExtractionSummary:
     """`embed` with a progress line on stderr."""
-    with progress(f"embed {config.model}") as line:
+    with show_progress(config.model) as report:
+        return embed(clips, config, report=report)
+
+
+def own_clips(clips: Sequence[Clip], part: Part, backbone: Backbone, config: EmbedConfig) -> Sequence[Clip]:
+    """The clips of one part of a table."""
+    budget = batch_budget(config, backbone.device)
+    parts = divide(clips, part.count, window=config.window, budget=budget, processed=backbone.processed)
+    own = parts[part.index]
+    say(f"{part}: {len(own)} of {len(clips)} clips")
+    return own
+
+
+@contextmanager
+def show_progress(model: str) -> Iterator[Report]:
+    """A progress line on stderr, and the function that updates it."""
+    with progress(f"embed {model}") as line:
 
         def report(now: ExtractionProgress) -> None:
             share = now.seconds / now.total_seconds if now.total_seconds else 1.0
@@ -151,7 +174,7 @@ def embed_with_progress(clips: Sequence[Clip], config: EmbedConfig) -> Extractio
             failed = f", {now.failed} failed" if now.failed else ""
             line.update(share, f"{now.done}/{now.total} clips{failed}, {speed}, {left} left")
 
-        return embed(clips, config, report=report)
+        yield report
 
 
 def batch_budget(config: EmbedConfig, device: torch.device) -> int:
@@ -231,17 +254,24 @@ def compute_pending(
         stopped=stop.requested,
     )
     if not summary.stopped:
-        _require_success(summary)
+        require_success(summary)
     return summary
 
 
-def _require_success(summary: ExtractionSummary) -> None:
-    """Raise InputError if there are failures and nothing else."""
-    if summary.embedded or summary.cached or not summary.failures:
-        return
-    (path, _, _), reason = next(iter(summary.failures.items()))
-    raise InputError(
-        f"none of {len(summary.failures)} clips could be embedded; the first: {reason}",
-        where=path,
-        do=f"all are listed in {summary.store / 'failures.csv'}",
-    )
+class NothingEmbeddedError(InputError):
+    """Every clip of a run failed; `summary` is that of the run."""
+
+    def __init__(self, summary: ExtractionSummary) -> None:
+        self.summary = summary
+        (path, _, _), reason = next(iter(summary.failures.items()))
+        super().__init__(
+            f"none of {len(summary.failures)} clips could be embedded; the first: {reason}",
+            where=path,
+            do=f"all are listed in {summary.store / 'failures.csv'}",
+        )
+
+
+def require_success(summary: ExtractionSummary) -> None:
+    """Raise NothingEmbeddedError if there are failures and nothing else."""
+    if summary.failures and not summary.embedded and not summary.cached:
+        raise NothingEmbeddedError(summary)

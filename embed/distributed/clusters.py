@@ -1,0 +1,184 @@
+"""The parts of a table as tasks of a Dask or Ray cluster, which runs a lost task again.
+
+The workers need this package, the audio files and the cache under the same paths, as on a shared file system.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from layerprobe.cache.common.errors import InputError, WorkerKilledError
+from layerprobe.embed.config import RATE, EmbedConfig
+from layerprobe.embed.distributed.totals import Totals
+from layerprobe.embed.extract.run import (
+    BATCH_SECONDS,
+    ExtractionSummary,
+    NothingEmbeddedError,
+    Report,
+    embed,
+    require_success,
+)
+from layerprobe.embed.extract.sharing import divide
+from layerprobe.embed.manifest.clips import Clip
+
+PARTS_PER_WORKER = 4  # what a lost worker repeats is at most one of them; its finished shards stay
+ATTEMPTS = 3  # of a part whose worker is lost, before the run fails
+
+
+def embed_on_cluster(
+    clips: Sequence[Clip], config: EmbedConfig, backend: str, *, report: Report | None = None
+) -> ExtractionSummary:
+    """`embed`, with parts of the table as tasks; `report` is called after each part.
+
+    backend: `dask` (the scheduler of DASK_SCHEDULER_ADDRESS) or `ray` (the cluster of RAY_ADDRESS); without
+    an address, a cluster of this machine's cores is started and stopped.
+
+    Raises InputError if the package is missing or the cluster cannot be reached, WorkerKilledError if a part
+    has lost ATTEMPTS workers; as `embed` otherwise.
+    """
+    # Workers have other working folders.
+    clips = [replace(clip, file=str(clip.path.absolute())) for clip in clips]
+    config = replace(config, cache=config.cache.absolute())
+    if Path(config.model).exists():
+        config = replace(config, model=str(Path(config.model).absolute()))
+    totals = Totals()
+    with _BACKENDS[backend]() as cluster:
+        count = PARTS_PER_WORKER * cluster.workers()
+        budget = int((config.batch_seconds or BATCH_SECONDS["cpu"]) * RATE)
+        parts = [part for part in divide(clips, count, window=config.window, budget=budget) if part]
+        for index, summary in enumerate(cluster.run(parts, config)):
+            totals.update(index, summary)
+            if report:
+                report(totals.ended(of=len(parts), clips=len(clips)))
+    summary = totals.summary()
+    require_success(summary)
+    return summary
+
+
+def _embed(clips: Sequence[Clip], config: EmbedConfig) -> ExtractionSummary:
+    """One task: it is no error that all of its clips fail."""
+    try:
+        return embed(clips, config)
+    except NothingEmbeddedError as error:
+        return error.summary
+
+
+class _Dask:
+    """A Dask cluster: that of DASK_SCHEDULER_ADDRESS, else processes of this machine."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def workers(self) -> int:
+        return max(1, len(self._client.scheduler_info(n_workers=-1)["workers"]))
+
+    def run(self, parts: Sequence[Sequence[Clip]], config: EmbedConfig) -> Iterator[ExtractionSummary]:
+        from distributed import KilledWorker, as_completed
+
+        futures = [self._client.submit(_embed, part, config, pure=False) for part in parts]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except KilledWorker as error:
+            raise _lost() from error
+        finally:
+            self._client.cancel(futures)
+
+
+@contextmanager
+def _dask() -> Iterator[_Dask]:
+    try:
+        import dask
+        from distributed import Client, LocalCluster
+    except ImportError as error:
+        raise _missing("dask", "distributed") from error
+    address = dask.config.get("scheduler-address", None)
+    with dask.config.set({"distributed.scheduler.allowed-failures": ATTEMPTS - 1}):
+        try:
+            if address:
+                with Client(address) as client:
+                    yield _Dask(client)
+            else:
+                with (
+                    LocalCluster(threads_per_worker=1, dashboard_address=None) as local,
+                    Client(local) as client,
+                ):
+                    yield _Dask(client)
+        except OSError as error:
+            raise InputError(
+                f"the Dask scheduler {address} does not answer",
+                do="start it, or unset DASK_SCHEDULER_ADDRESS",
+            ) from error
+
+
+class _Ray:
+    """A Ray cluster: that of RAY_ADDRESS, else one on this machine."""
+
+    def __init__(self, ray: Any) -> None:
+        self._ray = ray
+
+    def workers(self) -> int:
+        resources = self._ray.cluster_resources()
+        return max(1, int(resources.get("GPU") or resources.get("CPU", 1)))
+
+    def run(self, parts: Sequence[Sequence[Clip]], config: EmbedConfig) -> Iterator[ExtractionSummary]:
+        ray = self._ray
+        needs_gpu = config.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0
+        task = ray.remote(num_gpus=1 if needs_gpu else 0, max_retries=ATTEMPTS - 1)(_embed)
+        shared = ray.put(config)
+        pending = [task.remote(part, shared) for part in parts]
+        while pending:
+            done, pending = ray.wait(pending)
+            try:
+                yield ray.get(done[0])
+            except ray.exceptions.RayTaskError as error:
+                raise error.cause from error
+            except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
+                raise _lost() from error
+
+
+@contextmanager
+def _ray() -> Iterator[_Ray]:
+    try:
+        import ray
+    except ImportError as error:
+        raise _missing("ray", "ray") from error
+    address = os.environ.get("RAY_ADDRESS")
+    here = str(Path(__file__).resolve().parents[2])  # of a checkout, which is not installed
+    path = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
+    try:
+        ray.init(
+            address=address,
+            logging_level="ERROR",
+            log_to_driver=False,
+            runtime_env=None if address else {"env_vars": {"PYTHONPATH": path}},
+        )
+    except ConnectionError as error:
+        raise InputError(
+            f"the Ray cluster {address} does not answer", do="start it, or unset RAY_ADDRESS"
+        ) from error
+    try:
+        yield _Ray(ray)
+    finally:
+        ray.shutdown()
+
+
+_BACKENDS: dict[str, Callable[[], Any]] = {"dask": _dask, "ray": _ray}
+
+
+def _missing(backend: str, package: str) -> InputError:
+    return InputError(
+        f"--backend {backend} needs the package {package}", do=f"pip install 'layerprobe[{backend}]'"
+    )
+
+
+def _lost() -> WorkerKilledError:
+    return WorkerKilledError(
+        f"a part of the table has lost {ATTEMPTS} workers (out of memory?); what was computed is saved, and "
+        "the same command computes the rest"
+    )

@@ -1,0 +1,106 @@
+"""Parts of a table as tasks of a real Dask or Ray cluster of two workers, one of which is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.maintenance.catalog import open_stores
+from layerprobe.cache.store.feature_store import FeatureStore
+from layerprobe.cache.store.keys import clip_keys
+from layerprobe.embed.config import EmbedConfig
+from layerprobe.embed.distributed import clusters
+from layerprobe.embed.extract.run import embed
+from layerprobe.embed.manifest.clips import read_manifest
+from tests.run import cli, refused, write_corpus
+
+pytestmark = pytest.mark.slow
+
+MODEL = "random:hubert-tiny"
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory) -> Path:
+    return write_corpus(tmp_path_factory.mktemp("corpus"), clips=16)
+
+
+def config(cache: Path) -> EmbedConfig:
+    return EmbedConfig(model=MODEL, cache=cache, device="cpu", dtype="float32", batch_seconds=2.0)
+
+
+@pytest.fixture(scope="module")
+def alone(table, tmp_path_factory) -> FeatureStore:
+    return FeatureStore(embed(read_manifest(table), config(tmp_path_factory.mktemp("alone"))).store)
+
+
+def assert_same(cache: Path, alone: FeatureStore, table: Path) -> None:
+    (store,), faults = open_stores(cache)
+    assert not faults
+    keys = sorted(str(key) for key in clip_keys(read_manifest(table), cache))
+    assert sum(1 for _ in store) == len(keys) == 16
+    for layer in store.extraction.layers:
+        np.testing.assert_array_equal(store.layer(layer, keys), alone.layer(layer, keys))
+
+
+@pytest.mark.parametrize("backend", ["dask", "ray"])
+def test_a_cluster_of_this_machine(table, alone, tmp_path, backend):
+    pytest.importorskip({"dask": "distributed"}.get(backend, backend))
+    words = [
+        "--model",
+        MODEL,
+        "--cache",
+        tmp_path,
+        "--dtype",
+        "float32",
+        "--batch-seconds",
+        "2",
+        "--device",
+        "cpu",
+    ]
+    done = cli("embed", table, *words, "--backend", backend)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert_same(tmp_path, alone, table)
+
+
+def die_once(clips, config):
+    """A task that kills its worker the first time it runs."""
+    mark = config.cache / f"died-{clips[0].path.stem}"
+    if clips[0].path.stem == "clip008" and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return clusters.embed(clips, config)
+
+
+@pytest.mark.parametrize("backend", ["dask", "ray"])
+def test_the_work_of_a_lost_worker_is_done_by_another(table, alone, tmp_path, monkeypatch, backend):
+    pytest.importorskip({"dask": "distributed"}.get(backend, backend))
+    monkeypatch.setattr(clusters, "_embed", die_once)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    monkeypatch.setattr(clusters, "PARTS_PER_WORKER", 8)
+    summary = clusters.embed_on_cluster(read_manifest(table), config(tmp_path), backend)
+    assert list(tmp_path.glob("died-*"))
+    assert summary.embedded + summary.cached == 16
+    assert_same(tmp_path, alone, table)
+
+
+@pytest.mark.parametrize(("backend", "package"), [("dask", "distributed"), ("ray", "ray")])
+def test_a_package_that_is_not_installed(table, tmp_path, monkeypatch, backend, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    expected = rf"--backend {backend} needs the package {package}; pip install 'layerprobe\[{backend}\]'"
+    with pytest.raises(InputError, match=expected):
+        clusters.embed_on_cluster(read_manifest(table), config(tmp_path), backend)
+
+
+def test_an_error_of_the_settings_comes_back_as_one_line(table, tmp_path):
+    pytest.importorskip("distributed")
+    error = refused(
+        cli("embed", table, "--model", MODEL, "--cache", tmp_path, "--layers", "99", "--backend", "dask")
+    )
+    assert "99" in error
