@@ -57,9 +57,8 @@ def embed_anywhere(
 
 def _check_cluster(config: EmbedConfig, part: Part | None, backend: str) -> None:
     if part is not None:
-        raise InputError(
-            f"--backend {backend} divides the table itself, this process has {part}", do="omit --part"
-        )
+        do = "omit --part, or leave the launcher out"
+        raise InputError(f"--backend {backend} divides the table itself, and this is {part}", do=do)
     if config.device == ALL_GPUS:
         raise InputError(
             f"--device {ALL_GPUS} with --backend {backend}", do="omit --device: each task takes a GPU"

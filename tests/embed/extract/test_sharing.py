@@ -47,7 +47,7 @@ def test_every_clip_is_in_one_part_and_copies_are_together(corpus, count):
 
 def test_parts_have_about_the_same_length(corpus):
     lengths = [seconds(part) for part in divide(corpus[:20], 4)]
-    assert max(lengths) - min(lengths) < 0.5  # of 21 seconds in all
+    assert max(lengths) - min(lengths) < 2.0  # a batch, of 21 seconds in all
 
 
 def test_a_part_consists_of_the_batches_of_the_complete_plan(corpus):
@@ -94,8 +94,8 @@ def length(clip: Clip) -> float:
 
 
 def test_lengths_of_compressed_files_come_from_their_headers(tmp_path):
-    short = clip_of(encoded(tmp_path / "a.m4a", noise(RATE), kind="m4a"))
-    long = clip_of(encoded(tmp_path / "b.mp3", noise(4 * RATE), kind="ffmpeg.mp3"))
+    short = clip_of(encoded(tmp_path / "a.m4a", noise(44_100), kind="m4a"))
+    long = clip_of(encoded(tmp_path / "b.mp3", noise(4 * 44_100), kind="ffmpeg.mp3"))
     assert length(short) == pytest.approx(1.0, abs=0.15)
     assert length(long) == pytest.approx(4.0, abs=0.15)
 
