@@ -23,11 +23,10 @@ from benchmarks.bench_extract import find_clips
 from benchmarks.machine import report, timed
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.embed.config import RATE, EmbedConfig
-from layerprobe.embed.extract.batching import plan_batches
+from layerprobe.embed.extract.batching import batch_budget, plan_batches
 from layerprobe.embed.extract.pending import find_pending
 from layerprobe.embed.extract.pooling import mergeable_stats, pool
 from layerprobe.embed.extract.prefetch import Prefetcher
-from layerprobe.embed.extract.run import batch_budget
 from layerprobe.embed.models.backbones import open_backbone
 from layerprobe.embed.models.wav2vec2 import TransformerBackbone
 

@@ -38,7 +38,8 @@ from benchmarks.fake_gpu import GPU, clips_of, count_batch
 from benchmarks.machine import gemm_gflops, peak_mb, report, timed
 from layerprobe.embed.checkpoints.loading import load_model
 from layerprobe.embed.config import RATE, EmbedConfig
-from layerprobe.embed.extract.run import BATCH_SECONDS, embed
+from layerprobe.embed.extract.batching import BATCH_SECONDS
+from layerprobe.embed.extract.run import embed
 from layerprobe.embed.manifest.audio_files import AUDIO_SUFFIXES
 from layerprobe.embed.manifest.clips import Clip, read_manifest
 from layerprobe.embed.models.device import find_device, find_precision

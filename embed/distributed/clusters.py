@@ -15,8 +15,8 @@ from typing import Any
 from layerprobe.cache.common.errors import InputError, WorkerKilledError
 from layerprobe.embed.config import RATE, EmbedConfig
 from layerprobe.embed.distributed.totals import Totals
+from layerprobe.embed.extract.batching import BATCH_SECONDS
 from layerprobe.embed.extract.run import (
-    BATCH_SECONDS,
     ExtractionSummary,
     NothingEmbeddedError,
     Report,

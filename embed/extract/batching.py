@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
-from layerprobe.embed.config import RATE, check_window
+from layerprobe.embed.config import RATE, EmbedConfig, check_window
 from layerprobe.embed.extract.pending import LazyRecords
 
+BATCH_SECONDS = {"cpu": 8.0, "cuda": 320.0}  # padded sound in a batch; halved when memory runs out
 GRID = 800  # samples; 50 ms at 16 kHz
 
 
@@ -35,6 +37,12 @@ class Window:
     @property
     def samples(self) -> int:
         return self.stop - self.begin
+
+
+def batch_budget(config: EmbedConfig, device: torch.device) -> int:
+    """Padded samples in a batch: as configured, else the device's default."""
+    seconds = config.batch_seconds or BATCH_SECONDS.get(device.type, BATCH_SECONDS["cpu"])
+    return int(seconds * RATE)
 
 
 def padded_length(samples: int) -> int:

@@ -11,12 +11,11 @@ from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.embed.audio.channels import channel_clips
 from layerprobe.embed.audio.decoding import FAR, open_decoder
 from layerprobe.embed.config import EmbedConfig
-from layerprobe.embed.extract.batching import padded_samples, plan_batches
+from layerprobe.embed.extract.batching import batch_budget, padded_samples, plan_batches
 from layerprobe.embed.extract.parallel import ParallelForward, Replicas, worker_count
 from layerprobe.embed.extract.pending import PendingClips, find_pending
 from layerprobe.embed.extract.prefetch import Prefetcher
-from layerprobe.embed.extract.run import batch_budget, own_clips
-from layerprobe.embed.extract.sharing import Part
+from layerprobe.embed.extract.sharing import Part, own_clips
 from layerprobe.embed.manifest.clips import Clip
 from layerprobe.embed.models.backbones import open_backbone
 
@@ -49,12 +48,11 @@ def estimate(clips: Sequence[Clip], config: EmbedConfig, *, part: Part | None = 
     Writes nothing except file hashes. Raises InputError as `embed.extract.run.embed` does.
     """
     backbone, extraction = open_backbone(config)
+    budget, processed = batch_budget(config, backbone.device), backbone.processed
     clips = channel_clips(clips, channels=config.channels, track=config.track)
     if part is not None:
-        clips = own_clips(clips, part, backbone, config)
+        clips = own_clips(clips, part, config, backbone)
     pending = find_pending(clips, FeatureStore.find(config.cache, extraction), config)
-    budget = batch_budget(config, backbone.device)
-    processed = backbone.processed
     batches = plan_batches(pending.samples(), window=config.window, budget=budget, processed=processed)
     seconds = 0.0
     if batches:

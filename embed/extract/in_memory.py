@@ -20,12 +20,11 @@ from layerprobe.embed.audio import sound
 from layerprobe.embed.audio.channels import channel_clips
 from layerprobe.embed.audio.resampling import resampler
 from layerprobe.embed.config import RATE, EmbedConfig
-from layerprobe.embed.extract.batching import Window, padded_length, plan_batches
+from layerprobe.embed.extract.batching import Window, batch_budget, padded_length, plan_batches
 from layerprobe.embed.extract.collect import Collector
 from layerprobe.embed.extract.parallel import ParallelForward, Replicas
 from layerprobe.embed.extract.pending import PendingClips, find_pending
 from layerprobe.embed.extract.prefetch import Batch, Prefetcher
-from layerprobe.embed.extract.run import batch_budget
 from layerprobe.embed.manifest.clips import Clip
 from layerprobe.embed.models.backbones import open_backbone
 from layerprobe.embed.models.interface import Backbone

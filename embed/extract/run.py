@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from layerprobe.cache.common.console import progress, say, stage
 from layerprobe.cache.common.disk import require_space
 from layerprobe.cache.common.errors import ClipError, InputError
@@ -25,18 +23,17 @@ from layerprobe.cache.store.failures import FailureId
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.embed.audio.channels import channel_clips
 from layerprobe.embed.audio.scratch import scratch_space
-from layerprobe.embed.config import RATE, EmbedConfig
-from layerprobe.embed.extract.batching import padding_share, plan_batches
+from layerprobe.embed.config import EmbedConfig
+from layerprobe.embed.extract.batching import batch_budget, padding_share, plan_batches
 from layerprobe.embed.extract.collect import Collector
 from layerprobe.embed.extract.parallel import ParallelForward, Replicas
 from layerprobe.embed.extract.pending import PendingClips, find_pending
 from layerprobe.embed.extract.prefetch import Prefetcher
-from layerprobe.embed.extract.sharing import Part, divide
+from layerprobe.embed.extract.sharing import Part, own_clips
 from layerprobe.embed.manifest.clips import Clip
 from layerprobe.embed.models.backbones import Backbone, plan_model
 from layerprobe.embed.models.device import DeviceMeter, release_free_memory
 
-BATCH_SECONDS = {"cpu": 8.0, "cuda": 320.0}  # padded sound in a batch; halved when memory runs out
 RELEASE_SECONDS = 5.0  # between two times that free memory is returned to the system
 
 
@@ -101,7 +98,7 @@ def embed(
     with scratch_space(config.scratch, store.folder) as scratch:
         clips = channel_clips(clips, channels=config.channels, track=config.track)
         if part is not None and backbone is not None:
-            clips = own_clips(clips, part, backbone, config)
+            clips = own_clips(clips, part, config, backbone)
         pending = find_pending(clips, store, config)
         if len(pending.keys):
             size = estimate_bytes(plan.extraction, clips=len(pending.keys), seconds=pending.seconds)
@@ -153,15 +150,6 @@ def embed_with_progress(clips: Sequence[Clip], config: EmbedConfig) -> Extractio
         return embed(clips, config, report=report)
 
 
-def own_clips(clips: Sequence[Clip], part: Part, backbone: Backbone, config: EmbedConfig) -> Sequence[Clip]:
-    """The clips of one part of a table."""
-    budget = batch_budget(config, backbone.device)
-    parts = divide(clips, part.count, window=config.window, budget=budget, processed=backbone.processed)
-    own = parts[part.index]
-    say(f"{part}: {len(own)} of {len(clips)} clips")
-    return own
-
-
 @contextmanager
 def show_progress(model: str) -> Iterator[Report]:
     """A progress line on stderr, and the function that updates it."""
@@ -175,12 +163,6 @@ def show_progress(model: str) -> Iterator[Report]:
             line.update(share, f"{now.done}/{now.total} clips{failed}, {speed}, {left} left")
 
         yield report
-
-
-def batch_budget(config: EmbedConfig, device: torch.device) -> int:
-    """Padded samples in a batch: as configured, else the device's default."""
-    seconds = config.batch_seconds or BATCH_SECONDS.get(device.type, BATCH_SECONDS["cpu"])
-    return int(seconds * RATE)
 
 
 @stage("compute and store the states")

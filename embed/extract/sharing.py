@@ -12,12 +12,13 @@ from pathlib import Path
 import av
 import soundfile
 
-from layerprobe.cache.common.console import stage
+from layerprobe.cache.common.console import say, stage
 from layerprobe.embed.audio.decoding import selection_of
 from layerprobe.embed.audio.sound import AudioInfo
-from layerprobe.embed.config import RATE
-from layerprobe.embed.extract.batching import padded_samples, plan_batches
+from layerprobe.embed.config import RATE, EmbedConfig
+from layerprobe.embed.extract.batching import batch_budget, padded_samples, plan_batches
 from layerprobe.embed.manifest.clips import Clip
+from layerprobe.embed.models.interface import Backbone
 
 THREADS = 8  # files opened at a time: opening them waits for the disk
 BLOCK = 4096  # bytes read at the beginning, in the middle and at the end of a file
@@ -61,9 +62,11 @@ def divide(
     names = sorted({clip.file for clip in clips})
     with ThreadPoolExecutor(THREADS) as pool:
         files = dict(zip(names, pool.map(_inspect, names), strict=True))
-    originals: dict[tuple[bytes, float | None, float | None], int] = {}
+    originals: dict[tuple[bytes, float | None, float | None, int, int | None], int] = {}
     first = [
-        originals.setdefault((files[clip.file].signature, clip.start, clip.end), row)
+        originals.setdefault(
+            (files[clip.file].signature, clip.start, clip.end, clip.track, clip.channel), row
+        )
         for row, clip in enumerate(clips)
     ]
     rows = list(originals.values())
@@ -81,6 +84,15 @@ def divide(
     for clip, row in zip(clips, first, strict=True):
         parts[part_of[row]].append(clip)
     return parts
+
+
+def own_clips(clips: Sequence[Clip], part: Part, config: EmbedConfig, backbone: Backbone) -> list[Clip]:
+    """The clips of one part of a table."""
+    budget = batch_budget(config, backbone.device)
+    parts = divide(clips, part.count, window=config.window, budget=budget, processed=backbone.processed)
+    own = parts[part.index]
+    say(f"{part}: {len(own)} of {len(clips)} clips")
+    return own
 
 
 def _samples(clip: Clip, file: _File) -> int:

@@ -20,7 +20,7 @@ from layerprobe.cache.store.keys import clip_keys
 from layerprobe.embed.config import EmbedConfig
 from layerprobe.embed.distributed import launch, processes
 from layerprobe.embed.distributed.processes import embed_on_devices
-from layerprobe.embed.extract.run import embed
+from layerprobe.embed.extract.run import ExtractionProgress, embed
 from layerprobe.embed.manifest.clips import Clip, read_manifest
 from tests.run import CLI, ENVIRONMENT, cli, refused, write_corpus
 
@@ -129,7 +129,7 @@ def test_what_a_killed_process_left_is_taken_up_by_the_next_run(table, alone, tm
 
 
 def test_a_process_for_each_device(table, alone, tmp_path):
-    reports = []
+    reports: list[ExtractionProgress] = []
     summary = embed_on_devices(read_manifest(table), config(tmp_path), ["cpu", "cpu"], report=reports.append)
     assert (summary.clips, summary.embedded, summary.copies) == (CLIPS, CLIPS - 3, 2)
     assert len(summary.failures) == 1
@@ -212,8 +212,8 @@ class TestDevices:
         (("--backend", "spark"), "error: --backend spark; choose from local, dask, ray"),
         (
             ("--backend", "dask", "--part", "1/2"),
-            "error: --backend dask divides the table itself, and this is part 1 of 2; omit --part, or leave the "
-            "launcher out",
+            "error: --backend dask divides the table itself, and this is part 1 of 2; omit --part, or leave "
+            "the launcher out",
         ),
         (
             ("--device", "cuda:all", "--part", "1/2"),

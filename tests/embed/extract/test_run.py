@@ -18,6 +18,7 @@ from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.cache.store.keys import clip_key
 from layerprobe.embed.config import RATE, EmbedConfig
 from layerprobe.embed.doctor.model import layer_states
+from layerprobe.embed.extract import batching
 from layerprobe.embed.extract import run as extract
 from layerprobe.embed.extract.run import ExtractionSummary, embed
 from layerprobe.embed.manifest.clips import Clip, read_manifest
@@ -477,4 +478,4 @@ def test_missing_devices_and_layers_are_rejected(config, tmp_path):
         embed(clips, replace(config, device="nosuch"))
     with pytest.raises(InputError, match="no layer 17"):
         embed(clips, replace(config, layers="17"))
-    assert extract.batch_budget(config, torch.device("cpu")) == extract.BATCH_SECONDS["cpu"] * RATE
+    assert batching.batch_budget(config, torch.device("cpu")) == batching.BATCH_SECONDS["cpu"] * RATE

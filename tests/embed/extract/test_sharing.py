@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -24,7 +25,7 @@ def corpus(tmp_path_factory) -> list[Clip]:
     folder = tmp_path_factory.mktemp("corpus")
     clips = [sound_file(folder / f"{n}.wav", noise(RATE // 10 * (n + 1), seed=n)) for n in range(20)]
     for n in range(3):
-        clips.append(clip_of(shutil.copy(clips[n].path, folder / f"copy-{n}.wav")))
+        clips.append(clip_of(Path(shutil.copy(clips[n].path, folder / f"copy-{n}.wav"))))
     return [*clips, clip_of(folder / "missing.wav")]
 
 
@@ -78,7 +79,7 @@ def test_segments_are_divided_by_their_own_length(tmp_path):
         clip_of(path, start=float(start), end=start + (3.0 if start == 0 else 0.5)) for start in range(59)
     ]
     parts = divide(clips, 2)
-    lengths = [sum(clip.end - clip.start for clip in part) for part in parts]
+    lengths = [sum((clip.end or 0.0) - (clip.start or 0.0) for clip in part) for part in parts]
     assert lengths == pytest.approx([16.0, 16.0], abs=2.0)
 
 
