@@ -51,8 +51,10 @@ def embed_on_cluster(
         count = PARTS_PER_WORKER * cluster.workers()
         budget = int((config.batch_seconds or BATCH_SECONDS["cpu"]) * RATE)
         parts = [part for part in divide(clips, count, window=config.window, budget=budget) if part]
-        for index, summary in enumerate(cluster.run(parts, config)):
-            totals.update(index, summary)
+        for index, result in enumerate(cluster.run(parts, config)):
+            if isinstance(result, InputError):
+                raise result
+            totals.update(index, result)
             if report:
                 report(totals.ended(of=len(parts), clips=len(clips)))
     summary = totals.summary()
@@ -60,12 +62,14 @@ def embed_on_cluster(
     return summary
 
 
-def _embed(clips: Sequence[Clip], config: EmbedConfig) -> ExtractionSummary:
-    """One task: it is no error that all of its clips fail."""
+def _embed(clips: Sequence[Clip], config: EmbedConfig) -> ExtractionSummary | InputError:
+    """One task: it is no error that all of its clips fail. Errors are results: engines print a traceback."""
     try:
         return embed(clips, config)
     except NothingEmbeddedError as error:
         return error.summary
+    except InputError as error:
+        return error
 
 
 class _Dask:
@@ -77,7 +81,9 @@ class _Dask:
     def workers(self) -> int:
         return max(1, len(self._client.scheduler_info(n_workers=-1)["workers"]))
 
-    def run(self, parts: Sequence[Sequence[Clip]], config: EmbedConfig) -> Iterator[ExtractionSummary]:
+    def run(
+        self, parts: Sequence[Sequence[Clip]], config: EmbedConfig
+    ) -> Iterator[ExtractionSummary | InputError]:
         from distributed import KilledWorker, as_completed
 
         futures = [self._client.submit(_embed, part, config, pure=False) for part in parts]
@@ -126,7 +132,9 @@ class _Ray:
         resources = self._ray.cluster_resources()
         return max(1, int(resources.get("GPU") or resources.get("CPU", 1)))
 
-    def run(self, parts: Sequence[Sequence[Clip]], config: EmbedConfig) -> Iterator[ExtractionSummary]:
+    def run(
+        self, parts: Sequence[Sequence[Clip]], config: EmbedConfig
+    ) -> Iterator[ExtractionSummary | InputError]:
         ray = self._ray
         needs_gpu = config.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0
         task = ray.remote(num_gpus=1 if needs_gpu else 0, max_retries=ATTEMPTS - 1)(_embed)
@@ -136,8 +144,6 @@ class _Ray:
             done, pending = ray.wait(pending)
             try:
                 yield ray.get(done[0])
-            except ray.exceptions.RayTaskError as error:
-                raise error.cause from error
             except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
                 raise _lost() from error
 
