@@ -109,6 +109,7 @@ def test_one_name_means_one_thing():
         "--window",
         "--format",
         "--map",
+        "--model",  # classify takes several
     }
     for words in all_commands():
         for name, option in options_of(words).items():

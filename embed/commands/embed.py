@@ -44,13 +44,14 @@ def embed(options: Annotated[EmbedOptions, FLAT]) -> None:
     command.
     """
     from layerprobe.embed.distributed.launch import embed_anywhere, find_process
+    from layerprobe.embed.distributed.sharing import selection
     from layerprobe.embed.extract.estimate import estimate
     from layerprobe.embed.manifest.clips import read_manifest
 
     clips = read_manifest(options.table, **vars(options.columns), must_exist=False)
     config, part = find_process(options.config, options.part)
     if options.dry_run:
-        planned = estimate(clips, config, part=part)
+        planned = estimate(clips, config, select=selection(part, config) if part else None)
         _print_estimate(planned, as_json=options.output.json)
         if planned.scratch > config.scratch:
             needed, given = format_bytes(planned.scratch), format_bytes(config.scratch)

@@ -2,5 +2,5 @@
 
 `parts` finds out which part this process has, from an option, torchrun or Slurm. `processes` runs the parts
 on the GPUs of this machine, `clusters` as tasks of Dask or Ray; `launch` chooses. Processes need not talk to
-each other: they divide the table in the same way (`extract.sharing`), and a store takes many writers.
+each other: they divide the table in the same way (`sharing`), and a store takes many writers.
 """

@@ -14,6 +14,7 @@ from typing import Any
 
 from layerprobe.cache.common.errors import InputError, WorkerKilledError
 from layerprobe.embed.config import RATE, EmbedConfig
+from layerprobe.embed.distributed.sharing import divide
 from layerprobe.embed.distributed.totals import Totals
 from layerprobe.embed.extract.batching import BATCH_SECONDS
 from layerprobe.embed.extract.run import (
@@ -23,7 +24,6 @@ from layerprobe.embed.extract.run import (
     embed,
     require_success,
 )
-from layerprobe.embed.extract.sharing import divide
 from layerprobe.embed.manifest.clips import Clip
 
 PARTS_PER_WORKER = 4  # what a lost worker repeats is at most one of them; its finished shards stay

@@ -11,8 +11,8 @@ from layerprobe.cache.common.options import check_choice
 from layerprobe.embed.config import ALL_GPUS, BACKENDS, LOCAL, EmbedConfig
 from layerprobe.embed.distributed.parts import find_part
 from layerprobe.embed.distributed.processes import embed_on_devices, embed_part
+from layerprobe.embed.distributed.sharing import Part
 from layerprobe.embed.extract.run import ExtractionSummary, embed, show_progress
-from layerprobe.embed.extract.sharing import Part
 from layerprobe.embed.manifest.clips import Clip
 
 

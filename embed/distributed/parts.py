@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.embed.extract.sharing import Part
+from layerprobe.embed.distributed.sharing import Part
 
 # Variables for (rank, number of processes, rank on this machine), by launcher. Slurm also sets SLURM_PROCID
 # and SLURM_NTASKS in a batch script, which is one process: only a step of srun has its number of tasks.

@@ -13,6 +13,7 @@ from layerprobe.cache.common.errors import InputError, WorkerKilledError
 from layerprobe.cache.common.interrupts import GracefulStop, Interrupted
 from layerprobe.cache.common.processes import end_with_parent
 from layerprobe.embed.config import EmbedConfig
+from layerprobe.embed.distributed.sharing import Part, selection
 from layerprobe.embed.distributed.totals import Totals
 from layerprobe.embed.extract.run import (
     ExtractionSummary,
@@ -21,7 +22,6 @@ from layerprobe.embed.extract.run import (
     embed,
     require_success,
 )
-from layerprobe.embed.extract.sharing import Part
 from layerprobe.embed.manifest.clips import Clip
 
 POLL_SECONDS = 0.2  # between two looks for Ctrl-C
@@ -97,7 +97,7 @@ def embed_part(
 ) -> ExtractionSummary:
     """`embed` for one of several parts: it is no error that all of its clips fail."""
     try:
-        return embed(clips, config, part=part, report=report)
+        return embed(clips, config, select=selection(part, config), report=report)
     except NothingEmbeddedError as error:
         return error.summary
 

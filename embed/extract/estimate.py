@@ -15,7 +15,7 @@ from layerprobe.embed.extract.batching import batch_budget, padded_samples, plan
 from layerprobe.embed.extract.parallel import ParallelForward, Replicas, worker_count
 from layerprobe.embed.extract.pending import PendingClips, find_pending
 from layerprobe.embed.extract.prefetch import Prefetcher
-from layerprobe.embed.extract.sharing import Part, own_clips
+from layerprobe.embed.extract.run import Select
 from layerprobe.embed.manifest.clips import Clip
 from layerprobe.embed.models.backbones import open_backbone
 
@@ -40,7 +40,7 @@ class Estimate:
     scratch: int
 
 
-def estimate(clips: Sequence[Clip], config: EmbedConfig, *, part: Part | None = None) -> Estimate:
+def estimate(clips: Sequence[Clip], config: EmbedConfig, *, select: Select | None = None) -> Estimate:
     """Time batches from the middle of the plan, decoding included, and extrapolate to all batches.
 
     There are as many as are computed at a time.
@@ -50,8 +50,8 @@ def estimate(clips: Sequence[Clip], config: EmbedConfig, *, part: Part | None = 
     backbone, extraction = open_backbone(config)
     budget, processed = batch_budget(config, backbone.device), backbone.processed
     clips = channel_clips(clips, channels=config.channels, track=config.track)
-    if part is not None:
-        clips = own_clips(clips, part, config, backbone)
+    if select is not None:
+        clips = select(clips, backbone)
     pending = find_pending(clips, FeatureStore.find(config.cache, extraction), config)
     batches = plan_batches(pending.samples(), window=config.window, budget=budget, processed=processed)
     seconds = 0.0

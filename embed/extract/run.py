@@ -29,7 +29,6 @@ from layerprobe.embed.extract.collect import Collector
 from layerprobe.embed.extract.parallel import ParallelForward, Replicas
 from layerprobe.embed.extract.pending import PendingClips, find_pending
 from layerprobe.embed.extract.prefetch import Prefetcher
-from layerprobe.embed.extract.sharing import Part, own_clips
 from layerprobe.embed.manifest.clips import Clip
 from layerprobe.embed.models.backbones import Backbone, plan_model
 from layerprobe.embed.models.device import DeviceMeter, release_free_memory
@@ -74,15 +73,17 @@ class ExtractionSummary:
 
 
 Report = Callable[[ExtractionProgress], None]
+Select = Callable[[Sequence[Clip], Backbone], Sequence[Clip]]
 
 
 def embed(
-    clips: Sequence[Clip], config: EmbedConfig, *, part: Part | None = None, report: Report | None = None
+    clips: Sequence[Clip], config: EmbedConfig, *, select: Select | None = None, report: Report | None = None
 ) -> ExtractionSummary:
     """Compute and store the states of every clip that the store does not hold yet.
 
-    part: embed this part of the clips only; other processes may embed the others at the same time, into the
-    same store. report: called after every batch. Ctrl-C and SIGTERM end the run after the current batch.
+    select: embed the clips that it chooses, a part of the table; other processes may embed the others at the
+    same time, into the same store. report: called after every batch. Ctrl-C and SIGTERM end the run after the
+    current batch.
 
     Raises InputError before anything is computed if the settings cannot be met or the disk is too small for
     the states, and NothingEmbeddedError after the run if no clip at all could be embedded. With
@@ -93,12 +94,12 @@ def embed(
     meter = DeviceMeter(plan.device, began=began)
     # Only a model that could be loaded has a store. It is loaded again if there is anything to compute.
     store = FeatureStore.find(config.cache, plan.extraction)
-    backbone = plan.load() if store is None or part is not None else None
+    backbone = plan.load() if store is None or select is not None else None
     store = store or FeatureStore.create(config.cache, plan.extraction)
     with scratch_space(config.scratch, store.folder) as scratch:
         clips = channel_clips(clips, channels=config.channels, track=config.track)
-        if part is not None and backbone is not None:
-            clips = own_clips(clips, part, config, backbone)
+        if select is not None and backbone is not None:
+            clips = select(clips, backbone)
         pending = find_pending(clips, store, config)
         if len(pending.keys):
             size = estimate_bytes(plan.extraction, clips=len(pending.keys), seconds=pending.seconds)

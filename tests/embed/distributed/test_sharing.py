@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from layerprobe.embed.extract import sharing
+from layerprobe.embed.distributed import sharing
 from layerprobe.embed.extract.batching import plan_batches
 from layerprobe.embed.manifest.clips import Clip
 from tests.sounds import clip_of, encoded, noise, sound_file

@@ -86,13 +86,17 @@ def divide(
     return parts
 
 
-def own_clips(clips: Sequence[Clip], part: Part, config: EmbedConfig, backbone: Backbone) -> list[Clip]:
-    """The clips of one part of a table."""
-    budget = batch_budget(config, backbone.device)
-    parts = divide(clips, part.count, window=config.window, budget=budget, processed=backbone.processed)
-    own = parts[part.index]
-    say(f"{part}: {len(own)} of {len(clips)} clips")
-    return own
+def selection(part: Part, config: EmbedConfig) -> Callable[[Sequence[Clip], Backbone], list[Clip]]:
+    """The function that chooses the clips of one part, for `extract.run.embed`."""
+
+    def select(clips: Sequence[Clip], backbone: Backbone) -> list[Clip]:
+        budget = batch_budget(config, backbone.device)
+        parts = divide(clips, part.count, window=config.window, budget=budget, processed=backbone.processed)
+        own = parts[part.index]
+        say(f"{part}: {len(own)} of {len(clips)} clips")
+        return own
+
+    return select
 
 
 def _samples(clip: Clip, file: _File) -> int:
