@@ -5,6 +5,7 @@ The workers need this package, the audio files and the cache under the same path
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from layerprobe.embed.extract.run import (
 from layerprobe.embed.manifest.clips import Clip
 
 PARTS_PER_WORKER = 4  # what a lost worker repeats is at most one of them; its finished shards stay
+QUIET = logging.CRITICAL  # a cluster that is stopped logs its closed connections
 ATTEMPTS = 3  # of a part whose worker is lost, before the run fails
 
 
@@ -111,7 +113,7 @@ def _dask() -> Iterator[_Dask]:
                     yield _Dask(client)
             else:
                 with (
-                    LocalCluster(threads_per_worker=1, dashboard_address=None) as local,
+                    LocalCluster(threads_per_worker=1, dashboard_address=None, silence_logs=QUIET) as local,
                     Client(local) as client,
                 ):
                     yield _Dask(client)
