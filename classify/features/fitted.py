@@ -13,12 +13,12 @@ from layerprobe.classify.config import Scaling
 from layerprobe.classify.features.fold_features import BOTH, LEAST_AXES, Preprocessing
 from layerprobe.classify.features.joined import join_columns
 from layerprobe.classify.features.scaling import (
-    CONSTANT,
     column_deviations,
     constant_features_error,
     principal_axes,
     scale_by_speaker,
     unit_rows,
+    varies,
 )
 from layerprobe.classify.layer_names import layer_parts
 
@@ -45,7 +45,7 @@ class FittedScaling:
         """The scaling that `features.scaling.scale` applies with X (n, D) as training rows."""
         mean = X.mean(0, dtype=np.float64)
         deviations = column_deviations((X - mean).astype(np.float32))
-        factor = (deviations > CONSTANT * deviations.max()).astype(np.float32)
+        factor = varies(deviations, mean).astype(np.float32)
         if variance:
             np.divide(factor, deviations, out=factor, where=factor > 0)
         return cls(mean=mean, factor=factor)

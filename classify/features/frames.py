@@ -11,8 +11,8 @@ import numpy as np
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import Scaling
+from layerprobe.classify.features.scaling import varies
 
-CONSTANT = 1e-6  # of the largest deviation: a column that varies less holds rounding errors
 AT_ONCE = 256  # clips whose frames are in memory while their means are computed
 MEANS_BUDGET = 1 << 28  # bytes
 
@@ -158,5 +158,5 @@ def _moments(frames: Frames, clips: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     total = frames.counts[clips].sum()
     mean = frames.sums[clips].sum(0) / total
     sd = np.sqrt(np.maximum(frames.squares[clips].sum(0) / total - mean**2, 0))
-    sd[sd <= CONSTANT * sd.max(initial=0)] = 1
+    sd[~varies(sd, mean)] = 1
     return mean.astype(np.float32), sd.astype(np.float32)

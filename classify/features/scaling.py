@@ -15,7 +15,7 @@ from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.config import Scaling
 
 ALL_SCALINGS: frozenset[Scaling] = frozenset(get_args(Scaling))
-CONSTANT = 1e-6  # of the largest deviation: a column that varies less holds rounding errors
+CONSTANT = 1e-6  # of a column's mean: one that varies less holds rounding errors
 LANCZOS_RATIO = 8  # rows per axis from which Lanczos' method is used
 NULL = 1e-10  # of the largest variance: less is rounding error in double precision
 
@@ -44,14 +44,24 @@ def scale(train: np.ndarray, test: np.ndarray, *, variance: bool) -> tuple[np.nd
 
     A column that is constant over the training rows becomes zero in both.
     """
+    means = np.zeros(train.shape[1], np.float32)
     for _ in range(2):  # one pass in float32 leaves a remainder where the mean far exceeds the deviation
         mean = train.mean(0, dtype=np.float64).astype(np.float32)
         train, test = train - mean, test - mean
+        means += mean
     deviations = column_deviations(train)
-    factor = (deviations > CONSTANT * deviations.max()).astype(np.float32)
+    factor = varies(deviations, means).astype(np.float32)
     if variance:
         np.divide(factor, deviations, out=factor, where=factor > 0)
     return train * factor, test * factor
+
+
+def varies(deviations: np.ndarray, means: np.ndarray) -> np.ndarray:
+    """(D,) bool: which columns vary by more than the rounding errors of their own values.
+
+    Each column is judged by itself: those of a feature set have different units, such as hertz and decibels.
+    """
+    return deviations > CONSTANT * np.abs(means)
 
 
 def column_deviations(centred: np.ndarray) -> np.ndarray:
@@ -86,9 +96,10 @@ def scale_by_speaker(X: np.ndarray, speakers: np.ndarray | None) -> np.ndarray:
     out = np.empty_like(X)
     for speaker in np.unique(speakers):
         rows = speakers == speaker
-        centred = X[rows] - X[rows].mean(0, dtype=np.float64)
+        means = X[rows].mean(0, dtype=np.float64)
+        centred = X[rows] - means
         scale = column_deviations(centred)
-        out[rows] = centred / np.where(scale > CONSTANT * scale.max(initial=0), scale, 1)
+        out[rows] = centred / np.where(varies(scale, means), scale, 1)
     return out
 
 

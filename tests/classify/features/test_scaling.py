@@ -8,6 +8,7 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from layerprobe.cache.common.errors import InputError
+from layerprobe.classify.features.fitted import FittedScaling
 from layerprobe.classify.features.scaling import (
     orthogonal_columns,
     principal_axes,
@@ -43,6 +44,21 @@ def test_constant_columns_are_dropped_and_all_constant_is_refused() -> None:
     assert others[:, [0, 2]].all()
     with pytest.raises(InputError, match="same features"):
         standardise(np.full((5, 2), 3.0), rows(4, 2), variance=True)
+
+
+def test_a_column_of_a_large_unit_does_not_make_the_others_constant() -> None:
+    """Feature sets have columns in hertz, decibels and squares of both: each is judged by itself."""
+    units = np.array([1e12, 1e6, 1, 1e-6], np.float32)
+    train, test = rows(30, 4) * units, rows(9, 4, seed=1) * units
+    scaler = StandardScaler().fit(train.astype(np.float64))
+    ours, others = standardise(train, test, variance=True)
+    np.testing.assert_allclose(ours, scaler.transform(train.astype(np.float64)), atol=2e-4)
+    np.testing.assert_allclose(others, scaler.transform(test.astype(np.float64)), rtol=2e-3, atol=2e-3)
+    fitted = FittedScaling.fit(train, variance=True)
+    np.testing.assert_allclose(fitted.apply(test), others, rtol=1e-4, atol=1e-4)
+    speakers = np.repeat(["a", "b"], 15)
+    by_speaker = scale_by_speaker(train, speakers)
+    np.testing.assert_allclose(by_speaker[:15].std(0), 1, atol=1e-3)
 
 
 @pytest.mark.parametrize(("n", "width"), [(60, 20), (20, 60), (30, 30)])
