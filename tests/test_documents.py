@@ -100,10 +100,10 @@ def read_to(workplace) -> Callable[[str], None]:
 
 
 def run_as_written(words: list[str], workplace: Path) -> None:
-    words = [STAND_INS.get(word, word) for word in words]
+    words = [",".join(STAND_INS.get(part, part) for part in word.split(",")) for word in words]
     if "--layers" in words:
         words = [OWN_LAYERS.get(word, word) for word in words]
-    words += SMALLER.get(words[0], [])
+    words += ["--jobs", "1"] if "--quick" in words else SMALLER.get(words[0], [])
     if words[0] == "classify" and not set(OWN_FOLDS) & set(words):
         words += ["--folds", "2"]
     done = cli(*words, cwd=workplace, settings=FEWER)

@@ -275,7 +275,7 @@
   function loadPictures() {
     if (!pictures.length) return;
     if (!waiting.length) loadPicture();
-    setTimeout(() => idle(loadPictures), 100);
+    setTimeout(() => idle(loadPictures, { timeout: 2000 }), 100);
   }
   addEventListener("load", () => setTimeout(loadPictures, 1000));
   addEventListener("beforeprint", () => {

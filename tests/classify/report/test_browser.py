@@ -109,9 +109,11 @@ LOOK = """<script>
     nodes: all("*").length, pictures: all("img[src]").length };
   const inView = all(".plot").filter((plot) => plot.getBoundingClientRect().top < innerHeight);
   for (let k = 0; k < 100 && !inView.every((plot) => plot.querySelector(".main-svg")); k++) await wait(100);
-  await wait(4000);  // for pictures, and for what should not be drawn
+  const loaded = () => all("img.static").filter((image) => image.naturalWidth).length;
+  for (let k = 0; k < 300 && loaded() < all(".plot").length; k++) await wait(100);
+  await wait(500);  // for what should not be drawn
   seen.first = drawn();
-  seen.pictures = all("img.static").filter((image) => image.naturalWidth).length;
+  seen.pictures = loaded();
   table.querySelector(".more button").click();
   seen.all = rows();
   seen.button = table.querySelector(".more") !== null;
@@ -222,7 +224,7 @@ def test_it_prints_with_the_figures_for_paper(page, tmp_path):
 
 def test_of_10_000_clips_only_what_is_in_view_is_rendered(large_page, tmp_path):
     assert large_page.stat().st_size < 15e6
-    found = used(large_page, LOOK, tmp_path, "--window-size=1280,800")
+    found = used(large_page, LOOK, tmp_path, "--window-size=1280,800", "--virtual-time-budget=90000")
     assert found["errors"] == []
     assert found["atOnce"]["plotly"] == "undefined"
     assert found["atOnce"]["parsed"] == 0
