@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--model", default="random:hubert-base")
     parser.add_argument("--cache", type=Path, default=Path("features"))
     parser.add_argument("--target", default=StudyConfig.target)
-    parser.add_argument("--heads", default=",".join(StudyConfig.heads))
+    parser.add_argument("--heads", default=",".join(StudyConfig().heads))
     parser.add_argument("--layer", default="", help="layer name, or mix; default: the middle layer")
     parser.add_argument("--trials", type=int, default=30)
     parser.add_argument("--check", type=int, default=10, help="number of trials whose scores are compared")

@@ -108,7 +108,8 @@ def _print_controls(summary: Mapping[str, Any]) -> None:
     for what, points in (("training clips of each class", shots["clips"]), (OWN, shots["own_clips"] or ())):
         for point in points:
             score = point["uar"]
-            print(f"with {point['shots']} {what}: UAR {score['value']:.3f} ± {score['sd']:.3f}")
+            of = what.replace("clips", "clip", 1) if point["shots"] == 1 else what
+            print(f"with {point['shots']} {of}: UAR {score['value']:.3f} ± {score['sd']:.3f}")
 
 
 def _control(

@@ -51,7 +51,12 @@ def _curves(chart: Curves, layout: dict[str, Any]) -> list[dict[str, Any]]:
     if chart.ticks:
         layout["xaxis"] |= {"tickvals": list(range(len(chart.ticks))), "ticktext": _names(chart.ticks)}
     if chart.log_x:
-        layout["xaxis"]["type"] = "log"
+        steps = [digit * 10.0**power for power in range(-4, 8) for digit in (1, 2, 5)]
+        layout["xaxis"] |= {"type": "log", "tickvals": steps, "ticktext": [f"{step:g}" for step in steps]}
+    for trace in traces:
+        if "text" in trace:  # a label to the right of the last point would be cut off
+            right = (max(xs) * min(xs)) ** 0.5 if chart.log_x else (max(xs) + min(xs)) / 2
+            trace["textposition"] = ["middle left" if x > right else "middle right" for x in trace["x"]]
     layout["showlegend"] = True  # of a single series too: its name explains it
     return traces
 
@@ -76,7 +81,6 @@ def _series(series: Series, number: int, ticks: Sequence[str]) -> list[dict[str,
         trace |= {
             "text": _names(series.labels),
             "mode": f"{trace['mode']}+text",
-            "textposition": "middle right",
         }
     if not series.low:
         return [trace]
