@@ -16,7 +16,6 @@ from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.cache.store.keys import clip_keys
 from layerprobe.embed.config import EmbedConfig
 from layerprobe.embed.distributed import clusters
-from layerprobe.embed.extract.run import embed
 from layerprobe.embed.manifest.clips import read_manifest
 from tests.run import cli, refused, write_corpus
 
@@ -36,7 +35,13 @@ def config(cache: Path) -> EmbedConfig:
 
 @pytest.fixture(scope="module")
 def alone(table, tmp_path_factory) -> FeatureStore:
-    return FeatureStore(embed(read_manifest(table), config(tmp_path_factory.mktemp("alone"))).store)
+    """The store of one process, a new one: what other tests have set in this one could move a last bit."""
+    cache = tmp_path_factory.mktemp("alone")
+    words = ["--model", MODEL, "--cache", cache, "--dtype", "float32", "--batch-seconds", "2"]
+    done = cli("embed", table, *words, "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    (store,), _ = open_stores(cache)
+    return store
 
 
 def assert_same(cache: Path, alone: FeatureStore, table: Path) -> None:
