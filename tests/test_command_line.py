@@ -174,6 +174,7 @@ def test_the_last_of_a_repeated_option_counts():
     assert [table.name for table in options.keep] == ["a.csv", "b.csv"]
 
 
+@pytest.mark.slow
 def test_quiet_leaves_results_and_errors(tmp_path):
     table = write_corpus(tmp_path, clips=4)
     (tmp_path / "clip001.wav").write_text("not sound")

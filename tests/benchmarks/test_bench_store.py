@@ -7,7 +7,11 @@ import math
 import subprocess
 import sys
 
+import pytest
+
 from tests.run import ROOT
+
+pytestmark = pytest.mark.slow
 
 
 def test_each_measurement_prints_one_json_line(tmp_path):

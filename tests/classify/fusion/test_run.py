@@ -162,6 +162,7 @@ def test_the_gain_is_paired_over_the_best_single_model_of_each_fold(finished: Pa
     )
 
 
+@pytest.mark.slow
 def test_terminal_report_and_compare_read_the_run(
     finished: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -181,6 +182,7 @@ def test_terminal_report_and_compare_read_the_run(
         read_recorded(finished, runtime={})
 
 
+@pytest.mark.slow
 def test_an_interrupted_fusion_resumes_and_ends_alike(
     corpus: Corpus, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,8 @@ from layerprobe.embed.manifest.clips import Clip
 from tests.run import cli, refused, write_corpus
 from tests.studies import made_clips, made_store
 
+pytestmark = pytest.mark.slow
+
 CONFIG = StudyConfig(heads=("logreg",), layers=("0", "1"), folds=3, inner_folds=2, trials=1, jobs=1)
 NAMES = ("a", "b", "c")
 Matrix = tuple[list[Clip], FeatureStore, Path, dict[str, Any]]

@@ -49,6 +49,7 @@ def test_every_kind_of_system_predicts_alike_from_cache_and_sound(
         np.testing.assert_allclose(one.probabilities, two.probabilities, atol=5e-3)
 
 
+@pytest.mark.slow
 def test_an_interrupted_bundle_resumes_with_the_trials_that_it_has(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

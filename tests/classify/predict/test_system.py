@@ -38,6 +38,8 @@ from layerprobe.embed.models.lookup import find_model_store
 from tests.bundles import MODEL, clips_of, make_run
 from tests.run import tone
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", autouse=True)
 def small() -> Iterator[None]:

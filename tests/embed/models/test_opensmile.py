@@ -111,6 +111,7 @@ def test_a_mistyped_feature_set_gets_a_suggestion(tmp_path):
     assert "did you mean opensmile:eGeMAPSv02" in line
 
 
+@pytest.mark.slow
 def test_a_study_on_stored_features(tmp_path: Path):
     """Stored states are those of the files; `normalised` ones do not change with the recording level."""
     write_corpus(tmp_path, clips=12, speakers=4, shortest=0.5)
