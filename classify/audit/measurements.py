@@ -101,10 +101,10 @@ def unmeasured(clips: int) -> Measurements:
 
 
 def _measure_all(clips: Sequence[Clip], keys: Sequence[str]) -> Measurements:
-    from layerprobe.embed.audio.sound import decoder_pool  # loads torch
+    from layerprobe.embed.audio.sound import DecoderThreads  # loads torch
 
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with decoder_pool(threads) as pool:
+    with DecoderThreads(threads) as pool:
         rows = list(pool.map(_measure_one, clips))
     columns = {name: np.array([row[name] for row in rows]) for name in _UNREADABLE}
     patches, times = columns.pop("patches"), columns.pop("times")

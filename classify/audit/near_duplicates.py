@@ -102,7 +102,7 @@ def find_near_duplicates(
     patches: (N, LANDMARKS, STEPS * BANDS); seconds: (N, LANDMARKS). Decodes the clips with similar patches,
     which must be readable; a clip whose patches are zero is compared with none.
     """
-    from layerprobe.embed.audio.sound import decoder_pool  # loads torch
+    from layerprobe.embed.audio.sound import DecoderThreads  # loads torch
 
     def check(pair: tuple[int, int, int, int]) -> NearDuplicate | None:
         a, b, i, j = pair
@@ -112,7 +112,7 @@ def find_near_duplicates(
         shift = begin_a - begin_b + lag
         return NearDuplicate(a=a, b=b, correlation=correlation, shift=shift) if correlation >= SAME else None
 
-    with decoder_pool(threads) as pool:
+    with DecoderThreads(threads) as pool:
         checked = pool.map(check, _similar_pairs(np.asarray(patches, np.float32)))
         return [pair for pair in checked if pair is not None]
 

@@ -36,7 +36,7 @@ def load_recordings(clips: Sequence[Clip], cache: Path) -> tuple[dict[str, Recor
 
     cache: folder of the hash cache.
     """
-    with audio.decoder_pool(DECODING_THREADS) as pool:
+    with audio.DecoderThreads(DECODING_THREADS) as pool:
         results = pool.map(_load, clips, clip_keys(clips, cache))
         loaded = dict(zip((clip.id for clip in clips), results, strict=True))
     recordings = {id: result for id, result in loaded.items() if isinstance(result, Recording)}

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-from layerprobe.embed.audio.sound import decoder_pool
+from layerprobe.embed.audio.sound import DecoderThreads
 
 FIRST = 2  # threads at the beginning
 GAIN = 1.2  # by which twice as many threads have to be faster
@@ -33,7 +33,7 @@ class DecoderPool:
         """most: threads at most, but no more than cores."""
         self._most = max(1, min(most, os.cpu_count() or 1))
         self.count = min(FIRST, self._most)
-        self._threads = decoder_pool(self._most)
+        self._threads = DecoderThreads(self._most)
         self._changed = threading.Condition()
         self._submitted = self._begun = self._running = 0
         self._clock = clock

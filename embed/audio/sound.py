@@ -1,8 +1,7 @@
 """Any recording as 16 kHz mono float32: header, decoding, resampling, normalisation.
 
 Integer samples are scaled to [-1, 1) (16 bit: divided by 32,768), channels are averaged or one is taken.
-Every fault of a file is a ClipError. All functions may be called from several threads at once, best from
-those of `decoder_pool`.
+Every fault of a file is a ClipError. Several threads may call all functions, best those of `DecoderThreads`.
 """
 
 from __future__ import annotations
@@ -82,13 +81,19 @@ class Moments:
         _check(clip, count=self.count, finite=self.finite, constant=self.constant, cancelled=self.cancelled)
 
 
-def decoder_pool(workers: int) -> ThreadPoolExecutor:
+class DecoderThreads(ThreadPoolExecutor):
     """Threads for decoding, each of which keeps torch's arithmetic to one core.
 
-    One clip is too little work to share among cores, and the threads already keep all of them busy. The
-    calling thread keeps its own setting.
+    torch's setting is also that of threads that start later: the one before holds again after `shutdown`.
     """
-    return ThreadPoolExecutor(workers, "decoder", initializer=torch.set_num_threads, initargs=(1,))
+
+    def __init__(self, workers: int) -> None:
+        self._number = torch.get_num_threads()
+        super().__init__(workers, "decoder", initializer=torch.set_num_threads, initargs=(1,))
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        super().shutdown(wait, cancel_futures=cancel_futures)
+        torch.set_num_threads(self._number)
 
 
 def probe(clip: Clip, selection: Selection | None = None) -> AudioInfo:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import struct
+import subprocess
+import sys
 import tracemalloc
 from dataclasses import replace
 
@@ -374,11 +376,35 @@ def test_decoder_threads_use_one_core_each_and_leave_the_caller_s_setting(tmp_pa
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        with audio.decoder_pool(3) as pool:
+        with audio.DecoderThreads(3) as pool:
             assert set(pool.map(lambda _: torch.get_num_threads(), range(9))) == {1}
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+NUMBERS = """
+import sys, threading
+import torch
+from layerprobe.embed.audio.sound import DecoderThreads
+if sys.argv[1] == "decode":
+    with DecoderThreads(2) as pool:
+        list(pool.map(abs, range(9)))
+numbers = [torch.get_num_threads()]
+later = threading.Thread(target=lambda: numbers.append(torch.get_num_threads()))
+later.start(); later.join()
+print(numbers)
+"""
+
+
+def test_what_runs_after_decoding_has_as_many_threads_as_without():
+    """Fine-tuning on a CPU once trained on one core, since nothing had used torch's threads before."""
+    environment = os.environ | {"OMP_NUM_THREADS": "2"}
+    decoded, alone = (
+        subprocess.check_output([sys.executable, "-c", NUMBERS, first], env=environment, text=True)
+        for first in ("decode", "nothing")
+    )
+    assert decoded == alone
 
 
 def test_many_threads_read_what_one_reads(tmp_path):
@@ -387,6 +413,6 @@ def test_many_threads_read_what_one_reads(tmp_path):
         for i, kind in enumerate([*FORMATS] * 3)
     ]
     alone = [read(clip) for clip in clips]
-    with audio.decoder_pool(6) as pool:
+    with audio.DecoderThreads(6) as pool:
         for got, expected in zip(pool.map(read, clips), alone, strict=True):
             np.testing.assert_allclose(got, expected, rtol=0, atol=1e-6)
