@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from layerprobe.classify.heads.solvers.preconditioning import Diagonal, Triangular
+from layerprobe.classify.heads.solvers.thin import thin_product
 
 STEPS = 100  # Newton steps; five are usual
 PRODUCTS = 300  # Hessian products per step
@@ -19,7 +20,7 @@ TOLERANCE = 1e-5  # largest gradient in preconditioned coordinates, where curvat
 FORCING = 0.1  # share of the gradient that conjugate gradients may leave
 DECREASE = 1e-4  # Armijo's condition: least share of the decrease that the slope predicts
 SHORTEST = 1e-6  # share of a step at which the line search gives up
-BLOCK, ROWS = 1 << 18, 512  # numbers and rows per block, at most: a block fits into a core's cache
+BLOCK, ROWS = 1 << 20, 4096  # numbers and rows per block, at most: a block fits into the cores' common cache
 
 # Multiplies (n, K) changes of scores by the loss's second derivatives, clip by clip.
 Curvature = Callable[[np.ndarray], np.ndarray]
@@ -127,7 +128,8 @@ class Solver:
 
     def _scores(self, W: np.ndarray) -> np.ndarray:
         """(n, K) in double precision."""
-        return np.concatenate([self._Z[block].astype(np.float64) @ W[:-1] + W[-1] for block in self._blocks])
+        rows = (self._Z[block].astype(np.float64) for block in self._blocks)
+        return np.concatenate([thin_product(block, W[:-1]) + W[-1] for block in rows])
 
     def _losses(self, scores: np.ndarray) -> _Losses:
         blocks = [self._loss(scores[block], self._y[block]) for block in self._blocks]
@@ -138,7 +140,7 @@ class Solver:
         gradient = np.zeros_like(W)
         for block, slopes in zip(self._blocks, losses.slopes, strict=True):
             weighted = slopes * self._weight[block, None]
-            gradient[:-1] += self._Z[block].astype(np.float64).T @ weighted
+            gradient[:-1] += thin_product(self._Z[block].astype(np.float64).T, weighted)
             gradient[-1] += weighted.sum(0)
         return _Iterate(W, scores, losses.total, gradient, losses.curvatures, exact)
 
@@ -173,10 +175,10 @@ class Solver:
         product, W = penalties * V, V.astype(np.float32)
         along = np.empty(now.scores.shape, np.float32)
         for block, curvature in zip(self._blocks, now.curvatures, strict=True):
-            along[block] = self._Z[block] @ W[:-1] + W[-1]
+            along[block] = thin_product(self._Z[block], W[:-1]) + W[-1]
             changes = curvature(along[block])
             changes *= self._single[block]
-            product[:-1] += self._Z[block].T @ changes
+            product[:-1] += thin_product(self._Z[block].T, changes)
             product[-1] += changes.sum(0)
         return product, along
 
