@@ -13,11 +13,11 @@ from cyclopts import Parameter
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.options import BYTES, check_choice, check_choices, check_minimum, flag
 
-TaskName = Literal["classification", "regression", "ordinal", "multilabel"]
+TaskName = Literal["classification", "regression", "ordinal", "multilabel", "soft"]
 ClassMetric = Literal["uar", "accuracy", "macro_f1"]
 Metric = Literal[
     "auto", "uar", "accuracy", "macro_f1", "ccc", "pearson", "spearman", "rmse", "mae", "qwk", "level_mae",
-    "label_f1", "label_uar", "exact_match",
+    "label_f1", "label_uar", "exact_match", "soft_f1", "soft_loss", "soft_kl",
 ]  # fmt: skip
 AUTO: Literal["auto"] = "auto"  # what is usual for the task
 # The scores of each task. The first is what a search maximises unless told otherwise, and what figures show.
@@ -26,13 +26,15 @@ METRICS: Mapping[TaskName, tuple[Metric, ...]] = {
     "regression": ("ccc", "pearson", "spearman", "rmse", "mae"),
     "ordinal": ("qwk", "uar", "accuracy", "level_mae"),
     "multilabel": ("label_f1", "label_uar", "exact_match"),
+    "soft": ("soft_f1", "soft_loss", "soft_kl"),
 }
-LOWER_IS_BETTER: tuple[Metric, ...] = ("rmse", "mae", "level_mae")
+LOWER_IS_BETTER: tuple[Metric, ...] = ("rmse", "mae", "level_mae", "soft_loss", "soft_kl")
 USUAL_HEADS: Mapping[TaskName, tuple[str, ...]] = {
     "classification": ("logreg", "svm", "xgboost"),
     "regression": ("ridge", "svm", "xgboost"),
     "ordinal": ("ordinal", "svm", "xgboost"),
     "multilabel": ("logreg", "svm", "xgboost"),
+    "soft": ("logreg", "xgboost"),
 }
 # The defaults of a classification, which help shows; other tasks have their own.
 USUAL = Parameter(show_default=lambda _: ",".join(USUAL_HEADS["classification"]))
@@ -43,25 +45,9 @@ BASELINES: Mapping[TaskName, tuple[str, str]] = {
     "regression": ("mean", "mean of the training clips"),
     "ordinal": ("majority", "majority level"),
     "multilabel": ("majority", "labels of most clips"),
+    "soft": ("majority", "mean shares of votes"),
 }
 WITHOUT_ONE_LABEL = {"regression": "a regression", "multilabel": "a study of sets of labels"}  # by task
-# As printed, and as on the axis of a figure where that differs.
-SCORE_NAMES: Mapping[str, str] = {
-    **{"uar": "UAR", "accuracy": "accuracy", "macro_f1": "macro F1"},
-    **{"log_loss": "log loss", "calibration_error": "calibration error"},
-    **{"ccc": "CCC", "pearson": "Pearson's r", "spearman": "Spearman's rho", "rmse": "RMSE", "mae": "MAE"},
-    **{"qwk": "weighted kappa", "level_mae": "MAE of levels"},
-    **{"label_f1": "macro F1", "label_uar": "mean UAR", "exact_match": "exact match"},
-}
-AXIS_NAMES: Mapping[str, str] = {
-    **SCORE_NAMES,
-    "uar": "unweighted average recall",
-    "ccc": "concordance correlation coefficient",
-    "qwk": "quadratic-weighted kappa",
-    "label_f1": "macro F1 over labels",
-    "label_uar": "UAR, mean over labels",
-    "exact_match": "share of clips with the exact set of labels",
-}
 Scaling = Literal["none", "standard", "speaker", "l2"]
 CORPUS_SPLIT = "corpus"
 SPLITS = ("speaker", "random", "column", "loso", CORPUS_SPLIT)
@@ -76,6 +62,7 @@ RUNTIME_OPTIONS = ("jobs", "storage", "memory")  # options that do not change th
 LATER = ("splits", "task", "levels", "separator", "quick", "ensemble", "sampling")
 EMOBOX = "emobox:"  # of --splits: a checkout of that benchmark
 QUICK_HEAD = "ridge"
+VOTES = "p_"  # columns of votes begin with it
 MIX = "mix"  # a virtual layer: a weighted sum of several layers, or of their kernels
 
 
@@ -93,10 +80,10 @@ class StudyConfig:
     """One study: what is searched, on which folds, within which limits."""
 
     target: str = "emotion"
-    """Column with the label."""
+    """Column with the label; of --task soft the prefix of the columns with votes, p_ if omitted."""
     task: TaskName = "classification"
     """What the label is: one of several classes, a number to predict (regression), a level of an order
-    (ordinal), or a set of labels (multilabel)."""
+    (ordinal), a set of labels (multilabel), or votes of annotators, a column for each class (soft)."""
     levels: Annotated[tuple[str, ...], Parameter(show_default=False)] = ()
     """Order of the labels of an ordinal task, lowest first; numbers are ordered by size if omitted."""
     separator: str = ";"
@@ -104,7 +91,8 @@ class StudyConfig:
     heads: Annotated[tuple[str, ...], USUAL] = (AUTO,)
     """Heads to search, comma-separated: logreg, svm, xgboost, ridge, lda, knn, mlp, gp, weights (of layers),
     majority, or bilstm for stores of frames. For regression: ridge, svm, xgboost (if omitted), or mean. For
-    ordinal: also ordinal, proportional odds (ordinal, svm, xgboost if omitted). For multilabel: one each."""
+    ordinal: also ordinal, proportional odds (ordinal, svm, xgboost if omitted). For multilabel: one each. For
+    soft: logreg, xgboost (if omitted), weights or bilstm, which minimise the log loss of votes."""
     layers: Annotated[tuple[str, ...], Parameter(show_default=lambda _: "all")] = ()
     """all, or names and ranges such as 0-6,9,final; 3+6 has the columns of both side by side. mix is a
     weighted sum of the kernels of the named layers, or of all layers if it is alone (svm)."""
@@ -146,7 +134,7 @@ class StudyConfig:
     metric: Annotated[Metric, MAIN] = AUTO
     """Score that the inner folds maximise: uar, accuracy or macro_f1; for regression ccc (if omitted),
     pearson or spearman; for ordinal qwk (if omitted), uar or accuracy; for multilabel label_f1 (if omitted),
-    label_uar or exact_match."""
+    label_uar or exact_match; for soft soft_f1."""
     sampler: str = "tpe"
     """Optuna's sampler: tpe, random or gp."""
     pruner: str = "median"
@@ -181,6 +169,8 @@ class StudyConfig:
         check_choice("--sampler", self.sampler, SAMPLERS)
         check_choice("--pruner", self.pruner, PRUNERS)
         check_choice("--task", self.task, get_args(TaskName))
+        if self.task == "soft" and self.target == StudyConfig.target:
+            object.__setattr__(self, "target", VOTES)
         if self.levels and self.task != "ordinal":
             raise InputError("--levels is the order of an ordinal task", do="give --task ordinal, or omit it")
         if self.separator != StudyConfig.separator and self.task != "multilabel":
@@ -211,8 +201,9 @@ class StudyConfig:
 
     def _fix(self) -> None:
         """Set what is fixed in a quick look. Raises InputError for options that it has no use for."""
-        if self.task == "ordinal":
-            raise InputError("--quick has no probe for an order of levels", do="omit one of them")
+        if self.task in ("ordinal", "soft"):
+            of = "an order of levels" if self.task == "ordinal" else "shares of votes"
+            raise InputError(f"--quick has no probe for {of}", do="omit one of them")
         fixed: dict[str, object] = {"heads": (QUICK_HEAD,), "trials": 1, "scalings": ("standard",)}
         for name in ("timeout", "sampler", "pruner", "storage"):
             fixed[name] = getattr(StudyConfig, name)

@@ -81,7 +81,18 @@ def workplace(tmp_path_factory) -> Path:
         label = speech / ("calm" if path.stem.split("-")[4] == "0" else "lively")
         label.mkdir(parents=True, exist_ok=True)
         (label / path.name).write_bytes(path.read_bytes())
+    write_votes(folder)
     return folder
+
+
+def write_votes(folder: Path) -> None:
+    """votes.csv, the table of docs/targets.md: two of three votes for a clip's own level."""
+    lines = ["file,speaker,p_angry,p_calm,p_sad"]
+    for path in sorted((folder / "BAVED").glob("*/*.wav")):
+        level = int(path.stem.split("-")[4])
+        votes = [2 * (place == level) + (place == (level + 1) % 3) for place in range(3)]
+        lines.append(",".join(map(str, (path.relative_to(folder), path.stem.split("-")[0], *votes))))
+    (folder / "votes.csv").write_text("\n".join(lines) + "\n")
 
 
 @pytest.fixture(scope="module")

@@ -101,6 +101,7 @@ def run_study_of(options: ClassifyOptions, *, given: Mapping[str, str]) -> dict[
     from layerprobe.classify.fusion.models import Models, parse_names
     from layerprobe.classify.runs.splits_file import resolve_splits
     from layerprobe.classify.tasks.regression import check_classes_meant
+    from layerprobe.classify.tasks.votes import join_votes
     from layerprobe.embed.manifest.channels import stored_channels
     from layerprobe.embed.manifest.clips import read_manifest
 
@@ -125,6 +126,8 @@ def run_study_of(options: ClassifyOptions, *, given: Mapping[str, str]) -> dict[
     stores = models.find_stores(study)
     table = read_manifest(options.table, **vars(options.columns), must_exist=False)
     clips = stored_channels(table, stores[0])
+    if study.task == "soft":
+        clips = join_votes(clips, study.target)
     if "--task" not in given:
         texts = [text for clip in clips if (text := clip.labels.get(study.target, "").strip())]
         check_classes_meant(texts, study.target)

@@ -8,8 +8,9 @@ from typing import Any
 
 from layerprobe.cache.common.console import print_json, print_table, say
 from layerprobe.cache.common.text import format_bytes, format_count, format_interval
-from layerprobe.classify.config import BASELINES, SCORE_NAMES, Metric, main_metric, task_of
+from layerprobe.classify.config import BASELINES, Metric, main_metric, task_of
 from layerprobe.classify.controls.probes.tables import joined, print_probes
+from layerprobe.classify.score_names import SCORE_NAMES
 from layerprobe.classify.search.console import (
     print_curve,
     print_ranking,

@@ -35,6 +35,7 @@ from layerprobe.classify.search.console import print_plan
 from layerprobe.classify.search.plan import Plan, make_plan
 from layerprobe.classify.search.progress import live_display
 from layerprobe.classify.search.study import LOCK, run_study
+from layerprobe.classify.tasks.votes import most_voted
 from layerprobe.embed.manifest.clips import Clip
 
 AUDIT = "audit.json"
@@ -80,6 +81,8 @@ def evaluate_run(out: Path, plan: Plan, clips: Sequence[Clip], evaluation: Evalu
     is updated, so an interrupted evaluation leaves a finished run, and resumes. Baselines are only read here;
     `baselines.run_baselines` runs them. Raises InputError while another process works on the run.
     """
+    if plan.config.task == "soft":
+        clips = most_voted(clips, plan.config.target)  # probes and audit read one label of a clip
     try:
         with locked(out / LOCK, wait=False):
             summary = read_json(out / SUMMARY, holding="controls")

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from layerprobe.classify.config import AXIS_NAMES, BASELINES, main_metric, task_of
+from layerprobe.classify.config import BASELINES, main_metric, task_of
 from layerprobe.classify.controls.probes.figure import plot_scores, title_of
 from layerprobe.classify.plotting import (
     COLOURS,
@@ -25,6 +25,7 @@ from layerprobe.classify.plotting import (
     save,
     set_title,
 )
+from layerprobe.classify.score_names import AXIS_NAMES
 
 
 def draw_controls(summary: Mapping[str, Any], folder: Path) -> None:

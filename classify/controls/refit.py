@@ -16,6 +16,7 @@ from layerprobe.classify.search.ensemble.members import Member, member_scores
 from layerprobe.classify.search.plan import Plan, fold_features, layer_states
 from layerprobe.classify.tasks.label_sets import members_of
 from layerprobe.classify.tasks.registry import TASKS
+from layerprobe.classify.tasks.votes import shares_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +84,8 @@ def predictions_by_fold(run: Path, plan: Plan) -> list[np.ndarray]:
     values = predictions.predicted.tolist()
     if plan.data.task == "multilabel":
         values = list(members_of(values, plan.data.classes, separator=plan.data.reading.separator))
+    elif plan.data.task == "soft":
+        values = list(shares_of(values, plan.data.classes))
     elif plan.data.classes:
         number_of = {name: number for number, name in enumerate(plan.data.classes)}
         values = [number_of[name] for name in values]

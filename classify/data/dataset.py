@@ -28,7 +28,7 @@ class Dataset:
     """The N clips of a study, in the table's order.
 
     keys: the store's keys. classes: sorted or in their order; none for numbers. y: (N,) indices into
-    `classes`, or numbers, or (N, K) bool, as `task` says. speakers: (N,) indices into
+    `classes`, or numbers, or (N, K) bool or shares, as `task` says. speakers: (N,) indices into
     `speaker_names`, or None where the table has no speakers. partitions: each clip's partition in the table's
     own split, or "". excluded: clip id → why the clip is neither trained on nor tested. note: one line on
     clips whose audio is not on this machine, or "".

@@ -136,8 +136,9 @@ def validation_mask(y: np.ndarray, speakers: np.ndarray | None, *, seed: int) ->
     """(n,) booleans: training clips that are held out from the fit and decide when to stop.
 
     Speaker-disjoint, unless that would remove a class from the fit in every fold; then a share of each
-    class's clips. y, speakers: (n,) of the training clips.
+    class's clips. y, speakers: (n,) of the training clips; of shares y (n, K), the largest is the class.
     """
+    y = y if y.ndim == 1 else y.argmax(1)
     masks = []
     if speakers is not None:
         names, code = np.unique(speakers, return_inverse=True)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.common.options import check_choices
 from layerprobe.classify.config import TaskName
 from layerprobe.classify.heads.base import Head
 from layerprobe.classify.heads.bilstm import BILSTM, Recurrent
@@ -25,6 +26,7 @@ from layerprobe.classify.heads.regression.trees import XGBOOST_REGRESSION
 from layerprobe.classify.heads.solvers.network import Network
 from layerprobe.classify.heads.structured.one_vs_rest import OneVsRest, one_vs_rest
 from layerprobe.classify.heads.structured.ordinal import ORDINAL_LOGISTIC, Cumulative
+from layerprobe.classify.heads.structured.shares import mean_shares, on_copies, on_shares
 from layerprobe.classify.heads.svm import SVM
 from layerprobe.classify.heads.weights import WEIGHTS
 
@@ -56,6 +58,13 @@ _OF_TASK: dict[TaskName, dict[str, Head]] = {
         for name, head in HEADS.items()
         if head.reads != "frames" and not head.together and head.refit is not None
     },
+    "soft": {
+        "logreg": on_shares(LOGREG),
+        "xgboost": on_copies(XGBOOST),
+        "weights": on_shares(WEIGHTS),
+        "bilstm": on_shares(BILSTM),
+        "majority": mean_shares(MAJORITY),
+    },
 }
 # Heads after their fit, by the name that a bundle has for them.
 KINDS: dict[str, Any] = {
@@ -70,6 +79,16 @@ KINDS: dict[str, Any] = {
 def heads_of(task: TaskName) -> dict[str, Head]:
     """The heads that fit a task, by name."""
     return _OF_TASK[task]
+
+
+def check_known(names: Sequence[str], task: TaskName) -> None:
+    """Raise InputError for a head that does not exist, or that this task cannot use."""
+    known = heads_of(task)
+    for name in names:
+        if task == "soft" and name in HEADS and name not in known:
+            what = f"{name} cannot be fitted to shares of votes: it has no log loss of a distribution"
+            raise InputError(what, do=f"choose --heads from {', '.join(known)}")
+    check_choices("--heads", names, tuple(known))
 
 
 def needs_frames(names: Sequence[str]) -> bool:

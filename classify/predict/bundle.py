@@ -80,7 +80,9 @@ class Bundle(ABC):
 
     def require_labels(self, what: str, *, do: str = "") -> None:
         """Raise InputError for a system that predicts numbers or sets. what: that only single labels have."""
-        predicts = {"regression": "a number", "multilabel": "a set of labels"}.get(self.task)
+        predicts = {"regression": "a number", "multilabel": "a set of labels", "soft": "shares of votes"}.get(
+            self.task
+        )
         if predicts is not None:
             raise InputError(f"predicts {predicts}, which has no {what}", where=str(self.folder), do=do)
 

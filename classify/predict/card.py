@@ -7,7 +7,8 @@ from typing import Any
 
 from layerprobe.cache.common.text import escape_markdown, format_interval, format_percent
 from layerprobe.cache.identity.extraction import FRAME
-from layerprobe.classify.config import METRICS, SCORE_NAMES, task_of
+from layerprobe.classify.config import METRICS, task_of
+from layerprobe.classify.score_names import SCORE_NAMES
 from layerprobe.classify.search.console import format_params
 from layerprobe.embed.models.presets import PRESETS
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from layerprobe.cache.common.text import format_interval
-from layerprobe.classify.config import SCORE_NAMES, main_metric
+from layerprobe.classify.config import main_metric
 from layerprobe.classify.runs.bundle_files import BUNDLE
 from layerprobe.classify.runs.run_folder import SUMMARY, read_json
+from layerprobe.classify.score_names import SCORE_NAMES
 from layerprobe.classify.scores.results import system_label
 
 if TYPE_CHECKING:

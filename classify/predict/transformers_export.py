@@ -18,7 +18,7 @@ import torch
 
 from layerprobe.cache.common.errors import ClipError, InputError
 from layerprobe.cache.common.text import format_interval, program
-from layerprobe.classify.config import SCORE_NAMES, WITHOUT_ONE_LABEL, main_metric
+from layerprobe.classify.config import WITHOUT_ONE_LABEL, main_metric
 from layerprobe.classify.features.fitted import FittedInputs
 from layerprobe.classify.features.fitted_frames import FittedFrames
 from layerprobe.classify.finetune.saving.transformers_model import (
@@ -38,6 +38,7 @@ from layerprobe.classify.predict.frozen import FrozenBundle
 from layerprobe.classify.predict.make import selected_system
 from layerprobe.classify.predict.system import System
 from layerprobe.classify.runs.run_folder import SUMMARY, read_json
+from layerprobe.classify.score_names import SCORE_NAMES
 from layerprobe.embed.checkpoints.configuration import WAV2VEC2_LIKE
 from layerprobe.embed.checkpoints.loading import load_model
 from layerprobe.embed.config import RATE

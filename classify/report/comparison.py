@@ -7,13 +7,13 @@ from pathlib import Path
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.text import format_interval
-from layerprobe.classify.config import AXIS_NAMES, SCORE_NAMES
 from layerprobe.classify.report.figures.charts import Chart, Curves, Series
 from layerprobe.classify.report.run_data import RunData
 from layerprobe.classify.report.run_tables import INTERVAL
 from layerprobe.classify.report.tables import Cell, Table
 from layerprobe.classify.runs.compare import Comparison, compare
 from layerprobe.classify.runs.cost_table import FINETUNE
+from layerprobe.classify.score_names import AXIS_NAMES, SCORE_NAMES
 
 LOG_RATIO = 8.0  # largest over smallest cost above which the axis is logarithmic
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from layerprobe.classify.report.run_data import RunData
 from layerprobe.classify.report.tables import Cell, Table
+from layerprobe.classify.tasks.votes import losses
 
 HARDEST = 20  # clips
 
@@ -16,6 +17,8 @@ def hardest_rows(run: RunData) -> np.ndarray:
         true, predicted = run.numbers
         return np.argsort(-np.abs(predicted - true), kind="stable")[:HARDEST]
     if run.sets is not None:
+        if run.shares is not None:
+            return np.argsort(-losses(*run.shares), kind="stable")[:HARDEST]
         true, predicted = run.sets
         wrong = np.flatnonzero((true != predicted).any(1))
         surprise = -np.log(np.clip(np.where(true, run.probability, 1 - run.probability), 1e-15, None)).mean(1)
@@ -35,7 +38,10 @@ def hardest(run: RunData) -> Table | None:
             continue
         if run.sets is not None:
             names = np.array([entry["label"] for entry in run.summary["selected"]["labels"]])
-            rows.append([str(run.clips[row]), speaker, *(" + ".join(names[own]) for own in run.sets[:, row])])
+            both = [" + ".join(names[own]) for own in run.sets[:, row]]
+            if run.shares is not None:
+                both = [_shares(names, own) for own in run.shares[:, row]]
+            rows.append([str(run.clips[row]), speaker, *both])
             continue
         pair = (run.classes[run.labels[row]], run.classes[run.predicted[row]])
         rows.append([str(run.clips[row]), speaker, *pair, float(run.confidence[row])])
@@ -47,4 +53,13 @@ def hardest(run: RunData) -> Table | None:
     if run.sets is not None:
         columns = ("clip", "speaker", "true labels", "predicted")
         title = "The hardest clips: wrong labels with the highest confidence"
+    if run.shares is not None:
+        columns = ("clip", "speaker", "votes", "predicted")
+        title = "The hardest clips: those with the largest log loss"
     return Table(name="hardest", title=title, columns=columns, rows=rows) if rows else None
+
+
+def _shares(names: np.ndarray, shares: np.ndarray) -> str:
+    """The largest first: `angry 0.67, sad 0.33`."""
+    order = np.argsort(-shares, kind="stable")
+    return ", ".join(f"{names[k]} {shares[k]:.2f}" for k in order if shares[k] >= 0.005)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from layerprobe.cache.common.text import format_count
-from layerprobe.classify.config import SCORE_NAMES
 from layerprobe.classify.report.run_data import RunData
+from layerprobe.classify.score_names import SCORE_NAMES
 from layerprobe.classify.scores.results import system_label
 from layerprobe.classify.search.console import remarks
 

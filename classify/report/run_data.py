@@ -29,6 +29,7 @@ from layerprobe.classify.tasks.label_sets import members_of
 from layerprobe.classify.tasks.registry import TASKS
 from layerprobe.classify.tasks.regression import parts
 from layerprobe.classify.tasks.task import Reading
+from layerprobe.classify.tasks.votes import above_chance, shares_of
 
 AUDIT, CURVES = "audit.json", "curves.csv"
 NEEDED = ("selected", "layers", "heads", "controls", "audit", "data", "chance", "target", "model", "metric")
@@ -44,8 +45,9 @@ class RunData:
     (N,), speakers (N,) names or None, labels and predicted (N,) indices into `classes`, and probability
     (N, K). Of a regression, numbers has truth and prediction, (2, N), `classes` are groups of clips with low,
     middle and high numbers, and there are no probabilities. Of sets of labels, sets has truth and prediction,
-    (2, N, K) bool, `classes` are the different true sets, and probability is that of each label. Both are
-    None of other tasks.
+    (2, N, K) bool, `classes` are the different true sets, and probability is that of each label. Of shares
+    of votes, shares has truth and prediction, (2, N, K), and sets those above 1 / K. They are None of other
+    tasks.
     """
 
     folder: Path
@@ -62,6 +64,7 @@ class RunData:
     probability: np.ndarray
     numbers: np.ndarray | None = None
     sets: np.ndarray | None = None
+    shares: np.ndarray | None = None
 
     @property
     def metric(self) -> Metric:
@@ -96,7 +99,7 @@ def read_run(folder: Path) -> RunData:
     classes = () if task == "regression" else _classes(folder / SUMMARY, summary)
     read_label = _reader(task, classes, record)
     predictions = _read_predictions(folder / PREDICTIONS, classes, read_label)
-    has_counts = task not in ("regression", "multilabel")
+    has_counts = task not in ("regression", "multilabel", "soft")
     if not (_same_counts if has_counts else _same_score)(summary, predictions):
         what = f"does not fit {SUMMARY}: its {'confusion matrix' if has_counts else 'score'} is another"
         raise InputError(what, where=str(folder / PREDICTIONS), do=RESTORE_OR_RERUN)
@@ -104,7 +107,10 @@ def read_run(folder: Path) -> RunData:
     if task == "regression":
         classes, codes = parts(both[0])
         predictions |= {"labels": codes, "predicted": codes, "numbers": both}
-    elif task == "multilabel":
+    elif task in ("multilabel", "soft"):
+        if task == "soft":
+            predictions |= {"shares": both}
+            both = np.stack([above_chance(each) for each in both])
         different, codes = np.unique(both[0], axis=0, return_inverse=True)
         names = np.array(classes)
         classes = tuple(" + ".join(names[row]) for row in different)
@@ -121,12 +127,14 @@ def read_run(folder: Path) -> RunData:
 
 
 def _reader(task: TaskName, classes: tuple[str, ...], record: Mapping[str, Any]) -> Callable[[str], Any]:
-    """What turns a label of predictions.csv into a class number, a number, or (K,) bool."""
+    """What turns a label of predictions.csv into a class number, a number, or (K,) bool or shares."""
     if task == "regression":
         return float
     if task == "multilabel":
         separator = (record.get("config") or {}).get("separator", Reading.separator)
         return lambda text: members_of([text], classes, separator=separator)[0]
+    if task == "soft":
+        return lambda text: shares_of([text], classes)[0]
     return {name: k for k, name in enumerate(classes)}.__getitem__
 
 
@@ -147,7 +155,9 @@ def _same_score(summary: Mapping[str, Any], predictions: Mapping[str, np.ndarray
 
 def _classes(path: Path, summary: Mapping[str, Any]) -> tuple[str, ...]:
     try:
-        kind, entries = ("label", "labels") if task_of(summary) == "multilabel" else ("class", "classes")
+        kind, entries = (
+            ("label", "labels") if task_of(summary) in ("multilabel", "soft") else ("class", "classes")
+        )
         return tuple(str(entry[kind]) for entry in summary["selected"][entries])
     except (KeyError, TypeError) as error:
         what = "is damaged: it does not describe the classes"

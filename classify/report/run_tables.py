@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from layerprobe.cache.common.text import format_interval
-from layerprobe.classify.config import BASELINES, METRICS, SCORE_NAMES, task_of
+from layerprobe.classify.config import BASELINES, METRICS, task_of
 from layerprobe.classify.report.figures.system_charts import speaker_scores
 from layerprobe.classify.report.hardest import hardest
 from layerprobe.classify.report.probe_tables import probe_tables
 from layerprobe.classify.report.run_data import RunData
 from layerprobe.classify.report.tables import INTERVAL, Cell, Table
+from layerprobe.classify.score_names import SCORE_NAMES
 from layerprobe.classify.search.console import format_params
 
 VERDICTS = ("leak", "look", "fine")

@@ -10,10 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.classify.config import AXIS_NAMES, Metric
+from layerprobe.classify.config import Metric
 from layerprobe.classify.plotting import COLOURS, STYLE, check_figure, open_frame, save, set_title
 from layerprobe.classify.runs.compare import Comparison, Entry
 from layerprobe.classify.runs.cost_table import FINETUNE, RunCost
+from layerprobe.classify.score_names import AXIS_NAMES
 
 LOG_RATIO = 8.0  # largest over smallest cost above which the axis is logarithmic
 

@@ -150,8 +150,8 @@ def write_predictions(
 ) -> None:
     """Write predictions.csv: out-of-fold predictions. systems: (name, its result on each fold).
 
-    label and predicted are classes, sets of labels with the table's separator, or the numbers of a
-    regression.
+    label and predicted are classes, sets of labels with the table's separator, shares of votes such as
+    `angry=0.75;sad=0.25`, or the numbers of a regression.
     """
     probabilities = (f"p_{name}" for name in data.classes)
     header = ["clip", "fold", "speaker", "system", "label", "predicted", *probabilities]
@@ -170,10 +170,14 @@ def write_predictions(
 
 
 def _label(data: Dataset, value: Any) -> str:
-    """The name of a class number, the names of a set of labels, or the shortest text of a number."""
+    """The name of a class number, the names of a set, shares of votes, or the shortest text of a number."""
     if data.task == "multilabel":
         names = (name for name, own in zip(data.classes, value, strict=True) if own)
         return data.reading.separator.join(names)
+    if data.task == "soft":
+        from layerprobe.classify.tasks.votes import text_of  # which imports SciPy
+
+        return text_of(value, data.classes)
     return data.classes[value] if data.classes else repr(float(value))
 
 

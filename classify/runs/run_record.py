@@ -25,6 +25,7 @@ from layerprobe.classify.runs.run_folder import (
     read_json,
     reporting_damage,
 )
+from layerprobe.classify.tasks.votes import join_votes
 from layerprobe.embed.manifest.channels import stored_channels
 from layerprobe.embed.manifest.clips import Clip, read_manifest
 
@@ -144,7 +145,8 @@ class RecordedRun:
             speaker_column=self.speaker_column,
             must_exist=False,
         )
-        return stored_channels(clips, self.store)
+        stored = stored_channels(clips, self.store)
+        return join_votes(stored, self.config.target) if self.config.task == "soft" else stored
 
 
 def read_recorded(path: Path, *, runtime: Mapping[str, Any]) -> RecordedRun:

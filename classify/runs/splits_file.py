@@ -113,8 +113,9 @@ def check_classes(splits: Path) -> None:
     """Raise InputError for the splits.json of a run that does not predict classes."""
     record = splits.with_name(RUN)
     task = task_of(read_json(record).get("config") or {}) if record.is_file() else "classification"
-    if task in WITHOUT_ONE_LABEL:
-        what = f"belongs to {WITHOUT_ONE_LABEL[task]}, and finetune trains on classes"
+    without = {**WITHOUT_ONE_LABEL, "soft": "a study of votes"}
+    if task in without:
+        what = f"belongs to {without[task]}, and finetune trains on classes"
         raise InputError(what, where=str(splits), do="give the splits of a classification")
 
 

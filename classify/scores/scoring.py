@@ -80,7 +80,7 @@ class Scorer:
         if not self._classes:
             return {**found, "true": _mean_and_sd(self._y), "predicted": _mean_and_sd(predicted)}
         probability = np.concatenate([result.probability for result in system])
-        if self._data.task == "multilabel":
+        if self._data.task in ("multilabel", "soft"):
             return {
                 **found,
                 **self._of_probabilities(self._y, probability),
@@ -131,8 +131,8 @@ class Scorer:
         return found
 
     def _of_probabilities(self, y: np.ndarray, probability: np.ndarray) -> dict[str, float]:
-        if not self._classes:
-            return {}
+        if not self._classes or self._data.task == "soft":
+            return {}  # scores of shares are measures of the task
         if self._data.task == "multilabel":
             return {"log_loss": label_sets.log_loss(y, probability)}
         return {
@@ -141,8 +141,10 @@ class Scorer:
         }
 
     def _by_label(self, probability: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:
-        """AP: average precision, the area under precision over recall as scikit-learn sums it."""
-        sums = self._task.statistics(self._y, predicted, None, self._classes)
+        """Of shares, those above 1 / K. AP: average precision, the area under precision over recall as
+        scikit-learn sums it."""
+        y, found = (self._data.rules.members(each, self._classes) for each in (self._y, predicted))
+        sums = label_sets.statistics(y, found, None, self._classes)
         scores = {
             "recall": label_sets.each_recall(sums),
             "precision": label_sets.each_precision(sums),
@@ -153,9 +155,9 @@ class Scorer:
             "labels": [
                 {
                     "label": name,
-                    "clips": int(self._y[:, k].sum()),
+                    "clips": int(y[:, k].sum()),
                     **{score: values[k] for score, values in scores.items()},
-                    "ap": average_precision_score(self._y[:, k], probability[:, k]),
+                    "ap": average_precision_score(y[:, k], probability[:, k]),
                 }
                 for k, name in enumerate(self._data.classes)
             ]

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from layerprobe.cache.common.console import print_table, say
 from layerprobe.cache.common.text import format_bytes, format_count, format_interval
-from layerprobe.classify.config import METRICS, SCORE_NAMES, main_metric, task_of
+from layerprobe.classify.config import METRICS, main_metric, task_of
+from layerprobe.classify.score_names import SCORE_NAMES
 
 if TYPE_CHECKING:
     from layerprobe.classify.search.plan import Plan
@@ -114,9 +115,8 @@ def print_ranking(out: Path, summary: Mapping[str, Any]) -> None:
 
 def print_curve(summary: Mapping[str, Any]) -> None:
     """Print the layers of a quick look in their order, each with a bar from chance to the best score."""
-    metric, chance, selected = summary["metric"], summary["chance"], summary["selected"]
-    main = main_metric(summary)
-    best = max(row[main]["value"] for row in summary["layers"])
+    metric, main, selected = summary["metric"], main_metric(summary), summary["selected"]
+    best, chance = max(row[main]["value"] for row in summary["layers"]), summary["chance"]
     rows = []
     for row in summary["layers"]:
         share = (row[main]["value"] - chance) / max(best - chance, 1e-9)

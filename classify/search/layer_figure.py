@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.classify.config import AXIS_NAMES, EMOBOX, SCORE_NAMES, Metric, main_metric
+from layerprobe.classify.config import EMOBOX, Metric, main_metric
 from layerprobe.classify.layer_names import is_single
 from layerprobe.classify.plotting import (
     COLOURS,
@@ -28,6 +28,7 @@ from layerprobe.classify.plotting import (
     save,
     set_title,
 )
+from layerprobe.classify.score_names import AXIS_NAMES, SCORE_NAMES
 
 NAME, WEIGHTS_NAME = "layers", "layer_weights"
 ALL_LAYERS = "all"  # layer of a fine-tuned model in its summary

@@ -52,9 +52,9 @@ def search(
 ) -> Iterator[TrialDone | StudyResult]:
     """Run the trials that are not in `done`, then fit the best parameters on the complete training partition.
 
-    Yields each trial as it ends, then the result. inner, outer: arrays of the folds. y: (N,) classes of all
-    rows, or numbers. before: the result of `done`; its parameters are not fitted again if they are still the
-    best. deadline: `time.monotonic()` after which no further trial starts.
+    Yields each trial as it ends, then the result. inner, outer: arrays of the folds. y: (N,) or (N, K)
+    labels of all rows. before: the result of `done`; its parameters are not fitted again if they are still
+    the best. deadline: `time.monotonic()` after which no further trial starts.
 
     Each trial has its own sampler, seeded by its number, so that a resumed study equals an uninterrupted one.
     In a finite space no point is tried twice, and the search ends when all were tried.

@@ -30,7 +30,7 @@ from layerprobe.classify.features.joined import joined_width, read_layer
 from layerprobe.classify.features.kernels import kernel_bytes
 from layerprobe.classify.features.lru_cache import LruCache
 from layerprobe.classify.features.sampling import grown_size
-from layerprobe.classify.heads.registry import heads_of, needs_frames
+from layerprobe.classify.heads.registry import check_known, heads_of, needs_frames
 from layerprobe.classify.layer_names import is_single, layer_parts
 from layerprobe.classify.runs.splits_file import Splits, read_splits
 from layerprobe.classify.scores.results import StudyId
@@ -103,7 +103,7 @@ class Plan:
         layers = tuple(dict.fromkeys(self.config.layers)) or ((*stored, MIX) if len(stored) > 1 else stored)
         check_choices("--layers", [part for name in layers for part in layer_parts(name)], (*stored, MIX))
         check_joined(layers, heads)
-        check_choices("--heads", heads, tuple(known))
+        check_known(heads, self.config.task)
         check_heads(heads, self.config, largest=self.largest)
         alone = tuple(head for head in heads if not known[head].together)
         mixing = tuple(
@@ -177,7 +177,7 @@ def make_plan(
     excluded: Mapping[str, str] | None = None,
 ) -> Plan:
     """The plan of a study. Raises InputError if the data cannot be split or searched with these settings."""
-    check_choices("--heads", config.heads, tuple(heads_of(config.task)))
+    check_known(config.heads, config.task)
     check_choices("--stats", config.stats, store.extraction.stats)
     _check_store(store, config)
     if config.split == CORPUS_SPLIT:
@@ -186,7 +186,7 @@ def make_plan(
             train=config.train_corpus,
             test=config.test_corpus,
             target=config.target,
-            numbers=config.task == "regression",
+            numbers=config.task in ("regression", "soft"),
         )
     splits = None
     if config.splits is not None:

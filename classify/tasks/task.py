@@ -28,7 +28,8 @@ READ_AS_IS = Reading()
 class Labels:
     """The labels of N clips.
 
-    classes: K names, none for numbers. y: (N,) indices into them, or numbers; (N, K) bool for sets.
+    classes: K names, none for numbers. y: (N,) indices into them, or numbers; (N, K) bool for sets, or shares
+    of votes.
     """
 
     classes: tuple[str, ...]

@@ -64,9 +64,11 @@ def train(
 ) -> BiLstm:
     """Fit on the training rows outside `validation`, and return the model of the best round.
 
-    rows: (n,) clip numbers. y: (n,) classes. validation: (n,) booleans. weights: (n,) of the clips in the
-    loss. The best round has the highest mean recall on the validation clips; among equals, the lowest loss.
+    rows: (n,) clip numbers. y: (n,) classes, or (n, K) shares. validation: (n,) booleans. weights: (n,) of
+    the clips in the loss. The best round has the highest mean recall on the validation clips, of shares the
+    lowest loss; among equals, the lowest loss.
     """
+    true = y if y.ndim == 1 else y.astype(np.float32)
     with _reproducible(seed, device):
         model = BiLstm(
             scaled.width,
@@ -85,7 +87,7 @@ def train(
             passes = [order.permutation(fitted) for _ in range(-(-LEAST_STEPS // steps))]
             for batch in (part for each in passes for part in np.array_split(each, steps)):
                 scores = model(*_tensors(scaled, rows[batch], device))
-                losses = nn.functional.cross_entropy(scores, _to(y[batch], device), reduction="none")
+                losses = nn.functional.cross_entropy(scores, _to(true[batch], device), reduction="none")
                 weight = _to(weights[batch].astype(np.float32), device)
                 optimiser.zero_grad()
                 ((losses * weight).sum() / weight.sum()).backward()
@@ -134,11 +136,14 @@ def best_device() -> str:
 
 
 def _evaluate(scores: np.ndarray, y: np.ndarray, classes: int) -> tuple[float, float]:
-    """Mean recall over the classes that occur, and the mean log likelihood."""
-    counts = confusion(y, scores.argmax(1), classes=classes)
-    present = counts.sum(1) > 0
+    """Mean recall over the classes that occur, and the mean log likelihood; of shares the latter only."""
     top = scores - scores.max(1, keepdims=True)
     log_p = top - np.log(np.exp(top).sum(1, keepdims=True))
+    if y.ndim == 2:
+        likelihood = float((y * log_p).sum(1).mean())
+        return likelihood, likelihood
+    counts = confusion(y, scores.argmax(1), classes=classes)
+    present = counts.sum(1) > 0
     return float(recall(counts)[present].mean()), float(log_p[np.arange(len(y)), y].mean())
 
 

@@ -24,7 +24,8 @@ BLOCK, ROWS = 1 << 20, 4096  # numbers and rows per block, at most: a block fits
 
 # Multiplies (n, K) changes of scores by the loss's second derivatives, clip by clip.
 Curvature = Callable[[np.ndarray], np.ndarray]
-# (n, K) scores, (n,) classes → (n,) losses, their (n, K) derivatives, and their curvature in single precision
+# (n, K) scores, (n,) classes or (n, K) shares → (n,) losses, their (n, K) derivatives, and their curvature
+# in single precision
 Loss = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, Curvature]]
 
 
@@ -199,15 +200,21 @@ class Solver:
 
 
 def cross_entropy(scores: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, Curvature]:
-    """−log softmax of the true class. Its second derivative is at most 1/K at equal scores."""
+    """−log softmax of the true class, or its mean under shares y (n, K) of classes, which sum to 1.
+
+    Its second derivative is at most 1/K at equal scores.
+    """
     rows = np.arange(len(y))
     scores = scores - scores.max(1, keepdims=True)
     P = np.exp(scores)
     total = P.sum(1, keepdims=True)
-    losses = np.log(total[:, 0]) - scores[rows, y]
+    losses = np.log(total[:, 0]) - (scores[rows, y] if y.ndim == 1 else (scores * y).sum(1))
     P /= total
     shares = P.astype(np.float32)
-    P[rows, y] -= 1
+    if y.ndim == 1:
+        P[rows, y] -= 1
+    else:
+        P -= y
 
     def curvature(changes: np.ndarray) -> np.ndarray:
         weighted: np.ndarray = shares * changes

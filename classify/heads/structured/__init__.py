@@ -1,1 +1,2 @@
-"""Heads for labels with structure: ordered levels (`ordinal`), sets of labels (`one_vs_rest`)."""
+"""Heads for labels with structure: ordered levels (`ordinal`), sets of labels (`one_vs_rest`), shares of
+votes (`shares`)."""

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from layerprobe.classify.config import AXIS_NAMES, BASELINES, SCORE_NAMES, task_of
+from layerprobe.classify.config import BASELINES, task_of
 from layerprobe.classify.layer_names import FUSION, is_single
 from layerprobe.classify.report.figures.charts import Bars, Chart, Curves, Grid, Reference, Series
 from layerprobe.classify.report.run_data import RunData
+from layerprobe.classify.score_names import AXIS_NAMES, SCORE_NAMES
 from layerprobe.classify.scores.results import system_label
 
 

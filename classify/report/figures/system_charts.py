@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from layerprobe.classify.config import AXIS_NAMES, SCORE_NAMES, task_of
+from layerprobe.classify.config import task_of
 from layerprobe.classify.report.figures.charts import Bars, Chart, Curves, Grid, Reference, Scatter, Series
 from layerprobe.classify.report.figures.layer_charts import (
     controls,
@@ -16,6 +16,7 @@ from layerprobe.classify.report.figures.layer_charts import (
 )
 from layerprobe.classify.report.figures.probe_charts import probe_charts
 from layerprobe.classify.report.run_data import RunData
+from layerprobe.classify.score_names import AXIS_NAMES, SCORE_NAMES
 from layerprobe.classify.tasks.registry import TASKS
 
 BINS = 10  # of confidence, as in `confusion.calibration_error`
@@ -57,7 +58,7 @@ def _errors(run: RunData) -> tuple[Chart, ...]:
 
 
 def label_bars(run: RunData) -> Chart:
-    """Of sets of labels, F1 of each."""
+    """Of sets of labels, or of shares above 1 / K, F1 of each."""
     entries = run.summary["selected"]["labels"]
     return Bars(
         name="labels",
@@ -66,7 +67,7 @@ def label_bars(run: RunData) -> Chart:
         x_label="F1",
         names=tuple(entry["label"] for entry in entries),
         values=tuple(entry["f1"] or 0.0 for entry in entries),
-        references=(Reference(name="mean over labels", value=run.summary["selected"]["label_f1"]["value"]),),
+        references=(Reference(name="mean over labels", value=run.summary["selected"][run.metric]["value"]),),
     )
 
 
@@ -99,7 +100,7 @@ def speaker_scores(run: RunData) -> list[tuple[str, int, float]]:
     if run.numbers is not None:
         labels, predicted = run.numbers
     if run.sets is not None:
-        labels, predicted = run.sets
+        labels, predicted = run.sets if run.shares is None else run.shares
     rows = []
     for name in np.unique(run.speakers).tolist():
         own = run.speakers == name
