@@ -145,7 +145,9 @@ class StudyConfig:
     jobs: int = -1
     """Worker processes; -1 for one per core."""
     storage: str | None = None
-    """URL of the Optuna storage; search.db in the run folder if omitted."""
+    """URL of the Optuna storage; search.db in the run folder if omitted. Processes with the same command, on
+    any machines, share the search on a server: postgresql://USER@HOST/DATABASE, without a password in it
+    (docs/scale.md)."""
     memory: Annotated[int, BYTES] = 4 << 30
     """Memory budget of all processes together for work that trials share, such as 8GiB."""
     seed: int = 0
@@ -190,10 +192,9 @@ class StudyConfig:
                 "training on one corpus and testing on another requires --train-corpus and --test-corpus",
                 do=f"give both and no other --split than {CORPUS_SPLIT}",
             )
-        if not self.heads:
-            raise InputError("--heads names no head", do="name at least one")
-        if not self.scalings:
-            raise InputError("--scalings names no scaling", do="name at least one")
+        for option, noun in (("heads", "head"), ("scalings", "scaling")):
+            if not getattr(self, option):
+                raise InputError(f"--{option} names no {noun}", do="name at least one")
         if self.jobs == 0:
             raise InputError("--jobs 0", do="give a number of processes, or -1 for one per core")
         if self.timeout is not None and not 0 < self.timeout < math.inf:
@@ -205,8 +206,7 @@ class StudyConfig:
             of = "an order of levels" if self.task == "ordinal" else "shares of votes"
             raise InputError(f"--quick has no probe for {of}", do="omit one of them")
         fixed: dict[str, object] = {"heads": (QUICK_HEAD,), "trials": 1, "scalings": ("standard",)}
-        for name in ("timeout", "sampler", "pruner", "storage"):
-            fixed[name] = getattr(StudyConfig, name)
+        fixed |= {name: getattr(StudyConfig, name) for name in ("timeout", "sampler", "pruner", "storage")}
         for name, value in fixed.items():
             if getattr(self, name) not in (value, getattr(StudyConfig, name)):
                 raise InputError(f"--quick tunes nothing, and {flag(name)} is given", do=f"omit {flag(name)}")

@@ -33,10 +33,11 @@ PATH_VALUE, TEMPERATURE = "path_value", "temperature"
 
 @dataclass(frozen=True)
 class TrialDone:
-    """A trial that ended, complete or pruned."""
+    """A trial that ended, complete or pruned. stored: another process ran it and has stored it."""
 
     id: StudyId
     trial: FrozenTrial
+    stored: bool = False
 
 
 def search(

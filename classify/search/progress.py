@@ -27,7 +27,7 @@ class Progress:
     total: trials that are planned; fewer where time was up. best: (layer, head) → best inner score of each
     outer fold. began: end of the first trial of this session; the time before it goes to starting workers and
     computing shared arrays. deadline: `time.monotonic()` at
-    the end of the search's time limit, or None.
+    the end of the search's time limit, or None. waiting: studies of other processes for which this one waits.
     """
 
     total: int
@@ -36,6 +36,7 @@ class Progress:
     best: dict[tuple[str, str], dict[int, float]] = field(default_factory=dict)
     began: float | None = None
     deadline: float | None = None
+    waiting: int = 0
 
     @property
     def rate(self) -> float:
@@ -114,7 +115,10 @@ def status_line(now: Progress) -> str:
     if leader := now.leader():
         (layer, head), score = leader, now.mean_best()[leader]
         so_far = f", best so far {head} on layer {layer} ({score:.3f} inner)"
-    return f"{now.done}/{now.total} trials, {now.rate:.1f} trials/s, {left} left{so_far}"
+    others = ""
+    if now.waiting:
+        others = f"waiting for {now.waiting} stud{'ies' if now.waiting > 1 else 'y'} of other processes, "
+    return f"{now.done}/{now.total} trials, {others}{now.rate:.1f} trials/s, {left} left{so_far}"
 
 
 def table(now: Progress, *, most: int) -> Table:

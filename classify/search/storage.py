@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import re
+import copy
 import sqlite3
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.exceptions import DuplicatedStudyError, StorageInternalError
+from optuna.exceptions import DuplicatedStudyError
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.scores.results import StudyId
+from layerprobe.classify.search.sharing.server import is_server, open_server, reporting_loss
 
 STORAGE_FILE = "search.db"
 BUSY_SECONDS = 60  # to wait for a SQLite file that another program has locked
-# The password of a URL: between user and host, also where a slash is missing, or in its query.
-_PASSWORD = re.compile(r"^((?:[\w+.-]+:)?/*[^:@/?]*):(?!/).*@")
-_SECRET_OPTION = re.compile(r"([?&][^=&]*(?:pass|pwd|secret|token)[^=&]*=)[^&\s]*", re.IGNORECASE)
+# A system attribute of trials on a server: the number within the search. A process that others took for dead
+# may add a trial once more, with another number of the storage's own.
+NUMBER = "layerprobe:number"
 
 
 class TrialStorage:
@@ -29,56 +31,66 @@ class TrialStorage:
 
     The search runs in memory, in the workers. The main process adds complete trials, in one transaction each;
     asking and telling through a database takes about ten.
+
+    An SQLite file is for one process at a time. Processes share the storage of a server (`search.sharing`).
     """
 
     def __init__(self, url: str | None, *, out: Path, run: str) -> None:
         """url: any Optuna storage; None for SQLite in `out`. Raises InputError if it cannot be opened."""
-        self._run = run
+        self.run, self.where = run, url or ""
+        self.server: BaseStorage | None = None  # where processes share the trials
         own = (out / STORAGE_FILE).resolve()
         if url is None or url == f"sqlite:///{own}":
-            self._where = str(own)
+            self.where = str(own)
             self._storage = _open_file(own)
+        elif is_server(url):
+            self.server = self._storage = open_server(url)
         else:
-            self._where = without_password(url)
             self._storage = _open_url(url)
         self._numbers: dict[str, int] = {}  # the storage's own, by study
 
     def trials(self, id: StudyId) -> list[FrozenTrial]:
-        """The finished trials of a study, in their order."""
-        try:
-            number = self._storage.get_study_id_from_name(self._name(id))
-        except KeyError:
-            return []
-        self._numbers[self._name(id)] = number
-        return self._storage.get_all_trials(number, deepcopy=False)
+        """The finished trials of a study, in their order. Raises InputError if reading fails."""
+        with reporting_loss(self.where):
+            try:
+                number = self._storage.get_study_id_from_name(self._name(id))
+            except KeyError:
+                return []
+            self._numbers[self._name(id)] = number
+            return _each_once(self._storage.get_all_trials(number, deepcopy=False))
 
     def add(self, id: StudyId, trial: FrozenTrial) -> None:
         """Add a finished trial; the first one creates the study, unless `trials` has found it.
 
-        Raises InputError if another run of the same data and settings adds to the storage, and if writing
-        fails.
+        On a server, a trial that another process has added is the same, and is left as it is. Raises
+        InputError if another run of the same data and settings adds to a file, and if writing fails.
         """
         name = self._name(id)
-        try:
-            if name not in self._numbers:
-                self._numbers[name] = self._storage.create_new_study([StudyDirection.MAXIMIZE], name)
-            elif self._contains(self._numbers[name], trial.number):
-                raise DuplicatedStudyError
-            self._storage.create_new_trial(self._numbers[name], template_trial=trial)
-        except DuplicatedStudyError:
-            raise InputError(
-                "another run of the same data and settings is adding trials to this storage",
-                where=self._where,
-                do="wait for it, or give each run its own --storage",
-            ) from None
-        except StorageInternalError as error:
-            reason = " ".join(str(error.__cause__ or error).partition("\n")[0].split())
-            do = "repair it: finished trials are kept, and the same command resumes"
-            raise InputError(
-                f"cannot write to the Optuna storage ({reason})", where=self._where, do=do
-            ) from error
+        with reporting_loss(self.where):
+            try:
+                if name not in self._numbers:
+                    self._numbers[name] = self._storage.create_new_study([StudyDirection.MAXIMIZE], name)
+                elif self._contains(self._numbers[name], trial.number):
+                    raise DuplicatedStudyError
+                if self.server is not None:
+                    trial = copy.copy(trial)
+                    trial.system_attrs = {**trial.system_attrs, NUMBER: trial.number}
+                self._storage.create_new_trial(self._numbers[name], template_trial=trial)
+            except DuplicatedStudyError:
+                if self.server is None:
+                    raise InputError(
+                        "another run of the same data and settings is adding trials to this storage",
+                        where=self.where,
+                        do="wait for it, or give each run its own --storage",
+                    ) from None
+                if name not in self._numbers:
+                    self.trials(id)
+                    self.add(id, trial)
 
     def _contains(self, study: int, number: int) -> bool:
+        if self.server is not None:
+            trials = self._storage.get_all_trials(study, deepcopy=False)
+            return any(_number(trial) == number for trial in trials)
         try:
             self._storage.get_trial_id_from_study_id_trial_number(study, number)
         except KeyError:
@@ -86,7 +98,20 @@ class TrialStorage:
         return True
 
     def _name(self, id: StudyId) -> str:
-        return f"{self._run}/{id}"
+        return f"{self.run}/{id}"
+
+
+def _each_once(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+    """The trials in the order of their numbers; of equal numbers the first, as the others are the same."""
+    found: dict[int, FrozenTrial] = {}
+    for trial in trials:
+        found.setdefault(_number(trial), trial)
+    return [found[number] for number in sorted(found)]
+
+
+def _number(trial: FrozenTrial) -> int:
+    number: int = trial.system_attrs.get(NUMBER, trial.number)
+    return number
 
 
 def _open_file(path: Path) -> BaseStorage:
@@ -99,15 +124,11 @@ def _open_file(path: Path) -> BaseStorage:
 
 
 def _open_url(url: str) -> BaseStorage:
-    where = without_password(url)
-    options: dict[str, Any] = {}
-    if url.startswith("sqlite"):
-        options = {"connect_args": {"timeout": BUSY_SECONDS}}
-        query = url.partition("?")[2]
-        if query and ("/" in query or "=" not in query):
-            raise InputError("a ? ends the path in a URL", where=where, do="choose a path without ?")
-    do = "give sqlite:///FOLDER/FILE, in an existing folder, or install the server's driver"
-    return _open(url, options, where=where, do=do)
+    query = url.partition("?")[2]
+    if query and ("/" in query or "=" not in query):
+        raise InputError("a ? ends the path in a URL", where=url, do="choose a path without ?")
+    options = {"connect_args": {"timeout": BUSY_SECONDS}}
+    return _open(url, options, where=url, do="give sqlite:///FOLDER/FILE, in an existing folder")
 
 
 def _open(url: str, options: dict[str, Any], *, where: str, do: str) -> BaseStorage:
@@ -116,11 +137,6 @@ def _open(url: str, options: dict[str, Any], *, where: str, do: str) -> BaseStor
     except Exception as error:  # SQLAlchemy's and the drivers' errors have no common base
         reason = " ".join(str(error).replace(url, where).partition("(Background on this error")[0].split())
         raise InputError(f"cannot open the Optuna storage ({reason})", where=where, do=do) from error
-
-
-def without_password(url: str) -> str:
-    """A storage's URL for messages and run.json."""
-    return _SECRET_OPTION.sub(r"\1***", _PASSWORD.sub(r"\1:***@", url))
 
 
 def silence_optuna() -> None:

@@ -25,7 +25,8 @@ from layerprobe.classify.scores.selection import result_rows, select_system, sys
 from layerprobe.classify.search.ensemble.rounds import make_ensembles
 from layerprobe.classify.search.plan import Plan, make_plan
 from layerprobe.classify.search.progress import ProgressCallback
-from layerprobe.classify.search.storage import silence_optuna, without_password
+from layerprobe.classify.search.sharing.server import is_server, refuse_password, without_password
+from layerprobe.classify.search.storage import silence_optuna
 from layerprobe.classify.search.strategies.quick import probe_all
 from layerprobe.classify.search.strategies.rounds import search_all
 from layerprobe.classify.search.summary import search_cost, summarise
@@ -56,6 +57,7 @@ def run_study(
     cannot be studied, and for a folder that holds another run.
     """
     silence_optuna()
+    refuse_password(config.storage)
     plan = make_plan(clips, store, config, excluded=excluded)
     plan.studies()  # raises for layers and heads that do not exist
     record = study_record(plan, command)
@@ -71,7 +73,8 @@ def run_study(
         with locked(out / LOCK, wait=False):
             _write(out, plan, record, protocol=protocol, report=report)
     except BlockingIOError:
-        raise InputError("another process is working on this run", where=str(out), do="wait for it") from None
+        do = "give this process its own --out" if is_server(config.storage) else "wait for it"
+        raise InputError("another process is working on this run", where=str(out), do=do) from None
     except OSError as error:
         if error.filename != str(out / LOCK):
             raise

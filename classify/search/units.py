@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from optuna.trial import FrozenTrial
 
@@ -17,6 +18,15 @@ from layerprobe.classify.search.plan import Plan, fold_features, layer_states
 from layerprobe.classify.search.storage import silence_optuna
 
 UNITS_PER_WORKER = 4  # with as many or more, all workers are busy almost to the end
+NO_FURTHER_TRIAL = -1.0  # seconds for a study whose best trial is only to be fitted
+
+
+class StudyRunner(Protocol):
+    """Runs a study: its trials so far, and seconds for further ones → what `run_unit` yields for it."""
+
+    def __call__(
+        self, id: StudyId, trials: list[FrozenTrial], *, seconds: float | None
+    ) -> Iterator[TrialDone | StudyResult]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +78,13 @@ def make_units(
 
 def run_unit(unit: Unit) -> Iterator[TrialDone | StudyResult]:
     """Yield each trial as it ends, and each study's result."""
+    run = study_runner(unit)
+    for id, trials in unit.studies.items():
+        yield from run(id, trials, seconds=unit.seconds)
+
+
+def study_runner(unit: Unit) -> StudyRunner:
+    """A function that runs a study of a unit; arrays are shared with the studies that it ran before."""
     silence_optuna()
     plan, data = unit.plan, unit.plan.data
     first = next(iter(unit.studies))
@@ -76,13 +93,18 @@ def run_unit(unit: Unit) -> Iterator[TrialDone | StudyResult]:
     layers = layer_states(plan, plan.layers_of(first.layer), cache=cache.section("states"))
     inner = [fold_features(plan, layers, fold, cache=cache.section(k)) for k, fold in enumerate(nested.inner)]
     outer = fold_features(plan, layers, nested.outer, cache=cache.section("outer"))
-    for id, trials in unit.studies.items():
-        deadline = None if unit.seconds is None else time.monotonic() + unit.seconds
+
+    def run(
+        id: StudyId, trials: list[FrozenTrial], *, seconds: float | None
+    ) -> Iterator[TrialDone | StudyResult]:
+        deadline = None if seconds is None else time.monotonic() + seconds
         before = unit.results.get(id)
         with naming_layer(id.layer, id.fold):
             yield from search(
                 id, inner, outer, data.y, plan.config, done=trials, before=before, deadline=deadline
             )
+
+    return run
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from layerprobe.classify.search.nested import TrialDone
 from layerprobe.classify.search.parallel import run_parallel
 from layerprobe.classify.search.plan import Plan
 from layerprobe.classify.search.progress import Progress, ProgressCallback
+from layerprobe.classify.search.sharing.run import Message, SharedSearch, Waiting, joined_processes
 from layerprobe.classify.search.storage import TrialStorage
 from layerprobe.classify.search.strategies.halving import (
     best_layers,
@@ -37,24 +38,33 @@ def search_all(
     out: run folder, which keeps the result of each finished study until the run is complete. run: name of
     its trials in the storage.
     """
-    studies = _Studies(plan, out, run, report=report, timer=timer)
+    storage = TrialStorage(plan.config.storage, out=out, run=run)
     ids, first, most = plan.studies(), first_trials(plan), plan.config.trials
     further = further_trials(plan) / total_trials(plan)
-    studies.run(ids, begin=0, end=first, share=1 - further)
-    if first < most:
-        best = best_layers({id: max(_scores(studies.trials[id][:first])) for id in ids})
-        studies.run([id for id in ids if id in best], begin=first, end=most, share=further)
-    return {id: studies.results[id] for id in ids}
+    with joined_processes(storage) as shared:
+        studies = _Studies(plan, out, storage, shared, report=report, timer=timer)
+        studies.run(ids, begin=0, end=first, share=1 - further)
+        if first < most:
+            best = best_layers({id: max(_scores(studies.trials[id][:first])) for id in ids})
+            studies.run([id for id in ids if id in best], begin=first, end=most, share=further)
+        return {id: studies.results[id] for id in ids}
 
 
 class _Studies:
-    """The studies of a plan with their trials and results so far."""
+    """The studies of a plan with their trials and results so far. shared: with other processes, or None."""
 
     def __init__(
-        self, plan: Plan, out: Path, run: str, *, report: ProgressCallback | None, timer: RunTimer
+        self,
+        plan: Plan,
+        out: Path,
+        storage: TrialStorage,
+        shared: SharedSearch | None,
+        *,
+        report: ProgressCallback | None,
+        timer: RunTimer,
     ) -> None:
         self._plan, self._out, self._report, self._timer = plan, out, report, timer
-        self._storage = TrialStorage(plan.config.storage, out=out, run=run)
+        self._storage, self._shared = storage, shared
         self.trials = {id: list(self._storage.trials(id)) for id in plan.studies()}
         loaded = {id: run_folder.load_result(out, id) for id in self.trials}
         # Without its trials, as after a storage was deleted, a result does not say which layers go on.
@@ -72,7 +82,7 @@ class _Studies:
         share: of the time limit.
         """
         plan = replace(self._plan, config=replace(self._plan.config, trials=end))
-        pending = {}
+        pending: dict[StudyId, list[FrozenTrial]] = {}
         for id in ids:
             result, trials = self.results.get(id), self.trials[id][:end]
             self._progress.resume(id, _scores(trials), trials=len(trials[begin:]))
@@ -80,10 +90,12 @@ class _Studies:
                 pending[id] = trials
             elif not begin:
                 self._end(result, end=end)
-        units = make_units(plan, pending, jobs=plan.jobs, results=self.results, share=share)
-        for message in run_parallel(run_unit, units, jobs=plan.jobs):
-            if isinstance(message, TrialDone):
-                self._storage.add(message.id, message.trial)
+        for message in self._messages(plan, pending, share=share):
+            if isinstance(message, Waiting):
+                self._progress.waiting = message.studies
+            elif isinstance(message, TrialDone):
+                if not message.stored:
+                    self._storage.add(message.id, message.trial)
                 self.trials[message.id].append(message.trial)
                 complete = message.trial.state == TrialState.COMPLETE
                 self._progress.add(message.id, message.trial.value if complete else None)
@@ -94,6 +106,16 @@ class _Studies:
                 self._end(message, end=end)
             if self._report is not None:
                 self._report(self._progress)
+
+    def _messages(
+        self, plan: Plan, pending: Mapping[StudyId, list[FrozenTrial]], *, share: float
+    ) -> Iterator[Message]:
+        """What the workers of this process yield, and what other processes have done."""
+        if self._shared is not None:
+            yield from self._shared.run(plan, pending, results=self.results, share=share)
+            return
+        units = make_units(plan, pending, jobs=plan.jobs, results=self.results, share=share)
+        yield from run_parallel(run_unit, units, jobs=plan.jobs)
 
     def _end(self, result: StudyResult, *, end: int) -> None:
         """Plan no more than the trials that a study has run, where time was up before the rest."""

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from layerprobe.classify.scores.results import StudyId
-from layerprobe.classify.search.progress import Progress
+from layerprobe.classify.search.progress import Progress, status_line
 
 ONE, TWO = StudyId(0, "3", "svm"), StudyId(1, "3", "svm")
 
@@ -57,3 +57,13 @@ def test_the_time_left_ends_with_the_time_given() -> None:
     assert now.eta == pytest.approx(20, abs=1)
     now.deadline = time.monotonic() - 5
     assert now.eta == 0
+
+
+def test_a_process_that_waits_for_others_says_so() -> None:
+    now = Progress(total=8)
+    now.resume(ONE, [0.5], trials=4)
+    assert "waiting" not in status_line(now)
+    now.waiting = 2
+    assert status_line(now).startswith("4/8 trials, waiting for 2 studies of other processes, ")
+    now.waiting = 1
+    assert "waiting for 1 study of other processes" in status_line(now)

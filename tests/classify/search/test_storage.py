@@ -5,11 +5,13 @@ from pathlib import Path
 
 import optuna
 import pytest
+from optuna.storages import RDBStorage, get_storage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.scores.results import StudyId
-from layerprobe.classify.search.storage import STORAGE_FILE, TrialStorage, without_password
+from layerprobe.classify.search import storage
+from layerprobe.classify.search.storage import STORAGE_FILE, TrialStorage
 
 
 def trial(value: float | None) -> FrozenTrial:
@@ -84,7 +86,7 @@ def test_a_storage_that_cannot_be_written_is_reported_in_one_line(tmp_path: Path
     trials.add(id, trial(0.5))
     with sqlite3.connect(tmp_path / STORAGE_FILE) as database:
         database.execute("DROP TABLE trials")
-    with pytest.raises(InputError, match=r"search\.db: cannot write to the Optuna storage") as error:
+    with pytest.raises(InputError, match=r"search\.db: cannot read or write the Optuna storage") as error:
         trials.add(id, trial(0.6))
     assert "\n" not in str(error.value)
 
@@ -125,21 +127,22 @@ def test_a_url_whose_path_is_cut_at_a_question_mark_is_refused(tmp_path: Path) -
     assert [path.name for path in tmp_path.iterdir()] == ["really?"]
 
 
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("postgresql://me:secret@host/db", "postgresql://me:***@host/db"),
-        ("postgresql://me:sec@ret@host/db", "postgresql://me:***@host/db"),
-        ("postgresql://:secret@host/db", "postgresql://:***@host/db"),
-        ("mysql:/me:secret@host/db", "mysql:/me:***@host/db"),
-        ("me:secret@host/db", "me:***@host/db"),
-        ("postgresql://host/db?user=me&password=secret", "postgresql://host/db?user=me&password=***"),
-        ("mysql+pymysql://host/db?PASSWD=secret&a=b", "mysql+pymysql://host/db?PASSWD=***&a=b"),
-        ("postgresql://host/db?sslpassword=s@cret", "postgresql://host/db?sslpassword=***"),
-        ("mssql://me:secret@host/db?pwd=secret", "mssql://me:***@host/db?pwd=***"),
-        ("postgresql://me@host:5432/db?options=a:b@c", "postgresql://me@host:5432/db?options=a:b@c"),
-        ("sqlite:////data/a:b@c/x.db", "sqlite:////data/a:b@c/x.db"),
-    ],
-)
-def test_a_password_is_masked_wherever_a_url_has_it(url: str, shown: str) -> None:
-    assert without_password(url) == shown
+def test_processes_on_a_server_add_each_trial_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An SQLite file stands in for the server."""
+    url, id = f"sqlite:///{tmp_path / 'server.db'}", StudyId(0, "9", "svm")
+    monkeypatch.setattr(storage, "is_server", lambda url: True)
+    monkeypatch.setattr(storage, "open_server", lambda url: get_storage(RDBStorage(url)))
+    one, late = (TrialStorage(url, out=tmp_path, run="run") for _ in range(2))
+    study = optuna.create_study()
+    study.add_trials([trial(0.5), trial(0.6), trial(0.7)])
+    first, second, third = study.get_trials()
+    one.add(id, first)
+    late.add(id, first)  # taken for dead, as after it was suspended, it adds what was added meanwhile
+    one.add(id, second)
+    with monkeypatch.context() as patch:
+        patch.setattr(TrialStorage, "_contains", lambda *_: False)
+        late.add(id, second)  # at the same moment
+    assert len(optuna.load_study(study_name=f"run/{id}", storage=url).trials) == 3
+    one.add(id, third)
+    for held in (one, late, TrialStorage(url, out=tmp_path, run="run")):
+        assert [t.value for t in held.trials(id)] == [0.5, 0.6, 0.7]
