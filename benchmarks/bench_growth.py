@@ -30,13 +30,8 @@ from benchmarks.machine import peak_mb, report
 from layerprobe.classify.config import StudyConfig
 from layerprobe.classify.data.dataset import Dataset
 from layerprobe.classify.data.splits import Fold, outer_folds
-from layerprobe.classify.features.fold_features import (
-    FoldFeatures,
-    LayerStates,
-    exact_kernels_fit,
-    nystroem_landmarks,
-)
-from layerprobe.classify.features.kernels import kernel_bytes
+from layerprobe.classify.features.fold_features import FoldFeatures, LayerStates
+from layerprobe.classify.features.kernels import exact_kernels_fit, kernel_bytes, nystroem_landmarks
 from layerprobe.classify.features.lru_cache import LruCache
 from layerprobe.classify.scores.results import StudyId
 from layerprobe.classify.search.nested import search

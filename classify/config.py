@@ -149,7 +149,7 @@ class StudyConfig:
     any machines, share the search on a server: postgresql://USER@HOST/DATABASE, without a password in it
     (docs/scale.md)."""
     memory: Annotated[int, BYTES] = 4 << 30
-    """Memory budget of all processes together for work that trials share, such as 8GiB."""
+    """Memory budget of all processes for what trials share (8GiB); larger states are read in blocks."""
     seed: int = 0
     """Seed of folds, trials and fits; the results do not depend on --jobs."""
 

@@ -65,7 +65,8 @@ def refit(
     total: np.ndarray | float = 0.0
     for member, weight, temperature in selected.members:
         layers = layer_states(plan, plan.layers_of(member.layer), cache=cache.section("states"))
-        features = fold_features(plan, layers, fold, cache=cache.section((section, member.layer)))
+        own = cache.section((section, member.layer))
+        features = fold_features(plan, layers, fold, head=member.head, cache=own)
         if y is not None:
             features = features.relabelled(y)
         scores = member_scores(features, member, task=plan.config.task, seed=plan.config.seed)

@@ -28,10 +28,9 @@ from layerprobe.classify.features.scaling import (
 
 if TYPE_CHECKING:
     from layerprobe.classify.features.frames import Frames
+    from layerprobe.classify.features.streamed.stored import StoredStates
 
 BOTH = "+"  # joins the names of statistics that are concatenated
-EXACT_CLIPS = 20_000  # training clips above which kernels are approximated whatever the memory
-LANDMARKS = 1000
 LEAST_AXES = 64  # principal axes computed at once
 ROWS_PER_COLUMN = 2  # up to this many, inner products of rows are computed in double precision
 
@@ -64,12 +63,18 @@ def no_frames() -> Frames:
     raise RuntimeError("these states are statistics over frames")
 
 
+def no_file() -> StoredStates:
+    """The default of `LayerStates.stored`."""
+    raise RuntimeError("these states are in memory")
+
+
 @dataclass(frozen=True)
 class LayerStates:
     """One layer of N clips.
 
     load: returns X (N, S*width) float32, statistics concatenated in the order of `stats`. speakers: (N,)
-    numbers, or None. frames: returns every frame, for a store that holds frames.
+    numbers, or None. frames: returns every frame, for a store that holds frames. stored: writes the states
+    to a temporary file instead, for `streamed.fold`.
     """
 
     load: Callable[[], np.ndarray]
@@ -77,6 +82,7 @@ class LayerStates:
     width: int
     speakers: np.ndarray | None
     frames: Callable[[], Frames] = no_frames
+    stored: Callable[[], StoredStates] = no_file
 
     def columns(self, stats: str) -> np.ndarray:
         """(N, s*width) float32: the given statistics, concatenated."""
@@ -98,6 +104,8 @@ class FoldFeatures:
     Inputs are centred on the training mean. That changes no head's solution, since all have a free intercept,
     and avoids rounding errors.
     """
+
+    streamed = False  # whether inputs are read in blocks, see `streamed.fold`
 
     def __init__(
         self,
@@ -201,10 +209,7 @@ class FoldFeatures:
         if prep.pca:
             unrotated = replace(prep, pca=0)
             train, test = self.inputs(unrotated)
-            count = max(prep.pca, LEAST_AXES)  # fewer axes are the first of more
-            axes = self.cached(("axes", unrotated, count), lambda: self._axes(unrotated, count))[
-                :, : prep.pca
-            ]
+            axes = self._leading_axes(unrotated, prep.pca)
             # In double precision: a value that rounding moves across the edge of a bin can change a tree.
             return (train @ axes).astype(np.float32), (test @ axes).astype(np.float32)
         scaled = [self._scaled(each) for each in prep.each()]
@@ -237,6 +242,12 @@ class FoldFeatures:
         products: np.ndarray = self.cached(("inner", prep), make)
         return products
 
+    def _leading_axes(self, unrotated: Preprocessing, count: int) -> np.ndarray:
+        """(d, count) float64; fewer axes are the first of more."""
+        most = max(count, LEAST_AXES)
+        axes = self.cached(("axes", unrotated, most), lambda: self._axes(unrotated, most))
+        return np.asarray(axes[:, :count])
+
     def _axes(self, prep: Preprocessing, count: int) -> np.ndarray:
         train, _ = self.inputs(prep)
         return principal_axes(train, count, inner=self.inner_products(prep) if is_wide(train) else None)
@@ -244,16 +255,3 @@ class FoldFeatures:
     def _basis(self, prep: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
         train, test = self.inputs(prep)
         return orthogonal_columns(train, test, inner=self.inner_products(prep) if is_wide(train) else None)
-
-
-def exact_kernels_fit(rows: int, *, nbytes: int, memory: int) -> bool:
-    """Whether kernels of `rows` training clips, `nbytes` in all, are computed exactly within `memory` bytes.
-
-    Otherwise they are approximated from landmarks (Nyström).
-    """
-    return rows <= LANDMARKS or (rows <= EXACT_CLIPS and nbytes <= memory)
-
-
-def nystroem_landmarks(rows: int, *, seed: int) -> np.ndarray:
-    """Indices, ascending, of at most LANDMARKS rows drawn for Nyström's approximation of a kernel."""
-    return np.sort(np.random.default_rng(seed).choice(rows, min(rows, LANDMARKS), replace=False))

@@ -13,6 +13,9 @@ from layerprobe.classify.features.scaling import constant_features_error
 if TYPE_CHECKING:
     from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
 
+EXACT_CLIPS = 20_000  # training clips above which kernels are approximated whatever the memory
+LANDMARKS = 1000
+
 # (n, a) and (m, a): training and test rows against the a anchors (all training rows, or landmarks).
 Pair = tuple[np.ndarray, np.ndarray]
 
@@ -57,6 +60,19 @@ def kernel_bytes(train: int, test: int) -> int:
     Products, distances, a mix's sum and one layer's term of it in single precision; the kernel in double.
     """
     return 24 * train * (train + test)
+
+
+def exact_kernels_fit(rows: int, *, nbytes: int, memory: int) -> bool:
+    """Whether kernels of `rows` training clips, `nbytes` in all, are computed exactly within `memory` bytes.
+
+    Otherwise they are approximated from landmarks (Nyström).
+    """
+    return rows <= LANDMARKS or (rows <= EXACT_CLIPS and nbytes <= memory)
+
+
+def nystroem_landmarks(rows: int, *, seed: int) -> np.ndarray:
+    """Indices, ascending, of at most LANDMARKS rows drawn for Nyström's approximation of a kernel."""
+    return np.sort(np.random.default_rng(seed).choice(rows, min(rows, LANDMARKS), replace=False))
 
 
 def gram_matrix(features: FoldFeatures, prep: Preprocessing) -> Pair:

@@ -33,10 +33,15 @@ class LruCache:
         return self._values[key][0]
 
     def make_room(self, nbytes: int) -> None:
-        """Drop the least recently used values until `nbytes` more fit into the budget."""
+        """Drop the least recently used values until `nbytes` more fit into the budget.
+
+        Values of no size, such as open files, stay: to drop them frees nothing.
+        """
         total = sum(size for _, size in self._values.values())
-        while self._values and total + nbytes > self.budget:
-            total -= self._values.popitem(last=False)[1][1]
+        for key in [key for key, (_, size) in self._values.items() if size]:
+            if total + nbytes <= self.budget:
+                return
+            total -= self._values.pop(key)[1]
 
 
 def _size(value: Any) -> int:

@@ -86,13 +86,7 @@ def unit_products(inner: np.ndarray) -> np.ndarray:
 
 def scale_by_speaker(X: np.ndarray, speakers: np.ndarray | None) -> np.ndarray:
     """(N, D): zero mean and unit variance over each speaker's rows. Raises InputError without speakers."""
-    if speakers is None:
-        raise InputError("the table names no speakers to scale by", do="leave 'speaker' out of the scalings")
-    if len(np.unique(speakers)) == len(X):
-        raise InputError(
-            "every speaker has a single clip: scaled by speaker, nothing is left",
-            do="leave 'speaker' out of the scalings",
-        )
+    speakers = speakers_to_scale_by(speakers, len(X))
     out = np.empty_like(X)
     for speaker in np.unique(speakers):
         rows = speakers == speaker
@@ -101,6 +95,18 @@ def scale_by_speaker(X: np.ndarray, speakers: np.ndarray | None) -> np.ndarray:
         scale = column_deviations(centred)
         out[rows] = centred / np.where(varies(scale, means), scale, 1)
     return out
+
+
+def speakers_to_scale_by(speakers: np.ndarray | None, rows: int) -> np.ndarray:
+    """The speakers (rows,). Raises InputError without any, or if each has a single clip."""
+    if speakers is None:
+        raise InputError("the table names no speakers to scale by", do="leave 'speaker' out of the scalings")
+    if len(np.unique(speakers)) == rows:
+        raise InputError(
+            "every speaker has a single clip: scaled by speaker, nothing is left",
+            do="leave 'speaker' out of the scalings",
+        )
+    return speakers
 
 
 def is_wide(X: np.ndarray) -> bool:
@@ -125,8 +131,17 @@ def principal_axes(train: np.ndarray, count: int, *, inner: np.ndarray | None = 
     values, vectors = leading_eigenvectors(inner, count)
     if is_wide(train):
         vectors = (exact.T @ vectors) / np.sqrt(np.maximum(values, NULL * values[0]))
-    largest = vectors[np.abs(vectors).argmax(0), np.arange(count)]
-    return np.asarray(vectors * np.where(largest < 0, -1, 1))
+    return _largest_positive(vectors)
+
+
+def axes_of_products(products: np.ndarray, count: int) -> np.ndarray:
+    """As `principal_axes`, from the products (D, D) of the columns of centred rows."""
+    return _largest_positive(leading_eigenvectors(products, count)[1])
+
+
+def _largest_positive(axes: np.ndarray) -> np.ndarray:
+    largest = axes[np.abs(axes).argmax(0), np.arange(axes.shape[1])]
+    return np.asarray(axes * np.where(largest < 0, -1, 1))
 
 
 def leading_eigenvectors(inner: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -34,6 +34,10 @@ class EarlyPlan(Plan):
         heads = self.config.heads
         return [StudyId(fold, layer, head) for fold, layer in enumerate(self.joined) for head in heads]
 
+    def streams(self, head: str) -> bool:
+        """Never: a joined store scales each model's columns by all clips, so it reads them at once."""
+        return False
+
 
 def early_plan(sources: Sequence[Source]) -> EarlyPlan:
     """The plan of the search on joined layers. Raises InputError if no head or no layer can be joined.

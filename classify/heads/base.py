@@ -48,6 +48,8 @@ class Head:
     explain: (features, preprocessing, parameters, value of the path, seed) → what `summary.json` reports of
         the fit on a fold, as JSON, by name.
     most_clips: training clips above which it is refused; None for no limit.
+    streamed: the head on states that are read in blocks, with what it can do there; None for a head that
+        needs them in memory.
     samplings: those of training clips that it can use; mixup requires that it weights its rows.
     """
 
@@ -66,6 +68,7 @@ class Head:
     explain: Explain | None = None
     most_clips: int | None = None
     samplings: frozenset[Sampling] = ALL_SAMPLINGS
+    streamed: Head | None = None
 
     @property
     def mixes(self) -> bool:

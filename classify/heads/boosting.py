@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import optuna
 import xgboost
 
 from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
+from layerprobe.classify.features.streamed.rows import StreamedRows, row_blocks
 from layerprobe.classify.heads.base import Head, Params
 from layerprobe.classify.heads.fitted import FittedHead, TrainingRows, Trees
 
@@ -50,20 +52,24 @@ def fit(
     matrix = quantised(features, prep, params["class_weight"])
     booster = xgboost.Booster(settings(params, classes=features.classes, seed=seed), [matrix])
     _, test = features.inputs(prep)
-    test, grown = np.ascontiguousarray(test), 0
+    grown = 0
     for rounds in map(int, values):  # the same trees as one call of `xgboost.train` for all rounds
         for number in range(grown, rounds):
             booster.update(matrix, number)
         grown = rounds
-        margin = booster.inplace_predict(test, predict_type="margin")
+        margin = np.concatenate(
+            [
+                booster.inplace_predict(np.ascontiguousarray(block), predict_type="margin")
+                for _, block in row_blocks(test)
+            ]
+        )
         yield np.column_stack([-margin, margin]) / 2 if features.classes == 2 else margin
 
 
 def refit(rows: TrainingRows, params: Params, value: float, seed: int) -> FittedHead:
     """As `fit` for a single number of rounds, `value`, to score clips that are not known yet."""
     weight, rounds = rows.weights(params["class_weight"]), int(value)
-    dense = np.ascontiguousarray(rows.Z)
-    matrix = xgboost.QuantileDMatrix(dense, rows.y, weight=weight, max_bin=BINS, nthread=1)
+    matrix = quantile_matrix(rows.Z, rows.y, weight)
     booster = xgboost.train(settings(params, classes=rows.classes, seed=seed), matrix, rounds)
     return Trees(booster=booster, rounds=rounds, classes=rows.classes)
 
@@ -93,17 +99,43 @@ def quantised(features: FoldFeatures, prep: Preprocessing, weighting: str) -> An
     """The training rows with quantised columns, computed once for all trials that use them."""
     train, _ = features.inputs(prep)
 
-    def make() -> Any:
-        weight = features.weights(weighting)
-        dense = np.ascontiguousarray(train)
-        return xgboost.QuantileDMatrix(dense, features.y, weight=weight, max_bin=BINS, nthread=1)
-
     return features.cached(
-        ("quantised", prep, weighting, features.labels_digest), make, size=train.size
-    )  # one byte per bin number
+        ("quantised", prep, weighting, features.labels_digest),
+        lambda: quantile_matrix(train, features.y, features.weights(weighting)),
+        size=train.shape[0] * train.shape[1],  # one byte per bin number
+    )
 
 
-XGBOOST = Head(
+def quantile_matrix(rows: np.ndarray, y: np.ndarray, weight: np.ndarray) -> Any:
+    """Quantised rows (n, d), one byte per number; of `StreamedRows`, read block by block."""
+    if isinstance(rows, StreamedRows):
+        return xgboost.QuantileDMatrix(_RowIterator(rows, y, weight), max_bin=BINS, nthread=1)
+    dense = np.ascontiguousarray(rows)
+    return xgboost.QuantileDMatrix(dense, y, weight=weight, max_bin=BINS, nthread=1)
+
+
+class _RowIterator(xgboost.DataIter):
+    """Hands XGBoost one block of rows after the other, as often as it needs them."""
+
+    def __init__(self, rows: StreamedRows, y: np.ndarray, weight: np.ndarray) -> None:
+        super().__init__()
+        self._rows, self._y, self._weight = rows, y, weight
+        self._blocks = row_blocks(rows)
+
+    def reset(self) -> None:
+        """Begin again at the first row."""
+        self._blocks = row_blocks(self._rows)
+
+    def next(self, input_data: Callable[..., None]) -> bool:
+        """Hand over the next block; False at the end."""
+        part, block = next(self._blocks, (None, None))
+        if part is None:
+            return False
+        input_data(data=np.ascontiguousarray(block), label=self._y[part], weight=self._weight[part])
+        return True
+
+
+_ANYWHERE = Head(
     space=space,
     fit=fit,
     start={
@@ -122,6 +154,7 @@ XGBOOST = Head(
     scalings=frozenset({"standard", "speaker"}),
     refit=refit,
 )
+XGBOOST = replace(_ANYWHERE, streamed=_ANYWHERE)
 
 
 @functools.cache

@@ -9,7 +9,8 @@ the solver `lsqr`; balanced classes are equal priors.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import optuna
@@ -17,11 +18,14 @@ import scipy.linalg
 
 from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
 from layerprobe.classify.features.scaling import ALL_SCALINGS
+from layerprobe.classify.features.streamed.moments import NormalEquations, normal_equations
+from layerprobe.classify.features.streamed.rows import StreamedRows, row_blocks
 from layerprobe.classify.heads.base import UNWEIGHTED, Head, Params
 from layerprobe.classify.heads.fitted import FittedHead, Linear, TrainingRows
 from layerprobe.classify.heads.logreg import parameters
 from layerprobe.classify.heads.solvers import ridge
 
+Solution = tuple[np.ndarray, np.ndarray]  # (d, K) weights and (K,) intercepts
 LEAST = 1e-12  # of the largest eigenvalue: directions with less are rounding errors
 
 
@@ -70,6 +74,29 @@ def ridge_weights(form: ClosedForm, alpha: float) -> tuple[np.ndarray, np.ndarra
     return W, form.offset - form.centre @ W
 
 
+def _streamed_equations(rows: StreamedRows, targets: np.ndarray, weight: np.ndarray) -> NormalEquations:
+    """What `decompose_ridge` decomposes, in one pass over rows that are read in blocks."""
+    return normal_equations(row_blocks(rows), targets, weight, columns=rows.shape[1])
+
+
+def _solve_streamed(equations: NormalEquations, alphas: Sequence[float]) -> list[Solution]:
+    """(d, K) weights and (K,) intercepts for each of scikit-learn's `alpha`."""
+    products, targets = equations.products, equations.targets
+    if len(alphas) == 1:
+        penalised = products + alphas[0] * np.eye(len(products))
+        W = scipy.linalg.solve(penalised, targets, assume_a="pos", check_finite=False)
+        return [(W, equations.offset - equations.centre @ W)]
+    values, axes = scipy.linalg.eigh(products, driver="evd", check_finite=False)
+    form = ClosedForm(
+        values=np.maximum(values, 0),
+        axes=axes,
+        targets=axes.T @ targets,
+        centre=equations.centre,
+        offset=equations.offset,
+    )
+    return [ridge_weights(form, alpha) for alpha in alphas]
+
+
 def _decompose_lda(Z: np.ndarray, y: np.ndarray, priors: np.ndarray) -> ClosedForm:
     """Of rows Z (n, r): the covariance within classes, weighted by the priors (K,), and the class means."""
     classes = len(priors)
@@ -100,6 +127,16 @@ def fit_ridge(
     features: FoldFeatures, prep: Preprocessing, params: Params, values: Sequence[float], seed: int
 ) -> list[np.ndarray]:
     kind, power = params["class_weight"], features.power(prep)
+    if features.streamed and not prep.pca:
+        rows: Any
+        rows, others = features.inputs(prep)
+        equations = features.cached(
+            ("equations", prep, kind, features.labels_digest),
+            lambda: _streamed_equations(
+                rows, class_targets(features.y, features.classes), features.weights(kind)
+            ),
+        )
+        return [others @ W + b for W, b in _solve_streamed(equations, [alpha * power for alpha in values])]
     if len(values) == 1 and ridge.suffices(len(features.y), alpha=values[0]):
         train, test = features.inputs(prep)
         targets, weight = class_targets(features.y, features.classes), features.weights(kind)
@@ -133,8 +170,12 @@ def fit_lda(
 
 def refit_ridge(rows: TrainingRows, params: Params, value: float, seed: int) -> FittedHead:
     """As `fit_ridge` for a single alpha, `value`, to score clips that are not known yet."""
-    Z, rotation = rows.basis()
     targets, weight = class_targets(rows.y, rows.classes), rows.weights(params["class_weight"])
+    if isinstance(rows.Z, StreamedRows):
+        equations = _streamed_equations(rows.Z, targets, weight)
+        ((W, b),) = _solve_streamed(equations, [value * rows.power])
+        return Linear(W=W, b=b, classes=rows.classes)
+    Z, rotation = rows.basis()
     form = decompose_ridge(Z.astype(np.float64), targets, weight)
     W, b = ridge_weights(form, value * rows.power)
     return Linear(W=rotation @ W, b=b, classes=rows.classes)
@@ -148,7 +189,7 @@ def refit_lda(rows: TrainingRows, params: Params, value: float, seed: int) -> Fi
     return Linear(W=rotation @ W, b=b, classes=rows.classes)
 
 
-RIDGE = Head(
+_RIDGE_ANYWHERE = Head(
     space=space,
     fit=fit_ridge,
     start={"class_weight": "balanced"},
@@ -158,6 +199,7 @@ RIDGE = Head(
     parameters=parameters,
     refit=refit_ridge,
 )
+RIDGE = replace(_RIDGE_ANYWHERE, streamed=_RIDGE_ANYWHERE)
 LDA = Head(
     space=space,
     fit=fit_lda,

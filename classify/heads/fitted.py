@@ -27,6 +27,7 @@ from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.features.frames import ScaledFrames
 from layerprobe.classify.features.row_weights import row_weights
 from layerprobe.classify.features.scaling import orthogonal_columns, unit_rows
+from layerprobe.classify.features.streamed.rows import row_power
 from layerprobe.classify.heads.solvers.votes import decision, nearest, neighbour_votes, vote
 
 ARRAYS, SKOPS, UBJ = "head.safetensors", "head.skops", "head.ubj"
@@ -39,7 +40,8 @@ class TrainingRows:
 
     landmarks: rows that kernels are computed against (Nyström); None for all. frames: of the n clips, for a
     head that reads frames; Z has then no columns. speakers: (n,) of the clips, or None. layers: how many
-    layers have columns in Z, side by side. shares: (n,) of rows that count in part; None for 1.
+    layers have columns in Z, side by side. shares: (n,) of rows that count in part; None for 1. streamed:
+    whether there are more rows than fit into memory; Z is then `StreamedRows`, or an array of few columns.
     """
 
     Z: np.ndarray
@@ -50,11 +52,12 @@ class TrainingRows:
     speakers: np.ndarray | None = None
     layers: int = 1
     shares: np.ndarray | None = None
+    streamed: bool = False
 
     @property
     def power(self) -> float:
         """As `FoldFeatures.power`."""
-        return float(np.square(self.Z).sum(dtype=np.float64) / len(self.Z))
+        return row_power(self.Z)
 
     def basis(self) -> tuple[np.ndarray, np.ndarray]:
         """The rows (n, r) in the basis of `FoldFeatures.basis`, and the rotation (d, r) to it."""
@@ -71,8 +74,7 @@ class FittedHead(Protocol):
     kind: ClassVar[str]
 
     def scores(self, Z: Any) -> np.ndarray:
-        """Inputs (m, d) float32, or `ScaledFrames` of m clips → (m, K) scores, the largest for the predicted
-        class."""
+        """Inputs (m, d) float32, or `ScaledFrames` of m clips → (m, K) scores; the largest is predicted."""
         ...
 
     def save(self, folder: Path) -> dict[str, Any]:
@@ -157,9 +159,7 @@ class VectorMachine:
                 )
             svc = load(file, trusted=[])
         except (BadZipFile, KeyError, ValueError, TypeError, AttributeError, OSError) as error:
-            raise InputError(
-                "is damaged, or was written by another version of skops", where=str(file)
-            ) from error
+            raise InputError("is damaged, or written by another version of skops", where=str(file)) from error
         if type(svc).__name__ != "SVC" or svc.kernel not in ("rbf", "linear"):
             raise InputError(
                 f"holds a {type(svc).__name__}, not the head that it should", where=str(file), do=do

@@ -7,12 +7,14 @@ single weight vector, the difference of the two here, whose penalty is twice the
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import optuna
 
 from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
 from layerprobe.classify.features.scaling import ALL_SCALINGS
+from layerprobe.classify.features.streamed.rows import StreamedRows
 from layerprobe.classify.heads.base import Head, Params
 from layerprobe.classify.heads.fitted import FittedHead, Linear, TrainingRows
 from layerprobe.classify.heads.solvers.newton import Solver, cross_entropy
@@ -26,7 +28,8 @@ def fit(
     features: FoldFeatures, prep: Preprocessing, params: Params, values: Sequence[float], seed: int
 ) -> Iterator[np.ndarray]:
     # A rotation pays for several fits on the same rows: along a path, or with shuffled labels.
-    rotated = len(values) > 1 or bool(prep.pca or features.labels_digest)
+    several = len(values) > 1 or bool(features.labels_digest)
+    rotated = bool(prep.pca) or (several and not features.streamed)
     train, test = features.basis(prep) if rotated else features.narrow_inputs(prep)
     weight, power = features.weights(params["class_weight"]), features.power(prep)
     solver, penalty = _solver(train, features.y, weight, power, classes=features.classes, rotated=rotated)
@@ -45,18 +48,18 @@ def _solver(
 
 def refit(rows: TrainingRows, params: Params, value: float, seed: int) -> FittedHead:
     """As `fit` for a single C, `value`, to score clips that are not known yet."""
-    Z, rotation = rows.basis()
-    weight = rows.weights(params["class_weight"])
-    solver, penalty = _solver(Z, rows.y, weight, rows.power, classes=rows.classes, rotated=True)
+    weight, rotated = rows.weights(params["class_weight"]), not isinstance(rows.Z, StreamedRows)
+    Z, rotation = rows.basis() if rotated else (rows.Z, None)
+    solver, penalty = _solver(Z, rows.y, weight, rows.power, classes=rows.classes, rotated=rotated)
     W, b = solver.solve(penalty=penalty / value)
-    return Linear(W=rotation @ W, b=b, classes=rows.classes)
+    return Linear(W=W if rotation is None else rotation @ W, b=b, classes=rows.classes)
 
 
 def parameters(columns: int, classes: int, _: Params) -> int:
     return (columns + 1) * classes
 
 
-LOGREG = Head(
+_ANYWHERE = Head(
     space=space,
     fit=fit,
     start={"class_weight": "balanced"},
@@ -66,3 +69,4 @@ LOGREG = Head(
     parameters=parameters,
     refit=refit,
 )
+LOGREG = replace(_ANYWHERE, streamed=_ANYWHERE)

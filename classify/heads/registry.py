@@ -91,6 +91,12 @@ def check_known(names: Sequence[str], task: TaskName) -> None:
     check_choices("--heads", names, tuple(known))
 
 
+def head_of(task: TaskName, name: str, *, streamed: bool) -> Head:
+    """One head; streamed: as it is on states that are read in blocks."""
+    head = heads_of(task)[name]
+    return head.streamed or head if streamed else head
+
+
 def needs_frames(names: Sequence[str]) -> bool:
     """Whether these heads read every frame. Raises InputError if some read frames and others statistics."""
     frames, statistics = (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -50,15 +51,26 @@ def space(trial: optuna.Trial) -> Params:
     return params
 
 
+def linear_space(trial: optuna.Trial) -> Params:
+    return {
+        "kernel": trial.suggest_categorical("kernel", ["linear"]),
+        "C": trial.suggest_float("C", 1e-1, 1e2, log=True),
+        "class_weight": trial.suggest_categorical("class_weight", ["none", "balanced"]),
+    }
+
+
 def fit(
     features: FoldFeatures, prep: Preprocessing, params: Params, values: Sequence[float], seed: int
 ) -> list[np.ndarray]:
     if params["kernel"] == "linear" and not prep.mix:
         inputs = features.inputs(prep)
-        rows, columns = inputs[0].shape
-        if columns <= min(MOST_COLUMNS, rows / ROWS_PER_COLUMN):
+        if _few_columns(inputs[0]):
             with suppress(NotSolvedError):
                 return [_linear(features, *inputs, features.power(prep), params)]
+        if features.streamed:
+            weight, power = features.weights(params["class_weight"]), features.power(prep)
+            W, b = _primal(inputs[0], features.y, weight, params["C"] / power, classes=features.classes)
+            return [inputs[1] @ W + b]
     if features.landmarks is not None:
         return [_approximate(features, *compute_kernel(features, prep, params), params)]
     train, test = compute_kernel(features, prep, params)
@@ -67,6 +79,12 @@ def fit(
     with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
         svc.fit(train, features.y, sample_weight=features.weights(params["class_weight"]))
     return [decision(svc, test)]
+
+
+def _few_columns(Z: np.ndarray) -> bool:
+    """Whether a linear SVM on rows Z (n, d) is solved in the columns: few enough, and in memory."""
+    rows, columns = Z.shape
+    return isinstance(Z, np.ndarray) and columns <= min(MOST_COLUMNS, rows / ROWS_PER_COLUMN)
 
 
 def _linear(
@@ -85,6 +103,17 @@ def _planes(Z: np.ndarray, y: np.ndarray, C: np.ndarray, *, classes: int) -> np.
         rows = (y == i) | (y == j)
         planes.append(separate(Z[rows], y[rows] == i, C[rows]))
     return np.stack(planes, axis=1)
+
+
+def _primal(
+    Z: np.ndarray, y: np.ndarray, weight: np.ndarray, C: float, *, classes: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weights (d, K) and intercepts (K,) of a linear SVM, one against the rest with squared hinge losses.
+
+    For rows Z (n, d) that are read in blocks; what `_nystroem` would find with every row as a landmark.
+    """
+    solver = Solver(Z, y, weight, classes=classes, loss=squared_hinge, curvature=2.0, rotated=False)
+    return solver.solve(penalty=1 / C)
 
 
 def compute_kernel(
@@ -141,10 +170,13 @@ def refit(rows: TrainingRows, params: Params, value: float, seed: int) -> Fitted
     """As `fit`, on inputs whose power is 1 (see `Head.refit`), to score clips that are not known yet."""
     Z, y, weight = rows.Z, rows.y, rows.weights(params["class_weight"])
     gamma = None if params["kernel"] == "linear" else float(params["gamma"])
-    if gamma is None and Z.shape[1] <= min(MOST_COLUMNS, len(Z) / ROWS_PER_COLUMN):
+    if gamma is None and _few_columns(Z):
         with suppress(NotSolvedError):
             W = _planes(Z, y, params["C"] * weight, classes=rows.classes)
             return Linear(W=W[:-1], b=W[-1], classes=rows.classes, pairs=True)
+    if rows.streamed:
+        W, b = _primal(Z, y, weight, params["C"], classes=rows.classes)
+        return Linear(W=W, b=b, classes=rows.classes)
     if rows.landmarks is not None:
         anchors = Z[rows.landmarks]
         kernel = kernel_rows(Z, anchors, gamma).astype(np.float64)
@@ -166,12 +198,18 @@ def _with_vectors(svc: SVC, Z: np.ndarray, gamma: float | None) -> SVC:
     return svc
 
 
-SVM = Head(
-    space=space,
+_LINEAR = Head(
+    space=linear_space,
     fit=fit,
-    start={"kernel": "rbf", "C": 3.0, "gamma": 1.0, "class_weight": "balanced"},
+    start={"kernel": "linear", "C": 3.0, "class_weight": "balanced"},
     pca=(0, 64),
     scalings=ALL_SCALINGS,
     kernel=True,
     refit=refit,
+)
+SVM = replace(
+    _LINEAR,
+    space=space,
+    start={"kernel": "rbf", "C": 3.0, "gamma": 1.0, "class_weight": "balanced"},
+    streamed=_LINEAR,
 )

@@ -15,20 +15,16 @@ from layerprobe.cache.identity.extraction import FRAME
 from layerprobe.classify.data.splits import Fold, selection_folds
 from layerprobe.classify.features.fitted import FittedInputs, FittedLayer
 from layerprobe.classify.features.fitted_frames import FittedFrames, load_inputs
-from layerprobe.classify.features.fold_features import (
-    BOTH,
-    Preprocessing,
-    exact_kernels_fit,
-    nystroem_landmarks,
-)
+from layerprobe.classify.features.fold_features import BOTH, Preprocessing
 from layerprobe.classify.features.frames import Frames
 from layerprobe.classify.features.joined import read_layer
-from layerprobe.classify.features.kernels import kernel_bytes
+from layerprobe.classify.features.kernels import exact_kernels_fit, kernel_bytes, nystroem_landmarks
 from layerprobe.classify.features.lru_cache import LruCache
 from layerprobe.classify.features.sampling import Recipe, make_recipe
 from layerprobe.classify.features.scaling import scale
+from layerprobe.classify.features.streamed.fitted import fit_streamed
 from layerprobe.classify.heads.fitted import FittedHead, TrainingRows, load_arrays
-from layerprobe.classify.heads.registry import KINDS, heads_of
+from layerprobe.classify.heads.registry import KINDS, head_of, heads_of
 from layerprobe.classify.runs.bundle_files import RESTORE
 from layerprobe.classify.scores.results import StudyId
 from layerprobe.classify.search.nested import PATH_VALUE, TEMPERATURE, open_study, run_trials, split_params
@@ -106,9 +102,12 @@ def fit_system(plan: Plan, *, layer: str, head: str, grouped: bool, storage: Tri
     )
     cache = LruCache(config.memory)
     layers = layer_states(plan, plan.layers_of(layer), cache=cache.section("states"))
-    features = [fold_features(plan, layers, fold, cache=cache.section(k)) for k, fold in enumerate(inner)]
+    features = [
+        fold_features(plan, layers, fold, head=head, cache=cache.section(k)) for k, fold in enumerate(inner)
+    ]
     # Of these rows, the search needs no more than the layers' names and widths.
-    all_clips = fold_features(plan, layers, Fold(everything, everything[:0]), cache=cache.section("all"))
+    nothing = Fold(everything, everything[:0])
+    all_clips = fold_features(plan, layers, nothing, head=head, cache=cache.section("all"))
     id = StudyId(len(plan.folds), layer, head)  # the outer folds are numbered from 0
     trials = list(storage.trials(id))
     study = open_study(config, trials)
@@ -144,12 +143,15 @@ def refit(
 
     frames: reads those of the layer, for a store that holds frames.
     """
-    one, own = heads_of(plan.config.task)[head], dict(params)
+    streamed = plan.streams(head)
+    one, own = head_of(plan.config.task, head, streamed=streamed), dict(params)
     value = own.pop(one.path[0]) if one.path[0] else one.path[1][0]
     prep, own = split_params(own, layers=len(plan.layers_of(layer)))
     assert one.refit is not None  # for the type checker: `fit_system` checks it
     inputs: FittedInputs | FittedFrames
-    if frames is None:
+    if streamed:
+        inputs, rows = _fit_streamed(plan, layer, prep, kernel=one.kernel)
+    elif frames is None:
         inputs, rows = _fit_inputs(plan, layer, prep, kernel=one.kernel)
     else:
         inputs, rows = _fit_frames(plan, layer, prep, frames())
@@ -188,6 +190,17 @@ def _fit_inputs(
         shares=rows_shares,
     )
     return FittedInputs(tuple(layers)), rows
+
+
+def _fit_streamed(
+    plan: Plan, layer: str, prep: Preprocessing, *, kernel: bool
+) -> tuple[FittedInputs, TrainingRows]:
+    """As `_fit_inputs`, of more clips than fit into memory."""
+    data, classes = plan.data, len(plan.data.classes)
+    (states,) = layer_states(plan, (layer,), cache=LruCache(plan.config.memory))
+    fitted, Z = fit_streamed(layer, states, prep, data.y, classes=classes, kernel=kernel)
+    rows = TrainingRows(Z=Z, y=data.y, classes=classes, speakers=data.speakers, streamed=True)
+    return FittedInputs((fitted,)), rows
 
 
 def _fit_frames(

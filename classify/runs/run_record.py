@@ -90,6 +90,11 @@ def is_finished(out: Path, run: Mapping[str, Any], *, ignored: Collection[str] =
         was, is_now = ("exact" if one.get("whole_kernels") else "approximated" for one in (previous, run))
         what = f"holds a run whose kernels are {was}, and now they would be {is_now}"
         raise InputError(what, where=str(out), do=f"give --memory as it was: {before.get('memory')}")
+    linear, were = (one.get("linear_only", []) for one in (run, previous))
+    if not changed and linear != were:
+        was, is_now = ("are left out" if one else "are searched" for one in (were, linear))
+        what = f"holds a run in which RBF kernels {was}, and now they {is_now}"
+        raise InputError(what, where=str(out), do=f"give --memory as it was: {before.get('memory')}")
     differences = ", ".join(changed) or "its clips, labels or speakers differ"
     raise InputError(f"holds another run ({differences})", where=str(out), do=do)
 

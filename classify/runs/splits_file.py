@@ -12,9 +12,11 @@ from pathlib import Path
 from layerprobe.cache.common.console import say
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.text import format_list
-from layerprobe.classify.config import EMOBOX, WITHOUT_ONE_LABEL, name_of_splits, task_of
+from layerprobe.classify.config import EMOBOX, WITHOUT_ONE_LABEL, StudyConfig, name_of_splits, task_of
 from layerprobe.classify.data import emobox
-from layerprobe.classify.data.splits import Assignment
+from layerprobe.classify.data.dataset import Dataset
+from layerprobe.classify.data.protocols import find_protocol
+from layerprobe.classify.data.splits import Assignment, OuterFold, fixed_folds
 from layerprobe.classify.runs.run_folder import RUN, read_json
 from layerprobe.embed.manifest.clips import Clip
 
@@ -129,3 +131,23 @@ def split_name(splits: Path) -> str | None:
     config = dict(read_json(record).get("config") or {})
     name = config.get("protocol") or name_of_splits(config.get("splits")) or config.get("split")
     return name if isinstance(name, str) else None
+
+
+def given_folds(splits: Splits, data: Dataset, config: StudyConfig) -> list[OuterFold]:
+    """The folds of --protocol or --splits. Inner folds are speaker-disjoint if these are."""
+    if config.protocol is not None:
+        grouped = find_protocol(config.protocol).rule.speaker_disjoint
+    else:
+        speakers = {} if data.speakers is None else dict(zip(data.ids, data.speakers.tolist(), strict=True))
+        grouped = not any(
+            {speakers.get(id) for id in train} & {speakers.get(id) for id in test} - {None}
+            for train, test in splits.assignment
+        )
+    return fixed_folds(
+        data,
+        splits.assignment,
+        grouped=grouped,
+        inner_folds=config.inner_folds,
+        seed=config.seed,
+        validation=splits.validation,
+    )

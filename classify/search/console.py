@@ -26,7 +26,7 @@ def print_plan(plan: Plan) -> None:
     """Print what is searched, with how many workers and within how much memory."""
     from layerprobe.classify.data.spellings import spelling_notes
     from layerprobe.classify.search.strategies.halving import first_trials
-    from layerprobe.classify.search.summary import approximation_notes
+    from layerprobe.classify.search.summary import approximation_notes, streaming_notes
 
     config, studies = plan.config, plan.studies()
     layers, heads = (len({getattr(id, name) for id in studies}) for name in ("layer", "head"))
@@ -45,7 +45,7 @@ def print_plan(plan: Plan) -> None:
         )
     data = plan.data
     spellings = spelling_notes(target=config.target, labels=data.classes, speakers=data.speaker_names)
-    for line in [data.note, *spellings, *approximation_notes(plan)]:
+    for line in [data.note, *spellings, *approximation_notes(plan), *streaming_notes(plan)]:
         if line:
             say(f"note: {line}")
 

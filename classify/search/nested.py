@@ -18,7 +18,7 @@ from layerprobe.classify.features.fold_features import BOTH, FoldFeatures, Prepr
 from layerprobe.classify.features.sampling import sampled_features
 from layerprobe.classify.features.scaling import SameFeaturesError
 from layerprobe.classify.heads.base import Head, Params
-from layerprobe.classify.heads.registry import heads_of
+from layerprobe.classify.heads.registry import head_of
 from layerprobe.classify.scores.results import StudyId, StudyResult
 from layerprobe.classify.search.space import finite_space, first_untried, input_choices
 from layerprobe.classify.search.strategies.pruning import better_half, make_pruner, stalls
@@ -60,7 +60,7 @@ def search(
     Each trial has its own sampler, seeded by its number, so that a resumed study equals an uninterrupted one.
     In a finite space no point is tried twice, and the search ends when all were tried.
     """
-    head, task = heads_of(config.task)[id.head], TASKS[config.task]
+    head, task = head_of(config.task, id.head, streamed=outer.streamed), TASKS[config.task]
     study = open_study(config, done)
     for trial in run_trials(study, id, inner, outer, y, config, deadline=deadline):
         yield TrialDone(id, trial)
@@ -109,7 +109,8 @@ def run_trials(
 
     Of `outer`, only the layers' names and widths are used.
     """
-    head, done, features = heads_of(config.task)[id.head], study.trials, inner[0]
+    done, features = study.trials, inner[0]
+    head = head_of(config.task, id.head, streamed=features.streamed)
     points = finite_space(head, _choices(head, features, config), layers=len(outer.layers))
     if not done:
         study.enqueue_trial(_first_trial(head, outer, config))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,33 +10,31 @@ import numpy as np
 from layerprobe.cache.common.console import stage
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.options import check_choices
-from layerprobe.cache.common.text import format_list, program
-from layerprobe.cache.identity.extraction import FRAME
+from layerprobe.cache.common.text import format_bytes, format_list
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import CORPUS_SPLIT, MIX, StudyConfig
 from layerprobe.classify.data.cross_corpus import corpus_folds
 from layerprobe.classify.data.dataset import Dataset, join_labels
 from layerprobe.classify.data.protocols import find_protocol, protocol_folds
-from layerprobe.classify.data.splits import Fold, OuterFold, fixed_folds, outer_folds, shared_speakers
-from layerprobe.classify.features.fold_features import (
-    FoldFeatures,
-    LayerStates,
-    exact_kernels_fit,
-    nystroem_landmarks,
-)
+from layerprobe.classify.data.splits import Fold, OuterFold, outer_folds, shared_speakers
+from layerprobe.classify.features.fold_features import FoldFeatures, LayerStates
 from layerprobe.classify.features.frames import Frames, read_frames
 from layerprobe.classify.features.joined import joined_width, read_layer
-from layerprobe.classify.features.kernels import kernel_bytes
+from layerprobe.classify.features.kernels import exact_kernels_fit, kernel_bytes, nystroem_landmarks
 from layerprobe.classify.features.lru_cache import LruCache
 from layerprobe.classify.features.sampling import grown_size
-from layerprobe.classify.heads.registry import check_known, heads_of, needs_frames
+from layerprobe.classify.features.streamed.fold import StreamedFold
+from layerprobe.classify.features.streamed.stored import StoredStates
+from layerprobe.classify.heads.registry import check_known, heads_of
 from layerprobe.classify.layer_names import is_single, layer_parts
-from layerprobe.classify.runs.splits_file import Splits, read_splits
+from layerprobe.classify.runs.splits_file import Splits, given_folds, read_splits
 from layerprobe.classify.scores.results import StudyId
 from layerprobe.classify.search.parallel import job_count
-from layerprobe.classify.search.space import check_heads, check_joined, check_mix
+from layerprobe.classify.search.space import check_heads, check_joined, check_mix, check_store
 from layerprobe.classify.tasks.task import Reading
 from layerprobe.embed.manifest.clips import Clip
+
+COPIES = 3  # of a layer's states that a head in memory needs: as stored, scaled and rotated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,9 +80,26 @@ class Plan:
     def jobs(self) -> int:
         """Workers; fewer if their kernels would exceed the memory budget."""
         jobs = job_count(self.config.jobs)
-        if not self.exact or not any(heads_of(self.config.task)[head].kernel for head in self.config.heads):
+        if not self.exact or not any(self.uses_kernels(head) for head in self.config.heads):
             return jobs
         return max(1, min(jobs, self.config.memory // self.kernels))
+
+    @property
+    def states(self) -> int:
+        """Bytes of the widest layer's states in memory, with what is computed from them."""
+        extraction = self.store.extraction
+        layers = [name for name in self.config.layers if name != MIX] or extraction.layers
+        width = max(joined_width(extraction, name) for name in layers)
+        return 4 * COPIES * len(self.data) * width * len(self.config.stats or extraction.stats)
+
+    def streams(self, head: str) -> bool:
+        """Whether a head reads states in blocks from a file, since in memory they exceed the budget."""
+        can = heads_of(self.config.task)[head].streamed is not None and set(self.config.sampling) == {"none"}
+        return can and self.states > self.config.memory
+
+    def uses_kernels(self, head: str) -> bool:
+        """Whether a head computes kernels in this study."""
+        return heads_of(self.config.task)[head].kernel and not self.streams(head)
 
     def layers_of(self, layer: str) -> tuple[str, ...]:
         """The store's layers of a study's layer: itself, or those of the mix."""
@@ -107,9 +121,13 @@ class Plan:
         check_heads(heads, self.config, largest=self.largest)
         alone = tuple(head for head in heads if not known[head].together)
         mixing = tuple(
-            head for head in heads if known[head].together or (known[head].kernel and MIX in layers)
+            head for head in heads if known[head].together or (self.uses_kernels(head) and MIX in layers)
         )
         if MIX in layers and not mixing:
+            if MIX in self.config.layers and (streamed := list(filter(self.streams, heads))):
+                needed, memory = format_bytes(self.states), format_bytes(self.config.memory)
+                what = f"layer '{MIX}' of {streamed[0]} needs all clips in memory, {needed} a layer"
+                raise InputError(what, do=f"omit it, or raise --memory, which is {memory}")
             if layers == (MIX,):
                 do = f"add {format_list([name for name, head in known.items() if head.mixes])} to the heads"
                 raise InputError(f"layer '{MIX}' is for heads that read several layers", do=do)
@@ -134,10 +152,11 @@ class Plan:
 
 
 def fold_features(
-    plan: Plan, layers: tuple[LayerStates, ...], fold: Fold, *, cache: LruCache
+    plan: Plan, layers: tuple[LayerStates, ...], fold: Fold, *, head: str, cache: LruCache
 ) -> FoldFeatures:
-    """The arrays that all fits on one fold share, computed once and held in `cache`."""
-    return FoldFeatures(
+    """The arrays that all fits of a head on one fold share, computed once and held in `cache`."""
+    kind = StreamedFold if plan.streams(head) else FoldFeatures
+    return kind(
         layers,
         plan.data.y,
         train=fold.train,
@@ -160,9 +179,19 @@ def layer_states(plan: Plan, names: Sequence[str], *, cache: LruCache) -> tuple[
         half = cache.budget // 2  # the rest is for arrays computed from them
         return lambda: cache.get(name, lambda: read_frames(store, name, keys, budget=half))
 
+    def writer(name: str) -> Callable[[], StoredStates]:
+        return lambda: cache.get(
+            ("file", name), lambda: StoredStates.write(store, name, keys, stats=stats), size=0
+        )
+
     return tuple(
         LayerStates(
-            loader(name), stats, joined_width(store.extraction, name), plan.data.speakers, reader(name)
+            load=loader(name),
+            stats=stats,
+            width=joined_width(store.extraction, name),
+            speakers=plan.data.speakers,
+            frames=reader(name),
+            stored=writer(name),
         )
         for name in names
     )
@@ -179,7 +208,7 @@ def make_plan(
     """The plan of a study. Raises InputError if the data cannot be split or searched with these settings."""
     check_known(config.heads, config.task)
     check_choices("--stats", config.stats, store.extraction.stats)
-    _check_store(store, config)
+    check_store(store, config)
     if config.split == CORPUS_SPLIT:
         clips = corpus_folds(
             clips,
@@ -209,46 +238,11 @@ def make_plan(
     )
     if "speaker" in config.scalings and data.speakers is None:
         raise InputError("the table names no speakers to scale by", do="omit 'speaker' from --scalings")
-    folds = _folds(data, config) if splits is None else _given_folds(splits, data, config)
+    folds = _folds(data, config) if splits is None else given_folds(splits, data, config)
     return Plan(store=store, data=data, folds=tuple(folds), config=config, splits=splits)
-
-
-def _check_store(store: FeatureStore, config: StudyConfig) -> None:
-    """Raise InputError for heads that read frames or statistics that this store does not hold."""
-    heads, known = config.heads, heads_of(config.task)
-    has_frames, wanted = store.extraction.stats == (FRAME,), needs_frames(heads)
-    cache = shlex.quote(str(store.cache))
-    embed = f"run: {program()} embed TABLE --model {store.extraction.model} --cache {cache}"
-    where = str(store.folder)
-    if wanted and not has_frames:
-        what = f"holds statistics over frames, and {heads[0]} reads every frame"
-        raise InputError(what, where=where, do=f"{embed} --frames")
-    if has_frames and not wanted and any(known[head].reads == "statistics" for head in heads):
-        what = f"holds every frame, and {', '.join(heads)} read statistics over frames"
-        raise InputError(what, where=where, do=f"{embed}{', or give --heads bilstm' * ('bilstm' in known)}")
 
 
 def _folds(data: Dataset, config: StudyConfig) -> list[OuterFold]:
     return outer_folds(
         data, split=config.split, folds=config.folds, inner_folds=config.inner_folds, seed=config.seed
-    )
-
-
-def _given_folds(splits: Splits, data: Dataset, config: StudyConfig) -> list[OuterFold]:
-    """The folds of --protocol or --splits. Inner folds are speaker-disjoint if these are."""
-    if config.protocol is not None:
-        grouped = find_protocol(config.protocol).rule.speaker_disjoint
-    else:
-        speakers = {} if data.speakers is None else dict(zip(data.ids, data.speakers.tolist(), strict=True))
-        grouped = not any(
-            {speakers.get(id) for id in train} & {speakers.get(id) for id in test} - {None}
-            for train, test in splits.assignment
-        )
-    return fixed_folds(
-        data,
-        splits.assignment,
-        grouped=grouped,
-        inner_folds=config.inner_folds,
-        seed=config.seed,
-        validation=splits.validation,
     )

@@ -4,6 +4,7 @@ heads, layers and settings go together."""
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any, get_args
@@ -12,7 +13,9 @@ import numpy as np
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.options import check_choices
-from layerprobe.cache.identity.extraction import Extraction
+from layerprobe.cache.common.text import program
+from layerprobe.cache.identity.extraction import FRAME, Extraction
+from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import MIX, Sampling, StudyConfig
 from layerprobe.classify.features.fold_features import BOTH
 from layerprobe.classify.heads.base import Head, Params
@@ -146,6 +149,21 @@ def check_heads(heads: Sequence[str], config: StudyConfig, *, largest: int) -> N
         if most is not None and largest > most:
             what = f"{head} takes at most {most:,} training clips, and an outer fold has {largest:,}"
             raise InputError(what, do=f"omit {head} from --heads; svm has no such limit")
+
+
+def check_store(store: FeatureStore, config: StudyConfig) -> None:
+    """Raise InputError for heads that read frames or statistics that this store does not hold."""
+    heads, known = config.heads, heads_of(config.task)
+    has_frames, wanted = store.extraction.stats == (FRAME,), needs_frames(heads)
+    cache = shlex.quote(str(store.cache))
+    embed = f"run: {program()} embed TABLE --model {store.extraction.model} --cache {cache}"
+    where = str(store.folder)
+    if wanted and not has_frames:
+        what = f"holds statistics over frames, and {heads[0]} reads every frame"
+        raise InputError(what, where=where, do=f"{embed} --frames")
+    if has_frames and not wanted and any(known[head].reads == "statistics" for head in heads):
+        what = f"holds every frame, and {', '.join(heads)} read statistics over frames"
+        raise InputError(what, where=where, do=f"{embed}{', or give --heads bilstm' * ('bilstm' in known)}")
 
 
 def check_mix(

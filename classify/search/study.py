@@ -17,6 +17,7 @@ from layerprobe.classify.config import EMOBOX, LATER, RUNTIME_OPTIONS, StudyConf
 from layerprobe.classify.data.protocols import describe_protocol
 from layerprobe.classify.data.splits import shared_speakers
 from layerprobe.classify.heads.boosting import tree_device
+from layerprobe.classify.heads.registry import heads_of
 from layerprobe.classify.runs import run_folder
 from layerprobe.classify.runs.cost import RunTimer
 from layerprobe.classify.runs.run_record import is_finished, new_record, peak_memory
@@ -178,6 +179,9 @@ def study_record(plan: Plan, command: Mapping[str, Any] | None) -> dict[str, Any
     }
     if plan.config.storage is not None:
         settings["storage"] = without_password(plan.config.storage)  # run folders are shared
+    # Heads that search no kernels because of --memory; others that stream have the same results as in memory.
+    known = heads_of(plan.config.task)
+    linear = [head for head in plan.config.heads if known[head].kernel and plan.streams(head)]
     deciding = {
         # Of splits the folds decide, not their place: they are added below.
         "config": {name: settings[name] for name in settings if name not in (*RUNTIME_OPTIONS, "splits")},
@@ -186,6 +190,7 @@ def study_record(plan: Plan, command: Mapping[str, Any] | None) -> dict[str, Any
         "clips": [data.ids, data.keys, data.y.tolist(), data.partitions],
         "speakers": None if data.speakers is None else data.speakers.tolist(),
         **({"quick": True} if plan.config.quick else {}),
+        **({"linear_only": linear} if linear else {}),
     }
     if plan.config.splits is not None and plan.splits is not None:  # the folds decide, not their place
         deciding["splits"] = [plan.splits.assignment, plan.splits.validation]
@@ -198,4 +203,5 @@ def study_record(plan: Plan, command: Mapping[str, Any] | None) -> dict[str, Any
         states=extraction.fingerprint(),
         store=str(plan.store.folder.resolve()),
         whole_kernels=plan.exact,
+        **({"linear_only": linear} if linear else {}),
     )

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from layerprobe.cache.common.metering import Cost, peak_memory
-from layerprobe.cache.common.text import format_bytes
+from layerprobe.cache.common.text import format_bytes, format_list
 from layerprobe.cache.store import costs
 from layerprobe.classify.config import CORPUS_SPLIT, MIX, TaskName
-from layerprobe.classify.features.fold_features import BOTH, EXACT_CLIPS, LANDMARKS
+from layerprobe.classify.features.fold_features import BOTH
 from layerprobe.classify.features.joined import joined_width
+from layerprobe.classify.features.kernels import EXACT_CLIPS, LANDMARKS
 from layerprobe.classify.heads.registry import heads_of
 from layerprobe.classify.scores.layer_weights import LAYER_WEIGHTS, mean_layer_weights
 from layerprobe.classify.scores.results import StudyResult
@@ -36,6 +37,7 @@ def summarise(plan: Plan, results: Results) -> dict[str, Any]:
         *_validation_notes(plan),
         *_untested_notes(plan),
         *approximation_notes(plan),
+        *streaming_notes(plan),
         *edge_notes(select_system(results), task=config.task),
     ]
     if config.quick:
@@ -122,7 +124,7 @@ def _untested_notes(plan: Plan) -> list[str]:
 
 def approximation_notes(plan: Plan) -> list[str]:
     """That kernels are approximated, and why; empty if they are exact or unused."""
-    if plan.exact or not any(heads_of(plan.config.task)[head].kernel for head in plan.config.heads):
+    if plan.exact or not any(plan.uses_kernels(head) for head in plan.config.heads):
         return []
     if plan.largest > EXACT_CLIPS:
         why = f"more than {EXACT_CLIPS} training clips"
@@ -130,6 +132,26 @@ def approximation_notes(plan: Plan) -> list[str]:
         needed, memory = format_bytes(plan.kernels), format_bytes(plan.config.memory)
         why = f"with {plan.largest} training clips they need {needed}, and --memory is {memory}"
     return [f"kernels are approximated on {LANDMARKS} training clips (Nyström): {why}"]
+
+
+def streaming_notes(plan: Plan) -> list[str]:
+    """Which heads read states in blocks, why, and what they cannot do; empty if none does."""
+    heads = list(dict.fromkeys(plan.config.heads))
+    streamed = [head for head in heads if plan.streams(head)]
+    if not streamed:
+        return []
+    known = heads_of(plan.config.task)
+    needed, memory = format_bytes(plan.states), format_bytes(plan.config.memory)
+    note = (
+        f"the states of {len(plan.data):,} clips need {needed} a layer, and --memory is {memory}: "
+        f"{format_list(streamed)} read{'s' * (len(streamed) == 1)} them in blocks from a temporary file"
+    )
+    if linear := [head for head in streamed if known[head].kernel]:
+        note += f"; {format_list(linear)} is linear, without RBF kernels and layer {MIX}"
+    others = [head for head in heads if head not in streamed and known[head].reads == "statistics"]
+    if others:
+        note += f"; {format_list(others)} need{'s' * (len(others) == 1)} them in memory all the same"
+    return [note]
 
 
 def search_cost(plan: Plan, selected: Sequence[StudyResult], *, seconds: float) -> dict[str, Any]:

@@ -91,12 +91,15 @@ def study_runner(unit: Unit) -> StudyRunner:
     nested = plan.folds[first.fold]
     cache = LruCache(unit.memory)
     layers = layer_states(plan, plan.layers_of(first.layer), cache=cache.section("states"))
-    inner = [fold_features(plan, layers, fold, cache=cache.section(k)) for k, fold in enumerate(nested.inner)]
-    outer = fold_features(plan, layers, nested.outer, cache=cache.section("outer"))
 
     def run(
         id: StudyId, trials: list[FrozenTrial], *, seconds: float | None
     ) -> Iterator[TrialDone | StudyResult]:
+        inner = [
+            fold_features(plan, layers, fold, head=id.head, cache=cache.section(k))
+            for k, fold in enumerate(nested.inner)
+        ]
+        outer = fold_features(plan, layers, nested.outer, head=id.head, cache=cache.section("outer"))
         deadline = None if seconds is None else time.monotonic() + seconds
         before = unit.results.get(id)
         with naming_layer(id.layer, id.fold):

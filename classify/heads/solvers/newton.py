@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from layerprobe.classify.features.streamed.rows import StreamedRows
 from layerprobe.classify.heads.solvers.preconditioning import Diagonal, Triangular
 from layerprobe.classify.heads.solvers.thin import thin_product
 
@@ -20,6 +21,7 @@ TOLERANCE = 1e-5  # largest gradient in preconditioned coordinates, where curvat
 FORCING = 0.1  # share of the gradient that conjugate gradients may leave
 DECREASE = 1e-4  # Armijo's condition: least share of the decrease that the slope predicts
 SHORTEST = 1e-6  # share of a step at which the line search gives up
+SAMPLE = 1 << 14  # rows that precondition those that are read in blocks
 BLOCK, ROWS = 1 << 20, 4096  # numbers and rows per block, at most: a block fits into the cores' common cache
 
 # Multiplies (n, K) changes of scores by the loss's second derivatives, clip by clip.
@@ -78,6 +80,9 @@ class Solver:
     rotated: whether the columns of Z are (nearly) orthogonal, such as principal components; the penalty is
     invariant to that rotation. The Hessian is then diagonal up to unequal weights, at every penalty. For any
     other columns it is factorised for each penalty, which is less work than a rotation for a single one.
+
+    Z may be `StreamedRows`, of columns that are not rotated: each product then reads the rows once. The
+    preconditioner is that of SAMPLE rows at equal distances; the optimum does not depend on it.
     """
 
     def __init__(
@@ -91,7 +96,8 @@ class Solver:
         curvature: float,
         rotated: bool = True,
     ) -> None:
-        self._Z, self._y, self._weight, self._loss = np.ascontiguousarray(Z), y, weight, loss
+        self._Z = Z if isinstance(Z, StreamedRows) else np.ascontiguousarray(Z)
+        self._y, self._weight, self._loss = y, weight, loss
         self._single = weight.astype(np.float32)[:, None]
         rows = min(ROWS, max(1, BLOCK // Z.shape[1]))
         self._blocks = [slice(begin, begin + rows) for begin in range(0, len(Z), rows)]
@@ -99,10 +105,13 @@ class Solver:
         if rotated:
             self._hessian = np.append(weight @ (Z * Z), weight.sum()) * curvature
         else:
+            if isinstance(Z, StreamedRows):
+                picked = np.unique(np.linspace(0, len(Z) - 1, min(len(Z), SAMPLE)).astype(np.int64))
+                Z, weight = Z.take(picked), weight[picked] * (weight.sum() / weight[picked].sum())
             scaled = np.column_stack([Z, np.ones(len(Z), np.float32)])
             scaled *= np.sqrt(curvature * weight).astype(np.float32)[:, None]
             self._hessian = scaled.T @ scaled
-        W, scores = np.zeros((Z.shape[1] + 1, classes)), np.zeros((len(Z), classes))
+        W, scores = np.zeros((Z.shape[1] + 1, classes)), np.zeros((len(y), classes))
         self._now = self._iterate(W, scores, self._losses(scores), exact=True)  # W's last row: intercepts
 
     def solve(self, *, penalty: float) -> tuple[np.ndarray, np.ndarray]:

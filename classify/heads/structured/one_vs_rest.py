@@ -86,6 +86,7 @@ def one_vs_rest(head: Head) -> Head:
         fit=fit,
         refit=None if refit_one is None else refit,
         parameters=None if count is None else parameters,
+        streamed=None if head.streamed is None else one_vs_rest(head.streamed),
     )
 
 

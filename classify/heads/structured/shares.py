@@ -49,6 +49,7 @@ def on_shares(head: Head) -> Head:
         fit=fit,
         refit=None if refit_one is None else refit,
         explain=None if explain_one is None else explain,
+        streamed=None if head.streamed is None else on_shares(head.streamed),
     )
 
 
@@ -66,7 +67,8 @@ def on_copies(head: Head) -> Head:
         row, y, share = copies(rows.y)
         return refit_one(replace(rows, Z=rows.Z[row], y=y, shares=share), params, value, seed)
 
-    return replace(head, fit=fit, refit=None if refit_one is None else refit)
+    # Copies of rows are made in memory.
+    return replace(head, fit=fit, refit=None if refit_one is None else refit, streamed=None)
 
 
 class Copies(FoldFeatures):

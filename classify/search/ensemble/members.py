@@ -66,7 +66,7 @@ def predict_member(plan: Plan, fold: OuterFold, member: Member, *, cache: LruCac
     layers = layer_states(plan, plan.layers_of(member.layer), cache=cache.section("states"))
     scores = [
         member_scores(
-            fold_features(plan, layers, part, cache=cache.section((step, member.layer))),
+            fold_features(plan, layers, part, head=member.head, cache=cache.section((step, member.layer))),
             member,
             task=plan.config.task,
             seed=plan.config.seed,

@@ -74,6 +74,8 @@ def probe_all(plan: Plan, *, report: ProgressCallback | None) -> dict[StudyId, S
 
 def _threads(plan: Plan) -> int:
     """Threads, fewer if their arrays would exceed the memory budget."""
+    if plan.streams(QUICK_HEAD):
+        return plan.jobs
     width = max(plan.store.extraction.width(id.layer) for id in plan.studies())
     columns = width * len(plan.config.stats or plan.store.extraction.stats)
     return max(1, min(plan.jobs, plan.config.memory // (4 * ARRAYS * len(plan.data) * columns)))
@@ -83,7 +85,7 @@ def _scores(plan: Plan, states: tuple[LayerStates, ...], fold: Fold, params: Map
     """(m, K) scores of a fold's test clips."""
     head = heads_of(plan.config.task)[QUICK_HEAD]
     prep = Preprocessing(params["stats"], params["scaling"], params["pca"])
-    features = fold_features(plan, states, fold, cache=LruCache(plan.config.memory))
+    features = fold_features(plan, states, fold, head=QUICK_HEAD, cache=LruCache(plan.config.memory))
     (scores,) = head.fit(features, prep, dict(head.start), [params[head.path[0]]], plan.config.seed)
     return scores
 

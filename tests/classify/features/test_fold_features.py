@@ -10,8 +10,8 @@ from layerprobe.classify.features.fold_features import (
     FoldFeatures,
     LayerStates,
     Preprocessing,
-    nystroem_landmarks,
 )
+from layerprobe.classify.features.kernels import nystroem_landmarks
 from layerprobe.classify.features.lru_cache import LruCache
 from tests.studies import made_features
 

@@ -156,7 +156,7 @@ def test_a_refitted_network_scores_as_the_search_does(
     fold, speakers = plan.folds[0].outer, plan.data.speakers
     assert speakers is not None
     layers = layer_states(plan, ("0",), cache=LruCache(1 << 30))
-    features = fold_features(plan, layers, fold, cache=LruCache(1 << 30))
+    features = fold_features(plan, layers, fold, head="bilstm", cache=LruCache(1 << 30))
     prep = Preprocessing("frame", scaling)
     (expected,) = BILSTM.fit(features, prep, dict(BILSTM.start), [1.0], 0)
 

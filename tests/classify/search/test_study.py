@@ -17,7 +17,7 @@ from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import StudyConfig
 from layerprobe.classify.data.protocols import protocol_folds
-from layerprobe.classify.features import fold_features as sharing
+from layerprobe.classify.features import kernels as sharing
 from layerprobe.classify.runs.compare import rank
 from layerprobe.classify.search import summary as summary_of
 from layerprobe.classify.search.progress import Progress

@@ -11,7 +11,7 @@ from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import StudyConfig
 from layerprobe.classify.data.dataset import join_labels
 from layerprobe.classify.data.splits import outer_folds
-from layerprobe.classify.features import fold_features as sharing
+from layerprobe.classify.features import kernels as sharing
 from layerprobe.classify.features.kernels import kernel_bytes
 from layerprobe.classify.scores.results import StudyId, StudyResult
 from layerprobe.classify.search.nested import TrialDone
