@@ -45,7 +45,7 @@ class StoredStates:
         folder = tempfile.gettempdir()
         try:
             file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (it is closed with the object)
-            descriptor = file.fileno()
+            states, descriptor = cls(file, rows=len(keys), columns=columns), file.fileno()
             if keys and hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(descriptor, 0, len(keys) * row_bytes)
             order, batch = _disk_order(store, keys), max(1, WRITE_BYTES // row_bytes)
@@ -61,7 +61,7 @@ class StoredStates:
                 where=folder,
                 do="set TMPDIR to a folder on a disk with room, or give a --memory that holds the states",
             ) from error
-        return cls(file, rows=len(keys), columns=columns)
+        return states
 
     def read(self, rows: np.ndarray) -> np.ndarray:
         """(r, S*width) float32: rows by number (r,); ascending ones need the fewest reads."""

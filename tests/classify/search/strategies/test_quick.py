@@ -78,7 +78,8 @@ def test_more_threads_change_nothing_and_memory_limits_them(
     bytes_each = 4 * quick.ARRAYS * len(plan.data) * 40
     small = replace(plan, config=replace(plan.config, jobs=8, memory=3 * bytes_each))
     assert quick._threads(small) == 3
-    assert quick._threads(replace(small, config=replace(small.config, memory=1))) == 1
+    assert quick._threads(replace(small, config=replace(small.config, memory=bytes_each - 1))) == 1
+    assert quick._threads(replace(small, config=replace(small.config, memory=1))) == 8  # in blocks
 
 
 def test_the_run_folder_is_a_usual_one_that_says_what_was_fitted(
