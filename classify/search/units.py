@@ -112,10 +112,12 @@ def study_runner(unit: Unit) -> StudyRunner:
 
 @contextmanager
 def naming_layer(layer: str, fold: int) -> Iterator[None]:
-    """Add to an InputError which layer's states cannot be learnt from."""
+    """Add to an InputError that names no place which layer's states cannot be learnt from."""
     try:
         yield
     except InputError as error:
+        if error.where:
+            raise
         raise InputError(
             error.what,
             where=f"layer {layer}, outer fold {fold}",
