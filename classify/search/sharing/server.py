@@ -38,6 +38,7 @@ _PASSWORD = re.compile(r"^((?:[\w+.-]+:)?/*[^:@/?]*):(?!/).*@")
 _SECRET_OPTION = re.compile(
     r"([?&](?!passfile=)[^=&]*(?:pass|pwd|secret|token)[^=&]*=)[^&\s]*", re.IGNORECASE
 )
+_NAME_OF_ERROR = re.compile(r"^\([\w.]+\) (connection failed: )?")  # as (psycopg.OperationalError)
 _POSTGRESQL = re.compile(r"^postgres(?:ql)?(?=:)")
 IN_A_FILE = "omit it, and set PGPASSWORD or write ~/.pgpass (docs/scale.md says how)"
 IN_A_FILE_OF_THE_DRIVER = "omit it, and name a file that the driver reads (docs/scale.md says how)"
@@ -78,8 +79,7 @@ def open_server(url: str) -> BaseStorage:
         weakref.finalize(cached, storage.engine.dispose)  # closes the connections
         return cached
     except Exception as error:  # SQLAlchemy's and the drivers' errors have no common base
-        message = str(error).replace(known, where).replace(url, where)
-        reason = _one_line(message.partition("(Background on this error")[0])
+        reason = _reason(error, known, url)
         do = "check the address, the user, the database and the password (PGPASSWORD or ~/.pgpass)"
         if isinstance(error, ImportError):
             reason, do = "its driver is not installed", "install the driver that the URL names"
@@ -96,7 +96,7 @@ def reporting_loss(where: str) -> Iterator[None]:
     try:
         yield
     except StorageInternalError as error:
-        reason = _one_line(str(error.__cause__ or error).partition("(Background on this error")[0])
+        reason = _reason(error.__cause__ or error)
         do = "repair it: finished trials are kept, and the same command resumes"
         raise InputError(f"cannot read or write the Optuna storage ({reason})", where=where, do=do) from error
 
@@ -132,5 +132,9 @@ def _alone(url: str, options: dict[str, Any]) -> Iterator[None]:
         yield
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+def _reason(error: BaseException, *hidden: str) -> str:
+    """An error's first words in one line. hidden: URLs to leave out."""
+    message = str(error).partition("(Background on this error")[0]
+    for url in hidden:
+        message = message.replace(url, "the URL")
+    return _NAME_OF_ERROR.sub("", " ".join(message.split()))
