@@ -90,9 +90,10 @@ class StudyConfig:
     """Between the labels of a multilabel cell: angry;sad."""
     heads: Annotated[tuple[str, ...], USUAL] = (AUTO,)
     """Heads to search, comma-separated: logreg, svm, xgboost, ridge, lda, knn, mlp, gp, weights (of layers),
-    majority, or bilstm for stores of frames. For regression: ridge, svm, xgboost (if omitted), or mean. For
-    ordinal: also ordinal, proportional odds (ordinal, svm, xgboost if omitted). For multilabel: one each. For
-    soft: logreg, xgboost (if omitted), weights or bilstm, which minimise the log loss of votes."""
+    majority, or bilstm and attention for stores of frames. For regression: ridge, svm, xgboost (if omitted),
+    or mean. For ordinal: also ordinal, proportional odds (ordinal, svm, xgboost if omitted). For multilabel:
+    one each. For soft: logreg, xgboost (if omitted), weights, bilstm or attention, which minimise the log
+    loss of the votes."""
     layers: Annotated[tuple[str, ...], Parameter(show_default=lambda _: "all")] = ()
     """all, or names and ranges such as 0-6,9,final; 3+6 has the columns of both side by side. mix is a
     weighted sum of the kernels of the named layers, or of all layers if it is alone (svm)."""

@@ -27,6 +27,7 @@ HEAVY = {
 USES_TORCH = (
     "classify/finetune/",
     "classify/heads/solvers/attention_torch.py",
+    "classify/heads/solvers/attention_torch.py",
     "classify/heads/solvers/bilstm_torch.py",
     "classify/heads/solvers/frames_torch.py",
     "classify/predict/finetuned.py",

@@ -10,7 +10,7 @@
 | `Neighbours` | head.safetensors | k nearest neighbours |
 | `solvers.network.Network` | head.safetensors | multilayer perceptrons |
 | `structured.ordinal.Cumulative` | head.safetensors | proportional odds |
-| `bilstm.Recurrent` | head.safetensors | bilstm |
+| `frames.bilstm.Recurrent`, `frames.attention.Attentive` | head.safetensors | bilstm, attention |
 """
 
 from __future__ import annotations

@@ -10,10 +10,11 @@ from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.options import check_choices
 from layerprobe.classify.config import TaskName
 from layerprobe.classify.heads.base import Head
-from layerprobe.classify.heads.bilstm import BILSTM, Recurrent
 from layerprobe.classify.heads.boosting import XGBOOST
 from layerprobe.classify.heads.closed_form import LDA, RIDGE
 from layerprobe.classify.heads.fitted import Constant, Kernel, Linear, Neighbours, Trees, VectorMachine
+from layerprobe.classify.heads.frames.attention import ATTENTION, Attentive
+from layerprobe.classify.heads.frames.bilstm import BILSTM, Recurrent
 from layerprobe.classify.heads.logreg import LOGREG
 from layerprobe.classify.heads.majority import MAJORITY
 from layerprobe.classify.heads.neighbours import KNN
@@ -41,6 +42,7 @@ HEADS: dict[str, Head] = {
     "gp": GP,
     "weights": WEIGHTS,
     "bilstm": BILSTM,
+    "attention": ATTENTION,
     "majority": MAJORITY,
 }
 REGRESSION_HEADS: dict[str, Head] = {
@@ -63,6 +65,7 @@ _OF_TASK: dict[TaskName, dict[str, Head]] = {
         "xgboost": on_copies(XGBOOST),
         "weights": on_shares(WEIGHTS),
         "bilstm": on_shares(BILSTM),
+        "attention": on_shares(ATTENTION),
         "majority": mean_shares(MAJORITY),
     },
 }
@@ -71,7 +74,7 @@ KINDS: dict[str, Any] = {
     kind.kind: kind
     for kind in (
         *(Linear, Kernel, VectorMachine, Trees, Constant, Neighbours),
-        *(Network, Cumulative, OneVsRest, Recurrent),
+        *(Network, Cumulative, OneVsRest, Recurrent, Attentive),
     )
 }
 

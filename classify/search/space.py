@@ -163,7 +163,9 @@ def check_store(store: FeatureStore, config: StudyConfig) -> None:
         raise InputError(what, where=where, do=f"{embed} --frames")
     if has_frames and not wanted and any(known[head].reads == "statistics" for head in heads):
         what = f"holds every frame, and {', '.join(heads)} read statistics over frames"
-        raise InputError(what, where=where, do=f"{embed}{', or give --heads bilstm' * ('bilstm' in known)}")
+        on_frames = [name for name, head in known.items() if head.reads == "frames"]
+        do = f"{embed}, or give --heads {' or '.join(on_frames)}" if on_frames else embed
+        raise InputError(what, where=where, do=do)
 
 
 def check_mix(

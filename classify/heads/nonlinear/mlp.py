@@ -14,8 +14,8 @@ import optuna
 from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
 from layerprobe.classify.features.scaling import ALL_SCALINGS
 from layerprobe.classify.heads.base import NO_SAMPLING, Head, Params
-from layerprobe.classify.heads.bilstm import validation_mask
 from layerprobe.classify.heads.fitted import FittedHead, TrainingRows
+from layerprobe.classify.heads.frames.fitting import validation_mask
 from layerprobe.classify.heads.solvers.network import Network
 from layerprobe.classify.tasks.confusion import confusion, recall
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import TypeVar
 
 # cuBLAS is deterministic only with a workspace of fixed size, read when CUDA is first used.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -23,6 +24,7 @@ LEAST_STEPS = 10  # per round, which is one pass over the clips or as many passe
 ROUNDS = 60
 PATIENCE = 8  # rounds without a higher recall on the validation clips
 LARGEST_NORM = 1.0  # of the gradient
+Net = TypeVar("Net", bound=nn.Module)
 
 
 class BiLstm(nn.Module):
@@ -68,16 +70,48 @@ def train(
     the clips in the loss. The best round has the highest mean recall on the validation clips, of shares the
     lowest loss; among equals, the lowest loss.
     """
-    true = y if y.ndim == 1 else y.astype(np.float32)
-    with _reproducible(seed, device):
-        model = BiLstm(
+
+    def build() -> BiLstm:
+        return BiLstm(
             scaled.width,
             classes,
             hidden=params["hidden"],
             dropout=params["dropout"],
             pooling=params["pooling"],
-        ).to(device)
-        optimiser = torch.optim.Adam(model.parameters(), lr=params["rate"])
+        )
+
+    return train_network(
+        build,
+        scaled,
+        rows,
+        y,
+        validation,
+        weights=weights,
+        classes=classes,
+        rate=params["rate"],
+        device=device,
+        seed=seed,
+    )
+
+
+def train_network(
+    build: Callable[[], Net],
+    scaled: ScaledFrames,
+    rows: np.ndarray,
+    y: np.ndarray,
+    validation: np.ndarray,
+    *,
+    weights: np.ndarray,
+    classes: int,
+    rate: float,
+    device: str,
+    seed: int,
+) -> Net:
+    """As `train`, of the network that `build` makes, with Adam at this rate."""
+    true = y if y.ndim == 1 else y.astype(np.float32)
+    with _reproducible(seed, device):
+        model = build().to(device)
+        optimiser = torch.optim.Adam(model.parameters(), lr=rate)
         fitted, held_out = np.flatnonzero(~validation), np.flatnonzero(validation)
         order = np.random.default_rng(seed)
         best, state, waited = (-np.inf, -np.inf), _copy(model), 0
@@ -103,7 +137,7 @@ def train(
     return model
 
 
-def predict(model: BiLstm, scaled: ScaledFrames, rows: np.ndarray, *, device: str) -> np.ndarray:
+def predict(model: nn.Module, scaled: ScaledFrames, rows: np.ndarray, *, device: str) -> np.ndarray:
     """(m, K) scores of the clips `rows`. Clips of similar length share a batch, which changes no score."""
     with _one_thread(), torch.inference_mode():
         model.eval()

@@ -24,8 +24,9 @@ from layerprobe.cache.store.keys import clip_keys
 from layerprobe.classify.commands.predict import PredictOptions, predict
 from layerprobe.classify.data.dataset import join_labels
 from layerprobe.classify.features.frames import ScaledFrames, read_frames
-from layerprobe.classify.heads import bilstm
-from layerprobe.classify.heads.bilstm import BILSTM, validation_mask
+from layerprobe.classify.heads.frames import bilstm
+from layerprobe.classify.heads.frames.bilstm import BILSTM
+from layerprobe.classify.heads.frames.fitting import validation_mask
 from layerprobe.classify.heads.solvers import bilstm_torch
 from layerprobe.classify.predict.bundle import load_bundle
 from layerprobe.classify.predict.frozen import FrozenBundle
@@ -90,6 +91,19 @@ def test_it_is_the_network_that_training_on_all_clips_gives(run: Path, bundle: F
     for cache in (None, run.parent / "features"):
         found = [one.probabilities for one in bundle.predict_clips(clips, cache=cache)]
         np.testing.assert_allclose(found, expected[rows], atol=1e-5)
+
+
+def test_attention_pooling_has_a_bundle(tmp_path: Path) -> None:
+    run = frames_run(tmp_path, heads=("attention",))
+    bundle, clips = load_bundle(run / "bundle"), clips_of(run)
+    cached = [one.probabilities for one in bundle.predict_clips(clips, cache=run.parent / "features")]
+    computed = [one.probabilities for one in bundle.predict_clips(clips)]
+    np.testing.assert_allclose(computed, cached, atol=1e-5)
+    assert isinstance(bundle, FrozenBundle)
+    tensors = load_file(run / "bundle" / "head.safetensors")
+    assert {name: array.shape for name, array in tensors.items()} == {
+        "query": (bundle.extraction.width("2"),), "W": (bundle.extraction.width("2"), 3), "b": (3,),
+    }  # fmt: skip
 
 
 def test_alone_and_in_batches_of_any_size(

@@ -11,15 +11,14 @@ from typing import Any, ClassVar
 import numpy as np
 import optuna
 
-from layerprobe.classify.data.group_folds import balanced_group_folds, stratified_folds
 from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
 from layerprobe.classify.features.frames import ScaledFrames
 from layerprobe.classify.features.scaling import ALL_SCALINGS
 from layerprobe.classify.heads.base import NO_SAMPLING, Head, Params
 from layerprobe.classify.heads.fitted import ARRAYS, TrainingRows, load_arrays
+from layerprobe.classify.heads.frames.fitting import fit_all, fit_fold
 
 HIDDEN = [32, 64, 128]  # units in each direction
-HELD_OUT = 5  # one fold of so many of the training clips decides when to stop
 
 _one_at_a_time = threading.Lock()  # `predict` sets the number of torch's threads, which is the process's
 
@@ -37,30 +36,9 @@ def space(trial: optuna.Trial) -> Params:
 def fit(
     features: FoldFeatures, prep: Preprocessing, params: Params, values: Sequence[float], seed: int
 ) -> list[np.ndarray]:
-    from layerprobe.classify.heads.solvers.bilstm_torch import best_device, predict, train
+    from layerprobe.classify.heads.solvers.bilstm_torch import train
 
-    device = best_device()
-    states = features.layers[prep.layer]
-    scaled: ScaledFrames = features.cached(
-        ("frames", prep),
-        lambda: ScaledFrames.fit(
-            states.frames(), train=features.train, scaling=prep.scaling, speakers=states.speakers
-        ),
-    )
-    speakers = None if states.speakers is None else states.speakers[features.train]
-    validation = validation_mask(features.y, speakers, seed=seed)
-    fitted = train(
-        scaled,
-        features.train,
-        features.y,
-        validation,
-        weights=features.weights(params["class_weight"]),
-        classes=features.classes,
-        params=params,
-        device=device,
-        seed=seed,
-    )
-    return [predict(fitted, scaled, features.test, device=device)]
+    return [fit_fold(features, prep, params, train=train, seed=seed)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,24 +80,12 @@ class Recurrent:
 
 def refit(rows: TrainingRows, params: Params, value: float, seed: int) -> Recurrent:
     """As `fit`, to score clips that are not known yet."""
-    from layerprobe.classify.heads.solvers.bilstm_torch import best_device, train
+    from layerprobe.classify.heads.solvers.bilstm_torch import train
 
-    scaled = rows.frames
-    assert scaled is not None  # for the type checker: the search refuses stores without frames
-    model = train(
-        scaled,
-        np.arange(len(rows.y)),
-        rows.y,
-        validation_mask(rows.y, rows.speakers, seed=seed),
-        weights=rows.weights(params["class_weight"]),
-        classes=rows.classes,
-        params=params,
-        device=best_device(),
-        seed=seed,
-    )
+    assert rows.frames is not None  # for the type checker: the search refuses stores without frames
     return Recurrent(
-        tensors={name: tensor.cpu().contiguous().numpy() for name, tensor in model.state_dict().items()},
-        width=scaled.width,
+        tensors=fit_all(rows, params, train=train, seed=seed),
+        width=rows.frames.width,
         hidden=params["hidden"],
         pooling=params["pooling"],
         classes=rows.classes,
@@ -130,27 +96,6 @@ def parameters(columns: int, classes: int, params: Params) -> int:
     """Both directions' four gates, each with torch's two biases, and the linear layer."""
     hidden = int(params["hidden"])
     return 2 * 4 * hidden * (columns + hidden + 2) + (2 * hidden + 1) * classes
-
-
-def validation_mask(y: np.ndarray, speakers: np.ndarray | None, *, seed: int) -> np.ndarray:
-    """(n,) booleans: training clips that are held out from the fit and decide when to stop.
-
-    Speaker-disjoint, unless that would remove a class from the fit in every fold; then a share of each
-    class's clips. y, speakers: (n,) of the training clips; of shares y (n, K), the largest is the class.
-    """
-    y = y if y.ndim == 1 else y.argmax(1)
-    masks = []
-    if speakers is not None:
-        names, code = np.unique(speakers, return_inverse=True)
-        if len(names) > 1:
-            folds = min(HELD_OUT, len(names))
-            fold_of = balanced_group_folds(y, code, folds=folds, seed=seed)[code]
-            masks = [fold_of == fold for fold in range(folds)]
-    masks.append(stratified_folds(y, HELD_OUT, seed=seed) == 0)
-    classes = len(np.unique(y))
-    complete = [mask for mask in masks if len(np.unique(y[~mask])) == classes]
-    best = max(complete or masks[-1:], key=lambda mask: len(np.unique(y[mask])))
-    return np.asarray(best)
 
 
 BILSTM = Head(

@@ -18,9 +18,10 @@ from layerprobe.classify.features.fitted_frames import FittedFrames, load_inputs
 from layerprobe.classify.features.fold_features import Preprocessing
 from layerprobe.classify.features.frames import join_frames
 from layerprobe.classify.features.lru_cache import LruCache
-from layerprobe.classify.heads import bilstm
-from layerprobe.classify.heads.bilstm import BILSTM, validation_mask
 from layerprobe.classify.heads.fitted import TrainingRows
+from layerprobe.classify.heads.frames import bilstm
+from layerprobe.classify.heads.frames.bilstm import BILSTM
+from layerprobe.classify.heads.frames.fitting import validation_mask
 from layerprobe.classify.heads.registry import KINDS
 from layerprobe.classify.heads.solvers import bilstm_torch as recurrent
 from layerprobe.classify.runs.compare import compare
