@@ -38,6 +38,7 @@ _PASSWORD = re.compile(r"^((?:[\w+.-]+:)?/*[^:@/?]*):(?!/).*@")
 _SECRET_OPTION = re.compile(
     r"([?&](?!passfile=)[^=&]*(?:pass|pwd|secret|token)[^=&]*=)[^&\s]*", re.IGNORECASE
 )
+_STATEMENT = re.compile(r"\[SQL: |\(Background on this error")  # which SQLAlchemy adds to a message
 _NAME_OF_ERROR = re.compile(r"^\([\w.]+\) (connection failed: )?")  # as (psycopg.OperationalError)
 _POSTGRESQL = re.compile(r"^postgres(?:ql)?(?=:)")
 IN_A_FILE = "omit it, and set PGPASSWORD or write ~/.pgpass (docs/scale.md says how)"
@@ -134,7 +135,7 @@ def _alone(url: str, options: dict[str, Any]) -> Iterator[None]:
 
 def _reason(error: BaseException, *hidden: str) -> str:
     """An error's first words in one line. hidden: URLs to leave out."""
-    message = str(error).partition("(Background on this error")[0]
+    message = _STATEMENT.split(str(error))[0]
     for url in hidden:
         message = message.replace(url, "the URL")
     return _NAME_OF_ERROR.sub("", " ".join(message.split()))

@@ -180,6 +180,7 @@ def test_a_server_that_goes_away_ends_a_run_in_one_line_and_it_resumes(
     line = error.value.line()
     assert "\n" not in line
     assert "Connection refused" in line
+    assert "SQL" not in line.partition(": cannot")[2]
     assert line.endswith("repair it: finished trials are kept, and the same command resumes")
     postgres.start()
     assert trials_of_studies(database).total() == held
