@@ -2,7 +2,8 @@
 storage, replies with a file.
 
 So a study is claimed at the moment at which a worker is free, and not earlier: at the end of a search no
-process holds work that another could do.
+process holds work that another could do. Workers on a cluster cannot see that file, and get the reply in
+advance.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import os
 import pickle
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,10 +27,14 @@ POLL_SECONDS = 0.02
 
 @dataclass(frozen=True, kw_only=True)
 class SharedUnit:
-    """A unit whose studies other processes may run. folder: where the main process replies."""
+    """A unit whose studies other processes may run.
+
+    folder: where the main process replies. grants: the replies, if the worker is not to ask.
+    """
 
     unit: Unit
     folder: Path
+    grants: Mapping[StudyId, Grant | None] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +65,12 @@ def run_shared_unit(shared: SharedUnit) -> Iterator[Request | TrialDone | StudyR
     unit, ids = shared.unit, tuple(shared.unit.studies)
     run = study_runner(unit)
     for id in ids:
-        reply = shared.folder / f"{id.fold}-{id.layer}-{id.head}"
-        yield Request(id=id, unit=ids, reply=reply)
-        grant = _wait_for(reply)
+        if shared.grants is None:
+            reply = shared.folder / f"{id.fold}-{id.layer}-{id.head}"
+            yield Request(id=id, unit=ids, reply=reply)
+            grant = _wait_for(reply)
+        else:
+            grant = shared.grants[id]
         if grant is not None:
             yield from run(id, grant.trials, seconds=NO_FURTHER_TRIAL if grant.complete else unit.seconds)
 

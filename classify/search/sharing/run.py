@@ -8,11 +8,18 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from joblib.parallel import (
+    LokyBackend,
+    MultiprocessingBackend,
+    SequentialBackend,
+    ThreadingBackend,
+    get_active_backend,
+)
 from optuna.trial import FrozenTrial
 
 from layerprobe.classify.scores.results import StudyId, StudyResult
@@ -24,8 +31,10 @@ from layerprobe.classify.search.sharing.processes import Processes
 from layerprobe.classify.search.sharing.requests import Grant, Request, SharedUnit, run_shared_unit
 from layerprobe.classify.search.sharing.server import reporting_loss
 from layerprobe.classify.search.storage import TrialStorage
-from layerprobe.classify.search.units import make_units
+from layerprobe.classify.search.units import UNITS_PER_WORKER, make_units
 
+# Backends of joblib whose workers see the temporary folder of the main process.
+ON_THIS_MACHINE = (LokyBackend, ThreadingBackend, MultiprocessingBackend, SequentialBackend)
 POLL_SECONDS = 1.0  # between looks at what other processes have done
 
 
@@ -91,11 +100,28 @@ class SharedSearch:
                 shared = [
                     SharedUnit(unit=replace(unit, seconds=seconds), folder=Path(folder)) for unit in units
                 ]
+                if type(get_active_backend()[0]) not in ON_THIS_MACHINE:
+                    most = UNITS_PER_WORKER * plan.jobs
+                    shared = yield from self._granted(shared, left, end=plan.config.trials, most=most)
                 with closing(run_parallel(run_shared_unit, shared, jobs=plan.jobs)) as messages:
                     for message in messages:
                         yield from self._handle(message, left, end=plan.config.trials, whole_units=first)
             first = False
             ready = yield from self._ready(left, plan)
+
+    def _granted(
+        self, units: Sequence[SharedUnit], left: dict[StudyId, list[FrozenTrial]], *, end: int, most: int
+    ) -> Generator[Message, None, list[SharedUnit]]:
+        """Units for workers on other machines, which cannot ask: at most so many, and what they may do."""
+        ready: list[SharedUnit] = []
+        for shared in units[:most]:
+            self._claims.refresh()
+            grants: dict[StudyId, Grant | None] = {}
+            for id in shared.unit.studies:
+                yield from self._found(id, left, end=end)
+                grants[id] = yield from self._grant(id, [id], left, end=end)
+            ready.append(replace(shared, grants=grants))
+        return ready
 
     def _handle(
         self,
@@ -112,7 +138,8 @@ class SharedSearch:
         if isinstance(message, Request):
             self._claims.refresh()
             yield from self._found(message.id, left, end=end)
-            message.grant((yield from self._grant(message, left, end=end, whole_units=whole_units)))
+            others = message.unit if whole_units else [message.id]
+            message.grant((yield from self._grant(message.id, others, left, end=end)))
             return
         if isinstance(message, TrialDone):
             left[message.id].append(message.trial)
@@ -123,13 +150,12 @@ class SharedSearch:
             del left[message.id]
 
     def _grant(
-        self, request: Request, left: dict[StudyId, list[FrozenTrial]], *, end: int, whole_units: bool
+        self, id: StudyId, others: Sequence[StudyId], left: dict[StudyId, list[FrozenTrial]], *, end: int
     ) -> Generator[Message, None, Grant | None]:
-        """What a worker may do with the study that it asks for; None if another process has it."""
-        id, claims = request.id, self._claims
+        """What a worker may do with a study; None if another process runs it or one of the `others`."""
+        claims = self._claims
         if self._is_complete(id, left, end=end):
             return Grant(trials=left[id], complete=True)
-        others = request.unit if whole_units else [id]
         if any(claims.is_elsewhere(other, end=end) for other in others) or not claims.take(id, end=end):
             return None
         yield from self._found(id, left, end=end)  # those of a process that died with the study

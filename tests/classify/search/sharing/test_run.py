@@ -11,13 +11,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import joblib
 import pytest
+from joblib.parallel import ThreadingBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import StudyConfig
 from layerprobe.classify.search.progress import Progress
+from layerprobe.classify.search.sharing import run
+from layerprobe.classify.search.sharing.requests import Request
 from layerprobe.classify.search.sharing.server import open_server
 from layerprobe.classify.search.study import run_study
 from layerprobe.embed.manifest.clips import Clip
@@ -198,6 +202,32 @@ def test_a_time_limit_of_one_process_ends_its_studies_for_all(
         run_study(*corpus, tmp_path / name, config)
     assert set(trials_of_studies(database).values()) == {1}
     same(tmp_path / "first", tmp_path / "second")
+
+
+class Elsewhere(ThreadingBackend):
+    """Threads, taken for workers on other machines."""
+
+
+def test_workers_on_a_cluster_get_their_studies_in_advance(
+    start: Start,
+    corpus: tuple[list[Clip], FeatureStore],
+    whole: Path,
+    database: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    joblib.register_parallel_backend("elsewhere", Elsewhere)
+    monkeypatch.setattr(run, "UNITS_PER_WORKER", 1)  # several passes
+    monkeypatch.setattr(Request, "grant", lambda *_: pytest.fail("a worker asked"))
+    other = start("other", pause=True)
+    (tmp_path / "other-signals" / "go").touch()
+    with joblib.parallel_config(backend="elsewhere"):
+        run_study(*corpus, tmp_path / "run", replace(CONFIG, storage=database, jobs=2))
+    finished(other)
+    assert set(trials_of_studies(database).values()) == {TRIALS}
+    assert sum(trials or 0 for _, trials in ran(database)) == TRIALS * STUDIES
+    for name in ("run", "other"):
+        same(whole, tmp_path / name)
 
 
 def test_two_processes_do_not_write_one_folder(
