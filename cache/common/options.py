@@ -17,6 +17,7 @@ from cyclopts import Parameter, Token, convert
 
 from layerprobe.cache.common.console import Verbosity, say_detail, set_verbosity
 from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.common.places import local_cache
 
 DEFAULT_CACHE = Path("features")
 
@@ -34,7 +35,12 @@ TableFile = Annotated[
 ]
 CacheFolder = Annotated[
     Path,
-    Parameter(env_var="LAYERPROBE_CACHE", help="Cache folder: feature stores, and hashes of audio files."),
+    Parameter(
+        env_var="LAYERPROBE_CACHE",
+        converter=lambda _, tokens: local_cache(tokens[0].value),
+        help="Cache folder: feature stores, and hashes of audio files. Or s3://BUCKET/PREFIX, gs://…, az://… "
+        "(docs/cache.md).",
+    ),
 ]
 ModelName = Annotated[
     str, Parameter(help="Preset, hub id, local folder, random:NAME, mfcc, fbank or opensmile:NAME.")

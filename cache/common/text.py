@@ -19,6 +19,8 @@ MAX_SHOWN = 60  # letters of a value in a message
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 # A cell that a spreadsheet would run as a formula, after any apostrophes (OWASP, "CSV Injection").
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+_URLS: dict[str, str] = {}  # folder → the URL that it stands for
+_NOT_LOCAL = r"(?!/?[^\s;,'\"]*\.(?:csv|db)\b)"
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
@@ -65,10 +67,27 @@ def shorten(text: str) -> str:
 
 
 def printable(text: str, *, keep: str = "") -> str:
-    """Control characters, except those in `keep`, as escapes (`\\x1b`), so that a terminal is safe."""
+    """Control characters, except those in `keep`, as escapes (`\\x1b`), so that a terminal is safe.
+
+    Folders that stand for a URL (`show_as`) are written as that URL.
+    """
     return UNPRINTABLE.sub(
-        lambda match: match[0] if match[0] in keep else match[0].encode("unicode_escape").decode(), text
+        lambda match: match[0] if match[0] in keep else match[0].encode("unicode_escape").decode(),
+        shown(text),
     )
+
+
+def show_as(folder: Path, url: str) -> None:
+    """Let this process print the URL where a text has the folder that stands for it."""
+    _URLS[str(folder)] = url
+
+
+def shown(text: str) -> str:
+    """A text with URLs in place of folders that stand for them; files that are only local stay."""
+    for folder, url in _URLS.items():
+        if folder in text:
+            text = re.sub(re.escape(folder) + _NOT_LOCAL, lambda _, url=url: url, text)  # type: ignore[misc]
+    return text
 
 
 def visible(text: str) -> str:

@@ -16,6 +16,8 @@ from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from struct import pack
 
+from layerprobe.cache.common.places import local_cache
+
 DATABASE = "digests.db"
 BATCH = 512  # files between two commits: what a kill can lose
 SHARE = 16  # files that a thread hashes at a time
@@ -41,7 +43,7 @@ class DigestCache:
     """
 
     def __init__(self, cache: Path) -> None:
-        self._database = _connect(Path(cache) / DATABASE)
+        self._database = _connect(local_cache(cache) / DATABASE)
 
     def __enter__(self) -> DigestCache:
         return self
@@ -90,6 +92,14 @@ class DigestCache:
             if self._database is not None:
                 for path, digest in self._database.execute("SELECT path, digest FROM digests"):
                     yield os.fsdecode(path), str(digest)
+
+    def remember(self, known: Iterable[tuple[str, str]]) -> None:
+        """Paths and digests of files on other machines, for `last_known`; what is known already stays."""
+        rows = [(_row_key(path), *UNSETTLED, digest) for path, digest in known]
+        with suppress(sqlite3.Error):
+            if self._database is not None:
+                with self._database:
+                    self._database.executemany("INSERT OR IGNORE INTO digests VALUES (?, ?, ?, ?, ?)", rows)
 
     def _look_up(self, paths: Sequence[str]) -> dict[str, tuple[str, Times]]:
         """Digest and times of those files that have not changed since they were hashed."""

@@ -17,7 +17,9 @@ from layerprobe.cache.identity import digests
 from layerprobe.cache.identity.extraction import FRAME, Extraction, model_slug
 from layerprobe.cache.store import failures
 from layerprobe.cache.store.feature_store import EXTRACTION_FILE, FeatureStore
-from layerprobe.cache.store.shard import list_shards, stat_shards
+from layerprobe.cache.store.index import ShardStatus
+from layerprobe.cache.store.location.folders import up_to_date
+from layerprobe.cache.store.shard import list_shards
 from layerprobe.cache.store.writer import WRITERS_LOCK
 
 # Fields that distinguish several stores of one model, in the order of messages.
@@ -64,6 +66,7 @@ class CacheInfo:
 
 def open_stores(cache: Path, *, model: str | None = None) -> tuple[list[FeatureStore], list[StoreError]]:
     """Every store of a cache, or those of one model name; and the errors of unreadable stores."""
+    cache = up_to_date(cache)
     stores: list[FeatureStore] = []
     faults: list[StoreError] = [
         ForbiddenError("cannot be read (Permission denied)", where=str(folder), do=SHARE)
@@ -98,7 +101,8 @@ def describe_cache(cache: Path, *, model: str | None = None) -> CacheInfo:
 
 def _describe_store(store: FeatureStore, errors: list[StoreError]) -> StoreInfo:
     keys, index, extraction = store.keys(), store.index(), store.extraction
-    stats = [(store.folder / EXTRACTION_FILE).stat(), *stat_shards(store.folder, index.shards).values()]
+    record = (store.folder / EXTRACTION_FILE).stat()
+    status = [ShardStatus(record.st_size, record.st_mtime), *store.shards.status(index.shards).values()]
     failed = None
     try:
         stored = set(keys)
@@ -117,9 +121,9 @@ def _describe_store(store: FeatureStore, errors: list[StoreError]) -> StoreInfo:
         hours=float(store.seconds(keys).sum(dtype="f8")) / 3600,
         failed=failed,
         shards=len(index.shards),
-        nbytes=sum(s.st_size for s in stats),
-        last_write=datetime.fromtimestamp(max(s.st_mtime for s in stats), tz=UTC),
-        being_written=is_locked(store.folder / WRITERS_LOCK),
+        nbytes=sum(one.nbytes for one in status),
+        last_write=datetime.fromtimestamp(max(one.modified for one in status), tz=UTC),
+        being_written=is_locked(store.shards.written / WRITERS_LOCK),
     )
 
 

@@ -13,6 +13,7 @@ from layerprobe.cache.common.text import program
 from layerprobe.cache.maintenance.rewrite import ShardSelection, maintenance_lock, merge_clips, remove_shards
 from layerprobe.cache.maintenance.verify import check_shard
 from layerprobe.cache.store.feature_store import FeatureStore
+from layerprobe.cache.store.location.folders import refuse_remote
 from layerprobe.cache.store.shard import list_shards, stat_shards
 
 SHARD_BYTES = 256 << 20  # of states in a compacted shard
@@ -41,6 +42,7 @@ def compact(store: FeatureStore) -> Compaction:
     StoreError for a damaged shard, if another process maintains the store, and without space for a new shard.
     """
     folder = store.folder
+    refuse_remote(store.cache, "compacted")
     with maintenance_lock(folder):
         in_use = store.index().copies_in_use()
         before = {name: stat.st_size for name, stat in stat_shards(folder, in_use).items()}

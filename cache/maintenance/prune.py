@@ -23,6 +23,7 @@ from layerprobe.cache.store import failures
 from layerprobe.cache.store.failures import FailureId
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.cache.store.keys import AudioSegment, clip_key, clip_keys, keys_to_digests
+from layerprobe.cache.store.location.folders import refuse_remote
 from layerprobe.cache.store.shard import list_shards, stat_shards
 from layerprobe.cache.store.writer import WRITERS_LOCK
 
@@ -66,6 +67,7 @@ def plan_pruning(
     names: clips to keep in failures.csv in addition to those of `keep`.
     Raises StoreError without model and keep, or where a shard is damaged, so that its clips are unknown.
     """
+    refuse_remote(cache, "pruned")
     if model is None and keep is None:
         do = "name a model, or the tables whose clips stay"
         raise StoreError("nothing says what may go", where=str(cache), do=do)

@@ -11,8 +11,11 @@ from layerprobe.cache.common.disk import TEMPORARY_PREFIX, abandoned_files, fsyn
 from layerprobe.cache.common.errors import ForbiddenError, ForeignStoreError, StoreError
 from layerprobe.cache.identity.extraction import FRAME, Extraction
 from layerprobe.cache.maintenance.rewrite import MAINTENANCE_LOCK, maintenance_lock, read_blocks
+from layerprobe.cache.remote.retries import DamagedError
 from layerprobe.cache.store import costs, failures
 from layerprobe.cache.store.feature_store import EXTRACTION_FILE, FeatureStore
+from layerprobe.cache.store.location import records, tables
+from layerprobe.cache.store.location.folders import refuse_remote
 from layerprobe.cache.store.row_reader import all_finite
 from layerprobe.cache.store.shard import (
     SHARD_NAME,
@@ -20,7 +23,6 @@ from layerprobe.cache.store.shard import (
     checksum,
     damaged_shard,
     layer_dataset,
-    list_shards,
     open_shard,
     read_entries,
     reporting_damage,
@@ -30,6 +32,7 @@ from layerprobe.cache.store.writer import WRITERS_LOCK
 QUARANTINE = "damaged"  # folder in a store for damaged shards and records; nothing reads it
 LOCKS = (failures.LOCK, costs.LOCK, WRITERS_LOCK, MAINTENANCE_LOCK)
 STORE_FILES = (failures.FILE_NAME, costs.FILE_NAME, EXTRACTION_FILE, *LOCKS)  # in addition to shards
+FOLDERS = (QUARANTINE, tables.FOLDER, records.FOLDER)  # the last two: in a copy of what was on object storage
 
 
 @dataclass(frozen=True)
@@ -66,18 +69,25 @@ def verify(store: FeatureStore, *, repair: bool = False, workers: int = 4) -> Ve
     """Read every shard completely and compare it with its name: finds any flipped bit.
 
     repair: move damaged shards to FOLDER/damaged, so that the next embed recomputes only their clips.
+    Of a store on object storage, every shard is downloaded; it cannot be repaired.
     Raises StoreError where the folder or a shard may not be read, or the folder cannot be repaired.
     """
     folder = store.folder
 
-    def check(path: Path) -> ShardReport | None:
+    def check(name: str) -> ShardReport | None:
         try:
-            return check_shard(path, store.extraction)
+            store.shards.renew(name)
+            with store.shards.opened(name) as path:
+                return check_shard(path, store.extraction)
         except FileNotFoundError:
             return None  # removed by a compaction meanwhile
+        except DamagedError as error:
+            return ShardReport(folder / name, error.what, [], 0)
 
+    if repair:
+        refuse_remote(store.cache, "repaired")
     with ThreadPoolExecutor(workers) as pool:
-        checked = pool.map(check, sorted(folder / name for name in list_shards(folder)))
+        checked = pool.map(check, sorted(store.shards.names()))
         reports = [report for report in checked if report is not None]
     damaged = [report for report in reports if report.reason]
     return Verification(
@@ -146,7 +156,7 @@ def _fault(entries: list[ClipEntry], extraction: Extraction) -> str:
 
 
 def _is_foreign(name: str) -> bool:
-    known = name in (*STORE_FILES, QUARANTINE) or name.startswith(TEMPORARY_PREFIX)
+    known = name in (*STORE_FILES, *FOLDERS) or name.startswith(TEMPORARY_PREFIX)
     return not known and not SHARD_NAME.fullmatch(name)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from layerprobe.cache.common.disk import FORBIDDEN, SHARE
 from layerprobe.cache.common.errors import StoreError
 from layerprobe.cache.identity.extraction import Extraction
+from layerprobe.cache.store.index import Shards
 from layerprobe.cache.store.packed_arrays import PackedArrays, RowLayout
 from layerprobe.cache.store.shard import ClipEntry, ShardWriter
 
@@ -58,7 +59,7 @@ class BackgroundWriter:
 
     def __init__(
         self,
-        folder: Path,
+        shards: Shards,
         extraction: Extraction,
         layout: RowLayout,
         *,
@@ -66,7 +67,8 @@ class BackgroundWriter:
         shard_clips: int,
         shard_seconds: float,
     ) -> None:
-        self._folder, self._extraction, self._layout = folder, extraction, layout
+        self._shards, self._folder = shards, shards.written
+        self._extraction, self._layout = extraction, layout
         self._shard_bytes, self._shard_clips = shard_bytes, shard_clips
         self._shard_seconds = shard_seconds
         self._thread = threading.Thread(target=self._run, name="store-writer")
@@ -211,7 +213,7 @@ class BackgroundWriter:
             self._write(clip.shard, blocks)
         if ended:
             if not clip.dropped:
-                clip.shard.finish(clip.entries)
+                self._shards.publish(clip.shard.finish(clip.entries))
             clip.shard.discard()
         with self._changed:
             self._bytes_in_memory -= nbytes
@@ -227,7 +229,8 @@ class BackgroundWriter:
             self._ready, self._ready_bytes, self._ready_clips = [], 0, 0
         with ShardWriter(self._folder, self._extraction, rows=sum(c.rows for c in clips)) as shard:
             self._write(shard, [block for clip in clips for block in clip.blocks])
-            shard.finish([entry for clip in clips for entry in clip.entries])
+            path = shard.finish([entry for clip in clips for entry in clip.entries])
+        self._shards.publish(path)
         with self._changed:
             self._bytes_in_memory -= nbytes
             self._changed.notify_all()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +52,7 @@ def read(folder: Path) -> list[ExtractionCost]:
         header, *rows = csv.reader(io.StringIO(table.read_text(encoding="utf-8"), newline=""), strict=True)
         if header != COLUMNS:
             raise ValueError(f"its columns are {', '.join(header)}")
-        return [_from_row(dict(zip(COLUMNS, row, strict=True))) for row in rows]
+        return from_rows(rows)
     except FileNotFoundError:
         return []
     except (OSError, csv.Error, ValueError) as error:
@@ -86,6 +86,16 @@ def prorated_cost(folder: Path, *, seconds: float) -> Cost | None:
         peak_device_bytes=highest("peak_device_bytes"),
         energy_j=prorated("energy_j"),
     )
+
+
+def as_rows(runs: Sequence[ExtractionCost]) -> list[list[str]]:
+    """The cells of each run, in the order of COLUMNS."""
+    return list(csv.reader(io.StringIO(_to_csv(runs), newline="")))[1:]
+
+
+def from_rows(rows: Iterable[Sequence[str]]) -> list[ExtractionCost]:
+    """The runs with these cells. Raises ValueError."""
+    return [_from_row(dict(zip(COLUMNS, row, strict=True))) for row in rows]
 
 
 def _to_csv(runs: Sequence[ExtractionCost]) -> str:

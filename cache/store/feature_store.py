@@ -5,18 +5,24 @@ from __future__ import annotations
 import os
 from binascii import Error as HexError
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from layerprobe.cache.common.disk import write_atomically
 from layerprobe.cache.common.errors import MissingStatesError, StoreError
 from layerprobe.cache.common.text import format_list
-from layerprobe.cache.identity.extraction import FRAME, Extraction, model_slug
-from layerprobe.cache.store.background_writer import write_error
+from layerprobe.cache.identity.extraction import FRAME, Extraction
 from layerprobe.cache.store.index import ClipIndex, ShardRows
 from layerprobe.cache.store.keys import digests_to_keys, keys_to_digests
+from layerprobe.cache.store.location.folders import (
+    EXTRACTION_FILE,
+    create_folder,
+    find_folders,
+    open_shards,
+    present_folder,
+)
 from layerprobe.cache.store.row_reader import RowReader, all_finite
 from layerprobe.cache.store.shard import (
     damaged_shard,
@@ -28,19 +34,19 @@ from layerprobe.cache.store.shard import (
 )
 from layerprobe.cache.store.writer import StoreWriter
 
-EXTRACTION_FILE = "extraction.json"
+Opened = Callable[[str], AbstractContextManager[Path]]
 
 
 class FeatureStore:
-    """The states of one extraction, in an existing folder CACHE/MODEL-SLUG/FINGERPRINT.
+    """The states of one extraction, in an existing folder (or at a URL) CACHE/MODEL-SLUG/FINGERPRINT.
 
     Has no open file, so it may be pickled, forked and shared between threads. Each call sees the shards that
-    other processes have finished by then. Raises StoreError where the folder is not a store, and from every
-    method for a damaged shard or one of another schema or fingerprint.
+    other processes have finished by then (on object storage, ten seconds before). Raises StoreError where the
+    folder is not a store, and from every method for a damaged shard or one of another schema or fingerprint.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = Path(folder)
+        self.folder = present_folder(folder)
         record = self.folder / EXTRACTION_FILE
         try:
             text = record.read_text(encoding="utf-8")
@@ -51,34 +57,21 @@ class FeatureStore:
             raise StoreError(f"not a store ({error})", where=str(folder), do=do) from error
         self.extraction = Extraction.from_json(text, where=str(record))
         self._fingerprint = self.extraction.fingerprint()
+        self.shards = open_shards(self.folder, self._fingerprint)
         self._stores_frames = self.extraction.stats == (FRAME,)
         self._index = ClipIndex({})
 
     @classmethod
     def find(cls, cache: Path, extraction: Extraction) -> FeatureStore | None:
         """The store of that fingerprint, under any model name; None if there is none."""
-        for record in sorted(cache.glob(f"*/{extraction.fingerprint()}/{EXTRACTION_FILE}")):
-            return cls(record.parent)
+        for folder in find_folders(cache, extraction.fingerprint()):
+            return cls(folder)
         return None
 
     @classmethod
     def create(cls, cache: Path, extraction: Extraction) -> FeatureStore:
-        """The store of that fingerprint, created if there is none. Raises StoreError.
-
-        A folder of that fingerprint that has lost its extraction.json gets it back.
-        """
-        existing = cls.find(cache, extraction)
-        if existing is not None:
-            return existing
-        try:
-            folders = sorted(cache.glob(f"*/{extraction.fingerprint()}"))
-            new = cache / model_slug(extraction.model) / extraction.fingerprint()
-            folder = folders[0] if folders else new
-            folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(folder / EXTRACTION_FILE, extraction.to_json())
-        except OSError as error:
-            raise write_error(cache, error) from error
-        return cls(folder)
+        """The store of that fingerprint; created if there is none, or only a folder. Raises StoreError."""
+        return cls.find(cache, extraction) or cls(create_folder(cache, extraction))
 
     def __repr__(self) -> str:
         return f"FeatureStore({str(self.folder)!r}, model={self.extraction.model!r}, clips={len(self)})"
@@ -102,7 +95,7 @@ class FeatureStore:
 
     def writer(self) -> StoreWriter:
         """A context manager that adds clips; see StoreWriter."""
-        return StoreWriter(self.folder, self.extraction)
+        return StoreWriter(self.shards, self.extraction)
 
     def keys(self) -> list[str]:
         """The key of every stored clip, sorted."""
@@ -206,7 +199,7 @@ class FeatureStore:
 
     def index(self) -> ClipIndex:
         """Which shard has which clip, as of now."""
-        self._index = self._index.refreshed(self.folder, self._fingerprint)
+        self._index = self._index.refreshed(self.shards)
         return self._index
 
     def _require_frames(self, name: str) -> None:
@@ -224,7 +217,7 @@ class FeatureStore:
         def read_rows(file: h5py.File, selected: ShardRows) -> None:
             out[selected.positions] = read(file)[selected.rows]
 
-        self._visit(keys, read_rows)
+        self._visit(keys, read_rows, open=self.shards.table)
         return out
 
     def _digests(self, keys: Sequence[str]) -> np.ndarray:
@@ -233,8 +226,10 @@ class FeatureStore:
         except HexError as error:
             raise StoreError(f"not all are clips' keys ({error})", where=str(self.folder)) from error
 
-    def _visit(self, keys: Sequence[str], read: Callable[[h5py.File, ShardRows], None]) -> None:
-        """Call `read` for each shard that has some of the keys. Raises MissingStatesError."""
+    def _visit(
+        self, keys: Sequence[str], read: Callable[[h5py.File, ShardRows], None], *, open: Opened | None = None
+    ) -> None:
+        """Call `read` for the file (from `open`) of each shard with some keys. Raises MissingStatesError."""
         digests = self._digests(keys)
         remaining = np.arange(len(keys))
         while len(remaining):
@@ -251,10 +246,14 @@ class FeatureStore:
                 )
             retry = [np.empty(0, np.intp)]
             for selected in index.by_shard(entries, remaining):
-                path = self.folder / selected.shard
                 try:
-                    with open_shard(path, self._fingerprint) as file, reporting_damage(path):
+                    with (
+                        (open or self.shards.opened)(selected.shard) as path,
+                        open_shard(path, self._fingerprint) as file,
+                        reporting_damage(path),
+                    ):
                         read(file, selected)
                 except FileNotFoundError:
+                    self.shards.forget()
                     retry.append(selected.positions)  # removed by a compaction meanwhile
             remaining = np.concatenate(retry)

@@ -2,14 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from layerprobe.cache.store.shard import list_shards, read_digests
+from layerprobe.cache.store.shard import list_shards, read_digests, stat_shards
+
+
+class ShardStatus(NamedTuple):
+    """Bytes of a shard, and when it was last written, in seconds since 1970."""
+
+    nbytes: int
+    modified: float
+
+
+class Shards:
+    """The shards of a store in a local folder; `location.remote_shards` has those on object storage.
+
+    folder: of the store. written: where a writer puts new shards.
+    """
+
+    def __init__(self, folder: Path, fingerprint: str) -> None:
+        self.folder, self.fingerprint = folder, fingerprint
+
+    @property
+    def written(self) -> Path:
+        return self.folder
+
+    def names(self) -> frozenset[str]:
+        """Of all shards. Raises StoreError."""
+        return list_shards(self.folder)
+
+    def prepare(self, names: Collection[str]) -> None:
+        """Make ready that the tables of these shards will be read."""
+
+    @contextmanager
+    def opened(self, name: str) -> Iterator[Path]:
+        """A shard's file, which stays while the block runs; it need not exist any more."""
+        yield self.folder / name
+
+    @contextmanager
+    def table(self, name: str) -> Iterator[Path]:
+        """A file with a shard's table of clips, as `opened`."""
+        yield self.folder / name
+
+    def status(self, names: Iterable[str]) -> dict[str, ShardStatus]:
+        """Of those of the shards that exist. Raises OSError."""
+        stats = stat_shards(self.folder, names)
+        return {name: ShardStatus(stat.st_size, stat.st_mtime) for name, stat in stats.items()}
+
+    def renew(self, name: str) -> None:
+        """Make sure that `opened` reads the shard itself, not an older copy. Raises DamagedError."""
+
+    def forget(self) -> None:
+        """A shard was not there: what is known of them is out of date."""
+
+    def disk_bytes(self, nbytes: int) -> int:
+        """Of states on object storage or here, those that a local disk must have room for."""
+        return nbytes
+
+    def publish(self, shard: Path) -> None:
+        """A writer has written a shard to `written`. Raises StoreError."""
+
+    def complete(self) -> None:
+        """Wait until every shard that was written is where readers look. Raises StoreError."""
+
+    def share_records(self) -> None:
+        """Give other machines the list of failures, costs and hashes of files. Raises StoreError."""
 
 
 @dataclass(frozen=True)
@@ -41,18 +104,21 @@ class ClipIndex:
         self._shard = (np.searchsorted(starts, order, side="right") - 1).astype(np.int32)
         self._row = (order - starts[self._shard]).astype(np.int32)
 
-    def refreshed(self, folder: Path, fingerprint: str) -> ClipIndex:
-        """The index of the shards that are in `folder` now; itself if they are the same."""
+    def refreshed(self, source: Shards) -> ClipIndex:
+        """The index of the shards that there are now; itself if they are the same."""
         # A change during a listing can hide both the old and the new shard: list until stable.
-        index, before, names = self, frozenset(self.shards) or None, list_shards(folder)
+        index, before, names = self, frozenset(self.shards) or None, source.names()
         while names != before or names != index.shards.keys():
-            shards = {}
-            for name in names:
-                with suppress(FileNotFoundError):  # a compaction moved its clips to another shard
-                    known = index.shards.get(name)
-                    shards[name] = read_digests(folder / name, fingerprint) if known is None else known
+            shards = {name: digests for name, digests in index.shards.items() if name in names}
+            source.prepare(names - shards.keys())
+            for name in names - shards.keys():
+                try:
+                    with source.table(name) as table:
+                        shards[name] = read_digests(table, source.fingerprint)
+                except FileNotFoundError:  # a compaction moved its clips to another shard
+                    source.forget()
             index = ClipIndex(shards)
-            before, names = names, list_shards(folder)
+            before, names = names, source.names()
         return index
 
     def in_disk_order(self) -> np.ndarray:

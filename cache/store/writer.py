@@ -7,12 +7,11 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from pathlib import Path
 
 import numpy as np
 
 from layerprobe.cache.common.disk import abandoned_files, locked
-from layerprobe.cache.common.errors import StoreError
+from layerprobe.cache.common.errors import InputError, StoreError
 from layerprobe.cache.identity.extraction import FRAME, Extraction
 from layerprobe.cache.store.background_writer import (
     BackgroundWriter,
@@ -20,6 +19,7 @@ from layerprobe.cache.store.background_writer import (
     PendingClip,
     write_error,
 )
+from layerprobe.cache.store.index import Shards
 from layerprobe.cache.store.packed_arrays import ArrayPacker, RowLayout
 from layerprobe.cache.store.shard import ClipEntry
 
@@ -37,8 +37,8 @@ class StoreWriter:
     dropped. A failed write raises StoreError in the next call or on leaving; finished shards stay.
     """
 
-    def __init__(self, folder: Path, extraction: Extraction) -> None:
-        self._folder = folder
+    def __init__(self, shards: Shards, extraction: Extraction) -> None:
+        self._shards, self._folder = shards, shards.written
         self._pooled = extraction.stats != (FRAME,)
         self._dtype = np.dtype(extraction.dtype)
         stats = len(extraction.stats)
@@ -48,7 +48,7 @@ class StoreWriter:
         self._lock = ExitStack()
         self._layout = RowLayout(tuple(self._shapes.values()), self._dtype)
         self._background = BackgroundWriter(
-            folder,
+            shards,
             extraction,
             self._layout,
             shard_bytes=SHARD_BYTES,
@@ -74,7 +74,13 @@ class StoreWriter:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._drop()
         failure = self._background.close()
-        self._lock.close()
+        try:
+            if failure is None:
+                self._shards.complete()
+        except InputError as incomplete:
+            failure = incomplete
+        finally:
+            self._lock.close()
         if failure is not None and failure is not error:
             raise failure
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from layerprobe.cache.common.disk import write_atomically
 from layerprobe.cache.common.errors import ClipError
+from layerprobe.cache.common.places import local_cache
 from layerprobe.cache.maintenance.catalog import AUDIT_FOLDER
 from layerprobe.classify.audit.near_duplicates import (
     BANDS,
@@ -85,7 +86,7 @@ def measure(clips: Sequence[Clip], keys: Sequence[str], *, cache: Path) -> Measu
     selections = {f"track {clip.track}, channel {clip.channel}" for clip in clips}
     parts = [str(VERSION), *keys, *sorted(selections - {f"track {FIRST_TRACK}, channel None"})]
     name = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-    path = cache / AUDIT_FOLDER / f"{name}.npz"
+    path = local_cache(cache) / AUDIT_FOLDER / f"{name}.npz"
     measures = _load(path)
     if measures is None:
         measures = _measure_all(clips, keys)

@@ -12,8 +12,9 @@ import numpy as np
 
 from layerprobe.cache.common.errors import InputError, StoreError
 from layerprobe.cache.identity.extraction import FRAME, Extraction
-from layerprobe.cache.store.feature_store import EXTRACTION_FILE, FeatureStore
+from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.cache.store.keys import clip_keys
+from layerprobe.cache.store.location.folders import find_folders
 from layerprobe.classify.features.frames import read_frames
 from layerprobe.classify.heads.fitted import load_arrays
 from layerprobe.classify.predict.bundle import REMAKE, Bundle
@@ -152,9 +153,9 @@ class FrozenBundle(Bundle):
 def _stores(cache: Path, of: Extraction, layers: Sequence[str]) -> list[FeatureStore]:
     """The stores of a cache with these layers of the same extraction, the bundle's own first."""
     stores = []
-    for record in sorted(cache.glob(f"*/*/{EXTRACTION_FILE}")):
+    for folder in find_folders(cache):
         with suppress(StoreError):
-            store = FeatureStore(record.parent)
+            store = FeatureStore(folder)
             same = all(getattr(store.extraction, name) == getattr(of, name) for name in IDENTITY)
             if same and set(layers) <= set(store.extraction.layers):
                 stores.append(store)

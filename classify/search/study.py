@@ -11,6 +11,7 @@ from typing import Any
 from layerprobe.cache.common.console import stage
 from layerprobe.cache.common.disk import abandoned_files, locked
 from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.common.places import portable
 from layerprobe.cache.common.text import format_percent
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import EMOBOX, LATER, RUNTIME_OPTIONS, StudyConfig
@@ -201,7 +202,7 @@ def study_record(plan: Plan, command: Mapping[str, Any] | None) -> dict[str, Any
         command=command,
         model=extraction.model,
         states=extraction.fingerprint(),
-        store=str(plan.store.folder.resolve()),
+        store=portable(plan.store.folder),
         whole_kernels=plan.exact,
         **({"linear_only": linear} if linear else {}),
     )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from layerprobe.cache.common.errors import InputError, WorkerKilledError
+from layerprobe.cache.common.places import remote_url
 from layerprobe.embed.config import RATE, EmbedConfig
 from layerprobe.embed.distributed.sharing import divide
 from layerprobe.embed.distributed.totals import Totals
@@ -45,7 +46,7 @@ def embed_on_cluster(
     """
     # Workers have other working folders.
     clips = [replace(clip, file=str(clip.path.absolute())) for clip in clips]
-    config = replace(config, cache=config.cache.absolute())
+    config = replace(config, cache=Path(remote_url(config.cache) or config.cache.absolute()))
     if Path(config.model).exists():
         config = replace(config, model=str(Path(config.model).absolute()))
     totals = Totals()

@@ -21,6 +21,7 @@ from layerprobe.cache.store import costs
 from layerprobe.cache.store import failures as failure_list
 from layerprobe.cache.store.failures import FailureId
 from layerprobe.cache.store.feature_store import FeatureStore
+from layerprobe.cache.store.location.folders import shared
 from layerprobe.embed.audio.channels import channel_clips
 from layerprobe.embed.audio.scratch import scratch_space
 from layerprobe.embed.config import EmbedConfig
@@ -86,8 +87,8 @@ def embed(
     current batch.
 
     Raises InputError before anything is computed if the settings cannot be met or the disk is too small for
-    the states, and NothingEmbeddedError after the run if no clip at all could be embedded. With
-    `on_error="stop"`, raises the ClipError of the first clip that fails.
+    the states, and NothingEmbeddedError after the run if no clip at all could be embedded; with
+    `on_error="stop"`, the ClipError of the first clip that fails.
     """
     began = time.perf_counter()
     plan = plan_model(config)
@@ -96,36 +97,33 @@ def embed(
     store = FeatureStore.find(config.cache, plan.extraction)
     backbone = plan.load() if store is None or select is not None else None
     store = store or FeatureStore.create(config.cache, plan.extraction)
-    with scratch_space(config.scratch, store.folder) as scratch:
+    with shared(store.shards), scratch_space(config.scratch, store.folder) as scratch:
         clips = channel_clips(clips, channels=config.channels, track=config.track)
         if select is not None and backbone is not None:
             clips = select(clips, backbone)
         pending = find_pending(clips, store, config)
         if len(pending.keys):
             size = estimate_bytes(plan.extraction, clips=len(pending.keys), seconds=pending.seconds)
-            require_space(store.folder, size)
+            require_space(store.folder, store.shards.disk_bytes(size))
             summary = compute_pending(
                 pending, backbone or plan.load(), plan.extraction, store, config, report=report
             )
         else:
             summary = _nothing_to_compute(pending, store)
+        if summary.embedded:
+            cost = costs.ExtractionCost(clips=summary.embedded, seconds=summary.seconds, cost=meter.read())
+            costs.append(store.folder, cost)
     if scratch.full:
         files = format_count(scratch.full, "file")
         say(
             f"note: the scratch space of {format_bytes(config.scratch)} was too small for the samples of "
             f"{files}, whose segments were each decoded from the file's start; give more with --scratch"
         )
-    if summary.embedded:
-        cost = costs.ExtractionCost(clips=summary.embedded, seconds=summary.seconds, cost=meter.read())
-        costs.append(store.folder, cost)
     return summary
 
 
 def _nothing_to_compute(pending: PendingClips, store: FeatureStore) -> ExtractionSummary:
-    """The summary of a run without a clip to compute; raises as `embed`.
-
-    No shard is written: the store may be read-only for this process.
-    """
+    """The summary of a run without a clip to compute, whose store may be read-only; raises as `embed`."""
     failure_list.update(store.folder, failed=pending.failures, succeeded=pending.cached_clips)
     summary = ExtractionSummary(
         store=store.folder,

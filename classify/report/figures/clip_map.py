@@ -15,6 +15,7 @@ import numpy as np
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.options import check_choice
+from layerprobe.cache.common.places import is_url, local_store
 from layerprobe.cache.identity.extraction import FRAME
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.cache.store.keys import CHANNEL_MARK
@@ -96,8 +97,8 @@ def clip_map(run: RunData, clips: Mapping[str, Clip], *, method: str = PCA) -> C
         raise InputError("a fine-tuning has no cached states")
     if run.record.get("kind") == FUSION:
         raise InputError("the maps are in the reports of the single models")
-    folder = Path(run.record["store"])
-    if not folder.is_dir():
+    folder = local_store(run.record["store"])
+    if not is_url(run.record["store"]) and not folder.is_dir():
         raise InputError("its cached states are not there", where=str(folder))
     store = FeatureStore(folder)
     data = join_labels([clips[id] for id in clips], store, target=run.summary["target"])

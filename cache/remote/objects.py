@@ -1,0 +1,154 @@
+"""Objects below a URL: list, read, download and upload them, each as a whole."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from layerprobe.cache.common.disk import open_temporary, publish
+from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.remote.retries import DamagedError, TransferError, unsupported, with_retries
+
+CONNECT_SECONDS, ANSWER_SECONDS = 10, 30  # without an answer, the connection counts as lost
+CONNECTIONS = 8  # transfers at a time
+# The package of a scheme, the extra that installs it, and how it is told to write only what is absent.
+_PACKAGES = {"s3": ("s3fs", "s3"), "gs": ("gcsfs", "gs"), "az": ("adlfs", "az"), "https": ("aiohttp", "s3")}
+_IF_ABSENT: dict[str, dict[str, Any]] = {"az": {"overwrite": False}}
+_CREATE = {"mode": "create"}
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """An object as it is listed: its size in bytes, when it was written (seconds since 1970), its ETag."""
+
+    nbytes: int
+    modified: float
+    etag: str
+
+
+class ObjectFolder:
+    """The objects below `scheme://bucket/prefix`; names are relative to it. Safe to use from many threads.
+
+    Every method tries again what may pass, and raises the errors of `with_retries`.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._scheme, _, self._prefix = url.partition("://")
+
+    def listing(self) -> dict[str, StoredObject]:
+        """Every object by its name; empty where nothing was written yet. Raises AbsentError: no bucket."""
+
+        def find() -> dict[str, Any]:
+            files = _open(self._scheme)
+            files.invalidate_cache()
+            try:
+                return dict(files.find(self._prefix, detail=True))
+            except FileNotFoundError:
+                files.ls(self._prefix.partition("/")[0])  # raises the same where there is no such bucket
+                return {}
+
+        found = with_retries(find, where=self.url)
+        start = self._prefix + "/"
+        return {
+            name.removeprefix(start): _described(info)
+            for name, info in ((name.lstrip("/"), info) for name, info in found.items())
+            if name.startswith(start) and info.get("type", "file") == "file"
+        }
+
+    def read(self, name: str) -> bytes:
+        """The content of a small object."""
+        return with_retries(
+            lambda: bytes(_open(self._scheme).cat_file(self._path(name))), where=self._where(name)
+        )
+
+    def download(self, name: str, target: Path, *, fault: Callable[[Path], str]) -> None:
+        """Write an object to `target`, which appears complete or not at all.
+
+        fault: says what is wrong with a downloaded file, or "". A faulty one is downloaded again, as a lost
+        connection is; DamagedError says what is wrong with the last.
+        """
+        wrong = ""
+
+        def get() -> None:
+            nonlocal wrong
+            file, temporary = open_temporary(target.parent)
+            try:
+                _open(self._scheme).get_file(self._path(name), str(temporary))
+                if wrong := fault(temporary):
+                    raise ConnectionError(wrong)
+                publish(file, temporary, target)
+            finally:
+                file.close()
+                temporary.unlink(missing_ok=True)
+
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with_retries(get, where=self._where(name))
+        except TransferError as error:
+            if wrong:
+                raise DamagedError(f"damaged ({wrong})", where=self._where(name)) from error
+            raise
+
+    def upload(self, file: Path, name: str, *, attempts: int | None = None) -> bool:
+        """Write a file as an object, if there is none of that name; whether there was none.
+
+        Objects appear complete or not at all. A service without conditional writes replaces the object, so
+        names must follow from contents (but for extraction.json, which says the same whoever writes it).
+        """
+        path = self._path(name)
+
+        def put() -> bool:
+            files = _open(self._scheme)
+            try:
+                files.put_file(str(file), path, **_IF_ABSENT.get(self._scheme, _CREATE))
+            except FileExistsError:
+                return False
+            except OSError as error:
+                if not unsupported(error):
+                    raise
+                files.put_file(str(file), path)
+            return True
+
+        return with_retries(put, where=self._where(name), attempts=attempts)
+
+    def _path(self, name: str) -> str:
+        return f"{self._prefix}/{name}"
+
+    def _where(self, name: str) -> str:
+        return f"{self.url}/{name}"
+
+
+def _described(info: dict[str, Any]) -> StoredObject:
+    times = (info.get(key) for key in ("LastModified", "updated", "last_modified", "created", "mtime"))
+    time = next((time for time in times if time), 0.0)
+    if isinstance(time, str):
+        time = datetime.fromisoformat(time)
+    etag = str(info.get("ETag") or info.get("etag") or "").strip('"')
+    return StoredObject(
+        int(info["size"]), time.timestamp() if isinstance(time, datetime) else float(time), etag
+    )
+
+
+def _open(scheme: str) -> Any:
+    """fsspec's file system of a scheme, which it creates once in a process. Raises InputError."""
+    package, extra = _PACKAGES.get(scheme, ("fsspec", "s3"))
+    if importlib.util.find_spec(package) is None:
+        do = f"pip install 'layerprobe[{extra}]'" if extra == "s3" else f"pip install {package}"
+        raise InputError(f"needs the package {package}", where=f"{scheme}://", do=do)
+    import fsspec
+
+    options: dict[str, Any] = {}
+    if scheme == "s3":
+        timeouts = {"connect_timeout": CONNECT_SECONDS, "read_timeout": ANSWER_SECONDS}
+        # One attempt each: `with_retries` repeats.
+        options["config_kwargs"] = {**timeouts, "retries": {"total_max_attempts": 1, "mode": "standard"}}
+    files = fsspec.filesystem(scheme, use_listings_cache=False, **options)
+    with suppress(AttributeError):
+        files.retries = 1
+    return files
