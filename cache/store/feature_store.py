@@ -45,7 +45,7 @@ class FeatureStore:
     folder is not a store, and from every method for a damaged shard or one of another schema or fingerprint.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | str) -> None:
         self.folder = present_folder(folder)
         record = self.folder / EXTRACTION_FILE
         try:
