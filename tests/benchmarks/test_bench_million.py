@@ -25,7 +25,7 @@ def test_each_step_prints_one_json_line_for_each_size(tmp_path):
     for line in lines:
         assert line["benchmark"] == "million"
         assert line["machine"]
-        for name in ("wall_s", "cpu_s", "peak_mb", "growth"):
+        for name in ("wall_s", "cpu_s", "peak_mb", "growth", "cpu_growth"):
             assert math.isfinite(line[name])
             assert line[name] > 0
         assert line["growth"] == 1 or line["clips"] == 2000

@@ -183,6 +183,18 @@ def test_sets_of_labels_stream_too(folds: tuple[FoldFeatures, StreamedFold]) -> 
     np.testing.assert_allclose(found[1], found[0], atol=1e-3 * np.abs(found[0]).max())
 
 
+def test_shares_of_votes_stream_too(folds: tuple[FoldFeatures, StreamedFold]) -> None:
+    head = heads_of("soft")["logreg"]
+    assert head.streamed is not None
+    assert heads_of("soft")["xgboost"].streamed is None  # which is given copies of rows
+    shares = np.random.default_rng(2).dirichlet(np.ones(3), 240)
+    found = []
+    for fold, one in zip(folds, (head, head.streamed), strict=True):
+        (scores,) = one.fit(fold.relabelled(shares), STANDARD, {"class_weight": "balanced"}, [3.0], 0)
+        found.append(np.asarray(scores))
+    np.testing.assert_allclose(found[1], found[0], atol=1e-3 * np.abs(found[0]).max())
+
+
 def of_labels(fold: FoldFeatures) -> FoldFeatures:
     """The fold with sets of two labels."""
     other = of_label(fold.relabelled(np.zeros((240, 2), bool)), 0)  # a copy
