@@ -8,7 +8,7 @@
 | `Trees` | head.ubj | XGBoost |
 | `Constant` | head.safetensors | the majority class, the mean of the training clips |
 | `Neighbours` | head.safetensors | k nearest neighbours |
-| `solvers.network.Network` | head.safetensors | multilayer perceptrons |
+| `solvers.network.Network`, `nonlinear.gaussian_process.Laplace` | head.safetensors | mlp, gp |
 | `structured.ordinal.Cumulative` | head.safetensors | proportional odds |
 | `frames.bilstm.Recurrent`, `frames.attention.Attentive` | head.safetensors | bilstm, attention |
 """

@@ -17,6 +17,12 @@ Layer and head are those that the study's outer folds selected most often. Param
 inner folds of all clips, as in each outer fold, and the head was fitted to all clips with the best of them.
 The scores above are of this procedure on held-out clips, in nested cross-validation: no clip remains on which
 this very model could be tested."""
+ENSEMBLE_RULE = """\
+The members' layers and heads are among those that the study's outer folds selected. As in each outer fold,
+parameters were searched and the best systems weighted on inner folds, here of all clips, to which the members
+were then fitted. The prediction is the weighted mean of their calibrated probabilities. The scores above are
+of this procedure on held-out clips, in nested cross-validation: no clip remains on which this very model
+could be tested."""
 EXPORTABLE_RULE = """\
 The layer is the one with the best logistic regression on held-out clips. The head reads the mean of its
 frames, standardised, so that transformers can run it. Parameters were searched on inner folds of all clips,
@@ -52,6 +58,13 @@ def model_card(content: Mapping[str, Any]) -> str:
         ],
     )
     return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n{_text(content, name)}"))
+
+
+def _rule(content: Mapping[str, Any]) -> str:
+    """How the system was chosen."""
+    if content["exportable"]:
+        return EXPORTABLE_RULE
+    return ENSEMBLE_RULE if "members" in content else RULE
 
 
 def _text(content: Mapping[str, Any], name: str) -> str:
@@ -95,7 +108,7 @@ one of its layers, {reading}. Made by layerprobe
 
 Split: {escape_markdown(content["split"])}; chance is {content["chance"]:.3f}. Intervals resample speakers.
 {warning}
-{EXPORTABLE_RULE if content["exportable"] else RULE}
+{_rule(content)}
 
 ## What it is
 

@@ -18,7 +18,8 @@ from layerprobe.cache.store.location.folders import find_folders
 from layerprobe.classify.features.frames import read_frames
 from layerprobe.classify.heads.fitted import load_arrays
 from layerprobe.classify.predict.bundle import REMAKE, Bundle
-from layerprobe.classify.predict.system import HELD_OUT, System
+from layerprobe.classify.predict.fitting.averaged import load_system
+from layerprobe.classify.predict.system import HELD_OUT
 from layerprobe.classify.runs.bundle_files import MANIFEST
 from layerprobe.classify.scores.conformal import set_threshold
 from layerprobe.classify.tasks.registry import TASKS
@@ -50,16 +51,16 @@ class FrozenBundle(Bundle):
         where = str(folder / MANIFEST)
         try:
             self.extraction = Extraction.from_json(json.dumps(content["extraction"]), where=where)
-            self.system = System.load(folder, content["system"])
-            scores = self.system.head.scores(self.system.inputs.blank())
+            self.system = load_system(folder, content["system"])
+            scores = self.system.count_scores()
         except (KeyError, TypeError, ValueError, IndexError, StoreError) as error:
             raise InputError(f"is incomplete ({error})", where=where, do=REMAKE) from error
-        if scores.shape != (1, 1 if self.task == "regression" else len(self.labels)):
-            what = f"has {len(self.labels)} labels, and its head {scores.shape[-1]} scores"
+        if scores != (1 if self.task == "regression" else len(self.labels)):
+            what = f"has {len(self.labels)} labels, and its head {scores} scores"
             raise InputError(what, where=where, do=REMAKE)
         self.model = model or self.extraction.model
-        self.needs_speakers = self.system.inputs.by_speaker
-        if self.system.inputs.stats == (FRAME,):
+        self.needs_speakers = self.system.by_speaker
+        if self.system.stats == (FRAME,):
             self.at_once = FRAMES_AT_ONCE
 
     def outputs(self, states: Mapping[str, Any], speakers: np.ndarray | None = None) -> np.ndarray:
@@ -96,12 +97,12 @@ class FrozenBundle(Bundle):
         from layerprobe.embed.extract.in_memory import StateExtractor
 
         of = self.extraction
-        frames = self.system.inputs.stats == (FRAME,)
+        frames = self.system.stats == (FRAME,)
         config = EmbedConfig(
             model=self.model,
             revision=self.revision,
-            layers=",".join(self.system.inputs.names),
-            stats=EmbedConfig.stats if frames else self.system.inputs.stats,
+            layers=",".join(self.system.names),
+            stats=EmbedConfig.stats if frames else self.system.stats,
             frames=frames,
             dtype="float32" if exact else of.dtype,
             precision="fp32" if exact else of.precision,
@@ -125,7 +126,7 @@ class FrozenBundle(Bundle):
     def _cached(self, clips: Sequence[Clip], cache: Path | None) -> list[ClipStates]:
         """States of the clips that a store of `cache` holds; empty for the others."""
         states: list[ClipStates] = [{} for _ in clips]
-        stores = [] if cache is None else _stores(cache, self.extraction, self.system.inputs.names)
+        stores = [] if cache is None else _stores(cache, self.extraction, self.system.names)
         if cache is None or not stores:
             return states
         keys = clip_keys(clips, cache)
@@ -133,7 +134,7 @@ class FrozenBundle(Bundle):
             wanted = [n for n, key in enumerate(keys) if isinstance(key, str) and not states[n]]
             absent = set(store.missing([str(keys[n]) for n in wanted]))
             rows = [n for n in wanted if keys[n] not in absent]
-            if not rows or set(self.system.inputs.stats) - set(store.extraction.stats):
+            if not rows or set(self.system.stats) - set(store.extraction.stats):
                 continue
             layers = self._read(store, [str(keys[n]) for n in rows])
             for place, number in enumerate(rows):
@@ -142,12 +143,14 @@ class FrozenBundle(Bundle):
 
     def _read(self, store: FeatureStore, keys: Sequence[str]) -> Mapping[str, Any]:
         """Layer → the states of each key, (S*D,) or (F, D)."""
-        inputs = self.system.inputs
-        if inputs.stats != (FRAME,):
-            return store.layers(inputs.names, keys, stats=inputs.stats)
-        (name,) = inputs.names
-        frames = read_frames(store, name, keys, budget=FRAMES_BUDGET)
-        return {name: [frames.of(clip).astype(np.float32) for clip in range(len(keys))]}
+        names, stats = self.system.names, self.system.stats
+        if stats != (FRAME,):
+            return store.layers(names, keys, stats=stats)
+        layers = {}
+        for name in names:
+            frames = read_frames(store, name, keys, budget=FRAMES_BUDGET)
+            layers[name] = [frames.of(clip).astype(np.float32) for clip in range(len(keys))]
+        return layers
 
 
 def _stores(cache: Path, of: Extraction, layers: Sequence[str]) -> list[FeatureStore]:

@@ -26,9 +26,11 @@ from layerprobe.cache.common.interrupts import Interrupted
 from layerprobe.cache.common.text import program
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import METRICS, WITHOUT_ONE_LABEL, StudyConfig, main_metric, task_of
-from layerprobe.classify.heads.registry import heads_of
+from layerprobe.classify.layer_names import ENSEMBLE
 from layerprobe.classify.predict.card import model_card
-from layerprobe.classify.predict.system import HELD_OUT, FittedSystem, fit_system
+from layerprobe.classify.predict.fitting.ensemble import candidates, fit_ensemble
+from layerprobe.classify.predict.fitting.search import FittedSystem, fit_system
+from layerprobe.classify.predict.system import HELD_OUT
 from layerprobe.classify.runs.bundle_files import (
     BUNDLE,
     CARD,
@@ -46,7 +48,7 @@ from layerprobe.classify.runs.run_folder import (
     read_json,
 )
 from layerprobe.classify.runs.run_record import read_recorded
-from layerprobe.classify.scores.results import SELECTED
+from layerprobe.classify.scores.results import SELECTED, system_label
 from layerprobe.classify.search.plan import Plan, make_plan
 from layerprobe.classify.search.storage import TrialStorage
 from layerprobe.classify.search.study import LOCK, study_record
@@ -83,9 +85,6 @@ def make_bundle(
         with locked(run / LOCK, wait=False), progress("bundle") as line:
             summary = read_json(run / SUMMARY, holding="selected")
             layer, head = selected_system(summary, exportable=exportable)
-            if head not in heads_of(config.task):
-                do = "run classify without --ensemble into another --out, or `bundle make --exportable`"
-                raise InputError("the selected system is an ensemble, which no bundle can hold", do=do)
             if _is_made(out, record["fingerprint"], layer, head, exportable=exportable):
                 return out
             plan = make_plan(clips, store, config)
@@ -93,13 +92,17 @@ def make_bundle(
                 what = "was made on other clips, labels or states than the table and the cache have now"
                 raise InputError(what, where=str(run), do="run classify again, into another --out")
             check_labels(list(plan.data.classes), where=str(run))
-            line.update(0.0, f"{head} on layer {layer}, fitted to all {len(plan.data)} clips")
+            line.update(0.0, f"{system_label(layer, head)}, fitted to all {len(plan.data)} clips")
             # Names of Optuna studies: apart from those of the run, of which they are no outer fold.
             name = f"{record['fingerprint']}-{'exportable' if exportable else BUNDLE}"
             if exportable:
                 plan = replace(plan, config=replace(config, stats=("mean",), scalings=("standard",)))
             storage = TrialStorage(config.storage, out=run, run=name)
-            fitted = fit_system(plan, layer=layer, head=head, grouped=plan.grouped, storage=storage)
+            if head == ENSEMBLE:
+                pairs = candidates(summary)
+                fitted = fit_ensemble(plan, pairs, grouped=plan.grouped, storage=storage)
+            else:
+                fitted = fit_system(plan, layer=layer, head=head, grouped=plan.grouped, storage=storage)
             return _write(out, run, plan, fitted, summary, record, exportable=exportable)
     except BlockingIOError:
         raise InputError("another process is working on this run", where=str(run), do="wait for it") from None
@@ -164,6 +167,7 @@ def _write(
         "layer": fitted.layer,
         "head": fitted.head,
         "params": fitted.params,
+        **({"members": fitted.members} if fitted.members else {}),
         "inner_score": fitted.inner_score,
         "trials": fitted.trials,
         "metric": plan.config.metric,

@@ -34,6 +34,7 @@ from layerprobe.classify.finetune.saving.transformers_model import obstacle as f
 from layerprobe.classify.heads.fitted import Linear
 from layerprobe.classify.predict.bundle import Bundle
 from layerprobe.classify.predict.finetuned import FinetunedBundle
+from layerprobe.classify.predict.fitting.averaged import EnsembleSystem
 from layerprobe.classify.predict.frozen import FrozenBundle
 from layerprobe.classify.predict.make import selected_system
 from layerprobe.classify.predict.system import System
@@ -102,16 +103,19 @@ def _frozen(bundle: FrozenBundle) -> tuple[Any, Any, np.ndarray]:
     (states,) = extractor.arrays([second_of_noise()], rates=[RATE])
     assert not isinstance(states, ClipError)  # for the type checker: noise is no bad recording
     system = bundle.system
+    assert isinstance(system, System)  # for the type checker: `obstacle` checks it
     expected = system.head.scores(system.inputs.apply({name: s[None] for name, s in states.items()}))[0]
     processor = feature_extractor(normalise=extractor.extraction.normalise)
     return model, processor, expected / system.temperature
 
 
-def obstacle(system: System, model: str) -> str:
+def obstacle(system: System | EnsembleSystem, model: str) -> str:
     """What transformers cannot run of a system, or "" if it can run it."""
-    inputs, head = system.inputs, system.head
     if model in ACOUSTIC_PRESETS:
         return f"acoustic features ({model})"
+    if isinstance(system, EnsembleSystem):
+        return "an ensemble of several layers and heads"
+    inputs, head = system.inputs, system.head
     if isinstance(inputs, FittedFrames):
         return "a network that reads every frame"
     if len(inputs.names) > 1:
@@ -126,6 +130,7 @@ def obstacle(system: System, model: str) -> str:
         return "scaling to unit length (l2)"
     if not isinstance(head, Linear) or (head.pairs and head.classes > 2):
         names = {"svc": "a support vector machine", "kernel": "a support vector machine", "trees": "trees"}
+        names["laplace"] = "a Gaussian process"
         return names.get(head.kind, "a head that is not linear")
     return ""
 
@@ -145,10 +150,11 @@ def alternative(folder: Path) -> str:
     return f"it can run {best}: `{command.replace('RUN', shlex.quote(str(folder.parent)))}`"
 
 
-def folded(system: System) -> tuple[np.ndarray, np.ndarray]:
+def folded(system: System | EnsembleSystem) -> tuple[np.ndarray, np.ndarray]:
     """(K, D) and (K,) float32: the whole system as one linear layer on a clip's mean state."""
+    assert isinstance(system, System)  # for the type checker: `obstacle` checks all three
     inputs, head = system.inputs, system.head
-    assert isinstance(inputs, FittedInputs)  # for the type checker: `obstacle` checks both
+    assert isinstance(inputs, FittedInputs)
     assert isinstance(head, Linear)
     (fitted,) = inputs.layers
     W, b = head.W.astype(np.float64), head.b.astype(np.float64)
@@ -168,7 +174,7 @@ def _classifier(bundle: FrozenBundle) -> Any:
         what = f"is on a model of type {source.config.get('model_type')}, which transformers cannot cut"
         raise InputError(what, where=str(bundle.folder))
     backbone = load_model(source, seed=int(bundle.extraction.notes.get("seed", 0)))
-    (layer,) = bundle.system.inputs.names
+    (layer,) = bundle.system.names
     blocks, weighted = _cut(layer, source.config)
     model = open_classifier(
         source.config,

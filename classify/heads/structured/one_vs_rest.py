@@ -7,8 +7,6 @@ label is positive for clips that have it.
 from __future__ import annotations
 
 import hashlib
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
@@ -20,6 +18,7 @@ import numpy as np
 from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
 from layerprobe.classify.heads.base import Head, Params
 from layerprobe.classify.heads.fitted import FittedHead, TrainingRows
+from layerprobe.classify.heads.numbered import save_part, saved_part
 
 
 @dataclass(frozen=True)
@@ -34,13 +33,8 @@ class OneVsRest:
 
     def save(self, folder: Path) -> dict[str, Any]:
         saved = []
-        with tempfile.TemporaryDirectory() as temporary:
-            for number, head in enumerate(self.heads):
-                own = Path(temporary) / str(number)
-                own.mkdir()
-                saved.append({"kind": head.kind, "settings": head.save(own)})
-                for file in own.iterdir():
-                    shutil.copyfile(file, folder / f"{number}.{file.name}")
+        for number, head in enumerate(self.heads):
+            saved.append({"kind": head.kind, "settings": save_part(folder, number, head.save)})
         return {"heads": saved}
 
     @classmethod
@@ -48,12 +42,8 @@ class OneVsRest:
         from layerprobe.classify.heads.registry import KINDS  # which imports this module
 
         heads = []
-        with tempfile.TemporaryDirectory() as temporary:
-            for number, one in enumerate(settings["heads"]):
-                own = Path(temporary) / str(number)
-                own.mkdir()
-                for file in folder.glob(f"{number}.head.*"):
-                    shutil.copyfile(file, own / file.name.partition(".")[2])
+        for number, one in enumerate(settings["heads"]):
+            with saved_part(folder, number) as own:
                 heads.append(KINDS[one["kind"]].load(own, one["settings"]))
         return cls(tuple(heads))
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from layerprobe.classify.config import TaskName
-from layerprobe.classify.data.splits import OuterFold
+from layerprobe.classify.data.splits import Fold, OuterFold
 from layerprobe.classify.features.fold_features import FoldFeatures
 from layerprobe.classify.features.lru_cache import LruCache
 from layerprobe.classify.heads.registry import heads_of
@@ -61,18 +61,23 @@ def member_scores(features: FoldFeatures, member: Member, *, task: TaskName, see
     return scores
 
 
-def predict_member(plan: Plan, fold: OuterFold, member: Member, *, cache: LruCache) -> MemberPredictions:
-    """The predictions of one outer fold. cache: shared by the members of a fold."""
+def part_scores(plan: Plan, parts: Sequence[Fold], member: Member, *, cache: LruCache) -> list[np.ndarray]:
+    """Scores of each part's test rows by a fit to its training rows. cache: shared by members."""
     layers = layer_states(plan, plan.layers_of(member.layer), cache=cache.section("states"))
-    scores = [
+    return [
         member_scores(
             fold_features(plan, layers, part, head=member.head, cache=cache.section((step, member.layer))),
             member,
             task=plan.config.task,
             seed=plan.config.seed,
         )
-        for step, part in enumerate((*fold.inner, fold.outer))
+        for step, part in enumerate(parts)
     ]
+
+
+def predict_member(plan: Plan, fold: OuterFold, member: Member, *, cache: LruCache) -> MemberPredictions:
+    """The predictions of one outer fold. cache: shared by the members of a fold."""
+    scores = part_scores(plan, (*fold.inner, fold.outer), member, cache=cache)
     inner = np.concatenate(scores[:-1])
     task = TASKS[plan.config.task]
     divisor = task.temperature(inner, plan.data.y[inner_rows(fold)])

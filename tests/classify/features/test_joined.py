@@ -54,7 +54,7 @@ def test_a_bundle_predicts_alike_from_cache_and_sound(tmp_path: Path) -> None:
     assert read_json(run / RUN)["cost"]["trained_parameters"] is not None
     bundle = load_bundle(make_bundle_of(run))
     assert isinstance(bundle, FrozenBundle)
-    assert bundle.system.inputs.names == ("1", "2")
+    assert bundle.system.names == ("1", "2")
     clips = clips_of(run)
     cached = bundle.predict_clips(clips, cache=tmp_path / "features")
     for one, two in zip(cached, bundle.predict_clips(clips), strict=True):

@@ -209,7 +209,7 @@ def test_a_bundle_predicts_alike_from_cache_and_sound(tmp_path: Path) -> None:
     run = make_run(tmp_path, bundle=False, heads=("weights",), layers=("1", "2"))
     bundle = load_bundle(make_bundle_of(run))
     assert isinstance(bundle, FrozenBundle)
-    assert bundle.system.inputs.names == ("1", "2")
+    assert bundle.system.names == ("1", "2")
     assert obstacle(bundle.system, bundle.extraction.model) == "several layers together"
     clips = clips_of(run)
     cached = bundle.predict_clips(clips, cache=tmp_path / "features")

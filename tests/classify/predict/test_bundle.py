@@ -41,7 +41,7 @@ def test_states_equal_those_of_training_alone_and_in_batches(run: Path) -> None:
     bundle = load_bundle(run / "bundle")
     assert isinstance(bundle, FrozenBundle)
     store = find_model_store(run.parent / "features", MODEL)
-    names, stats = bundle.system.inputs.names, bundle.system.inputs.stats
+    names, stats = bundle.system.names, bundle.system.stats
     expected = store.layer(names[0], [str(k) for k in clip_keys(clips, store.cache)], stats=stats)
     together = bundle.extractor.files(clips)
     waves = [soundfile.read(clip.path, dtype="float32")[0] for clip in clips]

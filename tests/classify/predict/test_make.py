@@ -41,7 +41,7 @@ def test_every_kind_of_system_predicts_alike_from_cache_and_sound(
     bundle = load_bundle(make_bundle_of(run))
     assert isinstance(bundle, FrozenBundle)
     if "mix" in settings.get("layers", ()):
-        assert bundle.system.inputs.names == ("1", "2")
+        assert bundle.system.names == ("1", "2")
     clips = clips_of(run)
     cached = bundle.predict_clips(clips, cache=tmp_path / "features")
     computed = bundle.predict_clips(clips)

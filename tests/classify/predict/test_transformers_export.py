@@ -13,6 +13,7 @@ from layerprobe.cache.common.errors import ClipError, InputError
 from layerprobe.classify.predict.bundle import load_bundle
 from layerprobe.classify.predict.frozen import FrozenBundle
 from layerprobe.classify.predict.make import make_bundle_of
+from layerprobe.classify.predict.system import System
 from layerprobe.classify.predict.transformers_export import alternative, export_transformers
 from layerprobe.embed.models.layers import layer_names
 from tests.bundles import make_run
@@ -52,6 +53,7 @@ def test_logits_equal_ours(family: str, tmp_path: Path) -> None:
             logits = model(**inputs).logits[0].detach().numpy()
             (states,) = extractor.arrays([wave], rates=[16_000])
             assert not isinstance(states, ClipError)
+            assert isinstance(system, System)
             Z = system.inputs.apply({name: state[None] for name, state in states.items()})
             expected = system.head.scores(Z)[0] / system.temperature
             np.testing.assert_allclose(logits, expected, atol=1e-4 * max(1, np.abs(expected).max()))

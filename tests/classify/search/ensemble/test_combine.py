@@ -18,7 +18,6 @@ from layerprobe.classify.controls import learning_curve, shuffled_labels
 from layerprobe.classify.controls.evaluation import evaluate_run
 from layerprobe.classify.controls.refit import refit, selected_folds
 from layerprobe.classify.features.lru_cache import LruCache
-from layerprobe.classify.predict.make import make_bundle
 from layerprobe.classify.report.headline import system_name
 from layerprobe.classify.report.run_data import read_run
 from layerprobe.classify.runs import run_folder
@@ -158,14 +157,12 @@ def test_controls_refit_the_members(
     assert read_json(out / SUMMARY)["controls"]["shuffled"]["selectivity"]["value"] > 0
 
 
-def test_report_and_bundle_say_what_it_is(corpus: Corpus, finished: Path, tmp_path: Path) -> None:
+def test_the_report_says_what_it_is(corpus: Corpus, finished: Path, tmp_path: Path) -> None:
     out = shutil.copytree(finished, tmp_path / "run")
     summary = read_json(out / SUMMARY)
     summary["selected"] |= {"layer": "several", "head": "ensemble"}  # as if most folds had selected it
     (out / SUMMARY).write_text(json.dumps(summary))
     assert "ensemble of layers and heads" in system_name(read_run(out))
-    with pytest.raises(InputError, match="the selected system is an ensemble, which no bundle can hold; run"):
-        make_bundle(out, *corpus, CONFIG)
 
 
 @pytest.mark.parametrize(
