@@ -61,6 +61,9 @@ class Meter:
         )
 
 
+_elsewhere = [0]  # peak memory of the largest worker on a cluster
+
+
 def peak_memory(who: int) -> int:
     """Highest memory in bytes of this process (`resource.RUSAGE_SELF`) or of one child (RUSAGE_CHILDREN)."""
     if who == resource.RUSAGE_SELF and STATUS.exists():
@@ -69,7 +72,13 @@ def peak_memory(who: int) -> int:
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
     unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(who).ru_maxrss * unit
+    peak = resource.getrusage(who).ru_maxrss * unit
+    return max(peak, *_elsewhere) if who == resource.RUSAGE_CHILDREN else peak
+
+
+def count_worker(peak: int) -> None:
+    """Let `peak_memory` of children include a worker of a cluster, which is none; peak: its own, in bytes."""
+    _elsewhere.append(max(_elsewhere.pop(), peak))
 
 
 def energy_counter(gpu: str) -> Callable[[], float | None] | None:

@@ -25,6 +25,7 @@ from layerprobe.cache.common.options import (
 from layerprobe.classify.config import CORPUS_SPLIT, SPLITS, SPLITS_WITH_FOLDS, EvaluationConfig, StudyConfig
 from layerprobe.classify.controls.console import print_summary
 from layerprobe.classify.layer_names import Fuse
+from layerprobe.classify.search.clusters import LOKY, BackendName
 
 if TYPE_CHECKING:
     from layerprobe.cache.store.feature_store import FeatureStore
@@ -33,23 +34,12 @@ if TYPE_CHECKING:
 
 # The record decides a repeated run's results; these options say where and how the run is made.
 FREE_WITH_FROM = (
-    *("--from", "--out", "--jobs", "--storage", "--memory"),
+    *("--from", "--out", "--jobs", "--backend", "--storage", "--memory"),
     *("--audit", "--no-audit", "--controls", "--bundle", "--no-bundle", "--json"),
 )
-
-
 NOT_QUICK = (  # options that --quick has no use for
-    *(
-        "--heads",
-        "--trials",
-        "--scalings",
-        "--timeout",
-        "--sampler",
-        "--pruner",
-        "--storage",
-        "--inner-folds",
-    ),
-    "--bundle",
+    *("--heads", "--trials", "--scalings", "--timeout", "--sampler", "--pruner", "--inner-folds"),
+    *("--storage", "--backend", "--bundle"),
 )
 
 
@@ -67,12 +57,16 @@ class ClassifyOptions:
     """How several models are fused: early (the columns of the layers that inner folds select side by side),
     late (the mean of the selected systems' probabilities, weighted on inner folds) or both."""
     repeat: Annotated[Path | None, Parameter(name="--from")] = None
-    """run.json of a run to repeat; only --out, --jobs, --storage, --memory, --audit, --controls and --bundle
-    may be changed."""
+    """run.json of a run to repeat; only --out, --jobs, --backend, --storage, --memory, --audit, --controls
+    and --bundle may be changed."""
     study: Annotated[StudyConfig, FLAT] = StudyConfig()
     evaluation: Annotated[EvaluationConfig, FLAT] = EvaluationConfig()
     source: Annotated[StoreOptions, FLAT] = StoreOptions()
     columns: Annotated[TableColumns, FLAT] = TableColumns()
+    backend: BackendName = LOKY
+    """Whose processes search: loky's, on this machine, or those of dask or ray, the cluster of
+    DASK_SCHEDULER_ADDRESS or RAY_ADDRESS, else one of this machine's cores. --jobs and --memory are for the
+    whole cluster."""
     bundle: Annotated[bool, Parameter(negative="--no-bundle")] = True
     """Refit the selected system on all clips, and save it in the run folder for `predict`."""
     output: Annotated[OutputOptions, FLAT] = OutputOptions()
@@ -100,6 +94,7 @@ def run_study_of(options: ClassifyOptions, *, given: Mapping[str, str]) -> dict[
     from layerprobe.classify.controls.evaluation import run_and_evaluate
     from layerprobe.classify.fusion.models import Models, parse_names
     from layerprobe.classify.runs.splits_file import resolve_splits
+    from layerprobe.classify.search.clusters.connect import workers_of
     from layerprobe.classify.tasks.regression import check_classes_meant
     from layerprobe.classify.tasks.votes import join_votes
     from layerprobe.embed.manifest.channels import stored_channels
@@ -134,14 +129,16 @@ def run_study_of(options: ClassifyOptions, *, given: Mapping[str, str]) -> dict[
     study = replace(study, layers=parse_names(study.layers, stores))
     if study.splits is not None:
         study = replace(study, splits=resolve_splits(str(study.splits), clips))
-    if options.fuse is not None:
-        from layerprobe.classify.fusion.run import run_fusion
+    with workers_of(options.backend, jobs=study.jobs, storage=study.storage) as jobs:
+        study = replace(study, jobs=jobs)
+        if options.fuse is not None:
+            from layerprobe.classify.fusion.run import run_fusion
 
-        return run_fusion(
-            clips, stores, options.out, study, fuse=options.fuse, command=command, evaluation=evaluation
-        )
-    (store,) = stores
-    summary = run_and_evaluate(clips, store, options.out, study, command=command, evaluation=evaluation)
+            return run_fusion(
+                clips, stores, options.out, study, fuse=options.fuse, command=command, evaluation=evaluation
+            )
+        (store,) = stores
+        summary = run_and_evaluate(clips, store, options.out, study, command=command, evaluation=evaluation)
     if options.bundle and not study.quick:
         _make_bundle(options.out, clips, store, study)
     return summary
@@ -163,7 +160,7 @@ def study_from_python(
     for group, kind in {**groups, "columns": TableColumns}.items():
         own: dict[str, Any] = {f.name: remaining.pop(f.name) for f in fields(kind) if f.name in remaining}
         settings[group] = kind(**own)
-    settings |= {name: remaining.pop(name) for name in ("bundle", "fuse") if name in remaining}
+    settings |= {name: remaining.pop(name) for name in ("bundle", "fuse", "backend") if name in remaining}
     if remaining:
         raise TypeError(f"classify() got an unexpected keyword argument '{next(iter(remaining))}'")
     run_study_of(
@@ -180,6 +177,7 @@ def repeat_run(options: ClassifyOptions, record: Path, *, given: Mapping[str, st
     """
     from layerprobe.classify.controls.evaluation import run_and_evaluate
     from layerprobe.classify.runs.run_record import read_recorded
+    from layerprobe.classify.search.clusters.connect import workers_of
 
     _refuse_recorded(options, given)
     runtime: dict[str, Any] = {"jobs": options.study.jobs, "storage": options.study.storage}
@@ -193,14 +191,16 @@ def repeat_run(options: ClassifyOptions, record: Path, *, given: Mapping[str, st
     if "--controls" in given:
         evaluation = replace(evaluation, controls=options.evaluation.controls)
     clips = recorded.read_clips()
-    summary = run_and_evaluate(
-        clips,
-        recorded.store,
-        options.out,
-        recorded.config,
-        command={"table": str(recorded.table), **command},
-        evaluation=evaluation,
-    )
+    config = recorded.config
+    with workers_of(options.backend, jobs=config.jobs, storage=config.storage) as jobs:
+        summary = run_and_evaluate(
+            clips,
+            recorded.store,
+            options.out,
+            replace(config, jobs=jobs),
+            command={"table": str(recorded.table), **command},
+            evaluation=evaluation,
+        )
     if options.bundle and not recorded.config.quick:
         _make_bundle(options.out, clips, recorded.store, recorded.config)
     return summary

@@ -28,7 +28,9 @@ def run_steps(out: Path | None, steps: Sequence[Step], *, jobs: int) -> list[dic
     files = {} if out is None else {step.name: out / CONTROLS / STEPS / f"{step.name}.json" for step in steps}
     results = {name: read_json(file) for name, file in files.items() if file.exists()}
     pending = [step for step in steps if step.name not in results]
-    for name, result in run_parallel(_run, pending, jobs=jobs):
+    # All steps refer to the same plan or store, and to the same columns.
+    shared = [one for step in pending[:1] for one in step.arguments if not isinstance(one, str | int)]
+    for name, result in run_parallel(_run, pending, jobs=jobs, shared=shared):
         results[name] = result
         if out is not None:
             files[name].parent.mkdir(parents=True, exist_ok=True)

@@ -133,7 +133,8 @@ def _late(sources: Sequence[Source], *, fuse: Fuse) -> dict[StudyId, StudyResult
         for source in sources
     }
     units = late_units(sources, selected, memory=plan.config.memory // plan.jobs)
-    made = {result.id: result for result in run_parallel(run_late, units, jobs=plan.jobs)}
+    results = run_parallel(run_late, units, jobs=plan.jobs, shared=sources)
+    made = {result.id: result for result in results}
     order = [*(source.name for source in sources), *(id.layer for id in made if id.head == LATE)]
     kept = [id for id in made if id.head != LATE or fuse != "early"]
     return {id: made[id] for id in sorted(kept, key=lambda id: (order.index(id.layer), id.fold))}

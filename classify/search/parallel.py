@@ -1,7 +1,8 @@
 """Run units of work in parallel with joblib, and yield what they report while they run.
 
 joblib returns a task's result when the task has ended. A search shows and stores each trial as it ends, so a
-unit also writes its messages to a temporary folder, which the main process polls.
+unit also writes its messages to a temporary folder, which the main process polls. Workers on other machines
+do not see that folder: their messages come with the result.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ import multiprocessing.resource_tracker
 import os
 import pickle
 import queue
+import resource
 import signal
 import tempfile
 import threading
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +29,12 @@ from joblib.externals.loky.backend import resource_tracker
 from joblib.parallel import LokyBackend, get_active_backend
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from layerprobe.cache.common.errors import WorkerKilledError
+from layerprobe.cache.common.errors import InputError, WorkerKilledError
+from layerprobe.cache.common.metering import count_worker, peak_memory
 from layerprobe.cache.common.processes import end_with_parent
+from layerprobe.classify.search.clusters.backends import ClusterBackend, is_cancelled, shared_objects
+from layerprobe.classify.search.clusters.packing import PackedUnit, pack, read_shared, write_shared
+from layerprobe.classify.search.clusters.visible import require_stores
 
 # One thread per worker; and glibc keeps freed memory, since each fit allocates and frees arrays of megabytes.
 WORKER_ENVIRONMENT = {
@@ -41,19 +49,23 @@ POLL_SECONDS = 0.05
 UnitFunction = Callable[[Any], Iterator[Any]]
 
 
-def run_parallel(function: UnitFunction, units: Sequence[Any], *, jobs: int) -> Generator[Any, None, None]:
+def run_parallel(
+    function: UnitFunction, units: Sequence[Any], *, jobs: int, shared: Sequence[Any] = ()
+) -> Generator[Any, None, None]:
     """Yield what `function(unit)` yields for every unit, as it comes, in order within a unit.
 
     function: a module-level generator function; it, the units and the messages are pickled. jobs: workers,
-    one thread each; with one worker or one unit the work is done in this process.
+    one thread each; with one worker or one unit the work is done in this process, unless a cluster has been
+    selected. shared: objects that the units refer to; they travel to each worker once.
 
     Workers are loky's, or those of the backend that `joblib.parallel_config` selects. loky's workers end with
     this process, however it ends. Raises the exception of a unit, and WorkerKilledError if a worker process
-    is killed.
+    is killed, on a cluster if a unit loses several.
     """
     if jobs < 1:
         raise ValueError(f"{jobs} workers")
-    if jobs == 1 or len(units) < 2:
+    on_cluster = isinstance(get_active_backend()[0], ClusterBackend)
+    if not units or (not on_cluster and (jobs == 1 or len(units) < 2)):
         with threadpool_limits(1):
             for unit in units:
                 yield from function(unit)
@@ -61,7 +73,7 @@ def run_parallel(function: UnitFunction, units: Sequence[Any], *, jobs: int) -> 
     with tempfile.TemporaryDirectory(prefix="layerprobe-") as temporary, threadpool_limits(1):
         folder = Path(temporary) / "messages"
         folder.mkdir()
-        with _started(function, units, folder, jobs=jobs) as finished:
+        with _started(function, units, folder, jobs=jobs, shared=shared) as finished:
             yield from _messages(folder, finished, len(units))
 
 
@@ -72,7 +84,7 @@ def job_count(jobs: int) -> int:
 
 @contextmanager
 def _started(
-    function: UnitFunction, units: Sequence[Any], folder: Path, *, jobs: int
+    function: UnitFunction, units: Sequence[Any], folder: Path, *, jobs: int, shared: Sequence[Any]
 ) -> Iterator[queue.SimpleQueue[Any]]:
     """Start the workers, and end them with the block. Gives the queue of finished units.
 
@@ -90,7 +102,18 @@ def _started(
             # Both trackers that loky needs; started below, they would unblock SIGINT.
             multiprocessing.resource_tracker.ensure_running()
             resource_tracker.ensure_running()
-    tasks = (joblib.delayed(_run_unit)(function, unit, number, folder) for number, unit in enumerate(units))
+    file: Path | None = None
+    packed: Iterable[Any] = units
+    if isinstance(backend, ClusterBackend):
+        backend.share(shared)
+        packed = (pack(unit, shared) for unit in units)
+    elif shared:
+        file = folder.with_name("shared")
+        write_shared(file, shared)
+        packed = (pack(unit, shared) for unit in units)
+    tasks = (
+        joblib.delayed(_run_unit)(function, unit, number, folder, file) for number, unit in enumerate(packed)
+    )
     finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
     collector = None
     complete = False
@@ -99,7 +122,14 @@ def _started(
         try:
             with config, _environment(WORKER_ENVIRONMENT):
                 if backend.supports_return_generator:
-                    parallel = joblib.Parallel(n_jobs=jobs, batch_size=1, return_as="generator_unordered")
+                    # joblib would run the tasks of one job here, and send twice as many as it has jobs.
+                    on_cluster = isinstance(backend, ClusterBackend)
+                    parallel = joblib.Parallel(
+                        n_jobs=max(2, jobs) if on_cluster else jobs,
+                        batch_size=1,
+                        pre_dispatch=jobs if on_cluster else "2 * n_jobs",
+                        return_as="generator_unordered",
+                    )
                     results = parallel(tasks)
                 else:  # it returns when all is done: called by the thread
                     parallel = joblib.Parallel(n_jobs=jobs, batch_size=1)
@@ -114,6 +144,8 @@ def _started(
         folder.rename(folder.with_name("stopped"))  # a unit that is still running fails at its next message
         if is_loky:
             get_reusable_executor(reuse=True).shutdown(wait=True, kill_workers=not complete)
+        if isinstance(backend, ClusterBackend) and not complete:
+            backend.stop()
         if collector is not None:
             collector.join()
 
@@ -125,21 +157,53 @@ def _set_up_worker(parent: int) -> None:
     process_executor._USE_PSUTIL = False
 
 
-def _run_unit(function: UnitFunction, unit: Any, number: int, folder: Path) -> tuple[int, list[Any]]:
-    """Run one unit in a worker; its number and all its messages, which were also written to `folder`."""
-    shared = folder.is_dir()  # not on another machine
+@dataclass(frozen=True)
+class _Finished:
+    """A unit's number and all its messages. error: what ended it on a cluster, whose engine would log it.
+
+    memory: peak of a worker on a cluster, in bytes; loky's are children, which the system measures.
+    """
+
+    number: int
+    messages: list[Any]
+    memory: int = 0
+    error: Exception | None = None
+
+
+def _run_unit(function: UnitFunction, unit: Any, number: int, folder: Path, file: Path | None) -> _Finished:
+    """Run one unit in a worker; its messages were also written to `folder`, if the worker sees it.
+
+    file: with the objects that a packed unit refers to; None on a cluster, which has sent them itself.
+    """
+    on_cluster = isinstance(unit, PackedUnit) and file is None
     messages: list[Any] = []
-    with threadpool_limits(1):
-        for message in function(unit):
-            if shared:
-                part = folder / f"{number}-{len(messages)}.part"
-                part.write_bytes(pickle.dumps(message))
-                part.rename(part.with_suffix(""))
-            messages.append(message)
-    return number, messages
+    try:
+        with threadpool_limits(1):
+            if isinstance(unit, PackedUnit):
+                shared = shared_objects() if file is None else read_shared(file)
+                if on_cluster:
+                    require_stores(shared)
+                unit = unit.unpack(shared)
+            is_seen = folder.is_dir()  # not on another machine
+            for message in function(unit):
+                if on_cluster and is_cancelled():
+                    break
+                if is_seen:
+                    # A cluster may run a unit again that it takes for lost: each process has its own file.
+                    part = folder / f"{number}-{len(messages)}.{os.getpid()}"
+                    part.write_bytes(pickle.dumps(message))
+                    part.rename(folder / f"{number}-{len(messages)}")
+                messages.append(message)
+    except Exception as error:
+        if not on_cluster:
+            raise
+        if not isinstance(error, InputError):
+            error.add_note(traceback.format_exc())
+        return _Finished(number, messages, error=error)
+    return _Finished(number, messages, memory=peak_memory(resource.RUSAGE_SELF) if on_cluster else 0)
 
 
-def _collect(results: Iterator[tuple[int, list[Any]]], finished: queue.SimpleQueue[Any]) -> None:
+def _collect(results: Iterator[_Finished], finished: queue.SimpleQueue[Any]) -> None:
     """Put each finished unit into the queue, at the end None or the exception that ended the run."""
     try:
         for result in results:
@@ -156,7 +220,7 @@ def _messages(folder: Path, finished: queue.SimpleQueue[Any], units: int) -> Ite
         try:
             result = finished.get(timeout=POLL_SECONDS)
         except queue.Empty:
-            result = ()
+            result = _Finished(-1, [])
         for number in sorted({int(path.name.partition("-")[0]) for path in folder.iterdir()}):
             while (path := folder / f"{number}-{counts[number]}").exists():
                 message = pickle.loads(path.read_bytes())
@@ -172,10 +236,12 @@ def _messages(folder: Path, finished: queue.SimpleQueue[Any], units: int) -> Ite
             ) from result
         if isinstance(result, BaseException):
             raise result
-        if result:
-            number, messages = result
-            yield from messages[counts[number] :]
-            counts[number] = len(messages)
+        if result.number >= 0:
+            yield from result.messages[counts[result.number] :]
+            counts[result.number] = len(result.messages)
+            count_worker(result.memory)
+        if result.error is not None:
+            raise result.error
 
 
 @contextmanager

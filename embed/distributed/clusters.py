@@ -5,8 +5,6 @@ The workers need this package, the audio files and the cache under the same path
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,6 +14,7 @@ from typing import Any
 from layerprobe.cache.common.errors import InputError, WorkerKilledError
 from layerprobe.cache.common.places import remote_url
 from layerprobe.embed.config import RATE, EmbedConfig
+from layerprobe.embed.distributed.engines import ATTEMPTS, open_dask, open_ray
 from layerprobe.embed.distributed.sharing import divide
 from layerprobe.embed.distributed.totals import Totals
 from layerprobe.embed.extract.batching import BATCH_SECONDS
@@ -29,8 +28,6 @@ from layerprobe.embed.extract.run import (
 from layerprobe.embed.manifest.clips import Clip
 
 PARTS_PER_WORKER = 4  # what a lost worker repeats is at most one of them; its finished shards stay
-QUIET = logging.CRITICAL  # a cluster that is stopped logs its closed connections
-ATTEMPTS = 3  # of a part whose worker is lost, before the run fails
 
 
 def embed_on_cluster(
@@ -101,28 +98,8 @@ class _Dask:
 
 @contextmanager
 def _dask() -> Iterator[_Dask]:
-    try:
-        import dask
-        from distributed import Client, LocalCluster
-    except ImportError as error:
-        raise _missing("dask", "distributed") from error
-    address = dask.config.get("scheduler-address", None)
-    with dask.config.set({"distributed.scheduler.allowed-failures": ATTEMPTS - 1}):
-        try:
-            if address:
-                with Client(address) as client:
-                    yield _Dask(client)
-            else:
-                with (
-                    LocalCluster(threads_per_worker=1, dashboard_address=None, silence_logs=QUIET) as local,
-                    Client(local) as client,
-                ):
-                    yield _Dask(client)
-        except OSError as error:
-            raise InputError(
-                f"the Dask scheduler {address} does not answer",
-                do="start it, or unset DASK_SCHEDULER_ADDRESS",
-            ) from error
+    with open_dask() as client:
+        yield _Dask(client)
 
 
 class _Ray:
@@ -153,37 +130,11 @@ class _Ray:
 
 @contextmanager
 def _ray() -> Iterator[_Ray]:
-    try:
-        import ray
-    except ImportError as error:
-        raise _missing("ray", "ray") from error
-    address = os.environ.get("RAY_ADDRESS")
-    here = str(Path(__file__).resolve().parents[2])  # of a checkout, which is not installed
-    path = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
-    try:
-        ray.init(
-            address=address,
-            logging_level="ERROR",
-            log_to_driver=False,
-            runtime_env=None if address else {"env_vars": {"PYTHONPATH": path}},
-        )
-    except ConnectionError as error:
-        raise InputError(
-            f"the Ray cluster {address} does not answer", do="start it, or unset RAY_ADDRESS"
-        ) from error
-    try:
+    with open_ray() as ray:
         yield _Ray(ray)
-    finally:
-        ray.shutdown()
 
 
 _BACKENDS: dict[str, Callable[[], Any]] = {"dask": _dask, "ray": _ray}
-
-
-def _missing(backend: str, package: str) -> InputError:
-    return InputError(
-        f"--backend {backend} needs the package {package}", do=f"pip install 'layerprobe[{backend}]'"
-    )
 
 
 def _lost() -> WorkerKilledError:

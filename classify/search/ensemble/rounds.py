@@ -24,7 +24,7 @@ def make_ensembles(
     found = {ensemble_id(unit.fold): run_folder.load_result(out, ensemble_id(unit.fold)) for unit in units}
     made = {id: result for id, result in found.items() if result is not None}
     pending = [unit for unit in units if ensemble_id(unit.fold) not in made]
-    for result in run_parallel(run_ensemble, pending, jobs=plan.jobs):
+    for result in run_parallel(run_ensemble, pending, jobs=plan.jobs, shared=[plan]):
         run_folder.save_result(out, result)
         made[result.id] = result
     return {id: made[id] for id in found}

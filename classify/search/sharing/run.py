@@ -103,7 +103,9 @@ class SharedSearch:
                 if type(get_active_backend()[0]) not in ON_THIS_MACHINE:
                     most = UNITS_PER_WORKER * plan.jobs
                     shared = yield from self._granted(shared, left, end=plan.config.trials, most=most)
-                with closing(run_parallel(run_shared_unit, shared, jobs=plan.jobs)) as messages:
+                with closing(
+                    run_parallel(run_shared_unit, shared, jobs=plan.jobs, shared=[plan])
+                ) as messages:
                     for message in messages:
                         yield from self._handle(message, left, end=plan.config.trials, whole_units=first)
             first = False

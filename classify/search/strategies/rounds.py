@@ -115,7 +115,7 @@ class _Studies:
             yield from self._shared.run(plan, pending, results=self.results, share=share)
             return
         units = make_units(plan, pending, jobs=plan.jobs, results=self.results, share=share)
-        yield from run_parallel(run_unit, units, jobs=plan.jobs)
+        yield from run_parallel(run_unit, units, jobs=plan.jobs, shared=[plan])
 
     def _end(self, result: StudyResult, *, end: int) -> None:
         """Plan no more than the trials that a study has run, where time was up before the rest."""
