@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
@@ -33,6 +34,9 @@ class FinetuneOptions:
     splits: Path
     """splits.json of a run on the same table, or emobox:FOLDER."""
     out: RunFolder
+    folds_of: str | None = None
+    """Train a part of the outer folds only, such as 2/5, the second of five parts, while other processes
+    train the rest in the same run folder; the last one completes the run."""
     config: Annotated[FinetuneConfig, FLAT] = FinetuneConfig()
     cache: CacheFolder = DEFAULT_CACHE
     revision: Revision = None
@@ -45,6 +49,7 @@ def finetune(options: Annotated[FinetuneOptions, FLAT]) -> None:
 
     The epoch is chosen on a speaker-disjoint part of the training part, never on the test part.
     """
+    from layerprobe.classify.finetune.parallel.folds import parse_share, refuse_group
     from layerprobe.classify.runs.splits_file import (
         check_classes,
         read_assignment,
@@ -54,6 +59,7 @@ def finetune(options: Annotated[FinetuneOptions, FLAT]) -> None:
     from layerprobe.embed.audio.channels import channel_clips
     from layerprobe.embed.manifest.clips import read_manifest
 
+    refuse_group(os.environ)
     clips = channel_clips(
         read_manifest(options.table, **vars(options.columns), must_exist=False),
         channels=options.config.channels,
@@ -65,6 +71,10 @@ def finetune(options: Annotated[FinetuneOptions, FLAT]) -> None:
     check_classes(splits)
     from layerprobe.classify.finetune.run import finetune_with_progress  # imports torch: after all is checked
 
+    share = parse_share(options.folds_of)
+    if share is not None:
+        numbers = ", ".join(map(str, share.folds(len(assignment))))
+        say(f"part {share.part} of {share.count}: outer folds {numbers} of 0 to {len(assignment) - 1}")
     summary = finetune_with_progress(
         clips,
         assignment,
@@ -73,6 +83,7 @@ def finetune(options: Annotated[FinetuneOptions, FLAT]) -> None:
         config=config,
         cache=options.cache,
         revision=options.revision,
+        share=share,
         command={
             "table": str(options.table.resolve()),
             **vars(options.columns),
@@ -80,7 +91,18 @@ def finetune(options: Annotated[FinetuneOptions, FLAT]) -> None:
             "revision": options.revision,
         },
     )
+    if summary is None:
+        _print_part(options, as_json=options.output.json)
+        return
     _print_summary(options.out, summary, as_json=options.output.json)
+
+
+def _print_part(options: FinetuneOptions, *, as_json: bool) -> None:
+    """Print that a part is trained and others are not."""
+    if as_json:
+        print_json({"out": options.out, "part": options.folds_of, "finished": False})
+        return
+    print(f"part {options.folds_of} is trained; the run is complete when the other parts are: {options.out}")
 
 
 def _print_summary(out: Path, summary: Mapping[str, Any], *, as_json: bool) -> None:

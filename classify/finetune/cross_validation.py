@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +33,7 @@ from layerprobe.embed.checkpoints.source import ModelSource
 LAYER = "all"  # the layer's name in results.csv: all layers are trained together
 SEARCHED = "searched"  # the head's name there if each fold chose its own
 WORK, TENSORBOARD = "work", "tensorboard"
+SEARCHES = "searches"  # folder of the trials of each fold, where several processes search
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ ProgressCallback = Callable[[FinetuneProgress], None]
 class CrossValidation:
     """A fine-tuning over folds in the run folder `out`.
 
-    run: the content of run.json. recordings: by clip id.
+    run: the content of run.json. recordings: by clip id. own: the folds that this process trains.
     """
 
     out: Path
@@ -65,6 +65,7 @@ class CrossValidation:
     precision: str
     stop: GracefulStop
     spending: CostMeter
+    own: Sequence[int]
     report: ProgressCallback | None
 
     def fold_result(self, number: int) -> StudyResult:
@@ -72,13 +73,13 @@ class CrossValidation:
 
         Raises KeyboardInterrupt where a stop was requested, InputError where training cannot continue.
         """
-        id = StudyId(number, LAYER, SEARCHED if self.config.trials else self.config.head)
+        id = self._id(number)
         if (finished := run_folder.load_result(self.out, id)) is not None:
             return finished
         if self.stop.requested:
             raise KeyboardInterrupt
         folder = self.out / WORK / f"fold-{number}"
-        trials = self._trials if self.config.trials else None
+        trials = self._trials(number) if self.config.trials else None
         fitted = fit_fold(id, folder, self.config, trials, lambda *trial: self._fit(number, *trial))
         result = self._test(id, fitted)
         if self.config.keep_models:
@@ -89,6 +90,13 @@ class CrossValidation:
         self.spending.save()
         shutil.rmtree(folder)
         return result
+
+    def untrained(self) -> list[int]:
+        """The folds without a result, which other processes train."""
+        return [k for k in range(len(self.folds)) if run_folder.load_result(self.out, self._id(k)) is None]
+
+    def _id(self, number: int) -> StudyId:
+        return StudyId(number, LAYER, SEARCHED if self.config.trials else self.config.head)
 
     def curve(self, number: int) -> TrainingCurve:
         """The training curve of a finished fold."""
@@ -115,7 +123,7 @@ class CrossValidation:
             precision=self.precision,
             tensorboard=self.out / TENSORBOARD,
         )
-        trainings_before = number * max(1, self.config.trials) + trial
+        trainings_before = self.own.index(number) * max(1, self.config.trials) + trial
         history = training.run(
             stop=self.stop,
             on_checkpoint=self.spending.save,
@@ -184,9 +192,12 @@ class CrossValidation:
     def _classifier(self, config: FinetuneConfig) -> SpeechClassifier:
         return SpeechClassifier(self.source, config, classes=len(self.data.classes))
 
-    @cached_property
-    def _trials(self) -> TrialStorage:
-        return TrialStorage(None, out=self.out, run=str(self.run["fingerprint"]))
+    def _trials(self, number: int) -> TrialStorage:
+        """The trials of a fold: in a file of its own where other processes have trials of other folds."""
+        own = self.out / SEARCHES / f"fold-{number}"
+        if len(self.own) < len(self.folds):
+            own.mkdir(parents=True, exist_ok=True)
+        return TrialStorage(None, out=own if own.exists() else self.out, run=str(self.run["fingerprint"]))
 
     def _report_progress(self, name: str, trainings_before: int, history: TrainingHistory) -> None:
         if self.report is None:
@@ -198,7 +209,7 @@ class CrossValidation:
             status += f", loss {curve[-1]['loss']:.3f}"
         if scores:
             status += f", validation {self.config.metric} {scores[-1]:.3f} (best {max(scores):.3f})"
-        share = done / (len(self.folds) * max(1, self.config.trials))
+        share = done / (len(self.own) * max(1, self.config.trials))
         self.report(FinetuneProgress(share=share, status=status))
 
     def _curve_file(self, number: int) -> Path:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from layerprobe.cache.common.console import progress, say
-from layerprobe.cache.common.disk import MORE_SHARED_MEMORY, abandoned_files, locked, shared_memory_fault
+from layerprobe.cache.common.disk import MORE_SHARED_MEMORY, abandoned_files, shared_memory_fault
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.interrupts import GracefulStop, Interrupted
 from layerprobe.classify.data.dataset import Dataset, join_targets
@@ -22,9 +22,10 @@ from layerprobe.classify.finetune.cross_validation import WORK, CrossValidation,
 from layerprobe.classify.finetune.data import Recording, load_recordings
 from layerprobe.classify.finetune.figures import draw_curves, write_curves
 from layerprobe.classify.finetune.networks import check_trainable
+from layerprobe.classify.finetune.parallel.folds import FoldShare, alone, own_folds
 from layerprobe.classify.finetune.saving.transformers_model import obstacle
 from layerprobe.classify.finetune.training import requested_workers
-from layerprobe.classify.finetune.validation import validation_folds
+from layerprobe.classify.finetune.validation import validation_folds, validation_note
 from layerprobe.classify.runs import run_folder
 from layerprobe.classify.runs.cost import CostMeter
 from layerprobe.classify.runs.run_record import is_finished, new_record, peak_memory
@@ -38,7 +39,6 @@ from layerprobe.embed.models.presets import ACOUSTIC_PRESETS, canonical_name
 from layerprobe.embed.models.sources import find_model
 
 PACKAGES = ("numpy", "torch", "transformers", "accelerate", "peft", "optuna")
-LOCK = ".lock"
 
 
 def finetune(
@@ -51,13 +51,16 @@ def finetune(
     revision: str | None = None,
     cache: Path = DEFAULT_CACHE,
     command: Mapping[str, Any] | None = None,
+    share: FoldShare | None = None,
     report: ProgressCallback | None = None,
-) -> dict[str, Any]:
+) -> dict[str, Any] | None:
     """Fine-tune on each fold's training clips, test once, write the run folder `out`; return its summary.
 
     assignment: ids of the (training, test) clips of each outer fold, as in splits.json or from
     `protocols.protocol_folds`; other clips are left out. model, revision: as for `embed`. cache: folder of
-    the hash cache. command: recorded in run.json. report: receives the progress of every step.
+    the hash cache. command: recorded in run.json. share: the folds to train, where other processes train the
+    rest of the run; the one that finds all folds trained completes it, and the others return None. report:
+    receives the progress of every step.
 
     An interrupted run is resumed; a finished one is left unchanged. Ctrl-C and SIGTERM raise
     KeyboardInterrupt after a last checkpoint. Raises InputError.
@@ -71,12 +74,13 @@ def finetune(
     weights = files_hash(source, cache) if source.folder is not None else f"seed:{config.seed}"
     recordings, data = _load_data(clips, assignment, config, cache)
     folds = validation_folds(data, assignment, config)
+    own = list(range(len(folds))) if share is None else share.folds(len(folds))
     run = _record(data, folds, config, source, weights=weights, precision=precision, command=command)
     if is_finished(out, run, ignored=RUNTIME_OPTIONS):
         return run_folder.read_json(out / run_folder.SUMMARY)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with GracefulStop() as stop, locked(out / LOCK, wait=False):
+        with GracefulStop() as stop, own_folds(out, share, own):
             cross_validation = CrossValidation(
                 out=out,
                 run=run,
@@ -88,12 +92,11 @@ def finetune(
                 device=device,
                 precision=precision,
                 stop=stop,
-                spending=CostMeter(out, device),
+                spending=CostMeter(out, device, part="" if share is None else str(share)),
+                own=own,
                 report=report,
             )
-            return _run(cross_validation)
-    except BlockingIOError:
-        raise InputError("another process is writing this run", where=str(out), do="wait for it") from None
+            return _run(cross_validation, share)
     except OSError as error:
         if fault := shared_memory_fault():  # it filled up during the run
             raise InputError(fault, do=f"{MORE_SHARED_MEMORY}; the same command resumes") from error
@@ -185,18 +188,34 @@ def _record(
     )
 
 
-def _run(cross_validation: CrossValidation) -> dict[str, Any]:
-    """Run every fold, then write the files that combine them; the summary."""
+def _run(cross_validation: CrossValidation, share: FoldShare | None) -> dict[str, Any] | None:
+    """Train this process's folds, and complete the run if all are trained: its summary, else None."""
+    run, out = cross_validation.run, cross_validation.out
+    with alone(out, share):
+        abandoned_files(out, remove=True)
+        begun = (out / run_folder.RUN).exists() and (out / run_folder.SPLITS).exists()
+        if share is None or not begun:
+            run_folder.write_json(out / run_folder.RUN, run)
+            run_folder.write_splits(out, cross_validation.data, cross_validation.folds)
+    for number in cross_validation.own:
+        cross_validation.fold_result(number)
+    with alone(out, share):
+        if not is_finished(out, run, ignored=RUNTIME_OPTIONS):
+            if cross_validation.untrained():
+                return None
+            _complete(cross_validation)
+    return run_folder.read_json(out / run_folder.SUMMARY)
+
+
+def _complete(cross_validation: CrossValidation) -> None:
+    """Write the files that combine the results of all folds; run.json says last that the run is finished."""
     run, out, config = cross_validation.run, cross_validation.out, cross_validation.config
     data, folds = cross_validation.data, cross_validation.folds
-    abandoned_files(out, remove=True)
-    run_folder.write_json(out / run_folder.RUN, run)
-    run_folder.write_splits(out, data, folds)
     fold_results = [cross_validation.fold_result(number) for number in range(len(folds))]
     results = {result.id: result for result in fold_results}
     run_folder.write_results(out, result_rows(data, folds, results, seed=config.seed))
     run_folder.write_predictions(out, data, folds, systems_of(results))
-    note = _validation_note(data, folds)
+    note = validation_note(data, folds)
     summary = describe(data, folds, results, config=config, model=run["model"], notes=[note])
     run_folder.write_json(out / run_folder.SUMMARY, summary)
     curves = [cross_validation.curve(number) for number in range(len(folds))]
@@ -208,29 +227,20 @@ def _run(cross_validation: CrossValidation) -> dict[str, Any]:
         title=f"{run['model']}, fine-tuned: {config.target}",
         folder=out / "figures",
     )
-    cost = replace(cross_validation.spending.read(), trained_parameters=cross_validation.trained_parameters())
+    cost = replace(
+        cross_validation.spending.total(), trained_parameters=cross_validation.trained_parameters()
+    )
     finished = {"finished": True, "seconds": {"train": cost.wall_s}, "peak_memory": peak_memory()}
     run_folder.write_json(out / run_folder.RUN, {**run, **finished, "cost": asdict(cost)})
     for folder in (run_folder.PARTIAL_RESULTS, WORK):
         shutil.rmtree(out / folder, ignore_errors=True)
     cross_validation.spending.close()
-    return run_folder.read_json(out / run_folder.SUMMARY)
-
-
-def _validation_note(data: Dataset, folds: Sequence[OuterFold]) -> str:
-    """How the epoch was chosen, as a note of the summary."""
-    if not folds[0].inner:
-        return "the last of all epochs is tested: no clips were set aside to choose an epoch"
-    sizes = [len(fold.inner[0].test) for fold in folds]
-    count = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
-    speakers = "" if data.speakers is None else ", of other speakers,"
-    return f"{count} clips of each training partition{speakers} were set aside to pick the epoch"
 
 
 def finetune_with_progress(
     clips: Sequence[Clip], assignment: Assignment, *, model: str, out: Path, **options: Any
-) -> dict[str, Any]:
-    """Fine-tune as `classify.finetune.run.finetune` does, with a progress line; returns the run's summary.
+) -> dict[str, Any] | None:
+    """Fine-tune as `classify.finetune.run.finetune` does, with a progress line; returns what it returns.
 
     Raises Interrupted if the user stops the run; finished folds and the last checkpoint stay in `out`.
     """

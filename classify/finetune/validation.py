@@ -6,6 +6,7 @@ The validation partition picks the epoch. It is taken from the training partitio
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -53,6 +54,16 @@ def validation_folds(data: Dataset, assignment: Assignment, config: FinetuneConf
             do="test each clip once and train on each class, or split again with classify",
         )
     return folds
+
+
+def validation_note(data: Dataset, folds: Sequence[OuterFold]) -> str:
+    """How the epoch was chosen, as a note of the summary."""
+    if not folds[0].inner:
+        return "the last of all epochs is tested: no clips were set aside to choose an epoch"
+    sizes = [len(fold.inner[0].test) for fold in folds]
+    count = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
+    speakers = "" if data.speakers is None else ", of other speakers,"
+    return f"{count} clips of each training partition{speakers} were set aside to pick the epoch"
 
 
 def _set_aside(data: Dataset, train: np.ndarray, number: int, config: FinetuneConfig) -> Fold:

@@ -15,7 +15,7 @@ from layerprobe.classify.runs.run_folder import PARTIAL_RESULTS, read_json, repo
 if TYPE_CHECKING:
     import torch
 
-COST_FILE = "cost.json"  # in the folder of an unfinished fine-tuning
+COST_FILE = Path("cost.json")  # in the folder of an unfinished fine-tuning
 SECONDS_FILE = "spent.json"  # among the partial results of an unfinished search
 
 
@@ -37,10 +37,13 @@ class RunTimer:
 
 
 class CostMeter:
-    """Cost of work on a device since the meter was created, plus what earlier sessions saved."""
+    """Cost of work on a device since the meter was created, plus what earlier sessions saved.
 
-    def __init__(self, out: Path, device: torch.device) -> None:
-        self._file = out / COST_FILE
+    part: name of this process's part of a run that several processes make.
+    """
+
+    def __init__(self, out: Path, device: torch.device, *, part: str = "") -> None:
+        self._file = out / (f"{COST_FILE.stem}-{part}{COST_FILE.suffix}" if part else COST_FILE)
         self._before: Cost | None = None
         if self._file.is_file():
             self._before = Cost(**json.loads(self._file.read_text(encoding="utf-8")))
@@ -56,8 +59,21 @@ class CostMeter:
         """Write the cost so far, for a session that resumes the run."""
         write_json(self._file, asdict(self.read()))
 
+    def total(self) -> Cost:
+        """This cost and what all other parts have saved."""
+        cost = self.read()
+        for path in self._saved():
+            if path != self._file:
+                cost = add_costs(Cost(**json.loads(path.read_text(encoding="utf-8"))), cost)
+        return cost
+
     def close(self) -> None:
-        self._file.unlink(missing_ok=True)
+        """Delete the files of all parts."""
+        for path in self._saved():
+            path.unlink(missing_ok=True)
+
+    def _saved(self) -> list[Path]:
+        return sorted(self._file.parent.glob(f"{COST_FILE.stem}*{COST_FILE.suffix}"))
 
 
 def add_costs(one: Cost, other: Cost) -> Cost:

@@ -26,15 +26,16 @@ def find_part(option: str | None, environment: Mapping[str, str]) -> Part | None
     if option is None:
         part = launched
     else:
-        index, count = _parse(option)
+        index, count = parse_part(option, name="--part")
         part = Part(index=index - 1, count=count, local=launched.local if launched else None)
     return None if part is None or part.count == 1 else part
 
 
-def _parse(option: str) -> tuple[int, int]:
+def parse_part(option: str, *, name: str) -> tuple[int, int]:
+    """(3, 8) for `3/8`. name: of the option. Raises InputError for what names no part."""
     match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", option.strip())
     if match is None or not 1 <= int(match[1]) <= int(match[2]):
-        raise InputError(f"--part {option}", do="give a part and the number of parts, such as 1/8 to 8/8")
+        raise InputError(f"{name} {option}", do="give a part and the number of parts, such as 1/8 to 8/8")
     return int(match[1]), int(match[2])
 
 
