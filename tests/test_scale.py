@@ -27,7 +27,7 @@ def commands() -> list[str]:
     """What follows `layerprobe` or `cli.py` in each line of a block, without what follows the command."""
     lines = [line for _, block in BLOCKS for line in block.replace("\\\n", " ").splitlines()]
     calls = [CALL.split(line)[-1] for line in lines if CALL.search(line) and not line.startswith("# ")]
-    return [re.split(r"&&|;|\s#|['\"]$", call)[0].strip(" '\"") for call in calls]
+    return [re.split(r"&&|;|&$|\s#|['\"]$", call)[0].strip(" '\"") for call in calls]
 
 
 def test_there_are_scripts_and_commands():
