@@ -129,7 +129,7 @@ def run_study_of(options: ClassifyOptions, *, given: Mapping[str, str]) -> dict[
     study = replace(study, layers=parse_names(study.layers, stores))
     if study.splits is not None:
         study = replace(study, splits=resolve_splits(str(study.splits), clips))
-    with workers_of(options.backend, jobs=study.jobs, storage=study.storage) as jobs:
+    with workers_of(options.backend, jobs=study.jobs) as jobs:
         study = replace(study, jobs=jobs)
         if options.fuse is not None:
             from layerprobe.classify.fusion.run import run_fusion
@@ -192,7 +192,7 @@ def repeat_run(options: ClassifyOptions, record: Path, *, given: Mapping[str, st
         evaluation = replace(evaluation, controls=options.evaluation.controls)
     clips = recorded.read_clips()
     config = recorded.config
-    with workers_of(options.backend, jobs=config.jobs, storage=config.storage) as jobs:
+    with workers_of(options.backend, jobs=config.jobs) as jobs:
         summary = run_and_evaluate(
             clips,
             recorded.store,

@@ -8,6 +8,7 @@ from typing import Any
 
 from layerprobe.cache.common.errors import StoreError
 from layerprobe.cache.store.feature_store import FeatureStore
+from layerprobe.cache.store.index import Shards
 
 
 def require_stores(shared: Sequence[Any]) -> None:
@@ -16,7 +17,9 @@ def require_stores(shared: Sequence[Any]) -> None:
     for one in shared:
         plan = getattr(one, "plan", one)
         store = getattr(plan, "store", plan)
-        if isinstance(store, FeatureStore) and not store.folder.is_dir():
+        if not isinstance(store, FeatureStore) or type(store.shards) is not Shards:
+            continue  # nothing to read, or on object storage
+        if not store.folder.is_dir():
             raise StoreError(
                 f"a worker on {socket.gethostname()} cannot see the cache",
                 where=str(store.folder),

@@ -20,7 +20,7 @@ def main(source: Path, backend: BackendName) -> None:
     clips, store, out, config = pickle.loads(source.read_bytes())
     raise_on_signals()
     try:
-        with workers_of(backend, jobs=2, storage=None):
+        with workers_of(backend, jobs=2):
             run_and_evaluate(clips, store, out, config)
     except Interrupted as stop:
         print(f"stopped: {stop}")

@@ -44,7 +44,7 @@ def cluster(request) -> Iterator[BackendName]:
     pytest.importorskip({"dask": "distributed"}.get(request.param, request.param))
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)  # for the functions of this file
-    with workers_of(request.param, jobs=2, storage=None) as jobs:
+    with workers_of(request.param, jobs=2) as jobs:
         assert jobs == job_count(-1) == 2
         yield request.param
     if before is None:
@@ -64,7 +64,7 @@ def corpus(tmp_path_factory) -> tuple[list[Clip], FeatureStore]:
 def alone(corpus, tmp_path_factory) -> Path:
     """The run folder of loky's workers."""
     clips, store = corpus
-    with workers_of("loky", jobs=2, storage=None):
+    with workers_of("loky", jobs=2):
         return run_study(clips, store, tmp_path_factory.mktemp("alone") / "run", CONFIG)
 
 
@@ -195,7 +195,7 @@ def test_ctrl_c_ends_a_search_with_one_line_and_loky_completes_it(corpus, tmp_pa
         printed, errors = process.communicate(timeout=120)
     assert printed == f"stopped: finished trials are kept in {out}; the same command resumes\n"
     assert "Traceback" not in errors
-    with workers_of("loky", jobs=1, storage=None):
+    with workers_of("loky", jobs=1):
         run_study(clips, store, out, config)
         whole = run_study(clips, store, tmp_path / "whole", config)
     for name in SAME:
@@ -216,16 +216,7 @@ def count_trials(path: Path) -> int:
 def test_a_package_that_is_not_installed(monkeypatch, backend, package):
     monkeypatch.setitem(sys.modules, package, None)
     expected = rf"--backend {backend} needs the package {package}; pip install 'layerprobe\[{backend}\]'"
-    with pytest.raises(InputError, match=expected), workers_of(backend, jobs=2, storage=None):
-        pass
-
-
-def test_a_search_on_a_server_is_not_divided_twice():
-    expected = "--backend dask with --storage on a server.*omit --storage"
-    with (
-        pytest.raises(InputError, match=expected),
-        workers_of("dask", jobs=2, storage="postgresql://host/database"),
-    ):
+    with pytest.raises(InputError, match=expected), workers_of(backend, jobs=2):
         pass
 
 
