@@ -65,7 +65,7 @@ class Server:
         return bytes(self.client.get_object(Bucket=self.bucket, Key=name)["Body"].read())
 
     def put(self, name: str, content: bytes) -> None:
-        self.client.put_object(Bucket=self.bucket, Key=name, Body=content)
+        self.client.put_object(Bucket=self.bucket, Key=name, Body=content, ACL="public-read")
 
     def empty(self) -> None:
         for name in self.names():

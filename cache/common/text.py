@@ -77,7 +77,7 @@ def printable(text: str, *, keep: str = "") -> str:
     )
 
 
-def show_as(folder: Path, url: str) -> None:
+def show_as(folder: Path | str, url: str) -> None:
     """Let this process print the URL where a text has the folder that stands for it."""
     _URLS[str(folder)] = url
 

@@ -17,6 +17,7 @@ from stat import S_ISDIR, S_ISREG
 from struct import pack
 
 from layerprobe.cache.common.places import local_cache
+from layerprobe.cache.remote import audio
 
 DATABASE = "digests.db"
 BATCH = 512  # files between two commits: what a kill can lose
@@ -70,6 +71,7 @@ class DigestCache:
         remaining = iter(paths)
         with ThreadPoolExecutor(workers) as pool:
             while batch := [os.fspath(path) for path in islice(remaining, BATCH)]:
+                audio.ask(batch)
                 known = self._look_up(batch)
                 unknown = [Path(path) for path in batch if path not in known]
                 # Several files a task: of a small file, handing it to a thread is most of the work.
@@ -108,7 +110,7 @@ class DigestCache:
         for path in paths:
             entry = recorded.get(_row_key(path))
             with suppress(OSError):
-                if entry is not None and entry[1] == _times(os.stat(path)):  # noqa: PTH116 (for every clip)
+                if entry is not None and entry[1] == _times_now(path):
                     found[path] = entry
         return found
 
@@ -154,6 +156,9 @@ def _connect(path: Path) -> sqlite3.Connection | None:
 def file_stamp(path: Path) -> FileStamp | None:
     """A stamp that any later change of a file changes; None for a file that is unreadable or too young."""
     try:
+        if audio.audio_url(path) is not None:
+            times = audio.version_times(path)
+            return None if times is None else _pack(times)
         stat = path.stat()
     except OSError:
         return None
@@ -176,6 +181,8 @@ def _hash_all(paths: Sequence[Path]) -> list[tuple[str | OSError, Times | None]]
 
 def _hash(path: Path) -> tuple[str | OSError, Times | None]:
     """Digest, and the times to store it under: None if the file changed while it was read."""
+    if audio.audio_url(path) is not None:
+        return _hash_copy(path)
     try:
         mode = path.stat().st_mode
         if not (S_ISREG(mode) or S_ISDIR(mode)):  # a pipe or a device may never end
@@ -189,6 +196,22 @@ def _hash(path: Path) -> tuple[str | OSError, Times | None]:
     if _times(after) != _times(before):
         return digest, None
     return digest, _times(after) if _settled(after) else UNSETTLED
+
+
+def _hash_copy(path: Path) -> tuple[str | OSError, Times | None]:
+    """The same of a file at a URL: the times are those of its version there."""
+    try:
+        with audio.available(path), path.open("rb", buffering=0) as file:
+            digest = _digest(file, size=os.fstat(file.fileno()).st_size)
+            return digest, audio.version_times(path) or UNSETTLED
+    except OSError as error:
+        return error, None
+
+
+def _times_now(path: str) -> Times | None:
+    if audio.audio_url(path) is not None:
+        return audio.version_times(path)
+    return _times(os.stat(path))  # noqa: PTH116 (for every clip)
 
 
 def _digest(file: FileIO, *, size: int) -> str:
@@ -214,5 +237,7 @@ def _pack(times: Times) -> FileStamp:
 
 
 def _row_key(path: Path | str) -> bytes:
-    text = os.fspath(path)
+    text = audio.place_of(path)
+    if audio.is_audio_url(text):
+        return os.fsencode(text)
     return os.fsencode(text if text.startswith("/") else Path(text).absolute())

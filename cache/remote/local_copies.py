@@ -17,7 +17,7 @@ from layerprobe.cache.common.places import mirrors_root, size_limit
 
 LOCK = ".copies.lock"
 LEAVE = 0.9  # of the limit, after a deletion: not every download needs one
-PATTERNS = ("caches/*/*/*/shard-*.h5", "audio/**/*")  # what may be deleted; all else is small
+PATTERNS = ("caches/*/*/*/shard-*.h5", "layerprobe-audio/**/*")  # what may be deleted; all else is small
 
 
 class LocalCopies:
@@ -28,8 +28,11 @@ class LocalCopies:
         self._bytes: int | None = None  # of all copies, as far as this process knows
 
     @contextmanager
-    def opened(self, path: Path, download: Callable[[], None]) -> Iterator[Path]:
-        """A copy that nobody deletes while the block runs; downloaded if there is none."""
+    def opened(self, path: Path, download: Callable[[], None], *, touch: bool = True) -> Iterator[Path]:
+        """A copy that nobody deletes while the block runs; downloaded if there is none.
+
+        touch: record that it was used, which changes the file's times.
+        """
         while True:
             if not path.exists():
                 download()
@@ -46,8 +49,9 @@ class LocalCopies:
                         raise
                 if not _is_linked(path, file.fileno()):
                     continue  # deleted before it was locked
-                with suppress(OSError):
-                    os.utime(path)
+                if touch:
+                    with suppress(OSError):
+                        os.utime(path)
                 yield path
                 return
 

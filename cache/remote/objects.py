@@ -17,7 +17,13 @@ from layerprobe.cache.remote.retries import DamagedError, TransferError, unsuppo
 CONNECT_SECONDS, ANSWER_SECONDS = 10, 30  # without an answer, the connection counts as lost
 CONNECTIONS = 8  # transfers at a time
 # The package of a scheme, the extra that installs it, and how it is told to write only what is absent.
-_PACKAGES = {"s3": ("s3fs", "s3"), "gs": ("gcsfs", "gs"), "az": ("adlfs", "az"), "https": ("aiohttp", "s3")}
+_PACKAGES = {
+    "s3": ("s3fs", "s3"),
+    "gs": ("gcsfs", "gs"),
+    "az": ("adlfs", "az"),
+    "https": ("aiohttp", "s3"),
+    "http": ("aiohttp", "s3"),
+}
 _IF_ABSENT: dict[str, dict[str, Any]] = {"az": {"overwrite": False}}
 _CREATE = {"mode": "create"}
 
@@ -60,6 +66,18 @@ class ObjectFolder:
             for name, info in ((name.lstrip("/"), info) for name, info in found.items())
             if name.startswith(start) and info.get("type", "file") == "file"
         }
+
+    def describe(self, name: str) -> StoredObject:
+        """One object; its ETag is empty, its size -1, where the service does not say. Raises AbsentError."""
+
+        def info() -> dict[str, Any]:
+            files = _open(self._scheme)
+            try:
+                return dict(files.info(self._path(name)))
+            except FileNotFoundError as error:
+                raise error.__cause__ or error from None  # over HTTP, fsspec makes it of every error
+
+        return _described(with_retries(info, where=self._where(name)))
 
     def read(self, name: str) -> bytes:
         """The content of a small object."""
@@ -118,7 +136,7 @@ class ObjectFolder:
         return with_retries(put, where=self._where(name), attempts=attempts)
 
     def _path(self, name: str) -> str:
-        return f"{self._prefix}/{name}"
+        return f"{self.url}/{name}"
 
     def _where(self, name: str) -> str:
         return f"{self.url}/{name}"
@@ -129,10 +147,10 @@ def _described(info: dict[str, Any]) -> StoredObject:
     time = next((time for time in times if time), 0.0)
     if isinstance(time, str):
         time = datetime.fromisoformat(time)
-    etag = str(info.get("ETag") or info.get("etag") or "").strip('"')
-    return StoredObject(
-        int(info["size"]), time.timestamp() if isinstance(time, datetime) else float(time), etag
-    )
+    etags = (info.get(key) for key in ("ETag", "etag", "Content-MD5", "Digest", "Last-Modified"))
+    etag = str(next((etag for etag in etags if etag), "")).strip('"')
+    size = -1 if info.get("size") is None else int(info["size"])
+    return StoredObject(size, time.timestamp() if isinstance(time, datetime) else float(time), etag)
 
 
 def _open(scheme: str) -> Any:
@@ -148,6 +166,11 @@ def _open(scheme: str) -> Any:
         timeouts = {"connect_timeout": CONNECT_SECONDS, "read_timeout": ANSWER_SECONDS}
         # One attempt each: `with_retries` repeats.
         options["config_kwargs"] = {**timeouts, "retries": {"total_max_attempts": 1, "mode": "standard"}}
+    if scheme in ("http", "https"):
+        from aiohttp import ClientTimeout
+
+        timeout = ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=ANSWER_SECONDS)
+        options["client_kwargs"] = {"timeout": timeout}
     files = fsspec.filesystem(scheme, use_listings_cache=False, **options)
     with suppress(AttributeError):
         files.retries = 1

@@ -102,5 +102,6 @@ def reason(error: BaseException) -> str:
 
 def _status(error: BaseException) -> int | None:
     """The status of an HTTP answer that an error is about."""
-    status = getattr(error, "status", getattr(error, "status_code", getattr(error, "code", None)))
+    names = ("status", "status_code", "code")  # of aiohttp, Azure, Google
+    status = next((getattr(error, name) for name in names if hasattr(error, name)), None)
     return status if isinstance(status, int) else None

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from layerprobe.cache.common.disk import locked, write_atomically
 from layerprobe.cache.common.errors import StoreError
 from layerprobe.cache.common.text import guard_cell, unguard_cell
+from layerprobe.cache.remote.audio import audio_url
 from layerprobe.cache.store.keys import CHANNEL_MARK, AudioSegment
 
 FILE_NAME = "failures.csv"
@@ -20,7 +21,9 @@ LOCK = ".failures.lock"
 COLUMNS = ["path", "start", "end", "reason", "key"]
 COLUMNS_WITHOUT_KEY = COLUMNS[:4]  # written by versions before the key was recorded
 
-FailureId = tuple[str, float | None, float | None]  # absolute path, links not resolved; start, end in seconds
+FailureId = tuple[
+    str, float | None, float | None
+]  # absolute path or URL, links not resolved; start, end in seconds
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,8 @@ def failure_id(clip: AudioSegment, path: Path | None = None) -> FailureId:
     One channel of a file is listed as `PATH#channel0`.
     """
     channel = "" if clip.own_channel is None else f"{CHANNEL_MARK}{clip.own_channel}"
-    file = os.path.abspath(path or clip.path)  # noqa: PTH100 (keeps symbolic links)
+    named = path or clip.path
+    file = audio_url(named) or os.path.abspath(named)  # noqa: PTH100 (keeps symbolic links)
     return file + channel, clip.start, clip.end
 
 

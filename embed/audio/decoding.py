@@ -15,6 +15,7 @@ from typing import BinaryIO
 import numpy as np
 
 from layerprobe.cache.common.errors import ClipError
+from layerprobe.cache.remote.audio import available
 from layerprobe.embed.audio import scratch
 from layerprobe.embed.audio.containers import Inspection, inspect
 from layerprobe.embed.audio.downmix import Downmix
@@ -58,13 +59,14 @@ def open_decoder(clip: Clip, selection: Selection | None = None) -> Iterator[Dec
     """
     selection = selection or selection_of(clip)
     try:
-        status = clip.path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise clip_error(clip, "is not a file")
-        if status.st_size == 0:
-            raise clip_error(clip, "empty (zero bytes)")
-        inspection = inspect(clip.path)
         with ExitStack() as open_files:
+            open_files.enter_context(available(clip.file))
+            status = clip.path.stat()
+            if not stat.S_ISREG(status.st_mode):
+                raise clip_error(clip, "is not a file")
+            if status.st_size == 0:
+                raise clip_error(clip, "empty (zero bytes)")
+            inspection = inspect(clip.path)
             raw = open_files.enter_context(clip.path.open("rb", buffering=0))
             source = open_source(raw, inspection, track=selection.track, open_files=open_files)
             yield Decoder(clip, raw, source, inspection, selection)

@@ -13,6 +13,7 @@ import av
 import soundfile
 
 from layerprobe.cache.common.console import say, stage
+from layerprobe.cache.remote.audio import available
 from layerprobe.embed.audio.decoding import selection_of
 from layerprobe.embed.audio.sound import AudioInfo
 from layerprobe.embed.config import RATE, EmbedConfig
@@ -111,7 +112,7 @@ def _samples(clip: Clip, file: _File) -> int:
 
 def _inspect(name: str) -> _File:
     try:
-        with Path(name).open("rb") as file:
+        with available(name), Path(name).open("rb") as file:
             size = file.seek(0, 2)
             digest = hashlib.sha256(str(size).encode())
             for offset in sorted({0, max((size - BLOCK) // 2, 0), max(size - BLOCK, 0)}):

@@ -9,6 +9,7 @@ import numpy as np
 
 from layerprobe.cache.common.errors import ClipError, NotFiniteError
 from layerprobe.cache.identity.extraction import FRAME, Extraction
+from layerprobe.cache.remote.audio import place_of
 from layerprobe.cache.store.feature_store import StoreWriter
 from layerprobe.embed.extract.batching import Window
 from layerprobe.embed.extract.pending import PendingClips
@@ -117,7 +118,7 @@ class Collector:
         self.seconds += self._pending.audio[index].seconds
 
     def _path(self, index: int) -> str:
-        return str(self._pending.clips[index].path)
+        return place_of(self._pending.clips[index].file)
 
     def _stored(self, states: Arrays) -> dict[str, np.ndarray]:
         """The statistics (…, S, D) that are stored, in the type of the store."""

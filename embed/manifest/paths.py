@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from layerprobe.cache.common.text import format_count, shorten, visible
+from layerprobe.cache.remote.audio import audio_path, audio_url, is_audio_url, url_fault
 
 MAX_NAME_BYTES, MAX_PATH_BYTES = 255, 4096  # of Linux; those of macOS and network drives are not longer
 MAX_HINTS = 20  # missing files for which a file of nearly that name is looked for
@@ -66,6 +67,8 @@ class PathCells:
 
     def file_name(self, cell: str) -> str:
         """The same as text. For most cells without a `Path`, which takes longer than all else in a row."""
+        if is_audio_url(cell):
+            return audio_path(cell)
         if not _UNUSUAL.search(cell):
             return cell if cell.startswith("/") else self._prefix + cell
         if cell.startswith("../"):
@@ -75,6 +78,8 @@ class PathCells:
 
     def to_cell(self, file: Path) -> str:
         """A file as a cell: relative if below the table's folder or that folder's parent, else absolute."""
+        if url := audio_url(file):
+            return url
         absolute = Path(os.path.abspath(file))  # noqa: PTH100
         if absolute.is_relative_to(self._absolute):
             return absolute.relative_to(self._absolute).as_posix()
@@ -89,7 +94,9 @@ class PathCells:
 
         Without a file, the cell without backslashes and the space around it: quotes may be part of a name.
         """
-        if self._is_file(self.file_name(cell)):
+        if is_audio_url(cell) or self._is_file(
+            self.file_name(cell)
+        ):  # a URL is opened when its sound is read
             return cell, True
         unfound, difference = _variant(cell)
         if unfound != cell and self._is_file(self.to_file(unfound)):
@@ -198,6 +205,8 @@ def path_fault(cell: str) -> str | None:
         return "has no path"
     if "\0" in cell:
         return "path contains a zero byte, which no file name can"
+    if is_audio_url(cell) and (fault := url_fault(cell)):
+        return fault
     size = cell.encode("utf-8", "surrogatepass")
     if len(size) > MAX_PATH_BYTES or max(map(len, size.split(b"/"))) > MAX_NAME_BYTES:
         return f"path is longer than any can be: '{shorten(cell)}'"
@@ -222,7 +231,7 @@ def _variant(cell: str) -> tuple[str, str]:
 def _foreign_path(cell: str) -> str:
     """What a cell is that names no file of this machine, and what to do about it; else ""."""
     if _URL.match(cell):
-        return "a URL: download it first"
+        return "a URL of a kind that is not read: download it first"
     return "a Windows path: write paths relative to the table" if _WINDOWS.match(cell) else ""
 
 

@@ -198,8 +198,7 @@ def test_a_file_of_nearly_that_name_is_suggested(folder, cell, near):
     [
         ("C:\\speech\\a.wav", "C:\\speech\\a.wav (a Windows path"),
         ("\\\\server\\speech\\a.wav", "\\\\server\\speech\\a.wav (a Windows path"),
-        ("https://example.org/a.wav", "https://example.org/a.wav (a URL: download"),
-        ("s3://bucket/a.wav", "s3://bucket/a.wav (a URL: download"),
+        ("ftp://example.org/a.wav", "ftp://example.org/a.wav (a URL of a kind that is not read: download"),
     ],
 )
 def test_what_is_no_path_of_this_machine_is_explained(folder, cell, words):
