@@ -90,6 +90,8 @@ class Processes:
         """
         if time.monotonic() - self._checked_at >= server.HEARTBEAT_SECONDS / 2:
             self._checked_at = time.monotonic()
+            if self._trial != -1:
+                self._beat()  # its thread may have waited for a busy processor
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ExperimentalWarning)
                 optuna.storages.fail_stale_trials(self._study)

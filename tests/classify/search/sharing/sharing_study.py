@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+from layerprobe.classify.search import layer_figure
 from layerprobe.classify.search.progress import Progress
 from layerprobe.classify.search.study import run_study
 
@@ -27,6 +28,7 @@ def main(source: Path, signals: Path) -> None:
             while not (signals / "go").exists():
                 time.sleep(0.02)
 
+    layer_figure.draw_layers = lambda *_: None  # type: ignore[assignment]
     run_study(clips, store, out, config, report=report)
 
 

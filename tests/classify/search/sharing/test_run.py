@@ -7,7 +7,7 @@ import pickle
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,27 +19,40 @@ from optuna.trial import FrozenTrial, TrialState
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import StudyConfig
+from layerprobe.classify.search import layer_figure
 from layerprobe.classify.search.progress import Progress
 from layerprobe.classify.search.sharing import run
 from layerprobe.classify.search.sharing.requests import Request
 from layerprobe.classify.search.sharing.server import open_server
 from layerprobe.classify.search.study import run_study
 from layerprobe.embed.manifest.clips import Clip
-from tests.classify.search.test_study import same
 from tests.postgres import PASSWORD, Postgres
 from tests.run import ROOT, Command, fork_server
 
 pytestmark = pytest.mark.slow
 
 SCRIPT = Path(__file__).with_name("sharing_study.py")
-CONFIG = StudyConfig(
-    folds=2, inner_folds=2, trials=2, jobs=1, layers=("1",), heads=("logreg", "svm", "ridge")
-)
-STUDIES, TRIALS = 2 * 3, 2
+CONFIG = StudyConfig(folds=2, inner_folds=2, trials=2, jobs=1, layers=("1",), heads=("logreg", "ridge"))
+STUDIES, TRIALS = 2 * 2, 2
 SERVER, PROCESSES = (f"layerprobe.classify.search.sharing.{name}" for name in ("server", "processes"))
 QUICK = {f"{SERVER}.HEARTBEAT_SECONDS": 1, f"{SERVER}.GRACE_SECONDS": 2}
-ELSEWHERE = {f"{PROCESSES}.MACHINE": "another one"}
+ELSEWHERE = {**QUICK, f"{PROCESSES}.MACHINE": "another one"}
 Start = Callable[..., Command]
+Stored = dict[str, list[FrozenTrial]]
+FILES = ("splits.json", "results.csv", "predictions.csv", "summary.json")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def without_figures() -> Iterator[None]:
+    """They would take most of the time of these small studies; sharing_study.py omits them too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layer_figure, "draw_layers", lambda *_: None)
+        yield
+
+
+def same(one: Path, two: Path) -> None:
+    for name in FILES:
+        assert (one / name).read_bytes() == (two / name).read_bytes(), name
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +76,7 @@ def start(corpus: tuple[list[Clip], FeatureStore], database: str, tmp_path: Path
         source.write_bytes(pickle.dumps((*corpus, tmp_path / name, replace(config, storage=database))))
         command = fork_server().start(
             [source, signals], ROOT, script=SCRIPT, environment={"PGPASSWORD": PASSWORD},
-            settings={**QUICK, **(settings or {})},
+            settings=settings or {},
         )  # fmt: skip
         if pause:
             wait_for(signals / "began")
@@ -84,20 +97,20 @@ def finished(command: Command) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def stored(url: str) -> dict[str, list[FrozenTrial]]:
+def stored(url: str) -> Stored:
     """The trials of each Optuna study, by its name without the run's."""
     storage = open_server(url)
     studies = storage.get_all_studies()
     return {s.study_name.partition("/")[2]: storage.get_all_trials(s._study_id) for s in studies}
 
 
-def ran(url: str) -> list[tuple[TrialState, float | None]]:
+def ran(held: Stored) -> list[tuple[TrialState, float | None]]:
     """Of each process, in the order of their start, how it ended and how many trials it ran."""
-    return [(trial.state, trial.values[0] if trial.values else None) for trial in stored(url)["processes"]]
+    return [(trial.state, trial.values[0] if trial.values else None) for trial in held["processes"]]
 
 
-def trials_of_studies(url: str) -> Counter[str]:
-    return Counter({n: len(t) for n, t in stored(url).items() if n not in ("processes", "claims")})
+def trials_of_studies(held: Stored) -> Counter[str]:
+    return Counter({n: len(t) for n, t in held.items() if n not in ("processes", "claims")})
 
 
 def test_a_process_runs_what_others_do_not_and_waits_for_them(
@@ -109,11 +122,12 @@ def test_a_process_runs_what_others_do_not_and_waits_for_them(
     (tmp_path / "first-signals" / "go").touch()
     finished(first)
     finished(second)
-    assert ran(database) == [
+    trials = stored(database)
+    assert ran(trials) == [
         (TrialState.COMPLETE, TRIALS), (TrialState.COMPLETE, TRIALS * (STUDIES - 1))
     ]  # fmt: skip
-    assert set(trials_of_studies(database).values()) == {TRIALS}
-    assert len(trials_of_studies(database)) == STUDIES
+    assert set(trials_of_studies(trials).values()) == {TRIALS}
+    assert len(trials_of_studies(trials)) == STUDIES
     for name in ("first", "second"):
         same(whole, tmp_path / name)
 
@@ -125,55 +139,56 @@ def test_what_a_killed_process_held_is_taken_up(
     first = start("first", pause=True, settings=settings)
     first.kill()
     assert first.finish().returncode == -signal.SIGKILL
-    second = start("second", pause=False)
+    second = start("second", pause=False, settings=QUICK)
     finished(second)
-    assert ran(database) == [(TrialState.FAIL, None), (TrialState.COMPLETE, TRIALS * STUDIES - 1)]
-    assert set(trials_of_studies(database).values()) == {TRIALS}
+    trials = stored(database)
+    assert ran(trials) == [(TrialState.FAIL, None), (TrialState.COMPLETE, TRIALS * STUDIES - 1)]
+    assert set(trials_of_studies(trials).values()) == {TRIALS}
     same(whole, tmp_path / "second")
     if settings:
         return
     # The same command goes on with the killed one's folder: every trial is there.
     (tmp_path / "first-signals").rename(tmp_path / "old-signals")
     finished(start("first", pause=False))
-    assert ran(database)[-1] == (TrialState.COMPLETE, 0.0)
+    assert ran(stored(database))[-1] == (TrialState.COMPLETE, 0.0)
     same(whole, tmp_path / "first")
 
 
 def test_a_suspended_process_that_goes_on_changes_nothing(
     start: Start, whole: Path, database: str, tmp_path: Path
 ) -> None:
-    first = start("first", pause=True)
+    first = start("first", pause=True, settings=QUICK)
     os.kill(first.pid, signal.SIGSTOP)
     try:
-        finished(start("second", pause=False))
+        finished(start("second", pause=False, settings=QUICK))
         (tmp_path / "first-signals" / "go").touch()
     finally:
         os.kill(first.pid, signal.SIGCONT)
     finished(first)
-    assert set(trials_of_studies(database).values()) == {TRIALS}
+    assert set(trials_of_studies(stored(database)).values()) == {TRIALS}
     for name in ("first", "second"):
         same(whole, tmp_path / name)
 
 
-def test_two_rounds_of_halving_by_processes_with_workers(
+def test_two_rounds_of_halving(
     start: Start, corpus: tuple[list[Clip], FeatureStore], database: str, tmp_path: Path
 ) -> None:
     config = replace(CONFIG, pruner="halving", trials=3, layers=("0", "1", "2", "3"), heads=("logreg",))
     alone = run_study(*corpus, tmp_path / "alone", config)
-    both = [start("first", pause=False, config=replace(config, jobs=2))]
-    both.append(start("second", pause=False, config=config))
+    both = [start(name, pause=False, config=config) for name in ("first", "second")]
     for command in both:
         finished(command)
     for name in ("first", "second"):
         same(alone, tmp_path / name)
-    assert trials_of_studies(database).total() == 2 * (4 * 1 + 3 * 2)  # three of four layers go on
-    assert sum(trials or 0 for _, trials in ran(database)) == trials_of_studies(database).total()
+    trials = stored(database)
+    assert trials_of_studies(trials).total() == 2 * (4 * 1 + 3 * 2)  # three of four layers go on
+    assert sum(count or 0 for _, count in ran(trials)) == trials_of_studies(trials).total()
 
 
 def test_a_server_that_goes_away_ends_a_run_in_one_line_and_it_resumes(
     corpus: tuple[list[Clip], FeatureStore], whole: Path, database: str, postgres: Postgres, tmp_path: Path
 ) -> None:
-    config, held = replace(CONFIG, storage=database), 5
+    config, held = replace(CONFIG, storage=database), 3
 
     def report(now: Progress) -> None:
         if now.done == held:
@@ -187,10 +202,11 @@ def test_a_server_that_goes_away_ends_a_run_in_one_line_and_it_resumes(
     assert "SQL" not in line.partition(": cannot")[2]
     assert line.endswith("repair it: finished trials are kept, and the same command resumes")
     postgres.start()
-    assert trials_of_studies(database).total() == held
+    assert trials_of_studies(stored(database)).total() == held
     run_study(*corpus, tmp_path / "run", config)
-    assert trials_of_studies(database).total() == TRIALS * STUDIES
-    assert ran(database)[-1] == (TrialState.COMPLETE, TRIALS * STUDIES - held)
+    trials = stored(database)
+    assert trials_of_studies(trials).total() == TRIALS * STUDIES
+    assert ran(trials)[-1] == (TrialState.COMPLETE, TRIALS * STUDIES - held)
     same(whole, tmp_path / "run")
 
 
@@ -200,7 +216,7 @@ def test_a_time_limit_of_one_process_ends_its_studies_for_all(
     config = replace(CONFIG, storage=database, timeout=1e-6)
     for name in ("first", "second"):
         run_study(*corpus, tmp_path / name, config)
-    assert set(trials_of_studies(database).values()) == {1}
+    assert set(trials_of_studies(stored(database)).values()) == {1}
     same(tmp_path / "first", tmp_path / "second")
 
 
@@ -224,8 +240,9 @@ def test_workers_on_a_cluster_get_their_studies_in_advance(
     with joblib.parallel_config(backend="elsewhere"):
         run_study(*corpus, tmp_path / "run", replace(CONFIG, storage=database, jobs=2))
     finished(other)
-    assert set(trials_of_studies(database).values()) == {TRIALS}
-    assert sum(trials or 0 for _, trials in ran(database)) == TRIALS * STUDIES
+    trials = stored(database)
+    assert set(trials_of_studies(trials).values()) == {TRIALS}
+    assert sum(count or 0 for _, count in ran(trials)) == TRIALS * STUDIES
     for name in ("run", "other"):
         same(whole, tmp_path / name)
 
