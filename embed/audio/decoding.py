@@ -23,6 +23,7 @@ from layerprobe.embed.audio.sources import DecodingError, FFmpegSource, Source, 
 from layerprobe.embed.manifest.clips import Clip
 
 _SKIP = 1 << 18  # samples decoded at a time where they are only passed over or counted
+_BLOCK = 1 << 15  # samples decoded and mixed at a time, so that all channels stay in the processor's cache
 FAR = 10  # seconds ahead of a position from where on the file's decoded samples are worth the scratch space
 _MISSING = 4_096  # samples by which a header may exceed what there is: two frames of any codec
 _SHARE = 10  # part of its samples that a header may leave out, as some programs do
@@ -146,7 +147,8 @@ class Decoder:
             self._move(begin)
         latest = self._latest[len(self._latest) - (self._at - begin) :]
         if count > len(latest):
-            latest = np.concatenate([latest, self._decode(count - len(latest), measure=True)])
+            more = self._decode(count - len(latest), measure=True)
+            latest = np.concatenate([latest, more]) if len(latest) else more
         self._latest = latest
         samples = latest[:count]
         # np.minimum and np.maximum, unlike min and max, propagate NaN.
@@ -189,6 +191,16 @@ class Decoder:
 
     def _decode(self, count: int, *, measure: bool = False) -> np.ndarray:
         """The next `count` samples, channels mixed; measure: they belong to the clip."""
+        if self.channels == 1:
+            return self._next(count)[:, 0]
+        wave = np.empty(count, np.float32)
+        for begin in range(0, count, _BLOCK):
+            block = wave[begin : begin + _BLOCK]
+            self._downmix.mix(self._next(len(block)), block, measure=measure)
+        return wave
+
+    def _next(self, count: int) -> np.ndarray:
+        """(count, C) float32: the source's next samples. Raises ClipError where there are fewer."""
         try:
             samples = self._source.read(count)
         except DecodingError as error:
@@ -198,7 +210,7 @@ class Decoder:
             frames = self._source.frames
             total = "" if frames in (None, self._at) else f" of {frames}"
             raise clip_error(self.clip, f"truncated: {self._at}{total} samples can be read")
-        return self._downmix.mix(samples, measure=measure)
+        return samples
 
     def _failed(self, error: DecodingError) -> ClipError:
         return clip_error(self.clip, f"truncated or damaged: decoding fails ({error})")

@@ -63,3 +63,18 @@ def test_other_channels_are_averaged(tmp_path, channels):
 def test_silence_is_still_silence(tmp_path, value):
     clip = sound_file(tmp_path / "a.wav", np.full((16_000, 2), value, np.float32), subtype="FLOAT")
     assert refusal(clip).startswith("silent")
+
+
+@pytest.mark.parametrize("count", [2, 3, 6])
+def test_long_clips_are_mixed_and_measured_as_a_whole(tmp_path, count):
+    """Several blocks of decoding: the mean to the bit, and a loss that no single block has."""
+    wave = np.stack([noise(100_001, seed=i) + 0.1 * i for i in range(count)], 1)
+    wave[40_000:, 1:] = 0
+    wave[40_000:, 0] *= 0.1
+    wave[:40_000, 1] = -0.6 * wave[:40_000, 0]
+    clip = sound_file(tmp_path / "a.wav", wave, subtype="FLOAT")
+    info = audio.probe(clip)
+    expected = np.einsum("tc->t", wave) / np.float32(count)
+    np.testing.assert_array_equal(audio.read_clip(clip, info), expected)
+    power = wave.astype(np.float64).var(0).mean() / expected.astype(np.float64).var()
+    assert audio.measure_moments(clip, info).cancelled == pytest.approx(10 * np.log10(power), abs=1e-9)
