@@ -65,7 +65,9 @@ def parse_bytes(text: str, *, option: str = "--memory") -> int:
     digits = text.strip().rstrip("KMGTIBkmgtib ")
     unit = text.strip()[len(digits) :].strip().upper()
     try:
-        return int(float(digits) * _BYTES[unit])
+        if (size := int(float(digits) * _BYTES[unit])) < 0:
+            raise ValueError(size)
+        return size
     except (ValueError, KeyError, OverflowError):
         raise InputError(f"{option} {text}", do="write it as 8GB or 512MiB") from None
 

@@ -22,10 +22,12 @@ from layerprobe.cache.store.location.folders import up_to_date
 from layerprobe.cache.store.shard import list_shards
 from layerprobe.cache.store.writer import WRITERS_LOCK
 
-# Fields that distinguish several stores of one model, in the order of messages.
+# Fields that distinguish several stores of one model, in the order of messages: all that decide the
+# fingerprint, but for the widths, which follow from the layers.
 DISTINGUISHING_FIELDS = (
-    *("layers", "stats", "dtype", "precision", "window", "context"),
+    *("layers", "stats", "channels", "track", "dtype", "precision", "window", "context"),
     *("revision", "weights", "architecture", "normalise"),
+    *("rate", "frame_rate", "receptive_field", "convention"),
 )
 
 AUDIT_FOLDER = "audit"  # folder of a cache where an audit saves its measurements
@@ -144,9 +146,10 @@ def find_store(
     layers, stats: must be stored. frames: whether every frame must be stored. fingerprint: its required
     beginning, to choose between several. options: of the `embed` command that computes it, for messages.
 
-    Of several that differ in layers and statistics only, it is the one that includes the others. Raises
-    StoreError where there is none, saying what is stored and how to compute the rest; for several, saying
-    how they differ; and where a store of this model cannot be read.
+    Of several that differ in layers and statistics only, it is the one that includes the others; stores
+    without a clip count only where there are no others. Raises StoreError where there is none, saying what is
+    stored and how to compute the rest; for several, saying how they differ; and where a store of this model
+    cannot be read.
     """
     stores, faults = open_stores(cache)
     folder = model_slug(str(match.get("model", model)))
@@ -163,7 +166,8 @@ def find_store(
         and store.extraction.fingerprint().startswith(fingerprint or "")
     ]
     if fitting:
-        return _widest(model, fitting, cache)
+        # An extraction of which every clip failed has a store, too, but leaves nothing to choose from.
+        return _widest(model, [s for s in fitting if list_shards(s.folder)] or fitting, cache)
     words = [*program().split(), "embed", "TABLE", "--model", model, "--cache", str(cache)]
     run = f"run: {shlex.join(words)}" + (" --frames" if frames else "")
     if not of_model:

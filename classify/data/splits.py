@@ -196,10 +196,12 @@ def _enough_clips(data: Dataset, rows: np.ndarray, folds: int, *, what: str) -> 
     counts = data.members[rows].sum(0)
     rare = [label for label in np.argsort(counts, kind="stable").tolist() if counts[label] < folds]
     if rare:
+        place = "" if len(rows) == len(data) else " in the training partition of an outer fold"
+        fewer = f", label more of it, or give fewer {what}" if folds > 2 else " or label more of it"
         raise InputError(
-            f"class '{data.classes[rare[0]]}' has too few clips ({counts[rare[0]]}) for {folds} folds"
+            f"class '{data.classes[rare[0]]}' has too few clips ({counts[rare[0]]}{place}) for {folds} folds"
             f"{_likewise(data, rare[1:])}",
-            do=f"{LEAVE_OUT}, label more of it, or give fewer {what}",
+            do=f"{LEAVE_OUT}{fewer}",
         )
 
 

@@ -18,7 +18,8 @@ class Downmix:
         self._channel = 0 if channels == 1 else channel
         self._channels = channels
         self._count = 0
-        # Sums of the samples of each channel, and last of their mean; of squares, of all channels and of the mean.
+        # Sums of the samples of each channel, and last of their mean; of squares, of all channels together
+        # and of the mean.
         self._sums, self._squares = np.zeros(channels + 1), np.zeros(2)
         self._ones = np.ones(0)
 

@@ -14,9 +14,17 @@ from layerprobe.embed.manifest.tables import ANNOTATIONS
 AUDIO_SUFFIXES = (
     *(".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".sph", ".w64", ".voc"),
     *(".m4a", ".aac", ".mp4", ".mov", ".3gp", ".wma", ".amr", ".webm", ".mka", ".mkv", ".avi"),
+    *(".wave", ".bwf", ".rf64", ".oga", ".ogv", ".spx", ".mp2", ".mpga", ".aifc", ".snd", ".nist"),
+    *(".m4b", ".m4v", ".qt", ".3g2", ".asf", ".awb", ".weba"),
 )
 # Audio too, but for no decoder here.
-UNDECODABLE_SUFFIXES = (".ra", ".rm", ".ape", ".dss", ".ds2", ".wv", ".ac3", ".dts", ".flv", ".ts")
+UNDECODABLE_SUFFIXES = (
+    *(".ra", ".rm", ".ape", ".dss", ".ds2", ".wv", ".ac3", ".dts", ".flv", ".ts", ".mts", ".m2ts"),
+    *(".mpg", ".mpeg", ".vob", ".tta", ".shn", ".wv1", ".wv2"),
+)
+# How files of sound begin, by which one is found under a name that says nothing: `0001`, `a.dat`.
+_BEGINNINGS = re.compile(rb"(RIFF|RIFX|RF64)....WAVE|fLaC|OggS|NIST_1A|FORM....AIF[FC]|caff|\.snd", re.DOTALL)
+_LONGEST = 12  # bytes of these
 
 
 @dataclass(frozen=True)
@@ -57,9 +65,10 @@ class AudioFiles:
 
 
 def find_audio_files(folder: Path) -> AudioFiles:
-    """All audio files below `folder`; links to folders are followed. Raises InputError if there are none.
+    """All audio files below `folder`, by suffix, else by content. Raises InputError if there are none.
 
-    Hidden files and `__MACOSX` are ignored: archives made on a Mac hold a `._x.wav` for every `x.wav`.
+    Links to folders are followed. Hidden files and `__MACOSX` are ignored: archives made on a Mac hold a
+    `._x.wav` for every `x.wav`.
     """
     if not folder.exists():
         raise InputError("no such folder", where=str(folder))
@@ -85,7 +94,7 @@ def find_audio_files(folder: Path) -> AudioFiles:
                 audio.left_out[readable] = f"cannot be decoded ({suffix}); convert it to WAV or FLAC"
             elif suffix in ANNOTATIONS:
                 audio.annotations.append(path)
-            elif suffix not in AUDIO_SUFFIXES:
+            elif suffix not in AUDIO_SUFFIXES and not _begins_like_sound(place, name):
                 others.append(path)
                 if suffix == ".txt":
                     audio.texts.append(path)
@@ -101,6 +110,18 @@ def find_audio_files(folder: Path) -> AudioFiles:
         raise InputError(what, where=str(folder))
     audio.paths.sort()
     return audio
+
+
+def _begins_like_sound(place: str, name: str) -> bool:
+    """Of a regular file that can be read: the first bytes are those of a format of sound."""
+    try:
+        path = Path(place, name)
+        if not path.is_file():  # a pipe would block
+            return False
+        with path.open("rb", buffering=0) as file:
+            return _BEGINNINGS.match(file.read(_LONGEST)) is not None
+    except OSError:
+        return False
 
 
 def _is_hidden(name: str) -> bool:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from layerprobe.cache.common.text import format_count
 from layerprobe.cache.maintenance.channels import held_channels
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.cache.store.keys import CHANNEL_MARK, known_keys
@@ -32,17 +33,38 @@ def each_channel(clips: Sequence[Clip], counts: Sequence[int]) -> list[Clip]:
     A label `emotion_1` becomes the label `emotion` of channel 1, and `speaker_1` its speaker, where the table
     has a column of this name for channel 0; other labels and the speaker are those of all channels.
     """
-    numbered = {
-        match[1]
-        for clip in clips
-        for name in clip.labels
-        if (match := _NUMBERED.fullmatch(name)) and match[2] == "0"
-    }
+    numbered = _numbered(clips)
     return [
         _channel(clip, number, numbered)
         for clip, count in zip(clips, counts, strict=True)
         for number in range(max(1, count))
     ]
+
+
+def _numbered(clips: Sequence[Clip]) -> set[str]:
+    """Names that are columns of one channel each, without their numbers."""
+    return {
+        match[1]
+        for clip in clips
+        for name in clip.labels
+        if (match := _NUMBERED.fullmatch(name)) and match[2] == "0"
+    }
+
+
+def absent_channels(clips: Sequence[Clip], counts: Sequence[int]) -> list[str]:
+    """Each clip with labels of channels that it does not have, in words. counts: as for `each_channel`.
+
+    Clips of which the count is not known, 0, are left out.
+    """
+    numbered = _numbered(clips)
+    absent = []
+    for clip, count in zip(clips, counts, strict=True):
+        for name, text in clip.labels.items():
+            match = _NUMBERED.fullmatch(name)
+            if match and match[1] in numbered and text and 0 < count <= int(match[2]):
+                absent.append(f"{name} of {clip.file}, which has {format_count(count, 'channel')}")
+                break
+    return absent
 
 
 def stored_channels(clips: Sequence[Clip], store: FeatureStore) -> Sequence[Clip]:

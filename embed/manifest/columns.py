@@ -22,6 +22,7 @@ RESERVED = ("id", "path", "start", "end", "speaker", "split")  # columns with a 
 
 # Words in the names of columns that may hold the speakers.
 _SPEAKER_WORDS = {"speaker", "subject", "actor", "participant", "talker", "person", "client"}
+_OF_CHANNEL = re.compile(r"speaker_\d+")  # the speaker of one channel, with --channels each
 # Texts that other programs write for a missing value: of any column, and of a label. A speaker may be called
 # like one of the latter, and `none` may be a class.
 _NAN = ("nan", "NaN")
@@ -29,6 +30,7 @@ _NOT_A_LABEL = (
     *("na", "n/a", "n.a.", "#n/a", "<na>", "null", "\\n"),
     *("#ref!", "#value!", "#div/0!", "#name?", "#num!", "#null!"),  # of a spreadsheet's formulas
 )
+_NOT_A_NAME = (*_NOT_A_LABEL, "none")  # `None` is Python's text for a missing value
 _INVISIBLE = "\ufeff\u200b"  # byte order mark, zero-width space
 
 
@@ -88,7 +90,12 @@ class Columns:
             notes.append(f"column '{id}' is a label, not the clips' names, because it repeats")
             id = None
         if speakers is None:
-            named = [name for name in others if _SPEAKER_WORDS & set(re.findall(r"[a-z]+", name.casefold()))]
+            named = [
+                name
+                for name in others
+                if _SPEAKER_WORDS & set(re.findall(r"[a-z]+", name.casefold()))
+                and not _OF_CHANNEL.fullmatch(name)
+            ]
             notes += [
                 f"'{name}' is a label; if it names speakers, add --speaker-column" for name in named[:1]
             ]
@@ -126,7 +133,7 @@ class Values:
         if text in _NAN or (not is_name and (text == "NAN" or text.lower() in _NOT_A_LABEL)):
             self._missing[column, text] += 1
             return None
-        if is_name and text.lower() in _NOT_A_LABEL:
+        if is_name and text.lower() in _NOT_A_NAME:
             self._names[column, text] += 1
         return intern(text)
 

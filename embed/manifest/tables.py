@@ -45,6 +45,8 @@ def read_table(path: Path) -> Table:
     path, part = _split_part(path)
     if not path.exists():
         raise table_error(path, "no such table")
+    if not (path.is_file() or path.is_dir()):
+        raise table_error(path, "is a pipe or a device, not a file", do="save the table in a file")
     folder = path if path.is_dir() else path.parent if path.name in _HEADERS else None
     suffix = path.suffix.lower()
     if folder is None and suffix not in READABLE:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from layerprobe.cache import FeatureStore
 from layerprobe.cache.common.errors import StoreError
+from layerprobe.cache.identity.extraction import Extraction
 from layerprobe.cache.maintenance.catalog import describe_cache, find_store, open_stores
 from layerprobe.cache.store import failures
 from tests.stores import clips, extraction, fill
@@ -84,6 +86,31 @@ def test_stores_of_which_none_includes_the_other_are_ambiguous(tmp_path, other):
     FeatureStore.create(tmp_path, extraction(model="m", **other))
     with pytest.raises(StoreError, match=r"holds m in 2 ways .*choose one with --fingerprint"):
         find_store(tmp_path, model="m", match={"model": "m"})
+
+
+def test_stores_that_differ_in_a_single_setting_are_told_apart_by_it(tmp_path):
+    """Each field of the fingerprint, so that no message lists stores without saying how they differ."""
+    changed = {"str": "other", "bool": False, "float": 7.0, "int": 7}
+    for field in fields(Extraction):
+        if field.name in ("model", "notes", "layers", "widths", "stats", "dtype"):
+            continue
+        stores = [extraction(model="m"), extraction(model="m", **{field.name: changed[str(field.type)]})]
+        cache = tmp_path / field.name
+        for one in stores:
+            FeatureStore.create(cache, one)
+        with pytest.raises(StoreError, match="holds m in 2 ways") as refused:
+            find_store(cache, model="m", match={"model": "m"})
+        for one in stores:
+            value = getattr(one, field.name)
+            assert f"{one.fingerprint()}: {field.name} {value}" in str(refused.value)
+
+
+def test_a_store_without_clips_leaves_nothing_to_choose(tmp_path):
+    """Such as that of `embed --track 7`, where no file has so many."""
+    store = FeatureStore.create(tmp_path, extraction(model="m"))
+    FeatureStore.create(tmp_path, extraction(model="m", track=7))
+    fill(store, clips(store.extraction, 2, seed=1))
+    assert find_store(tmp_path, model="m", match={"model": "m"}).folder == store.folder
 
 
 def test_a_missing_cache_is_empty(tmp_path):

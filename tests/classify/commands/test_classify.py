@@ -117,6 +117,7 @@ def test_a_quick_look_takes_no_options_of_a_search(option: str, tmp_path: Path) 
     ("arguments", "told"),
     [
         (["--memory", "nan"], "--memory nan; write it as 8GB"),
+        (["--memory", "-5"], "--memory -5; write it as 8GB"),
         (
             ["--split", "foo", "--folds", "3"],
             "--split foo; choose from speaker, random, column, loso",

@@ -123,6 +123,11 @@ def test_folds_stay_the_same_over_versions() -> None:
         (made_data(speakers=4), "speaker", {"inner_folds": 4}, "--inner-folds 4, but there are 3 speakers"),
         (replace(made_data(), speakers=None), "speaker", {}, "names no speakers.*--split random"),
         (replace(made_data(), y=np.r_[2, [0, 1] * 59, 0]), "random", {}, "class 'c' has too few clips .1."),
+        (replace(made_data(), y=np.r_[2, [0, 1] * 58, 2, 2, 0]), "random", {"folds": 3, "inner_folds": 3},
+         "class 'c' has too few clips .2 in the training partition of an outer fold. for 3 folds"
+         ".*label more of it, or give fewer --inner-folds"),
+        (replace(made_data(), y=np.r_[2, [0, 1] * 58, 2, 2, 0]), "random", {"folds": 2, "inner_folds": 2},
+         r"leave the class out \(empty its labels\) or label more of it$"),
         (replace(made_data(), y=np.r_[[2] * 9, [0, 1] * 55, 0]), "speaker", {},
          "class 'c' has too few speakers .9 clips of 1 speaker: s0. for 4 folds.*--split random"),
         (made_data(), "column", {}, "no clip's split is 'train'"),

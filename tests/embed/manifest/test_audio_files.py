@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 
+import numpy as np
 import pytest
+import soundfile
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.embed.manifest.audio_files import find_audio_files
@@ -65,3 +67,20 @@ def test_complete_names_must_match(tmp_path):
         "x12.wav": {"n": "12"},
     }
     assert sorted(audio.left_out) == ["ax1.wav", "x1.5.wav"]
+
+
+def test_every_suffix_of_a_format_that_is_decoded_is_known(tmp_path):
+    names = [f"a{s}" for s in (".oga", ".mp2", ".awb", ".spx", ".wave", ".aifc", ".m4b", ".weba", ".3g2")]
+    audio = find_audio_files(touch(tmp_path, *names, "b.mpg"))
+    assert [str(path) for path in audio.paths] == sorted(names)
+    assert list(audio.left_out) == ["b.mpg"]
+
+
+@pytest.mark.parametrize("kind", ["WAV", "RF64", "FLAC", "OGG", "NIST", "AIFF", "CAF", "AU"])
+def test_sound_under_any_name_is_found_by_its_content(tmp_path, kind):
+    touch(tmp_path, "notes.dat", "LICENSE")
+    for name in ("0001", "a.dat"):
+        soundfile.write(tmp_path / name, np.zeros(100, np.float32), 16_000, format=kind)
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "gone").symlink_to("nowhere")
+    assert [str(path) for path in find_audio_files(tmp_path).paths] == ["0001", "a.dat"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from layerprobe.embed.manifest.channels import each_channel
+from layerprobe.embed.manifest.channels import absent_channels, each_channel
 from layerprobe.embed.manifest.clips import Clip
 
 
@@ -51,3 +51,10 @@ def test_without_numbered_columns_all_channels_are_the_recording_s():
     channels = each_channel([clip], [3])
     assert [(c.labels, c.speaker) for c in channels] == [(clip.labels, "ann")] * 3
     assert [c.id for c in each_channel([clip], [0])] == ["a.wav#channel0"]
+
+
+def test_labels_of_channels_that_a_recording_lacks_are_named():
+    labels = {"emotion_0": "calm", "emotion_1": "angry", "take_3": "x"}
+    clips = [Clip(id=name, file=name, labels=labels) for name in ("mono.wav", "stereo.wav", "gone.wav")]
+    clips.append(Clip(id="b.wav", file="b.wav", labels={"emotion_0": "calm", "emotion_1": ""}))
+    assert absent_channels(clips, [1, 2, 0, 1]) == ["emotion_1 of mono.wav, which has 1 channel"]

@@ -300,9 +300,9 @@ def notes_of(path: Path, **options: str | bool) -> tuple[list[Clip], str]:
 
 
 def test_a_table_that_is_read_literally_needs_no_note(audio):
-    text = "id,path,emotion,speaker,start,end,split\nx,a.wav,none,None,0,1,train\ny,b.wav,h,Nan,,,test\n"
+    text = "id,path,emotion,speaker,start,end,split\nx,a.wav,none,Nona,0,1,train\ny,b.wav,h,Nan,,,test\n"
     clips, notes = notes_of(table(audio, text))
-    assert [(c.labels["emotion"], c.speaker) for c in clips] == [("none", "None"), ("h", "Nan")]
+    assert [(c.labels["emotion"], c.speaker) for c in clips] == [("none", "Nona"), ("h", "Nan")]
     assert notes == ""
 
 
@@ -343,6 +343,19 @@ def test_a_column_that_may_hold_the_speakers_is_noted(audio):
     (clip,), notes = notes_of(table(audio, "path,actor_id\na.wav,7\n"))
     assert (clip.speaker, clip.labels) == (None, {"actor_id": "7"})
     assert "'actor_id' is a label; if it names speakers, add --speaker-column" in notes
+
+
+def test_the_speaker_of_a_channel_is_not_taken_for_a_label(audio):
+    """As docs/recordings.md writes it for --channels each."""
+    (clip,), notes = notes_of(table(audio, "path,speaker_0,speaker_1\na.wav,ann,ben\n"))
+    assert (clip.labels, "speaker-column" in notes) == ({"speaker_0": "ann", "speaker_1": "ben"}, False)
+
+
+def test_a_speaker_called_none_is_noted_and_a_class_is_not(audio):
+    clips, notes = notes_of(table(audio, "path,emotion,speaker\na.wav,none,None\nb.wav,h,s\n"))
+    assert [(clip.labels["emotion"], clip.speaker) for clip in clips] == [("none", "None"), ("h", "s")]
+    assert "read as the name of a speaker: 'None' in column 'speaker' (1 row)" in notes
+    assert "read as missing" not in notes
 
 
 @pytest.mark.parametrize(

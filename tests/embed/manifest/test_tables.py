@@ -93,9 +93,13 @@ def test_files_that_cannot_be_read(tmp_path):
     (tmp_path / "deep.jsonl").write_text('{"path": "a.wav", "words": ' + "[" * 100_000)
     (tmp_path / "damaged.parquet").write_bytes(b"PAR1 and no more")
     (tmp_path / "sheet.xlsx").write_bytes(b"")
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "endless.csv").symlink_to("/dev/zero")
     for name, word in [
         ("gone.csv", "no such table"),
         ("folder", "is a folder"),
+        ("pipe.csv", "is a pipe or a device, not a file"),
+        ("endless.csv", "is a pipe or a device, not a file"),
         ("arabic.csv", "line 2 is not UTF-8"),
         ("binary.csv", "line 2 is not text"),
         ("words.TextGrid", "is an annotation file"),
