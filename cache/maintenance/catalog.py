@@ -18,7 +18,7 @@ from layerprobe.cache.identity.extraction import FRAME, Extraction, model_slug
 from layerprobe.cache.store import failures
 from layerprobe.cache.store.feature_store import EXTRACTION_FILE, FeatureStore
 from layerprobe.cache.store.index import ShardStatus
-from layerprobe.cache.store.location.folders import up_to_date
+from layerprobe.cache.store.location.folders import open_shards, up_to_date
 from layerprobe.cache.store.shard import list_shards
 from layerprobe.cache.store.writer import WRITERS_LOCK
 
@@ -167,7 +167,7 @@ def find_store(
     ]
     if fitting:
         # An extraction of which every clip failed has a store, too, but leaves nothing to choose from.
-        return _widest(model, [s for s in fitting if list_shards(s.folder)] or fitting, cache)
+        return _widest(model, [s for s in fitting if _has_shards(s)] or fitting, cache)
     words = [*program().split(), "embed", "TABLE", "--model", model, "--cache", str(cache)]
     run = f"run: {shlex.join(words)}" + (" --frames" if frames else "")
     if not of_model:
@@ -192,6 +192,10 @@ def no_states_error(model: str, stores: Sequence[FeatureStore], cache: Path, *, 
     """The error for a model without any states in a cache of these stores."""
     names = ", ".join(dict.fromkeys(store.extraction.model for store in stores)) or "nothing"
     return StoreError(f"holds no states of {model} (it holds {names})", where=str(cache), do=do)
+
+
+def _has_shards(store: FeatureStore) -> bool:
+    return bool(open_shards(store.folder, store.extraction.fingerprint()).names())
 
 
 def _widest(model: str, stores: Sequence[FeatureStore], cache: Path) -> FeatureStore:
