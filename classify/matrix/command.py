@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from layerprobe.cache.common.console import print_json
 from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.common.options import FLAT, OutputOptions, StoreOptions
+from layerprobe.cache.common.options import FLAT, Given, OutputOptions, StoreOptions
 from layerprobe.classify.config import MIX, StudyConfig
 from layerprobe.classify.matrix.config import MatrixStudy
 
@@ -36,15 +36,16 @@ class MatrixOptions:
     output: Annotated[OutputOptions, FLAT] = OutputOptions()
 
 
-def matrix(options: Annotated[MatrixOptions, FLAT]) -> None:
+def matrix(options: Annotated[MatrixOptions, FLAT], *, given: Given | None = None) -> None:
     """Train on each corpus and test on each, and on each after training on all others.
 
     Within a corpus, folds are speaker-disjoint. Layers, heads and parameters are selected inside the training
-    corpora. Only labels that all corpora have are used.
+    corpora. Only labels that all corpora have are used; a regression uses all numbers.
     """
     from layerprobe.classify.heads.registry import needs_frames
     from layerprobe.classify.matrix.run import run_matrix
     from layerprobe.classify.matrix.table import print_matrix
+    from layerprobe.classify.tasks.regression import check_classes_meant
     from layerprobe.embed.manifest.channels import stored_channels
     from layerprobe.embed.manifest.join import LabelMap, join_tables
     from layerprobe.embed.models.layers import parse_layers
@@ -58,6 +59,9 @@ def matrix(options: Annotated[MatrixOptions, FLAT]) -> None:
         names=list(options.names) or None,
         maps=[LabelMap.parse(text) for text in options.maps or ()],
     )
+    if "--task" not in (given or {}):
+        texts = [text for clip in clips if (text := clip.labels.get(study.target, "").strip())]
+        check_classes_meant(texts, study.target)
     layers = ",".join(study.layers) or "all"
     store = find_model_store(
         model=options.model,

@@ -7,14 +7,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
+
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.text import format_count, format_list
-from layerprobe.classify.config import StudyConfig
+from layerprobe.classify.config import StudyConfig, TaskName
 from layerprobe.classify.data.cross_corpus import COLUMN
+from layerprobe.classify.tasks.ordinal import by_size
+from layerprobe.classify.tasks.regression import REGRESSION
+from layerprobe.classify.tasks.task import READ_AS_IS
 from layerprobe.embed.manifest.clips import Clip
 
 Kind = Literal["within", "from", "without"]
 FEWEST_LABELS = 2
+OTHER_SCALE = 2  # all numbers span so many times what those of one corpus span
 FOR_LEAVING_OUT = 3  # corpora from which leaving one out is more than training on the other
 
 
@@ -49,9 +55,14 @@ class CorpusSize:
 
 @dataclass(frozen=True, kw_only=True)
 class MatrixPlan:
-    """The runs of a matrix. labels: those that all corpora have. notes: one line on each thing to know."""
+    """The runs of a matrix.
+
+    labels: those that all corpora have, in order; none of a regression. notes: one line on each thing to
+    know.
+    """
 
     target: str
+    task: TaskName
     labels: tuple[str, ...]
     corpora: tuple[CorpusSize, ...]
     runs: tuple[CorpusRun, ...]
@@ -61,9 +72,10 @@ class MatrixPlan:
 def plan_matrix(clips: Sequence[Clip], config: StudyConfig) -> MatrixPlan:
     """The runs for clips with the label `corpus`, as `join_tables` gives them.
 
-    Clips whose label is not one of all corpora are left out. A corpus with fewer speakers than folds has a
-    fold for each speaker. Raises InputError for names that are no folder names, for fewer than two corpora,
-    and for corpora that share fewer than FEWEST_LABELS labels.
+    Clips whose label is not one of all corpora are left out; numbers of a regression need not be. A corpus
+    with fewer speakers than folds has a fold for each speaker. Raises InputError for names that are no folder
+    names, for fewer than two corpora, and for corpora that share fewer than FEWEST_LABELS labels, or of which
+    one has no number.
     """
     names = tuple(dict.fromkeys(clip.labels[COLUMN] for clip in clips))
     if len(names) < 2:
@@ -72,10 +84,18 @@ def plan_matrix(clips: Sequence[Clip], config: StudyConfig) -> MatrixPlan:
         if "/" in name or "\0" in name or name.startswith("."):
             what = f"corpus '{name}' cannot be the name of a folder"
             raise InputError(what, do="give other names with --names")
-    labels = _common_labels(clips, names, target=config.target)
-    used = [clip for clip in clips if clip.labels.get(config.target, "").strip() in labels]
+    notes: list[str] = []
+    if config.task == "regression":
+        labels: tuple[str, ...] = ()
+        used = [clip for clip in clips if clip.labels.get(config.target, "").strip()]
+        notes += _scale_notes(used, names, target=config.target)
+    else:
+        labels = _ordered(_common_labels(clips, names, target=config.target), config)
+        used = [clip for clip in clips if clip.labels.get(config.target, "").strip() in labels]
+        if config.levels:
+            config = replace(config, levels=labels)
     of = {name: tuple(clip for clip in used if clip.labels[COLUMN] == name) for name in names}
-    notes, sizes, runs = [], [], []
+    sizes, runs = [], []
     for name in names:
         speakers = len({clip.speaker for clip in of[name] if clip.speaker})
         labelled = Counter(
@@ -83,7 +103,7 @@ def plan_matrix(clips: Sequence[Clip], config: StudyConfig) -> MatrixPlan:
             for clip in clips
             if clip.labels[COLUMN] == name and (label := clip.labels.get(config.target, "").strip())
         )
-        other = [label for label in sorted(labelled) if label not in labels]
+        other = [label for label in sorted(labelled) if labels and label not in labels]
         left_out = sum(labelled[label] for label in other)
         if other:
             which = f"{format_count(left_out, 'clip')} of {name}"
@@ -105,11 +125,48 @@ def plan_matrix(clips: Sequence[Clip], config: StudyConfig) -> MatrixPlan:
         runs.append(CorpusRun(kind="without", corpus=name, clips=tuple(used), config=across))
     return MatrixPlan(
         target=config.target,
-        labels=tuple(sorted(labels)),
+        task=config.task,
+        labels=labels,
         corpora=tuple(sizes),
         runs=tuple(runs),
         notes=tuple(notes),
     )
+
+
+def _ordered(labels: set[str], config: StudyConfig) -> tuple[str, ...]:
+    """As the classes of a run on these labels. Raises InputError for levels without an order."""
+    if config.task != "ordinal":
+        return tuple(sorted(labels))
+    if not config.levels:
+        return by_size(sorted(labels), config.target)
+    if unnamed := sorted(labels - set(config.levels)):
+        what = f"the corpora have labels that --levels does not name ({format_list(unnamed)})"
+        raise InputError(what, do="name every level")
+    return tuple(level for level in config.levels if level in labels)
+
+
+def _scale_notes(clips: Sequence[Clip], names: Sequence[str], *, target: str) -> list[str]:
+    """That corpora seem to have numbers on different scales.
+
+    Raises InputError for cells that are no numbers, naming all clips, and for a corpus without two numbers.
+    """
+    texts = [clip.labels[target].strip() for clip in clips]
+    y = REGRESSION.read([clip.id for clip in clips], texts, target, READ_AS_IS).y
+    of = np.array([clip.labels[COLUMN] for clip in clips])
+    ranges: dict[str, tuple[float, float]] = {}
+    for name in names:
+        own = y[of == name]
+        if len(np.unique(own)) < 2:
+            held = f"one value only, {own[0]:g}," if len(own) else "no number"
+            what = f"corpus '{name}' has {held} in column '{target}'"
+            raise InputError(what, do="label its clips, or omit its table")
+        ranges[name] = float(own.min()), float(own.max())
+    spans = [high - low for low, high in ranges.values()]
+    apart = max(high for _, high in ranges.values()) - min(low for low, _ in ranges.values())
+    if apart < OTHER_SCALE * min(spans):
+        return []
+    listed = ", ".join(f"{low:g} to {high:g} in {name}" for name, (low, high) in ranges.items())
+    return [f"the numbers are {listed}: on different scales, only Pearson's r and Spearman's rho compare"]
 
 
 def _common_labels(clips: Sequence[Clip], names: Sequence[str], *, target: str) -> set[str]:

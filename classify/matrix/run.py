@@ -77,6 +77,7 @@ def _finish(plan: MatrixPlan, store: FeatureStore, out: Path, config: StudyConfi
     result = {
         "model": store.extraction.model,
         "target": plan.target,
+        "task": plan.task,
         "labels": list(plan.labels),
         "corpora": [vars(size) for size in plan.corpora],
         "notes": list(plan.notes),

@@ -8,11 +8,16 @@ from typing import Any
 
 from layerprobe.cache.common.console import print_table, say
 from layerprobe.cache.common.text import format_interval
-from layerprobe.classify.config import METRICS
+from layerprobe.classify.config import METRICS, Metric, TaskName, main_metric, task_of
 from layerprobe.classify.runs.run_folder import write_csv
+from layerprobe.classify.score_names import SCORE_NAMES
 
 ALL_OTHERS = "all others"
-SCORES = METRICS["classification"]
+PRINTED: Mapping[TaskName, tuple[Metric, ...]] = {
+    "classification": ("uar",),
+    "regression": ("ccc", "pearson", "rmse"),
+    "ordinal": ("qwk", "uar"),
+}
 
 
 def trained_on(cell: Mapping[str, Any]) -> str:
@@ -21,19 +26,14 @@ def trained_on(cell: Mapping[str, Any]) -> str:
 
 
 def print_matrix(result: Mapping[str, Any], out: Path) -> None:
-    """Print UAR with its interval, a row for each training corpus and a column for each tested one."""
-    names = [size["name"] for size in result["corpora"]]
-    rows: dict[str, dict[str, object]] = {}
-    for cell in result["cells"]:
-        name = trained_on(cell)
-        row = rows.setdefault(name, {"trained on": name, **dict.fromkeys(names, "")})
-        row[cell["test"]] = f"{cell['uar']['value']:.3f} {_interval(cell['uar'])}".rstrip()
-    print_table(
-        list(rows.values()), title=f"UAR for {result['target']}, tested on the corpora of the columns"
-    )
-    chances = sorted({cell["chance"] for cell in result["cells"]})
-    print(f"chance {' to '.join(f'{chance:.3f}' for chance in dict.fromkeys([chances[0], chances[-1]]))}")
-    print()
+    """Print scores with their intervals, a row for each training corpus and a column for each tested one."""
+    main = main_metric(result)
+    for metric in PRINTED[task_of(result)]:
+        title = f"{SCORE_NAMES[metric]} for {result['target']}, tested on the corpora of the columns"
+        print_table(_grid(result, metric), title=title)
+        if metric == main:
+            _print_chance(result)
+        print()
     print_table(
         [
             {
@@ -47,22 +47,39 @@ def print_matrix(result: Mapping[str, Any], out: Path) -> None:
             for cell in result["cells"]
             if cell["minus_within"] is not None
         ],
-        title="UAR minus that of speaker-disjoint folds within the tested corpus",
+        title=f"{SCORE_NAMES[main]} minus that of speaker-disjoint folds within the tested corpus",
     )
     for note in result["notes"]:
         say(f"note: {note}")
     print(f"\nmatrix  {out}")
 
 
+def _grid(result: Mapping[str, Any], metric: Metric) -> list[dict[str, object]]:
+    names = [size["name"] for size in result["corpora"]]
+    rows: dict[str, dict[str, object]] = {}
+    for cell in result["cells"]:
+        name, score = trained_on(cell), cell[metric]
+        row = rows.setdefault(name, {"trained on": name, **dict.fromkeys(names, "")})
+        known = score["value"] is not None and score["value"] == score["value"]
+        row[cell["test"]] = f"{score['value']:.3f} {_interval(score)}".rstrip() if known else "undefined"
+    return list(rows.values())
+
+
+def _print_chance(result: Mapping[str, Any]) -> None:
+    chances = sorted({cell["chance"] for cell in result["cells"]})
+    print(f"chance {' to '.join(f'{chance:.3f}' for chance in dict.fromkeys([chances[0], chances[-1]]))}")
+
+
 def write_table(result: Mapping[str, Any], path: Path) -> None:
     """Write a row for each cell as CSV. Raises InputError."""
     suffixes = ("value", "low", "high")
     header = ["train", "test", "kind", "clips", "chance", "layer", "head", "run"]
-    for name in (*SCORES, "minus_within"):
+    scored = (*METRICS[task_of(result)], "minus_within")
+    for name in scored:
         header += [name, f"{name}_low", f"{name}_high"]
     rows = []
     for cell in result["cells"]:
-        scores = [cell[name] or dict.fromkeys(suffixes, "") for name in (*SCORES, "minus_within")]
+        scores = [cell[name] or dict.fromkeys(suffixes, "") for name in scored]
         numbers = [score[suffix] for score in scores for suffix in suffixes]
         rows.append(
             [
