@@ -88,7 +88,7 @@ class ShardRows:
 class ClipIndex:
     """Sorted digests of every stored clip, with shard and row. A clip stored twice is listed once.
 
-    shards: name → the shard's digests (clips,) S32. Needs 40 bytes per clip in addition to them.
+    shards: name → the shard's digests (clips,) S32. Needs 48 bytes per clip in addition to them.
     """
 
     def __init__(self, shards: Mapping[str, np.ndarray]) -> None:
@@ -100,6 +100,8 @@ class ClipIndex:
         first = np.ones(len(digests), bool)
         first[1:] = digests[1:] != digests[:-1]
         self.digests, order = digests[first], order[first]
+        self._prefixes = _prefixes(self.digests)
+        self._distinct = bool((self._prefixes[1:] != self._prefixes[:-1]).all())
         starts = np.cumsum([0, *map(len, self.shards.values())])
         self._shard = (np.searchsorted(starts, order, side="right") - 1).astype(np.int32)
         self._row = (order - starts[self._shard]).astype(np.int32)
@@ -137,7 +139,10 @@ class ClipIndex:
         """(N,) entries of these digests (N,) S32 in the sorted digests, -1 for a clip that is not stored."""
         if not len(self.digests):
             return np.full(len(digests), -1)
-        entries = np.minimum(np.searchsorted(self.digests, digests), len(self.digests) - 1)
+        by_prefix = self._distinct
+        sought = _prefixes(digests) if by_prefix else digests
+        entries = np.searchsorted(self._prefixes if by_prefix else self.digests, sought)
+        entries = np.minimum(entries, len(self.digests) - 1)
         return np.where(self.digests[entries] == digests, entries, -1)
 
     def by_shard(self, entries: np.ndarray, positions: np.ndarray) -> Iterator[ShardRows]:
@@ -151,12 +156,17 @@ class ClipIndex:
                 yield ShardRows(name, len(self.shards[name]), row[group], positions[group])
 
 
+def _prefixes(digests: np.ndarray) -> np.ndarray:
+    """(N,) uint64: the first eight bytes of digests (N,) S32, which are searched several times as fast."""
+    return np.ascontiguousarray(digests).view(">u8").reshape(-1, 4)[:, 0].astype(np.uint64)
+
+
 def _sort_order(digests: np.ndarray) -> np.ndarray:
     """(N,) stable sort order of (N,) S32: of duplicates, the first shard's comes first.
 
     Sorts by the first eight bytes as integers, which is several times as fast. Digests that differ only after
     these are so rare that all are then sorted by all bytes.
     """
-    order = np.argsort(digests.view(">u8").reshape(-1, 4)[:, 0].astype(np.uint64), kind="stable")
+    order = np.argsort(_prefixes(digests), kind="stable")
     by_prefix = digests[order]
     return np.argsort(digests, kind="stable") if (by_prefix[1:] < by_prefix[:-1]).any() else order
