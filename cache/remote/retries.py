@@ -26,7 +26,7 @@ _NO_CREDENTIALS = {
     *("DefaultCredentialsError", "RefreshError", "ClientAuthenticationError", "CredentialUnavailableError"),
 }
 _SETTINGS = {"InvalidConfigError", "ParamValidationError", "InvalidRegionError", "ConfigParseError"}
-_NO_BUCKET = re.compile(r"(?:bucket|container) does not exist|NoSuchBucket|ContainerNotFound", re.IGNORECASE)
+_NO_BUCKET = re.compile(r"(?:bucket|container) does not exist|NoSuchBucket|No such container", re.IGNORECASE)
 _SHOWN = 160  # letters of a service's message
 
 

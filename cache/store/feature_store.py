@@ -35,6 +35,7 @@ from layerprobe.cache.store.shard import (
 from layerprobe.cache.store.writer import StoreWriter
 
 Opened = Callable[[str], AbstractContextManager[Path]]
+ReadColumn = Callable[[h5py.File], np.ndarray]
 
 
 class FeatureStore:
@@ -46,8 +47,8 @@ class FeatureStore:
     """
 
     def __init__(self, folder: Path | str) -> None:
-        self.folder = present_folder(folder)
-        record = self.folder / EXTRACTION_FILE
+        folder = present_folder(folder)
+        record = folder / EXTRACTION_FILE
         try:
             text = record.read_text(encoding="utf-8")
         except PermissionError as error:
@@ -57,16 +58,15 @@ class FeatureStore:
             raise StoreError(f"not a store ({error})", where=str(folder), do=do) from error
         self.extraction = Extraction.from_json(text, where=str(record))
         self._fingerprint = self.extraction.fingerprint()
-        self.shards = open_shards(self.folder, self._fingerprint)
+        self.shards = open_shards(folder, self._fingerprint)
         self._stores_frames = self.extraction.stats == (FRAME,)
         self._index = ClipIndex({})
 
     @classmethod
     def find(cls, cache: Path, extraction: Extraction) -> FeatureStore | None:
         """The store of that fingerprint, under any model name; None if there is none."""
-        for folder in find_folders(cache, extraction.fingerprint()):
-            return cls(folder)
-        return None
+        folders = find_folders(cache, extraction.fingerprint())
+        return cls(folders[0]) if folders else None
 
     @classmethod
     def create(cls, cache: Path, extraction: Extraction) -> FeatureStore:
@@ -87,6 +87,11 @@ class FeatureStore:
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_index": ClipIndex({})}
+
+    @property
+    def folder(self) -> Path:
+        """The store's folder; of one on object storage, that of its local copies."""
+        return self.shards.folder
 
     @property
     def cache(self) -> Path:
@@ -166,8 +171,8 @@ class FeatureStore:
         """(N,) int64: number of frames of each clip. Raises MissingStatesError."""
         if not self._stores_frames:
             return self._column(keys, np.int64, lambda file: read_column(file, "frames"))
-        row_bytes = self.extraction.bytes_per_row()
-        return self._column(keys, np.int64, lambda file: np.diff(read_offsets(file, row_bytes=row_bytes)))
+        row = self.extraction.bytes_per_row()
+        return self._column(keys, np.int64, lambda file: np.diff(read_offsets(file, row_bytes=row)))
 
     def frames_into(self, name: str, keys: Sequence[str], out: np.ndarray, begins: np.ndarray) -> None:
         """Write the frames of each clip to `out` (…, D) from row `begins[i]` on, opening each shard once.
@@ -194,8 +199,7 @@ class FeatureStore:
 
     def paths(self, keys: Sequence[str]) -> list[str]:
         """Where each clip was first seen; empty if that is unknown. Raises MissingStatesError."""
-        paths = self._column(keys, object, lambda file: read_column(file, "paths"))
-        return [os.fsdecode(path) for path in paths]
+        return list(map(os.fsdecode, self._column(keys, object, lambda file: read_column(file, "paths"))))
 
     def index(self) -> ClipIndex:
         """Which shard has which clip, as of now."""
@@ -208,9 +212,7 @@ class FeatureStore:
             raise StoreError(f"holds {stats}, not frames", where=str(self.folder), do="embed with --frames")
         self.extraction.stat_columns(name, None, where=str(self.folder))
 
-    def _column(
-        self, keys: Sequence[str], dtype: type, read: Callable[[h5py.File], np.ndarray]
-    ) -> np.ndarray:
+    def _column(self, keys: Sequence[str], dtype: type, read: ReadColumn) -> np.ndarray:
         """One column of the shards' tables, for each key."""
         out: np.ndarray = np.empty(len(keys), dtype)
 
@@ -235,11 +237,10 @@ class FeatureStore:
         while len(remaining):
             index = self.index()
             entries = index.find(digests[remaining])
-            absent = [keys[i] for i in remaining[entries < 0]]
-            if absent:
-                first = format_list([key[:12] for key in absent])
+            if absent := [keys[i] for i in remaining[entries < 0]]:
+                short = [key[:12] for key in absent]
                 raise MissingStatesError(
-                    f"{len(absent)} of {len(keys)} clips are not held ({first})",
+                    f"{len(absent)} of {len(keys)} clips are not held ({format_list(short)})",
                     keys=absent,
                     where=str(self.folder),
                     do=f"run: {self.extraction.embed_command(self.cache)}",

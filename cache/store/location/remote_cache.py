@@ -9,8 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
-from layerprobe.cache.common.disk import write_atomically
+from layerprobe.cache.common.disk import TEMPORARY_PREFIX, write_atomically
 from layerprobe.cache.common.errors import StoreError
 from layerprobe.cache.common.places import mirrors_root, outgoing, remote_url
 from layerprobe.cache.remote.local_copies import LocalCopies
@@ -82,9 +83,10 @@ class RemoteCache:
         name = path.relative_to(self.folder).as_posix()
         place = outgoing(path.parent)
         place.mkdir(parents=True, exist_ok=True)
-        write_atomically(place / path.name, text)
-        created = self.upload(place / path.name, name)
-        (place / path.name).unlink()
+        with NamedTemporaryFile(dir=place, prefix=TEMPORARY_PREFIX) as file:
+            file.write(text.encode("utf-8"))
+            file.flush()
+            created = self.upload(Path(file.name), name)
         return text if created else self.objects.read(name).decode("utf-8")
 
     def _drop_deleted(self, listing: dict[str, StoredObject]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from layerprobe.cache.common.console import say
 from layerprobe.cache.common.errors import ForbiddenError, InputError, StoreError
-from layerprobe.cache.common.places import outgoing, size_limit
+from layerprobe.cache.common.places import local_store, outgoing, portable, size_limit
 from layerprobe.cache.common.text import format_count
 from layerprobe.cache.remote.objects import CONNECTIONS, StoredObject
 from layerprobe.cache.remote.retries import AbsentError, TransferError
@@ -32,6 +32,13 @@ class RemoteShards(Shards):
         self._not_uploaded: frozenset[str] = frozenset()  # when last looked
         self._uploaded = 0  # shards, by this object
         self._failure: InputError | None = None  # of the last upload
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "folder": portable(self.folder)}  # another machine has other folders
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state)
+        self.folder = local_store(str(state["folder"]))
 
     @property
     def written(self) -> Path:
@@ -186,8 +193,10 @@ class RemoteShards(Shards):
             self._cache.upload(table, self._name(table_name(name)), attempts=attempts)
             self._cache.upload(shard, self._name(name), attempts=attempts)
             shard.replace(self.folder / name)
-        except FileNotFoundError:  # another process uploads the same
-            return
+        except (FileNotFoundError, AbsentError):
+            if shard.exists():
+                raise
+            return  # another process has uploaded it
         except OSError as error:
             what = f"cannot be uploaded ({error.strerror or error})"
             raise TransferError(what, where=str(shard), do="run again") from error
