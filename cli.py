@@ -32,6 +32,7 @@ from layerprobe.cache.common.console import escaped_stdout, say_error, stage
 from layerprobe.cache.common.errors import InputError, WorkerKilledError
 from layerprobe.cache.common.interrupts import STATUS, Interrupted, exit_now, raise_on_signals
 from layerprobe.cache.common.options import (
+    HelpPrinter,
     apply_output_options,
     convert_option,
     given_options,
@@ -51,6 +52,7 @@ app = App(
     version=lambda: str(layerprobe.__version__),
     help_epilogue=f"Exit status: {'; '.join(f'{status} {text}' for status, text in EXIT_STATUSES.items())}.",
     help_format="plaintext",  # markdown would take a tenth of a second to import
+    help_formatter=HelpPrinter(),
     # The last of a repeated option counts, so that a script can append to a command.
     default_parameter=Parameter(
         negative=(), converter=convert_option, show_default=show_default, allow_repeating=True

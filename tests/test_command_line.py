@@ -235,3 +235,14 @@ def test_exit_statuses_are_in_help_and_reference():
     done = cli("--help")
     assert "Exit status: 0 success" in done.stdout
     assert "| 130 | stopped by Ctrl-C or SIGTERM" in (ROOT / "docs" / "commands.md").read_text()
+
+
+def test_help_has_no_line_ends_of_the_source(capsys):
+    """A docstring of two lines is filled as one paragraph."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", "80")
+        cli_module.run(["embed", "--help"])
+    text = capsys.readouterr().out
+    assert not [line for line in text.splitlines() if re.match(r"│ {30}", line)]
+    words = " ".join(text.replace("│", " ").split())
+    assert "Clips whose states overflow in a half precision are computed again in fp32." in words

@@ -11,13 +11,17 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 from cyclopts import Parameter, Token, convert
 
 from layerprobe.cache.common.console import Verbosity, say_detail, set_verbosity
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.places import local_cache
+
+if TYPE_CHECKING:
+    from cyclopts.help import HelpEntry, HelpPanel
+    from rich.console import Console, ConsoleOptions
 
 DEFAULT_CACHE = Path("features")
 
@@ -157,6 +161,39 @@ def show_default(value: object) -> str | None:
     if isinstance(value, tuple):
         return ",".join(map(str, value)) or None
     return None if value is None or value is False else str(value)
+
+
+class HelpPrinter:
+    """How `--help` is printed: as cyclopts does, but docstrings of several lines are filled as one paragraph.
+
+    cyclopts would print their line ends and their indentation in the source, too.
+    """
+
+    def __call__(self, console: Console, options: ConsoleOptions, panel: HelpPanel) -> None:
+        """Print a panel."""
+        from cyclopts.help import DefaultFormatter
+        from cyclopts.help.inline_text import InlineText
+
+        def filled(entry: HelpEntry) -> HelpEntry:
+            plain = getattr(getattr(entry.description, "primary_renderable", None), "plain", "")
+            if "\n" not in plain:
+                return entry
+            text = InlineText.from_format(" ".join(plain.split()), format="plaintext")
+            return entry.copy(description=text)
+
+        DefaultFormatter()(console, options, panel.copy(entries=[filled(entry) for entry in panel.entries]))
+
+    def render_usage(self, console: Console, options: ConsoleOptions, usage: Any) -> None:
+        """Print the line of usage."""
+        from cyclopts.help import DefaultFormatter
+
+        DefaultFormatter().render_usage(console, options, usage)
+
+    def render_description(self, console: Console, options: ConsoleOptions, description: Any) -> None:
+        """Print what a command does."""
+        from cyclopts.help import DefaultFormatter
+
+        DefaultFormatter().render_description(console, options, description)
 
 
 def apply_output_options(arguments: Iterable[object]) -> None:
