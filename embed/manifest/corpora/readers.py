@@ -19,8 +19,11 @@ from layerprobe.embed.manifest.clips import Clip
 from layerprobe.embed.manifest.tables import read_table
 
 _ANAD = re.compile(r"(?P<speaker>V\d+)_.+")
+# Words for speakers: English; German, French, Spanish, Italian and Turkish; Arabic and Persian.
 _SPEAKER_FOLDER = re.compile(
-    r"(?i)(actor|actress|speaker|spk|subject|subj|participant|talker|person|session|ses)[ _-]?[a-z]?\d+[a-z]?"
+    r"(?i)(actor|actress|speaker|spk|subject|subj|participant|talker|person|session|ses"
+    r"|sprecher(in)?|locuteur|locutrice|hablante|locutora?|parlante|konuşmacı|konusmaci"
+    r"|متحدثة?|متكلمة?|ممثلة?|شخص|گوینده)[ _-]?[a-z]?\d+[a-z]?"
 )
 _CODE_FOLDER = re.compile(r"(?i)[a-z]{1,3}[ _-]?\d+")  # S01: a speaker, or a class
 _NUMBERED = re.compile(r"(?i)[a-z]{0,3}[ _-]?\d+[a-z]?")  # 03, S01

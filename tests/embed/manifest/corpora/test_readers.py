@@ -198,6 +198,8 @@ def test_folders_of_labels_in_folders_of_speakers(tmp_path, speakers):
         (("03", "08"), ("anger", "boredom")),
         (("S1", "S2"), ("up", "down")),
         (("anna", "ben"), ("calm", "lively")),
+        (("متحدث 03", "متحدث 08"), ("غضب", "فرح")),
+        (("Sprecherin_1", "Sprecher_2"), ("eins", "zwei")),
     ],
 )
 def test_codes_and_names_above_labels_are_speakers(tmp_path, outer, inner):
