@@ -13,8 +13,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from jinja2 import Environment, FileSystemLoader
+from starlette.exceptions import HTTPException
 
 from layerprobe.cache.common.errors import ClipError, InputError
 from layerprobe.classify.predict.bundle import Bundle
@@ -81,6 +83,8 @@ def create_app(bundle: Bundle, limits: Limits, *, hosts: Collection[str] | None 
 
     app.add_exception_handler(RequestError, _refuse)
     app.add_exception_handler(InputError, _refuse)
+    app.add_exception_handler(HTTPException, _refuse)
+    app.add_exception_handler(RequestValidationError, _refuse)
 
     @app.middleware("http")
     async def own_pages_only(
@@ -203,6 +207,12 @@ async def _refuse(_: Request, error: Exception) -> JSONResponse:
     if isinstance(error, RequestError):
         headers = {"Retry-After": "5"} if error.status == 503 else None
         return JSONResponse({"error": str(error)}, status_code=error.status, headers=headers)
+    if isinstance(error, HTTPException):  # no such path or method, or a form that cannot be parsed
+        return JSONResponse({"error": error.detail}, status_code=error.status_code, headers=error.headers)
+    if isinstance(error, RequestValidationError):
+        faults = [f"{fault['loc'][-1]}: {fault['msg']}" for fault in error.errors()]
+        return JSONResponse({"error": "; ".join(faults)}, status_code=422)
     assert isinstance(error, InputError)  # for the type checker
     text = f"{error.what}; {error.do}" if error.do else error.what  # without paths of the server
+    text = re.sub(r"--(window|hop)\b", r"\1", text)  # here they are parameters, no options
     return JSONResponse({"error": text}, status_code=422)

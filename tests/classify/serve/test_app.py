@@ -73,10 +73,10 @@ def test_windows_and_the_reject_option(client: TestClient):
         ("", b"", 422, "the recording is empty"),
         ("", b"not sound", 422, "the recording cannot be used"),
         ("", sound(1.0)[:-8000], 422, "the recording cannot be used"),
-        ("?hop=1", sound(), 422, "give --window too"),
-        ("?window=nan", sound(), 422, "--window nan"),
+        ("?hop=1", sound(), 422, "give window too"),
+        ("?window=nan", sound(), 422, "window nan"),
         ("?min_confidence=2", sound(), 422, "give 0 to 1"),
-        ("?min_confidence=x", sound(), 422, "float"),
+        ("?min_confidence=x", sound(), 422, "min_confidence: Input should be a valid number"),
     ],
 )
 def test_what_cannot_be_used_is_refused_with_the_reason(
@@ -87,6 +87,19 @@ def test_what_cannot_be_used_is_refused_with_the_reason(
     assert text in answer.text
     assert "/tmp" not in answer.text  # no path of the server
     assert client.post("/predict", files={"other": ("x", b"1")}).status_code == 422
+
+
+def test_every_error_has_the_same_field(client: TestClient):
+    """Also those of the web framework: unknown paths and methods, parameters and forms it cannot parse."""
+    form = {"content-type": "multipart/form-data"}
+    for answer, status in (
+        (client.get("/nothing"), 404),
+        (client.get("/predict"), 405),
+        (client.post("/predict?window=x", content=sound()), 422),
+        (client.post("/predict", content=sound(), headers=form), 400),
+    ):
+        assert answer.status_code == status
+        assert list(answer.json()) == ["error"], answer.text
 
 
 def test_a_name_is_no_path(client: TestClient, tmp_path: Path):
