@@ -22,7 +22,7 @@ class MakeOptions:
     """Folder of a finished run of `classify`."""
     _: KW_ONLY
     out: Path | None = None
-    """Folder of the bundle; bundle/ in the run folder if omitted."""
+    """Folder of the bundle; if omitted bundle/ in the run folder, or with --exportable exportable/."""
     exportable: bool = False
     """Save the best system that `bundle export` can write for transformers, which is logistic regression on
     the mean of one layer, instead of the selected one."""

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from layerprobe.classify.predict.bundle import Bundle
 
 WINDOW, HOP = 3.0, 1.0  # seconds, of a stream
-LOWEST_RATE, HIGHEST_RATE = 1_000, 768_000  # Hz
+RATE, LOWEST_RATE, HIGHEST_RATE = 16_000, 1_000, 768_000  # Hz, of a stream
 MAX_FAILURES = 20  # printed
 UNSURE = "(unsure)"  # in place of the label of a prediction below --min-confidence
 OUT_SUFFIXES = (".csv", ".json")
@@ -63,8 +63,8 @@ class PredictOptions:
     """Also give a set of labels that holds the true one for this share of new speakers' clips (0.9)."""
     stdin: bool = False
     """Read raw 16-bit mono PCM from standard input, and predict it while it arrives."""
-    rate: int = 16_000
-    """Sampling rate of standard input in Hz."""
+    rate: int | None = None
+    """Sampling rate of standard input in Hz; 16000 if omitted."""
     model: str | None = None
     """Where the backbone is, if it was moved: preset, hub id or local folder, with the same weights."""
     cache: CacheFolder = DEFAULT_CACHE
@@ -108,7 +108,9 @@ def _check(options: PredictOptions) -> None:
         raise InputError(f"--min-confidence {options.min_confidence:g}", do="give 0 to 1")
     if options.coverage is not None and not 0 < options.coverage < 1:
         raise InputError(f"--coverage {options.coverage:g}", do="give a share between 0 and 1, such as 0.9")
-    if not LOWEST_RATE <= options.rate <= HIGHEST_RATE:
+    if options.rate is not None and not options.stdin:
+        raise InputError("--rate is of standard input; files have their own", do="omit it, or give --stdin")
+    if options.rate is not None and not LOWEST_RATE <= options.rate <= HIGHEST_RATE:
         raise InputError(f"--rate {options.rate}", do=f"give {LOWEST_RATE} to {HIGHEST_RATE} Hz")
     check_title(options.title, options.figure)
     if options.figure is not None:
@@ -191,7 +193,7 @@ def _predict_stream(bundle: Bundle, options: PredictOptions) -> None:
     bundle.extractor  # noqa: B018 — loads the backbone before the first sound arrives
     window = WINDOW if options.window is None else options.window
     hop = HOP if options.hop is None else options.hop
-    rate = options.rate
+    rate = RATE if options.rate is None else options.rate
     rules: dict[str, Any] = {"min_confidence": options.min_confidence, "coverage": options.coverage}
     for begin, samples in windows_of(sys.stdin.buffer, rate=rate, window=window, hop=hop):
         (one,) = bundle.predict_waves([samples], rate=rate, **rules)

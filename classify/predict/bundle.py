@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +90,12 @@ class Bundle(ABC):
         """What `outputs` gives for one recording, (C,), or for N of them, (N, C)."""
         self.check_speakers()
         single = is_recording(recordings)
-        states = self.extractor.recordings([recordings] if single else recordings, rate=sampling_rate)
+        if not single and not isinstance(recordings, Iterable):
+            raise InputError(f"a {type(recordings).__name__} is no recording", do="give a path or samples")
+        items = [recordings] if single else list(recordings)
+        if not items:
+            return np.zeros((0, len(self.labels) or 1), np.float32)
+        states = self.extractor.recordings(items, rate=sampling_rate)
         for one in states:
             if isinstance(one, ClipError):
                 raise one

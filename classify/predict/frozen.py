@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from layerprobe.cache.common.errors import InputError, StoreError
+from layerprobe.cache.common.errors import InputError, ModelError, StoreError
 from layerprobe.cache.identity.extraction import FRAME, Extraction
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.cache.store.keys import clip_keys
@@ -25,6 +25,7 @@ from layerprobe.classify.scores.conformal import set_threshold
 from layerprobe.classify.tasks.registry import TASKS
 from layerprobe.embed.config import EmbedConfig
 from layerprobe.embed.manifest.clips import Clip
+from layerprobe.embed.models.presets import ACOUSTIC_PRESETS
 
 if TYPE_CHECKING:
     from layerprobe.embed.extract.in_memory import ClipStates, StateExtractor
@@ -113,7 +114,15 @@ class FrozenBundle(Bundle):
             whisper_context=of.context if of.context[:1].isdecimal() else EmbedConfig.whisper_context,
             seed=int(of.notes.get("seed", 0)),
         )
-        extractor = StateExtractor(config)
+        if self.model != of.model and (self.model in ACOUSTIC_PRESETS or of.model in ACOUSTIC_PRESETS):
+            what = f"is not the backbone that this bundle was trained on ({of.model})"
+            raise InputError(what, where=self.model, do="leave --model out, or give that one's folder")
+        try:
+            extractor = StateExtractor(config)
+        except ModelError as error:
+            what = f"cannot load the backbone of this bundle: {error.line()}"
+            do = "say where the backbone is with --model (load_bundle: model=)"
+            raise ModelError(what, where=str(self.folder), do=do) from error
         for name in BACKBONE:
             expected, found = getattr(of, name), getattr(extractor.extraction, name)
             if expected != found:

@@ -11,6 +11,7 @@ import csv
 import json
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,10 @@ from safetensors.numpy import save_file
 import layerprobe
 from layerprobe.cache.common.console import progress, stage
 from layerprobe.cache.common.disk import locked
-from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.common.errors import InputError, ModelError
 from layerprobe.cache.common.interrupts import Interrupted
 from layerprobe.cache.common.text import program
+from layerprobe.cache.identity.extraction import Extraction
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import METRICS, WITHOUT_ONE_LABEL, StudyConfig, main_metric, task_of
 from layerprobe.classify.layer_names import ENSEMBLE
@@ -35,6 +37,7 @@ from layerprobe.classify.runs.bundle_files import (
     BUNDLE,
     CARD,
     MANIFEST,
+    check_folder,
     check_labels,
     read_bundle,
     write_bundle,
@@ -50,10 +53,14 @@ from layerprobe.classify.runs.run_folder import (
 from layerprobe.classify.runs.run_record import read_recorded
 from layerprobe.classify.scores.results import SELECTED, system_label
 from layerprobe.classify.search.plan import Plan, make_plan
-from layerprobe.classify.search.storage import TrialStorage
+from layerprobe.classify.search.storage import TrialStorage, silence_optuna
 from layerprobe.classify.search.study import LOCK, study_record
+from layerprobe.embed.checkpoints.configuration import WAV2VEC2_LIKE
 from layerprobe.embed.manifest.clips import Clip
+from layerprobe.embed.models.presets import ACOUSTIC_PRESETS
+from layerprobe.embed.models.sources import find_model
 
+EXPORTABLE = "exportable"  # folder of the bundle that is not the selected system's
 LINEAR = "logreg"  # the head that transformers can run, see `transformers_export`
 PROBABILITY_SCORES = ("log_loss", "calibration_error")
 
@@ -68,19 +75,24 @@ def make_bundle(
     out: Path | None = None,
     exportable: bool = False,
 ) -> Path:
-    """Refit the selected system of the finished run `run`, and save it in `out`; by default in `run`/bundle.
+    """Refit the selected system of the finished run `run`, and save it in `out`; by default `run`/bundle.
 
     clips, store, config: of the run. exportable: instead of the selected system, the best one of logistic
-    regression on the mean of one layer. A bundle of this run that is already there stays. An interrupted call
-    resumes. Raises InputError if the run is not finished, or was made on other clips or states.
+    regression on the mean of one layer; by default in `run`/exportable. A bundle of this run that is already
+    there stays. An interrupted call resumes. Raises InputError if the run is not finished, or was made on
+    other clips or states, and for an exportable bundle of a model that transformers cannot cut.
     """
-    out = out or run / BUNDLE
+    out = out or run / (EXPORTABLE if exportable else BUNDLE)
+    check_folder(out)
     record = read_json(run / RUN)
     if config.quick:
         what, do = "holds a quick look, in which nothing was tuned", "run classify without --quick"
         raise InputError(what, where=str(run), do=do)
     if record.get("kind") != "classify" or not record.get("finished"):
         raise InputError("holds no finished run of classify", where=str(run), do="finish it first")
+    if exportable:
+        _check_exportable(store.extraction)
+    silence_optuna()
     try:
         with locked(run / LOCK, wait=False), progress("bundle") as line:
             summary = read_json(run / SUMMARY, holding="selected")
@@ -112,8 +124,25 @@ def make_bundle(
         ) from None
 
 
+def _check_exportable(extraction: Extraction) -> None:
+    """Raise InputError for a model that `bundle export` refuses, whatever the head."""
+    reason, name = "", extraction.model
+    if name in ACOUSTIC_PRESETS:
+        reason = f"acoustic features ({name})"
+    else:
+        with suppress(ModelError):  # a model that was moved: `bundle export` finds out
+            kind = find_model(name, revision=extraction.revision or None, offline=True).config["model_type"]
+            reason = "" if kind in WAV2VEC2_LIKE else f"{name}, a model of type {kind}, cut after a layer"
+    if reason:
+        do = f"study a model of type {', '.join(WAV2VEC2_LIKE)}"
+        raise InputError(f"transformers cannot run {reason}", do=do)
+
+
 def make_bundle_of(run: Path, *, out: Path | None = None, exportable: bool = False) -> Path:
     """As `make_bundle`, with clips, states and settings as recorded in the run folder."""
+    if not run.is_dir():
+        what = "is a file, no run folder" if run.exists() else "no such folder"
+        raise InputError(what, where=str(run), do="name the run folder of a finished classify")
     recorded = read_recorded(run, runtime={})
     clips = recorded.read_clips()
     return make_bundle(run, clips, recorded.store, recorded.config, out=out, exportable=exportable)

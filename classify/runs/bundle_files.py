@@ -15,7 +15,7 @@ from typing import Any
 
 from layerprobe.cache.common.disk import fsync_file, fsync_folder
 from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.common.text import program
+from layerprobe.cache.common.text import UNPRINTABLE, program
 from layerprobe.cache.identity.digests import file_digest
 from layerprobe.classify.runs.run_folder import RUN, read_json, write_json
 
@@ -34,9 +34,7 @@ def write_bundle(folder: Path, write: Callable[[Path], Mapping[str, Any]]) -> Pa
     addition to format and checksums. Raises InputError if the folder cannot be written, or holds something
     else.
     """
-    if folder.exists() and not (folder / MANIFEST).is_file() and any(folder.iterdir()):
-        do = "choose another folder"
-        raise InputError("is not empty and holds no bundle", where=str(folder), do=do)
+    check_folder(folder)
     part = folder.with_name(f".{folder.name}{PART}")
     try:
         shutil.rmtree(part, ignore_errors=True)
@@ -55,6 +53,15 @@ def write_bundle(folder: Path, write: Callable[[Path], Mapping[str, Any]]) -> Pa
     except OSError as error:
         raise InputError(f"cannot be written ({error.strerror})", where=str(folder)) from error
     return folder
+
+
+def check_folder(folder: Path) -> None:
+    """Raise InputError if `folder` is a file, or holds something other than a bundle, which stays."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError("is a file", where=str(folder), do="choose a folder")
+    if folder.is_dir() and not (folder / MANIFEST).is_file() and any(folder.iterdir()):
+        do = "choose another folder"
+        raise InputError("is not empty and holds no bundle", where=str(folder), do=do)
 
 
 def read_bundle(folder: Path) -> dict[str, Any]:
@@ -117,7 +124,7 @@ def _no_bundle(folder: Path) -> InputError:
 def check_labels(labels: list[str], *, where: str) -> None:
     """Raise InputError for a label with control characters, which a terminal could take for commands."""
     for label in labels:
-        if not label.isprintable():
+        if UNPRINTABLE.search(label):
             what = f"label {label[:80]!r} has control characters"
             raise InputError(what, where=where, do="rename it in the table of clips")
 

@@ -116,6 +116,10 @@ def test_one_recording_and_several(run: Path) -> None:
             bundle.predict(bad, sampling_rate=16_000)
     with pytest.raises(ClipError, match="shape"):
         bundle.predict([np.zeros((2, 100))], sampling_rate=16_000)
+    assert bundle.predict([]).shape == (0,)
+    assert bundle.predict_proba(iter([])).shape == (0, 3)
+    with pytest.raises(InputError, match="a NoneType is no recording"):
+        bundle.predict(None)
 
 
 def test_threads_get_the_predictions_of_a_single_one(run: Path) -> None:
@@ -239,6 +243,21 @@ def test_labels_with_control_characters_are_refused(run: Path, tmp_path: Path) -
         load_bundle(bundle)
     assert "control characters" in str(error.value)
     assert "\x1b" not in str(error.value)
+
+
+def test_labels_with_joiners_are_words(run: Path, tmp_path: Path) -> None:
+    """Persian and Urdu write zero-width non-joiners within words."""
+    labels = ("می\u200cخندد", "غمگین", "ශ්\u200dරී")
+    assert load_bundle(rewritten(run, tmp_path / "b", labels=list(labels))).labels == labels
+
+
+def test_a_backbone_that_is_gone_is_reported_with_the_option_that_names_it(run: Path, tmp_path: Path) -> None:
+    bundle = load_bundle(run / "bundle", model=str(tmp_path / "moved"))
+    with pytest.raises(InputError, match=r"run/bundle: cannot load the backbone .*moved.*; .* with --model"):
+        bundle.predict(tone(1.0, seed=0), sampling_rate=16_000)
+    bundle = load_bundle(run / "bundle", model="fbank")
+    with pytest.raises(InputError, match=r"fbank: is not the backbone .* \(random:hubert-tiny\)"):
+        bundle.predict(tone(1.0, seed=0), sampling_rate=16_000)
 
 
 def test_a_bundle_whose_files_do_not_fit_is_refused(run: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 import pytest
 import soundfile
 
@@ -15,9 +16,10 @@ from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.interrupts import Interrupted
 from layerprobe.classify.predict.bundle import load_bundle
 from layerprobe.classify.predict.frozen import FrozenBundle
-from layerprobe.classify.predict.make import held_out_scores, make_bundle_of
+from layerprobe.classify.predict.make import held_out_scores, make_bundle, make_bundle_of
+from layerprobe.classify.runs.run_record import read_recorded
 from layerprobe.classify.search.storage import TrialStorage
-from tests.bundles import clips_of, make_run
+from tests.bundles import clips_of, make_run, study
 from tests.run import tone
 
 
@@ -123,6 +125,35 @@ def test_what_no_bundle_can_be_made_of(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="other clips, labels or states"):
         make_bundle_of(run)
     assert not (run / "bundle").exists()
+
+
+def test_where_no_bundle_is_written_is_said_before_the_search(tmp_path: Path, capfd) -> None:
+    run = make_run(tmp_path, heads=("logreg",), trials=1, bundle=False)
+    table = tmp_path / "clips.csv"
+    capfd.readouterr()
+    for out, line in ((table, "clips.csv: is a file"), (tmp_path, "is not empty and holds no bundle")):
+        with pytest.raises(InputError, match=line):
+            make_bundle_of(run, out=out)
+    with pytest.raises(InputError, match=r"clips\.csv: is a file, no run folder; name the run folder"):
+        make_bundle_of(table)
+    assert capfd.readouterr() == ("", "")
+    optuna.logging.set_verbosity(optuna.logging.INFO)  # as in a new process
+    assert make_bundle_of(run, exportable=True) == run / "exportable"  # the selected system's stays
+    assert "A new study" not in capfd.readouterr().err
+    assert not (run / "bundle").exists()
+
+
+def test_no_exportable_bundle_of_what_transformers_cannot_run(tmp_path: Path) -> None:
+    run = make_run(tmp_path, heads=("logreg",), trials=1, bundle=False)
+    store = read_recorded(run, runtime={}).store
+    extraction = store.extraction
+    for model, reason in (
+        ("mfcc", "acoustic features"),
+        ("random:whisper-tiny.en", "a model of type whisper"),
+    ):
+        store.extraction = replace(extraction, model=model)
+        with pytest.raises(InputError, match=f"transformers cannot run .*{reason}"):
+            make_bundle(run, clips_of(run), store, study(), exportable=True)
 
 
 def test_markup_in_labels_is_text(tmp_path: Path) -> None:
