@@ -140,7 +140,7 @@ class StudyConfig:
     """Optuna's sampler: tpe, random or gp."""
     pruner: str = "median"
     """What is cut short: median (Optuna's: a trial below the median of the complete ones after an inner
-    fold), none, or halving, which takes less time: after an inner fold the best third of the trials so far
+    fold), none, or halving, which takes less time: after an inner fold the best half of the trials so far
     goes on, on the better half of a head's path; all layers get a third of the trials, and the best third of
     them, but at least three, the rest."""
     jobs: int = -1

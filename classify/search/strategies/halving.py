@@ -18,8 +18,8 @@ from layerprobe.classify.heads.registry import heads_of
 from layerprobe.classify.scores.results import StudyId
 from layerprobe.classify.search.plan import Plan
 from layerprobe.classify.search.space import planned_trials
-from layerprobe.classify.search.strategies.pruning import SHARE
 
+SHARE = 3  # one of so many trials comes first, and one of so many layers goes on
 LEAST_LAYERS = 3
 
 

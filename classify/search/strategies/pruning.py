@@ -2,7 +2,8 @@
 
 What falls behind gets no more work (Karnin et al. 2013; Jamieson & Talwalkar 2016), by inner scores alone:
 
-- a trial goes on to the next inner fold if it is among the best third of those that got there before it;
+- a trial goes on to the next inner fold if it is among the best half of those that got there before it (a
+  third loses some: one inner fold alone says little);
 - of a head's path, such as the values of C, a trial walks the first inner fold until the score has not
   risen for PATIENCE values, and takes the better half of them to each further fold.
 
@@ -20,7 +21,7 @@ from optuna.trial import FrozenTrial
 
 from layerprobe.classify.config import HALVING, StudyConfig
 
-SHARE = 3  # one of so many goes on
+SHARE = 2  # one of so many goes on
 PATIENCE = 2
 UNPRUNED_TRIALS = 5  # before Optuna's pruner compares
 
@@ -33,7 +34,7 @@ def make_pruner(config: StudyConfig) -> BasePruner:
 
 
 class HalvingPruner(BasePruner):
-    """Prunes a trial after an inner fold unless it is among the best third of those that were there."""
+    """Prunes a trial after an inner fold unless it is among the best half of those that were there."""
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
         step = trial.last_step
