@@ -73,6 +73,7 @@ def local_cache(place: Path | str) -> Path:
     if not is_url(place):
         return Path(place)
     url = parse_url(place)
+    size_limit()  # a wrong one is reported now, not at the first download
     server = "|".join(os.environ.get(name, "") for name in _ENDPOINTS)
     digest = hashlib.sha256(f"{url}|{server.strip('|')}".encode()).hexdigest()[:12]
     name = re.sub(r"[^A-Za-z0-9._]+", "-", url.replace("://", "-"))[:60]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from layerprobe.cache.common.disk import free_bytes, shared_memory_fault
+from layerprobe.cache.common.places import mirrors_root, remote_url
 from layerprobe.cache.common.text import format_bytes, format_count
 from layerprobe.cache.maintenance.catalog import describe_cache
 
@@ -182,7 +183,9 @@ def _cache(cache: Path) -> Iterator[MachineCheck]:
 
 
 def _disk(cache: Path) -> Iterator[MachineCheck]:
-    folders = {"of the cache": cache, "of temporary files": Path(tempfile.gettempdir())}
+    copies = remote_url(cache) is not None  # of a cache on object storage
+    used = {"of local copies": mirrors_root()} if copies else {"of the cache": cache}
+    folders = {**used, "of temporary files": Path(tempfile.gettempdir())}
     for what, folder in folders.items():
         while not folder.exists():
             folder = folder.absolute().parent

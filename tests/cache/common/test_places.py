@@ -71,7 +71,7 @@ def test_the_size_of_local_copies(monkeypatch):
     assert size_limit() == 3 << 30
     monkeypatch.setenv("LAYERPROBE_MIRROR_SIZE", "much")
     with pytest.raises(InputError, match="LAYERPROBE_MIRROR_SIZE much; write it as 8GB"):
-        size_limit()
+        local_cache("s3://bucket/a")
 
 
 def test_a_place_without_room_for_copies_is_one_line(tmp_path, monkeypatch):
