@@ -39,6 +39,9 @@ def read_elan(path: Path) -> Annotation:
     for entry in root.iter("REF_ANNOTATION"):
         parents[entry.get("ANNOTATION_ID")] = entry.get("ANNOTATION_REF")
 
+    def text(entry: ElementTree.Element) -> str:
+        return (entry.findtext("ANNOTATION_VALUE") or "").strip()
+
     def interval(entry: ElementTree.Element) -> Interval | None:
         id, seen = entry.get("ANNOTATION_ID"), set()
         while id in parents and id not in seen:
@@ -47,17 +50,19 @@ def read_elan(path: Path) -> Annotation:
         start, end = spans.get(id, (None, None))
         if start is None or end is None:
             return None
-        return Interval(start, end, (entry.findtext("ANNOTATION_VALUE") or "").strip())
+        return Interval(start, end, text(entry))
 
     tiers = []
     for tier in root.iter("TIER"):
-        entries = (entry for kind in ("ALIGNABLE_ANNOTATION", "REF_ANNOTATION") for entry in tier.iter(kind))
-        intervals = [known for entry in entries if (known := interval(entry)) is not None]
+        entries = [entry for kind in ("ALIGNABLE_ANNOTATION", "REF_ANNOTATION") for entry in tier.iter(kind)]
+        spanned = [(entry, interval(entry)) for entry in entries]
+        intervals = [known for _, known in spanned if known is not None]
         tiers.append(
             Tier(
                 name=tier.get("TIER_ID") or "",
                 intervals=sorted(intervals, key=lambda known: known.start),
                 speaker=tier.get("PARTICIPANT") or None,
+                untimed=sum(known is None and bool(text(entry)) for entry, known in spanned),
             )
         )
     media = [

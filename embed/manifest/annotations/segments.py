@@ -32,22 +32,25 @@ _SPEAKER = "speaker"
 class AnnotatedClips:
     """clips: one per interval with text. left_out: files without clips, each with the reason.
 
-    empty, without_length: intervals without text, and those whose end is not after their start.
+    empty, without_length, untimed: intervals without text, those whose end is not after their start, and
+    those without times.
     """
 
     clips: list[Clip] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
     empty: int = 0
     without_length: int = 0
+    untimed: int = 0
 
     @property
     def notes(self) -> list[str]:
         """One line on the intervals that are no clips."""
-        counts = [
-            f"{format_count(number, 'interval')} {what}"
-            for number, what in ((self.empty, "without text"), (self.without_length, "without length"))
-            if number
-        ]
+        kinds = {
+            "without text": self.empty,
+            "without length": self.without_length,
+            "without times (align them in ELAN)": self.untimed,
+        }
+        counts = [f"{format_count(number, 'interval')} {what}" for what, number in kinds.items() if number]
         return [f"left out: {' and '.join(counts)}"] if counts else []
 
 
@@ -126,10 +129,14 @@ def _add_clips(
     if not matching:
         listed = format_list([f"'{shorten(tier.name or '')}'" for tier in annotation.tiers], shown=10)
         raise ValueError(f"has no tier '{name}'; its tiers are {listed or 'none'}")
-    further = {other: tiers_called(annotation, other) for other in others}
+    # The only tier of a format without names has any name, but is the label alone, not the speaker too.
+    further = {
+        other: [tier for tier in tiers_called(annotation, other) if tier.name is not None] for other in others
+    }
     ids: Counter[str] = Counter()
     for tier in matching:
         whose = tier.owner(name)
+        found.untimed += tier.untimed
         for interval in tier.intervals:
             if not interval.text:
                 found.empty += 1

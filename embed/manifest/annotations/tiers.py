@@ -23,12 +23,13 @@ class Interval:
 class Tier:
     """The intervals of one tier, in the order of the file. name: None where the format has no names.
 
-    speaker: whose tier it is, where the format says it.
+    speaker: whose tier it is, where the format says it. untimed: intervals with text, but without times.
     """
 
     name: str | None
     intervals: Sequence[Interval]
     speaker: str | None = None
+    untimed: int = 0
 
     def owner(self, name: str) -> str | None:
         """Whose tier it is: the speaker that the format says, or the end of a tier called `name@SPEAKER`."""

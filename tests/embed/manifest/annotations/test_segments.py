@@ -112,6 +112,25 @@ def test_further_tiers_label_what_they_overlap_most(folder):
     ]
 
 
+def test_the_only_label_of_audacity_is_not_the_speaker_too(folder):
+    write(folder / "x.txt", FILES["x.txt"])
+    clips = annotated_clips(folder, ["emotion", "speaker", "style"]).clips
+    assert [(clip.speaker, dict(clip.labels)) for clip in clips] == [
+        (None, {"emotion": "angry"}),
+        (None, {"emotion": "calm"}),
+    ]
+
+
+def test_intervals_that_elan_gives_no_times_are_counted(folder):
+    text = eaf({"emotion": [(0, 1, "angry"), (1, 2, "calm"), (2, 3, "")]})
+    for slot in (4, 6):
+        text = text.replace(f'"ts{slot}" TIME_VALUE="{slot // 2 * 1000}"', f'"ts{slot}"')
+    write(folder / "x.eaf", text)
+    found = annotated_clips(folder, ["emotion"])
+    assert [clip.labels["emotion"] for clip in found.clips] == ["angry"]
+    assert found.notes == ["left out: 1 interval without times (align them in ELAN)"]
+
+
 def test_tiers_of_speakers(folder):
     tiers: dict[str, Spans] = {
         "emotion@anna": [(0, 1, "angry")],
