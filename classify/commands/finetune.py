@@ -8,7 +8,7 @@ from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from layerprobe.cache.common.console import print_json, print_table, say
+from layerprobe.cache.common.console import Verbosity, print_json, print_table, say, set_verbosity
 from layerprobe.cache.common.options import (
     DEFAULT_CACHE,
     FLAT,
@@ -47,9 +47,29 @@ class FinetuneOptions:
 def finetune(options: Annotated[FinetuneOptions, FLAT]) -> None:
     """Train the complete model on each fold of a run's splits and test it once: full fine-tuning.
 
-    The epoch is chosen on a speaker-disjoint part of the training part, never on the test part.
+    The epoch is chosen on a speaker-disjoint part of the training part, never on the test part. Under
+    torchrun or `accelerate launch`, the processes train together, each with --batch-size clips of a batch.
     """
-    from layerprobe.classify.finetune.parallel.folds import parse_share, refuse_group
+    if "RANK" in os.environ:  # before torch is imported: each process would warn about parameters without use
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    if os.environ.get("RANK", "0") == "0":
+        summary = _finetune(options)
+    else:  # the first process prints what all find
+        from layerprobe.classify.finetune.parallel.group import reported_by_first
+
+        set_verbosity(Verbosity.QUIET)
+        with reported_by_first():
+            _finetune(options)
+        return
+    if summary is None:
+        _print_part(options, as_json=options.output.json)
+    else:
+        _print_summary(options.out, summary, as_json=options.output.json)
+
+
+def _finetune(options: FinetuneOptions) -> dict[str, Any] | None:
+    """Train; the summary of a complete run."""
+    from layerprobe.classify.finetune.parallel.folds import parse_share
     from layerprobe.classify.runs.splits_file import (
         check_classes,
         read_assignment,
@@ -59,7 +79,6 @@ def finetune(options: Annotated[FinetuneOptions, FLAT]) -> None:
     from layerprobe.embed.audio.channels import channel_clips
     from layerprobe.embed.manifest.clips import read_manifest
 
-    refuse_group(os.environ)
     clips = channel_clips(
         read_manifest(options.table, **vars(options.columns), must_exist=False),
         channels=options.config.channels,
@@ -75,7 +94,7 @@ def finetune(options: Annotated[FinetuneOptions, FLAT]) -> None:
     if share is not None:
         numbers = ", ".join(map(str, share.folds(len(assignment))))
         say(f"part {share.part} of {share.count}: outer folds {numbers} of 0 to {len(assignment) - 1}")
-    summary = finetune_with_progress(
+    return finetune_with_progress(
         clips,
         assignment,
         model=options.model,
@@ -91,10 +110,6 @@ def finetune(options: Annotated[FinetuneOptions, FLAT]) -> None:
             "revision": options.revision,
         },
     )
-    if summary is None:
-        _print_part(options, as_json=options.output.json)
-        return
-    _print_summary(options.out, summary, as_json=options.output.json)
 
 
 def _print_part(options: FinetuneOptions, *, as_json: bool) -> None:

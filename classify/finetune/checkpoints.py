@@ -17,6 +17,7 @@ from layerprobe.cache.common.disk import fsync_file, fsync_folder, require_space
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.interrupts import GracefulStop
 from layerprobe.classify.finetune.config import FinetuneConfig
+from layerprobe.classify.finetune.parallel.group import ALONE, Group
 from layerprobe.classify.runs.run_folder import read_json, write_json
 
 CHECKPOINT_SECONDS = 600.0  # a kill loses at most this much work, and at most one epoch
@@ -140,7 +141,8 @@ class TrainingHistory:
             names[f"eval_{name}"] = f"validation_{name}"
         epochs: dict[float, dict[str, float]] = {}
         for entry in self.state["log_history"]:
-            values = {names[name]: value for name, value in entry.items() if name in names}
+            # In this order, also where a checkpoint's file has sorted them.
+            values = {names[name]: entry[name] for name in names if name in entry}
             epochs.setdefault(round(entry["epoch"], 3), {}).update(values)
         return [{"epoch": epoch, **values} for epoch, values in epochs.items() if "loss" in values]
 
@@ -176,23 +178,26 @@ class CheckpointCallback(TrainerCallback):
     stop: GracefulStop
     on_checkpoint: Callable[[], None]
     on_progress: Callable[[TrainingHistory], None]
+    group: Group = ALONE
     saved_at: float = field(default_factory=time.monotonic)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.on_progress(self._history(state))
         if state.epoch.is_integer():
             return  # an epoch's end is saved once it has been scored
-        if self.stop.requested or time.monotonic() - self.saved_at >= CHECKPOINT_SECONDS:
+        is_due = self.group.is_first and time.monotonic() - self.saved_at >= CHECKPOINT_SECONDS
+        if self.group.any(self.stop.requested or is_due):
             control.should_save = True
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.on_progress(self._history(state))
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.checkpoints.mark_complete(state.global_step, best=state.best_global_step or None)
-        self.on_checkpoint()
+        if self.group.is_first:
+            self.checkpoints.mark_complete(state.global_step, best=state.best_global_step or None)
+            self.on_checkpoint()
         self.saved_at = time.monotonic()
-        if self.stop.requested:
+        if self.group.any(self.stop.requested):
             raise KeyboardInterrupt
         if self._history(state).is_over():
             control.should_training_stop = True

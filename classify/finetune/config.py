@@ -53,7 +53,7 @@ class FinetuneConfig:
     learning_rate: float = 1e-4
     """Peak learning rate; it decays linearly to zero over all epochs."""
     batch_size: int = 8
-    """Clips in one forward pass."""
+    """Clips in one forward pass of each process."""
     accumulation: int = 1
     """Forward passes for each optimizer step."""
     warmup: float = 0.1

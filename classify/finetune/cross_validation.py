@@ -19,8 +19,9 @@ from layerprobe.classify.data.splits import OuterFold
 from layerprobe.classify.finetune.checkpoints import Checkpoints, TrainingCurve, TrainingHistory
 from layerprobe.classify.finetune.config import FinetuneConfig
 from layerprobe.classify.finetune.data import Recording, WindowDataset
-from layerprobe.classify.finetune.fit import FittedModel, fit_fold
+from layerprobe.classify.finetune.fit import FITTED, TRIAL, FittedModel, fit_fold
 from layerprobe.classify.finetune.model import SpeechClassifier
+from layerprobe.classify.finetune.parallel.group import Group
 from layerprobe.classify.finetune.saving.bundle import save_model
 from layerprobe.classify.finetune.training import Training, predict
 from layerprobe.classify.runs import run_folder
@@ -66,7 +67,21 @@ class CrossValidation:
     stop: GracefulStop
     spending: CostMeter
     own: Sequence[int]
+    group: Group
     report: ProgressCallback | None
+
+    def train(self, number: int) -> None:
+        """Train and test a fold, unless an earlier run did, with the other processes of the group."""
+        folder = self.out / WORK / f"fold-{number}"
+        is_needed = self.group.from_first(lambda: not self._is_trained(number, folder))
+        if self.group.is_first:
+            self.fold_result(number)
+        elif is_needed:
+            self._train(number, self.config, 0, folder / TRIAL.format(0))
+
+    def _is_trained(self, number: int, folder: Path) -> bool:
+        result = run_folder.load_result(self.out, self._id(number))
+        return result is not None or (folder / TRIAL.format(0) / FITTED).is_file()
 
     def fold_result(self, number: int) -> StudyResult:
         """Train and test a fold, or load its result if an earlier run finished it.
@@ -107,6 +122,17 @@ class CrossValidation:
         return self._classifier(self.config).trained_parameters()
 
     def _fit(self, number: int, config: FinetuneConfig, trial: int, folder: Path) -> FittedModel:
+        history, checkpoints = self._train(number, config, trial, folder)
+        best = history.best()
+        weights = checkpoints.move_weights(best.step)
+        checkpoints.clear()
+        return FittedModel(
+            config=config, weights=weights, score=best.score, epoch=best.epoch, curve=history.curve
+        )
+
+    def _train(
+        self, number: int, config: FinetuneConfig, trial: int, folder: Path
+    ) -> tuple[TrainingHistory, Checkpoints]:
         fold = self.folds[number]
         name = f"fold {number + 1} of {len(self.folds)}"
         if self.config.trials:
@@ -122,6 +148,7 @@ class CrossValidation:
             device=self.device,
             precision=self.precision,
             tensorboard=self.out / TENSORBOARD,
+            group=self.group,
         )
         trainings_before = self.own.index(number) * max(1, self.config.trials) + trial
         history = training.run(
@@ -129,12 +156,7 @@ class CrossValidation:
             on_checkpoint=self.spending.save,
             on_progress=lambda now: self._report_progress(name, trainings_before, now),
         )
-        best = history.best()
-        weights = checkpoints.move_weights(best.step)
-        checkpoints.clear()
-        return FittedModel(
-            config=config, weights=weights, score=best.score, epoch=best.epoch, curve=history.curve
-        )
+        return history, checkpoints
 
     def _test(self, id: StudyId, fitted: FittedModel) -> StudyResult:
         config = fitted.config

@@ -12,11 +12,14 @@ from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Sampler
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
-from layerprobe.cache.common.errors import ClipError
+from layerprobe.cache.common.errors import ClipError, InputError
 from layerprobe.cache.store.keys import clip_keys
+from layerprobe.classify.data.dataset import Dataset, join_targets
+from layerprobe.classify.data.splits import Assignment
+from layerprobe.classify.finetune.config import FinetuneConfig
 from layerprobe.embed.audio import sound as audio
 from layerprobe.embed.extract.batching import cut, padded_length
-from layerprobe.embed.manifest.clips import Clip
+from layerprobe.embed.manifest.clips import Clip, select_sound
 
 DECODING_THREADS = 4
 
@@ -42,6 +45,28 @@ def load_recordings(clips: Sequence[Clip], cache: Path) -> tuple[dict[str, Recor
     recordings = {id: result for id, result in loaded.items() if isinstance(result, Recording)}
     faults = {id: f"not usable: {result}" for id, result in loaded.items() if isinstance(result, str)}
     return recordings, faults
+
+
+def load_data(
+    clips: Sequence[Clip], assignment: Assignment, config: FinetuneConfig, cache: Path
+) -> tuple[dict[str, Recording], Dataset]:
+    """The usable recordings of the splits by clip id, and their labels."""
+    used = {id for fold in assignment for ids in fold for id in ids}
+    unused = {clip.id: "in no partition of the splits" for clip in clips if clip.id not in used}
+    read = select_sound(
+        [clip for clip in clips if clip.id in used], channels=config.channels, track=config.track
+    )
+    recordings, faults = load_recordings(read, cache)
+    if faults and not recordings:
+        id, reason = next(iter(faults.items()))
+        raise InputError(f"none of {len(faults)} clips can be used; the first: {reason}", where=id)
+    data = join_targets(
+        clips,
+        target=config.target,
+        keys=lambda labelled_clips: [recordings[clip.id].key for clip in labelled_clips],
+        excluded={**unused, **faults},
+    )
+    return recordings, data
 
 
 def _load(clip: Clip, key: str | OSError) -> Recording | str:

@@ -13,13 +13,14 @@ from optuna.trial import TrialState
 
 from layerprobe.classify.finetune.checkpoints import TrainingCurve
 from layerprobe.classify.finetune.config import FinetuneConfig, HeadName
-from layerprobe.classify.finetune.training import DivergedError
+from layerprobe.classify.finetune.parallel.trainer import DivergedError
 from layerprobe.classify.runs.run_folder import read_json, write_json
 from layerprobe.classify.scores.results import StudyId
 from layerprobe.classify.search.nested import derive_seed
 from layerprobe.classify.search.storage import TrialStorage
 
 FITTED = "fitted.json"
+TRIAL = "trial-{}"  # folder of a training, in that of its fold
 MIN_RATE, MAX_RATE = 1e-6, 1e-3
 MAX_DROPOUT = 0.5
 HEADS: list[HeadName] = ["linear", "mlp"]
@@ -97,7 +98,7 @@ def _first_trial(config: FinetuneConfig) -> dict[str, Any]:
 
 def _fit_once(config: FinetuneConfig, number: int, folder: Path, fit: Fit) -> FittedModel:
     """The training of one trial, loaded if an earlier run finished it."""
-    folder = folder / f"trial-{number}"
+    folder = folder / TRIAL.format(number)
     record = folder / FITTED
     if record.is_file():
         fields = read_json(record)

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from layerprobe.cache.common.console import progress, say
 from layerprobe.cache.common.disk import MORE_SHARED_MEMORY, abandoned_files, shared_memory_fault
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.interrupts import GracefulStop, Interrupted
-from layerprobe.classify.data.dataset import Dataset, join_targets
+from layerprobe.classify.data.dataset import Dataset
 from layerprobe.classify.data.splits import Assignment, OuterFold
 from layerprobe.classify.finetune.config import LATER, RUNTIME_OPTIONS, FinetuneConfig
 from layerprobe.classify.finetune.cross_validation import WORK, CrossValidation, ProgressCallback
-from layerprobe.classify.finetune.data import Recording, load_recordings
+from layerprobe.classify.finetune.data import load_data
 from layerprobe.classify.finetune.figures import draw_curves, write_curves
 from layerprobe.classify.finetune.networks import check_trainable
 from layerprobe.classify.finetune.parallel.folds import FoldShare, alone, own_folds
+from layerprobe.classify.finetune.parallel.group import connected, end_silently, find_group
 from layerprobe.classify.finetune.saving.transformers_model import obstacle
-from layerprobe.classify.finetune.training import requested_workers
+from layerprobe.classify.finetune.training import check_options
 from layerprobe.classify.finetune.validation import validation_folds, validation_note
 from layerprobe.classify.runs import run_folder
 from layerprobe.classify.runs.cost import CostMeter
@@ -33,9 +33,8 @@ from layerprobe.classify.scores.selection import describe, result_rows, systems_
 from layerprobe.classify.search.storage import silence_optuna
 from layerprobe.embed.checkpoints.source import ModelSource, files_hash
 from layerprobe.embed.config import DEFAULT_CACHE
-from layerprobe.embed.manifest.clips import Clip, select_sound
-from layerprobe.embed.models.device import find_device, find_training_precision
-from layerprobe.embed.models.presets import ACOUSTIC_PRESETS, canonical_name
+from layerprobe.embed.manifest.clips import Clip
+from layerprobe.embed.models.presets import canonical_name
 from layerprobe.embed.models.sources import find_model
 
 PACKAGES = ("numpy", "torch", "transformers", "accelerate", "peft", "optuna")
@@ -60,94 +59,59 @@ def finetune(
     `protocols.protocol_folds`; other clips are left out. model, revision: as for `embed`. cache: folder of
     the hash cache. command: recorded in run.json. share: the folds to train, where other processes train the
     rest of the run; the one that finds all folds trained completes it, and the others return None. report:
-    receives the progress of every step.
+    receives the progress of every step. Under torchrun, all processes but the first return None.
 
     An interrupted run is resumed; a finished one is left unchanged. Ctrl-C and SIGTERM raise
     KeyboardInterrupt after a last checkpoint. Raises InputError.
     """
-    device, precision = _check_options(model, config)
+    group = find_group(os.environ)
+    device, precision = check_options(model, config, group)
     silence_optuna()
     source = find_model(model, revision=revision)
     check_trainable(source, config)
     if config.keep_models and (why := obstacle(source.config, config)):
-        say(f"note: `predict` can use the kept models, and transformers cannot, which has no model for {why}")
-    weights = files_hash(source, cache) if source.folder is not None else f"seed:{config.seed}"
-    recordings, data = _load_data(clips, assignment, config, cache)
-    folds = validation_folds(data, assignment, config)
-    own = list(range(len(folds))) if share is None else share.folds(len(folds))
-    run = _record(data, folds, config, source, weights=weights, precision=precision, command=command)
-    if is_finished(out, run, ignored=RUNTIME_OPTIONS):
-        return run_folder.read_json(out / run_folder.SUMMARY)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with GracefulStop() as stop, own_folds(out, share, own):
-            cross_validation = CrossValidation(
-                out=out,
-                run=run,
-                source=source,
-                data=data,
-                folds=folds,
-                recordings=recordings,
-                config=config,
-                device=device,
-                precision=precision,
-                stop=stop,
-                spending=CostMeter(out, device, part="" if share is None else str(share)),
-                own=own,
-                report=report,
-            )
-            return _run(cross_validation, share)
-    except OSError as error:
-        if fault := shared_memory_fault():  # it filled up during the run
-            raise InputError(fault, do=f"{MORE_SHARED_MEMORY}; the same command resumes") from error
-        message = f"cannot be written ({error.strerror})"
-        raise InputError(message, where=str(out), do="choose another folder for --out") from error
-
-
-def _check_options(model: str, config: FinetuneConfig) -> tuple[torch.device, str]:
-    """Device and precision. Raises InputError for what training on this machine does not support."""
-    if model in ACOUSTIC_PRESETS:
-        raise InputError(
-            f"--model {model} has no weights to fine-tune", do="use classify, which probes acoustic features"
+        say(f"note: only `predict` can use the kept models: transformers has no model for {why}")
+    with connected(group, device):
+        hashed = group.from_first(lambda: None if source.folder is None else files_hash(source, cache))
+        recordings, data = group.from_first(lambda: load_data(clips, assignment, config, cache))
+        folds = group.from_first(lambda: validation_folds(data, assignment, config))
+        own = list(range(len(folds))) if share is None else share.folds(len(folds))
+        run = _record(
+            data,
+            folds,
+            config,
+            source,
+            weights=hashed or f"seed:{config.seed}",
+            precision=precision,
+            processes=group.size,
+            command=command,
         )
-    if config.report_to != "none" and find_spec(config.report_to) is None:
-        raise InputError(
-            f"--report-to {config.report_to}: {config.report_to} is not installed", do="install it"
-        )
-    device = find_device(config.device)
-    if device.index:
-        raise InputError(
-            f"--device {config.device}: training uses the first visible GPU",
-            do=f"set CUDA_VISIBLE_DEVICES={device.index} and give --device cuda",
-        )
-    precision = find_training_precision(config.precision, device)
-    if precision == "fp16" and device.type != "cuda":
-        raise InputError(f"--precision fp16 does not support training on {device}", do="give bf16 or fp32")
-    if requested_workers(config, device) and (fault := shared_memory_fault()):
-        say(f"note: {fault}, so the training process decodes the clips itself; {MORE_SHARED_MEMORY}")
-    return device, precision
-
-
-def _load_data(
-    clips: Sequence[Clip], assignment: Assignment, config: FinetuneConfig, cache: Path
-) -> tuple[dict[str, Recording], Dataset]:
-    """The usable recordings of the splits by clip id, and their labels."""
-    used = {id for fold in assignment for ids in fold for id in ids}
-    unused = {clip.id: "in no partition of the splits" for clip in clips if clip.id not in used}
-    read = select_sound(
-        [clip for clip in clips if clip.id in used], channels=config.channels, track=config.track
-    )
-    recordings, faults = load_recordings(read, cache)
-    if faults and not recordings:
-        id, reason = next(iter(faults.items()))
-        raise InputError(f"none of {len(faults)} clips can be used; the first: {reason}", where=id)
-    data = join_targets(
-        clips,
-        target=config.target,
-        keys=lambda labelled_clips: [recordings[clip.id].key for clip in labelled_clips],
-        excluded={**unused, **faults},
-    )
-    return recordings, data
+        if group.from_first(lambda: is_finished(out, run, ignored=RUNTIME_OPTIONS)):
+            return run_folder.read_json(out / run_folder.SUMMARY) if group.is_first else None
+        try:
+            with GracefulStop() as stop, own_folds(out, share, own) if group.is_first else nullcontext():
+                cross_validation = CrossValidation(
+                    out=out,
+                    run=run,
+                    source=source,
+                    data=data,
+                    folds=folds,
+                    recordings=recordings,
+                    config=config,
+                    device=device,
+                    precision=precision,
+                    stop=stop,
+                    spending=CostMeter(out, device, part="" if share is None else str(share)),
+                    own=own,
+                    group=group,
+                    report=report,
+                )
+                return _run(cross_validation, share)
+        except OSError as error:
+            if fault := shared_memory_fault():  # it filled up during the run
+                raise InputError(fault, do=f"{MORE_SHARED_MEMORY}; the same command resumes") from error
+            message = f"cannot be written ({error.strerror})"
+            raise InputError(message, where=str(out), do="choose another folder for --out") from error
 
 
 def _record(
@@ -158,6 +122,7 @@ def _record(
     *,
     weights: str,
     precision: str,
+    processes: int,
     command: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """The content of run.json at the start."""
@@ -167,6 +132,8 @@ def _record(
         for name, value in asdict(config).items()
         if name not in LATER or value != getattr(defaults, name)
     }
+    if processes > 1:  # each has --batch-size clips of a batch
+        settings["processes"] = processes
     deciding = {
         "config": {name: value for name, value in settings.items() if name not in RUNTIME_OPTIONS},
         "precision": precision,
@@ -191,6 +158,10 @@ def _record(
 def _run(cross_validation: CrossValidation, share: FoldShare | None) -> dict[str, Any] | None:
     """Train this process's folds, and complete the run if all are trained: its summary, else None."""
     run, out = cross_validation.run, cross_validation.out
+    if not cross_validation.group.is_first:
+        for number in cross_validation.own:
+            cross_validation.train(number)
+        return None
     with alone(out, share):
         abandoned_files(out, remove=True)
         begun = (out / run_folder.RUN).exists() and (out / run_folder.SPLITS).exists()
@@ -198,7 +169,7 @@ def _run(cross_validation: CrossValidation, share: FoldShare | None) -> dict[str
             run_folder.write_json(out / run_folder.RUN, run)
             run_folder.write_splits(out, cross_validation.data, cross_validation.folds)
     for number in cross_validation.own:
-        cross_validation.fold_result(number)
+        cross_validation.train(number)
     with alone(out, share):
         if not is_finished(out, run, ignored=RUNTIME_OPTIONS):
             if cross_validation.untrained():
@@ -255,5 +226,7 @@ def finetune_with_progress(
                 **options,
             )
     except KeyboardInterrupt:
+        if not find_group(os.environ).is_first:
+            end_silently()
         saved = f"finished folds and the last checkpoint are kept in {out}"
         raise Interrupted(f"{saved}; the same command resumes") from None

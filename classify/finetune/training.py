@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from transformers import Trainer, TrainerCallback, TrainingArguments
-from transformers.integrations import TensorBoardCallback
-from transformers.trainer_callback import PrinterCallback
+from transformers import TrainingArguments
 
+from layerprobe.cache.common.console import say
 from layerprobe.cache.common.disk import MORE_SHARED_MEMORY, SHARED_MEMORY, shared_memory_fault
 from layerprobe.cache.common.errors import InputError, WorkerKilledError
 from layerprobe.cache.common.interrupts import GracefulStop
-from layerprobe.cache.common.text import format_list
 from layerprobe.classify.finetune.checkpoints import CheckpointCallback, Checkpoints, TrainingHistory
 from layerprobe.classify.finetune.config import FinetuneConfig
-from layerprobe.classify.finetune.data import LengthGroupedSampler, WindowDataset, collate
+from layerprobe.classify.finetune.data import WindowDataset, collate
 from layerprobe.classify.finetune.model import SpeechClassifier
-from layerprobe.classify.tasks.classification import CLASSIFICATION
-from layerprobe.embed.models.device import is_out_of_memory
+from layerprobe.classify.finetune.parallel.group import ALONE, PATIENCE, Group
+from layerprobe.classify.finetune.parallel.trainer import ClassifierTrainer
+from layerprobe.embed.models.device import find_device, find_training_precision, is_out_of_memory
+from layerprobe.embed.models.presets import ACOUSTIC_PRESETS
 
 GPU_WORKERS = 4  # processes that decode while a GPU trains
-MAX_NAMED = 8  # clips named in the message about a loss that is not finite
-
-
-class DivergedError(InputError):
-    """A training whose loss or weights are no longer finite."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +44,7 @@ class Training:
     device: torch.device
     precision: str
     tensorboard: Path
+    group: Group = ALONE
 
     def run(
         self,
@@ -62,7 +58,7 @@ class Training:
         Raises KeyboardInterrupt once `stop` is requested, after a last checkpoint; DivergedError where the
         loss is not finite, and InputError where memory or disk space runs out.
         """
-        history = TrainingHistory(self.checkpoints.state(), self.config)
+        history = TrainingHistory(self.group.from_first(self.checkpoints.state), self.config)
         if history.state and history.is_over():
             return history
         callback = CheckpointCallback(
@@ -71,16 +67,22 @@ class Training:
             stop=stop,
             on_checkpoint=on_checkpoint,
             on_progress=on_progress,
+            group=self.group,
         )
-        trainer = _Trainer(self, callback)
+        trainer = ClassifierTrainer(self, callback)
+        last = self.group.from_first(self._prepare)
+        with _explain_errors(self.config, where=self.name):
+            trainer.train(resume_from_checkpoint=None if last is None else str(last))
+        return TrainingHistory(vars(trainer.state), self.config)
+
+    def _prepare(self) -> Path | None:
+        """The checkpoint to continue from, once there is space for others. Raises StoreError."""
         last = self.checkpoints.last()
         self.checkpoints.check_space(
             weights=sum(tensor.nbytes for tensor in self.model.state_dict().values()),
             trained=self.model.trained_parameters(),
         )
-        with _explain_errors(self.config, where=self.name):
-            trainer.train(resume_from_checkpoint=None if last is None else str(last))
-        return TrainingHistory(vars(trainer.state), self.config)
+        return last
 
     def arguments(self) -> TrainingArguments:
         """The configuration in transformers' terms."""
@@ -113,10 +115,39 @@ class Training:
             run_name=self.name,
             disable_tqdm=True,
             log_level="error",
+            log_level_replica="error",
+            ddp_timeout=int(PATIENCE.total_seconds()),
         )
         assert arguments.device.type == self.device.type  # transformers chooses the device by itself
         arguments._n_gpu = min(arguments.n_gpu, 1)  # it would use further GPUs through DataParallel
         return arguments
+
+
+def check_options(model: str, config: FinetuneConfig, group: Group) -> tuple[torch.device, str]:
+    """Device and precision. Raises InputError for what training on this machine does not support."""
+    if config.trials and group.size > 1:
+        what = f"--trials is a search by one process, and these are {group.size} that train together"
+        raise InputError(what, do="search first, in one process for each part of --folds-of")
+    if model in ACOUSTIC_PRESETS:
+        raise InputError(
+            f"--model {model} has no weights to fine-tune", do="use classify, which probes acoustic features"
+        )
+    if config.report_to != "none" and find_spec(config.report_to) is None:
+        raise InputError(
+            f"--report-to {config.report_to}: {config.report_to} is not installed", do="install it"
+        )
+    device = find_device(config.device)
+    if device.index:
+        raise InputError(
+            f"--device {config.device}: training uses the first visible GPU",
+            do=f"set CUDA_VISIBLE_DEVICES={device.index} and give --device cuda",
+        )
+    precision = find_training_precision(config.precision, device)
+    if precision == "fp16" and device.type != "cuda":
+        raise InputError(f"--precision fp16 does not support training on {device}", do="give bf16 or fp32")
+    if requested_workers(config, device) and (fault := shared_memory_fault()):
+        say(f"note: {fault}, so the training process decodes the clips itself; {MORE_SHARED_MEMORY}")
+    return device, precision
 
 
 def predict(
@@ -187,72 +218,3 @@ def _explain_errors(config: FinetuneConfig, *, where: str) -> Iterator[None]:
             where=where,
             do="give a smaller one and more --accumulation, --gradient-checkpointing, or a shorter --window",
         ) from error
-
-
-class _Trainer(Trainer):
-    """Trainer with batches by length, a weighted loss over all clips of a step, and scores by clip."""
-
-    def __init__(self, training: Training, callback: TrainerCallback) -> None:
-        self._training = training
-        super().__init__(
-            model=training.model,
-            args=training.arguments(),
-            data_collator=collate,
-            train_dataset=training.train,
-            eval_dataset=training.validation,
-            compute_metrics=self._score,
-            callbacks=[callback],
-        )
-        self.remove_callback(PrinterCallback)
-        for other in self.callback_handler.callbacks:
-            # The default folder for logs is among the checkpoints, which are deleted.
-            if isinstance(other, TensorBoardCallback) and other.logging_dir is None:
-                other.logging_dir = str(training.tensorboard / training.name.replace(" ", "-"))
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
-        clips_per_step = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        lengths = self._training.train.lengths
-        return LengthGroupedSampler(lengths, batch_size=clips_per_step, seed=self.args.seed)
-
-    def compute_loss(
-        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
-        """Class-weighted cross-entropy, averaged over all clips of the step. Raises DivergedError."""
-        outputs = model(inputs["waves"], inputs["lengths"])
-        losses = torch.nn.functional.cross_entropy(outputs["logits"], inputs["labels"], reduction="none")
-        count = len(losses) if num_items_in_batch is None else num_items_in_batch
-        loss = (losses * inputs["weights"]).sum() / count
-        if not torch.isfinite(loss):
-            raise self._loss_error(inputs["clips"].tolist(), in_training=model.training)
-        return (loss, outputs) if return_outputs else loss
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        if not all(bool(torch.isfinite(p).all()) for p in self.model.parameters() if p.requires_grad):
-            raise self._diverged(f"weights are not finite after step {self.state.global_step}")
-        super()._save_checkpoint(model, trial)
-
-    def _loss_error(self, clips: Sequence[int], *, in_training: bool) -> DivergedError:
-        step = self.state.global_step
-        windows = self._training.train if in_training else self._training.validation
-        assert (
-            windows is not None
-        )  # for the type checker: without a validation partition nothing is evaluated
-        at = f"at step {step + 1}" if in_training else f"on validation clips after step {step}"
-        named = format_list(windows.clip_ids(clips), shown=MAX_NAMED)
-        return self._diverged(f"loss is not finite {at} (clips {named})")
-
-    def _diverged(self, what: str) -> DivergedError:
-        last = self._training.checkpoints.last()
-        saved = "no checkpoint was saved" if last is None else f"the last good checkpoint is {last}"
-        return DivergedError(
-            f"the {what}; {saved}",
-            where=self._training.name,
-            do="give a lower --learning-rate, more --warmup or --precision fp32, and another --out",
-        )
-
-    def _score(self, evaluation: Any) -> dict[str, float]:
-        windows, metric = self._training.validation, self._training.config.metric
-        assert windows is not None  # for the type checker, as above
-        logits = windows.merge(evaluation.predictions)
-        predicted, classes = logits.argmax(1), logits.shape[1]
-        return {metric: CLASSIFICATION.score(windows.y, predicted, classes=classes, metric=metric)}

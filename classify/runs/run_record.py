@@ -111,6 +111,7 @@ def _differences(
     before |= previous.get("config", {})
     settings = json.loads(json.dumps(run["config"]))
     now |= {name: value for name, value in settings.items() if name not in ignored}
+    now |= {name: None for name in before if name == "processes" and name not in now}  # of a fine-tuning
     return [f"{name} {before.get(name)} → {now[name]}" for name in now if before.get(name) != now[name]]
 
 

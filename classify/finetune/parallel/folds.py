@@ -7,7 +7,7 @@ results of all folds at its end completes the run.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,17 +47,10 @@ def parse_share(option: str | None) -> FoldShare | None:
     return FoldShare(part=part, count=count)
 
 
-def refuse_group(environment: Mapping[str, str]) -> None:
-    """Raise InputError in a process of torchrun or `accelerate launch`, which train one model together."""
-    size = environment.get("WORLD_SIZE", "1")
-    if "RANK" in environment and size != "1":
-        what = f"this is one of {size} processes that train together, which is not supported"
-        raise InputError(what, do=f"start one process for each GPU, with its own part of {OPTION}")
-
-
 @contextmanager
 def own_folds(out: Path, share: FoldShare | None, folds: Sequence[int]) -> Iterator[None]:
     """Let no other process train these folds meanwhile. Raises InputError if one does."""
+    out.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         try:
             stack.enter_context(locked(out / LOCK, shared=share is not None, wait=False))

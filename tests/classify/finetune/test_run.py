@@ -438,7 +438,7 @@ def test_curves_are_sent_to_tensorboard(voices, tmp_path, monkeypatch):
     integrations = pytest.importorskip("transformers.integrations.integration_utils")
     monkeypatch.setattr(integrations, "is_tensorboard_available", lambda: True)
     monkeypatch.setitem(sys.modules, "tensorboard", ModuleType("tensorboard"))
-    monkeypatch.setattr("layerprobe.classify.finetune.run.find_spec", lambda name: name)
+    monkeypatch.setattr("layerprobe.classify.finetune.training.find_spec", lambda name: name)
     board = ModuleType("torch.utils.tensorboard")
     board.SummaryWriter = Writer  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", board)
