@@ -244,7 +244,7 @@ def _check(
         raise clip_error(clip, "holds NaN or infinite samples")
     if cancelled > CANCELLED:
         what = f"its channels cancel when they are averaged: the level falls by {cancelled:.0f} dB"
-        raise clip_error(clip, what, do="use one of them: --channels 0")
+        raise clip_error(clip, what, do="use one of them: embed with --channels 0")
     if constant:
         raise clip_error(clip, "silent: every sample has the same value")
 

@@ -16,6 +16,7 @@ from layerprobe.cache.common.console import print_json, print_table, say, say_er
 from layerprobe.cache.common.disk import check_overwrite
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.options import FLAT, Force, OutputOptions
+from layerprobe.cache.common.text import format_count
 from layerprobe.embed.manifest.clips import Clip
 from layerprobe.embed.manifest.corpora import CORPORA, DESCRIBED, KNOWN, Corpus, Description
 
@@ -227,7 +228,7 @@ def _print_summary(
         print_json({**summary, "notes": list(notes), "left_out": omitted})
         return
     print_table(rows)
-    print(f"{len(clips)} clips of {speakers} speakers in {out}")
+    print(f"{format_count(len(clips), 'clip')} of {format_count(speakers, 'speaker')} in {out}")
     for note in notes:
         say(f"note: {note}")
     for path, reason in left_out.items():
