@@ -21,7 +21,7 @@ from torch import distributed
 from layerprobe.cache.common.errors import InputError, WorkerKilledError
 
 Result = TypeVar("Result")
-GRACE_SECONDS = 20.0
+GRACE_SECONDS = 10.0  # for the line that the first process prints
 PATIENCE = timedelta(days=1)  # the others wait while the first process tests a fold
 LOST = ("Connection closed", "Connection reset", "Broken pipe", "gloo", "NCCL", "Socket")
 
