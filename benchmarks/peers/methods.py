@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 
 import layerprobe
 from benchmarks.peers import grid_search
+from benchmarks.peers.environments import PACKAGES, python_of
 from benchmarks.peers.metering import Measured, failed, measure
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.cache.store.keys import clip_keys
@@ -26,7 +28,10 @@ MEANS = "mean of all layers"
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One line of the table. states: (clips, layers, columns), or None. uar: of a search."""
+    """One line of the table. states: (clips, layers, columns), or None. uar: of a search.
+
+    layer: of states with one layer, its place among the reference's.
+    """
 
     method: str
     version: str
@@ -34,14 +39,18 @@ class Row:
     measured: Measured
     states: np.ndarray | None = None
     uar: float | None = None
+    layer: int | None = None
 
 
 class Methods:
     """Each method as a function without arguments; what they write is in one folder."""
 
-    def __init__(self, clips: list[Clip], model: Path, folder: Path, *, target: str, layer: str) -> None:
-        """layer: of the searches."""
+    def __init__(
+        self, clips: list[Clip], model: Path, folder: Path, *, target: str, layer: str, environments: Path
+    ) -> None:
+        """layer: of the searches. environments: folder of the peers' own, see `environments.py`."""
         self._clips, self._model, self._folder = clips, model.resolve(), folder
+        self._environments = environments.resolve()
         self._target, self._layer = target, layer
         self._table, self._job = folder / "clips.csv", folder / "job.json"
         rows = [[str(clip.path.resolve()), clip.labels[target], clip.speaker] for clip in clips]
@@ -75,6 +84,13 @@ class Methods:
     def padded(self) -> Row:
         words = ("--batch", BATCH)
         return self._script("transformers, padded batches", "transformers_states.py", *words)
+
+    def s3prl(self) -> Row:
+        return self._peer("s3prl", "upstream, padded batches", MEANS, "--batch", BATCH)
+
+    def nkululeko(self) -> Row:
+        gives = f"mean of layer {self._layer}"
+        return self._peer("nkululeko", "one clip at a time", gives, "--layer", self._layer)
 
     def classify(self) -> Row:
         """The search on one layer, with as many trials as the grid has points."""
@@ -126,6 +142,21 @@ class Methods:
         (description,) = cache.glob("*/*/extraction.json")
         keys = [key for key in clip_keys(self._clips, cache) if isinstance(key, str)]
         return FeatureStore(description.parent), keys
+
+    def _peer(self, peer: str, how: str, gives: str, *words: str) -> Row:
+        """States that a peer computes in an environment of its own."""
+        number = PACKAGES[peer][0].partition("==")[2]
+        out = self._folder / f"{peer}.npy"
+        try:
+            python = str(python_of(peer, self._environments))
+        except (OSError, subprocess.CalledProcessError) as error:
+            reason = failed(f"its packages cannot be installed: {error}")
+            return Row(method=f"{peer}, {how}", version=number, gives=gives, measured=reason)
+        command = [python, str(HERE / f"{peer}_states.py"), str(self._job), str(out), *words]
+        measured = measure(command, log=out.with_suffix(".log"), cwd=self._folder)
+        states = None if measured.failure else np.load(out)
+        row = Row(method=f"{peer}, {how}", version=number, gives=gives, measured=measured, states=states)
+        return row if peer != "nkululeko" else replace(row, layer=int(self._layer))
 
     def _script(self, method: str, script: str, *words: str) -> Row:
         """States that a script of this folder writes."""

@@ -7,8 +7,9 @@ FOLDER: a HuBERT or wav2vec2 as transformers saves it; without one, hubert-base 
 
 error: the largest difference of a clip's mean states from transformers' with one clip at a time, relative to
 the layer's largest value. UAR: of all outer test clips. Seconds and memory are those of the complete process,
-with Python's start. What fails is listed with the reason. --only names some of: embed, one_at_a_time, padded,
-classify, grid_search.
+with Python's start. What fails is listed with the reason. --only names some of: embed, one_at_a_time, padded, s3prl,
+nkululeko, classify, grid_search. The packages of s3prl and nkululeko (together 11 GB) are installed into
+--environments on first use.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from benchmarks.peers.methods import Methods, Row
 from layerprobe.cache.common.console import print_json, print_table
 from layerprobe.embed.manifest.clips import read_manifest
 
-NAMES = ("embed", "one_at_a_time", "padded", "classify", "grid_search")
+NAMES = ("embed", "one_at_a_time", "padded", "s3prl", "nkululeko", "classify", "grid_search")
 
 
 def main() -> None:
@@ -39,6 +40,7 @@ def main() -> None:
     parser.add_argument("--layer", default="6", help="layer of the searches")
     parser.add_argument("--limit", type=int, default=0, help="number of clips, spaced evenly; 0 for all")
     parser.add_argument("--folder", type=Path, help="for what the methods write; temporary if omitted")
+    parser.add_argument("--environments", type=Path, default=Path(".cache/peers"), help="of peers' packages")
     parser.add_argument("--only", default=",".join(NAMES))
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
@@ -57,6 +59,7 @@ def main() -> None:
             folder.resolve(),
             target=arguments.target,
             layer=arguments.layer,
+            environments=arguments.environments,
         )
         rows = {name: getattr(methods, name)() for name in NAMES if name in wanted}
     reference = rows["one_at_a_time"].states if "one_at_a_time" in rows else None
@@ -77,17 +80,18 @@ def line(row: Row, reference: np.ndarray | None) -> dict[str, Any]:
         "wall s": round(measured.wall_s, 1),
         "CPU s": round(measured.cpu_s, 1),
         "peak MB": round(measured.peak_mb),
-        "error": f"{error(row.states, reference):.1e}" if known else "",
+        "error": f"{error(row.states, reference, row.layer):.1e}" if known else "",
         "UAR": "" if row.uar is None else f"{row.uar:.3f}",
         "failure": measured.failure,
     }
 
 
-def error(states: np.ndarray | None, reference: np.ndarray | None) -> float:
-    """The largest relative error of a layer; of states with one layer, that of the last."""
+def error(states: np.ndarray | None, reference: np.ndarray | None, layer: int | None = None) -> float:
+    """The largest relative error of a layer. layer: the only one of the states, if they have one."""
     assert states is not None
     assert reference is not None
-    reference = reference[:, -states.shape[1] :]
+    if layer is not None:
+        reference = reference[:, layer : layer + 1]
     return float((np.abs(states - reference).max((0, 2)) / np.abs(reference).max((0, 2))).max())
 
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from benchmarks.peers.metering import failed, measure
-from benchmarks.peers.methods import Row
+from benchmarks.peers.methods import Methods, Row
 from benchmarks.peers.run import line
+from layerprobe.embed.manifest.clips import read_manifest
 from tests.run import ROOT, write_corpus
 from tests.tiny import save_tiny
 
@@ -42,8 +43,27 @@ def test_errors_are_relative_to_each_layer() -> None:
     states[1, 1, 2] += 0.5
     row = Row(method="m", version="1", gives="x", measured=failed(""), states=states)
     assert float(line(row, reference)["error"]) == 0.5
-    last = Row(method="m", version="1", gives="x", measured=failed(""), states=reference[:, 1:])
-    assert float(line(last, reference)["error"]) == 0
+    one = Row(method="m", version="1", gives="x", measured=failed(""), states=reference[:, 1:], layer=1)
+    assert float(line(one, reference)["error"]) == 0
+
+
+def test_a_peer_that_cannot_be_installed_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_network(peer: str, folder: Path) -> Path:
+        raise subprocess.CalledProcessError(1, ["pip"])
+
+    monkeypatch.setattr("benchmarks.peers.methods.python_of", no_network)
+    write_corpus(tmp_path, clips=4, speakers=2)
+    save_tiny(tmp_path / "model", "hubert-group")
+    methods = Methods(
+        read_manifest(tmp_path / "clips.csv"),
+        tmp_path / "model",
+        tmp_path,
+        target="emotion",
+        layer="1",
+        environments=tmp_path / "environments",
+    )
+    assert "cannot be installed" in methods.s3prl().measured.failure
+    assert "cannot be installed" in methods.nkululeko().measured.failure
 
 
 def test_a_failure_is_reported_by_its_last_line(tmp_path: Path) -> None:
