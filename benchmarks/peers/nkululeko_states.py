@@ -3,7 +3,7 @@
     python nkululeko_states.py JOB.json OUT.npy --layer 6
 
 Runs in nkululeko's own environment, see `environments.py`. JOB.json: as for `transformers_states.py`.
-OUT.npy: (clips, 1, columns) float32. nkululeko keeps the first blocks of a model, so that a run gives one layer.
+OUT.npy: (clips, 1, columns) float32. nkululeko cuts a model after a block, and gives one layer.
 """
 
 from __future__ import annotations
