@@ -8,7 +8,7 @@ FOLDER: a HuBERT or wav2vec2 as transformers saves it; without one, hubert-base 
 error: the largest difference of a clip's mean states from transformers' with one clip at a time, relative to
 the layer's largest value. UAR: of all outer test clips. Seconds and memory are those of the complete process,
 with Python's start. What fails is listed with the reason. --only names some of: embed, one_at_a_time, padded,
-s3prl, nkululeko, classify, grid_search. The packages of s3prl and nkululeko (together about 11 GB) are
+s3prl, nkululeko, classify, grid_search. The packages of s3prl and nkululeko (together 11 GB) are
 installed into --environments on first use.
 """
 

@@ -31,8 +31,7 @@ class Bundle(ABC):
     """A saved system. Its backbone is loaded on first use. Safe to use from several threads.
 
     labels: in the order of probabilities; none of a regression. content: bundle.json. device: as of `embed`.
-    needs_speakers: whether it scales each clip by the other clips of its speaker. at_once: recordings whose
-    states are in memory at once, of a system that does not.
+    needs_speakers: whether it scales each clip by its speaker's other clips. at_once: recordings in memory.
     """
 
     needs_speakers = False
@@ -55,9 +54,8 @@ class Bundle(ABC):
         return f"{type(self).__name__}({str(self.folder)!r}, {predicts})"
 
     def predict(self, recordings: Any, *, sampling_rate: int | None = None) -> Any:
-        """The label of one recording, or (N,) labels of a sequence of them.
+        """The label of one recording, or (N,) labels of a sequence. Of a regression, numbers; of sets, tuples.
 
-        Of a regression numbers; of sets of labels tuples, in a list.
         A recording is a path, or a waveform (T,), float in [-1, 1] or int16, at `sampling_rate` Hz. Raises
         ClipError for a recording that cannot be used, InputError for a backbone that is not the bundle's.
         """

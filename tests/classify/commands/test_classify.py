@@ -132,23 +132,16 @@ def test_refuses_in_one_line(place: Path, tmp_path: Path, arguments: list[str], 
 
 
 @pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("postgresql://me:hush@localhost:1/trials", "postgresql://me:***@localhost:1/trials"),
-        (
-            "postgresql://localhost:1/t?user=me&password=hush",
-            "postgresql://localhost:1/t?user=me&password=***",
-        ),
-    ],
+    "url",
+    ["postgresql://me:hush@localhost:1/trials", "postgresql://localhost:1/t?user=me&password=hush"],
 )
-def test_a_password_is_neither_shown_nor_kept(place: Path, tmp_path: Path, url: str, shown: str) -> None:
-    done = cli(
-        "classify", "clips.csv", "--model", "mfcc", "--storage", url, "--out", tmp_path, *QUICK, cwd=place
-    )
-    assert shown in refused(done)
+def test_a_password_in_a_url_is_refused_and_not_shown(place: Path, tmp_path: Path, url: str) -> None:
+    out = tmp_path / "run"
+    done = cli("classify", "clips.csv", "--model", "mfcc", "--storage", url, "--out", out, *QUICK, cwd=place)
+    assert "password" in refused(done)
+    assert "PGPASSWORD" in done.stderr
     assert "hush" not in done.stderr
-    kept = json.loads((tmp_path / "run.json").read_text())["config"]["storage"]
-    assert kept == shown
+    assert not out.exists()
 
 
 def test_a_run_made_again_takes_no_other_settings(whole, tmp_path: Path) -> None:
