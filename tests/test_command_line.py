@@ -110,6 +110,7 @@ def test_one_name_means_one_thing():
         "--format",
         "--map",
         "--model",  # classify takes several
+        "--backend",  # without a cluster, embed computes in its own process, and classify in loky's
     }
     for words in all_commands():
         for name, option in options_of(words).items():

@@ -54,7 +54,7 @@ class Bundle(ABC):
         return f"{type(self).__name__}({str(self.folder)!r}, {predicts})"
 
     def predict(self, recordings: Any, *, sampling_rate: int | None = None) -> Any:
-        """The label of one recording, or (N,) labels of a sequence. Of a regression, numbers; of sets, tuples.
+        """The label of one recording, or (N,) labels of several. Of a regression, numbers; of sets, tuples.
 
         A recording is a path, or a waveform (T,), float in [-1, 1] or int16, at `sampling_rate` Hz. Raises
         ClipError for a recording that cannot be used, InputError for a backbone that is not the bundle's.
