@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, fields, replace
+from dataclasses import KW_ONLY, Field, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -154,11 +154,11 @@ def study_from_python(
     from layerprobe.classify.predict.study import Study
 
     models = (model,) if isinstance(model, str) else tuple(model)
-    remaining: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in options.items()}
+    remaining = dict(options)
     groups = {"study": StudyConfig, "evaluation": EvaluationConfig, "source": StoreOptions}
     settings: dict[str, Any] = {}
     for group, kind in {**groups, "columns": TableColumns}.items():
-        own: dict[str, Any] = {f.name: remaining.pop(f.name) for f in fields(kind) if f.name in remaining}
+        own = {f.name: _as_typed(remaining.pop(f.name), f) for f in fields(kind) if f.name in remaining}
         settings[group] = kind(**own)
     settings |= {name: remaining.pop(name) for name in ("bundle", "fuse", "backend") if name in remaining}
     if remaining:
@@ -168,6 +168,13 @@ def study_from_python(
         given={flag(name): str(value) for name, value in options.items()},
     )
     return Study(out)
+
+
+def _as_typed(value: Any, field: Field[Any]) -> Any:
+    """The value as the command line reads it: a text such as "svm,knn" may stand for several values."""
+    if isinstance(value, str) and isinstance(field.default, tuple):
+        return tuple(part.strip() for part in value.split(","))
+    return tuple(value) if isinstance(value, list) else value
 
 
 def repeat_run(options: ClassifyOptions, record: Path, *, given: Mapping[str, str]) -> dict[str, Any]:

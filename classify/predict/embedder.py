@@ -45,7 +45,7 @@ class Embedder(TransformerMixin, BaseEstimator):
         model: str = "hubert-base",
         *,
         layer: int | str | None = None,
-        stats: Sequence[str] = EmbedConfig.stats,
+        stats: str | Sequence[str] = EmbedConfig.stats,
         sampling_rate: int | None = None,
         revision: str | None = None,
         device: str = EmbedConfig.device,
@@ -89,17 +89,22 @@ class Embedder(TransformerMixin, BaseEstimator):
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """`9_mean_0`, `9_mean_1`, … (S*D,): layer, statistic and column."""
         extractor, layer = self._extractor()
-        width = self._width(extractor) // len(self.stats)
+        width = self._width(extractor) // len(self._statistics)
         return np.array(
-            [f"{layer}_{stat}_{column}" for stat in self.stats for column in range(width)], object
+            [f"{layer}_{stat}_{column}" for stat in self._statistics for column in range(width)], object
         )
+
+    @property
+    def _statistics(self) -> tuple[str, ...]:
+        """The statistics; a text is one, or several as `--stats` takes them."""
+        return tuple(self.stats.split(",") if isinstance(self.stats, str) else self.stats)
 
     def _extractor(self) -> tuple[StateExtractor, str]:
         """The loaded model, and the layer's name."""
         config = EmbedConfig(
             model=self.model,
             layers="all" if self.layer is None else str(self.layer),
-            stats=tuple(self.stats),
+            stats=self._statistics,
             revision=self.revision,
             device=self.device,
             precision=self.precision,
@@ -121,7 +126,7 @@ class Embedder(TransformerMixin, BaseEstimator):
         return extractor, extractor.extraction.layers[-1]
 
     def _width(self, extractor: StateExtractor) -> int:
-        return extractor.extraction.widths[-1] * len(self.stats)
+        return extractor.extraction.widths[-1] * len(self._statistics)
 
     def __sklearn_is_fitted__(self) -> bool:
         return True

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import html
+import re
+
+from markupsafe import Markup, escape
 
 from layerprobe.cache.common.text import printable
 
@@ -13,6 +16,9 @@ LATEX = {
     **{"−": "$-$", "±": r"$\pm$", "×": r"$\times$", "…": r"\ldots{}"},
 }
 MARKDOWN = frozenset("\\`*_{}[]<>()#|~!&$")
+# Words of a script that is written from right to left, with the spaces and joiners between them.
+_LETTERS = "\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff"
+RIGHT_TO_LEFT = re.compile(f"[{_LETTERS}]+(?:[ \u200c\u200d]+[{_LETTERS}]+)*")
 LONGEST = 28  # characters of a name in a figure
 
 
@@ -20,6 +26,11 @@ def shorten(text: object, *, longest: int = LONGEST) -> str:
     """Printable text that fits into a figure."""
     name = printable(str(text))
     return name if len(name) <= longest else f"{name[: longest - 1]}…"
+
+
+def isolated(text: object) -> Markup:
+    """Text for a page, in which names from right to left do not reorder the numbers beside them."""
+    return Markup(RIGHT_TO_LEFT.sub(r"<bdi>\g<0></bdi>", str(escape(printable(str(text))))))
 
 
 def plotly(text: object) -> str:

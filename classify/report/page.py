@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
 from layerprobe.cache.common.text import format_count, printable
+from layerprobe.classify.report.escape import isolated
 from layerprobe.classify.report.figures.charts import Chart, Cloud
 from layerprobe.classify.report.figures.interactive import figure
 from layerprobe.classify.report.tables import Cell, cell_text
@@ -34,6 +35,7 @@ def render(pages: Sequence[RunReport], compared: ComparisonReport | None, out: P
         lstrip_blocks=True,
     )
     environment.filters |= {"cell": cell_text, "printable": printable, "count": format_count}
+    environment.filters["isolated"] = isolated
     environment.filters["script_rows"] = _script_rows
     data: dict[str, Any] = {f"{page.id}-map": page.map for page in pages if page.map}
     heights: dict[str, int] = {}

@@ -41,7 +41,7 @@ def to_latex(table: Table) -> str:
     """A `table` environment with the rules of booktabs; every cell is escaped."""
     alignment = "".join("r" if table.is_number(k) else "l" for k in range(len(table.columns)))
     lines = [
-        r"% needs \usepackage{booktabs} and \usepackage[T1]{fontenc}",
+        r"% needs \usepackage{booktabs} and \usepackage[T1]{fontenc}; other scripts than Latin need LuaLaTeX",
         r"\begin{table}",
         r"\centering",
         rf"\caption{{{latex(table.title)}}}",

@@ -212,7 +212,8 @@ def _explain(error: Exception, hub_id: str, where: str) -> tuple[str, str]:
         return what, "run this again: files that are complete are not fetched again"
     return (
         f"cannot fetch {where} from the hub{_NO_FOLDER} ({why})",
-        "check the network, or give a local folder with config.json and model.safetensors",
+        "check the network, or give a local folder with config.json and model.safetensors"
+        " (mfcc and random:NAME need no network, nor does whisper-tiny.en with the extra offline-model)",
     )
 
 

@@ -56,6 +56,9 @@ def test_layers_statistics_and_names(clips: list[Clip]) -> None:
     both = Embedder(MODEL, layer="1").transform(paths)
     deviation = Embedder(MODEL, layer=1, stats=("std",)).transform(paths)
     np.testing.assert_array_equal(both[:, both.shape[1] // 2 :], deviation)
+    named = Embedder(MODEL, layer=1, stats="std")
+    np.testing.assert_array_equal(named.transform(paths), deviation)
+    assert named.get_feature_names_out()[0] == "1_std_0"
     last = Embedder(MODEL)
     np.testing.assert_array_equal(last.transform(paths), Embedder(MODEL, layer=4).transform(paths))
     names = last.get_feature_names_out()

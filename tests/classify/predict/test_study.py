@@ -47,6 +47,12 @@ def test_a_study_has_its_summary_layers_and_bundle(place: Path, monkeypatch: pyt
     assert study.layers[0]["head"] == "logreg"
 
 
+def test_a_text_stands_for_several_values_as_on_the_command_line(place: Path, tmp_path: Path) -> None:
+    """It was read letter by letter: "--heads l, o, g"."""
+    study = run(place, out=tmp_path / "r", heads="logreg, majority", scalings="standard")
+    assert {entry["head"] for entry in study.summary["layers"]} == {"logreg", "majority"}
+
+
 def test_options_that_do_not_exist_or_contradict(place: Path, tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="'colour'"):
         run(place, out=tmp_path / "r", colour="red")

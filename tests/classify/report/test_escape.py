@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from layerprobe.classify.report.escape import latex, markdown, plotly, shorten
+from layerprobe.classify.report.escape import isolated, latex, markdown, plotly, shorten
 from layerprobe.classify.report.tables import Cell, Table, to_latex, to_markdown
 
 
@@ -21,6 +21,14 @@ from layerprobe.classify.report.tables import Cell, Table, to_latex, to_markdown
 )
 def test_control_characters_are_shown_and_letters_stay(name, shown):
     assert shorten(name) == plotly(name) == shown
+
+
+def test_names_from_right_to_left_leave_the_numbers_beside_them_in_place():
+    """A minus sign after an Arabic word was shown behind its number."""
+    assert isolated("غضب -16.8 <b>") == "<bdi>غضب</bdi> -16.8 &lt;b&gt;"
+    assert isolated("حزن شديد: 3") == "<bdi>حزن شديد</bdi>: 3"
+    assert isolated("می\u200cخواهم") == "<bdi>می\u200cخواهم</bdi>"
+    assert isolated("anger: 3") == "anger: 3"
 
 
 def test_tags_and_entities_are_text_in_plotly():
