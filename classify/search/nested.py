@@ -26,7 +26,6 @@ from layerprobe.classify.search.strategies.sampling import make_sampler
 from layerprobe.classify.tasks.registry import TASKS
 
 MIX_CENTRE, MIX_WIDTH = "mix_centre", "mix_width"
-FEW_POINTS = 64  # of a finite space
 # A trial's user attributes.
 PATH_VALUE, TEMPERATURE = "path_value", "temperature"
 
@@ -117,7 +116,7 @@ def run_trials(
     for number in range(len(done), config.trials):
         if number and deadline is not None and time.monotonic() > deadline:
             return
-        if points is None or len(points) > FEW_POINTS:
+        if points is None or config.pruner != HALVING:
             study.sampler = make_sampler(config, seed=derive_seed(config.seed, str(id), number))
         if points is not None and number:
             point = _new_point(study, points, head, features, config, seed=derive_seed(config.seed, str(id)))
@@ -142,10 +141,10 @@ def _new_point(
 ) -> Params | None:
     """What the study's sampler suggests, or if that was tried, a point that was not; None if all were.
 
-    A few points are tried in random order: to model them costs more than to try one.
+    Under successive halving the order is random: to model so few points costs more than to try one.
     """
     tried = [trial.params for trial in study.trials]
-    if len(points) <= FEW_POINTS:
+    if config.pruner == HALVING:
         return first_untried(points, tried, seed=seed)
     scratch = optuna.create_study(direction="maximize", sampler=study.sampler)
     scratch.add_trials(study.trials)
