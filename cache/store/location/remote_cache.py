@@ -9,9 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
-from layerprobe.cache.common.disk import TEMPORARY_PREFIX, write_atomically
+from layerprobe.cache.common.disk import open_temporary, write_atomically
 from layerprobe.cache.common.errors import StoreError
 from layerprobe.cache.common.places import mirrors_root, outgoing, remote_url
 from layerprobe.cache.remote.local_copies import LocalCopies
@@ -57,9 +56,9 @@ class RemoteCache:
 
     def upload(self, file: Path, name: str, *, attempts: int | None = None) -> bool:
         """Upload a file if there is no object of that name, and list it; whether there was none."""
+        stat = file.stat()
         created = self.objects.upload(file, name, attempts=attempts)
         with self._lock:
-            stat = file.stat()
             self._listing = {**self._listing, name: StoredObject(stat.st_size, stat.st_mtime, "")}
         return created
 
@@ -83,10 +82,13 @@ class RemoteCache:
         name = path.relative_to(self.folder).as_posix()
         place = outgoing(path.parent)
         place.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=place, prefix=TEMPORARY_PREFIX) as file:
+        file, temporary = open_temporary(place)  # locked, so that no process takes it for an abandoned one
+        with file:
             file.write(text.encode("utf-8"))
-            file.flush()
-            created = self.upload(Path(file.name), name)
+            try:
+                created = self.upload(temporary, name)
+            finally:
+                temporary.unlink()
         return text if created else self.objects.read(name).decode("utf-8")
 
     def _drop_deleted(self, listing: dict[str, StoredObject]) -> None:
