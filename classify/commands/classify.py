@@ -154,9 +154,8 @@ def study_from_python(
     from layerprobe.classify.predict.study import Study
 
     models = (model,) if isinstance(model, str) else tuple(model)
-    remaining = dict(options)
+    remaining, settings = dict(options), dict[str, Any]()
     groups = {"study": StudyConfig, "evaluation": EvaluationConfig, "source": StoreOptions}
-    settings: dict[str, Any] = {}
     for group, kind in {**groups, "columns": TableColumns}.items():
         own = {f.name: _as_typed(remaining.pop(f.name), f) for f in fields(kind) if f.name in remaining}
         settings[group] = kind(**own)
@@ -172,9 +171,8 @@ def study_from_python(
 
 def _as_typed(value: Any, field: Field[Any]) -> Any:
     """The value as the command line reads it: a text such as "svm,knn" may stand for several values."""
-    if isinstance(value, str) and isinstance(field.default, tuple):
-        return tuple(part.strip() for part in value.split(","))
-    return tuple(value) if isinstance(value, list) else value
+    several = value.replace(", ", ",").split(",") if isinstance(value, str) else value
+    return tuple(several) if isinstance(value, list) or isinstance(field.default, tuple) else value
 
 
 def repeat_run(options: ClassifyOptions, record: Path, *, given: Mapping[str, str]) -> dict[str, Any]:
