@@ -16,7 +16,7 @@ from layerprobe.cache.remote.retries import DamagedError, TransferError, unsuppo
 
 CONNECT_SECONDS, ANSWER_SECONDS = 10, 30  # without an answer, the connection counts as lost
 CONNECTIONS = 8  # transfers at a time
-# The package of a scheme, the extra that installs it, and how it is told to write only what is absent.
+# The package of a scheme, and the extra that installs it. _IF_ABSENT: options that write only new objects.
 _PACKAGES = {
     "s3": ("s3fs", "s3"),
     "gs": ("gcsfs", "gs"),

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 ATTEMPTS = 6
 FIRST_WAIT, LONGEST_WAIT = 0.5, 20.0  # seconds; each wait is twice the one before, less up to half of it
-SAID_FROM = 3  # attempts before the user is told that something is tried again
+SAID_FROM = 3  # attempts before a message says that something is tried again
 _CREDENTIALS = "set up the service's own credentials (docs/cache.md says which)"
 # Exceptions of libraries that need not be installed, by name.
 _NO_CREDENTIALS = {
