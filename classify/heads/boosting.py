@@ -51,18 +51,13 @@ def fit(
 ) -> Iterator[np.ndarray]:
     matrix = quantised(features, prep, params["class_weight"])
     booster = xgboost.Booster(settings(params, classes=features.classes, seed=seed), [matrix])
-    _, test = features.inputs(prep)
+    test = _test_rows(features, prep)
     grown = 0
     for rounds in map(int, values):  # the same trees as one call of `xgboost.train` for all rounds
         for number in range(grown, rounds):
             booster.update(matrix, number)
         grown = rounds
-        margin = np.concatenate(
-            [
-                booster.inplace_predict(np.ascontiguousarray(block), predict_type="margin")
-                for _, block in row_blocks(test)
-            ]
-        )
+        margin = _margins(booster, test)
         yield np.column_stack([-margin, margin]) / 2 if features.classes == 2 else margin
 
 
@@ -104,6 +99,26 @@ def quantised(features: FoldFeatures, prep: Preprocessing, weighting: str) -> An
         lambda: quantile_matrix(train, features.y, features.weights(weighting)),
         size=train.shape[0] * train.shape[1],  # one byte per bin number
     )
+
+
+def _test_rows(features: FoldFeatures, prep: Preprocessing) -> Any:
+    """The test rows as XGBoost's matrix, made once for all trials that use them, or `StreamedRows`."""
+    _, test = features.inputs(prep)
+    if isinstance(test, StreamedRows):
+        return test
+    return features.cached(
+        ("test rows", prep),
+        lambda: xgboost.DMatrix(np.ascontiguousarray(test), nthread=1),
+        size=8 * test.shape[0] * test.shape[1],  # a number and its column
+    )
+
+
+def _margins(booster: xgboost.Booster, test: Any) -> np.ndarray:
+    """(m, K), or (m,) of two classes. Of rows in memory only the trees since the last call are computed."""
+    if not isinstance(test, StreamedRows):
+        return np.asarray(booster.predict(test, output_margin=True))
+    blocks = (np.ascontiguousarray(block) for _, block in row_blocks(test))
+    return np.concatenate([booster.inplace_predict(block, predict_type="margin") for block in blocks])
 
 
 def quantile_matrix(rows: np.ndarray, y: np.ndarray, weight: np.ndarray) -> Any:

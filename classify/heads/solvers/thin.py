@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-# OpenBLAS multiplies with up to so many columns faster one by one, and with more in groups of GROUP.
+# Up to so many multiplications, OpenBLAS has kernels for small matrices on processors with AVX-512.
+SMALL = 10**6
+# Beyond, it multiplies with up to FEW columns faster one by one, and with more in groups of GROUP.
 FEW, GROUP = 5, 4
 
 
 def thin_product(A: np.ndarray, V: np.ndarray) -> np.ndarray:
-    """A V, (m, K), of A (m, r) and V (r, K) with few columns: as `A @ V`, in about half the time."""
+    """A V, (m, K), of A (m, r) and V (r, K) with few columns: as `A @ V`, if large in about half the time."""
     r, columns = V.shape
+    if len(A) * r * columns <= SMALL:
+        return np.asarray(A @ V)
     if columns <= FEW:
         product = np.empty((columns, len(A)), np.result_type(A, V))
         for row, column in zip(product, np.ascontiguousarray(V.T), strict=True):

@@ -5,14 +5,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from layerprobe.classify.heads.solvers import thin
 from layerprobe.classify.heads.solvers.thin import thin_product
 
 
 @given(rows=st.integers(1, 30), inner=st.integers(1, 20), columns=st.integers(0, 13), seed=st.integers(0, 99))
 @pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("small", [0, 10**6])
 def test_products_with_any_number_of_columns(
-    rows: int, inner: int, columns: int, seed: int, transposed: bool
+    rows: int, inner: int, columns: int, seed: int, transposed: bool, small: int
 ) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(thin, "SMALL", small)
+        check(rows, inner, columns, seed=seed, transposed=transposed)
+
+
+def check(rows: int, inner: int, columns: int, *, seed: int, transposed: bool) -> None:
     rng = np.random.default_rng(seed)
     A = rng.standard_normal((inner, rows)).T if transposed else rng.standard_normal((rows, inner))
     V = rng.standard_normal((inner, columns))
