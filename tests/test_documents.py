@@ -53,7 +53,7 @@ SMALLER = {
 }
 FEWER = {
     "layerprobe.classify.controls.shuffled_labels.SHUFFLES": 2,
-    "layerprobe.classify.heads.solvers.bilstm_torch.ROUNDS": 2,
+    "layerprobe.classify.heads.solvers.frame_training.ROUNDS": 2,
 }
 OWN_FOLDS = ("--protocol",)
 OWN_LAYERS = {"9": "2"}  # hubert-tiny has four

@@ -50,6 +50,13 @@ class FittedScaling:
             np.divide(factor, deviations, out=factor, where=factor > 0)
         return cls(mean=mean, factor=factor)
 
+    @classmethod
+    def fit_unit(cls, Z: np.ndarray) -> tuple[FittedScaling, np.ndarray]:
+        """Scale rows Z (n, d) to unit length and centre them: the shift, and the rows."""
+        Z = unit_rows(Z)
+        centre = cls.fit(Z, variance=False)
+        return centre, centre.apply(Z)
+
     def apply(self, X: np.ndarray) -> np.ndarray:
         """(m, D) → (m, D) float32."""
         centred: np.ndarray = (X - self.mean).astype(np.float32)
@@ -104,20 +111,33 @@ class FittedLayer:
             axes = principal_axes(Z, max(prep.pca, LEAST_AXES))[:, : prep.pca]
             Z = (Z @ axes).astype(np.float32)
         if prep.scaling == "l2":
-            Z = unit_rows(Z)
-            centre = FittedScaling.fit(Z, variance=False)
-            Z = centre.apply(Z)
+            centre, Z = FittedScaling.fit_unit(Z)
         power = np.square(Z).sum(dtype=np.float64) / len(Z)
-        fitted = cls(
+        weight = 1.0 if share is None else float(np.sqrt(share / power))
+        fitted = cls.of(layer, prep, columns=columns, axes=axes, centre=centre, weight=weight)
+        return fitted, Z * np.float32(weight)
+
+    @classmethod
+    def of(
+        cls,
+        layer: str,
+        prep: Preprocessing,
+        *,
+        columns: FittedScaling,
+        axes: np.ndarray | None,
+        centre: FittedScaling | None,
+        weight: float,
+    ) -> FittedLayer:
+        """Of steps that are already fitted."""
+        return cls(
             layer=layer,
             stats=prep.stats,
             scaling=prep.scaling,
             columns=columns,
             axes=axes,
             centre=centre,
-            weight=1.0 if share is None else float(np.sqrt(share / power)),
+            weight=weight,
         )
-        return fitted, Z * np.float32(fitted.weight)
 
     def apply(self, X: np.ndarray, speakers: np.ndarray | None = None) -> np.ndarray:
         """(m, D) states → (m, d) float32. speakers: (m,), required by the scaling `speaker`."""

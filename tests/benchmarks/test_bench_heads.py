@@ -12,7 +12,7 @@ from benchmarks import bench_heads
 from benchmarks.bench_heads import Head, measure, measure_study, plan_of, with_targets
 from layerprobe.classify.config import StudyConfig
 from layerprobe.classify.heads.frames.bilstm import BILSTM
-from layerprobe.classify.heads.solvers import bilstm_torch
+from layerprobe.classify.heads.solvers import frame_training
 from tests.studies import made_clips, made_frames, made_store
 
 pytestmark = pytest.mark.slow
@@ -27,7 +27,7 @@ FRAMES: tuple[Head, Head] = ("soft", "attention"), ("classification", "bilstm")
 def test_pairs_on_statistics_and_frames(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(bilstm_torch, "ROUNDS", 2)
+    monkeypatch.setattr(frame_training, "ROUNDS", 2)
     monkeypatch.setitem(BILSTM.start, "hidden", 32)
     clips = made_clips(tmp_path / "corpus", speakers=6, each=9)
     targets = with_targets(clips, target="emotion")

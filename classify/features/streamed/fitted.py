@@ -9,7 +9,6 @@ import numpy as np
 from layerprobe.classify.features.fitted import FittedLayer, FittedScaling
 from layerprobe.classify.features.fold_features import LayerStates, Preprocessing
 from layerprobe.classify.features.lru_cache import LruCache
-from layerprobe.classify.features.scaling import unit_rows
 from layerprobe.classify.features.streamed.fold import StreamedFold
 from layerprobe.classify.features.streamed.moments import Affine
 
@@ -30,9 +29,7 @@ def fit_streamed(
         axes = fold.axes(prep)
         Z = (streamed @ axes).astype(np.float32)
         if prep.scaling == "l2":
-            Z = unit_rows(Z)
-            centre = FittedScaling.fit(Z, variance=False)
-            Z = centre.apply(Z)
+            centre, Z = FittedScaling.fit_unit(Z)
     weight = 1.0
     if kernel and prep.pca:
         weight = float(np.sqrt(len(Z) / np.square(Z).sum(dtype=np.float64)))
@@ -42,16 +39,7 @@ def fit_streamed(
         Z = streamed.times(weight)
     columns = _scaling(transform.columns)
     assert columns is not None  # for the type checker: every input is centred
-    fitted = FittedLayer(
-        layer=layer,
-        stats=prep.stats,
-        scaling=prep.scaling,
-        columns=columns,
-        axes=axes,
-        centre=centre,
-        weight=weight,
-    )
-    return fitted, Z
+    return FittedLayer.of(layer, prep, columns=columns, axes=axes, centre=centre, weight=weight), Z
 
 
 def _rotated(prep: Preprocessing) -> bool:

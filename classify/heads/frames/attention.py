@@ -35,9 +35,9 @@ def space(trial: optuna.Trial) -> Params:
 def fit(
     features: FoldFeatures, prep: Preprocessing, params: Params, values: Sequence[float], seed: int
 ) -> list[np.ndarray]:
-    from layerprobe.classify.heads.solvers.attention_torch import train
+    from layerprobe.classify.heads.solvers.frame_networks import build_attention
 
-    return [fit_fold(features, prep, params, train=train, seed=seed)]
+    return [fit_fold(features, prep, params, build=build_attention, seed=seed)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,9 +64,9 @@ class Attentive(Stored):
 
 def refit(rows: TrainingRows, params: Params, value: float, seed: int) -> Attentive:
     """As `fit`, to score clips that are not known yet."""
-    from layerprobe.classify.heads.solvers.attention_torch import train
+    from layerprobe.classify.heads.solvers.frame_networks import build_attention
 
-    tensors = fit_all(rows, params, train=train, seed=seed)
+    tensors = fit_all(rows, params, build=build_attention, seed=seed)
     return Attentive(query=tensors["query"], W=tensors["out.weight"].T, b=tensors["out.bias"])
 
 

@@ -36,9 +36,9 @@ def space(trial: optuna.Trial) -> Params:
 def fit(
     features: FoldFeatures, prep: Preprocessing, params: Params, values: Sequence[float], seed: int
 ) -> list[np.ndarray]:
-    from layerprobe.classify.heads.solvers.bilstm_torch import train
+    from layerprobe.classify.heads.solvers.frame_networks import build_bilstm
 
-    return [fit_fold(features, prep, params, train=train, seed=seed)]
+    return [fit_fold(features, prep, params, build=build_bilstm, seed=seed)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +54,11 @@ class Recurrent:
 
     def scores(self, Z: ScaledFrames) -> np.ndarray:
         """Frames of m clips → (m, K). Raises ValueError for parameters that are not this network's."""
-        from layerprobe.classify.heads.solvers.bilstm_torch import predict, restore
+        from layerprobe.classify.heads.solvers.frame_networks import restore_bilstm
+        from layerprobe.classify.heads.solvers.frame_training import predict
 
         with _one_at_a_time:
-            model = restore(
+            model = restore_bilstm(
                 self.tensors,
                 width=self.width,
                 classes=self.classes,
@@ -80,11 +81,11 @@ class Recurrent:
 
 def refit(rows: TrainingRows, params: Params, value: float, seed: int) -> Recurrent:
     """As `fit`, to score clips that are not known yet."""
-    from layerprobe.classify.heads.solvers.bilstm_torch import train
+    from layerprobe.classify.heads.solvers.frame_networks import build_bilstm
 
     assert rows.frames is not None  # for the type checker: the search refuses stores without frames
     return Recurrent(
-        tensors=fit_all(rows, params, train=train, seed=seed),
+        tensors=fit_all(rows, params, build=build_bilstm, seed=seed),
         width=rows.frames.width,
         hidden=params["hidden"],
         pooling=params["pooling"],

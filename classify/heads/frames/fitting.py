@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,15 +12,17 @@ from layerprobe.classify.features.frames import ScaledFrames
 from layerprobe.classify.heads.base import Params
 from layerprobe.classify.heads.fitted import TrainingRows
 
+if TYPE_CHECKING:
+    from layerprobe.classify.heads.solvers.frame_training import Build
+
 HELD_OUT = 5  # one fold of so many of the training clips decides when to stop
-Train = Callable[..., Any]  # as `solvers.bilstm_torch.train`
 
 
 def fit_fold(
-    features: FoldFeatures, prep: Preprocessing, params: Params, *, train: Train, seed: int
+    features: FoldFeatures, prep: Preprocessing, params: Params, *, build: Build[Any], seed: int
 ) -> np.ndarray:
-    """(m, K) scores of the fold's test clips by a network that `train` fits to its training clips."""
-    from layerprobe.classify.heads.solvers.bilstm_torch import best_device, predict
+    """(m, K) scores of the fold's test clips by a network that is fitted to its training clips."""
+    from layerprobe.classify.heads.solvers.frame_training import best_device, predict, train
 
     device = best_device()
     states = features.layers[prep.layer]
@@ -33,6 +34,7 @@ def fit_fold(
     )
     speakers = None if states.speakers is None else states.speakers[features.train]
     network = train(
+        build,
         scaled,
         features.train,
         features.y,
@@ -46,12 +48,13 @@ def fit_fold(
     return predict(network, scaled, features.test, device=device)
 
 
-def fit_all(rows: TrainingRows, params: Params, *, train: Train, seed: int) -> dict[str, np.ndarray]:
-    """The parameters, by name, of a network that `train` fits to all clips."""
-    from layerprobe.classify.heads.solvers.bilstm_torch import best_device
+def fit_all(rows: TrainingRows, params: Params, *, build: Build[Any], seed: int) -> dict[str, np.ndarray]:
+    """The parameters, by name, of a network that is fitted to all clips."""
+    from layerprobe.classify.heads.solvers.frame_training import best_device, train
 
     assert rows.frames is not None  # for the type checker: the search refuses stores without frames
     network = train(
+        build,
         rows.frames,
         np.arange(len(rows.y)),
         rows.y,

@@ -17,7 +17,7 @@ from layerprobe.classify.heads.base import NO_SAMPLING, Head, Params
 from layerprobe.classify.heads.fitted import FittedHead, TrainingRows
 from layerprobe.classify.heads.frames.fitting import validation_mask
 from layerprobe.classify.heads.solvers.network import Network
-from layerprobe.classify.tasks.confusion import confusion, recall
+from layerprobe.classify.heads.solvers.stopping import validation_score
 
 UNITS = [32, 64, 128]  # of each hidden layer
 BATCH = 64  # clips
@@ -85,15 +85,6 @@ def _train(
         if waited == PATIENCE:
             break
     return network
-
-
-def validation_score(scores: np.ndarray, y: np.ndarray, classes: int) -> tuple[float, float]:
-    """Mean recall over the classes that occur, and the mean log likelihood, of (m, K) scores."""
-    counts = confusion(y, scores.argmax(1), classes=classes)
-    present = counts.sum(1) > 0
-    top = scores - scores.max(1, keepdims=True)
-    log_p = top - np.log(np.exp(top).sum(1, keepdims=True))
-    return float(recall(counts)[present].mean()), float(log_p[np.arange(len(y)), y].mean())
 
 
 def parameters(columns: int, classes: int, params: Params) -> int:

@@ -27,7 +27,8 @@ from layerprobe.classify.features.frames import ScaledFrames, read_frames
 from layerprobe.classify.heads.frames import bilstm
 from layerprobe.classify.heads.frames.bilstm import BILSTM
 from layerprobe.classify.heads.frames.fitting import validation_mask
-from layerprobe.classify.heads.solvers import bilstm_torch
+from layerprobe.classify.heads.solvers import frame_training
+from layerprobe.classify.heads.solvers.frame_networks import build_bilstm
 from layerprobe.classify.predict.bundle import load_bundle
 from layerprobe.classify.predict.frozen import FrozenBundle
 from layerprobe.classify.predict.recordings import cut_windows, find_recordings
@@ -46,7 +47,7 @@ pytestmark = pytest.mark.slow
 def small() -> Iterator[None]:
     """Few units and few rounds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bilstm_torch, "ROUNDS", 3)
+        patch.setattr(frame_training, "ROUNDS", 3)
         patch.setattr(bilstm, "HIDDEN", [8])
         patch.setitem(BILSTM.start, "hidden", 8)
         patch.setitem(BILSTM.start, "rate", 1e-2)
@@ -80,11 +81,11 @@ def test_it_is_the_network_that_training_on_all_clips_gives(run: Path, bundle: F
     counts = np.bincount(data.y)
     weights = (len(data) / (len(counts) * counts))[data.y]
     assert params["class_weight"] == "balanced"
-    network = bilstm_torch.train(
-        scaled, everything, data.y, validation_mask(data.y, data.speakers, seed=0), weights=weights,
-        classes=3, params=params, device="cpu", seed=0,
+    network = frame_training.train(
+        build_bilstm, scaled, everything, data.y, validation_mask(data.y, data.speakers, seed=0),
+        weights=weights, classes=3, params=params, device="cpu", seed=0,
     )  # fmt: skip
-    scores = bilstm_torch.predict(network, scaled, everything, device="cpu")
+    scores = frame_training.predict(network, scaled, everything, device="cpu")
     expected = softmax(scores / bundle.system.temperature, axis=1)
     place = {key: row for row, key in enumerate(data.keys)}
     rows = [place[str(key)] for key in clip_keys(clips, store.cache)]

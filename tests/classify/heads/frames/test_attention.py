@@ -13,9 +13,9 @@ from layerprobe.classify.heads.fitted import TrainingRows
 from layerprobe.classify.heads.frames.attention import ATTENTION, Attentive
 from layerprobe.classify.heads.frames.fitting import validation_mask
 from layerprobe.classify.heads.registry import KINDS, heads_of
-from layerprobe.classify.heads.solvers import bilstm_torch
-from layerprobe.classify.heads.solvers.attention_torch import train
-from layerprobe.classify.heads.solvers.bilstm_torch import predict
+from layerprobe.classify.heads.solvers import frame_training
+from layerprobe.classify.heads.solvers.frame_networks import build_attention
+from layerprobe.classify.heads.solvers.frame_training import predict, train
 
 PREP = Preprocessing("frame", "standard")
 PARAMS = dict(ATTENTION.start)
@@ -23,7 +23,7 @@ PARAMS = dict(ATTENTION.start)
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bilstm_torch, "ROUNDS", 4)
+    monkeypatch.setattr(frame_training, "ROUNDS", 4)
 
 
 def made(y: np.ndarray | None = None) -> tuple[FoldFeatures, Frames]:
@@ -45,7 +45,7 @@ def test_a_fold_and_the_fit_to_all_clips_are_the_same_training(tmp_path: Path) -
     speakers = np.arange(48) // 8
     scaled = ScaledFrames.fit(frames, train=features.train, scaling="standard", speakers=None)
     network = train(
-        scaled, features.train, features.y, validation_mask(features.y, speakers, seed=0),
+        build_attention, scaled, features.train, features.y, validation_mask(features.y, speakers, seed=0),
         weights=np.ones(48), classes=2, params=PARAMS, device="cpu", seed=0,
     )  # fmt: skip
     expected = predict(network, scaled, features.test, device="cpu")
@@ -81,7 +81,8 @@ def test_shares_of_votes_stop_at_the_lowest_loss() -> None:
     )
     scaled = ScaledFrames.fit(frames, train=features.train, scaling="standard", speakers=None)
     network = train(
-        scaled, features.train, features.y, validation_mask(features.y.argmax(1), np.arange(48) // 8, seed=0),
+        build_attention, scaled, features.train, features.y,
+        validation_mask(features.y.argmax(1), np.arange(48) // 8, seed=0),
         weights=np.ones(48), classes=2, params=PARAMS, device="cpu", seed=0,
     )  # fmt: skip
     np.testing.assert_allclose(scores, predict(network, scaled, features.test, device="cpu"), atol=1e-6)

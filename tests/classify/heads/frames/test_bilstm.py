@@ -23,7 +23,8 @@ from layerprobe.classify.heads.frames import bilstm
 from layerprobe.classify.heads.frames.bilstm import BILSTM
 from layerprobe.classify.heads.frames.fitting import validation_mask
 from layerprobe.classify.heads.registry import KINDS
-from layerprobe.classify.heads.solvers import bilstm_torch as recurrent
+from layerprobe.classify.heads.solvers import frame_training
+from layerprobe.classify.heads.solvers.frame_networks import BiLstm
 from layerprobe.classify.runs.compare import compare
 from layerprobe.classify.runs.run_folder import SUMMARY, read_json
 from layerprobe.classify.scores.results import StudyResult
@@ -45,7 +46,7 @@ SAME = ("splits.json", "results.csv", "predictions.csv", "summary.json", "figure
 def shrunk() -> Iterator[None]:
     """Few units and few rounds: enough for what is planted."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recurrent, "ROUNDS", 12)
+        patch.setattr(frame_training, "ROUNDS", 12)
         patch.setattr(bilstm, "HIDDEN", [8])
         patch.setitem(BILSTM.start, "hidden", 8)
         patch.setitem(BILSTM.start, "rate", 1e-2)
@@ -107,7 +108,7 @@ def test_a_study_finds_what_pooled_statistics_do_not_show(
     assert [entry.system for entry in comparison.entries] == ["selected", "selected"]
     (pair,) = comparison.pairs
     assert pair.difference.low > 0  # the frames' run is better, on the same clips
-    model = recurrent.BiLstm(corpus[1].extraction.width("0"), 2, hidden=8, dropout=0.0, pooling="mean")
+    model = BiLstm(corpus[1].extraction.width("0"), 2, hidden=8, dropout=0.0, pooling="mean")
     assert comparison.costs[0].trained_parameters == sum(p.numel() for p in model.parameters())
 
 

@@ -6,8 +6,9 @@ import torch
 
 from layerprobe.classify.data.dataset import join_labels
 from layerprobe.classify.features.frames import ScaledFrames, read_frames
-from layerprobe.classify.heads.solvers import bilstm_torch as recurrent
-from layerprobe.classify.heads.solvers.bilstm_torch import BiLstm, best_device, predict, train
+from layerprobe.classify.heads.solvers import frame_training
+from layerprobe.classify.heads.solvers.frame_networks import BiLstm, build_bilstm
+from layerprobe.classify.heads.solvers.frame_training import best_device, predict, train
 from tests.studies import made_clips, made_frames
 
 PARAMS = {"hidden": 8, "rate": 1e-2, "dropout": 0.1, "pooling": "mean"}
@@ -26,13 +27,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[ScaledFrames, np.nda
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recurrent, "ROUNDS", 2)
+    monkeypatch.setattr(frame_training, "ROUNDS", 2)
 
 
 def fit(made: tuple[ScaledFrames, np.ndarray], *, seed: int = 0, pooling: str = "mean") -> BiLstm:
     scaled, y = made
     return train(
-        scaled, np.arange(48), y[:48], HELD, weights=np.ones(48), classes=2,
+        build_bilstm, scaled, np.arange(48), y[:48], HELD, weights=np.ones(48), classes=2,
         params={**PARAMS, "pooling": pooling}, device="cpu", seed=seed,
     )  # fmt: skip
 

@@ -1,9 +1,9 @@
-"""Training and prediction of a bidirectional LSTM on padded batches; padding affects no number."""
+"""Training and prediction of networks on padded batches of frames; padding affects no number."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -13,11 +13,10 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from layerprobe.classify.features.frames import ScaledFrames
 from layerprobe.classify.heads.base import Params
-from layerprobe.classify.tasks.confusion import confusion, recall
+from layerprobe.classify.heads.solvers.stopping import validation_score
 
 BATCH = 16  # clips
 LEAST_STEPS = 10  # per round, which is one pass over the clips or as many passes as that takes
@@ -25,34 +24,11 @@ ROUNDS = 60
 PATIENCE = 8  # rounds without a higher recall on the validation clips
 LARGEST_NORM = 1.0  # of the gradient
 Net = TypeVar("Net", bound=nn.Module)
-
-
-class BiLstm(nn.Module):
-    """Dropout, one bidirectional LSTM, pooling over a clip's own frames, dropout, one linear layer.
-
-    pooling: `mean` of both directions' outputs over the clip, or `last`, the final output of each direction.
-    """
-
-    def __init__(self, width: int, classes: int, *, hidden: int, dropout: float, pooling: str) -> None:
-        super().__init__()
-        self.dropout = nn.Dropout(dropout)
-        self.lstm = nn.LSTM(width, hidden, batch_first=True, bidirectional=True)
-        self.out = nn.Linear(2 * hidden, classes)
-        self.pooling = pooling
-
-    def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
-        """(B, T, D) zero-padded frames and (B,) lengths, on the CPU → (B, K) scores."""
-        packed = pack_padded_sequence(self.dropout(frames), lengths, batch_first=True, enforce_sorted=False)
-        outputs, (last, _) = self.lstm(packed)
-        if self.pooling == "last":
-            pooled = torch.cat([last[0], last[1]], dim=1)
-        else:
-            padded, _ = pad_packed_sequence(outputs, batch_first=True)  # zeros after each clip's end
-            pooled = padded.sum(1) / lengths.to(padded.device)[:, None]
-        return self.out(self.dropout(pooled))
+Build = Callable[[int, int, Params], Net]  # columns, classes, parameters of a trial -> network
 
 
 def train(
+    build: Build[Net],
     scaled: ScaledFrames,
     rows: np.ndarray,
     y: np.ndarray,
@@ -63,55 +39,17 @@ def train(
     params: Params,
     device: str,
     seed: int,
-) -> BiLstm:
-    """Fit on the training rows outside `validation`, and return the model of the best round.
+) -> Net:
+    """Fit a network to the training rows outside `validation` by Adam, and return that of the best round.
 
     rows: (n,) clip numbers. y: (n,) classes, or (n, K) shares. validation: (n,) booleans. weights: (n,) of
-    the clips in the loss. The best round has the highest mean recall on the validation clips, of shares the
-    lowest loss; among equals, the lowest loss.
+    the clips in the loss. params: `rate` is Adam's. The best round has the highest mean recall on the
+    validation clips, of shares the lowest loss; among equals, the lowest loss.
     """
-
-    def build() -> BiLstm:
-        return BiLstm(
-            scaled.width,
-            classes,
-            hidden=params["hidden"],
-            dropout=params["dropout"],
-            pooling=params["pooling"],
-        )
-
-    return train_network(
-        build,
-        scaled,
-        rows,
-        y,
-        validation,
-        weights=weights,
-        classes=classes,
-        rate=params["rate"],
-        device=device,
-        seed=seed,
-    )
-
-
-def train_network(
-    build: Callable[[], Net],
-    scaled: ScaledFrames,
-    rows: np.ndarray,
-    y: np.ndarray,
-    validation: np.ndarray,
-    *,
-    weights: np.ndarray,
-    classes: int,
-    rate: float,
-    device: str,
-    seed: int,
-) -> Net:
-    """As `train`, of the network that `build` makes, with Adam at this rate."""
     true = y if y.ndim == 1 else y.astype(np.float32)
     with _reproducible(seed, device):
-        model = build().to(device)
-        optimiser = torch.optim.Adam(model.parameters(), lr=rate)
+        model = build(scaled.width, classes, params).to(device)
+        optimiser = torch.optim.Adam(model.parameters(), lr=params["rate"])
         fitted, held_out = np.flatnonzero(~validation), np.flatnonzero(validation)
         order = np.random.default_rng(seed)
         best, state, waited = (-np.inf, -np.inf), _copy(model), 0
@@ -127,7 +65,9 @@ def train_network(
                 ((losses * weight).sum() / weight.sum()).backward()
                 nn.utils.clip_grad_norm_(model.parameters(), LARGEST_NORM)
                 optimiser.step()
-            reached = _evaluate(predict(model, scaled, rows[held_out], device=device), y[held_out], classes)
+            reached = validation_score(
+                predict(model, scaled, rows[held_out], device=device), y[held_out], classes
+            )
             waited = 0 if reached[0] > best[0] else waited + 1
             if reached > best:
                 best, state = reached, _copy(model)
@@ -151,34 +91,9 @@ def predict(model: nn.Module, scaled: ScaledFrames, rows: np.ndarray, *, device:
     return out
 
 
-def restore(
-    tensors: Mapping[str, np.ndarray], *, width: int, classes: int, hidden: int, pooling: str
-) -> BiLstm:
-    """The network with these parameters, for prediction. Raises ValueError where they do not fit it."""
-    try:
-        with torch.device("meta"):  # nothing is allocated or drawn
-            model = BiLstm(width, classes, hidden=hidden, dropout=0.0, pooling=pooling)
-        model.load_state_dict({name: torch.from_numpy(a) for name, a in tensors.items()}, assign=True)
-    except (RuntimeError, TypeError) as error:
-        raise ValueError(f"the network's parameters do not fit ({_first_line(error)})") from error
-    return model.eval()
-
-
 def best_device() -> str:
     """`cuda` if available, else `cpu`."""
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _evaluate(scores: np.ndarray, y: np.ndarray, classes: int) -> tuple[float, float]:
-    """Mean recall over the classes that occur, and the mean log likelihood; of shares the latter only."""
-    top = scores - scores.max(1, keepdims=True)
-    log_p = top - np.log(np.exp(top).sum(1, keepdims=True))
-    if y.ndim == 2:
-        likelihood = float((y * log_p).sum(1).mean())
-        return likelihood, likelihood
-    counts = confusion(y, scores.argmax(1), classes=classes)
-    present = counts.sum(1) > 0
-    return float(recall(counts)[present].mean()), float(log_p[np.arange(len(y)), y].mean())
 
 
 def _tensors(scaled: ScaledFrames, rows: np.ndarray, device: str) -> tuple[Tensor, Tensor]:
@@ -188,10 +103,6 @@ def _tensors(scaled: ScaledFrames, rows: np.ndarray, device: str) -> tuple[Tenso
 
 def _to(array: np.ndarray, device: str) -> Tensor:
     return torch.from_numpy(array).to(device)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 def _copy(model: nn.Module) -> dict[str, Tensor]:

@@ -6,8 +6,8 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from layerprobe.classify.features.frames import ScaledFrames, join_frames
-from layerprobe.classify.heads.solvers.attention_torch import AttentionPooling, train
-from layerprobe.classify.heads.solvers.bilstm_torch import predict
+from layerprobe.classify.heads.solvers.frame_networks import AttentionPooling, build_attention
+from layerprobe.classify.heads.solvers.frame_training import predict, train
 
 WIDTH, CLASSES = 8, 3
 PARAMS = {"rate": 1e-2, "dropout": 0.1}
@@ -65,8 +65,8 @@ def test_a_marked_frame_is_found_and_held_out_clips_decide_when_to_stop(
     scaled, y = made
     held, test = np.arange(60) >= 45, np.arange(60, 90)
     model = train(
-        scaled, np.arange(60), y[:60], held, weights=np.ones(60), classes=CLASSES, params=PARAMS,
-        device="cpu", seed=0,
+        build_attention, scaled, np.arange(60), y[:60], held, weights=np.ones(60), classes=CLASSES,
+        params=PARAMS, device="cpu", seed=0,
     )  # fmt: skip
     assert (predict(model, scaled, test, device="cpu").argmax(1) == y[test]).mean() > 0.9
     begin = AttentionPooling(WIDTH, CLASSES, dropout=0.0)
