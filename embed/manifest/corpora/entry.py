@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.text import format_list
 from layerprobe.embed.manifest.audio_files import find_audio_files
 from layerprobe.embed.manifest.clips import Clip
@@ -43,7 +44,8 @@ class KnownCorpus(Description):
     derived: label → how it follows from the fields. above: label → a regular expression that finds it in the
     folders above a file. folder: the folder in which the corpus keeps a file, with fields in braces; another
     folder with digits in the same places gets a note. remarks: further notes on a copy, from its folder and
-    clips. sizes_vary: sizes of copies differ, so that they get no note.
+    clips. sizes_vary: sizes of copies differ, so that they get no note. unusable: which of the files that fit
+    become no clip, and why.
     """
 
     patterns: tuple[str, ...]
@@ -53,9 +55,10 @@ class KnownCorpus(Description):
     folder: str = ""
     remarks: Callable[[Path, Sequence[Clip]], list[str]] | None = None
     sizes_vary: bool = False
+    unusable: Callable[[Iterable[PurePosixPath]], dict[PurePosixPath, str]] = lambda _: {}
 
     def read(self, folder: Path) -> Corpus:
-        """Clips of a copy of the corpus; a note where it differs. Raises InputError if no file fits."""
+        """Clips of a copy of the corpus; a note where it differs. Raises InputError for no usable file."""
         audio = find_audio_files(folder)
         names = match_names(audio, [Pattern.parse(text) for text in self.patterns])
         if not names:
@@ -63,6 +66,13 @@ class KnownCorpus(Description):
             raise audio.no_match(self.example, do=do)
         for path in names.keys() ^ set(audio.paths):
             audio.left_out[str(path)] = f"is not named like {self.example}"
+        for path, reason in self.unusable(names).items():
+            audio.left_out[str(path)] = reason
+            del names[path]
+        if not names:
+            listed = format_list([f"{path} {reason}" for path, reason in audio.left_out.items()])
+            what = f"no sound file can be used ({listed})"
+            raise InputError(what, where=str(folder), do=f"see {self.source}")
         notes = self._misplaced(names)
         for path, fields in names.items():
             fields.update((label, derive(fields)) for label, derive in self.derived.items())

@@ -7,16 +7,13 @@ from __future__ import annotations
 
 from layerprobe.embed.manifest.corpora.arabic import ARABIC
 from layerprobe.embed.manifest.corpora.entry import SEE_PAGE, KnownCorpus
+from layerprobe.embed.manifest.corpora.ravdess import RAVDESS
 
 _FOLDER = "{emotion:Angry|Happy|Neutral|Sad|Surprise}"
 _WORDS = {
     **{"angry": "anger", "happy": "happiness", "sad": "sadness"},
     **{"Angry": "anger", "Happy": "happiness", "Sad": "sadness", "Neutral": "neutral", "Calm": "calm"},
     "Surprise": "surprise",
-}
-_RAVDESS = {
-    **{"01": "neutral", "02": "calm", "03": "happiness", "04": "sadness"},
-    **{"05": "anger", "06": "fear", "07": "disgust", "08": "surprise"},
 }
 _EMODB_MEN = ("03", "10", "11", "12", "15")
 
@@ -44,30 +41,7 @@ KNOWN: tuple[KnownCorpus, ...] = (
         licence=SEE_PAGE,
         source="http://emodb.bilderbar.info",
     ),
-    KnownCorpus(
-        name="ravdess",
-        title="Ryerson Audio-Visual Database of Emotional Speech and Song: speech",
-        patterns=("{_:01|02|03}-01-{emotion:2}-{intensity:2}-{text:2}-{repetition:2}-{speaker:2}",),
-        example="Actor_12/03-01-05-01-02-01-12.wav (emotion third, actor last)",
-        maps={"emotion": _RAVDESS, "intensity": {"01": "normal", "02": "strong"}},
-        clips=1440,
-        speakers=24,
-        citation="Livingstone and Russo 2018, PLoS ONE 13(5), e0196391",
-        licence="CC BY-NC-SA 4.0",
-        source="https://zenodo.org/records/1188976",
-    ),
-    KnownCorpus(
-        name="ravdess-song",
-        title="Ryerson Audio-Visual Database of Emotional Speech and Song: song",
-        patterns=("{_:01|02|03}-02-{emotion:2}-{intensity:2}-{text:2}-{repetition:2}-{speaker:2}",),
-        example="Actor_12/03-02-05-01-02-01-12.wav (emotion third, actor last)",
-        maps={"emotion": _RAVDESS, "intensity": {"01": "normal", "02": "strong"}},
-        clips=1012,
-        speakers=23,
-        citation="Livingstone and Russo 2018, PLoS ONE 13(5), e0196391",
-        licence="CC BY-NC-SA 4.0",
-        source="https://zenodo.org/records/1188976",
-    ),
+    *RAVDESS,
     KnownCorpus(
         name="crema-d",
         title="Crowd-sourced Emotional Multimodal Actors Dataset",

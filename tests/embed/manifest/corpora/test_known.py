@@ -22,7 +22,7 @@ TREES: dict[str, dict[str, tuple[str, str]]] = {
     "ravdess": {
         "Actor_12/03-01-05-01-02-01-12.wav": ("anger", "12"),
         "Actor_01/03-01-01-01-01-01-01.wav": ("neutral", "01"),
-        "Actor_24/02-01-08-02-02-02-24.mp4": ("surprise", "24"),
+        "Actor_24/01-01-08-02-02-02-24.mp4": ("surprise", "24"),
     },
     "ravdess-song": {"Actor_03/03-02-06-02-01-02-03.wav": ("fear", "03")},
     "crema-d": {
