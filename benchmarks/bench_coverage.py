@@ -1,18 +1,20 @@
 """How often 95 % intervals over speakers cover a known truth, for every score of every task.
 
     python benchmarks/bench_coverage.py [--studies 2000] [--resamples 4000] [--speakers 10,30,60,uneven]
+        [--simulations regression,own_spread]
 
 Simulates studies whose speakers differ: each has a level of the target and an ability of the system of her
 own. The truth is the score of 200,000 such speakers. `uneven` are 60 speakers with clips much as BAVED's:
-a few have most of them. Prints one JSON line per kind of speakers, with the coverage of each score and of the
-difference of two systems on the same clips (`…_difference`, whose truth is 0).
+a few have most of them. In `own_spread`, the size of errors differs between speakers, too. Prints one JSON
+line per kind of speakers, with the coverage of each score and of the difference of two systems on the same
+clips (`…_difference`, whose truth is 0).
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -23,6 +25,7 @@ import torch
 from benchmarks.machine import report
 from layerprobe.classify.config import METRICS, Metric, TaskName
 from layerprobe.classify.scores.bootstrap import draw_scores, expanded_percentile_interval
+from layerprobe.classify.scores.errors import error_intervals
 from layerprobe.classify.scores.sums import moments, r_squared_intervals, sums_by_cluster
 from layerprobe.classify.tasks.registry import MEASURES, TASKS
 
@@ -65,6 +68,14 @@ def regression(rng: np.random.Generator, speaker: np.ndarray) -> tuple[np.ndarra
     return y, a, b
 
 
+def own_spread(rng: np.random.Generator, speaker: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As `regression`, but errors of a speaker are larger or smaller than those of others."""
+    y = each(rng, speaker, 0.4**0.5) + 0.6**0.5 * rng.standard_normal(len(speaker))
+    scale = 0.5 * np.exp(each(rng, speaker, 0.4))
+    a, b = (0.7 * y + each(rng, speaker, 0.4) + scale * rng.standard_normal(len(speaker)) for _ in range(2))
+    return y, a, b
+
+
 def multilabel(rng: np.random.Generator, speaker: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Sets of labels, some rare; the margin differs between speakers."""
     shape = len(speaker), CLASSES
@@ -74,11 +85,12 @@ def multilabel(rng: np.random.Generator, speaker: np.ndarray) -> tuple[np.ndarra
     return y, a, b
 
 
-SIMULATIONS: Mapping[TaskName, Simulation] = {
-    "classification": classification,
-    "ordinal": ordinal,
-    "regression": regression,
-    "multilabel": multilabel,
+SIMULATIONS: Mapping[str, tuple[TaskName, Simulation]] = {
+    "classification": ("classification", classification),
+    "ordinal": ("ordinal", ordinal),
+    "regression": ("regression", regression),
+    "own_spread": ("regression", own_spread),
+    "multilabel": ("multilabel", multilabel),
 }
 
 
@@ -90,46 +102,51 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=2000)
     parser.add_argument("--resamples", type=int, default=4000)
     parser.add_argument("--speakers", default="10,30,60,uneven")
+    parser.add_argument("--simulations", default=",".join(SIMULATIONS))
     options = parser.parse_args()
-    truth = population()
+    chosen = options.simulations.split(",")
+    truth = population(chosen)
     for kind in options.speakers.split(","):
         sizes = UNEVEN if kind == "uneven" else np.full(int(kind), CLIPS)
         shares: dict[str, float] = {}
-        for task in SIMULATIONS:
-            shares |= coverage(task, sizes, truth=truth, studies=options.studies, resamples=options.resamples)
-        shares["r_squared"] = r_squared_coverage(sizes, truth=truth["r_squared"], studies=options.studies)
+        for name in chosen:
+            shares |= coverage(name, sizes, truth=truth, studies=options.studies, resamples=options.resamples)
+        if "regression" in chosen:
+            shares["r_squared"] = r_squared_coverage(sizes, truth=truth["r_squared"], studies=options.studies)
         values = {"speakers": kind, "studies": options.studies, **shares}
         report("coverage", values, device=torch.device("cpu"))
 
 
-def population() -> dict[str, float]:
-    """The score of every task and metric over MANY speakers."""
+def population(names: Sequence[str]) -> dict[str, float]:
+    """The score of every metric of these simulations over MANY speakers."""
     speaker = np.repeat(np.arange(MANY), CLIPS)
     scores: dict[str, float] = {}
-    for task, simulate in SIMULATIONS.items():
+    for name in names:
+        task, simulate = SIMULATIONS[name]
         y, predicted, _ = simulate(np.random.default_rng(1), speaker)
         statistics = TASKS[task].statistics(y, predicted, None, CLASSES)
-        scores |= {f"{task}: {name}": value for name, value in TASKS[task].scores(statistics).items()}
-        if task == "regression":
+        scores |= {f"{name}: {metric}": value for metric, value in TASKS[task].scores(statistics).items()}
+        if name == "regression":
             scores["r_squared"] = float(1 - np.mean((predicted - y) ** 2) / np.var(y))
     return scores
 
 
 def coverage(
-    task: TaskName, sizes: np.ndarray, *, truth: Mapping[str, float], studies: int, resamples: int
+    name: str, sizes: np.ndarray, *, truth: Mapping[str, float], studies: int, resamples: int
 ) -> dict[str, float]:
     """The share of studies whose intervals cover the truth, of each metric and of its difference."""
     rng, speaker = np.random.default_rng(0), np.repeat(np.arange(len(sizes)), sizes)
+    task, simulate = SIMULATIONS[name]
     systems = []
     for _ in range(studies):
-        y, *both = SIMULATIONS[task](rng, speaker)
+        y, *both = simulate(rng, speaker)
         systems += [TASKS[task].statistics(y, predicted, speaker, CLASSES) for predicted in both]
     statistics = np.stack(systems, axis=1)
     return {
-        name: share
+        f"{name}: {key}": share
         for metric in METRICS[task]
-        for name, share in one_metric(
-            metric, statistics, sizes, truth=truth[f"{task}: {metric}"], resamples=resamples, task=task
+        for key, share in one_metric(
+            metric, statistics, sizes, truth=truth[f"{name}: {metric}"], resamples=resamples
         ).items()
     }
 
@@ -141,15 +158,18 @@ def one_metric(
     *,
     truth: float,
     resamples: int,
-    task: TaskName,
 ) -> dict[str, float]:
-    """Coverage of one metric. statistics: (speakers, 2 × studies, *S), two systems of each study."""
+    """Coverage of one metric. statistics: (speakers, 2 × studies, *S), two systems of each study.
+
+    As `scores.intervals.score_intervals` and `scores.paired.differences`, with fewer draws.
+    """
     draws = draw_scores(statistics, metric=metric, seed=1, resamples=resamples)
     within = MEASURES[metric].low, MEASURES[metric].high
     one = [expanded_percentile_interval(column, sizes, within=within) for column in draws[:, ::2].T]
+    if metric == "rmse" or metric == "mae":
+        one = [(each.low, each.high) for each in error_intervals(statistics[:, ::2], metric=metric)]
     two = [expanded_percentile_interval(column, sizes) for column in (draws[:, ::2] - draws[:, 1::2]).T]
-    name = f"{task}: {metric}"
-    return {name: covered(one, truth), f"{name}_difference": covered(two, 0.0)}
+    return {metric: covered(one, truth), f"{metric}_difference": covered(two, 0.0)}
 
 
 def r_squared_coverage(sizes: np.ndarray, *, truth: float, studies: int) -> float:

@@ -20,7 +20,7 @@ from layerprobe.classify.controls.refit import predictions_by_fold
 from layerprobe.classify.heads.registry import heads_of
 from layerprobe.classify.layer_names import layer_parts
 from layerprobe.classify.runs.run_folder import CONTROLS, RUN, SUMMARY, read_json
-from layerprobe.classify.scores.bootstrap import score_intervals
+from layerprobe.classify.scores.intervals import score_intervals
 from layerprobe.classify.scores.paired import differences
 from layerprobe.classify.scores.scoring import Scorer
 from layerprobe.classify.search.plan import Plan

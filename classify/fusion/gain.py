@@ -10,7 +10,7 @@ import numpy as np
 
 from layerprobe.classify.data.dataset import Dataset
 from layerprobe.classify.data.splits import OuterFold
-from layerprobe.classify.scores.bootstrap import score_intervals
+from layerprobe.classify.scores.intervals import score_intervals
 from layerprobe.classify.scores.paired import differences
 from layerprobe.classify.scores.results import SELECTED, StudyId, StudyResult
 from layerprobe.classify.scores.scoring import Scorer

@@ -12,7 +12,7 @@ from layerprobe.classify.data.cross_corpus import COLUMN
 from layerprobe.classify.matrix.plan import CorpusRun, MatrixPlan
 from layerprobe.classify.runs.read_predictions import SystemPredictions, read_system
 from layerprobe.classify.runs.run_folder import SUMMARY, read_json
-from layerprobe.classify.scores.bootstrap import score_intervals
+from layerprobe.classify.scores.intervals import score_intervals
 from layerprobe.classify.scores.paired import differences
 from layerprobe.classify.tasks.registry import TASKS
 from layerprobe.classify.tasks.task import clip_counts

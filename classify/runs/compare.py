@@ -21,7 +21,8 @@ from layerprobe.classify.runs.read_predictions import (
     read_system,
 )
 from layerprobe.classify.runs.run_folder import RUN, SUMMARY, read_json, reporting_damage
-from layerprobe.classify.scores.bootstrap import Interval, score_intervals
+from layerprobe.classify.scores.bootstrap import Interval
+from layerprobe.classify.scores.intervals import score_intervals
 from layerprobe.classify.scores.paired import (
     NOISE,
     CorrectedT,

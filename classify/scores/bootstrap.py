@@ -10,7 +10,6 @@ from scipy.stats import norm, t
 
 from layerprobe.classify.config import Metric
 from layerprobe.classify.tasks.registry import MEASURES
-from layerprobe.classify.tasks.task import clip_counts
 
 LEVEL = 0.95
 RESAMPLES = 10_000
@@ -59,23 +58,6 @@ def resample_weights(
         size = min(step, resamples - begin)
         weights = rng.multinomial(clusters, times / clusters, size=size)
         yield slice(begin, begin + size), weights.astype(np.float64)
-
-
-def score_intervals(counts: np.ndarray, *, metric: Metric, seed: int) -> list[Interval]:
-    """The score of each of R systems on all clips, with its 95 % interval.
-
-    counts: (clusters, R, *S) statistics per speaker, such as confusion counts, or per clip where speakers are
-    unknown. Clips of one speaker are correlated, so that resampling clips gives intervals that are too
-    narrow. With a single cluster, low and high are NaN.
-    """
-    draws = draw_scores(counts, metric=metric, seed=seed)
-    sizes, measure = clip_counts(counts[:, 0]), MEASURES[metric]
-    values = measure.score(counts.sum(0)).tolist()
-    within = measure.low, measure.high
-    return [
-        Interval(value, *expanded_percentile_interval(draws[:, k], sizes, within=within))
-        for k, value in enumerate(values)
-    ]
 
 
 def mean_intervals(

@@ -12,7 +12,8 @@ from sklearn.metrics import average_precision_score
 from layerprobe.classify.config import Metric
 from layerprobe.classify.data.dataset import Dataset
 from layerprobe.classify.data.splits import OuterFold
-from layerprobe.classify.scores.bootstrap import mean_intervals, score_intervals
+from layerprobe.classify.scores.bootstrap import mean_intervals
+from layerprobe.classify.scores.intervals import score_intervals
 from layerprobe.classify.scores.paired import near_best
 from layerprobe.classify.scores.results import StudyResult
 from layerprobe.classify.tasks import confusion, label_sets

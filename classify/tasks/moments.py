@@ -8,10 +8,14 @@ speakers does not rank again.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from scipy.stats import rankdata
 
 SUMS = 13
+CLIPS, TRUE, PREDICTED, SQUARED, ABSOLUTE = 0, 1, 2, 6, 7  # places of some
+LOSSES: dict[Literal["rmse", "mae"], int] = {"rmse": SQUARED, "mae": ABSOLUTE}
 
 
 def sums(y: np.ndarray, predicted: np.ndarray, clusters: np.ndarray | None) -> np.ndarray:
@@ -55,12 +59,12 @@ def spearman(sums: np.ndarray) -> np.ndarray:
 
 def rmse(sums: np.ndarray) -> np.ndarray:
     """Root mean squared error, in units of the target."""
-    return np.sqrt(_ratio(sums[..., 6], sums[..., 0]))
+    return np.sqrt(_ratio(sums[..., SQUARED], sums[..., CLIPS]))
 
 
 def mae(sums: np.ndarray) -> np.ndarray:
     """Mean absolute error, in units of the target."""
-    return _ratio(sums[..., 7], sums[..., 0])
+    return _ratio(sums[..., ABSOLUTE], sums[..., CLIPS])
 
 
 def _correlation(

@@ -13,7 +13,8 @@ from layerprobe.classify.controls.probes.targets import FOLDS, Target
 from layerprobe.classify.controls.shuffled_labels import shuffle_within
 from layerprobe.classify.features.scaling import orthogonal_columns, standardise
 from layerprobe.classify.heads.solvers.newton import Solver, cross_entropy
-from layerprobe.classify.scores.bootstrap import Interval, mean_intervals, score_intervals
+from layerprobe.classify.scores.bootstrap import Interval, mean_intervals
+from layerprobe.classify.scores.intervals import score_intervals
 from layerprobe.classify.scores.paired import differences
 from layerprobe.classify.scores.sums import ratio, sum_intervals, sums_by_cluster
 from layerprobe.classify.search.nested import derive_seed

@@ -14,8 +14,8 @@ from layerprobe.classify.scores.bootstrap import (
     expanded_percentile_interval,
     mean_intervals,
     p_value,
-    score_intervals,
 )
+from layerprobe.classify.scores.intervals import score_intervals
 from layerprobe.classify.tasks import confusion as metrics
 from layerprobe.classify.tasks.classification import CLASSIFICATION
 

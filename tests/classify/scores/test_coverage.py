@@ -7,6 +7,7 @@ import pytest
 
 from layerprobe.classify.config import Metric
 from layerprobe.classify.scores.bootstrap import draw_scores, expanded_percentile_interval
+from layerprobe.classify.scores.errors import error_intervals
 from layerprobe.classify.tasks.moments import sums
 from layerprobe.classify.tasks.registry import MEASURES
 
@@ -39,6 +40,9 @@ def coverage(metric: Metric, *, replicates: int, resamples: int) -> float:
     """The share of simulated studies whose 95 % interval covers the truth."""
     rng, measure = np.random.default_rng(0), MEASURES[metric]
     studies = np.stack([simulate(rng, speakers=SPEAKERS) for _ in range(replicates)], axis=1)
+    if metric == "rmse" or metric == "mae":
+        own = error_intervals(studies, metric=metric)
+        return float(np.mean([one.low <= TRUE[metric] <= one.high for one in own]))
     draws = draw_scores(studies, metric=metric, seed=1, resamples=resamples)
     within = measure.low, measure.high
     sizes = np.full(SPEAKERS, CLIPS)
