@@ -13,8 +13,9 @@ import numpy as np
 from layerprobe.cache.common.errors import ClipError, InputError
 from layerprobe.cache.common.options import check_choice
 from layerprobe.classify.config import TaskName, task_of
+from layerprobe.classify.features.fitted import speakers_needed
 from layerprobe.classify.predict.recordings import is_recording
-from layerprobe.classify.predict.results.prediction import Prediction, likely, make_prediction
+from layerprobe.classify.predict.results.prediction import PREDICTS, Prediction, likely, make_prediction
 from layerprobe.classify.runs.bundle_files import MANIFEST, check_labels, read_bundle
 from layerprobe.classify.tasks.registry import TASKS
 from layerprobe.embed.audio.channels import channel_clips
@@ -36,6 +37,8 @@ class Bundle(ABC):
 
     needs_speakers = False
     at_once = AT_ONCE
+    _extractor: StateExtractor | None = None
+    _lock = threading.Lock()  # of all bundles: one backbone is loaded at a time
 
     def __init__(self, folder: Path, content: Mapping[str, Any], *, device: str = "auto") -> None:
         self.folder, self.content, self._device = folder, content, device
@@ -46,8 +49,10 @@ class Bundle(ABC):
         check_labels(list(self.labels), where=str(folder / MANIFEST))
         self.task: TaskName = task_of(content)
         check_choice("task", self.task, TASKS)
-        self._extractor: StateExtractor | None = None
-        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickled without the backbone: another process loads it on first use."""
+        return {name: value for name, value in vars(self).items() if name != "_extractor"}
 
     def __repr__(self) -> str:
         predicts = f"labels {', '.join(self.labels)}" if self.labels else f"{self.content.get('target')}"
@@ -78,11 +83,8 @@ class Bundle(ABC):
 
     def require_labels(self, what: str, *, do: str = "") -> None:
         """Raise InputError for a system that predicts numbers or sets. what: that only single labels have."""
-        predicts = {"regression": "a number", "multilabel": "a set of labels", "soft": "shares of votes"}.get(
-            self.task
-        )
-        if predicts is not None:
-            raise InputError(f"predicts {predicts}, which has no {what}", where=str(self.folder), do=do)
+        if self.task in PREDICTS:
+            raise InputError(f"{PREDICTS[self.task]}, which has no {what}", where=str(self.folder), do=do)
 
     def _rows(self, recordings: Any, sampling_rate: int | None) -> np.ndarray:
         """What `outputs` gives for one recording, (C,), or for N of them, (N, C)."""
@@ -160,8 +162,6 @@ class Bundle(ABC):
     def check_speakers(self) -> None:
         """Raise InputError if the system scales by speaker: for recordings whose speakers are not known."""
         if self.needs_speakers:
-            from layerprobe.classify.features.fitted import speakers_needed
-
             raise speakers_needed()
 
     def select_sound(self, clips: Sequence[Clip]) -> Sequence[Clip]:
@@ -249,8 +249,7 @@ def load_bundle(folder: Path | str, *, model: str | None = None, device: str = "
 
     model: where the backbone is, if not where the study found it. device: auto, cpu, cuda, …
     """
-    folder = Path(folder)
-    content = read_bundle(folder)
+    content = read_bundle(folder := Path(folder))
     if content.get("kind") == "finetuned":
         from layerprobe.classify.predict.finetuned import FinetunedBundle
 

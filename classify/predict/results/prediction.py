@@ -12,6 +12,13 @@ from layerprobe.classify.config import TaskName
 from layerprobe.classify.scores.conformal import prediction_sets
 from layerprobe.embed.manifest.clips import Clip
 
+# What systems predict that give no single label, by task.
+PREDICTS: dict[TaskName, str] = {
+    "regression": "predicts a number",
+    "multilabel": "predicts a set of labels",
+    "soft": "predicts shares of votes",
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:

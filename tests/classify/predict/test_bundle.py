@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 import threading
 from collections.abc import Callable
@@ -139,6 +140,18 @@ def test_threads_get_the_predictions_of_a_single_one(run: Path) -> None:
         thread.join()
     for number, probability in enumerate(expected):
         np.testing.assert_allclose(found[number], probability, atol=1e-6)
+
+
+def test_a_bundle_goes_to_another_process(run: Path) -> None:
+    """As joblib and Dask send it: without its backbone, which is loaded there on first use."""
+    bundle, waves = load_bundle(run / "bundle"), [tone(0.7, seed=seed) for seed in range(3)]
+    fresh = pickle.loads(pickle.dumps(bundle))
+    expected = bundle.predict_proba(waves, sampling_rate=16_000)
+    used = pickle.dumps(bundle)
+    assert len(used) < 10 * sum(file.stat().st_size for file in (run / "bundle").iterdir())
+    for received in (fresh, pickle.loads(used)):
+        assert repr(received) == repr(bundle)
+        np.testing.assert_array_equal(received.predict_proba(waves, sampling_rate=16_000), expected)
 
 
 def test_bad_files_have_errors_and_the_others_labels(run: Path, tmp_path: Path) -> None:
