@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 from scipy.stats import hypergeom
 
-from layerprobe.cache.common.errors import InputError
+from layerprobe.classify.data.spellings import unknown_column
 from layerprobe.classify.data.splits import PARTITIONS, Assignment
 from layerprobe.classify.tasks.regression import is_measured, parts
 from layerprobe.embed.manifest.clips import Clip
@@ -69,9 +69,7 @@ class Table:
         columns, clips = label_columns(clips), group_numbers(clips, target)
         for name in (target, text, source):
             if name is not None and name not in columns:
-                raise InputError(
-                    f"no column '{name}' in the table", do=f"choose from {', '.join(columns) or 'none'}"
-                )
+                raise unknown_column(name, columns)
         text = text or find_column(TEXT_COLUMNS, columns, exclude=target)
         source = source or find_column(SOURCE_COLUMNS, columns, exclude=target)
         labels = [_label(clip, target) for clip in clips]

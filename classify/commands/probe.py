@@ -109,7 +109,7 @@ def _probe_clips(
     from layerprobe.classify.controls.probes.tables import joined
     from layerprobe.classify.controls.probes.targets import DURATION, SPEAKER, default_targets
     from layerprobe.classify.data.dataset import join_labels, join_unlabelled
-    from layerprobe.classify.data.spellings import spelling_notes
+    from layerprobe.classify.data.spellings import spelling_notes, unknown_column
     from layerprobe.classify.search.parallel import job_count
 
     spellings = spelling_notes(
@@ -129,8 +129,8 @@ def _probe_clips(
     known = {SPEAKER, DURATION, *columns}
     unknown = [name for name in names if name not in known]
     if unknown:
-        choice = ", ".join([*sorted(known), *(name for name in (*TARGETS, ALL) if name not in known)])
-        raise InputError(f"no column '{unknown[0]}' in the table", do=f"choose --targets from {choice}")
+        listed = [*sorted(known), *(name for name in (*TARGETS, ALL) if name not in known)]
+        raise unknown_column(unknown[0], listed, option="--targets")
     balanced_by = options.target
     if balanced_by not in columns and "--target" not in given:
         balanced_by = next((name for name in names if name in columns), SPEAKER)

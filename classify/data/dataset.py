@@ -16,6 +16,7 @@ from layerprobe.cache.store import failures
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.cache.store.keys import known_keys
 from layerprobe.classify.config import TaskName
+from layerprobe.classify.data.spellings import unknown_column
 from layerprobe.classify.tasks.registry import TASKS
 from layerprobe.classify.tasks.task import READ_AS_IS, Reading, Task
 from layerprobe.embed.manifest.clips import Clip
@@ -173,10 +174,7 @@ def join_targets(
     reasons = dict(excluded)
     if not any(target in clip.labels for clip in clips):
         columns = sorted({column for clip in clips for column in clip.labels})
-        raise InputError(
-            f"no column '{target}' in the table, or no label in it",
-            do=f"choose --target from {', '.join(columns) or 'none'}",
-        )
+        raise unknown_column(target, columns, option="--target", or_else=", or no label in it")
     for clip in clips:
         if not clip.labels.get(target, "").strip():
             reasons.setdefault(clip.id, f"no label in column '{target}'")

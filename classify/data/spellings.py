@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 
+from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.text import format_list, visible
 
 # Letters of other scripts that print like Latin ones, in lower case and as capitals.
 _CONFUSABLE = str.maketrans(
     "аеіјорсухѕАВЕЅІЈКМНОРСТУХΑΒΕΖΗΙΚΜΝΟΡΤΥΧον", "aeijopcyxsABESIJKMHOPCTYXABEZHIKMNOPTYXov"
 )
+NEAR = 0.8  # similarity of names, by difflib, from which one is suggested for the other
 _SEPARATORS = re.compile(r"[\s_.'’-]+(?=[^\W\d_])|(?<=[^\W\d_])[\s_.'’-]+")  # next to a letter
 _NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)(e[+-]?\d+)?")
 _MARKS = re.compile("[\u0640\u064b-\u0652]")  # Arabic's tatweel and signs of vowels, which are often left out
@@ -34,6 +37,20 @@ def spelling_notes(*, target: str, labels: Iterable[str | None], speakers: Itera
                 f"{kind} that look alike count as different: {format_list(groups)}; spell each in one way"
             )
     return notes
+
+
+def unknown_column(name: str, columns: Sequence[str], *, option: str = "", or_else: str = "") -> InputError:
+    """The error of a column that a table lacks, with the one that was meant if a name is much like it.
+
+    columns: in the order in which they are listed. option: that names a column, such as `--target`. or_else:
+    what else may be wrong.
+    """
+    by_folded = {_folded(column): column for column in reversed(columns)}
+    near = get_close_matches(_folded(name), by_folded, n=1, cutoff=NEAR)
+    do = f"choose {f'{option} ' if option else ''}from {', '.join(columns) or 'none'}"
+    if near:
+        do = f"did you mean '{by_folded[near[0]]}'? {do}"
+    return InputError(f"no column '{name}' in the table{or_else}", do=do)
 
 
 def describe(group: Iterable[str]) -> str:

@@ -6,7 +6,7 @@ import unicodedata
 
 import pytest
 
-from layerprobe.classify.data.spellings import look_alikes, spelling_notes
+from layerprobe.classify.data.spellings import look_alikes, spelling_notes, unknown_column
 
 
 @pytest.mark.parametrize(
@@ -76,3 +76,25 @@ def test_a_note_shows_what_differs():
     (note,) = spelling_notes(target="emotion", labels=["Anna", "\u0410nna"], speakers=[])
     assert r"'Anna' and '\u0410nna'" in note
     assert spelling_notes(target="emotion", labels=["a", "b"], speakers=[]) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("emotion", "EMOTION"),
+        ("Emotion ", "EMOTION"),
+        ("arousl", "arousal"),
+        ("p-sad", "p_sad"),
+        ("mood", ""),
+    ],
+)
+def test_an_unknown_column_suggests_the_one_that_was_meant(name, meant):
+    line = str(unknown_column(name, ["EMOTION", "arousal", "p_sad"], option="--target"))
+    assert line.startswith(f"no column '{name}' in the table; ")
+    assert line.endswith("choose --target from EMOTION, arousal, p_sad")
+    assert ("did you mean" in line) == bool(meant)
+    assert (f"did you mean '{meant}'?" in line) == bool(meant)
+
+
+def test_a_table_without_columns_suggests_none():
+    assert str(unknown_column("emotion", [])) == "no column 'emotion' in the table; choose from none"
