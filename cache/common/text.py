@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import html
 import math
 import re
@@ -104,6 +105,17 @@ def guard_cell(text: str) -> str:
     Numbers stay as they are. `unguard_cell` gives the text back.
     """
     return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+
+
+def spreadsheet_bytes(text: str) -> bytes:
+    """A table for people as UTF-8, with a byte order mark if it has letters beyond ASCII.
+
+    Excel reads a CSV file without the mark in the system's 8-bit encoding, and shows `غضب` as `ØºØ¶Ø¨`. A
+    table in ASCII needs none. pandas, polars and this project's readers skip the mark. Bytes of file names
+    that are not UTF-8 stay as they are.
+    """
+    data = text.encode("utf-8", "surrogateescape")
+    return data if text.isascii() else codecs.BOM_UTF8 + data
 
 
 def unguard_cell(text: str) -> str:

@@ -193,7 +193,7 @@ def _read_predictions(
 
 def _read_curves(path: Path) -> list[dict[str, float]]:
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
     except (OSError, csv.Error, ValueError, TypeError) as error:
         raise InputError(f"cannot be read ({error})", where=str(path), do=RESTORE_OR_RERUN) from error

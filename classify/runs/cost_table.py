@@ -167,7 +167,7 @@ def _largest(stages: Sequence[Mapping[str, Any]], name: str) -> int | None:
 def _count_trials(run: Path) -> int:
     """TrialStorage of a run by its results.csv; 0 if that does not tell."""
     try:
-        with (run / RESULTS).open(encoding="utf-8", newline="") as file:
+        with (run / RESULTS).open(encoding="utf-8-sig", newline="") as file:
             return sum(int(row["trials"]) for row in csv.DictReader(file))
     except (OSError, KeyError, ValueError, TypeError, csv.Error):
         return 0

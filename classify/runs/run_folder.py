@@ -16,7 +16,7 @@ import numpy as np
 
 from layerprobe.cache.common.disk import write_atomically
 from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.common.text import guard_cell, unguard_cell
+from layerprobe.cache.common.text import guard_cell, spreadsheet_bytes, unguard_cell
 from layerprobe.classify.scores.results import ResultRow, StudyId, StudyResult
 
 if TYPE_CHECKING:
@@ -94,18 +94,23 @@ def read_json(path: Path, *, do: str | None = None, holding: str | None = None) 
     return value
 
 
-def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a table atomically; `guard_cell` marks text that a spreadsheet would run as a formula."""
+def write_csv(
+    path: Path, header: Sequence[str], rows: Iterable[Sequence[object]], *, spreadsheet: bool = False
+) -> None:
+    """Write a table atomically; `guard_cell` marks text that a spreadsheet would run as a formula.
+
+    spreadsheet: whether people will open it, see `spreadsheet_bytes`; files of a run folder are for programs.
+    """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
     writer.writerows([guard_cell(c) if isinstance(c, str) else c for c in row] for row in rows)
-    write_file(path, text.getvalue())
+    write_file(path, spreadsheet_bytes(text.getvalue()) if spreadsheet else text.getvalue())
 
 
 def read_csv(path: Path) -> Iterator[list[str]]:
     """The header and rows of a table that `write_csv` wrote. Raises OSError, csv.Error and ValueError."""
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:  # as spreadsheets save it
         for line in csv.reader(file, strict=True):
             yield list(map(unguard_cell, line))
 

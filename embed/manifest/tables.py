@@ -15,7 +15,7 @@ from pathlib import Path
 
 from layerprobe.cache.common.disk import write_atomically
 from layerprobe.cache.common.errors import InputError, ManifestError
-from layerprobe.cache.common.text import guard_cell
+from layerprobe.cache.common.text import guard_cell, spreadsheet_bytes
 from layerprobe.embed.manifest.readers.arrow import read_parquet
 from layerprobe.embed.manifest.readers.audformat import read_audformat
 from layerprobe.embed.manifest.readers.datasets import find_parquet, read_datasets, read_parquet_folder
@@ -154,7 +154,8 @@ def _text_bytes(columns: Mapping[str, Sequence[Cell]], delimiter: str) -> bytes:
     )
     writer.writerow(names)
     writer.writerows(zip(*texts, strict=True))
-    return file.getvalue().encode()
+    file.getvalue().encode()  # raises for names that are not UTF-8
+    return spreadsheet_bytes(file.getvalue())
 
 
 def _parquet_bytes(columns: Mapping[str, Sequence[Cell]]) -> bytes:

@@ -70,7 +70,7 @@ def write_predictions(
             ]
             for row in rows
         ]
-        write_csv(out, [*fixed, *(f"p_{label}" for label in labels)], lines)
+        write_csv(out, [*fixed, *(f"p_{label}" for label in labels)], lines, spreadsheet=True)
     except OSError as error:
         raise InputError(f"cannot be written ({error.strerror})", where=str(out)) from error
 

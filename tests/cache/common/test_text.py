@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layerprobe.cache.common.text import escape_markdown, guard_cell, printable, unguard_cell
+from layerprobe.cache.common.text import (
+    escape_markdown,
+    guard_cell,
+    printable,
+    spreadsheet_bytes,
+    unguard_cell,
+)
 
 
 @pytest.mark.parametrize(
@@ -35,3 +41,9 @@ def test_a_guarded_cell_is_read_back(text):
 def test_markdown_shows_a_text_as_it_is():
     assert escape_markdown("&#60;b&#62; | <i>") == "&amp;&#35;60;b&amp;&#35;62; &#124; &lt;i&gt;"
     assert escape_markdown("a_b* [x](y)") == "a&#95;b&#42; &#91;x&#93;(y)"
+
+
+def test_a_table_beyond_ascii_begins_with_the_mark_that_excel_reads_utf_8_by():
+    assert spreadsheet_bytes("label\nangry\n") == b"label\nangry\n"
+    assert spreadsheet_bytes("label\nغضب\n") == b"\xef\xbb\xbf" + "label\nغضب\n".encode()
+    assert spreadsheet_bytes("caf\udce9") == b"\xef\xbb\xbfcaf\xe9"

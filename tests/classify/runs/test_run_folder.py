@@ -11,6 +11,7 @@ from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.data.splits import outer_folds
 from layerprobe.classify.runs.run_folder import (
     load_result,
+    read_csv,
     read_json,
     save_result,
     write_json,
@@ -105,3 +106,16 @@ def test_results_keep_commas_and_quotes_of_parameters(tmp_path: Path) -> None:
     assert held["uar"] == "0.333333"
     named = ["fold", "layer", "head", "inner_score", "uar", "macro_f1", "trials", "pruned", "params"]
     assert list(held) == named
+
+
+def test_a_table_that_a_spreadsheet_saved_is_read(tmp_path: Path) -> None:
+    """Excel saves UTF-8 with a byte order mark; the files of a run folder have none."""
+    row = ResultRow(
+        fold=0, layer="mix", head="svm", inner_score=0.5, scores={"uar": 0.5}, trials=3, pruned=1, params="{}"
+    )
+    write_results(tmp_path, [row])
+    path = tmp_path / "results.csv"
+    before = list(read_csv(path))
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert list(read_csv(path)) == before
+    assert before[0][0] == "fold"

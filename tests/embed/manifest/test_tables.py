@@ -161,6 +161,23 @@ def test_unicode_encodings(tmp_path, encoding):
     assert table.notes == ()
 
 
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv"])
+def test_excel_and_pandas_read_letters_of_any_script(tmp_path, name):
+    columns = {"path": ["سعيد.wav", "b.wav"], "emotion": ["غضب", "fröhlich"]}
+    write_table(columns, tmp_path / name)
+    assert (tmp_path / name).read_bytes().startswith(b"\xef\xbb\xbf")
+    assert read_table(tmp_path / name) == Table(
+        ["path", "emotion"], [["سعيد.wav", "غضب"], ["b.wav", "fröhlich"]]
+    )
+    frame = pd.read_csv(tmp_path / name, sep="," if name == "t.csv" else "\t")
+    assert frame.to_dict("list") == columns
+
+
+def test_a_table_in_ascii_has_no_mark(tmp_path):
+    write_table({"path": ["a.wav"], "emotion": ["angry"]}, tmp_path / "t.csv")
+    assert (tmp_path / "t.csv").read_bytes() == b"path,emotion\na.wav,angry\n"
+
+
 def test_latin_1_is_read_with_a_note_that_shows_a_line(tmp_path):
     (tmp_path / "t.csv").write_bytes("path;emotion\na.wav;h\nb.wav;fröhlich\n".encode("cp1252"))
     table = read_table(tmp_path / "t.csv")
