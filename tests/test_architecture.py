@@ -6,6 +6,7 @@ Which package may import which is checked by `make lint`, from the contracts in 
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -26,10 +27,8 @@ HEAVY = {
 # Where models are trained or run; everything else in classify works on cached states without torch.
 USES_TORCH = (
     "classify/finetune/",
-    "classify/heads/solvers/attention_torch.py",
-    "classify/heads/solvers/attention_torch.py",
-    "classify/heads/solvers/bilstm_torch.py",
-    "classify/heads/solvers/frames_torch.py",
+    "classify/heads/solvers/frame_networks.py",
+    "classify/heads/solvers/frame_training.py",
     "classify/predict/finetuned.py",
     "classify/predict/transformers_export.py",
     "classify/reproduce/stand_ins.py",
@@ -155,3 +154,13 @@ def test_nothing_that_users_install_is_unused():
     for requirement in asked:
         package = requirement.split("=")[0].split(">")[0].split("<")[0]
         assert modules.get(package, package) in used | needed_by_others, package
+
+
+def test_the_version_is_that_of_the_changelog():
+    """`0.4.0.dev0` while the first section is `0.4.0 (unreleased)`; CITATION.cff names the last release."""
+    sections = re.findall(r"^## (\S+)( \(unreleased\))?$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    newest, unreleased = sections[0]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["version"] == (f"{newest}.dev0" if unreleased else newest)
+    released = next(number for number, mark in sections if not mark)
+    assert f"\nversion: {released}\n" in (ROOT / "CITATION.cff").read_text()
