@@ -2,7 +2,8 @@
 
 Votes are counts or shares in columns with one prefix, such as `p_angry` and `p_sad`, which `join_votes` puts
 into one label, `angry=2;sad=1`. Predictions are distributions too. Macro F1 follows EMO-SUPERB (Wu et al.
-2024, arXiv:2402.13018): the classes of a clip are those with a share above 1 / K, in truth and prediction.
+2024, arXiv:2402.13018, and `emo-superb/expert.py` of its code): the classes of a clip are those with a share
+above 1 / K, in truth and prediction.
 """
 
 from __future__ import annotations
