@@ -14,6 +14,7 @@ from layerprobe.cache.common.disk import write_atomically
 from layerprobe.cache.common.errors import InputError
 
 KINDS = ("svg", "pdf", "png")
+RUN_KINDS = KINDS  # what a run folder has of each of its figures
 # No dates or random ids, so that the same run gives the same files.
 METADATA: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 STYLE = {
@@ -132,6 +133,18 @@ def check_figure(path: Path) -> None:
         raise InputError(
             f"--figure {path}", do=f"folder {path.parent} does not exist: create it, or name another"
         )
+
+
+def save_kinds(figure: Figure, folder: Path, name: str, *, kinds: Sequence[str] | None = None) -> list[Path]:
+    """Write a figure as NAME.KIND of each kind, by default of RUN_KINDS; returns the files.
+
+    The layout of the first file is that of all. Raises InputError if the folder is not writable.
+    """
+    written = []
+    for kind in kinds or RUN_KINDS:
+        written.append(save(figure, folder / f"{name}.{kind}"))
+        figure.set_layout_engine("none")
+    return written
 
 
 def save(figure: Figure, path: Path) -> Path:

@@ -17,12 +17,11 @@ from layerprobe.classify.plotting import (
     COLOURS,
     DASHED,
     GREY,
-    KINDS,
     STYLE,
     draw_chance,
     draw_points,
     open_frame,
-    save,
+    save_kinds,
     set_title,
 )
 from layerprobe.classify.score_names import AXIS_NAMES
@@ -39,8 +38,7 @@ def draw_controls(summary: Mapping[str, Any], folder: Path) -> None:
         set_title(left, title_of(summary["model"]))
         _plot_scores(right, summary)
         set_title(right, f"{summary['target']}: the score and its controls")
-        for kind in KINDS:
-            save(figure, folder / f"controls.{kind}")
+        save_kinds(figure, folder, "controls")
 
 
 def draw_learning_curve(summary: Mapping[str, Any], folder: Path) -> None:
@@ -72,8 +70,7 @@ def draw_learning_curve(summary: Mapping[str, Any], folder: Path) -> None:
         open_frame(axes)
         title = f"{summary['model']}: {summary['target']}, learning curve over training {of}"
         set_title(axes, f"{title}\nmean over draws; bars: one standard deviation")
-        for kind in KINDS:
-            save(figure, folder / f"learning_curve.{kind}")
+        save_kinds(figure, folder, "learning_curve")
 
 
 def draw_few_shot(summary: Mapping[str, Any], folder: Path) -> None:
@@ -105,8 +102,7 @@ def draw_few_shot(summary: Mapping[str, Any], folder: Path) -> None:
                 axes.set_ylabel("unweighted average recall")
                 title = f"{summary['model']}: {summary['target']}, few-shot curves"
                 set_title(axes, f"{title}\nmean over draws; bars: one standard deviation")
-        for kind in KINDS:
-            save(figure, folder / f"few_shot.{kind}")
+        save_kinds(figure, folder, "few_shot")
 
 
 def _plot_scores(axes: Axes, summary: Mapping[str, Any]) -> None:

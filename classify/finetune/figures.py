@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from layerprobe.classify.plotting import COLOURS, KINDS, STYLE, open_frame, save
+from layerprobe.classify.plotting import COLOURS, STYLE, open_frame, save_kinds
 from layerprobe.classify.runs.run_folder import write_csv
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def draw_curves(
             open_frame(axes)
         panels[0].set_title(title, fontsize=10, loc="left")
         folder.mkdir(exist_ok=True)
-        return [save(figure, folder / f"{NAME}.{kind}") for kind in KINDS]
+        return save_kinds(figure, folder, NAME)
 
 
 def _points(curve: TrainingCurve, name: str) -> tuple[list[float], list[float]]:

@@ -9,7 +9,7 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from layerprobe.classify.plotting import COLOURS, DASHED, GREY, KINDS, STYLE, draw_points, save, set_title
+from layerprobe.classify.plotting import COLOURS, DASHED, GREY, STYLE, draw_points, save_kinds, set_title
 from layerprobe.classify.scores.results import SELECTED
 
 NAME = "fusion"
@@ -29,4 +29,4 @@ def draw_fusion(summary: Mapping[str, Any], folder: Path) -> list[Path]:
         axes.axvline(summary["chance"], color=GREY, linestyle=DASHED, linewidth=1)
         axes.set_xlabel(f"unweighted average recall (dashed: chance {summary['chance']:.3g})")
         set_title(axes, f"{summary['model']}: {summary['target']}\nbars: 95 %")
-        return [save(figure, folder / f"{NAME}.{kind}") for kind in KINDS]
+        return save_kinds(figure, folder, NAME)

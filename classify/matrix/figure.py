@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 
 from layerprobe.classify.config import main_metric
 from layerprobe.classify.matrix.table import trained_on
-from layerprobe.classify.plotting import KINDS, STYLE, save, set_title
+from layerprobe.classify.plotting import STYLE, save_kinds, set_title
 from layerprobe.classify.score_names import AXIS_NAMES
 
 CELL = (1.7, 0.8)  # inches
@@ -56,5 +56,4 @@ def draw_matrix(result: Mapping[str, Any], folder: Path) -> None:
         axes.set_ylabel("trained on")
         title = f"{result['model']}: {result['target']} across corpora"
         set_title(axes, f"{title}\n95 % over test speakers; framed: folds within one corpus")
-        for kind in KINDS:
-            save(figure, folder / f"matrix.{kind}")
+        save_kinds(figure, folder, "matrix")

@@ -18,7 +18,6 @@ from layerprobe.classify.plotting import (
     COLOURS,
     DASHED,
     GREY,
-    KINDS,
     STYLE,
     draw_chance,
     draw_curve,
@@ -26,6 +25,7 @@ from layerprobe.classify.plotting import (
     legend_below,
     open_frame,
     save,
+    save_kinds,
     set_title,
 )
 from layerprobe.classify.score_names import AXIS_NAMES, SCORE_NAMES
@@ -44,7 +44,8 @@ Entries = Sequence[Mapping[str, Any]]
 
 def draw_layers(summary: Mapping[str, Any], folder: Path) -> list[Path]:
     """Draw the score over layers from a summary, as SVG, PDF and PNG; returns the files."""
-    return [draw_run(summary, folder / f"{NAME}.{kind}") for kind in KINDS]
+    with matplotlib.rc_context(STYLE):
+        return save_kinds(_run_figure(summary), folder, NAME)
 
 
 def draw_run(summary: Mapping[str, Any], path: Path, *, title: str | None = None) -> Path:
@@ -53,26 +54,30 @@ def draw_run(summary: Mapping[str, Any], path: Path, *, title: str | None = None
     It is the first score of the run's task: UAR, or CCC of a regression. title: see `plotting.set_title`.
     Returns `path`.
     """
+    with matplotlib.rc_context(STYLE):
+        return save(_run_figure(summary, title=title), path)
+
+
+def _run_figure(summary: Mapping[str, Any], *, title: str | None = None) -> Figure:
     entries: Entries = summary["layers"]
     metric = main_metric(summary)
     layers = list(dict.fromkeys(entry["layer"] for entry in entries))
     heads = list(dict.fromkeys(entry["head"] for entry in entries))
     several = len(layers) > 1
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(7.2, 4.2) if several else (5.4, 3.8), layout="constrained")
-        axes = figure.subplots()
-        if several:
-            for number, head in enumerate(heads):
-                own = [entry for entry in entries if entry["head"] == head]
-                _draw_layers(axes, own, layers, number, head, metric=metric)
-            layer_ticks(axes, layers)
-            legend_below(axes, columns=len(heads))
-        else:
-            _draw_heads(axes, entries, heads, metric=metric)
-        draw_chance(axes, summary["chance"], left=not several)  # scores of points are on their right
-        _decorate(axes, metric)
-        set_title(axes, _title(summary, several=several), title=title)
-        return save(figure, path)
+    figure = Figure(figsize=(7.2, 4.2) if several else (5.4, 3.8), layout="constrained")
+    axes = figure.subplots()
+    if several:
+        for number, head in enumerate(heads):
+            own = [entry for entry in entries if entry["head"] == head]
+            _draw_layers(axes, own, layers, number, head, metric=metric)
+        layer_ticks(axes, layers)
+        legend_below(axes, columns=len(heads))
+    else:
+        _draw_heads(axes, entries, heads, metric=metric)
+    draw_chance(axes, summary["chance"], left=not several)  # scores of points are on their right
+    _decorate(axes, metric)
+    set_title(axes, _title(summary, several=several), title=title)
+    return figure
 
 
 def draw_layer_weights(summary: Mapping[str, Any], folder: Path) -> list[Path]:
@@ -91,7 +96,7 @@ def draw_layer_weights(summary: Mapping[str, Any], folder: Path) -> list[Path]:
         folds = len(learnt["folds"])
         spread = f"mean of {folds} outer folds; band: 95 % over folds" if folds > 1 else "one outer fold"
         set_title(axes, f"{summary['model']}: {summary['target']}, learnt weights of layers\n{spread}")
-        return [save(figure, folder / f"{WEIGHTS_NAME}.{kind}") for kind in KINDS]
+        return save_kinds(figure, folder, WEIGHTS_NAME)
 
 
 def draw_layer_curves(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -10,8 +11,15 @@ from matplotlib.image import imread
 
 from layerprobe.classify.controls.probes.figure import draw_probes
 from layerprobe.classify.search.layer_figure import draw_layer_curves, draw_layers, draw_run
+from tests.figures import run_kinds
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def every_kind() -> Iterator[None]:
+    with run_kinds():
+        yield
 
 
 def summary(layers: list[str], heads: list[str], **selected: Any) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from layerprobe.classify.plotting import (
     COLOURS,
     DASHED,
     GREY,
-    KINDS,
     STYLE,
     draw_curve,
     draw_points,
@@ -23,6 +22,7 @@ from layerprobe.classify.plotting import (
     legend_below,
     open_frame,
     save,
+    save_kinds,
     set_title,
 )
 
@@ -47,8 +47,7 @@ def write_probes_figure(summary: Mapping[str, Any], folder: Path) -> None:
     targets = joined(*(controls[name] for name in ("probes", "acoustics") if name in controls))["targets"]
     with matplotlib.rc_context(STYLE):
         figure = _panels(targets, summary["model"], title=None)
-        for kind in KINDS:
-            save(figure, folder / f"probes.{kind}")
+        save_kinds(figure, folder, "probes")
 
 
 def title_of(model: str) -> str:

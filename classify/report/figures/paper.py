@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from layerprobe.classify.plotting import COLOURS, MARKS, MOST_TICKS, STYLE, save
+from layerprobe.classify.plotting import COLOURS, MARKS, MOST_TICKS, STYLE, save_kinds
 from layerprobe.classify.report.escape import shorten
 from layerprobe.classify.report.figures.charts import (
     Bars,
@@ -62,9 +62,7 @@ def draw(chart: Chart, folder: Path) -> list[Path]:
                 _cloud(axes, chart, width)
             axes.set_xlabel(chart.x_label)
             axes.set_ylabel(chart.y_label)
-            for kind in KINDS:
-                written.append(save(figure, folder / f"{chart.name}-{column}.{kind}"))
-                figure.set_layout_engine("none")  # the layout of the first file is that of all
+            written += save_kinds(figure, folder, f"{chart.name}-{column}", kinds=KINDS)
     return written
 
 

@@ -20,6 +20,7 @@ from layerprobe.classify.controls.evaluation import evaluate_run
 from layerprobe.classify.search.plan import make_plan
 from layerprobe.classify.search.study import run_study
 from layerprobe.embed.manifest.clips import Clip
+from tests.figures import FEW
 from tests.studies import made_clips, made_store
 
 pytestmark = pytest.mark.slow
@@ -196,7 +197,7 @@ def test_files_of_an_earlier_version_get_their_current_names(
 ) -> None:
     """Earlier versions called the learning curve `economy`, and the message of a finding `told`."""
     old = shutil.copytree(complete, tmp_path / "run")
-    for folder, kinds in (("controls", ["json"]), ("figures", ["svg", "pdf", "png"])):
+    for folder, kinds in (("controls", ["json"]), ("figures", FEW)):
         for kind in kinds:
             (old / folder / f"learning_curve.{kind}").rename(old / folder / f"economy.{kind}")
     summary = json.loads((old / "summary.json").read_text())

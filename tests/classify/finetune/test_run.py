@@ -28,6 +28,7 @@ from layerprobe.classify.runs.read_predictions import read_predictions
 from layerprobe.classify.runs.run_folder import read_json
 from layerprobe.classify.runs.splits_file import read_assignment
 from layerprobe.embed.manifest.clips import read_manifest
+from tests.figures import run_kinds
 from tests.voices import by_speaker, make_voices, quick
 from tests.whispers import save_whisper
 
@@ -56,7 +57,8 @@ def run(voices, out, config=None, *, assignment=None, **options):
 @pytest.fixture(scope="module")
 def finished(voices, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "ft"
-    return out, run(voices, out, command={"table": "t"})
+    with run_kinds():
+        return out, run(voices, out, command={"table": "t"})
 
 
 def test_it_learns_unseen_speakers_well_above_chance(tmp_path):

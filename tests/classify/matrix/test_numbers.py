@@ -23,6 +23,7 @@ from layerprobe.classify.matrix.table import print_matrix
 from layerprobe.classify.plotting import KINDS
 from layerprobe.classify.runs.read_predictions import read_system
 from layerprobe.embed.manifest.clips import Clip
+from tests.figures import run_kinds
 from tests.studies import made_clips, made_store, with_numbers
 
 SHARED: dict[str, Any] = {"folds": 2, "inner_folds": 2, "trials": 1, "jobs": 1, "layers": ("1",)}
@@ -59,7 +60,8 @@ def shifted(clips: list[Clip], *, scale: float) -> list[Clip]:
 @pytest.mark.slow
 def test_cells_of_numbers_are_scipys(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
     clips, store, folder = made
-    result = run_matrix(clips, store, folder / "numbers", NUMBERS)
+    with run_kinds():
+        result = run_matrix(clips, store, folder / "numbers", NUMBERS)
     assert [(cell["train"], cell["test"], cell["kind"]) for cell in result["cells"]] == [
         *((["one"], "one", "within"), (["one"], "two", "from")),
         *((["two"], "one", "from"), (["two"], "two", "within")),

@@ -20,6 +20,7 @@ from layerprobe.classify.matrix.run import run_matrix
 from layerprobe.classify.runs.read_predictions import read_system
 from layerprobe.classify.search.study import run_study
 from layerprobe.embed.manifest.clips import Clip
+from tests.figures import run_kinds
 from tests.run import cli, refused, write_corpus
 from tests.studies import made_clips, made_store
 
@@ -47,7 +48,8 @@ def matrix(tmp_path_factory: pytest.TempPathFactory) -> Matrix:
     folder = tmp_path_factory.mktemp("matrix")
     clips = clips_of(folder / "corpora")
     store = made_store(folder / "cache", clips, signal=1.0)
-    return clips, store, folder / "out", run_matrix(clips, store, folder / "out", CONFIG)
+    with run_kinds():
+        return clips, store, folder / "out", run_matrix(clips, store, folder / "out", CONFIG)
 
 
 def cell(result: dict[str, Any], train: list[str], test: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from layerprobe.classify.search.layer_figure import draw_layer_curves, draw_layers
+from tests.figures import run_kinds
 
 
 def summary(*layers: str, classes: int = 8, model: str = "tiny", heads: tuple[str, ...] = ("svm",)) -> Any:
@@ -31,7 +32,8 @@ def words(path: Path) -> list[str]:
 
 
 def test_chance_has_three_digits_and_text_is_text(tmp_path):
-    paths = {path.suffix: path for path in draw_layers(summary("0", "1", "mix"), tmp_path)}
+    with run_kinds():
+        paths = {path.suffix: path for path in draw_layers(summary("0", "1", "mix"), tmp_path)}
     assert "chance 0.125" in words(paths[".svg"])
     assert "mix" in words(paths[".svg"])
     assert b"/Type3" not in paths[".pdf"].read_bytes()

@@ -1,0 +1,21 @@
+"""Which files tests have drawn of each figure of a run: an SVG, unless a test wants the others too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+
+import pytest
+
+FEW = ("svg",)  # PDF and PNG take as long as the rest of a small study
+
+
+@contextmanager
+def run_kinds(kinds: Sequence[str] | None = None) -> Iterator[None]:
+    """Within it, runs write each figure in these kinds, by default in those that users get."""
+    plotting = import_module("layerprobe.classify.plotting")  # with matplotlib, which most tests do not need
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plotting, "RUN_KINDS", kinds or plotting.KINDS)
+        yield
