@@ -24,19 +24,25 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-HEAVY = ("optuna", "sklearn.svm", "torch", "transformers", "xgboost")
+HEAVY = (
+    *("optuna", "sklearn.svm", "torch", "transformers", "xgboost"),
+    *(f"matplotlib.backends.backend_{kind}" for kind in ("agg", "svg", "pdf")),
+    "skops.io",
+)
 LARGEST_REQUEST = 1 << 20  # bytes
 
 
 def preload() -> None:
     """Import what commands import. Threads do not survive a fork, so no import may rely on one."""
     import layerprobe
+    from tests.migrations import read_once
 
     for name in HEAVY:
         importlib.import_module(name)
     for module in pkgutil.walk_packages(layerprobe.__path__, "layerprobe."):
         if module.name.startswith(("layerprobe.cache.", "layerprobe.embed.", "layerprobe.classify.")):
             importlib.import_module(module.name)
+    read_once()
     gc.freeze()
 
 

@@ -43,7 +43,6 @@ class Postgres:
     def __init__(self, folder: Path, *, user: str | None) -> None:
         """user: a user without rights, who runs the server; None for the one of this process."""
         self._folder, self._user = folder, user
-        self.port = _free_port()
         self._server: subprocess.Popen[bytes] | None = None
         (folder / "password").write_text(PASSWORD)
         if user is not None:
@@ -53,6 +52,7 @@ class Postgres:
             "initdb", "-D", folder / "data", "-U", USER, "--auth", "scram-sha-256", "--pwfile",
             folder / "password", "--no-sync", "--no-locale", "--encoding", "UTF8",
         )  # fmt: skip
+        self.port = _free_port()  # as late as possible: until the server starts, anyone may take it
 
     def start(self) -> None:
         assert PROGRAMS is not None
