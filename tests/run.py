@@ -20,6 +20,8 @@ from typing import IO, Any
 import numpy as np
 import soundfile
 
+from tests.figures import FEW
+
 ROOT = Path(__file__).resolve().parent.parent
 CLI_FILE = ROOT / "cli.py"
 CLI = [sys.executable, str(CLI_FILE)]
@@ -104,21 +106,27 @@ class ForkServer:
         environment: Mapping[str, str] = MappingProxyType({}),
         reload: Sequence[str] = (),
         settings: Mapping[str, object] = MappingProxyType({}),
+        given: Mapping[int, int] = MappingProxyType({}),
     ) -> Command:
-        """Start `python SCRIPT WORDS` in `folder`; the other arguments: see `prepare` in fork_server.py."""
+        """Start `python SCRIPT WORDS` in `folder`.
+
+        given: 0 for stdin, 1 for stdout, 2 for stderr → the descriptor that the command gets as such; what
+        goes there is not in `communicate`. The other arguments: see `prepare` in fork_server.py.
+        """
         argv = [script.name if script == CLI_FILE else str(script), *map(str, words)]
         request = {
             "words": argv,
             "folder": str(folder),
             "environment": dict(environment),
             "reload": list(reload),
-            "settings": dict(settings),
+            "settings": {"layerprobe.classify.plotting.RUN_KINDS": FEW, **settings},
         }
         stdout, stderr = TemporaryFile("w+"), TemporaryFile("w+")  # noqa: SIM115 (the command closes them)
         ours, theirs = socket.socketpair()
         with theirs, Path(os.devnull).open() as stdin:
-            descriptors = [stdin.fileno(), stdout.fileno(), stderr.fileno(), theirs.fileno()]
-            socket.send_fds(self._connection, [json.dumps(request).encode()], descriptors)
+            own = (stdin.fileno(), stdout.fileno(), stderr.fileno())
+            descriptors = [given.get(number, own[number]) for number in range(3)]
+            socket.send_fds(self._connection, [json.dumps(request).encode()], [*descriptors, theirs.fileno()])
         return Command(ours, argv, stdout, stderr)
 
 

@@ -18,7 +18,7 @@ import pytest
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.commands.classify import ClassifyOptions, run_study_of
 from layerprobe.classify.config import StudyConfig
-from tests.run import CLI, ENVIRONMENT, cli, refused, write_corpus
+from tests.run import cli, refused, start_cli, write_corpus
 
 pytestmark = pytest.mark.slow
 
@@ -170,26 +170,23 @@ def test_classes_and_speakers_that_are_too_few_are_named(place: Path, tmp_path: 
 def test_a_terminal_shows_a_live_table_with_the_time_left(place: Path, tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 12, 100, 0, 0))
-    environment = {name: value for name, value in ENVIRONMENT.items() if name != "COLUMNS"}
-    command = [
-        *CLI, "classify", "clips.csv", "--model", "mfcc", "--out", str(tmp_path / "r"), "--jobs", "1",
-        "--heads", "logreg,svm", "--trials", "60", *QUICK,
-    ]  # fmt: skip
-    with subprocess.Popen(
-        command, cwd=place, env={**environment, "TERM": "xterm"}, stdout=subprocess.PIPE, stderr=theirs
-    ) as process:
-        os.close(theirs)
-        seen = bytearray()
-        while True:
-            try:
-                seen += os.read(ours, 1 << 16)
-            except OSError:  # Linux says so when the other end is closed
-                break
-        assert process.stdout is not None
-        result = process.stdout.read().decode()
+    process = start_cli(
+        "classify", "clips.csv", "--model", "mfcc", "--out", str(tmp_path / "r"), "--jobs", "1",
+        "--heads", "logreg,svm", "--trials", "12", "--no-bundle", *QUICK, cwd=place, given={2: theirs},
+        environment={"TERM": "xterm", "COLUMNS": "100"},
+        settings={"layerprobe.classify.search.progress.REFRESH_RATE": 20},
+    )  # fmt: skip
+    os.close(theirs)
+    seen = bytearray()
+    while True:
+        try:
+            seen += os.read(ours, 1 << 16)
+        except OSError:  # Linux says so when the other end is closed
+            break
     os.close(ours)
+    result, _ = process.communicate()
     drawn = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode())
-    assert re.search(r"\d+/168 trials, [\d.]+ trials/s, \d:\d\d:\d\d left, best so far \w+ on layer", drawn)
+    assert re.search(r"\d+/48 trials, [\d.]+ trials/s, \d:\d\d:\d\d left, best so far \w+ on layer", drawn)
     assert re.search(r"layer +┃ +logreg +┃ +svm", drawn)
     assert "UAR" in result
     assert "\x1b" not in result

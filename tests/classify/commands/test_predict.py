@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from tests.bundles import make_run
-from tests.run import CLI, ENVIRONMENT, cli, refused, tone
+from tests.run import cli, refused, start_cli, tone
 
 pytestmark = pytest.mark.slow
 
@@ -101,10 +101,11 @@ def test_windows_of_a_long_recording_and_the_same_from_a_pipe(place: Path, tmp_p
     rows = json.loads(done.stdout)["predictions"]
     seconds = len(wave) / 22_050
     assert [row["start"] for row in rows] == pytest.approx([0, 1.5, 3, 4.5, seconds - 2], abs=1e-5)
-    words = [*CLI, "predict", "run/bundle", "--stdin", "--rate", "22050", *options, "--json"]
-    piped = subprocess.run(
-        words, input=wave.tobytes(), cwd=place, env=ENVIRONMENT, capture_output=True, check=True
-    )
+    (tmp_path / "raw").write_bytes(wave.tobytes())
+    with (tmp_path / "raw").open("rb") as raw:
+        words = ("predict", "run/bundle", "--stdin", "--rate", "22050", *options, "--json")
+        piped = cli(*words, cwd=place, given={0: raw.fileno()})
+    assert piped.returncode == 0, piped.stderr
     lines = [json.loads(line) for line in piped.stdout.splitlines()]
     assert len(lines) == len(rows)
     for line, row in zip(lines, rows, strict=True):
@@ -115,22 +116,24 @@ def test_windows_of_a_long_recording_and_the_same_from_a_pipe(place: Path, tmp_p
 
 
 def test_a_pipe_is_answered_while_it_is_open(place: Path) -> None:
-    words = [*CLI, "predict", "run/bundle", "--stdin", "--window", "1", "--hop", "0.5"]
-    with subprocess.Popen(
-        words, cwd=place, env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        sound = (tone(2.0, seed=1) * 32767).astype("<i2").tobytes()
-        process.stdin.write(sound[: 2 * 16_000])
-        process.stdin.flush()
-        first = process.stdout.readline().split()  # while the pipe is open
-        process.stdin.write(bytes(2 * 16_000))  # silence cannot be predicted
-        process.stdin.close()
-        rest = process.stdout.read().decode()
+    theirs_in, ours_in = os.pipe()
+    ours_out, theirs_out = os.pipe()
+    words = ("predict", "run/bundle", "--stdin", "--window", "1", "--hop", "0.5")
+    process = start_cli(*words, cwd=place, given={0: theirs_in, 1: theirs_out})
+    os.close(theirs_in)
+    os.close(theirs_out)
+    sound = (tone(2.0, seed=1) * 32767).astype("<i2").tobytes()
+    with open(ours_in, "wb") as pipe, open(ours_out, "rb") as answers:  # noqa: PTH123 (descriptors)
+        pipe.write(sound[: 2 * 16_000])
+        pipe.flush()
+        first = answers.readline().split()  # while the pipe is open
+        pipe.write(bytes(2 * 16_000))  # silence cannot be predicted
+        pipe.close()
+        rest = answers.read().decode()
     assert first[:2] == [b"0.00", b"1.00"]
     assert "silent" in rest
-    assert process.returncode == 0
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
 
 
 def test_options_that_cannot_be_used(place: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import threading
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 import pytest
@@ -27,7 +27,7 @@ from layerprobe.classify.serve.app import create_app
 from layerprobe.classify.serve.command import ServeOptions, bind, serve
 from layerprobe.classify.serve.limits import Limits
 from tests.bundles import make_run
-from tests.run import CLI, ENVIRONMENT, cli, refused, tone
+from tests.run import Command, cli, refused, start_cli, tone
 
 pytestmark = pytest.mark.slow
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -84,22 +84,18 @@ def sound() -> bytes:
     return file.getvalue()
 
 
-def start(bundle: Path, *words: str) -> tuple[subprocess.Popen[str], str]:
-    """A server process, and its address."""
-    process = subprocess.Popen(
-        [*CLI, "serve", str(bundle), "--port", "0", *words],
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
+def start(bundle: Path, *words: str) -> tuple[Command, IO[str], str]:
+    """A server process, its output, and its address."""
+    ours, theirs = os.pipe()
+    process = start_cli("serve", bundle, "--port", "0", *words, given={1: theirs})
+    os.close(theirs)
     killer = threading.Timer(WAIT, process.kill)
     killer.daemon = True
     killer.start()
-    line = process.stdout.readline()
+    output = os.fdopen(ours)
+    line = output.readline()
     assert line.startswith(f"serving {bundle} at http://127.0.0.1:"), line
-    return process, line.split()[3].rstrip(";")
+    return process, output, line.split()[3].rstrip(";")
 
 
 def test_a_system_that_scales_by_speaker_is_refused_before_the_server_starts(tmp_path: Path) -> None:
@@ -115,7 +111,7 @@ def test_a_system_that_scales_by_speaker_is_refused_before_the_server_starts(tmp
 
 
 def test_a_server_predicts_refuses_its_port_to_others_and_ends_with_one_line(bundle: Path):
-    process, address = start(bundle)
+    process, output, address = start(bundle)
     try:
         answer = httpx.post(f"{address}/predict", content=sound(), timeout=WAIT)
         assert answer.status_code == 200
@@ -127,11 +123,12 @@ def test_a_server_predicts_refuses_its_port_to_others_and_ends_with_one_line(bun
         assert line == f"error: port {port} is in use; give another --port, or 0 for any free one"
     finally:
         process.send_signal(signal.SIGINT)
-        rest, errors = process.communicate(timeout=WAIT)
+        _, errors = process.communicate(timeout=WAIT)
     assert process.returncode == 130
     assert errors.splitlines()[-1] == "stopped: the server has ended"
     assert "Traceback" not in errors
-    assert rest == ""
+    with output:
+        assert output.read() == ""
 
 
 def test_what_cannot_be_served_is_one_line(bundle: Path, tmp_path: Path):

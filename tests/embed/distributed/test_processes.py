@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,7 @@ from layerprobe.embed.distributed import launch, processes
 from layerprobe.embed.distributed.processes import embed_on_devices
 from layerprobe.embed.extract.run import ExtractionProgress
 from layerprobe.embed.manifest.clips import Clip, read_manifest
-from tests.run import CLI, ENVIRONMENT, cli, refused, write_corpus
+from tests.run import CLI, ENVIRONMENT, Command, cli, refused, start_cli, write_corpus
 
 pytestmark = pytest.mark.slow
 
@@ -82,15 +81,9 @@ def assert_same(cache: Path, alone: FeatureStore, table: Path) -> None:
         np.testing.assert_array_equal(store.layer(layer, keys), alone.layer(layer, keys))
 
 
-def launched(table: Path, cache: Path, **environment: str) -> subprocess.Popen[str]:
-    words = ["embed", str(table), "--model", MODEL, "--cache", str(cache), "--dtype", "float32"]
-    return subprocess.Popen(
-        [*CLI, *words, "--batch-seconds", "3", "--device", "cpu"],
-        env={**ENVIRONMENT, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def launched(table: Path, cache: Path, **environment: str) -> Command:
+    words = ("embed", table, "--model", MODEL, "--cache", cache, "--dtype", "float32")
+    return start_cli(*words, "--batch-seconds", "3", "--device", "cpu", environment=environment)
 
 
 def test_processes_of_srun_fill_one_store(table, alone, tmp_path):
@@ -126,8 +119,7 @@ def test_parts_by_hand_and_their_dry_run(table, alone, tmp_path):
 
 def test_what_a_killed_process_left_is_taken_up_by_the_next_run(table, alone, tmp_path):
     ranks = [launched(table, tmp_path, RANK=str(n), WORLD_SIZE="2") for n in range(2)]
-    time.sleep(1)
-    ranks[0].send_signal(signal.SIGKILL)
+    ranks[0].kill()
     ranks[0].communicate()
     _, stderr = ranks[1].communicate(timeout=600)
     assert ranks[1].returncode == 0, stderr
