@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
-import subprocess
-import sys
 
 import pytest
 
-from tests.run import ROOT
+from benchmarks import bench_decode
+from tests.benchmarks.conftest import Run
 
 pytestmark = pytest.mark.slow
 
 
-def test_each_measurement_prints_one_json_line():
-    command = [sys.executable, "benchmarks/bench_decode.py", "--seconds", "2"]
-    command += ["--hours", "0.005", "--segments", "10"]
-    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    decode, segments = map(json.loads, process.stdout.splitlines())
+def test_each_measurement_prints_one_json_line(lines_of: Run) -> None:
+    decode, segments = lines_of(bench_decode, "--seconds", 2, "--hours", 0.005, "--segments", 10)
     assert (decode["benchmark"], segments["benchmark"]) == ("decode", "segments")
     figures = [value for line in (decode, segments) for value in line.values() if isinstance(value, float)]
     assert len(figures) > 15

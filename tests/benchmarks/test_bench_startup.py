@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import math
-import subprocess
-import sys
+from pathlib import Path
 
 import pytest
 
-from tests.run import ENVIRONMENT, ROOT
+from benchmarks import bench_startup
+from tests.benchmarks.conftest import Run
 
 pytestmark = pytest.mark.slow
 
 
-def test_each_measurement_prints_one_json_line(tmp_path):
-    small = ["--clips", "30", "--study-clips", "129", "--study-model", "mfcc", "--rounds", "1"]
-    command = [sys.executable, "benchmarks/bench_startup.py", *small, "--folder", str(tmp_path)]
-    process = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=True)
-    results = {line["benchmark"]: line for line in map(json.loads, process.stdout.splitlines())}
+def test_each_measurement_prints_one_json_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines_of: Run
+) -> None:
+    monkeypatch.setattr(bench_startup, "SETTLED", 0)  # no wait: files may be hashed again
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")  # no worker processes
+    small = ("--clips", 30, "--study-clips", 129, "--study-model", "mfcc", "--rounds", 1)
+    results = {line["benchmark"]: line for line in lines_of(bench_startup, *small, "--folder", tmp_path)}
     names = ("python", "import", "help", "help-classify", "first-trial", "cached")
     assert list(results) == [f"startup-{name}" for name in names]
     for line in results.values():

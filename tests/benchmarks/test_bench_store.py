@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import math
-import subprocess
-import sys
+from pathlib import Path
 
 import pytest
 
-from tests.run import ROOT
+from benchmarks import bench_store
+from tests.benchmarks.conftest import Run
 
 pytestmark = pytest.mark.slow
 
 
-def test_each_measurement_prints_one_json_line(tmp_path):
-    command = [sys.executable, "benchmarks/bench_store.py", "--scale", "0.003", "--folder", str(tmp_path)]
-    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    results = {line["benchmark"]: line for line in map(json.loads, process.stdout.splitlines())}
+def test_each_measurement_prints_one_json_line(tmp_path: Path, lines_of: Run) -> None:
+    lines = lines_of(bench_store, "--scale", 0.003, "--folder", tmp_path)
+    results = {line["benchmark"]: line for line in lines}
     assert list(results) == ["store-write", "store-open", "store-layer", "store-random", "store-readers"]
     for line in results.values():
         assert line["machine"]

@@ -10,26 +10,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.peers import run
 from benchmarks.peers.metering import failed, measure
 from benchmarks.peers.methods import Methods, Row
 from benchmarks.peers.run import line
 from layerprobe.embed.manifest.clips import read_manifest
-from tests.run import ROOT, write_corpus
+from tests.run import write_corpus
 from tests.tiny import save_tiny
-
-RUN = [sys.executable, "benchmarks/peers/run.py"]
 
 
 @pytest.mark.slow
-def test_each_method_prints_one_row_and_exact_states_have_no_error(tmp_path: Path) -> None:
+def test_each_method_prints_one_row_and_exact_states_have_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_corpus(tmp_path, clips=24, speakers=6)
     save_tiny(tmp_path / "model", "hubert-group")
     options = ["--model", str(tmp_path / "model"), "--layer", "2", "--json"]
     options += ["--only", "embed,one_at_a_time,padded"]
-    process = subprocess.run(
-        [*RUN, str(tmp_path / "clips.csv"), *options], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    ours, alone, padded = json.loads(process.stdout)
+    monkeypatch.setattr(sys, "argv", ["run.py", str(tmp_path / "clips.csv"), *options])
+    run.main()
+    ours, alone, padded = json.loads(capsys.readouterr().out)
     assert not ours["failure"] + alone["failure"] + padded["failure"]
     assert float(ours["error"]) < 1e-5
     assert float(alone["error"]) == 0
