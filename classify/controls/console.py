@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from layerprobe.cache.common.console import print_json, print_table, say
-from layerprobe.cache.common.text import format_bytes, format_count, format_interval
+from layerprobe.cache.common.text import format_bytes, format_count
 from layerprobe.classify.config import BASELINES, Metric, main_metric, task_of
 from layerprobe.classify.controls.probes.tables import joined, print_probes
-from layerprobe.classify.score_names import SCORE_NAMES
+from layerprobe.classify.score_names import SCORE_NAMES, score_interval, score_text
 from layerprobe.classify.search.console import (
     print_curve,
     print_ranking,
@@ -118,17 +118,13 @@ def _control(
 ) -> dict[str, object]:
     """One row of the table of controls."""
     score = scores[metric]
-    change = "" if difference is None else f"{difference['value']:+.3f} {_interval(difference)}"
+    change = "" if difference is None else score_text(difference, sign="+")
     return {
         "control": name,
         SCORE_NAMES[metric]: score["value"],
-        "95 % interval": _interval(score),
+        "95 % interval": score_interval(score),
         "selected minus control": change,
     }
-
-
-def _interval(score: Mapping[str, Any]) -> str:
-    return format_interval(score.get("low"), score.get("high"))
 
 
 def _print_memory(out: Path) -> None:
@@ -156,7 +152,7 @@ def print_layer_weights(summary: Mapping[str, Any]) -> None:
         {
             "layer": entry["layer"],
             "weight": entry["weight"]["value"],
-            "95 % interval": _interval(entry["weight"]),
+            "95 % interval": score_interval(entry["weight"]),
         }
         for entry in ranked[:SHOWN_WEIGHTS]
     ]

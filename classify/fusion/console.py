@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from layerprobe.cache.common.console import print_table
-from layerprobe.cache.common.text import format_interval
+from layerprobe.classify.score_names import score_interval, score_text
 
 GAIN = "minus the best single"
 
@@ -19,7 +19,7 @@ def print_gain(summary: Mapping[str, Any]) -> None:
         {
             "system": "best single model",
             "UAR": best["uar"]["value"],
-            "95 % interval": _interval(best["uar"]),
+            "95 % interval": score_interval(best["uar"]),
             GAIN: "",
         }
     ]
@@ -29,8 +29,8 @@ def print_gain(summary: Mapping[str, Any]) -> None:
             {
                 "system": f"{entry['kind']} fusion",
                 "UAR": entry["uar"]["value"],
-                "95 % interval": _interval(entry["uar"]),
-                GAIN: f"{gain['value']:+.3f} {_interval(gain)}".rstrip(),
+                "95 % interval": score_interval(entry["uar"]),
+                GAIN: score_text(gain, sign="+"),
             }
         )
     print_table(rows, title="The best single model of each fold is that of its inner folds:")
@@ -48,7 +48,3 @@ def _of_fold(fold: Mapping[str, Any]) -> str:
     if "weights" in fold:
         return ", ".join(f"{name} {weight:.2f}" for name, weight in fold["weights"].items())
     return f"{fold['by']} on {fold['joined']}"
-
-
-def _interval(score: Mapping[str, Any]) -> str:
-    return format_interval(score.get("low"), score.get("high"))

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from layerprobe.cache.common.console import print_table, say
-from layerprobe.cache.common.text import format_interval
 from layerprobe.classify.config import METRICS, Metric, TaskName, main_metric, task_of
 from layerprobe.classify.runs.run_folder import write_csv
-from layerprobe.classify.score_names import SCORE_NAMES
+from layerprobe.classify.score_names import SCORE_NAMES, score_interval, score_text
 
 ALL_OTHERS = "all others"
 PRINTED: Mapping[TaskName, tuple[Metric, ...]] = {
@@ -40,7 +39,7 @@ def print_matrix(result: Mapping[str, Any], out: Path) -> None:
                 "trained on": trained_on(cell),
                 "tested on": cell["test"],
                 "minus within": cell["minus_within"]["value"],
-                "95 % interval": _interval(cell["minus_within"]),
+                "95 % interval": score_interval(cell["minus_within"]),
                 "layer": cell["layer"],
                 "head": cell["head"],
             }
@@ -61,7 +60,7 @@ def _grid(result: Mapping[str, Any], metric: Metric) -> list[dict[str, object]]:
         name, score = trained_on(cell), cell[metric]
         row = rows.setdefault(name, {"trained on": name, **dict.fromkeys(names, "")})
         known = score["value"] is not None and score["value"] == score["value"]
-        row[cell["test"]] = f"{score['value']:.3f} {_interval(score)}".rstrip() if known else "undefined"
+        row[cell["test"]] = score_text(score) if known else "undefined"
     return list(rows.values())
 
 
@@ -89,7 +88,3 @@ def write_table(result: Mapping[str, Any], path: Path) -> None:
             ]
         )
     write_csv(path, header, rows)
-
-
-def _interval(score: Mapping[str, Any]) -> str:
-    return format_interval(score.get("low"), score.get("high"))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from layerprobe.cache.common.text import escape_markdown, format_interval, format_percent
+from layerprobe.cache.common.text import escape_markdown, format_percent
 from layerprobe.cache.identity.extraction import FRAME
 from layerprobe.classify.config import METRICS, task_of
-from layerprobe.classify.score_names import SCORE_NAMES
+from layerprobe.classify.score_names import SCORE_NAMES, score_interval
 from layerprobe.classify.search.console import format_params
 from layerprobe.embed.models.presets import PRESETS
 
@@ -71,7 +71,7 @@ def _text(content: Mapping[str, Any], name: str) -> str:
     extraction, scores, data = content["extraction"], content["scores"], content["data"]
     speakers = f" of {data['speakers']} speakers" if data["speakers"] else ""
     score_rows = [
-        f"| {SCORE_NAMES[metric]} | {entry['value']:.3f} | {format_interval(entry['low'], entry['high'])} |"
+        f"| {SCORE_NAMES[metric]} | {entry['value']:.3f} | {score_interval(entry)} |"
         for metric, entry in scores.items()
         if metric in METRICS[task_of(content)]
     ]

@@ -7,11 +7,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from layerprobe.cache.common.text import format_interval
 from layerprobe.classify.config import main_metric
 from layerprobe.classify.runs.bundle_files import BUNDLE
 from layerprobe.classify.runs.run_folder import SUMMARY, read_json
-from layerprobe.classify.score_names import SCORE_NAMES
+from layerprobe.classify.score_names import SCORE_NAMES, score_interval, score_text
 from layerprobe.classify.scores.results import system_label
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ class Study:
         cells = "".join(
             f"<tr><td>{html.escape(entry['layer'])}</td><td>{html.escape(entry['head'])}</td>"
             f"<td>{entry[metric]['value']:.3f}</td>"
-            f"<td>{format_interval(entry[metric]['low'], entry[metric]['high'])}</td></tr>"
+            f"<td>{score_interval(entry[metric])}</td></tr>"
             for entry in sorted(self.summary["layers"], key=lambda entry: -entry[metric]["value"])
         )
         head = f"<tr><th>layer</th><th>head</th><th>{SCORE_NAMES[metric]}</th><th>95 % interval</th></tr>"
@@ -73,9 +72,5 @@ class Study:
 
     def _headline(self) -> str:
         selected, metric = self.summary["selected"], main_metric(self.summary)
-        value, interval = (
-            selected[metric]["value"],
-            format_interval(*map(selected[metric].get, ("low", "high"))),
-        )
-        score = f"{SCORE_NAMES[metric]} {value:.3f} {interval}".rstrip()
-        return f"{self.summary['model']}, {system_label(selected['layer'], selected['head'])}, {score}"
+        system = system_label(selected["layer"], selected["head"])
+        return f"{self.summary['model']}, {system}, {SCORE_NAMES[metric]} {score_text(selected[metric])}"

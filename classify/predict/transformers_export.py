@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from layerprobe.cache.common.errors import ClipError, InputError
-from layerprobe.cache.common.text import format_interval, program
+from layerprobe.cache.common.text import program
 from layerprobe.classify.config import WITHOUT_ONE_LABEL, main_metric
 from layerprobe.classify.features.fitted import FittedInputs
 from layerprobe.classify.features.fitted_frames import FittedFrames
@@ -39,7 +39,7 @@ from layerprobe.classify.predict.frozen import FrozenBundle
 from layerprobe.classify.predict.make import selected_system
 from layerprobe.classify.predict.system import System
 from layerprobe.classify.runs.run_folder import SUMMARY, read_json
-from layerprobe.classify.score_names import SCORE_NAMES
+from layerprobe.classify.score_names import SCORE_NAMES, score_text
 from layerprobe.embed.checkpoints.configuration import WAV2VEC2_LIKE
 from layerprobe.embed.checkpoints.loading import load_model
 from layerprobe.embed.config import RATE
@@ -145,7 +145,7 @@ def alternative(folder: Path) -> str:
         return f"make the bundle of a system that it can: `{command}`"
     entry = next(row for row in summary["layers"] if (row["layer"], row["head"]) == (layer, head))
     metric = main_metric(summary)
-    scores = [_score(entry[metric]), _score(summary["selected"][metric])]
+    scores = [score_text(entry[metric]), score_text(summary["selected"][metric])]
     best = f"{head} on layer {layer} ({SCORE_NAMES[metric]} {scores[0]}, the selected system {scores[1]})"
     return f"it can run {best}: `{command.replace('RUN', shlex.quote(str(folder.parent)))}`"
 
@@ -208,7 +208,3 @@ def _cut(layer: str, config: Mapping[str, Any]) -> tuple[int, int | None]:
     if number > 0 and FINAL not in layer_names(config):
         return number, None
     return min(number + 1, count), number
-
-
-def _score(entry: Mapping[str, Any]) -> str:
-    return f"{entry['value']:.3f} {format_interval(entry['low'], entry['high'])}".rstrip()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from layerprobe.cache.common.text import format_interval
 from layerprobe.classify.report.run_data import RunData
 from layerprobe.classify.report.tables import INTERVAL, Cell, Table
+from layerprobe.classify.score_names import score_interval, score_text
 
 
 def probe_tables(run: RunData) -> list[Table | None]:
@@ -28,8 +28,8 @@ def probes(run: RunData) -> Table | None:
         rows.append(
             [
                 *(target["target"], target["classes"], target["chance"], *ends),
-                *(best["layer"], best["uar"]["value"], _interval(best["uar"])),
-                _gain(best["selectivity"]) if "selectivity" in best else "",
+                *(best["layer"], best["uar"]["value"], score_interval(best["uar"])),
+                score_text(best["selectivity"], sign="+") if "selectivity" in best else "",
             ]
         )
     columns = ("target", "classes", "chance", "first layer", "last layer", "best layer", "its UAR", INTERVAL)
@@ -48,7 +48,7 @@ def description_length(run: RunData) -> Table | None:
             [
                 *(target["target"], target["classes"], best["layer"], f"{best['bits']:.0f}"),
                 *(best["bits_per_label"]["value"], best["compression"]["value"]),
-                _interval(best["compression"]),
+                score_interval(best["compression"]),
             ]
         )
     columns = ("target", "classes", "best layer", "bits", "bits per label", "compression", INTERVAL)
@@ -66,7 +66,7 @@ def acoustics(run: RunData) -> Table | None:
         entries = target["layers"]
         best = max(entries, key=lambda entry: entry["r2"]["value"])
         ends = (entries[0]["r2"]["value"], entries[-1]["r2"]["value"])
-        rows.append([target["target"], *ends, best["layer"], best["r2"]["value"], _interval(best["r2"])])
+        rows.append([target["target"], *ends, best["layer"], best["r2"]["value"], score_interval(best["r2"])])
     columns = ("target", "first layer", "last layer", "best layer", "its R²", INTERVAL)
     title = f"Linear probes for the sound ({run.summary['controls']['acoustics']['source']})"
     return Table(name="acoustics", title=title, columns=columns, rows=rows)
@@ -76,11 +76,3 @@ def _probed(run: RunData, measure: str, *, of: str = "probes") -> list[Mapping[s
     """The targets of the probes that have a measure, which those of earlier versions may lack."""
     targets = run.summary["controls"].get(of, {}).get("targets", ())
     return [target for target in targets if measure in target["layers"][0]]
-
-
-def _interval(score: Mapping[str, Any]) -> str:
-    return format_interval(score.get("low"), score.get("high"))
-
-
-def _gain(score: Mapping[str, Any]) -> str:
-    return f"{score['value']:+.3f} {_interval(score)}".rstrip()

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from layerprobe.cache.common.text import format_interval
 from layerprobe.classify.config import BASELINES, METRICS, task_of
 from layerprobe.classify.report.figures.system_charts import speaker_scores
 from layerprobe.classify.report.hardest import hardest
 from layerprobe.classify.report.probe_tables import probe_tables
 from layerprobe.classify.report.run_data import RunData
 from layerprobe.classify.report.tables import INTERVAL, Cell, Table
-from layerprobe.classify.score_names import SCORE_NAMES
+from layerprobe.classify.score_names import SCORE_NAMES, score_interval, score_text
 from layerprobe.classify.search.console import format_params
 
 VERDICTS = ("leak", "look", "fine")
@@ -36,9 +35,9 @@ def scores(run: RunData) -> Table:
             [
                 SCORE_NAMES[name],
                 selected[name]["value"],
-                _interval(selected[name]),
+                score_interval(selected[name]),
                 "" if not over_folds or over_folds["sd"] is None else _mean_sd(over_folds),
-                _score(over_speakers) if over_speakers else "",
+                score_text(over_speakers) if over_speakers else "",
             ]
         )
     more = {"log_loss": "log loss (nats)", "calibration_error": "calibration error"}
@@ -59,7 +58,7 @@ def layers(run: RunData) -> Table | None:
             entry["layer"],
             entry["head"],
             entry[metric]["value"],
-            _interval(entry[metric]),
+            score_interval(entry[metric]),
             "yes" if (entry["layer"], entry["head"]) in near else "no",
         ]
         for entry in ranked
@@ -80,7 +79,8 @@ def layer_weights(run: RunData) -> Table | None:
     if learnt is None:
         return None
     rows: list[list[Cell]] = [
-        [entry["layer"], entry["weight"]["value"], _interval(entry["weight"])] for entry in learnt["layers"]
+        [entry["layer"], entry["weight"]["value"], score_interval(entry["weight"])]
+        for entry in learnt["layers"]
     ]
     return Table(
         name="layer_weights",
@@ -98,11 +98,13 @@ def fusion(run: RunData) -> Table | None:
     if found is None:
         return None
     best = found["best_single"]["uar"]
-    rows: list[list[Cell]] = [["best single model", best["value"], _interval(best), ""]]
+    rows: list[list[Cell]] = [["best single model", best["value"], score_interval(best), ""]]
     for entry in found["kinds"]:
         gain = entry["minus_best_single"]
-        difference = f"{gain['value']:+.3f} {_interval(gain)}".rstrip()
-        rows.append([f"{entry['kind']} fusion", entry["uar"]["value"], _interval(entry["uar"]), difference])
+        difference = score_text(gain, sign="+")
+        rows.append(
+            [f"{entry['kind']} fusion", entry["uar"]["value"], score_interval(entry["uar"]), difference]
+        )
     return Table(
         name="fusion",
         title="What fusion gains over the best single model",
@@ -153,7 +155,7 @@ def controls(run: RunData) -> Table | None:
         [
             "selected system",
             run.summary["selected"][metric]["value"],
-            _interval(run.summary["selected"][metric]),
+            score_interval(run.summary["selected"][metric]),
             "",
         ]
     ]
@@ -162,12 +164,14 @@ def controls(run: RunData) -> Table | None:
             [
                 one["model"],
                 one[metric]["value"],
-                _interval(one[metric]),
-                _difference(one["selected_minus_it"]),
+                score_interval(one[metric]),
+                score_text(one["selected_minus_it"], sign="+"),
             ]
         )
     spread = f"± {shuffled[metric]['sd']:.3f}"
-    rows.append(["shuffled labels", shuffled[metric]["value"], spread, _difference(shuffled["selectivity"])])
+    rows.append(
+        ["shuffled labels", shuffled[metric]["value"], spread, score_text(shuffled["selectivity"], sign="+")]
+    )
     key, name = BASELINES[task_of(run.summary)]
     rows.append([name, found[key][metric]["value"], "", ""])
     columns = ("control", SCORE_NAMES[metric], INTERVAL, "selected minus control")
@@ -226,17 +230,5 @@ def _unchecked(audit: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(item, why.strip()) for item, _, why in entries]
 
 
-def _interval(score: Mapping[str, Any]) -> str:
-    return format_interval(score.get("low"), score.get("high"))
-
-
-def _score(score: Mapping[str, Any]) -> str:
-    return f"{score['value']:.3f} {_interval(score)}".rstrip()
-
-
 def _mean_sd(score: Mapping[str, Any]) -> str:
     return f"{score['mean']:.3f} ± {score['sd']:.3f}"
-
-
-def _difference(score: Mapping[str, Any]) -> str:
-    return f"{score['value']:+.3f} {_interval(score)}".rstrip()

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from layerprobe.cache.common.console import print_table, say
-from layerprobe.cache.common.text import format_bytes, format_count, format_interval
+from layerprobe.cache.common.text import format_bytes, format_count
 from layerprobe.classify.config import METRICS, main_metric, task_of
-from layerprobe.classify.score_names import SCORE_NAMES
+from layerprobe.classify.score_names import SCORE_NAMES, score_interval, score_text
 
 if TYPE_CHECKING:
     from layerprobe.classify.search.plan import Plan
@@ -98,7 +98,7 @@ def print_ranking(out: Path, summary: Mapping[str, Any]) -> None:
             "layer": row["layer"],
             "head": row["head"],
             SCORE_NAMES[main]: row[main]["value"],
-            "95 % interval": _interval(row[main]),
+            "95 % interval": score_interval(row[main]),
             **({} if ranked == main else {SCORE_NAMES[ranked]: row[ranked]["value"]}),
             "": f"within noise of the {best}" if (row["layer"], row["head"]) in near else "",
         }
@@ -126,7 +126,7 @@ def print_curve(summary: Mapping[str, Any]) -> None:
             {
                 "layer": row["layer"],
                 SCORE_NAMES[main]: row[main]["value"],
-                "95 % interval": _interval(row[main]),
+                "95 % interval": score_interval(row[main]),
                 **extra,
                 f"from chance, {chance:.3f}": bar,
             }
@@ -136,7 +136,7 @@ def print_curve(summary: Mapping[str, Any]) -> None:
     folds, chosen = len(selected["folds"]), f"layer {selected['layer']}"
     if folds > 1:
         chosen += f" in {round(selected['stability']['layer'] * folds)} of {folds} folds"
-    print(f"chosen on inner folds ({chosen}): {SCORE_NAMES[main]} {_score(selected[main])}")
+    print(f"chosen on inner folds ({chosen}): {SCORE_NAMES[main]} {score_text(selected[main])}")
 
 
 def print_selected(summary: Mapping[str, Any]) -> None:
@@ -174,7 +174,7 @@ def print_selected(summary: Mapping[str, Any]) -> None:
         )
     second = METRICS[task_of(summary)][1]
     print(
-        f"  {SCORE_NAMES[main]} {_score(selected[main])}, {SCORE_NAMES[second]} "
+        f"  {SCORE_NAMES[main]} {score_text(selected[main])}, {SCORE_NAMES[second]} "
         f"{selected[second]['value']:.3f}, chance {summary['chance']:.3f}"
     )
 
@@ -208,13 +208,13 @@ def print_scores(summary: Mapping[str, Any]) -> None:
 
 def _score_row(selected: Mapping[str, Any], name: str, *, speakers: bool) -> dict[str, object]:
     """One score: of all test clips pooled, its mean over folds, its mean over speakers."""
-    row: dict[str, object] = {"score": SCORE_NAMES[name], "folds pooled": _score(selected[name])}
+    row: dict[str, object] = {"score": SCORE_NAMES[name], "folds pooled": score_text(selected[name])}
     if len(selected["folds"]) > 1:
         mean = selected["over_folds"].get(name)  # early versions lack the last two
         row["mean of folds"] = "" if mean is None else f"{mean['mean']:.3f} ± {mean['sd']:.3f}"
     if speakers:
         mean = selected["over_speakers"].get(name)
-        row["mean of speakers"] = "" if mean is None else _score(mean)
+        row["mean of speakers"] = "" if mean is None else score_text(mean)
     return row
 
 
@@ -241,17 +241,6 @@ def _confusion_rows(selected: Mapping[str, Any]) -> list[dict[str, object]]:
         {"class": f"{number} {name}", **dict(zip(columns, row, strict=True))}
         for number, (name, row) in enumerate(zip(names, counts, strict=True), 1)
     ]
-
-
-def _score(score: Mapping[str, Any] | float) -> str:
-    """`0.558 [0.503, 0.622]`, or a score without an interval."""
-    if not isinstance(score, Mapping):
-        return f"{score:.3f}"
-    return f"{score['value']:.3f} {_interval(score)}".rstrip()
-
-
-def _interval(score: Mapping[str, Any]) -> str:
-    return format_interval(score.get("low"), score.get("high"))
 
 
 def _width(rows: list[dict[str, Any]]) -> int:

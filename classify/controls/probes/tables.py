@@ -9,7 +9,7 @@ from typing import Any
 
 from layerprobe.cache.common.console import print_table, say
 from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.common.text import format_interval
+from layerprobe.classify.score_names import score_interval
 
 Entry = Mapping[str, Any]
 MEASURES = ("uar", "control", "selectivity", "bits_per_label", "compression", "r2")
@@ -57,7 +57,7 @@ def _ends(target: Mapping[str, Any], measure: str) -> dict[str, object]:
         f"layer {layers[0]['layer']}": layers[0][measure]["value"],
         f"layer {layers[-1]['layer']}": layers[-1][measure]["value"],
         "best": best[measure]["value"],
-        "95 % interval": _interval(best[measure]),
+        "95 % interval": score_interval(best[measure]),
         "on layer": best["layer"],
     }
 
@@ -74,7 +74,7 @@ def _selectivity_row(target: Mapping[str, Any]) -> dict[str, object]:
         "UAR": best["uar"]["value"],
         "shuffled labels": best["control"]["value"],
         "selectivity": best["selectivity"]["value"],
-        "95 % interval": _interval(best["selectivity"]),
+        "95 % interval": score_interval(best["selectivity"]),
         "on layer": best["layer"],
     }
 
@@ -90,10 +90,6 @@ def _length_row(target: Mapping[str, Any]) -> dict[str, object]:
 
 def _number_row(target: Mapping[str, Any]) -> dict[str, object]:
     return {"R² for": target["target"], **_ends(target, "r2")}
-
-
-def _interval(score: Entry) -> str:
-    return format_interval(score.get("low"), score.get("high"))
 
 
 def write_table(probes: Mapping[str, Any], path: Path) -> None:
