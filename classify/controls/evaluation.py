@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from layerprobe.cache.common.console import say
-from layerprobe.cache.common.disk import locked
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.interrupts import Interrupted
 from layerprobe.cache.store.feature_store import FeatureStore
@@ -27,6 +26,7 @@ from layerprobe.classify.runs.run_folder import (
     CONTROLS,
     RUN,
     SUMMARY,
+    locked_run,
     read_json,
     reporting_damage,
     write_json,
@@ -34,7 +34,7 @@ from layerprobe.classify.runs.run_folder import (
 from layerprobe.classify.search.console import print_plan
 from layerprobe.classify.search.plan import Plan, make_plan
 from layerprobe.classify.search.progress import live_display
-from layerprobe.classify.search.study import LOCK, run_study
+from layerprobe.classify.search.study import run_study
 from layerprobe.classify.tasks.votes import most_voted
 from layerprobe.embed.manifest.clips import Clip
 
@@ -83,34 +83,31 @@ def evaluate_run(out: Path, plan: Plan, clips: Sequence[Clip], evaluation: Evalu
     """
     if plan.config.task == "soft":
         clips = most_voted(clips, plan.config.target)  # probes and audit read one label of a clip
-    try:
-        with locked(out / LOCK, wait=False):
-            summary = read_json(out / SUMMARY, holding="controls")
-            updated = {**summary, "controls": _rename_learning_curve(out, summary["controls"])}
-            if evaluation.audit:
-                updated["audit"] = {**updated["audit"], **_audit(out, plan, clips)}
-            if evaluation.controls != "none":
-                full = evaluation.controls == "full"
-                updated["controls"] |= _controls(out, plan, clips, summary, full=full)
-            if updated != summary:
-                from layerprobe.classify.controls.figures import (
-                    draw_controls,
-                    draw_few_shot,
-                    draw_learning_curve,
-                )
-                from layerprobe.classify.controls.probes.figure import write_probes_figure
+    with locked_run(out):
+        summary = read_json(out / SUMMARY, holding="controls")
+        updated = {**summary, "controls": _rename_learning_curve(out, summary["controls"])}
+        if evaluation.audit:
+            updated["audit"] = {**updated["audit"], **_audit(out, plan, clips)}
+        if evaluation.controls != "none":
+            full = evaluation.controls == "full"
+            updated["controls"] |= _controls(out, plan, clips, summary, full=full)
+        if updated != summary:
+            from layerprobe.classify.controls.figures import (
+                draw_controls,
+                draw_few_shot,
+                draw_learning_curve,
+            )
+            from layerprobe.classify.controls.probes.figure import write_probes_figure
 
-                write_json(out / SUMMARY, updated)
-                if "probes" in updated["controls"]:
-                    draw_controls(updated, out / FIGURES)
-                    write_probes_figure(updated, out / FIGURES)
-                if curve.NAME in updated["controls"]:
-                    draw_learning_curve(updated, out / FIGURES)
-                if few_shot.NAME in updated["controls"]:
-                    draw_few_shot(updated, out / FIGURES)
-            _record(out, evaluation)
-    except BlockingIOError:
-        raise InputError("another process is working on this run", where=str(out), do="wait for it") from None
+            write_json(out / SUMMARY, updated)
+            if "probes" in updated["controls"]:
+                draw_controls(updated, out / FIGURES)
+                write_probes_figure(updated, out / FIGURES)
+            if curve.NAME in updated["controls"]:
+                draw_learning_curve(updated, out / FIGURES)
+            if few_shot.NAME in updated["controls"]:
+                draw_few_shot(updated, out / FIGURES)
+        _record(out, evaluation)
 
 
 def _controls(

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from layerprobe.cache.common.console import stage
-from layerprobe.cache.common.disk import locked
-from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.interrupts import Interrupted
 from layerprobe.cache.common.text import program
 from layerprobe.cache.store.feature_store import FeatureStore
@@ -30,7 +28,7 @@ from layerprobe.classify.scores.selection import describe, result_rows, systems_
 from layerprobe.classify.search.parallel import run_parallel
 from layerprobe.classify.search.progress import ProgressCallback, live_display
 from layerprobe.classify.search.storage import silence_optuna
-from layerprobe.classify.search.study import LOCK, study_record
+from layerprobe.classify.search.study import study_record
 from layerprobe.embed.manifest.clips import Clip
 
 
@@ -59,15 +57,13 @@ def run_fusion(
         return run_folder.read_json(out / run_folder.SUMMARY)
     out.mkdir(parents=True, exist_ok=True)
     try:
-        with locked(out / LOCK, wait=False):
+        with run_folder.locked_run(out):
             run_folder.write_json(out / run_folder.RUN, record)
             for source in sources:
                 store, own = source.plan.store, source.plan.config
                 run_and_evaluate(clips, store, source.run, own, command=command, evaluation=evaluation)
             with live_display(f"fusion of {record['model']}") as report:
                 return _write(out, sources, record, config, fuse=fuse, report=report)
-    except BlockingIOError:
-        raise InputError("another process is working on this run", where=str(out), do="wait for it") from None
     except KeyboardInterrupt:
         raise Interrupted(f"finished studies are kept in {out}; the same command resumes") from None
 

@@ -21,7 +21,6 @@ from safetensors.numpy import save_file
 
 import layerprobe
 from layerprobe.cache.common.console import progress, stage
-from layerprobe.cache.common.disk import locked
 from layerprobe.cache.common.errors import InputError, ModelError
 from layerprobe.cache.common.interrupts import Interrupted
 from layerprobe.cache.common.text import program
@@ -47,6 +46,7 @@ from layerprobe.classify.runs.run_folder import (
     RESTORE_OR_RERUN,
     RUN,
     SUMMARY,
+    locked_run,
     read_csv,
     read_json,
 )
@@ -54,7 +54,7 @@ from layerprobe.classify.runs.run_record import read_recorded
 from layerprobe.classify.scores.results import SELECTED, system_label
 from layerprobe.classify.search.plan import Plan, make_plan
 from layerprobe.classify.search.storage import TrialStorage, silence_optuna
-from layerprobe.classify.search.study import LOCK, study_record
+from layerprobe.classify.search.study import study_record
 from layerprobe.embed.checkpoints.configuration import WAV2VEC2_LIKE
 from layerprobe.embed.manifest.clips import Clip
 from layerprobe.embed.models.presets import ACOUSTIC_PRESETS
@@ -94,7 +94,7 @@ def make_bundle(
         _check_exportable(store.extraction)
     silence_optuna()
     try:
-        with locked(run / LOCK, wait=False), progress("bundle") as line:
+        with locked_run(run), progress("bundle") as line:
             summary = read_json(run / SUMMARY, holding="selected")
             layer, head = selected_system(summary, exportable=exportable)
             if _is_made(out, record["fingerprint"], layer, head, exportable=exportable):
@@ -116,8 +116,6 @@ def make_bundle(
             else:
                 fitted = fit_system(plan, layer=layer, head=head, grouped=plan.grouped, storage=storage)
             return _write(out, run, plan, fitted, summary, record, exportable=exportable)
-    except BlockingIOError:
-        raise InputError("another process is working on this run", where=str(run), do="wait for it") from None
     except KeyboardInterrupt:
         raise Interrupted(
             f"the run is complete; run `{program()} bundle make {shlex.quote(str(run))}` for its bundle"

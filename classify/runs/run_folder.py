@@ -7,14 +7,14 @@ import io
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 import numpy as np
 
-from layerprobe.cache.common.disk import write_atomically
+from layerprobe.cache.common.disk import locked, write_atomically
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.text import guard_cell, spreadsheet_bytes, unguard_cell
 from layerprobe.classify.scores.results import ResultRow, StudyId, StudyResult
@@ -29,6 +29,7 @@ RESULTS = "results.csv"
 PREDICTIONS = "predictions.csv"
 SUMMARY = "summary.json"
 FINISHED_FILES = (SPLITS, RESULTS, PREDICTIONS, SUMMARY)  # of a finished run, in addition to run.json
+LOCK = ".lock"  # held by the process that works on the run
 PARTIAL_RESULTS = "outcomes"  # folder of the finished studies of an unfinished run
 CONTROLS = "controls"  # folder with a file for each control, and a run folder for each baseline
 RESTORE_OR_RERUN = "restore an intact copy, or delete the folder and run again"
@@ -54,6 +55,19 @@ def write_file(path: Path, content: str | bytes) -> None:
     except OSError as error:
         do = "free some space or choose another folder, and run again: finished trials are kept"
         raise InputError(f"cannot be written ({error.strerror})", where=str(path), do=do) from error
+
+
+@contextmanager
+def locked_run(out: Path, *, do: str = "wait for it") -> Iterator[None]:
+    """Hold the lock of a run folder. Raises InputError if another process does, or it cannot be written."""
+    with ExitStack() as held:
+        try:
+            held.enter_context(locked(out / LOCK, wait=False))
+        except BlockingIOError:
+            raise InputError("another process is working on this run", where=str(out), do=do) from None
+        except OSError as error:
+            raise InputError(f"cannot be written ({error.strerror})", where=str(out / LOCK)) from error
+        yield
 
 
 @contextmanager

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from layerprobe.cache.common.console import stage
-from layerprobe.cache.common.disk import abandoned_files, locked
-from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.common.disk import abandoned_files
 from layerprobe.cache.common.places import portable
 from layerprobe.cache.common.text import format_percent
 from layerprobe.cache.store.feature_store import FeatureStore
@@ -33,8 +32,6 @@ from layerprobe.classify.search.strategies.quick import probe_all
 from layerprobe.classify.search.strategies.rounds import search_all
 from layerprobe.classify.search.summary import search_cost, summarise
 from layerprobe.embed.manifest.clips import Clip
-
-LOCK = ".lock"
 
 
 def run_study(
@@ -71,16 +68,9 @@ def run_study(
     out.mkdir(parents=True, exist_ok=True)
     if on_start is not None:
         on_start(plan)
-    try:
-        with locked(out / LOCK, wait=False):
-            _write(out, plan, record, protocol=protocol, report=report)
-    except BlockingIOError:
-        do = "give this process its own --out" if is_server(config.storage) else "wait for it"
-        raise InputError("another process is working on this run", where=str(out), do=do) from None
-    except OSError as error:
-        if error.filename != str(out / LOCK):
-            raise
-        raise InputError(f"cannot be written ({error.strerror})", where=str(out / LOCK)) from error
+    do = "give this process its own --out" if is_server(config.storage) else "wait for it"
+    with run_folder.locked_run(out, do=do):
+        _write(out, plan, record, protocol=protocol, report=report)
     return out
 
 
