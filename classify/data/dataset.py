@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from layerprobe.cache.common.errors import InputError, MissingStatesError
+from layerprobe.cache.common.text import format_list
 from layerprobe.cache.identity.digests import DATABASE
 from layerprobe.cache.identity.moved_files import ADVICE
 from layerprobe.cache.store import failures
@@ -88,7 +89,21 @@ class EmbeddedClips:
 
     def stored_keys(self, clips: Sequence[Clip], store: FeatureStore) -> list[str]:
         """The keys of some of the clips. Raises MissingStatesError for clips that were never embedded."""
-        return _stored_keys(clips, self.keys, self.missing, store)
+        known = {clip.id: key for clip in clips if isinstance(key := self.keys[clip.id], str)}
+        without = [clip for clip in clips if known.get(clip.id) is None or known[clip.id] in self.missing]
+        if without:
+            unread = sum(isinstance(self.keys[clip.id], OSError) for clip in without)
+            command = f"run: {store.extraction.embed_command(store.cache)}"
+            if unread == len(without):
+                command = f"their audio is not here, nor known to {DATABASE} of the cache; {ADVICE}"
+            listed = format_list([clip.id for clip in without], shown=SHOWN)
+            raise MissingStatesError(
+                f"{len(without)} of {len(clips)} clips have no states of {store.extraction.model}: {listed}",
+                keys=[known[clip.id] for clip in without if clip.id in known],
+                where=str(store.folder),
+                do=command,
+            )
+        return [known[clip.id] for clip in clips]
 
 
 def embedded_clips(clips: Sequence[Clip], store: FeatureStore) -> EmbeddedClips:
@@ -194,28 +209,6 @@ def join_targets(
         task=task,
         reading=reading or READ_AS_IS,
     )
-
-
-def _stored_keys(
-    clips: Sequence[Clip], keys: Mapping[str, str | OSError], missing: Collection[str], store: FeatureStore
-) -> list[str]:
-    """The keys of the clips, from `keys` (by clip id). Raises MissingStatesError for keys in `missing`."""
-    known = {clip.id: key for clip in clips if isinstance(key := keys[clip.id], str)}
-    without = [clip for clip in clips if known.get(clip.id) is None or known[clip.id] in missing]
-    if without:
-        first = ", ".join(clip.id for clip in without[:SHOWN])
-        more = f" and {len(without) - SHOWN} more" if len(without) > SHOWN else ""
-        unread = sum(isinstance(keys[clip.id], OSError) for clip in without)
-        command = f"run: {store.extraction.embed_command(store.cache)}"
-        if unread == len(without):
-            command = f"their audio is not here, nor known to {DATABASE} of the cache; {ADVICE}"
-        raise MissingStatesError(
-            f"{len(without)} of {len(clips)} clips have no states of {store.extraction.model}: {first}{more}",
-            keys=[known[clip.id] for clip in without if clip.id in known],
-            where=str(store.folder),
-            do=command,
-        )
-    return [known[clip.id] for clip in clips]
 
 
 def number_speakers(clips: Sequence[Clip]) -> tuple[tuple[str, ...], np.ndarray | None]:

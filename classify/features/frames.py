@@ -9,10 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.identity.extraction import FRAME
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import Scaling
 from layerprobe.classify.features.scaling import varies
 
+MEAN = "mean"
 AT_ONCE = 256  # clips whose frames are in memory while their means are computed
 MEANS_BUDGET = 1 << 28  # bytes
 
@@ -83,6 +85,18 @@ def mean_states(store: FeatureStore, name: str, keys: Sequence[str]) -> np.ndarr
         frames = read_frames(store, name, keys[batch], budget=MEANS_BUDGET)
         out[batch] = frames.sums / frames.counts[:, None]
     return out
+
+
+def clip_states(store: FeatureStore, name: str, keys: Sequence[str], *, stats: Sequence[str]) -> np.ndarray:
+    """(N, S*D) float32: the statistics of each clip, or its mean where every frame is stored."""
+    if store.extraction.stats == (FRAME,):
+        return mean_states(store, name, keys)
+    return store.layer(name, keys, stats=stats)
+
+
+def main_statistic(store: FeatureStore) -> str:
+    """The mean over frames, or the first statistic where the mean is not stored."""
+    return MEAN if {MEAN, FRAME} & set(store.extraction.stats) else store.extraction.stats[0]
 
 
 @dataclass(frozen=True, kw_only=True)

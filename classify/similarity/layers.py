@@ -9,10 +9,9 @@ from typing import Literal
 import numpy as np
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.identity.extraction import FRAME
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.data.dataset import embedded_clips, number_speakers
-from layerprobe.classify.features.frames import mean_states
+from layerprobe.classify.features.frames import clip_states
 from layerprobe.classify.scores.jackknife import group_clusters, jackknife_interval
 from layerprobe.classify.similarity.cka import LEAST_CLIPS, linear_cka
 from layerprobe.classify.similarity.svcca import svcca
@@ -77,7 +76,7 @@ def compare_layers(
         np.arange(len(used)) if speakers is None else speakers, most=MOST_GROUPS[measure], seed=seed
     )
     states = [
-        [_states(store, layer, held, stats) for layer in store.extraction.layers]
+        [clip_states(store, layer, held, stats=stats) for layer in store.extraction.layers]
         for store, held in zip(stores, keys, strict=True)
     ]
     layers = [array for arrays in states for array in arrays]
@@ -99,10 +98,3 @@ def compare_layers(
         high=np.minimum(high[part], 1),
         notes=tuple(dict.fromkeys(one.note for one in joined if one.note)),
     )
-
-
-def _states(store: FeatureStore, layer: str, keys: Sequence[str], stats: Sequence[str]) -> np.ndarray:
-    """(N, S*D): statistics over frames, or their mean where every frame is stored."""
-    if store.extraction.stats == (FRAME,):
-        return mean_states(store, layer, keys)
-    return store.layer(layer, keys, stats=stats)

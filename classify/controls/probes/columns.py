@@ -10,18 +10,16 @@ from typing import Any
 import numpy as np
 
 from layerprobe.cache.common.console import stage
-from layerprobe.cache.identity.extraction import FRAME
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.controls.checkpoint import Step, run_steps
 from layerprobe.classify.controls.probes.description_length import coding_blocks
-from layerprobe.classify.controls.probes.linear import class_scores, order_seed, probe_layer
+from layerprobe.classify.controls.probes.linear import by_layer, class_scores, order_seed, probe_layer
 from layerprobe.classify.controls.probes.targets import FOLDS, Target, probe_targets
 from layerprobe.classify.data.dataset import Dataset
-from layerprobe.classify.features.frames import mean_states
+from layerprobe.classify.features.frames import clip_states, main_statistic
 from layerprobe.classify.search.nested import derive_seed
 from layerprobe.embed.manifest.clips import Clip
 
-MEAN = "mean"
 MAX_CLIPS = 4000  # a larger corpus is subsampled
 
 
@@ -51,22 +49,21 @@ def probe_columns(
     targets, left_out = probe_targets(names, data, {clip.id: clip for clip in clips}, seconds, seed=seed)
     rows = sampled_rows(len(data.keys), seed=seed)
     targets = [replace(target, y=target.y[rows], folds=target.folds[rows]) for target in targets]
-    layers, keys = store.extraction.layers, [data.keys[row] for row in rows.tolist()]
+    keys = [data.keys[row] for row in rows.tolist()]
     speakers = None if data.speakers is None else data.speakers[rows]
     steps = [
         Step(name=f"linear-{layer}", function=_layer, arguments=(store, layer, keys, targets, speakers, seed))
-        for layer in layers
+        for layer in store.extraction.layers
     ]
     results = run_steps(out, steps, jobs=jobs) if targets else []
     clusters = np.arange(len(rows)) if speakers is None else speakers
     entries = []
     for target in targets:
         scores = class_scores(target, [result[target.name] for result in results], clusters, seed=seed)
-        by_layer = [{"layer": layer, **score} for layer, score in zip(layers, scores, strict=True)]
-        entries.append({**target.summary(), "layers": by_layer})
+        entries.append({**target.summary(), "layers": by_layer(store, scores)})
     blocks = [len(block) for block in coding_blocks(clusters, seed=order_seed(seed))]
     return {
-        "statistic": statistic_of(store), "clips": len(rows), "folds": FOLDS, "coding_blocks": blocks,
+        "statistic": main_statistic(store), "clips": len(rows), "folds": FOLDS, "coding_blocks": blocks,
         "targets": entries, "left_out": left_out,
     }  # fmt: skip
 
@@ -79,18 +76,6 @@ def sampled_rows(count: int, *, seed: int) -> np.ndarray:
     return np.sort(rng.choice(count, MAX_CLIPS, replace=False))
 
 
-def statistic_of(store: FeatureStore) -> str:
-    """The statistic over frames that is probed: the mean, or the first where it is not stored."""
-    return MEAN if {MEAN, FRAME} & set(store.extraction.stats) else store.extraction.stats[0]
-
-
-def clip_states(store: FeatureStore, layer: str, keys: Sequence[str]) -> np.ndarray:
-    """(N, D) float32: `statistic_of` each clip."""
-    if store.extraction.stats == (FRAME,):
-        return mean_states(store, layer, keys)
-    return store.layer(layer, keys, stats=[statistic_of(store)])
-
-
 def _layer(
     store: FeatureStore,
     layer: str,
@@ -99,4 +84,5 @@ def _layer(
     speakers: np.ndarray | None,
     seed: int,
 ) -> dict[str, Any]:
-    return probe_layer(clip_states(store, layer, keys), targets, speakers, seed=seed)
+    X = clip_states(store, layer, keys, stats=[main_statistic(store)])
+    return probe_layer(X, targets, speakers, seed=seed)

@@ -17,7 +17,7 @@ from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.controls.checkpoint import Step, run_steps
 from layerprobe.classify.controls.probes.acoustics import UNITS
 from layerprobe.classify.controls.probes.frame_targets import F0, FrameTargets, frame_targets
-from layerprobe.classify.controls.probes.linear import class_scores, probe_layer
+from layerprobe.classify.controls.probes.linear import by_layer, class_scores, probe_layer
 from layerprobe.classify.controls.probes.ridge import number_scores, ridge_layer
 from layerprobe.classify.controls.probes.targets import FOLDS, Target, disjoint_folds, number_classes
 from layerprobe.classify.data.dataset import Dataset
@@ -92,7 +92,7 @@ def probe_frames(
     entries = [
         {
             **target.summary(),
-            "layers": _by_layer(
+            "layers": by_layer(
                 store, class_scores(target, [one[target.name] for one in results], groups, seed=seed)
             ),
         }
@@ -104,7 +104,7 @@ def probe_frames(
         entries.append(
             {
                 "target": F0, "unit": UNITS["f0_mean"], "frames": int(voiced.sum()),
-                "layers": _by_layer(store, scores),
+                "layers": by_layer(store, scores),
             }
         )  # fmt: skip
     return {
@@ -163,7 +163,3 @@ def _layer(
         Y = drawn.f0[voiced][:, None]
         found[F0] = ridge_layer(X[voiced], Y, drawn.folds[voiced], drawn.groups[voiced], seed=seed)
     return found
-
-
-def _by_layer(store: FeatureStore, scores: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{"layer": layer, **score} for layer, score in zip(store.extraction.layers, scores, strict=True)]

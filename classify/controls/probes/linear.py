@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.controls.probes.description_length import code_lengths, coding_blocks
 from layerprobe.classify.controls.probes.targets import FOLDS, Target
 from layerprobe.classify.controls.shuffled_labels import shuffle_within
@@ -145,6 +146,11 @@ def class_scores(
         }
         for uar, mean, gain, own, length in zip(uars, means, gains, bits, lengths, strict=True)
     ]
+
+
+def by_layer(store: FeatureStore, scores: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The entries of a store's layers, each with the layer's name."""
+    return [{"layer": layer, **score} for layer, score in zip(store.extraction.layers, scores, strict=True)]
 
 
 def _counts(

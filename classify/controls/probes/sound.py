@@ -13,10 +13,12 @@ from layerprobe.cache.common.text import format_count
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.controls.checkpoint import Step, run_steps
 from layerprobe.classify.controls.probes.acoustics import TARGETS, UNITS, measure
-from layerprobe.classify.controls.probes.columns import clip_states, sampled_rows, statistic_of
+from layerprobe.classify.controls.probes.columns import sampled_rows
+from layerprobe.classify.controls.probes.linear import by_layer
 from layerprobe.classify.controls.probes.ridge import number_scores, ridge_layer
 from layerprobe.classify.controls.probes.targets import FOLDS, disjoint_folds
 from layerprobe.classify.data.dataset import Dataset
+from layerprobe.classify.features.frames import clip_states, main_statistic
 from layerprobe.embed.manifest.clips import Clip
 
 FEWEST_CLIPS = 4 * FOLDS
@@ -46,7 +48,7 @@ def probe_sound(
     known = np.isfinite(measured.values).all(1)
     rows, values = rows[known], measured.values[known]
     result: dict[str, Any] = {
-        "source": measured.source, "statistic": statistic_of(store), "clips": len(rows), "folds": FOLDS,
+        "source": measured.source, "statistic": main_statistic(store), "clips": len(rows), "folds": FOLDS,
         "targets": [], "left_out": {},
     }  # fmt: skip
     if len(rows) < FEWEST_CLIPS:
@@ -67,9 +69,7 @@ def probe_sound(
     clusters = np.arange(len(rows)) if speakers is None else speakers
     for place, name in enumerate(used):
         scores = number_scores(Y[:, place], results, place, clusters)
-        layers = [
-            {"layer": layer, **score} for layer, score in zip(store.extraction.layers, scores, strict=True)
-        ]
+        layers = by_layer(store, scores)
         result["targets"].append({"target": name, "unit": UNITS[name], "clips": len(rows), "layers": layers})
     return result
 
@@ -83,4 +83,5 @@ def _layer(
     speakers: np.ndarray | None,
     seed: int,
 ) -> dict[str, Any]:
-    return ridge_layer(clip_states(store, layer, keys), Y, folds, speakers, seed=seed)
+    X = clip_states(store, layer, keys, stats=[main_statistic(store)])
+    return ridge_layer(X, Y, folds, speakers, seed=seed)

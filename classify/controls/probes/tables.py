@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from layerprobe.cache.common.console import print_table, say
-from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.score_names import score_interval
 
 Entry = Mapping[str, Any]
@@ -113,11 +112,7 @@ def write_table(probes: Mapping[str, Any], path: Path) -> None:
         for target in probes["targets"]
         for entry in target["layers"]
     ]
-    try:
-        write_csv(path, header, rows)
-    except OSError as error:
-        message = f"cannot be written ({error.strerror})"
-        raise InputError(message, where=str(path), do="choose another file for --out") from error
+    write_csv(path, header, rows)
 
 
 def _bounds(entry: Entry, measure: str) -> Sequence[object]:

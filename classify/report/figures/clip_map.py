@@ -16,7 +16,6 @@ import numpy as np
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.options import check_choice
 from layerprobe.cache.common.places import is_url, local_store
-from layerprobe.cache.identity.extraction import FRAME
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.cache.store.keys import CHANNEL_MARK
 from layerprobe.classify.layer_names import FUSION, is_single
@@ -26,7 +25,6 @@ from layerprobe.embed.manifest.clips import Clip
 
 MOST_CLIPS = 10_000  # on the map; of more, a sample
 MOST_GROUPS = 24  # classes or speakers that have a colour of their own
-MEAN = "mean"
 PCA, UMAP = "pca", "umap"
 METHODS = (PCA, UMAP)
 AXES_OF = {PCA: "the first two principal components", UMAP: "a UMAP projection"}
@@ -92,6 +90,7 @@ def clip_map(run: RunData, clips: Mapping[str, Clip], *, method: str = PCA) -> C
     MOST_CLIPS clips a sample is projected, the same in every report.
     """
     from layerprobe.classify.data.dataset import join_labels
+    from layerprobe.classify.features.frames import clip_states, main_statistic
 
     if run.finetuned:
         raise InputError("a fine-tuning has no cached states")
@@ -109,26 +108,15 @@ def clip_map(run: RunData, clips: Mapping[str, Clip], *, method: str = PCA) -> C
     if len(rows) > MOST_CLIPS:
         rows = np.sort(np.random.default_rng(0).choice(rows, MOST_CLIPS, replace=False))
     keys = [key_of[id] for id in run.clips[rows].tolist()]
-    xy, explained = {}, {}
-    stats = store.extraction.stats
-    statistic = MEAN if {MEAN, FRAME} & set(stats) else stats[0]
+    xy, explained, statistic = {}, {}, main_statistic(store)
     for layer in dict.fromkeys(entry["layer"] for entry in run.summary["layers"]):
         if is_single(layer):
-            states = _standardised(_states(store, layer, keys, statistic))
+            states = _standardised(clip_states(store, layer, keys, stats=[statistic]))
             if method == UMAP:
                 xy[layer] = _umap(states)
             else:
                 xy[layer], explained[layer] = _components(states, 2)
     return ClipMap(method=method, rows=rows, statistic=statistic, xy=xy, explained=explained)
-
-
-def _states(store: FeatureStore, layer: str, keys: Sequence[str], statistic: str) -> np.ndarray:
-    """(N, D) float32."""
-    if store.extraction.stats == (FRAME,):
-        from layerprobe.classify.features.frames import mean_states
-
-        return mean_states(store, layer, keys)
-    return store.layer(layer, keys, stats=[statistic])
 
 
 def check_map(method: str) -> None:
