@@ -33,7 +33,6 @@ def run_steps(out: Path | None, steps: Sequence[Step], *, jobs: int) -> list[dic
     for name, result in run_parallel(_run, pending, jobs=jobs, shared=shared):
         results[name] = result
         if out is not None:
-            files[name].parent.mkdir(parents=True, exist_ok=True)
             write_json(files[name], result)
     return [results[step.name] for step in steps]
 
@@ -42,7 +41,6 @@ def run_once(out: Path, name: str, control: Callable[[], dict[str, Any]]) -> dic
     """Result of a control, saved as `controls/NAME.json` of the run folder; loaded if it is there."""
     file = out / CONTROLS / f"{name}.json"
     if not file.exists():
-        file.parent.mkdir(exist_ok=True)
         write_json(file, control())
     return read_json(file)
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.text import format_interval
 from layerprobe.classify.runs.run_folder import write_csv
 from layerprobe.classify.similarity.layers import Similarity
@@ -34,11 +33,7 @@ def rows(result: Similarity) -> list[dict[str, Any]]:
 def write_table(result: Similarity, path: Path) -> None:
     """Write `rows` as CSV. Raises InputError."""
     cells = [["" if cell is None else cell for cell in row.values()] for row in rows(result)]
-    try:
-        write_csv(path, HEADER, cells)
-    except OSError as error:
-        message = f"cannot be written ({error.strerror})"
-        raise InputError(message, where=str(path), do="choose another file for --out") from error
+    write_csv(path, HEADER, cells)
 
 
 def closest(result: Similarity) -> list[dict[str, object]]:
