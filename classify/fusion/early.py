@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from layerprobe.classify.fusion.sources import Source
 from layerprobe.classify.heads.registry import heads_of
 from layerprobe.classify.layer_names import EARLY, JOIN, is_single
 from layerprobe.classify.runs.cost import RunTimer
-from layerprobe.classify.runs.run_folder import RESTORE_OR_RERUN, RESULTS, read_csv
+from layerprobe.classify.runs.run_folder import RESULTS, read_csv, reading_table
 from layerprobe.classify.scores.results import StudyId, StudyResult
 from layerprobe.classify.scores.selection import select_system
 from layerprobe.classify.search.plan import Plan
@@ -101,10 +100,8 @@ def early_results(
 def best_layers(run: Path, *, folds: int) -> list[str]:
     """For each outer fold of a run the single layer with the best inner score. Raises InputError."""
     path = run / RESULTS
-    try:
+    with reading_table(path):
         header, *lines = read_csv(path)
         rows = [dict(zip(header, line, strict=True)) for line in lines]
         own = [[r for r in rows if int(r["fold"]) == k and is_single(r["layer"])] for k in range(folds)]
         return [max(fold, key=lambda row: float(row["inner_score"]))["layer"] for fold in own]
-    except (OSError, csv.Error, KeyError, ValueError) as error:
-        raise InputError(f"cannot be read ({error})", where=str(path), do=RESTORE_OR_RERUN) from error

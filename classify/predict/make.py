@@ -7,7 +7,6 @@ chooses.
 
 from __future__ import annotations
 
-import csv
 import json
 import shlex
 from collections.abc import Mapping, Sequence
@@ -43,12 +42,12 @@ from layerprobe.classify.runs.bundle_files import (
 )
 from layerprobe.classify.runs.run_folder import (
     PREDICTIONS,
-    RESTORE_OR_RERUN,
     RUN,
     SUMMARY,
     locked_run,
     read_csv,
     read_json,
+    reading_table,
 )
 from layerprobe.classify.runs.run_record import read_recorded
 from layerprobe.classify.scores.results import SELECTED, system_label
@@ -228,14 +227,12 @@ def held_out_scores(run: Path, system: str) -> dict[str, np.ndarray]:
     InputError for a damaged file.
     """
     path = run / PREDICTIONS
-    try:
+    with reading_table(path):
         header, *lines = read_csv(path)
         cells = (dict(zip(header, line, strict=True)) for line in lines)
         rows = [row for row in cells if row["system"] == system]
         scores = [1 - float(row[f"p_{row['label']}"]) for row in rows]
         speakers = [row["speaker"] or f"clip {number}" for number, row in enumerate(rows)]
-    except (OSError, csv.Error, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"cannot be read ({error})", where=str(path), do=RESTORE_OR_RERUN) from error
     return {"scores": np.array(scores), "groups": np.unique(speakers, return_inverse=True)[1]}
 
 

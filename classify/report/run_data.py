@@ -22,6 +22,7 @@ from layerprobe.classify.runs.run_folder import (
     SUMMARY,
     read_csv,
     read_json,
+    reading_table,
 )
 from layerprobe.classify.scores.results import SELECTED
 from layerprobe.classify.tasks.confusion import confusion
@@ -169,7 +170,7 @@ def _read_predictions(
 ) -> dict[str, Any]:
     """The selected system's rows as the arrays of `RunData`."""
     wanted = [*COLUMNS, *(f"{PROBABILITY}{name}" for name in classes)]
-    try:
+    with reading_table(path):
         lines = read_csv(path)
         header = next(lines, [])
         places = [header.index(name) for name in wanted]
@@ -186,14 +187,8 @@ def _read_predictions(
             "predicted": np.array(list(map(read_label, predicted))),
             "probability": np.array(probability, np.float64).reshape(len(classes), len(rows)).T,
         }
-    except (OSError, csv.Error, ValueError, KeyError, IndexError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise InputError(f"cannot be read ({reason})", where=str(path), do=RESTORE_OR_RERUN) from error
 
 
 def _read_curves(path: Path) -> list[dict[str, float]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
-    except (OSError, csv.Error, ValueError, TypeError) as error:
-        raise InputError(f"cannot be read ({error})", where=str(path), do=RESTORE_OR_RERUN) from error
+    with reading_table(path), path.open(encoding="utf-8-sig", newline="") as file:
+        return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]

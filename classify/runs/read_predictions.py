@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from layerprobe.classify.runs.run_folder import (
     SPLITS,
     read_csv,
     read_json,
+    reading_table,
     reporting_damage,
 )
 from layerprobe.classify.scores.results import SELECTED
@@ -170,14 +170,11 @@ def _speaker_differences(first: SystemPredictions, second: SystemPredictions) ->
 
 def _read_rows(path: Path) -> list[list[str]]:
     """The cells of COLUMNS, in that order."""
-    try:
+    with reading_table(path):
         lines = read_csv(path)
         header = next(lines, [])
         places = [header.index(name) for name in COLUMNS]
         return [[line[place] for place in places] for line in lines]
-    except (OSError, csv.Error, ValueError, IndexError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise InputError(f"cannot be read ({reason})", where=str(path), do=RESTORE_OR_RERUN) from error
 
 
 def _columns(path: Path, system: str, rows: list[list[str]], *, numbers: bool) -> dict[str, Any]:

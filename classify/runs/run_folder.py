@@ -80,6 +80,16 @@ def reporting_damage(path: Path) -> Iterator[None]:
         raise InputError(f"is damaged ({reason})", where=str(path), do=RESTORE_OR_RERUN) from error
 
 
+@contextmanager
+def reading_table(path: Path) -> Iterator[None]:
+    """Turn errors of reading a CSV file of a run folder into an InputError that names the file."""
+    try:
+        yield
+    except (OSError, csv.Error, LookupError, TypeError, ValueError) as error:
+        reason = error.strerror or error if isinstance(error, OSError) else error
+        raise InputError(f"cannot be read ({reason})", where=str(path), do=RESTORE_OR_RERUN) from error
+
+
 def read_json(path: Path, *, do: str | None = None, holding: str | None = None) -> dict[str, Any]:
     """Read an object. Raises InputError if the file is missing, damaged or lacks the key `holding`.
 
@@ -123,7 +133,7 @@ def write_csv(
 
 
 def read_csv(path: Path) -> Iterator[list[str]]:
-    """The header and rows of a table that `write_csv` wrote. Raises OSError, csv.Error and ValueError."""
+    """The header and rows of a table that `write_csv` wrote, for a block of `reading_table`."""
     with path.open(encoding="utf-8-sig", newline="") as file:  # as spreadsheets save it
         for line in csv.reader(file, strict=True):
             yield list(map(unguard_cell, line))
