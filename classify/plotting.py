@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 
 from layerprobe.cache.common.disk import write_atomically
 from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.common.options import FIGURE_KINDS
 
-KINDS = ("svg", "pdf", "png")
-RUN_KINDS = KINDS  # what a run folder has of each of its figures
+RUN_KINDS: Sequence[str] = FIGURE_KINDS  # what a run folder has of each of its figures
 # No dates or random ids, so that the same run gives the same files.
 METADATA: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 STYLE = {
@@ -123,16 +123,6 @@ def set_title(axes: Axes, default: str, *, title: str | None = None) -> None:
     """The title of a figure: as the user gave it, `none` for no title, or else the default."""
     if title != NO_TITLE:
         axes.set_title(default if title is None else title, fontsize=10, loc="left")
-
-
-def check_figure(path: Path) -> None:
-    """Raise InputError for a --figure that cannot be drawn, before anything is computed."""
-    if path.suffix[1:] not in KINDS:
-        raise InputError(f"--figure {path}", do=f"end the name in .{', .'.join(KINDS)}")
-    if not path.parent.is_dir():
-        raise InputError(
-            f"--figure {path}", do=f"folder {path.parent} does not exist: create it, or name another"
-        )
 
 
 def save_kinds(figure: Figure, folder: Path, name: str, *, kinds: Sequence[str] | None = None) -> list[Path]:

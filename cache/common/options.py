@@ -54,6 +54,7 @@ Device = Annotated[str, Parameter(help="auto, cpu, cuda, mps, or any device name
 Force = Annotated[bool, Parameter(help="Replace the file --out if it exists.")]
 RunFolder = Annotated[Path, Parameter(help="Run folder to write; an interrupted run continues in it.")]
 
+FIGURE_KINDS = ("svg", "pdf", "png")
 FigureTitle = Annotated[
     str | None, Parameter(help="Title of the figure instead of the automatic one; none for no title.")
 ]
@@ -127,12 +128,18 @@ def check_choices(option: str, values: Iterable[str], allowed: Collection[str]) 
         check_choice(option, value, allowed)
 
 
-def check_title(title: str | None, figure: Path | None) -> None:
-    """Raise InputError for a title without a figure."""
-    if title is not None and figure is None:
-        raise InputError(
-            "--title is that of a figure, and none is drawn", do="give --figure, or omit --title"
-        )
+def check_figure(figure: Path | None, *, title: str | None = None) -> None:
+    """Raise InputError for a --figure that cannot be drawn, and for a title without a figure."""
+    if figure is None:
+        if title is not None:
+            what = "--title is that of a figure, and none is drawn"
+            raise InputError(what, do="give --figure, or omit --title")
+        return
+    if figure.suffix[1:] not in FIGURE_KINDS:
+        raise InputError(f"--figure {figure}", do=f"end the name in .{', .'.join(FIGURE_KINDS)}")
+    if not figure.parent.is_dir():
+        do = f"folder {figure.parent} does not exist: create it, or name another"
+        raise InputError(f"--figure {figure}", do=do)
 
 
 def check_minimum(config: object, minimums: Mapping[str, float]) -> None:

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from layerprobe.cache.common.console import print_json, print_table, say
 from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.common.options import FLAT, FigureTitle, Given, OutputOptions, check_title
+from layerprobe.cache.common.options import FLAT, FigureTitle, Given, OutputOptions, check_figure
 from layerprobe.cache.common.text import format_bytes, format_duration, format_interval
 from layerprobe.classify.config import AUTO, MAIN, Metric, StudyConfig
 
@@ -92,17 +92,11 @@ def compare(options: Annotated[CompareOptions, FLAT], *, given: Given | None = N
 
 def _check_figure(options: CompareOptions) -> None:
     """Raise InputError for a figure that cannot be drawn, before anything is computed."""
-    check_title(options.title, options.figure)
-    if options.figure is None:
-        if options.layers:
-            raise InputError(
-                "--layers draws a figure", do="name it with --figure, such as --figure layers.svg"
-            )
-        return
-    from layerprobe.classify.plotting import check_figure
-
-    check_figure(options.figure)
-    if len(options.runs) == 1 and not options.layers:
+    check_figure(options.figure, title=options.title)
+    if options.figure is None and options.layers:
+        do = "name it with --figure, such as --figure layers.svg"
+        raise InputError("--layers draws a figure", do=do)
+    if options.figure is not None and len(options.runs) == 1 and not options.layers:
         what = "--figure draws several runs against their costs, and only one is given"
         raise InputError(what, do="name another run, or give --layers to draw the layers of this one")
 

@@ -24,7 +24,7 @@ from layerprobe.cache.common.options import (
     Force,
     OutputOptions,
     TableColumns,
-    check_title,
+    check_figure,
 )
 from layerprobe.cache.common.text import format_count, printable
 
@@ -112,14 +112,10 @@ def _check(options: PredictOptions) -> None:
         raise InputError("--rate is of standard input; files have their own", do="omit it, or give --stdin")
     if options.rate is not None and not LOWEST_RATE <= options.rate <= HIGHEST_RATE:
         raise InputError(f"--rate {options.rate}", do=f"give {LOWEST_RATE} to {HIGHEST_RATE} Hz")
-    check_title(options.title, options.figure)
-    if options.figure is not None:
-        from layerprobe.classify.plotting import check_figure
-
-        check_figure(options.figure)
-        if options.window is None or options.stdin:
-            do = "omit --stdin" if options.stdin else "give --window, such as --window 3"
-            raise InputError("--figure draws windows of recordings over time", do=do)
+    check_figure(options.figure, title=options.title)
+    if options.figure is not None and (options.window is None or options.stdin):
+        do = "omit --stdin" if options.stdin else "give --window, such as --window 3"
+        raise InputError("--figure draws windows of recordings over time", do=do)
     if options.out is not None:
         if options.out.suffix.lower() not in OUT_SUFFIXES:
             raise InputError(f"--out {options.out}", do=f"use one of {', '.join(OUT_SUFFIXES)}")

@@ -20,7 +20,7 @@ from layerprobe.cache.common.options import (
     TableColumns,
     TableFile,
     check_choices,
-    check_title,
+    check_figure,
 )
 from layerprobe.cache.common.text import format_count
 from layerprobe.classify.config import StudyConfig
@@ -201,8 +201,4 @@ def _check_files(options: ProbeOptions) -> None:
         if not options.out.parent.is_dir():
             do = f"folder {options.out.parent} does not exist: create it, or name another"
             raise InputError(f"--out {options.out}", do=do)
-    check_title(options.title, options.figure)
-    if options.figure is not None:
-        from layerprobe.classify.plotting import check_figure
-
-        check_figure(options.figure)
+    check_figure(options.figure, title=options.title)

@@ -20,7 +20,7 @@ from layerprobe.cache.common.options import (
     TableColumns,
     TableFile,
     check_choice,
-    check_title,
+    check_figure,
 )
 from layerprobe.classify.config import StudyConfig
 
@@ -119,16 +119,12 @@ def _check(options: SimilarityOptions) -> None:
         raise InputError(
             f"--fingerprint {options.source.fingerprint}", do="give one for each model, in the same order"
         )
-    check_title(options.title, options.figure)
+    check_figure(options.figure, title=options.title)
     if options.out is not None:
         check_overwrite(options.out, force=options.force, inputs=[options.table])
         if not options.out.parent.is_dir():
             do = f"folder {options.out.parent} does not exist: create it, or name another"
             raise InputError(f"--out {options.out}", do=do)
-    if options.figure is not None:
-        from layerprobe.classify.plotting import check_figure
-
-        check_figure(options.figure)
 
 
 def _fingerprints(options: SimilarityOptions) -> list[str | None]:

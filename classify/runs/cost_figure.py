@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.common.options import check_figure
 from layerprobe.classify.config import Metric
-from layerprobe.classify.plotting import COLOURS, STYLE, check_figure, open_frame, save, set_title
+from layerprobe.classify.plotting import COLOURS, STYLE, open_frame, save, set_title
 from layerprobe.classify.runs.compare import Comparison, Entry
 from layerprobe.classify.runs.cost_table import FINETUNE, RunCost
 from layerprobe.classify.score_names import AXIS_NAMES

@@ -12,8 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from layerprobe.cache.common.options import check_figure
 from layerprobe.cache.common.text import format_duration, printable
-from layerprobe.classify.plotting import COLOURS, GREY, STYLE, check_figure, open_frame, save, set_title
+from layerprobe.classify.plotting import COLOURS, GREY, STYLE, open_frame, save, set_title
 
 MOST_RECORDINGS = 12  # in one figure
 WIDTH, HEIGHT = 7.2, 1.7  # inches of one recording
