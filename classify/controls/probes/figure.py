@@ -10,7 +10,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from layerprobe.classify.controls.probes.tables import joined
+from layerprobe.classify.controls.probes.tables import joined, over_chance
 from layerprobe.classify.plotting import (
     COLOURS,
     DASHED,
@@ -58,7 +58,7 @@ def title_of(model: str) -> str:
 def plot_scores(axes: Axes, targets: Targets) -> None:
     """(UAR - chance) / (1 - chance) of each target, since chances differ: over layers, or of one layer."""
     scaled = [
-        [_over_chance(entry["uar"], target["chance"]) for entry in target["layers"]] for target in targets
+        [over_chance(entry["uar"], target["chance"]) for entry in target["layers"]] for target in targets
     ]
     _plot(axes, targets, scaled, label="(UAR - chance) / (1 - chance)", zero=0.0, meaning="chance")
 
@@ -123,7 +123,3 @@ def _plot(
     open_frame(axes)
     if targets:
         legend_below(axes, columns=3)
-
-
-def _over_chance(score: Mapping[str, float | None], chance: float) -> dict[str, float | None]:
-    return {k: None if v is None else (v - chance) / (1 - chance) for k, v in score.items()}

@@ -43,6 +43,11 @@ def joined(*results: Mapping[str, Any]) -> dict[str, Any]:
     return {**merged, "targets": targets, "left_out": left_out}
 
 
+def over_chance(score: Mapping[str, float | None], chance: float) -> dict[str, float | None]:
+    """(UAR - chance) / (1 - chance), of the score and its interval."""
+    return {k: None if v is None else (v - chance) / (1 - chance) for k, v in score.items()}
+
+
 def best_layer(target: Mapping[str, Any], measure: str) -> Entry:
     """The entry of the layer with the highest value of a measure."""
     best: Entry = max(target["layers"], key=lambda entry: entry[measure]["value"])

@@ -5,9 +5,9 @@ Names in them are as the user's tables have them; `paper.py` and `interactive.py
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -35,6 +35,24 @@ class Series:
     high: Sequence[Number] = ()
     style: Literal["line", "points", "steps"] = "line"
     labels: Sequence[str] = ()
+
+
+def score_series(name: str, x: Sequence[float], scores: Sequence[Mapping[str, Any]]) -> Series:
+    """A line of scores with their intervals, as a summary has them (value, low, high)."""
+    y, low, high = ([score.get(key) for score in scores] for key in ("value", "low", "high"))
+    return Series(name=name, x=x, y=y, low=low, high=high)
+
+
+def score_bars(scores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """values, low and high of `Bars`, of scores as a summary has them."""
+    fields = {"values": "value", "low": "low", "high": "high"}
+    return {field: tuple(score.get(key) for score in scores) for field, key in fields.items()}
+
+
+def with_deviation(score: Mapping[str, Any]) -> dict[str, Any]:
+    """A score whose bounds are one standard deviation (sd, None for 0) away."""
+    value, deviation = score["value"], score["sd"] or 0.0
+    return {"value": value, "low": value - deviation, "high": value + deviation}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,16 @@ from typing import Any
 
 from layerprobe.classify.config import BASELINES, task_of
 from layerprobe.classify.layer_names import FUSION, is_single
-from layerprobe.classify.report.figures.charts import Bars, Chart, Curves, Grid, Reference, Series
+from layerprobe.classify.report.figures.charts import (
+    Bars,
+    Chart,
+    Curves,
+    Grid,
+    Reference,
+    score_bars,
+    score_series,
+    with_deviation,
+)
 from layerprobe.classify.report.run_data import RunData
 from layerprobe.classify.score_names import AXIS_NAMES, SCORE_NAMES
 from layerprobe.classify.scores.results import system_label
@@ -39,7 +48,9 @@ def layer_curves(run: RunData) -> Chart | None:
             own, key=lambda entry: "" if is_single(entry["layer"]) else entry["layer"]
         ):
             name = f"{head}, {apart}" if apart else head
-            series.append(_scores(name, [(layers.index(p["layer"]), p[run.metric]) for p in points]))
+            of_name = list(points)
+            places = [layers.index(point["layer"]) for point in of_name]
+            series.append(score_series(name, places, [point[run.metric] for point in of_name]))
     return Curves(
         name="layers",
         title=f"{SCORE_NAMES[run.metric]} over layers",
@@ -61,7 +72,7 @@ def _head_bars(run: RunData) -> Chart:
         alt=f"The {AXIS_NAMES[run.metric]} of each head with its 95 % interval, and the controls.",
         x_label=AXIS_NAMES[run.metric],
         names=tuple(entry["head"] for entry in entries),
-        **_bounds([entry[run.metric] for entry in entries]),
+        **score_bars([entry[run.metric] for entry in entries]),
         references=references(run),
     )
 
@@ -75,7 +86,7 @@ def _system_bars(run: RunData) -> Chart:
         alt="Unweighted average recall of each model and each fusion with its 95 % interval.",
         x_label=AXIS_NAMES["uar"],
         names=tuple(system_label(entry["layer"], entry["head"]) for entry in entries),
-        **_bounds([entry["uar"] for entry in entries]),
+        **score_bars([entry["uar"] for entry in entries]),
         references=references(run),
     )
 
@@ -93,7 +104,7 @@ def layer_weights(run: RunData) -> Chart | None:
         alt="The learnt weight of each layer, with its 95 % interval over outer folds.",
         x_label="layer",
         y_label="weight",
-        series=(_scores("weight", [(place, entry["weight"]) for place, entry in enumerate(entries)]),),
+        series=(score_series("weight", list(range(len(entries))), [entry["weight"] for entry in entries]),),
         ticks=tuple(entry["layer"] for entry in entries),
         references=(Reference(name="all alike", value=1 / len(entries)),),
     )
@@ -128,12 +139,11 @@ def controls(run: RunData) -> Chart | None:
     found, metric = run.summary["controls"], run.metric
     if "shuffled" not in found:
         return None
-    shuffled, (baseline, name) = found["shuffled"][metric], BASELINES[task_of(run.summary)]
-    spread = {"low": shuffled["value"] - shuffled["sd"], "high": shuffled["value"] + shuffled["sd"]}
+    baseline, name = BASELINES[task_of(run.summary)]
     rows = {
         "selected system": run.summary["selected"][metric],
         **{one["model"]: one[metric] for one in found.get("runs", ())},
-        "shuffled labels": {**shuffled, **spread},
+        "shuffled labels": with_deviation(found["shuffled"][metric]),
         name: found[baseline][metric],
     }
     return Bars(
@@ -142,7 +152,7 @@ def controls(run: RunData) -> Chart | None:
         alt=f"The {AXIS_NAMES[metric]} of the selected system and of each control.",
         x_label=AXIS_NAMES[run.metric],
         names=tuple(rows),
-        **_bounds(list(rows.values())),
+        **score_bars(list(rows.values())),
         references=(Reference(name="chance", value=run.summary["chance"]),),
     )
 
@@ -151,17 +161,3 @@ def _layers(entries: Sequence[Mapping[str, Any]]) -> list[str]:
     """The layers in their order, what has no depth last."""
     names = dict.fromkeys(entry["layer"] for entry in entries)
     return sorted(names, key=lambda layer: not is_single(layer))
-
-
-def _scores(name: str, points: Sequence[tuple[float, Mapping[str, Any]]]) -> Series:
-    """A series of (x, score with its interval)."""
-    y, low, high = ([score.get(key) for _, score in points] for key in ("value", "low", "high"))
-    return Series(name=name, x=[x for x, _ in points], y=y, low=low, high=high)
-
-
-def _bounds(scores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    return {
-        "values": tuple(score["value"] for score in scores),
-        "low": tuple(score.get("low") for score in scores),
-        "high": tuple(score.get("high") for score in scores),
-    }

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from layerprobe.classify.report.figures.charts import Bars, Chart, Curves, Reference, Series
+from layerprobe.classify.controls.probes.tables import over_chance
+from layerprobe.classify.report.figures.charts import Bars, Chart, Curves, Reference, score_bars, score_series
 from layerprobe.classify.report.run_data import RunData
 
 Score = Mapping[str, Any]
@@ -24,7 +25,7 @@ def probe_charts(run: RunData) -> list[Chart]:
             title="Linear probes: what each layer encodes",
             alt="The score of a linear probe for each target on each layer; 0 is chance, 1 is perfect.",
             label="(UAR − chance) / (1 − chance)",
-            score=lambda target, entry: _over_chance(entry["uar"], target["chance"]),
+            score=lambda target, entry: over_chance(entry["uar"], target["chance"]),
             reference=Reference(name="chance", value=0.0),
         ),
         _chart(
@@ -62,25 +63,16 @@ def _chart(
     """A curve over layers for each target; of a single layer, a point for each. None without targets."""
     if not targets:
         return None
-    series = []
     layers = tuple(entry["layer"] for entry in targets[0]["layers"])
-    for target in targets:
-        scores = [score(target, entry) for entry in target["layers"]]
-        y, low, high = ([one.get(key) for one in scores] for key in ("value", "low", "high"))
-        series.append(Series(name=target["target"], x=list(range(len(layers))), y=y, low=low, high=high))
+    scores = {target["target"]: [score(target, entry) for entry in target["layers"]] for target in targets}
     shared: dict[str, Any] = {"name": name, "alt": alt, "references": (reference,)}
     if len(layers) < 2:
         return Bars(
             **shared,
             title=title.replace("each layer", "the layer"),
             x_label=label,
-            names=tuple(one.name for one in series),
-            values=tuple(one.y[0] or 0.0 for one in series),
-            low=tuple(one.low[0] for one in series),
-            high=tuple(one.high[0] for one in series),
+            names=tuple(scores),
+            **score_bars([own[0] for own in scores.values()]),
         )
-    return Curves(**shared, title=title, x_label="layer", y_label=label, series=tuple(series), ticks=layers)
-
-
-def _over_chance(score: Score, chance: float) -> Score:
-    return {k: None if v is None else (v - chance) / (1 - chance) for k, v in score.items()}
+    series = tuple(score_series(name, list(range(len(layers))), own) for name, own in scores.items())
+    return Curves(**shared, title=title, x_label="layer", y_label=label, series=series, ticks=layers)

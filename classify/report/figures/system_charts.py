@@ -7,7 +7,17 @@ from typing import Any
 import numpy as np
 
 from layerprobe.classify.config import task_of
-from layerprobe.classify.report.figures.charts import Bars, Chart, Curves, Grid, Reference, Scatter, Series
+from layerprobe.classify.report.figures.charts import (
+    Bars,
+    Chart,
+    Curves,
+    Grid,
+    Reference,
+    Scatter,
+    Series,
+    score_series,
+    with_deviation,
+)
 from layerprobe.classify.report.figures.layer_charts import (
     controls,
     layer_curves,
@@ -168,14 +178,10 @@ def learning_curve(run: RunData) -> Chart | None:
     if not curve or not curve["points"]:
         return None
     of, points = curve["of"], curve["points"]
-    values = [point[run.metric]["value"] for point in points]
-    spread = [point[run.metric]["sd"] or 0.0 for point in points]
-    series = Series(
-        name="mean over draws, ± one standard deviation",
-        x=[point[of] for point in points],
-        y=values,
-        low=[v - s for v, s in zip(values, spread, strict=True)],
-        high=[v + s for v, s in zip(values, spread, strict=True)],
+    series = score_series(
+        "mean over draws, ± one standard deviation",
+        [point[of] for point in points],
+        [with_deviation(point[run.metric]) for point in points],
     )
     return Curves(
         name="learning_curve",
@@ -197,19 +203,13 @@ def few_shot(run: RunData) -> Chart | None:
         "training clips of each class": found["clips"],
         "clips of each class of a test speaker, beside all training clips": found["own_clips"] or (),
     }
-    series = []
-    for name, points in curves.items():
-        bounds = [(p["uar"]["value"] - p["uar"]["sd"], p["uar"]["value"] + p["uar"]["sd"]) for p in points]
-        if points:
-            series.append(
-                Series(
-                    name=name,
-                    x=[point["shots"] for point in points],
-                    y=[point["uar"]["value"] for point in points],
-                    low=[low for low, _ in bounds],
-                    high=[high for _, high in bounds],
-                )
-            )
+    series = [
+        score_series(
+            name, [point["shots"] for point in points], [with_deviation(point["uar"]) for point in points]
+        )
+        for name, points in curves.items()
+        if points
+    ]
     return Curves(
         name="few_shot",
         title="Few-shot curves, mean over draws ± one standard deviation",
