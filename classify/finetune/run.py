@@ -28,7 +28,7 @@ from layerprobe.classify.finetune.training import check_options
 from layerprobe.classify.finetune.validation import validation_folds, validation_note
 from layerprobe.classify.runs import run_folder
 from layerprobe.classify.runs.cost import CostMeter
-from layerprobe.classify.runs.run_record import is_finished, new_record, peak_memory
+from layerprobe.classify.runs.run_record import is_finished, new_record, peak_memory, recorded_settings
 from layerprobe.classify.scores.selection import describe, result_rows, systems_of
 from layerprobe.classify.search.storage import silence_optuna
 from layerprobe.embed.checkpoints.source import ModelSource, files_hash
@@ -126,12 +126,7 @@ def _record(
     command: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """The content of run.json at the start."""
-    defaults = FinetuneConfig()
-    settings = {
-        name: value
-        for name, value in asdict(config).items()
-        if name not in LATER or value != getattr(defaults, name)
-    }
+    settings = recorded_settings(config, later=LATER)
     if processes > 1:  # each has --batch-size clips of a batch
         settings["processes"] = processes
     deciding = {

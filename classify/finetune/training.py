@@ -22,7 +22,7 @@ from layerprobe.classify.finetune.data import WindowDataset, collate
 from layerprobe.classify.finetune.model import SpeechClassifier
 from layerprobe.classify.finetune.parallel.group import ALONE, PATIENCE, Group
 from layerprobe.classify.finetune.parallel.trainer import ClassifierTrainer
-from layerprobe.embed.models.device import find_device, find_training_precision, is_out_of_memory
+from layerprobe.embed.models.device import HALF_TYPES, find_device, find_training_precision, is_out_of_memory
 from layerprobe.embed.models.presets import ACOUSTIC_PRESETS
 
 GPU_WORKERS = 4  # processes that decode while a GPU trains
@@ -169,7 +169,7 @@ def predict(
         collate_fn=collate,
         num_workers=worker_count(config, device),
     )
-    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+    dtype = HALF_TYPES.get(precision)
     autocast = torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
     logits = []
     with _explain_errors(config, where="test partition"), torch.inference_mode(), autocast:

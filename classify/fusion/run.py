@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from layerprobe.classify.fusion.sources import MODELS, Source, make_sources
 from layerprobe.classify.layer_names import FUSION, LATE, Fuse
 from layerprobe.classify.runs import run_folder
 from layerprobe.classify.runs.cost import RunTimer
-from layerprobe.classify.runs.run_record import is_finished, new_record, peak_memory
+from layerprobe.classify.runs.run_record import is_finished, new_record, peak_memory, recorded_settings
 from layerprobe.classify.scores.results import StudyId, StudyResult
 from layerprobe.classify.scores.selection import describe, result_rows, systems_of
 from layerprobe.classify.search.parallel import run_parallel
@@ -73,8 +72,7 @@ def _record(
 ) -> dict[str, Any]:
     """run.json. Its fingerprint covers those of the single models' runs."""
     runs = [study_record(source.plan, None)["fingerprint"] for source in sources]
-    own = {k: v for k, v in asdict(config).items() if k not in LATER or v != getattr(StudyConfig, k)}
-    settings = {**own, "fuse": fuse}
+    settings = {**recorded_settings(config, later=LATER), "fuse": fuse}
     return new_record(
         FUSION,
         deciding={"fuse": fuse, "runs": runs},

@@ -28,13 +28,12 @@ from layerprobe.classify.tasks.calibration import probabilities
 from layerprobe.embed.checkpoints.source import ModelSource
 from layerprobe.embed.config import RATE, EmbedConfig
 from layerprobe.embed.extract.in_memory import StateExtractor
-from layerprobe.embed.models.device import find_device
+from layerprobe.embed.models.device import HALF_TYPES, find_device
 
 if TYPE_CHECKING:
     from layerprobe.embed.models.interface import Visit
 
 LOGITS = "logits"
-AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class _ClassifierBackbone:
@@ -58,7 +57,7 @@ class _ClassifierBackbone:
 
     def run(self, waves: torch.Tensor, lengths: torch.Tensor, visit: Visit) -> None:
         """As `Backbone.run`."""
-        dtype = AUTOCAST.get(self.precision)
+        dtype = HALF_TYPES.get(self.precision)
         autocast = torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None)
         with torch.inference_mode(), autocast:
             logits = self.model(waves, lengths.to(self.device))["logits"]

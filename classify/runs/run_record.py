@@ -8,7 +8,7 @@ import os
 import platform
 import resource
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,16 @@ def new_record(
             "cores": len(os.sched_getaffinity(0)),
         },
     }
+
+
+def recorded_settings(config: Any, *, later: Collection[str]) -> dict[str, Any]:
+    """The options of a dataclass, without those of `later` that have their default.
+
+    later: options that earlier versions did not record.
+    """
+    settings = asdict(config)
+    defaults = {field.name: field.default for field in fields(config)}
+    return {name: v for name, v in settings.items() if name not in later or v != defaults[name]}
 
 
 def is_finished(out: Path, run: Mapping[str, Any], *, ignored: Collection[str] = RUNTIME_OPTIONS) -> bool:

@@ -43,14 +43,6 @@ def sum_intervals(
     ]
 
 
-def sums_by_cluster(values: np.ndarray, clusters: np.ndarray) -> np.ndarray:
-    """(clusters, …) sums of the rows (N, …) of each cluster; clusters: (N,) numbers of any kind."""
-    _, codes = np.unique(clusters, return_inverse=True)
-    sums = np.zeros((int(codes.max()) + 1, *values.shape[1:]))
-    np.add.at(sums, codes, values)
-    return sums
-
-
 def ratio(sums: np.ndarray) -> np.ndarray:
     """The first of two sums over the second: a mean over clips."""
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from layerprobe.classify.heads.boosting import tree_device
 from layerprobe.classify.heads.registry import heads_of
 from layerprobe.classify.runs import run_folder
 from layerprobe.classify.runs.cost import RunTimer
-from layerprobe.classify.runs.run_record import is_finished, new_record, peak_memory
+from layerprobe.classify.runs.run_record import is_finished, new_record, peak_memory, recorded_settings
 from layerprobe.classify.scores.layer_weights import LAYER_WEIGHTS
 from layerprobe.classify.scores.selection import result_rows, select_system, systems_of
 from layerprobe.classify.search.ensemble.rounds import make_ensembles
@@ -163,11 +163,7 @@ def _search_with_fewer_trials(out: Path, plan: Plan) -> str | None:
 def study_record(plan: Plan, command: Mapping[str, Any] | None) -> dict[str, Any]:
     """run.json of a new run. Its fingerprint covers clips, labels, states and settings."""
     data, extraction = plan.data, plan.store.extraction
-    settings = {
-        name: value
-        for name, value in asdict(plan.config).items()
-        if name not in LATER or value != getattr(StudyConfig, name)
-    }
+    settings = recorded_settings(plan.config, later=LATER)
     if plan.config.storage is not None:
         settings["storage"] = without_password(plan.config.storage)  # run folders are shared
     # Heads that search no kernels because of --memory; others that stream have the same results as in memory.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from layerprobe.classify.tasks.task import mean_known, ratio
+
 
 def confusion(y: np.ndarray, predicted: np.ndarray, *, classes: int) -> np.ndarray:
     """(K, K) counts; rows are true classes, columns predicted ones."""
@@ -12,27 +14,27 @@ def confusion(y: np.ndarray, predicted: np.ndarray, *, classes: int) -> np.ndarr
 
 def recall(counts: np.ndarray) -> np.ndarray:
     """(…, K) recall per class from (…, K, K) confusion counts; NaN for a class with no clip."""
-    return _ratio(_diagonal(counts), counts.sum(-1))
+    return ratio(_diagonal(counts), counts.sum(-1))
 
 
 def precision(counts: np.ndarray) -> np.ndarray:
     """(…, K) precision per class from (…, K, K) counts; NaN for a class that was never predicted."""
-    return _ratio(_diagonal(counts), counts.sum(-2))
+    return ratio(_diagonal(counts), counts.sum(-2))
 
 
 def uar(counts: np.ndarray) -> np.ndarray:
     """Unweighted average recall (balanced accuracy): the mean recall over the classes that occur."""
-    return _mean_known(recall(counts))
+    return mean_known(recall(counts))
 
 
 def accuracy(counts: np.ndarray) -> np.ndarray:
     """The share of clips that are classified correctly."""
-    return _ratio(_diagonal(counts).sum(-1), counts.sum((-2, -1)))
+    return ratio(_diagonal(counts).sum(-1), counts.sum((-2, -1)))
 
 
 def macro_f1(counts: np.ndarray) -> np.ndarray:
     """The mean over classes of F1; classes that neither occur nor are predicted are excluded."""
-    return _mean_known(_ratio(2.0 * _diagonal(counts), counts.sum(-1) + counts.sum(-2)))
+    return mean_known(ratio(2.0 * _diagonal(counts), counts.sum(-1) + counts.sum(-2)))
 
 
 def log_loss(y: np.ndarray, probability: np.ndarray) -> float:
@@ -60,13 +62,3 @@ def cluster_counts(y: np.ndarray, predicted: np.ndarray, clusters: np.ndarray, *
 
 def _diagonal(counts: np.ndarray) -> np.ndarray:
     return np.diagonal(counts, axis1=-2, axis2=-1)
-
-
-def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    above, below = np.asarray(above, np.float64), np.asarray(below, np.float64)
-    return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
-
-
-def _mean_known(values: np.ndarray) -> np.ndarray:
-    known = ~np.isnan(values)
-    return _ratio(np.where(known, values, 0.0).sum(-1), known.sum(-1))

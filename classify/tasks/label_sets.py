@@ -10,7 +10,7 @@ from scipy.special import expit
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.text import format_list
-from layerprobe.classify.tasks.task import Labels, Measure, Reading, Task
+from layerprobe.classify.tasks.task import Labels, Measure, Reading, Task, mean_known, ratio, sums_by_cluster
 
 CLIPS, EXACT = 0, 1  # the first of the sums; then true and false positives, false and true negatives
 COUNTS = 2
@@ -61,12 +61,7 @@ def statistics(y: np.ndarray, predicted: np.ndarray, clusters: np.ndarray | None
     exact = (y == predicted).all(1)
     counts = [y & predicted, ~y & predicted, y & ~predicted, ~y & ~predicted]
     terms = np.hstack([np.ones((len(y), 1)), exact[:, None], *counts]).astype(np.float64)
-    if clusters is None:
-        return np.asarray(terms.sum(0))
-    _, code = np.unique(clusters, return_inverse=True)
-    out = np.zeros((int(code.max()) + 1, terms.shape[1]))
-    np.add.at(out, code, terms)
-    return out
+    return sums_by_cluster(terms, clusters)
 
 
 def label_counts(sums: np.ndarray) -> np.ndarray:
@@ -77,40 +72,40 @@ def label_counts(sums: np.ndarray) -> np.ndarray:
 def each_recall(sums: np.ndarray) -> np.ndarray:
     """(…, K) recall of each label; NaN for one that does not occur."""
     tp, _, fn, _ = np.moveaxis(label_counts(sums), -2, 0)
-    return _ratio(tp, tp + fn)
+    return ratio(tp, tp + fn)
 
 
 def each_precision(sums: np.ndarray) -> np.ndarray:
     """(…, K) precision of each label; NaN for one that is not predicted."""
     tp, fp, _, _ = np.moveaxis(label_counts(sums), -2, 0)
-    return _ratio(tp, tp + fp)
+    return ratio(tp, tp + fp)
 
 
 def each_f1(sums: np.ndarray) -> np.ndarray:
     """(…, K) F1 of each label; NaN for one that neither occurs nor is predicted."""
     tp, fp, fn, _ = np.moveaxis(label_counts(sums), -2, 0)
-    return _ratio(2 * tp, 2 * tp + fp + fn)
+    return ratio(2 * tp, 2 * tp + fp + fn)
 
 
 def each_uar(sums: np.ndarray) -> np.ndarray:
     """(…, K) mean recall of clips with and without each label; NaN where all have it, or none has."""
     tp, fp, fn, tn = np.moveaxis(label_counts(sums), -2, 0)
-    return (_ratio(tp, tp + fn) + _ratio(tn, tn + fp)) / 2
+    return (ratio(tp, tp + fn) + ratio(tn, tn + fp)) / 2
 
 
 def macro_f1(sums: np.ndarray) -> np.ndarray:
     """The mean over labels of F1."""
-    return _mean_known(each_f1(sums))
+    return mean_known(each_f1(sums))
 
 
 def mean_uar(sums: np.ndarray) -> np.ndarray:
     """The mean over labels of UAR."""
-    return _mean_known(each_uar(sums))
+    return mean_known(each_uar(sums))
 
 
 def exact_match(sums: np.ndarray) -> np.ndarray:
     """The share of clips whose set of labels is exactly right."""
-    return _ratio(sums[..., EXACT], sums[..., CLIPS])
+    return ratio(sums[..., EXACT], sums[..., CLIPS])
 
 
 def temperature(scores: np.ndarray, y: np.ndarray) -> float:
@@ -132,16 +127,6 @@ def log_loss(y: np.ndarray, probability: np.ndarray) -> float:
     """Mean −log p of having or not having a label, over clips and labels, in nats; p is clipped at 1e-15."""
     right = np.where(y, probability, 1 - probability)
     return float(-np.log(np.clip(right, 1e-15, None)).mean())
-
-
-def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    above, below = np.asarray(above, np.float64), np.asarray(below, np.float64)
-    return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
-
-
-def _mean_known(values: np.ndarray) -> np.ndarray:
-    known = ~np.isnan(values)
-    return _ratio(np.where(known, values, 0.0).sum(-1), known.sum(-1))
 
 
 MULTILABEL = Task(

@@ -13,6 +13,8 @@ from typing import Literal
 import numpy as np
 from scipy.stats import rankdata
 
+from layerprobe.classify.tasks.task import ratio, sums_by_cluster
+
 SUMS = 13
 CLIPS, TRUE, PREDICTED, SQUARED, ABSOLUTE = 0, 1, 2, 6, 7  # places of some
 LOSSES: dict[Literal["rmse", "mae"], int] = {"rmse": SQUARED, "mae": ABSOLUTE}
@@ -25,13 +27,7 @@ def sums(y: np.ndarray, predicted: np.ndarray, clusters: np.ndarray | None) -> n
     r, s = ((rankdata(values) - 0.5) / len(values) - 0.5 for values in (y, predicted))
     columns = [np.ones(len(true)), true, guess, true**2, guess**2, true * guess]
     columns += [error**2, np.abs(error), r, s, r**2, s**2, r * s]
-    terms = np.stack(columns, axis=1)
-    if clusters is None:
-        return np.asarray(terms.sum(0))
-    _, code = np.unique(clusters, return_inverse=True)
-    out = np.zeros((int(code.max()) + 1, SUMS))
-    np.add.at(out, code, terms)
-    return out
+    return sums_by_cluster(np.stack(columns, axis=1), clusters)
 
 
 def ccc(sums: np.ndarray) -> np.ndarray:
@@ -41,10 +37,10 @@ def ccc(sums: np.ndarray) -> np.ndarray:
     where Pearson's r ignores them.
     """
     n, y, p, yy, pp, yp = (sums[..., k] for k in range(6))
-    mean_y, mean_p = _ratio(y, n), _ratio(p, n)
-    var_y, var_p = _ratio(yy, n) - mean_y**2, _ratio(pp, n) - mean_p**2
-    value = _ratio(2 * (_ratio(yp, n) - mean_y * mean_p), var_y + var_p + (mean_y - mean_p) ** 2)
-    return np.where(_varies(var_y, _ratio(yy, n)), value, np.nan)
+    mean_y, mean_p = ratio(y, n), ratio(p, n)
+    var_y, var_p = ratio(yy, n) - mean_y**2, ratio(pp, n) - mean_p**2
+    value = ratio(2 * (ratio(yp, n) - mean_y * mean_p), var_y + var_p + (mean_y - mean_p) ** 2)
+    return np.where(_varies(var_y, ratio(yy, n)), value, np.nan)
 
 
 def pearson(sums: np.ndarray) -> np.ndarray:
@@ -59,22 +55,22 @@ def spearman(sums: np.ndarray) -> np.ndarray:
 
 def rmse(sums: np.ndarray) -> np.ndarray:
     """Root mean squared error, in units of the target."""
-    return np.sqrt(_ratio(sums[..., SQUARED], sums[..., CLIPS]))
+    return np.sqrt(ratio(sums[..., SQUARED], sums[..., CLIPS]))
 
 
 def mae(sums: np.ndarray) -> np.ndarray:
     """Mean absolute error, in units of the target."""
-    return _ratio(sums[..., ABSOLUTE], sums[..., CLIPS])
+    return ratio(sums[..., ABSOLUTE], sums[..., CLIPS])
 
 
 def _correlation(
     n: np.ndarray, a: np.ndarray, b: np.ndarray, aa: np.ndarray, bb: np.ndarray, ab: np.ndarray
 ) -> np.ndarray:
-    mean_a, mean_b, square_a, square_b = (_ratio(values, n) for values in (a, b, aa, bb))
+    mean_a, mean_b, square_a, square_b = (ratio(values, n) for values in (a, b, aa, bb))
     var_a, var_b = square_a - mean_a**2, square_b - mean_b**2
     varies_a, varies_b = _varies(var_a, square_a), _varies(var_b, square_b)
     product = np.where(varies_a & varies_b, var_a * var_b, 1.0)
-    value = np.clip((_ratio(ab, n) - mean_a * mean_b) / np.sqrt(product), -1, 1)
+    value = np.clip((ratio(ab, n) - mean_a * mean_b) / np.sqrt(product), -1, 1)
     return np.where(varies_a, np.where(varies_b, value, 0.0), np.nan)
 
 
@@ -82,8 +78,3 @@ def _varies(variance: np.ndarray, square: np.ndarray) -> np.ndarray:
     """Whether a variance is more than the rounding error of the mean square that it is computed from."""
     with np.errstate(invalid="ignore"):
         return np.asarray(variance > 1e-13 * square)
-
-
-def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    above, below = np.asarray(above, np.float64), np.asarray(below, np.float64)
-    return np.divide(above, below, out=np.full(np.broadcast(above, below).shape, np.nan), where=below != 0)

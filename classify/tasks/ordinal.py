@@ -13,7 +13,7 @@ from layerprobe.classify.tasks.calibration import probabilities, temperature
 from layerprobe.classify.tasks.classification import decide, members, statistics
 from layerprobe.classify.tasks.confusion import accuracy, uar
 from layerprobe.classify.tasks.regression import number
-from layerprobe.classify.tasks.task import Labels, Measure, Reading, Task
+from layerprobe.classify.tasks.task import Labels, Measure, Reading, Task, ratio
 
 
 def read(ids: Sequence[str], texts: Sequence[str], column: str, reading: Reading) -> Labels:
@@ -70,16 +70,14 @@ def weighted_kappa(counts: np.ndarray) -> np.ndarray:
     expected = counts.sum(-1)[..., :, None] * counts.sum(-2)[..., None, :]
     above = (weights * counts).sum((-2, -1)) * total
     below = (weights * expected).sum((-2, -1))
-    return 1 - np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
+    return 1 - ratio(above, below)
 
 
 def level_error(counts: np.ndarray) -> np.ndarray:
     """Mean absolute difference of levels, neighbours being 1 apart, of (…, K, K) confusion counts."""
     counts = np.asarray(counts, np.float64)
     levels = np.arange(counts.shape[-1])
-    total = counts.sum((-2, -1))
-    above = (np.abs(levels[:, None] - levels) * counts).sum((-2, -1))
-    return np.divide(above, total, out=np.full(total.shape, np.nan), where=total > 0)
+    return ratio((np.abs(levels[:, None] - levels) * counts).sum((-2, -1)), counts.sum((-2, -1)))
 
 
 ORDINAL = Task(

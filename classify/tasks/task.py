@@ -95,6 +95,31 @@ class Task:
         return {name: float(measure.score(statistics)) for name, measure in self.measures.items()}
 
 
+def sums_by_cluster(values: np.ndarray, clusters: np.ndarray | None) -> np.ndarray:
+    """(clusters, …) sums of the rows (N, …) of each cluster, or (…) of all rows if clusters is None.
+
+    clusters: (N,) numbers of any kind.
+    """
+    if clusters is None:
+        return np.asarray(values.sum(0))
+    _, codes = np.unique(clusters, return_inverse=True)
+    sums = np.zeros((int(codes.max()) + 1, *values.shape[1:]))
+    np.add.at(sums, codes, values)
+    return sums
+
+
+def ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """above / below in float64; NaN where `below` is 0."""
+    above, below = np.asarray(above, np.float64), np.asarray(below, np.float64)
+    return np.divide(above, below, out=np.full(np.broadcast(above, below).shape, np.nan), where=below != 0)
+
+
+def mean_known(values: np.ndarray) -> np.ndarray:
+    """The mean over the last axis of the values that are not NaN; NaN without any."""
+    known = ~np.isnan(values)
+    return ratio(np.where(known, values, 0.0).sum(-1), known.sum(-1))
+
+
 def clip_counts(statistics: np.ndarray) -> np.ndarray:
     """(clusters,) clips of each cluster: of (clusters, K, K) confusion counts, or (clusters, S) sums.
 

@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from scipy.special import softmax
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.text import format_list
 from layerprobe.classify.tasks import label_sets
-from layerprobe.classify.tasks.regression import number
-from layerprobe.classify.tasks.task import Labels, Measure, Reading, Task
+from layerprobe.classify.tasks.calibration import probabilities
+from layerprobe.classify.tasks.regression import no_temperature, number
+from layerprobe.classify.tasks.task import Labels, Measure, Reading, Task, ratio, sums_by_cluster
 from layerprobe.embed.manifest.clips import Clip
 
 BETWEEN, EQUALS = ";", "="
@@ -144,25 +144,11 @@ def decide(scores: np.ndarray) -> np.ndarray:
     return np.round(probabilities(scores, 1.0), DIGITS)
 
 
-def no_temperature(scores: np.ndarray, y: np.ndarray) -> float:
-    """1: heads minimise the log loss of these very distributions."""
-    return 1.0
-
-
-def probabilities(scores: np.ndarray, temperature: float) -> np.ndarray:
-    return np.asarray(softmax(scores.astype(np.float64) / temperature, axis=1))
-
-
 def statistics(y: np.ndarray, predicted: np.ndarray, clusters: np.ndarray | None, classes: int) -> np.ndarray:
     """(clusters, 4 + 4 K) or (4 + 4 K,): as of `label_sets`, then the sums of log losses and of entropies."""
     counts = label_sets.statistics(above_chance(y), above_chance(predicted), clusters, classes)
     terms = np.column_stack([losses(y, predicted), losses(y, y)])
-    if clusters is None:
-        return np.append(counts, terms.sum(0))
-    _, code = np.unique(clusters, return_inverse=True)
-    sums = np.zeros((len(counts), 2))
-    np.add.at(sums, code, terms)
-    return np.hstack([counts, sums])
+    return np.concatenate([counts, sums_by_cluster(terms, clusters)], axis=-1)
 
 
 def losses(y: np.ndarray, predicted: np.ndarray) -> np.ndarray:
@@ -177,17 +163,12 @@ def macro_f1(sums: np.ndarray) -> np.ndarray:
 
 def log_loss(sums: np.ndarray) -> np.ndarray:
     """The mean cross-entropy of the predicted shares, in nats; the least is the entropy of the votes."""
-    return _mean(sums[..., -2], sums)
+    return ratio(sums[..., -2], sums[..., label_sets.CLIPS])
 
 
 def divergence(sums: np.ndarray) -> np.ndarray:
     """The mean Kullback-Leibler divergence of the predicted shares from the votes, in nats; 0 if equal."""
-    return _mean(sums[..., -2] - sums[..., -1], sums)
-
-
-def _mean(total: np.ndarray, sums: np.ndarray) -> np.ndarray:
-    clips = sums[..., label_sets.CLIPS]
-    return np.divide(total, clips, out=np.full(np.shape(total), np.nan), where=clips > 0)
+    return ratio(sums[..., -2] - sums[..., -1], sums[..., label_sets.CLIPS])
 
 
 SOFT = Task(
@@ -196,7 +177,7 @@ SOFT = Task(
     members=members,
     strata=above_chance,
     decide=decide,
-    temperature=no_temperature,
+    temperature=no_temperature,  # heads minimise the log loss of these very distributions
     probabilities=probabilities,
     statistics=statistics,
     measures={

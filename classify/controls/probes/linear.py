@@ -17,9 +17,10 @@ from layerprobe.classify.heads.solvers.newton import Solver, cross_entropy
 from layerprobe.classify.scores.bootstrap import Interval, mean_intervals
 from layerprobe.classify.scores.intervals import score_intervals
 from layerprobe.classify.scores.paired import differences
-from layerprobe.classify.scores.sums import ratio, sum_intervals, sums_by_cluster
+from layerprobe.classify.scores.sums import ratio, sum_intervals
 from layerprobe.classify.search.nested import derive_seed
 from layerprobe.classify.tasks.confusion import cluster_counts
+from layerprobe.classify.tasks.task import sums_by_cluster
 
 C = 3.0  # of the regression, relative to the power of its inputs, as for the head `logreg`
 SHUFFLES = 2  # of the labels, for the control task

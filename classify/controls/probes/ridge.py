@@ -16,9 +16,9 @@ from layerprobe.classify.scores.sums import (
     moments,
     r_squared_differences,
     r_squared_intervals,
-    sums_by_cluster,
 )
 from layerprobe.classify.search.nested import derive_seed
+from layerprobe.classify.tasks.task import sums_by_cluster
 
 PENALTIES = tuple(10.0**power for power in range(-1, 5))  # times the power of the inputs
 

@@ -14,8 +14,8 @@ from layerprobe.classify.scores.sums import (
     r_squared_intervals,
     ratio,
     sum_intervals,
-    sums_by_cluster,
 )
+from layerprobe.classify.tasks.task import sums_by_cluster
 
 Z = 30  # speakers of a simulation
 
