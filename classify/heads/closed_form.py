@@ -13,14 +13,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import optuna
 import scipy.linalg
 
 from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
 from layerprobe.classify.features.scaling import ALL_SCALINGS
 from layerprobe.classify.features.streamed.moments import NormalEquations, normal_equations
 from layerprobe.classify.features.streamed.rows import StreamedRows, row_blocks
-from layerprobe.classify.heads.base import UNWEIGHTED, Head, Params
+from layerprobe.classify.heads.base import UNWEIGHTED, Head, Params, class_weight_space
 from layerprobe.classify.heads.fitted import FittedHead, Linear, TrainingRows
 from layerprobe.classify.heads.logreg import parameters
 from layerprobe.classify.heads.solvers import ridge
@@ -42,10 +41,6 @@ class ClosedForm:
     targets: np.ndarray
     centre: np.ndarray
     offset: np.ndarray
-
-
-def space(trial: optuna.Trial) -> Params:
-    return {"class_weight": trial.suggest_categorical("class_weight", ["none", "balanced"])}
 
 
 def class_targets(y: np.ndarray, classes: int) -> np.ndarray:
@@ -190,7 +185,7 @@ def refit_lda(rows: TrainingRows, params: Params, value: float, seed: int) -> Fi
 
 
 _RIDGE_ANYWHERE = Head(
-    space=space,
+    space=class_weight_space,
     fit=fit_ridge,
     start={"class_weight": "balanced"},
     path=("alpha", (0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)),
@@ -201,7 +196,7 @@ _RIDGE_ANYWHERE = Head(
 )
 RIDGE = replace(_RIDGE_ANYWHERE, streamed=_RIDGE_ANYWHERE)
 LDA = Head(
-    space=space,
+    space=class_weight_space,
     fit=fit_lda,
     start={"class_weight": "balanced"},
     path=("shrinkage", (0.003, 0.01, 0.03, 0.1, 0.3, 0.6, 0.9)),

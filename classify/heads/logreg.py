@@ -10,18 +10,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
-import optuna
 
 from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
 from layerprobe.classify.features.scaling import ALL_SCALINGS
 from layerprobe.classify.features.streamed.rows import StreamedRows
-from layerprobe.classify.heads.base import Head, Params
+from layerprobe.classify.heads.base import Head, Params, class_weight_space
 from layerprobe.classify.heads.fitted import FittedHead, Linear, TrainingRows
 from layerprobe.classify.heads.solvers.newton import Solver, cross_entropy
-
-
-def space(trial: optuna.Trial) -> Params:
-    return {"class_weight": trial.suggest_categorical("class_weight", ["none", "balanced"])}
 
 
 def fit(
@@ -60,7 +55,7 @@ def parameters(columns: int, classes: int, _: Params) -> int:
 
 
 _ANYWHERE = Head(
-    space=space,
+    space=class_weight_space,
     fit=fit,
     start={"class_weight": "balanced"},
     path=("C", (0.03, 0.15, 0.7, 3.0, 15.0, 70.0, 300.0)),

@@ -5,19 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import optuna
 
 from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
 from layerprobe.classify.features.scaling import ALL_SCALINGS, unit_rows
-from layerprobe.classify.heads.base import Head, Params
+from layerprobe.classify.heads.base import Head, Params, class_weight_space
 from layerprobe.classify.heads.fitted import FittedHead, Neighbours, TrainingRows
 from layerprobe.classify.heads.solvers.votes import nearest, neighbour_votes
 
 MOST = 50  # neighbours
-
-
-def space(trial: optuna.Trial) -> Params:
-    return {"class_weight": trial.suggest_categorical("class_weight", ["none", "balanced"])}
 
 
 def fit(
@@ -44,7 +39,7 @@ def refit(rows: TrainingRows, params: Params, value: float, seed: int) -> Fitted
 
 
 KNN = Head(
-    space=space,
+    space=class_weight_space,
     fit=fit,
     start={"class_weight": "balanced"},
     path=("neighbours", (1, 3, 5, 10, 20, MOST)),

@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import optuna
 from scipy.optimize import minimize
 from scipy.special import expit
 
 from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
 from layerprobe.classify.features.scaling import ALL_SCALINGS
-from layerprobe.classify.heads.base import Head, Params
+from layerprobe.classify.heads.base import Head, Params, class_weight_space
 from layerprobe.classify.heads.fitted import FittedHead, Stored, TrainingRows
 
 STEPS = 1000  # of L-BFGS; some tens are usual
@@ -36,10 +35,6 @@ class Cumulative(Stored):
 
     def scores(self, Z: np.ndarray) -> np.ndarray:
         return log_probabilities(Z @ self.W[:, 0], self.thresholds)
-
-
-def space(trial: optuna.Trial) -> Params:
-    return {"class_weight": trial.suggest_categorical("class_weight", ["none", "balanced"])}
 
 
 def fit(
@@ -145,7 +140,7 @@ def parameters(columns: int, classes: int, _: Params) -> int:
 
 
 ORDINAL_LOGISTIC = Head(
-    space=space,
+    space=class_weight_space,
     fit=fit,
     start={"class_weight": "balanced"},
     path=("C", (0.03, 0.15, 0.7, 3.0, 15.0, 70.0, 300.0)),
