@@ -23,6 +23,11 @@ Fit = Callable[[FoldFeatures, Preprocessing, Params, Sequence[float], int], Iter
 Explain = Callable[[FoldFeatures, Preprocessing, Params, float, int], dict[str, Any]]
 
 
+def no_space(trial: optuna.Trial) -> Params:
+    """Nothing to search beside a path."""
+    return {}
+
+
 def class_weight_space(trial: optuna.Trial) -> Params:
     """The weights of the classes, which are all that a head with a path searches in a trial."""
     return {"class_weight": trial.suggest_categorical("class_weight", ["none", "balanced"])}

@@ -43,24 +43,30 @@ class ClosedForm:
     offset: np.ndarray
 
 
+def _decompose(equations: NormalEquations) -> ClosedForm:
+    """The normal equations, diagonal along their axes."""
+    values, axes = scipy.linalg.eigh(equations.products, driver="evd", check_finite=False)
+    return ClosedForm(
+        values=np.maximum(values, 0),
+        axes=axes,
+        targets=axes.T @ equations.targets,
+        centre=equations.centre,
+        offset=equations.offset,
+    )
+
+
 def class_targets(y: np.ndarray, classes: int) -> np.ndarray:
     """(n, K): 1 for the class of a row, -1 for the others."""
     return np.asarray(2.0 * (y[:, None] == np.arange(classes)) - 1)
 
 
 def decompose_ridge(Z: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> ClosedForm:
-    """Of rows Z (n, r) and targets (n, K): the weighted normal equations, diagonal along their axes."""
+    """Of rows Z (n, r) and targets (n, K): the weighted normal equations, decomposed."""
     centre, offset = np.average(Z, axis=0, weights=weight), np.average(targets, axis=0, weights=weight)
     root = np.sqrt(weight)[:, None]
     rows = (Z - centre) * root
-    values, axes = scipy.linalg.eigh(rows.T @ rows, driver="evd", check_finite=False, overwrite_a=True)
-    return ClosedForm(
-        values=np.maximum(values, 0),
-        axes=axes,
-        targets=axes.T @ (rows.T @ ((targets - offset) * root)),
-        centre=centre,
-        offset=offset,
-    )
+    along = rows.T @ ((targets - offset) * root)
+    return _decompose(NormalEquations(products=rows.T @ rows, targets=along, centre=centre, offset=offset))
 
 
 def ridge_weights(form: ClosedForm, alpha: float) -> tuple[np.ndarray, np.ndarray]:
@@ -81,14 +87,7 @@ def _solve_streamed(equations: NormalEquations, alphas: Sequence[float]) -> list
         penalised = products + alphas[0] * np.eye(len(products))
         W = scipy.linalg.solve(penalised, targets, assume_a="pos", check_finite=False)
         return [(W, equations.offset - equations.centre @ W)]
-    values, axes = scipy.linalg.eigh(products, driver="evd", check_finite=False)
-    form = ClosedForm(
-        values=np.maximum(values, 0),
-        axes=axes,
-        targets=axes.T @ targets,
-        centre=equations.centre,
-        offset=equations.offset,
-    )
+    form = _decompose(equations)
     return [ridge_weights(form, alpha) for alpha in alphas]
 
 

@@ -5,15 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import optuna
 
 from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
-from layerprobe.classify.heads.base import NO_SAMPLING, Head, Params
+from layerprobe.classify.heads.base import NO_SAMPLING, Head, Params, no_space
 from layerprobe.classify.heads.fitted import Constant, FittedHead, TrainingRows
-
-
-def space(trial: optuna.Trial) -> Params:
-    return {}
 
 
 def fit(
@@ -32,5 +27,11 @@ def _log_frequency(y: np.ndarray, classes: int) -> np.ndarray:
 
 
 MAJORITY = Head(
-    space=space, fit=fit, start={}, scalings=frozenset(), reads="nothing", refit=refit, samplings=NO_SAMPLING
+    space=no_space,
+    fit=fit,
+    start={},
+    scalings=frozenset(),
+    reads="nothing",
+    refit=refit,
+    samplings=NO_SAMPLING,
 )

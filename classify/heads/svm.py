@@ -64,7 +64,7 @@ def fit(
 ) -> list[np.ndarray]:
     if params["kernel"] == "linear" and not prep.mix:
         inputs = features.inputs(prep)
-        if _few_columns(inputs[0]):
+        if few_columns(inputs[0]):
             with suppress(NotSolvedError):
                 return [_linear(features, *inputs, features.power(prep), params)]
         if features.streamed:
@@ -81,7 +81,7 @@ def fit(
     return [decision(svc, test)]
 
 
-def _few_columns(Z: np.ndarray) -> bool:
+def few_columns(Z: np.ndarray) -> bool:
     """Whether a linear SVM on rows Z (n, d) is solved in the columns: few enough, and in memory."""
     rows, columns = Z.shape
     return isinstance(Z, np.ndarray) and columns <= min(MOST_COLUMNS, rows / ROWS_PER_COLUMN)
@@ -170,7 +170,7 @@ def refit(rows: TrainingRows, params: Params, value: float, seed: int) -> Fitted
     """As `fit`, on inputs whose power is 1 (see `Head.refit`), to score clips that are not known yet."""
     Z, y, weight = rows.Z, rows.y, rows.weights(params["class_weight"])
     gamma = None if params["kernel"] == "linear" else float(params["gamma"])
-    if gamma is None and _few_columns(Z):
+    if gamma is None and few_columns(Z):
         with suppress(NotSolvedError):
             W = _planes(Z, y, params["C"] * weight, classes=rows.classes)
             return Linear(W=W[:-1], b=W[-1], classes=rows.classes, pairs=True)

@@ -5,15 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import optuna
 
 from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
-from layerprobe.classify.heads.base import Head, Params
+from layerprobe.classify.heads.base import Head, Params, no_space
 from layerprobe.classify.heads.fitted import Constant, FittedHead, TrainingRows
-
-
-def space(trial: optuna.Trial) -> Params:
-    return {}
 
 
 def fit(
@@ -26,4 +21,4 @@ def refit(rows: TrainingRows, params: Params, value: float, seed: int) -> Fitted
     return Constant(np.array([rows.y.mean()]))
 
 
-MEAN = Head(space=space, fit=fit, start={}, scalings=frozenset(), reads="nothing", refit=refit)
+MEAN = Head(space=no_space, fit=fit, start={}, scalings=frozenset(), reads="nothing", refit=refit)

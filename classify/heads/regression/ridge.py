@@ -8,17 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import optuna
 
 from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
 from layerprobe.classify.features.scaling import ALL_SCALINGS
-from layerprobe.classify.heads.base import Head, Params
+from layerprobe.classify.heads.base import Head, Params, no_space
 from layerprobe.classify.heads.closed_form import decompose_ridge, ridge_weights
 from layerprobe.classify.heads.fitted import FittedHead, Linear, TrainingRows
-
-
-def space(trial: optuna.Trial) -> Params:
-    return {}
 
 
 def fit(
@@ -47,7 +42,7 @@ def parameters(columns: int, classes: int, _: Params) -> int:
 
 
 RIDGE_REGRESSION = Head(
-    space=space,
+    space=no_space,
     fit=fit,
     start={},
     path=("alpha", (0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)),

@@ -21,7 +21,7 @@ from layerprobe.classify.heads.base import Head, Params
 from layerprobe.classify.heads.fitted import FittedHead, Kernel, Linear, TrainingRows, kernel_rows
 from layerprobe.classify.heads.solvers.interior_point import NotSolvedError, fit_tube
 from layerprobe.classify.heads.solvers.newton import Curvature, Loss, Solver
-from layerprobe.classify.heads.svm import MOST_COLUMNS, ROWS_PER_COLUMN, compute_kernel, nystroem_root
+from layerprobe.classify.heads.svm import compute_kernel, few_columns, nystroem_root
 
 
 def space(trial: optuna.Trial) -> Params:
@@ -42,7 +42,7 @@ def fit(
     y, C, epsilon = (features.y - offset) / scale, params["C"], params["epsilon"]
     if params["kernel"] == "linear" and not prep.mix:
         train, test = features.inputs(prep)
-        if train.shape[1] <= min(MOST_COLUMNS, len(train) / ROWS_PER_COLUMN):
+        if few_columns(train):
             root = np.sqrt(features.power(prep))
             with suppress(NotSolvedError):
                 w = fit_tube(train / root, y, C, epsilon)
@@ -98,7 +98,7 @@ def refit(rows: TrainingRows, params: Params, value: float, seed: int) -> Fitted
     scale, offset = float(rows.y.std()), float(rows.y.mean())
     y = (rows.y - offset) / scale
     gamma = None if params["kernel"] == "linear" else float(params["gamma"])
-    if gamma is None and Z.shape[1] <= min(MOST_COLUMNS, len(Z) / ROWS_PER_COLUMN):
+    if gamma is None and few_columns(Z):
         with suppress(NotSolvedError):
             w = fit_tube(Z.astype(np.float64), y, C, epsilon)
             return Linear(W=w[:-1, None] * scale, b=w[-1:] * scale + offset, classes=1)

@@ -9,17 +9,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import optuna
 import xgboost
 
 from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
 from layerprobe.classify.heads.base import Head, Params
 from layerprobe.classify.heads.boosting import BINS, XGBOOST, tree_settings, tree_space
 from layerprobe.classify.heads.fitted import FittedHead, TrainingRows, Trees
-
-
-def space(trial: optuna.Trial) -> Params:
-    return tree_space(trial)
 
 
 def fit(
@@ -60,7 +55,7 @@ def _units(y: np.ndarray) -> tuple[float, float]:
 
 
 XGBOOST_REGRESSION = Head(
-    space=space,
+    space=tree_space,
     fit=fit,
     start={name: value for name, value in XGBOOST.start.items() if name != "class_weight"},
     path=XGBOOST.path,
