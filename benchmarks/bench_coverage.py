@@ -26,8 +26,9 @@ from benchmarks.machine import report
 from layerprobe.classify.config import METRICS, Metric, TaskName
 from layerprobe.classify.scores.bootstrap import draw_scores, expanded_percentile_interval
 from layerprobe.classify.scores.errors import error_intervals
-from layerprobe.classify.scores.sums import moments, r_squared_intervals, sums_by_cluster
+from layerprobe.classify.scores.sums import moments, r_squared_intervals
 from layerprobe.classify.tasks.registry import MEASURES, TASKS
+from layerprobe.classify.tasks.task import sums_by_cluster
 
 CLASSES = 4
 CLIPS = 20  # of each speaker, where all have as many

@@ -14,13 +14,13 @@ from scipy.stats import pearsonr
 from sklearn.metrics import cohen_kappa_score, root_mean_squared_error
 
 from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.common.options import FIGURE_KINDS
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import StudyConfig
 from layerprobe.classify.matrix.config import MatrixStudy
 from layerprobe.classify.matrix.plan import plan_matrix
 from layerprobe.classify.matrix.run import run_matrix
 from layerprobe.classify.matrix.table import print_matrix
-from layerprobe.classify.plotting import KINDS
 from layerprobe.classify.runs.read_predictions import read_system
 from layerprobe.embed.manifest.clips import Clip
 from tests.figures import run_kinds
@@ -92,7 +92,7 @@ def test_cells_of_numbers_are_scipys(made: Made, capsys: pytest.CaptureFixture[s
     with (folder / "numbers" / "matrix.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert float(rows[1]["rmse_low"]) == pytest.approx(across["rmse"]["low"], abs=1e-6)
-    for kind in KINDS:
+    for kind in FIGURE_KINDS:
         assert (folder / "numbers" / "figures" / f"matrix.{kind}").stat().st_size > 1000
     assert json.loads((folder / "numbers" / "matrix.json").read_text())["task"] == "regression"
 
