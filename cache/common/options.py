@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 from cyclopts import Parameter, Token, convert
 
 from layerprobe.cache.common.console import Verbosity, say_detail, set_verbosity
+from layerprobe.cache.common.disk import check_overwrite
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.places import local_cache
 
@@ -137,9 +138,20 @@ def check_figure(figure: Path | None, *, title: str | None = None) -> None:
         return
     if figure.suffix[1:] not in FIGURE_KINDS:
         raise InputError(f"--figure {figure}", do=f"end the name in .{', .'.join(FIGURE_KINDS)}")
-    if not figure.parent.is_dir():
-        do = f"folder {figure.parent} does not exist: create it, or name another"
-        raise InputError(f"--figure {figure}", do=do)
+    _check_parent("--figure", figure)
+
+
+def check_out(out: Path | None, *, force: bool, inputs: Sequence[Path]) -> None:
+    """Raise InputError for an --out that cannot be written, as `check_overwrite`; before any work is done."""
+    if out is not None:
+        check_overwrite(out, force=force, inputs=inputs)
+        _check_parent("--out", out)
+
+
+def _check_parent(option: str, path: Path) -> None:
+    if not path.parent.is_dir():
+        do = f"folder {path.parent} does not exist: create it, or name another"
+        raise InputError(f"{option} {path}", do=do)
 
 
 def check_minimum(config: object, minimums: Mapping[str, float]) -> None:

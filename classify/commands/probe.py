@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from layerprobe.cache.common.console import print_json, say
-from layerprobe.cache.common.disk import check_overwrite
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.options import (
     FLAT,
@@ -21,6 +20,7 @@ from layerprobe.cache.common.options import (
     TableFile,
     check_choices,
     check_figure,
+    check_out,
 )
 from layerprobe.cache.common.text import format_count
 from layerprobe.classify.config import StudyConfig
@@ -191,14 +191,5 @@ def _check_options(options: ProbeOptions, given: Mapping[str, str]) -> None:
         raise InputError("--annotations has labels, and none are asked for", do="name a tier with --tier")
     if options.max_frames < 1:
         raise InputError(f"--max-frames {options.max_frames}", do="give 1 or more")
-    _check_files(options)
-
-
-def _check_files(options: ProbeOptions) -> None:
-    """Raise InputError for files that cannot be written, before anything is computed."""
-    if options.out is not None:
-        check_overwrite(options.out, force=options.force, inputs=[options.table])
-        if not options.out.parent.is_dir():
-            do = f"folder {options.out.parent} does not exist: create it, or name another"
-            raise InputError(f"--out {options.out}", do=do)
+    check_out(options.out, force=options.force, inputs=[options.table])
     check_figure(options.figure, title=options.title)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from layerprobe.cache.common.console import print_json, print_table, progress, say
-from layerprobe.cache.common.disk import check_overwrite
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.options import (
     FLAT,
@@ -21,11 +20,12 @@ from layerprobe.cache.common.options import (
     TableFile,
     check_choice,
     check_figure,
+    check_out,
 )
 from layerprobe.classify.config import StudyConfig
 
 if TYPE_CHECKING:
-    from layerprobe.cache.store.feature_store import FeatureStore
+    pass
 
 MEASURES = ("cka", "svcca")
 
@@ -64,9 +64,10 @@ def similarity(options: Annotated[SimilarityOptions, FLAT]) -> None:
     from layerprobe.classify.similarity.table import closest, rows, write_table
     from layerprobe.embed.manifest.channels import stored_channels
     from layerprobe.embed.manifest.clips import read_manifest
+    from layerprobe.embed.models.lookup import find_model_stores
 
     _check(options)
-    stores = _find_stores(options)
+    stores = find_model_stores(options.source, options.model)
     clips = stored_channels(
         read_manifest(options.table, **vars(options.columns), must_exist=False), stores[0]
     )
@@ -115,32 +116,9 @@ def _check(options: SimilarityOptions) -> None:
     if options.source.revision is not None and len(options.model) > 1:
         what = "--revision does not say which of the two models it belongs to"
         raise InputError(what, do="choose states by --fingerprint A,B")
-    if len(_fingerprints(options)) not in (1, len(options.model)):
+    if len((options.source.fingerprint or "").split(",")) not in (1, len(options.model)):
         raise InputError(
             f"--fingerprint {options.source.fingerprint}", do="give one for each model, in the same order"
         )
     check_figure(options.figure, title=options.title)
-    if options.out is not None:
-        check_overwrite(options.out, force=options.force, inputs=[options.table])
-        if not options.out.parent.is_dir():
-            do = f"folder {options.out.parent} does not exist: create it, or name another"
-            raise InputError(f"--out {options.out}", do=do)
-
-
-def _fingerprints(options: SimilarityOptions) -> list[str | None]:
-    text = options.source.fingerprint
-    return [None] if text is None else [part.strip() or None for part in text.split(",")]
-
-
-def _find_stores(options: SimilarityOptions) -> list[FeatureStore]:
-    from layerprobe.embed.models.lookup import find_model_store
-
-    fingerprints = _fingerprints(options)
-    if len(fingerprints) < len(options.model):
-        fingerprints *= len(options.model)
-    return [
-        find_model_store(
-            options.source.cache, model, revision=options.source.revision, fingerprint=fingerprint
-        )
-        for model, fingerprint in zip(options.model, fingerprints, strict=True)
-    ]
+    check_out(options.out, force=options.force, inputs=[options.table])

@@ -51,24 +51,17 @@ class Models:
     def find_stores(self, study: StudyConfig) -> list[FeatureStore]:
         """The cached states of each model; those of a single one must have the layers that are named."""
         from layerprobe.classify.heads.registry import needs_frames
-        from layerprobe.embed.models.lookup import find_model_store
+        from layerprobe.embed.models.lookup import find_model_stores
 
         parts = [part for name in study.layers for part in layer_parts(name)]
-        source, count = self.source, len(self.names)
-        fingerprints = [None] * count if source.fingerprint is None else source.fingerprint.split(",")
-        return [
-            find_model_store(
-                source.cache,
-                model,
-                revision=source.revision,
-                layers=",".join(parts) if parts and count == 1 else "all",
-                virtual_layers=(MIX,),
-                stats=study.stats,
-                frames=needs_frames(study.heads),
-                fingerprint=None if fingerprint is None else fingerprint.strip() or None,
-            )
-            for model, fingerprint in zip(self.names, fingerprints, strict=True)
-        ]
+        return find_model_stores(
+            self.source,
+            self.names,
+            layers=",".join(parts) if parts and len(self.names) == 1 else "all",
+            virtual_layers=(MIX,),
+            stats=study.stats,
+            frames=needs_frames(study.heads),
+        )
 
 
 def parse_names(names: Sequence[str], stores: Sequence[FeatureStore]) -> tuple[str, ...]:

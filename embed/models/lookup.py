@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from layerprobe.cache.common.errors import ModelError
-from layerprobe.cache.common.options import check_choices
+from layerprobe.cache.common.options import StoreOptions, check_choices
 from layerprobe.cache.maintenance.catalog import find_store
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.embed.checkpoints.source import files_hash
@@ -59,6 +60,22 @@ def find_model_store(
         fingerprint=fingerprint,
         options=embed_options(layers=named, stats=stats),
     )
+
+
+def find_model_stores(source: StoreOptions, models: Sequence[str], **wanted: Any) -> list[FeatureStore]:
+    """`find_model_store` for each of several models: their fingerprints are comma-separated, or one for all.
+
+    wanted: further arguments. Raises ValueError for another number of fingerprints than of models.
+    """
+    fingerprints = (source.fingerprint or "").split(",")
+    if len(fingerprints) == 1:
+        fingerprints *= len(models)
+    return [
+        find_model_store(
+            source.cache, model, revision=source.revision, fingerprint=fingerprint.strip() or None, **wanted
+        )
+        for model, fingerprint in zip(models, fingerprints, strict=True)
+    ]
 
 
 def wanted_fields(model: str, *, revision: str | None, cache: Path) -> dict[str, object]:
