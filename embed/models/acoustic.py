@@ -41,45 +41,70 @@ FLOOR = 1e-10  # power
 OCTAVE_COST = 0.01  # of periodicity for each octave below the highest frequency, as in Praat
 
 
-class AcousticBackbone:
-    """Acoustic features with the interface of a `Backbone`: one layer, named after the settings.
+class _OneLayer:
+    """A backbone of one layer that is computed for each clip alone, on the CPU, in fp32."""
 
-    A batch gives each clip the features it has alone: no window extends beyond the clip's samples, and its
-    last frame is repeated before differences are computed.
-    """
-
-    normalise = True
     precision = "fp32"
 
-    def __init__(self, settings: AcousticSettings, *, device: torch.device | str = "cpu") -> None:
-        self.settings = settings
-        self.layers: tuple[str, ...] = (settings.name,)
+    def __init__(self, settings: Acoustic) -> None:
+        self.layers: tuple[str, ...] = (settings.layer,)
         self.widths: tuple[int, ...] = (settings.width,)
-        self.device = torch.device(device)
-        self.frame_rate = RATE / settings.hop
-        # Second differences reach two half-windows further on either side.
-        reach = 2 * 2 * (settings.delta // 2) * settings.hop
-        self.receptive_field = (settings.window + reach) / RATE
-        self._taper = torch.hann_window(settings.window, device=device)
-        bins, mels = settings.fft // 2 + 1, settings.mels
-        self._mel = melscale_fbanks(bins, settings.low, settings.high, mels, RATE).to(device)
-        self._dct = create_dct(settings.cepstra or mels, mels, norm="ortho").to(device)
-
-    def frames(self, samples: int) -> int:
-        """Frames in a clip of `samples` samples: complete windows only, so none below 400 samples."""
-        return max(0, 1 + (samples - self.settings.window) // self.settings.hop)
+        self.device = torch.device("cpu")
 
     def processed(self, samples: int) -> int:
         """As `Backbone.processed`: the clip alone."""
         return samples
 
+
+class _Windows(_OneLayer):
+    """A frame for each complete window: none extends beyond the clip's samples."""
+
+    def __init__(self, settings: AcousticSettings | ProsodySettings) -> None:
+        super().__init__(settings)
+        self.frame_rate = RATE / settings.hop
+        self._window, self._hop = settings.window, settings.hop
+        self._taper = torch.hann_window(settings.window)
+
+    def frames(self, samples: int) -> int:
+        """Frames in a clip of `samples` samples."""
+        return max(0, 1 + (samples - self._window) // self._hop)
+
+    def _windows(self, waves: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """waves (B, T), lengths (B,) → windows (B, F, samples), and the number of each clip's own, (B,)."""
+        frames = (lengths - self._window).div(self._hop, rounding_mode="floor") + 1
+        return waves.unfold(1, self._window, self._hop), frames
+
+
+def _power(windows: torch.Tensor, fft: int) -> torch.Tensor:
+    """(…, samples) → (…, fft // 2 + 1) power spectrum."""
+    spectrum = torch.fft.rfft(windows, n=fft)
+    return spectrum.real.square() + spectrum.imag.square()
+
+
+class AcousticBackbone(_Windows):
+    """Acoustic features with the interface of a `Backbone`: one layer, named after the settings.
+
+    A batch gives each clip the features it has alone: a clip's last frame is repeated before differences are
+    computed.
+    """
+
+    normalise = True
+
+    def __init__(self, settings: AcousticSettings) -> None:
+        super().__init__(settings)
+        self.settings = settings
+        # Second differences reach two half-windows further on either side.
+        reach = 2 * 2 * (settings.delta // 2) * settings.hop
+        self.receptive_field = (settings.window + reach) / RATE
+        bins, mels = settings.fft // 2 + 1, settings.mels
+        self._mel = melscale_fbanks(bins, settings.low, settings.high, mels, RATE)
+        self._dct = create_dct(settings.cepstra or mels, mels, norm="ortho")
+
     def run(self, waves: torch.Tensor, lengths: torch.Tensor, visit: Visit) -> None:
         """waves (B, T) float32, lengths (B,) in samples → visit(layer, states (B, F, D), frames (B,))."""
         settings = self.settings
-        frames = (lengths - settings.window).div(settings.hop, rounding_mode="floor") + 1
-        windows = waves.unfold(1, settings.window, settings.hop) * self._taper
-        spectrum = torch.fft.rfft(windows, n=settings.fft)
-        power = spectrum.real.square() + spectrum.imag.square()
+        windows, frames = self._windows(waves, lengths)
+        power = _power(windows * self._taper, settings.fft)
         features = (power @ self._mel).clamp_min(settings.floor).log()
         if settings.cepstra:
             features = features @ self._dct
@@ -89,38 +114,30 @@ class AcousticBackbone:
 
     def _differences(self, features: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
         """Regression slopes over `delta` frames, (B, F, D) → (B, F, D), last frames repeated."""
-        index = torch.arange(features.shape[1], device=features.device)
-        index = index.minimum(frames.to(features.device)[:, None] - 1)
+        index = torch.arange(features.shape[1]).minimum(frames[:, None] - 1)
         padded = features.gather(1, index[:, :, None].expand_as(features))
         return compute_deltas(padded.transpose(1, 2), win_length=self.settings.delta).transpose(1, 2)
 
 
-class OpenSmileBackbone:
+class OpenSmileBackbone(_OneLayer):
     """A feature set of openSMILE with the interface of a `Backbone`: one layer, one frame for a window.
 
     Each clip is computed alone, on as many threads as torch uses. Raises ModelError where the package
     opensmile is not installed.
     """
 
-    precision = "fp32"
     frame_rate = 1.0  # a number is required; a window has one frame, however long it is
 
     def __init__(self, settings: FunctionalSettings) -> None:
+        super().__init__(settings)
         self.settings = settings
-        self.layers: tuple[str, ...] = (settings.layer,)
-        self.widths: tuple[int, ...] = (settings.width,)
         self.normalise = settings.level is not None
-        self.device = torch.device("cpu")
         self.receptive_field = settings.shortest / RATE
         self._smile = _open_smile(settings.feature_set)
 
     def frames(self, samples: int) -> int:
         """1, or 0 for a clip that is too short for openSMILE."""
         return int(samples >= self.settings.shortest)
-
-    def processed(self, samples: int) -> int:
-        """As `Backbone.processed`: the clip alone."""
-        return samples
 
     def run(self, waves: torch.Tensor, lengths: torch.Tensor, visit: Visit) -> None:
         """waves (B, T) float32, lengths (B,) in samples → visit(layer, functionals (B, 1, D), ones (B,))."""
@@ -136,7 +153,7 @@ class OpenSmileBackbone:
         return np.asarray(features, np.float32).reshape(-1)
 
 
-class ProsodyBackbone:
+class ProsodyBackbone(_Windows):
     """Prosody with the interface of a `Backbone`: one layer of four columns.
 
     Fundamental frequency in Hz (of every frame, voiced or not), periodicity from 0 to 1, level in dB below
@@ -144,55 +161,33 @@ class ProsodyBackbone:
     """
 
     normalise = False  # the level is one of the columns
-    precision = "fp32"
 
     def __init__(self, settings: ProsodySettings) -> None:
-        self.settings = settings
-        self.layers: tuple[str, ...] = (settings.layer,)
-        self.widths: tuple[int, ...] = (settings.width,)
-        self.device = torch.device("cpu")
-        self.frame_rate = RATE / settings.hop
+        super().__init__(settings)
         self.receptive_field = settings.window / RATE
-        self._taper = torch.hann_window(settings.window)
         self._fft = 1 << (2 * settings.window - 1).bit_length()
-        window = self._autocorrelation(self._taper)
-        self._window = window / window[0]
+        taper = torch.fft.irfft(_power(self._taper, self._fft), n=self._fft)
+        self._of_taper = taper / taper[0]
         frequencies = torch.fft.rfftfreq(self._fft, 1 / RATE)
         self._bands = [(frequencies >= low) & (frequencies < high) for low, high in BANDS]
         self._lags = torch.arange(int(RATE / settings.high), int(RATE / settings.low) + 1)
 
-    def frames(self, samples: int) -> int:
-        """Frames in a clip of `samples` samples: complete windows only."""
-        return max(0, 1 + (samples - self.settings.window) // self.settings.hop)
-
-    def processed(self, samples: int) -> int:
-        """As `Backbone.processed`: the clip alone."""
-        return samples
-
     def run(self, waves: torch.Tensor, lengths: torch.Tensor, visit: Visit) -> None:
         """waves (B, T) float32, lengths (B,) in samples → visit(layer, states (B, F, 4), frames (B,))."""
-        settings = self.settings
-        frames = (lengths - settings.window).div(settings.hop, rounding_mode="floor") + 1
-        windows = waves.unfold(1, settings.window, settings.hop)
+        windows, frames = self._windows(waves, lengths)
         level = 10 * windows.square().mean(2).clamp_min(FLOOR).log10()
-        windows = (windows - windows.mean(2, keepdim=True)) * self._taper
-        spectrum = torch.fft.rfft(windows, n=self._fft)
-        power = spectrum.real.square() + spectrum.imag.square()
+        power = _power((windows - windows.mean(2, keepdim=True)) * self._taper, self._fft)
         low, high = (power[..., band].sum(2).clamp_min(FLOOR).log10() for band in self._bands)
         frequency, periodicity = self._period(torch.fft.irfft(power, n=self._fft))
         states = torch.stack([frequency, periodicity, level, 10 * (high - low)], dim=2)
-        visit(settings.layer, states, frames)
-
-    def _autocorrelation(self, window: torch.Tensor) -> torch.Tensor:
-        spectrum = torch.fft.rfft(window, n=self._fft)
-        return torch.fft.irfft(spectrum.real.square() + spectrum.imag.square(), n=self._fft)
+        visit(self.layers[0], states, frames)
 
     def _period(self, correlation: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(B, F, lags) autocorrelation → frequency in Hz and periodicity, (B, F) each."""
         lags = self._lags
         around = torch.arange(int(lags[0]) - 1, int(lags[-1]) + 2)
         energy = correlation[..., :1]
-        r = correlation[..., around] / energy.clamp_min(FLOOR) / self._window[around]
+        r = correlation[..., around] / energy.clamp_min(FLOOR) / self._of_taper[around]
         left, middle, right = r[..., :-2], r[..., 1:-1], r[..., 2:]
         # The vertex of the parabola through three points: a peak between two lags is higher than either.
         bend = (left - 2 * middle + right).clamp_max(-FLOOR)

@@ -82,7 +82,15 @@ PRESETS: dict[str, Preset] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class AcousticSettings:
+class _Settings:
+    def architecture(self) -> str:
+        """SHA-256 of the settings' canonical JSON."""
+        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class AcousticSettings(_Settings):
     """Everything that determines acoustic features; lengths in samples at 16 kHz."""
 
     name: str
@@ -105,12 +113,9 @@ class AcousticSettings:
     def layer(self) -> str:
         return self.name
 
-    def architecture(self) -> str:
-        return _settings_hash(self)
-
 
 @dataclass(frozen=True, kw_only=True)
-class FunctionalSettings:
+class FunctionalSettings(_Settings):
     """A feature set of openSMILE: functionals, which are one vector for a clip.
 
     feature_set: a name of `opensmile.FeatureSet`; also that of the only layer. width: its features. shortest:
@@ -127,12 +132,9 @@ class FunctionalSettings:
     def layer(self) -> str:
         return self.feature_set
 
-    def architecture(self) -> str:
-        return _settings_hash(self)
-
 
 @dataclass(frozen=True, kw_only=True)
-class ProsodySettings:
+class ProsodySettings(_Settings):
     """Prosody of every frame; lengths in samples at 16 kHz, frequencies in Hz.
 
     window: three periods of the lowest fundamental frequency, `low`; the highest is `high`.
@@ -148,17 +150,8 @@ class ProsodySettings:
     def layer(self) -> str:
         return PROSODY
 
-    def architecture(self) -> str:
-        return _settings_hash(self)
-
 
 Acoustic = AcousticSettings | FunctionalSettings | ProsodySettings
-
-
-def _settings_hash(settings: Acoustic) -> str:
-    """SHA-256 of the settings' canonical JSON."""
-    text = json.dumps(asdict(settings), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 OPENSMILE, NORMALISED = "opensmile:", ":normalised"
