@@ -53,9 +53,7 @@ def draw_timeline(
 
 def _draw_recording(axes: Axes, windows: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> None:
     windows = sorted(windows, key=lambda window: float(window["start"]))
-    starts = [float(window["start"]) for window in windows]
-    ends = [float(window["end"]) for window in windows]
-    middles = [(start + end) / 2 for start, end in zip(starts, ends, strict=True)]
+    begin, end, middles = _times(windows)
     for number, label in enumerate(labels):
         axes.plot(
             middles,
@@ -70,7 +68,7 @@ def _draw_recording(axes: Axes, windows: Sequence[Mapping[str, Any]], labels: Se
             linewidth=1.3,
             label=printable(label),
         )
-    axes.set_xlim(starts[0], ends[-1])
+    axes.set_xlim(begin, end)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8))
     if _is_long([("", list(windows))]):
         axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: format_duration(seconds)))
@@ -80,17 +78,17 @@ def _draw_recording(axes: Axes, windows: Sequence[Mapping[str, Any]], labels: Se
         _draw_strip(axes, windows, labels)
 
 
+def _times(windows: Sequence[Mapping[str, Any]]) -> tuple[float, float, list[float]]:
+    """The begin of the first window, the end of the last, and the middle of each, in seconds."""
+    times = [(float(window["start"]), float(window["end"])) for window in windows]
+    return times[0][0], times[-1][1], [(start + end) / 2 for start, end in times]
+
+
 def _draw_strip(axes: Axes, windows: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> None:
     """Above the probabilities, each window's label as a colour."""
-    starts = [float(window["start"]) for window in windows]
-    ends = [float(window["end"]) for window in windows]
-    middles = [(start + end) / 2 for start, end in zip(starts, ends, strict=True)]
+    begin, end, middles = _times(windows)
     # The strip has no gaps or overlaps: a window's share ends halfway to the next window's middle.
-    edges = [
-        starts[0],
-        *((a + b) / 2 for a, b in pairwise(middles)),
-        ends[-1],
-    ]
+    edges = [begin, *((a + b) / 2 for a, b in pairwise(middles)), end]
     for window, left, right in zip(windows, edges[:-1], edges[1:], strict=True):
         label = window["label"]
         colour = GREY if label is None else COLOURS[labels.index(label) % len(COLOURS)]
