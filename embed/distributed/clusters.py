@@ -5,8 +5,7 @@ The workers need this package, the audio files and the cache under the same path
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,7 +46,9 @@ def embed_on_cluster(
     if Path(config.model).exists():
         config = replace(config, model=str(Path(config.model).absolute()))
     totals = Totals()
-    with _BACKENDS[backend]() as cluster:
+    open_cluster, kind = _BACKENDS[backend]
+    with open_cluster() as connection:
+        cluster = kind(connection)
         count = PARTS_PER_WORKER * cluster.workers()
         budget = int((config.batch_seconds or BATCH_SECONDS["cpu"]) * RATE)
         parts = [part for part in divide(clips, count, window=config.window, budget=budget) if part]
@@ -96,12 +97,6 @@ class _Dask:
             self._client.cancel(futures)
 
 
-@contextmanager
-def _dask() -> Iterator[_Dask]:
-    with open_dask() as client:
-        yield _Dask(client)
-
-
 class _Ray:
     """A Ray cluster: that of RAY_ADDRESS, else one on this machine."""
 
@@ -128,13 +123,7 @@ class _Ray:
                 raise _lost() from error
 
 
-@contextmanager
-def _ray() -> Iterator[_Ray]:
-    with open_ray() as ray:
-        yield _Ray(ray)
-
-
-_BACKENDS: dict[str, Callable[[], Any]] = {"dask": _dask, "ray": _ray}
+_BACKENDS: dict[str, tuple[Any, type[_Dask | _Ray]]] = {"dask": (open_dask, _Dask), "ray": (open_ray, _Ray)}
 
 
 def _lost() -> WorkerKilledError:
