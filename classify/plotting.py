@@ -9,6 +9,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from layerprobe.cache.common.disk import write_atomically
 from layerprobe.cache.common.errors import InputError
@@ -99,6 +100,14 @@ def draw_chance(axes: Axes, chance: float, *, left: bool = False) -> None:
         f"chance {chance:.3g}", (edge, chance), (-2, 3), xycoords=("axes fraction", "data"),
         textcoords="offset points", ha=side, fontsize=8.5, color=GREY,
     )  # fmt: skip
+
+
+def use_log_x(axes: Axes) -> None:
+    """A logarithmic x axis with ticks at 1, 2, 5, 10, …"""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def open_frame(axes: Axes) -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.options import check_figure
 from layerprobe.classify.config import Metric
-from layerprobe.classify.plotting import COLOURS, STYLE, open_frame, save, set_title
+from layerprobe.classify.plotting import COLOURS, STYLE, open_frame, save, set_title, use_log_x
 from layerprobe.classify.runs.compare import Comparison, Entry
 from layerprobe.classify.runs.cost_table import FINETUNE, RunCost
 from layerprobe.classify.score_names import AXIS_NAMES
@@ -43,10 +43,7 @@ def draw_cost(comparison: Comparison, path: Path, *, title: str | None = None) -
             _draw_point(axes, entry, x, comparison.metric, finetuned=finetuned)
         costs = [x for _, _, x in points]
         if min(costs) > 0 and max(costs) > LOG_RATIO * min(costs):
-            axes.set_xscale("log")
-            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axes.xaxis.set_major_formatter("{x:g}")
-            axes.xaxis.set_minor_formatter(NullFormatter())
+            use_log_x(axes)
         axes.margins(x=0.3, y=0.12)
         axes.yaxis.set_major_locator(MaxNLocator(nbins=7))
         open_frame(axes)

@@ -8,9 +8,9 @@ from pathlib import Path
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 
-from layerprobe.classify.plotting import COLOURS, MARKS, MOST_TICKS, STYLE, save_kinds
+from layerprobe.classify.plotting import COLOURS, MARKS, MOST_TICKS, STYLE, save_kinds, use_log_x
 from layerprobe.classify.report.escape import shorten
 from layerprobe.classify.report.figures.charts import (
     Bars,
@@ -97,10 +97,7 @@ def _curves(axes: Axes, chart: Curves, width: float) -> None:
     for number, line in enumerate(chart.references):
         axes.axhline(line.value, label=_reference(line), **_line(number))
     if chart.log_x:
-        axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        use_log_x(axes)
     if chart.ticks:
         step = max(1, -(-len(chart.ticks) // (MOST_TICKS if width > 5 else MOST_TICKS // 2)))
         axes.set_xticks(range(0, len(chart.ticks), step), [shorten(t) for t in chart.ticks[::step]])
