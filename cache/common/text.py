@@ -25,6 +25,11 @@ _NOT_LOCAL = r"(?!/?[^\s;,'\"]*\.(?:csv|db)\b)"
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
+def first_line(error: BaseException) -> str:
+    """What an error of a library says first, or its type."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
 def format_bytes(nbytes: float) -> str:
     """1500000000 → `1.5 GB`."""
     for unit in ("B", "kB", "MB", "GB", "TB"):

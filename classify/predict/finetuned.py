@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.common.text import first_line
 from layerprobe.cache.identity.extraction import Extraction
 from layerprobe.classify.finetune.checkpoints import WEIGHTS
 from layerprobe.classify.finetune.config import LATER, FinetuneConfig
@@ -111,8 +112,8 @@ def load_classifier(
         tensors = load_file(folder / WEIGHTS)
         model.load_state_dict(own_tensors(tensors) if settings.get("names") == TRANSFORMERS else tensors)
     except (KeyError, TypeError, ValueError, RuntimeError, OSError, SafetensorError) as error:
-        why = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise InputError(f"its weights cannot be loaded ({why})", where=str(folder), do=RESTORE) from error
+        what = f"its weights cannot be loaded ({first_line(error)})"
+        raise InputError(what, where=str(folder), do=RESTORE) from error
     return model, config, source
 
 

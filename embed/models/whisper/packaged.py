@@ -67,7 +67,7 @@ def packaged_model(*, convert: bool) -> Path | None:
     if not convert or file is None:
         return None
     _check_hash(file)
-    tensors = convert_tensors(read_ctranslate2(file), where=str(file))
+    tensors = convert_tensors(read_ctranslate2(file))
     try:
         _write_folder(folder, tensors)
     except OSError as error:

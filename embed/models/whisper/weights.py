@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from layerprobe.cache.common.errors import ModelError
+from layerprobe.cache.common.text import first_line
 from layerprobe.embed.checkpoints.source import ModelSource
 
 # The encoder's tensors in WhisperModel and WhisperForAudioClassification, and in
@@ -36,7 +37,7 @@ def load_encoder(source: ModelSource, *, seed: int) -> Any:
         try:
             encoder = WhisperEncoder(WhisperConfig(**settings))
         except (KeyError, ValueError, TypeError) as error:
-            what = f"transformers cannot build its encoder ({str(error).strip().splitlines()[0][:200]})"
+            what = f"transformers cannot build its encoder ({first_line(error)})"
             raise ModelError(what, where=source.name) from error
     if source.folder is not None:
         tensors: dict[str, torch.Tensor] = {}
@@ -57,12 +58,17 @@ def _read(file: Path) -> dict[str, torch.Tensor]:
         mapped = zipfile.is_zipfile(file)  # only this format can be read in parts
         loaded = torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
         return {own: tensor for name, tensor in loaded.items() if (own := _own_name(name))}
-    except (OSError, RuntimeError, ValueError, KeyError, EOFError, AttributeError) as error:
-        why = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise ModelError(f"cannot load the weights ({why})", where=str(file)) from error
-    except (SafetensorError, UnpicklingError) as error:
-        why = str(error).strip().splitlines()[0][:200]
-        raise ModelError(f"cannot load the weights ({why})", where=str(file)) from error
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+        KeyError,
+        EOFError,
+        AttributeError,
+        SafetensorError,
+        UnpicklingError,
+    ) as error:
+        raise ModelError(f"cannot load the weights ({first_line(error)})", where=str(file)) from error
 
 
 def _own_name(name: str) -> str | None:

