@@ -15,7 +15,6 @@ from scipy.stats import rankdata
 
 from layerprobe.classify.tasks.task import ratio, sums_by_cluster
 
-SUMS = 13
 CLIPS, TRUE, PREDICTED, SQUARED, ABSOLUTE = 0, 1, 2, 6, 7  # places of some
 LOSSES: dict[Literal["rmse", "mae"], int] = {"rmse": SQUARED, "mae": ABSOLUTE}
 
