@@ -8,6 +8,8 @@ from importlib import import_module
 
 import pytest
 
+from layerprobe.cache.common.options import FIGURE_KINDS
+
 FEW = ("svg",)  # PDF and PNG take as long as the rest of a small study
 
 
@@ -17,5 +19,5 @@ def run_kinds(kinds: Sequence[str] | None = None) -> Iterator[None]:
     plotting = import_module("layerprobe.classify.plotting")  # with matplotlib, which most tests do not need
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plotting, "RUN_KINDS", kinds or plotting.KINDS)
+        patch.setattr(plotting, "RUN_KINDS", kinds or FIGURE_KINDS)
         yield
