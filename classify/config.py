@@ -207,7 +207,8 @@ class StudyConfig:
             of = "an order of levels" if self.task == "ordinal" else "shares of votes"
             raise InputError(f"--quick has no probe for {of}", do="omit one of them")
         fixed: dict[str, object] = {"heads": (QUICK_HEAD,), "trials": 1, "scalings": ("standard",)}
-        fixed |= {name: getattr(StudyConfig, name) for name in ("timeout", "sampler", "pruner", "storage")}
+        unused = ("ensemble", "sampling", "timeout", "sampler", "pruner", "storage")
+        fixed |= {name: getattr(StudyConfig, name) for name in unused}
         for name, value in fixed.items():
             if getattr(self, name) not in (value, getattr(StudyConfig, name)):
                 raise InputError(f"--quick tunes nothing, and {flag(name)} is given", do=f"omit {flag(name)}")

@@ -39,7 +39,7 @@ FREE_WITH_FROM = (
 )
 NOT_QUICK = (  # options that --quick has no use for
     *("--heads", "--trials", "--scalings", "--timeout", "--sampler", "--pruner", "--inner-folds"),
-    *("--storage", "--backend", "--bundle"),
+    *("--ensemble", "--sampling", "--storage", "--backend", "--bundle"),
 )
 
 

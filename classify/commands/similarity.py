@@ -22,6 +22,7 @@ from layerprobe.cache.common.options import (
     check_figure,
     check_out,
 )
+from layerprobe.cache.common.text import format_count
 from layerprobe.classify.config import StudyConfig
 
 if TYPE_CHECKING:
@@ -100,8 +101,11 @@ def similarity(options: Annotated[SimilarityOptions, FLAT]) -> None:
         }
         print_json({"models": result.models, **measured, "pairs": rows(result)})
         return
-    over = "without speakers" if result.speakers is None else f"of {result.speakers} speakers"
-    print_table(closest(result), title=f"{options.measure} on {result.clips} clips {over}")
+    over = "without speakers" if result.speakers is None else f"of {format_count(result.speakers, 'speaker')}"
+    title = f"{options.measure} on {result.clips} clips {over}"
+    if not result.one_model:
+        title += f"; each layer of {result.models[0]},\nand the most similar of {result.models[1]}"
+    print_table(closest(result), title=title)
     if result.excluded:
         say(f"note: {result.excluded} clips were left out: they could not be embedded")
 

@@ -128,7 +128,8 @@ def _partition(
         fold_of = stratified_folds(data.strata[rows], folds, seed=seed)
     else:
         names, code = np.unique(_speakers(data)[rows], return_inverse=True)
-        _enough_speakers(len(names), folds, what=f"{what} {folds}")
+        place = "" if len(rows) == len(data) else " in the training partition of an outer fold"
+        _enough_speakers(len(names), folds, what=f"{what} {folds}", place=place)
         fold_of = balanced_group_folds(data.balance[rows], code, folds=folds, seed=seed)[code]
     return [rows[fold_of == fold] for fold in range(folds)]
 
@@ -185,9 +186,13 @@ def _enough_for_nesting(data: Dataset) -> None:
         )
 
 
-def _enough_speakers(speakers: int, folds: int, *, what: str) -> None:
+def _enough_speakers(speakers: int, folds: int, *, what: str, place: str) -> None:
     if speakers < folds:
-        raise InputError(f"{what}, but there are {speakers} speakers", do=f"give {speakers} folds or fewer")
+        do = f"give {speakers} folds or fewer"
+        if speakers < 2:
+            do = "add speakers, or give more outer folds, each of which then trains on more of them"
+        count = format_count(speakers, "speaker")
+        raise InputError(f"{what}, but there {'is' if speakers == 1 else 'are'} {count}{place}", do=do)
 
 
 def _enough_clips(data: Dataset, rows: np.ndarray, folds: int, *, what: str) -> None:

@@ -77,7 +77,7 @@ def _scores(
     entry: dict[str, Any] = {
         "clips": int(clip_counts(counts[:, 0]).sum()),
         "clusters": len(counts),
-        "chance": task.chance(tested),
+        "chance": task.chance(np.eye(tested, dtype=bool)),
     }
     for metric in task.measures:
         (interval,) = score_intervals(counts, metric=metric, seed=seed)

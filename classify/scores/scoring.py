@@ -33,8 +33,8 @@ class Scorer:
 
     @property
     def chance(self) -> float:
-        """The first score of a prediction without features; the UAR is a mean over the tested classes."""
-        return self._task.chance(int(self._data.members[self._rows].any(0).sum()))
+        """The first score of predictions without features; the UAR is a mean over the tested classes."""
+        return self._task.chance(self._data.members[self._rows])
 
     def pooled(self, systems: Sequence[System]) -> list[dict[str, Any]]:
         """For each system every metric over all outer test clips together, with an interval over speakers."""

@@ -235,8 +235,8 @@ def _confusion_rows(selected: Mapping[str, Any]) -> list[dict[str, object]]:
     """Counts for many classes: columns have the class's number and as much of its name as fits."""
     names, counts = [entry["class"] for entry in selected["classes"]], selected["confusion"]["counts"]
     room = shutil.get_terminal_size().columns - max(map(len, names)) - 4
-    width = max(room // len(names) - 4, 0)  # two spaces, and the number
-    columns = [f"{number}{name[:width]}" for number, name in enumerate(names, 1)]
+    width = max(room // len(names) - 5, 0)  # three spaces, and the number
+    columns = [f"{number} {name[:width]}".rstrip() for number, name in enumerate(names, 1)]
     return [
         {"class": f"{number} {name}", **dict(zip(columns, row, strict=True))}
         for number, (name, row) in enumerate(zip(names, counts, strict=True), 1)

@@ -30,7 +30,13 @@ from layerprobe.classify.layer_names import is_single, layer_parts
 from layerprobe.classify.runs.splits_file import Splits, given_folds, read_splits
 from layerprobe.classify.scores.results import StudyId
 from layerprobe.classify.search.parallel import job_count
-from layerprobe.classify.search.space import check_heads, check_joined, check_mix, check_store
+from layerprobe.classify.search.space import (
+    check_heads,
+    check_joined,
+    check_mix,
+    check_search,
+    check_store,
+)
 from layerprobe.classify.tasks.task import Reading
 from layerprobe.embed.manifest.clips import Clip
 
@@ -105,7 +111,9 @@ class Plan:
         """The store's layers of a study's layer: itself, or those of the mix."""
         if layer != MIX:
             return (layer,)
-        return tuple(name for name in self.config.layers if is_single(name)) or self.store.extraction.layers
+        if self.config.layers in ((), (MIX,)):
+            return self.store.extraction.layers
+        return tuple(name for name in self.config.layers if is_single(name))
 
     def studies(self) -> list[StudyId]:
         """Layer by layer, so that workers read the same one at a time; the mix last.
@@ -118,6 +126,7 @@ class Plan:
         check_choices("--layers", [part for name in layers for part in layer_parts(name)], (*stored, MIX))
         check_joined(layers, heads)
         check_known(heads, self.config.task)
+        check_search(self.config)
         check_heads(heads, self.config, largest=self.largest)
         alone = tuple(head for head in heads if not known[head].together)
         mixing = tuple(

@@ -125,8 +125,8 @@ def check_joined(layers: Sequence[str], heads: Sequence[str]) -> None:
             raise InputError(what, do="name single layers")
 
 
-def check_heads(heads: Sequence[str], config: StudyConfig, *, largest: int) -> None:
-    """Raise InputError for heads that cannot use the sampling, or so many training clips."""
+def check_search(config: StudyConfig) -> None:
+    """Raise InputError for a sampling or an ensemble that the study cannot have, whatever its heads are."""
     check_choices("--sampling", config.sampling, get_args(Sampling))
     if config.task != "classification" and (config.ensemble or config.sampling != ("none",)):
         what = (
@@ -140,6 +140,10 @@ def check_heads(heads: Sequence[str], config: StudyConfig, *, largest: int) -> N
     if set(config.sampling) != {"none"} and "speaker" in config.scalings:
         what = "--scalings speaker standardises over a speaker's clips, to which --sampling would add"
         raise InputError(what, do="omit one of them")
+
+
+def check_heads(heads: Sequence[str], config: StudyConfig, *, largest: int) -> None:
+    """Raise InputError for heads that cannot use the sampling, or so many training clips."""
     for head in heads:
         if not sampling_choices(heads_of(config.task)[head], config):
             names = ",".join(config.sampling)
@@ -176,11 +180,12 @@ def check_mix(
     heads: those that mix, by name. named: whether the user named the mix as a layer.
     """
     first = next(iter(heads))
+    there = f"there is one, {layers[0]}" if layers else "--layers names none by itself"
     if len(layers) < 2 and not named:
-        what = f"{first} reads several layers together, and there is one, {layers[0]}"
+        what = f"{first} reads several layers together, and {there}"
         raise InputError(what, do=f"name more with --layers, or omit {first}")
     if len(layers) < 2:
-        what = f"layer '{MIX}' has one layer to mix, {layers[0]}"
+        what = f"layer '{MIX}' is a sum of several layers, and {there}"
         raise InputError(what, do=f"name more, omit it, or name {MIX} alone for all layers of the store")
     widths = {name: extraction.width(name) for name in layers}
     summing = [name for name, head in heads.items() if head.together]

@@ -80,8 +80,8 @@ def edge_notes(selected: Sequence[StudyResult], *, task: TaskName) -> list[str]:
     )
     folds = len(selected)
     often = [f"{edge} in {count} of {folds} folds" for edge, count in counts.items() if 2 * count >= folds]
-    where = ", ".join(often)
-    return [f"at the edge of the searched range, so look beyond it: {where}"] if often else []
+    note = "at the edge of the searched range, so that better values may lie beyond it"
+    return [f"{note}: {', '.join(often)}"] if often else []
 
 
 def _corpus_notes(plan: Plan) -> list[str]:

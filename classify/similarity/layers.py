@@ -14,10 +14,11 @@ from layerprobe.classify.data.dataset import embedded_clips, number_speakers
 from layerprobe.classify.features.frames import clip_states
 from layerprobe.classify.scores.jackknife import group_clusters, jackknife_interval
 from layerprobe.classify.similarity.cka import LEAST_CLIPS, linear_cka
-from layerprobe.classify.similarity.svcca import svcca
+from layerprobe.classify.similarity.svcca import principal_directions, svcca
 from layerprobe.embed.manifest.clips import Clip
 
 Measure = Literal["cka", "svcca"]
+CLIPS_AN_AXIS = 10  # fewer, and canonical correlations are clearly above 0 by chance
 MOST_GROUPS = {"cka": 100, "svcca": 10}  # of speakers: svcca is computed anew for each
 
 
@@ -61,8 +62,11 @@ def compare_layers(
 
     names: of the models, one for each store. Clips that could not be embedded are left out. report: called
     with the share that is done. Raises MissingStatesError for clips that were never embedded, and InputError
-    for fewer than LEAST_CLIPS clips or clips without a speaker next to clips with one.
+    for fewer than LEAST_CLIPS clips, clips without a speaker next to clips with one, and a single layer.
     """
+    if len(stores) == 1 and len(stores[0].extraction.layers) == 1:
+        what = f"{names[0]} has one layer, {stores[0].extraction.layers[0]}, and nothing to compare it with"
+        raise InputError(what, do="name a second model with --model")
     joined = [embedded_clips(clips, store) for store in stores]
     failed = {id for one in joined for id in one.failed}
     used = [clip for clip in clips if clip.id not in failed]
@@ -96,5 +100,17 @@ def compare_layers(
         value=value[part],
         low=np.maximum(low[part], -1 if measure == "cka" else 0),
         high=np.minimum(high[part], 1),
-        notes=tuple(dict.fromkeys(one.note for one in joined if one.note)),
+        notes=(
+            *dict.fromkeys(one.note for one in joined if one.note),
+            *(_few_clips(layers) if measure == "svcca" else ()),
+        ),
     )
+
+
+def _few_clips(layers: Sequence[np.ndarray]) -> tuple[str, ...]:
+    """A note where clips are too few for the canonical correlations of so many axes."""
+    clips, axes = len(layers[0]), max(principal_directions(layer).shape[1] for layer in layers)
+    if clips >= CLIPS_AN_AXIS * axes:
+        return ()
+    few = f"{clips:,} clips are few for up to {axes} principal axes of a layer"
+    return (f"{few}: svcca of unrelated layers is above 0, too; cka is not affected",)

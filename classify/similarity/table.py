@@ -39,8 +39,9 @@ def write_table(result: Similarity, path: Path) -> None:
 def closest(result: Similarity) -> list[dict[str, object]]:
     """For each layer of the first model, the most similar layer of the second: rows for the console.
 
-    A layer is not compared with itself. For two models with layers of the same name, the similarity of these
-    is in a column of its own.
+    The models are named in the title: with their names, the rows would not fit into 80 columns. A layer is
+    not compared with itself. For two models with layers of the same name, the similarity of these is in a
+    column of its own.
     """
     table: list[dict[str, object]] = []
     own_column = not result.one_model and bool(set(result.layers[0]) & set(result.layers[1]))
@@ -48,16 +49,16 @@ def closest(result: Similarity) -> list[dict[str, object]]:
         values = result.value[i].copy()
         if result.one_model:
             values[i] = np.nan
-        row: dict[str, object] = {f"layer of {result.models[0]}": layer}
+        row: dict[str, object] = {"layer": layer}
         known = not np.isnan(values).all()
         j = int(np.nanargmax(values)) if known else 0
-        row[f"most similar layer of {result.models[1]}"] = result.layers[1][j] if known else ""
+        row["most similar"] = result.layers[1][j] if known else ""
         row[result.measure] = float(values[j]) if known else ""
         row["95 % interval"] = format_interval(result.low[i, j], result.high[i, j]) if known else ""
         if own_column:
             same = result.layers[1].index(layer) if layer in result.layers[1] else None
             row["same layer"] = "" if same is None else float(result.value[i, same])
-            row["95 % interval of the same"] = (
+            row["its 95 % interval"] = (
                 "" if same is None else format_interval(result.low[i, same], result.high[i, same])
             )
         table.append(row)

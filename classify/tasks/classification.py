@@ -52,5 +52,5 @@ CLASSIFICATION = Task(
         "accuracy": Measure(score=accuracy),
         "macro_f1": Measure(score=macro_f1),
     },
-    chance=lambda tested: 1 / tested,
+    chance=lambda members: 1 / int(members.any(0).sum()),
 )

@@ -95,5 +95,5 @@ ORDINAL = Task(
         "accuracy": Measure(score=accuracy),
         "level_mae": Measure(score=level_error, high=math.inf, larger_is_better=False),
     },
-    chance=lambda tested: 0.0,
+    chance=lambda members: 0.0,
 )

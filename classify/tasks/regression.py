@@ -15,6 +15,7 @@ from layerprobe.classify.tasks.task import Labels, Measure, Reading, Task
 
 STRATA = 5  # of equally many clips, which folds are balanced by
 FEW = 10  # different whole numbers that may be classes
+LARGEST = 1e100  # beyond it, and with smaller differences than its inverse, products leave double precision
 PARTS = 3  # low, middle and high, where clips are grouped by a number
 
 
@@ -62,6 +63,10 @@ def read(ids: Sequence[str], texts: Sequence[str], column: str, reading: Reading
     if not len(y) or np.ptp(y) == 0:
         held = f"one value only, {y[0]:g}" if len(y) else "no number at all"
         raise InputError(f"column '{column}' holds {held}", do="a regression needs numbers that differ")
+    if np.abs(y).max() > LARGEST or np.ptp(y) < 1 / LARGEST:
+        held = f"numbers from {y.min():g} to {y.max():g}, whose squares are out of range of double precision"
+        what = f"column '{column}' holds {held}"
+        raise InputError(what, do="write them in another unit")
     return Labels(classes=(), y=y)
 
 
@@ -124,5 +129,5 @@ REGRESSION = Task(
         "rmse": Measure(score=rmse, high=math.inf, larger_is_better=False),
         "mae": Measure(score=mae, high=math.inf, larger_is_better=False),
     },
-    chance=lambda tested: 0.0,
+    chance=lambda members: 0.0,
 )

@@ -66,7 +66,8 @@ class Task:
     statistics: (y, predictions, clusters, K) → (clusters, *S) of each cluster, or (*S,) of all clips together
         if clusters is None. They add up over clips, except ranks, which are those among the given clips.
     measures: by metric, the first being what a search maximises unless told otherwise.
-    chance: classes that are tested → the first measure of a prediction without features.
+    chance: (m, K) classes of the tested clips → the first measure of predictions without features: of labels
+        that are drawn at random, each as often as it occurs.
     """
 
     name: TaskName
@@ -78,7 +79,7 @@ class Task:
     probabilities: Callable[[np.ndarray, float], np.ndarray]
     statistics: Callable[[np.ndarray, np.ndarray, np.ndarray | None, int], np.ndarray]
     measures: Mapping[Metric, Measure]
-    chance: Callable[[int], float]
+    chance: Callable[[np.ndarray], float]
 
     @property
     def main(self) -> Metric:

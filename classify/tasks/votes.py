@@ -47,10 +47,10 @@ def join_votes(clips: Sequence[Clip], prefix: str) -> list[Clip]:
     faults, joined = [], []
     for clip in clips:
         cells = [clip.labels.get(name, "").strip() for name in columns]
-        votes = {name: cell for name, cell in zip(classes, cells, strict=True) if any(cells)}
+        votes = list(zip(classes, cells, strict=True)) if any(cells) else []
         if votes and (fault := _fault(votes)):
             faults.append(f"{clip.id}: {fault}")
-        text = BETWEEN.join(f"{name}{EQUALS}{cell}" for name, cell in votes.items())
+        text = BETWEEN.join(f"{name}{EQUALS}{cell}" for name, cell in votes)
         others = {name: cell for name, cell in clip.labels.items() if name not in columns}
         joined.append(replace(clip, labels={**others, prefix: text}))
     if faults:
@@ -61,7 +61,7 @@ def join_votes(clips: Sequence[Clip], prefix: str) -> list[Clip]:
 
 def read(ids: Sequence[str], texts: Sequence[str], column: str, reading: Reading) -> Labels:
     """Labels such as `angry=2;sad=1` as shares. Raises InputError that names every clip with another one."""
-    cells = [dict(_pair(part) for part in text.split(BETWEEN)) for text in texts]
+    cells = [list(map(_pair, text.split(BETWEEN))) for text in texts]
     faults = [f"{id}: {fault}" for id, votes in zip(ids, cells, strict=True) if (fault := _fault(votes))]
     if faults:
         what = f"column '{column}' holds unusable votes ({format_list(faults)})"
@@ -117,17 +117,26 @@ def _found(columns: Sequence[str]) -> str:
     return f"only {columns[0]} begins" if columns else "no column begins"
 
 
-def _fault(votes: dict[str, str]) -> str:
-    """What is wrong with the votes of a clip, or nothing."""
-    values = {name: number(cell) for name, cell in votes.items()}
-    for name, value in values.items():
-        if not votes[name]:
+def _fault(votes: Sequence[tuple[str, str]]) -> str:
+    """What is wrong with the votes of a clip, pairs of a class and its cell, or nothing."""
+    total, seen = 0.0, set()
+    for name, cell in votes:
+        value = number(cell)
+        if not name:
+            return f"votes without a class, '{EQUALS if cell else ''}{cell}'"
+        if name in seen:
+            return f"{name} occurs twice"
+        if not cell:
             return f"no number of votes for {name}"
         if value is None or not math.isfinite(value):
-            return f"{name} has '{votes[name]}', no number"
+            return f"{name} has '{cell}', no number"
         if value < 0:
             return f"{name} has {value:g}"
-    return "" if any(values.values()) else "all votes are 0"
+        total += value
+        seen.add(name)
+    if math.isinf(total):
+        return "the sum of its votes is infinite"
+    return "" if total else "all votes are 0"
 
 
 def above_chance(y: np.ndarray) -> np.ndarray:
@@ -185,5 +194,5 @@ SOFT = Task(
         "soft_loss": Measure(score=log_loss, high=math.inf, larger_is_better=False),
         "soft_kl": Measure(score=divergence, high=math.inf, larger_is_better=False),
     },
-    chance=lambda tested: 0.0,
+    chance=label_sets.drawn_at_random,
 )

@@ -34,6 +34,8 @@ from layerprobe.classify.config import LATER, RUNTIME_OPTIONS, StudyConfig
         ({"quick": True, "scalings": ("l2",)}, "--quick tunes nothing, and --scalings is given"),
         ({"quick": True, "task": "ordinal"}, "--quick has no probe for an order of levels"),
         ({"quick": True, "timeout": 9.0}, "--quick tunes nothing, and --timeout is given"),
+        ({"quick": True, "ensemble": 3}, "--quick tunes nothing, and --ensemble is given"),
+        ({"quick": True, "sampling": ("none", "smote")}, "--quick tunes nothing, and --sampling is given"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(changes: dict[str, Any], message: str) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from layerprobe.cache.common.console import stage
 from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.common.text import format_list
+from layerprobe.cache.common.text import format_count, format_list
 from layerprobe.cache.identity.extraction import FRAME
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.controls.checkpoint import Step, run_steps
@@ -66,6 +66,9 @@ def probe_frames(
     if len(np.unique(groups)) < FOLDS:
         of = "clips" if data.speakers is None else "speakers"
         what = f"frames of {len(np.unique(groups))} {of} have a label"
+        if total > max_frames:
+            drew = format_count(len(np.unique(groups)), of.removesuffix("s"))
+            what = f"--max-frames {max_frames} drew frames of {drew} only"
         raise InputError(what, do=f"probes of frames need {FOLDS} {of} or more")
     folds = disjoint_folds(_strata(found, drawn), groups, seed=seed)
     targets, left_out = [], {}

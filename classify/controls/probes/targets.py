@@ -152,4 +152,6 @@ def _reason(name: str, values: Sequence[str | None], data: Dataset) -> str:
         return f"it is always '{min(known)}'"
     if name == SPEAKER:
         return "fewer than two speakers have two clips"
-    return "too few clips" if data.speakers is None else "fewer than two of its values have several speakers"
+    if data.speakers is None:
+        return "too few clips"
+    return "fewer than two of its values have speakers in several folds"

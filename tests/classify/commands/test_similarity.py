@@ -91,6 +91,7 @@ def test_without_speakers_clips_are_resampled(corpus):
         (["--model", MODEL, "--stats", "median"], "median"),
         (["--model", f"{MODEL},{TWIN}", "--revision", "main"], "choose states by --fingerprint A,B"),
         (["--model", f"{MODEL},{TWIN}", "--fingerprint", "a,b,c"], "give one for each model"),
+        (["--model", TWIN], "mfcc has one layer, mfcc, and nothing to compare it with; name a second model"),
         (["--model", "wavlm-base"], "holds no states of wavlm-base"),
         (["--model", MODEL, "--figure", "x.bmp"], "end the name in"),
         (["--model", MODEL, "--title", "A"], "--title is that of a figure"),

@@ -219,10 +219,21 @@ def test_a_bundle_is_fitted_to_sampled_clips(head: str, kind: Any, tmp_path: Pat
         ({"sampling": ("none", "smote"), "scalings": ("standard", "speaker")}, "omit one of them"),
         ({"sampling": ("mixup",), "heads": ("lda", "logreg")}, "--sampling mixup is not for lda; add none"),
         ({"sampling": ("over", "smote"), "heads": ("mlp",)}, "--sampling over,smote is not for mlp"),
+        (
+            {
+                "sampling": ("smote",),
+                "heads": ("ridge",),
+                "task": "regression",
+                "target": "number",
+                "metric": "ccc",
+            },
+            "--sampling is for classes, and --task is regression; omit it",
+        ),
     ],
 )
 def test_sampling_that_cannot_be_is_one_line(changes: Any, message: str, tmp_path: Path) -> None:
-    clips = made_clips(tmp_path / "corpus")
+    made = made_clips(tmp_path / "corpus")
+    clips = [replace(clip, labels={**clip.labels, "number": str(i / 8)}) for i, clip in enumerate(made)]
     store = made_store(tmp_path / "cache", clips)
     with pytest.raises(InputError, match=message):
         make_plan(clips, store, replace(StudyConfig(), **changes)).studies()

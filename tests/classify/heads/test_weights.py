@@ -222,6 +222,8 @@ def test_a_bundle_predicts_alike_from_cache_and_sound(tmp_path: Path) -> None:
     [
         (("0", "1", "2"), ""),
         (("1",), "weights reads several layers together, and there is one, 1; name more with --layers"),
+        (("1+2",), "weights reads several layers together, and --layers names none by itself; name more"),
+        (("1+2", "mix"), "layer 'mix' is a sum of several layers, and --layers names none by itself"),
         (("1", "cnn"), "weights sums layers, and cnn has 4 columns, 1 has 6; name layers of one width"),
     ],
 )

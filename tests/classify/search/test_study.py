@@ -321,7 +321,10 @@ def test_a_search_that_ran_out_of_time_is_noted(
         ),
         ({"stats": ("max",)}, "--stats max; choose from mean, std"),
         ({"layers": ("mix",), "heads": ("logreg",)}, "add svm, weights to the heads"),
-        ({"layers": ("1", "mix"), "heads": ("svm",)}, "layer 'mix' has one layer to mix, 1; name more"),
+        (
+            {"layers": ("1", "mix"), "heads": ("svm",)},
+            "layer 'mix' is a sum of several layers, and there is one, 1; name more",
+        ),
         ({"folds": 10}, "--folds 10, but there are 9 speakers"),
         ({"storage": "nonsense"}, "cannot open the Optuna storage"),
     ],

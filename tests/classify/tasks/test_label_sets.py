@@ -37,6 +37,15 @@ def test_scores_are_those_of_scikit_learn():
     np.testing.assert_allclose(each_uar(sums), balanced)
 
 
+def test_chance_is_that_of_random_labels():
+    y = np.tile(Y, (500, 1))
+    drawn = np.column_stack([RNG.permutation(column) for column in y.T])
+    expected = reference.f1_score(y, drawn, average="macro")
+    assert MULTILABEL.chance(y) == pytest.approx(expected, abs=0.005)
+    absent = np.column_stack([y, np.zeros(len(y), bool)])  # a label that no tested clip has does not count
+    assert MULTILABEL.chance(absent) == MULTILABEL.chance(y)
+
+
 def test_sums_of_clusters_add_up_and_are_scored_together():
     clusters = np.arange(200) % 7 * 2
     sums = MULTILABEL.statistics(Y, PREDICTED, clusters, 4)

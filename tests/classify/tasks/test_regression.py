@@ -27,6 +27,11 @@ def test_numbers_are_read_as_they_are_written():
         (["1_000", "2"], r"c0: '1_000'"),
         (["2", "2.0"], "column 'x' holds one value only, 2; a regression needs numbers that differ"),
         ([], "column 'x' holds no number at all"),
+        (
+            ["1e300", "2"],
+            r"holds numbers from 2 to 1e\+300, whose squares are out of range of double precision; write",
+        ),
+        (["1e-300", "2e-300"], "holds numbers from 1e-300 to 2e-300, whose squares are out of range"),
     ],
 )
 def test_what_is_no_column_of_numbers(texts, message):

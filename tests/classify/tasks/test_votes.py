@@ -93,6 +93,28 @@ def test_all_unusable_votes_are_named_at_once():
 
 
 @pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ("angry=1;angry=2", "c0: angry occurs twice"),
+        ("=3", "c0: votes without a class, '=3'"),
+        ("angry=1;", "c0: votes without a class, ''"),
+        ("angry=1e308;sad=1e308", "c0: the sum of its votes is infinite"),
+    ],
+)
+def test_cells_of_votes_that_can_be_read_in_two_ways(cell: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read(["c0", "c1"], [cell, "angry=1;sad=1"], "votes", READ_AS_IS)
+
+
+def test_chance_is_that_of_random_classes() -> None:
+    """The macro F1 of sets that are drawn independently of the votes, with the same frequencies."""
+    rng = np.random.default_rng(0)
+    y = rng.dirichlet((1, 2, 4), 100_000)
+    sums = SOFT.statistics(y, rng.permutation(y), None, 3)
+    assert SOFT.chance(SOFT.members(y, 3)) == pytest.approx(float(SOFT.scores(sums)["soft_f1"]), abs=0.005)
+
+
+@pytest.mark.parametrize(
     ("labels", "message"),
     [
         ({"emotion": "sad"}, "no column begins with 'p_'"),

@@ -187,6 +187,13 @@ def test_too_few_speakers_are_an_error(tmp_path: Path) -> None:
         probed(made_corpus(tmp_path, speakers=2))
 
 
+def test_a_draw_that_is_too_small_is_an_error(corpus: Corpus) -> None:
+    with pytest.raises(
+        InputError, match=r"--max-frames 2 drew frames of \d speakers? only; .* need 3 speakers"
+    ):
+        probed(corpus, max_frames=2)
+
+
 def test_rare_labels_are_named(tmp_path: Path) -> None:
     corpus = made_corpus(tmp_path, each=2)
     (tmp_path / "3.TextGrid").write_text(textgrid({"phones": [(0.0, 1.0, "zh")]}, end=SECONDS))

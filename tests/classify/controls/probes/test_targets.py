@@ -68,7 +68,7 @@ def test_a_target_that_cannot_be_probed_has_a_reason() -> None:
     # The class of a single speaker is in one fold only, so no training set of that fold has it.
     assert not targets
     assert left_out == {
-        "home": "fewer than two of its values have several speakers",
+        "home": "fewer than two of its values have speakers in several folds",
         "city": "it is always 'Riyadh'",
         "town": "the table has no values for it",
     }
