@@ -13,7 +13,7 @@ from typing import Any
 from layerprobe.cache.common.errors import InputError, WorkerKilledError
 from layerprobe.cache.common.places import remote_url
 from layerprobe.embed.config import RATE, EmbedConfig
-from layerprobe.embed.distributed.engines import ATTEMPTS, open_dask, open_ray
+from layerprobe.embed.distributed.engines import ATTEMPTS, open_dask, open_ray, raise_dask_fault
 from layerprobe.embed.distributed.sharing import divide
 from layerprobe.embed.distributed.totals import Totals
 from layerprobe.embed.extract.batching import BATCH_SECONDS
@@ -93,6 +93,8 @@ class _Dask:
                 yield future.result()
         except KilledWorker as error:
             raise _lost() from error
+        except Exception as error:
+            raise_dask_fault(error)
         finally:
             self._client.cancel(futures)
 

@@ -9,15 +9,18 @@ import logging
 import multiprocessing.resource_tracker
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.common.errors import InputError, WorkerKilledError
 
 ATTEMPTS = 3  # of a task whose worker is lost, before the run fails
+SAME_COMMAND = "run the same command again: what is finished is not computed again"
 WAIT_SECONDS = 30.0  # for the first worker of a cluster that has none
+CONNECT_SECONDS = 10.0
 QUIET = logging.CRITICAL  # a cluster that is stopped logs its closed connections
 
 
@@ -80,14 +83,15 @@ def open_ray(*, cpus: int | None = None) -> Iterator[Any]:
     here = str(Path(__file__).resolve().parents[2])  # of a checkout, which is not installed
     path = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
     local: dict[str, Any] = {"num_cpus": cpus, "runtime_env": {"env_vars": {"PYTHONPATH": path}}}
+    if address:
+        _check_that_ray_answers(address)
     try:
         with _without_interrupts():
             ray.init(
                 address=address, logging_level="ERROR", log_to_driver=False, **({} if address else local)
             )
     except ConnectionError as error:
-        do = "start it, or unset RAY_ADDRESS"
-        raise InputError(f"the Ray cluster {address} does not answer", do=do) from error
+        raise _no_ray(address) from error
     except (ValueError, RuntimeError) as error:  # such as another version of Ray or Python there
         reason = " ".join(str(error).split())
         raise InputError(f"no Ray cluster at {address or 'this machine'} ({reason})") from error
@@ -95,6 +99,36 @@ def open_ray(*, cpus: int | None = None) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def raise_dask_fault(error: Exception) -> NoReturn:
+    """Raise the line for what Dask says about a task that did not run; another error is raised as it is."""
+    from distributed.client import FutureCancelledError
+
+    if isinstance(error, FutureCancelledError):
+        what = "the Dask scheduler is gone, and with it what it had still to do"
+        raise WorkerKilledError(f"{what}; {SAME_COMMAND}") from error
+    if isinstance(error, RuntimeError) and "deserialization of the task graph" in str(error):
+        what = "the Dask scheduler or a worker cannot load a task"
+        do = "install layerprobe for the scheduler and all workers, in the version that this process has"
+        raise InputError(what, do=do) from error
+    raise error
+
+
+def _check_that_ray_answers(address: str) -> None:
+    """Raise InputError if nothing listens at HOST:PORT; `ray.init` tries for minutes, and logs each time."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not port.isdigit():  # `auto`
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:  # OverflowError: no port has this number
+        raise _no_ray(address) from error
+
+
+def _no_ray(address: str | None) -> InputError:
+    do = "start it, or unset RAY_ADDRESS"
+    return InputError(f"the Ray cluster {address} does not answer", do=do)
 
 
 @contextmanager

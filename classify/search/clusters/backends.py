@@ -18,9 +18,8 @@ from typing import Any
 from joblib.parallel import ParallelBackendBase, ThreadingBackend
 
 from layerprobe.cache.common.errors import WorkerKilledError
-from layerprobe.embed.distributed.engines import ATTEMPTS
+from layerprobe.embed.distributed.engines import ATTEMPTS, SAME_COMMAND, raise_dask_fault
 
-SAME_COMMAND = "run the same command again: what a run folder holds is not computed again"
 _task = threading.local()  # of the task that this thread runs: `shared` and `is_cancelled`
 
 
@@ -98,16 +97,14 @@ class DaskBackend(ClusterBackend):
 
     def retrieve_result_callback(self, out: Any) -> Any:
         from distributed import KilledWorker
-        from distributed.client import FutureCancelledError
 
         self._futures.discard(out)
         try:
             return out.result()
         except KilledWorker as error:
             raise _lost() from error
-        except FutureCancelledError as error:
-            what = "the Dask scheduler is gone, and with it what it had still to do"
-            raise WorkerKilledError(f"{what}; {SAME_COMMAND}") from error
+        except Exception as error:
+            raise_dask_fault(error)
 
     def stop(self) -> None:
         self._stopped = True

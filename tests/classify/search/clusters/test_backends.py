@@ -222,7 +222,9 @@ def test_a_package_that_is_not_installed(monkeypatch, backend, package):
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nonsense"])
 def test_a_scheduler_that_does_not_answer(monkeypatch, address):
-    dask = pytest.importorskip("dask")
+    pytest.importorskip("distributed")  # its settings would go with the block below
+    import dask
+
     settings = {"scheduler-address": address, "distributed.comm.timeouts.connect": "1s"}
     expected = f"the Dask scheduler {address} does not answer; start it, or unset DASK_SCHEDULER_ADDRESS"
     with dask.config.set(settings), pytest.raises(InputError, match=expected), engines.open_dask():
