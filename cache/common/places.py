@@ -23,13 +23,15 @@ DEFAULT_SIZE = "50GB"
 RECORD = "remote.json"  # in the mirror of a cache: its URL
 # `Path` makes one slash of two.
 _URL = re.compile(r"([a-z][a-z0-9+.-]+):/{1,2}(?=[^/])", re.IGNORECASE)
+_NO_BUCKET = re.compile(rf"({'|'.join(SCHEMES)}):/*", re.IGNORECASE)  # `s3://$BUCKET` without BUCKET
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # such as a line break that was pasted
 # Servers that hold other objects under the same URL.
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "FSSPEC_S3_ENDPOINT_URL", "STORAGE_EMULATOR_HOST")
 
 
 def is_url(place: Path | str) -> bool:
     """Whether this is a URL, also as `Path` writes it (`s3:/bucket`)."""
-    return bool(_URL.match(str(place)))
+    return bool(_URL.match(str(place)) or _NO_BUCKET.fullmatch(str(place)))
 
 
 def mirrors_root() -> Path:
@@ -50,6 +52,8 @@ def size_limit() -> int:
 def parse_url(place: Path | str) -> str:
     """`scheme://bucket/prefix` without a slash at its end. Raises InputError for what no cache can be on."""
     text = str(place)
+    if found := _NO_BUCKET.fullmatch(text):
+        text = f"{found[1]}://"
     scheme, _, rest = _URL.sub(r"\1://", text).partition("://")
     if scheme.lower() not in SCHEMES:
         known = ", ".join(f"{name}://" for name in SCHEMES)
@@ -59,7 +63,7 @@ def parse_url(place: Path | str) -> str:
         what = "a URL with credentials or parameters in it"
         do = "give scheme://bucket/prefix; the service's own tools say where credentials belong"
         raise InputError(what, where=f"{scheme}://…", do=do)
-    if any(part in ("", ".", "..") for part in rest.split("/")):
+    if any(part in ("", ".", "..") for part in rest.split("/")) or _CONTROL.search(rest):
         raise InputError("names no place in a bucket", where=text, do="write it as s3://bucket/prefix")
     return f"{scheme.lower()}://{rest}"
 

@@ -27,6 +27,7 @@ _NO_CREDENTIALS = {
 }
 _SETTINGS = {"InvalidConfigError", "ParamValidationError", "InvalidRegionError", "ConfigParseError"}
 _NO_BUCKET = re.compile(r"(?:bucket|container) does not exist|NoSuchBucket|No such container", re.IGNORECASE)
+_NO_ACCOUNT = "either a connection_string or account_name"  # a ValueError of adlfs
 _SHOWN = 160  # letters of a service's message
 
 
@@ -78,7 +79,7 @@ def raise_final(error: Exception, *, where: str) -> None:
     if isinstance(error, FileNotFoundError) or _status(error) in (404, 410):
         what = "no such bucket" if _NO_BUCKET.search(str(error)) else "does not exist"
         raise AbsentError(what, where=where, do="check the URL") from error
-    if name in _NO_CREDENTIALS:
+    if name in _NO_CREDENTIALS or _NO_ACCOUNT in str(error):
         raise InputError("no usable credentials were found", where=where, do=_CREDENTIALS) from error
     if name in _SETTINGS or isinstance(error, ImportError | TypeError | AttributeError | NotImplementedError):
         raise InputError(f"cannot be opened ({reason(error)})", where=where) from error

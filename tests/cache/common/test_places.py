@@ -58,6 +58,10 @@ def test_messages_have_the_url_and_not_the_folder():
         ("s3://bucket/x?X-Amz-Signature=secret", r"s3://…: a URL with credentials or parameters in it"),
         ("s3://bucket/a/../b", r"names no place in a bucket; write it as s3://bucket/prefix"),
         ("s3://bucket//b", "names no place in a bucket"),
+        ("s3://", "s3://: names no place in a bucket; write it as s3://bucket/prefix"),
+        (Path("s3://"), "s3://: names no place in a bucket"),
+        ("gs:///", "gs://: names no place in a bucket"),
+        ("s3://bucket/a\nb", "names no place in a bucket"),
     ],
 )
 def test_a_url_that_cannot_be_a_cache_is_refused_without_its_secret(url, line):

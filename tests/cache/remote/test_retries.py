@@ -82,6 +82,11 @@ def test_after_the_last_attempt_it_is_one_line(waits):
         (NoCredentialsError("Unable to locate credentials"), InputError, "no usable credentials were found"),
         (ClientAuthenticationError("a-secret"), InputError, "no usable credentials were found"),
         (
+            ValueError("Must provide either a connection_string or account_name with credentials!!"),
+            InputError,
+            "no usable credentials were found",
+        ),
+        (
             OSError(errno.ENOSPC, "No space left on device"),
             StoreError,
             r"its local copy cannot be written \(No space",
