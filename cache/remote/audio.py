@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from layerprobe.cache.common.disk import write_atomically
-from layerprobe.cache.common.errors import ForbiddenError
-from layerprobe.cache.common.places import mirrors_root
-from layerprobe.cache.common.text import show_as
+from layerprobe.cache.common.disk import free_bytes, write_atomically
+from layerprobe.cache.common.errors import ForbiddenError, StoreError
+from layerprobe.cache.common.places import FOLDER_VARIABLE, mirrors_root
+from layerprobe.cache.common.text import format_bytes, show_as
 from layerprobe.cache.remote.local_copies import LocalCopies
 from layerprobe.cache.remote.objects import CONNECTIONS, ObjectFolder, StoredObject
 from layerprobe.cache.remote.retries import AbsentError, DamagedError
@@ -139,6 +139,10 @@ def _download(url: str, path: Path) -> None:
         if isinstance(before, StoredObject) and _version(before) != _version(now):
             raise OSError(errno.ESTALE, "was changed during the run")
         _seen[url] = now
+        if now.nbytes > (free := free_bytes(mirrors_root())):
+            what = f"needs {format_bytes(now.nbytes)}, but {format_bytes(free)} are free for its local copy"
+            do = f"free some space, or set {FOLDER_VARIABLE} to a folder on another disk"
+            raise StoreError(what, where=url, do=do)
 
         def fault(copy: Path) -> str:
             size = copy.stat().st_size

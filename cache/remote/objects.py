@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -171,6 +172,8 @@ def _open(scheme: str) -> Any:
 
         timeout = ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=ANSWER_SECONDS)
         options["client_kwargs"] = {"timeout": timeout}
+    # gcsfs logs what it raises, with a traceback.
+    logging.getLogger(package).setLevel(logging.CRITICAL)
     files = fsspec.filesystem(scheme, use_listings_cache=False, **options)
     with suppress(AttributeError):
         files.retries = 1

@@ -148,6 +148,15 @@ def test_lost_connections_are_tried_again_and_then_one_line(s3, corpus, tmp_path
         embed(clips, EmbedConfig(model="mfcc", cache=tmp_path / "features"))
 
 
+def test_a_file_that_does_not_fit_the_disk_is_not_downloaded(s3, corpus, tmp_path, monkeypatch):
+    table = at(corpus, "s3://states/audio", tmp_path / "clips.csv")
+    monkeypatch.setattr(audio, "free_bytes", lambda folder: 1000)
+    line = r"^s3://states/audio/clip\d+\.wav: needs [\d.]+ kB, but 1 kB are free .*LAYERPROBE_MIRROR"
+    with pytest.raises(StoreError, match=line):
+        embed(read_manifest(table), EmbedConfig(model="mfcc", cache=tmp_path / "features"))
+    assert s3.faults.count("GET", "clip") == 0
+
+
 @pytest.mark.parametrize(
     ("cell", "fault"),
     [
