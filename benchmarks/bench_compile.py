@@ -54,7 +54,7 @@ def main() -> None:
         device = backbone.device
         pending = find_pending(clips, FeatureStore.find(config.cache, extraction), config)
         budget = batch_budget(config, device)
-        batches = plan_batches(pending.samples(), window=config.window, budget=budget)
+        batches = plan_batches(pending.audio.samples, window=config.window, budget=budget)
         decoded = list(Prefetcher(batches, pending, normalise=backbone.normalise, device=device))
         stats = mergeable_stats(extraction.stats)
 

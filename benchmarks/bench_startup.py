@@ -36,8 +36,8 @@ import numpy as np
 import torch
 
 from benchmarks.machine import report
-from layerprobe.cache.identity.digests import SETTLED
 from layerprobe.cache.identity.extraction import Extraction
+from layerprobe.cache.identity.hashing import SETTLED
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.cache.store.keys import clip_keys
 from layerprobe.embed.config import EmbedConfig

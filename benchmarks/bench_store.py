@@ -104,6 +104,7 @@ def measure_open(folder: Path, scale: float) -> dict[str, float]:
         with ShardWriter(store.folder, store.extraction, rows=SHARD_CLIPS) as shard:
             shard.append("0", np.zeros((SHARD_CLIPS, 2, 2), "f2"))
             shard.finish([ClipEntry(rng.bytes(32).hex(), 1, 50, 1.0, f"{i}.wav") for i in range(SHARD_CLIPS)])
+            shard.publish()
     program = (
         "import resource, sys, time; from pathlib import Path; started = time.perf_counter();"
         "from layerprobe.cache import FeatureStore; index = FeatureStore(Path(sys.argv[1])).index();"

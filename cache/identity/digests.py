@@ -2,37 +2,56 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sqlite3
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from errno import EINVAL
-from io import FileIO
 from itertools import islice
 from pathlib import Path
-from stat import S_ISDIR, S_ISREG
-from struct import pack
+from typing import Any, NamedTuple
 
 from layerprobe.cache.common.places import local_cache
+from layerprobe.cache.identity.hashing import (
+    UNSETTLED,
+    FileStamp,
+    Look,
+    ReadFile,
+    Times,
+    pack_times,
+    read_files,
+    times_now,
+)
 from layerprobe.cache.remote import audio
 
 DATABASE = "digests.db"
-BATCH = 512  # files between two commits: what a kill can lose
+BATCH = 512  # files between two commits; of two batches, a kill can lose the digests
 SHARE = 16  # files that a thread hashes at a time
-SMALL = 1 << 20  # bytes of a file that is read at once
 PATIENCE = 30.0  # seconds to wait for another process to commit
-SETTLED = 2_000_000_000  # ns; a younger file may change again within one tick of its file system's clock
 SCHEMA = """CREATE TABLE IF NOT EXISTS digests
     (path BLOB PRIMARY KEY, size INTEGER, mtime INTEGER, ctime INTEGER, digest TEXT) WITHOUT ROWID"""
 
-Times = tuple[int, int, int]  # size, mtime and ctime (ns): any change of a file changes one of them
-UNSETTLED: Times = (-1, -1, -1)  # of a file too young to trust: hashed again, but known once it is deleted
-FileStamp = bytes  # the same packed into `STAMP_BYTES`, stored for every clip of a run
-STAMP_BYTES = 24
-HashedFile = tuple[str | OSError, FileStamp | None]
+
+class HashedFile(NamedTuple):
+    """A file's SHA-256 or why it could not be read, and what was seen of it at the same time.
+
+    stamp: None for a file that could not be read, changed meanwhile or is too young to have one. seen: what
+    `look` made of it; None if it was not read, because its digest is known, or changed meanwhile.
+    """
+
+    digest: str | OSError
+    stamp: FileStamp | None
+    seen: Any = None
+
+
+class _Batch(NamedTuple):
+    """Paths of which some are known and the others, in parts, being hashed."""
+
+    paths: Sequence[str]
+    known: Mapping[str, ReadFile]
+    unknown: Sequence[str]
+    parts: Sequence[Future[list[ReadFile]]]
 
 
 class DigestCache:
@@ -60,29 +79,41 @@ class DigestCache:
     def hash_files(self, paths: Sequence[Path], *, workers: int = 4) -> dict[Path, str | OSError]:
         """Each path's SHA-256 as 64 hex digits, or why the file could not be read."""
         unique = list(dict.fromkeys(paths))
-        digests = (digest for digest, _ in self.iter_hashes(unique, workers=workers))
+        digests = (hashed.digest for hashed in self.iter_hashes(unique, workers=workers))
         return dict(zip(unique, digests, strict=True))
 
-    def iter_hashes(self, paths: Iterable[Path | str], *, workers: int = 4) -> Iterator[HashedFile]:
-        """The same of distinct paths, in batches of `BATCH` files, each with the stamp of the hashed content.
-
-        The stamp is None for a file that could not be read, changed meanwhile or is too young to have one.
-        """
+    def iter_hashes(
+        self, paths: Iterable[Path | str], *, workers: int = 4, look: Look | None = None
+    ) -> Iterator[HashedFile]:
+        """The same of distinct paths, with what is seen of each file while it is open to be hashed."""
         remaining = iter(paths)
         with ThreadPoolExecutor(workers) as pool:
-            while batch := [os.fspath(path) for path in islice(remaining, BATCH)]:
-                audio.ask(batch)
-                known = self._look_up(batch)
-                unknown = [Path(path) for path in batch if path not in known]
-                # Several files a task: of a small file, handing it to a thread is most of the work.
-                parts = [unknown[begin : begin + SHARE] for begin in range(0, len(unknown), SHARE)]
-                hashed = [result for part in pool.map(_hash_all, parts) for result in part]
-                self._save(zip(unknown, hashed, strict=True))
-                computed = iter(hashed)
-                for path in batch:
-                    found = known.get(path)
-                    digest, times = next(computed) if found is None else found
-                    yield digest, None if times in (None, UNSETTLED) else _pack(times)
+            ahead: deque[_Batch] = deque()  # two, so that the threads hash while one is saved and used
+            try:
+                while batch := [os.fspath(path) for path in islice(remaining, BATCH)]:
+                    ahead.append(self._begin(batch, pool, look))
+                    if len(ahead) > 1:
+                        yield from self._finish(ahead.popleft())
+                while ahead:
+                    yield from self._finish(ahead.popleft())
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _begin(self, paths: Sequence[str], pool: ThreadPoolExecutor, look: Look | None) -> _Batch:
+        """Have those files hashed that are not known."""
+        audio.ask(paths)
+        known = self._look_up(paths)
+        unknown = [path for path in paths if path not in known]
+        # Several files a task: of a small file, handing it to a thread is most of the work.
+        parts = [unknown[begin : begin + SHARE] for begin in range(0, len(unknown), SHARE)]
+        return _Batch(paths, known, unknown, [pool.submit(read_files, part, look) for part in parts])
+
+    def _finish(self, batch: _Batch) -> Iterator[HashedFile]:
+        hashed = dict(zip(batch.unknown, (one for part in batch.parts for one in part.result()), strict=True))
+        self._save(hashed)
+        for path in batch.paths:
+            digest, times, seen = batch.known[path] if path in batch.known else hashed[path]
+            yield HashedFile(digest, None if times in (None, UNSETTLED) else pack_times(times), seen)
 
     def last_known(self, path: Path) -> str | None:
         """The digest of a file when it was last hashed, if known; the file need not exist any more."""
@@ -103,15 +134,16 @@ class DigestCache:
                 with self._database:
                     self._database.executemany("INSERT OR IGNORE INTO digests VALUES (?, ?, ?, ?, ?)", rows)
 
-    def _look_up(self, paths: Sequence[str]) -> dict[str, tuple[str, Times]]:
+    def _look_up(self, paths: Sequence[str]) -> dict[str, ReadFile]:
         """Digest and times of those files that have not changed since they were hashed."""
-        recorded = self._recorded(list(map(_row_key, paths)))
+        keys = list(map(_row_key, paths))
+        recorded = self._recorded(keys)
         found = {}
-        for path in paths:
-            entry = recorded.get(_row_key(path))
+        for path, key in zip(paths, keys, strict=True) if recorded else ():
+            entry = recorded.get(key)
             with suppress(OSError):
-                if entry is not None and entry[1] == _times_now(path):
-                    found[path] = entry
+                if entry is not None and entry[1] == times_now(path):
+                    found[path] = ReadFile(*entry)
         return found
 
     def _recorded(self, keys: Sequence[bytes]) -> dict[bytes, tuple[str, Times]]:
@@ -125,8 +157,8 @@ class DigestCache:
             return {path: (str(digest), (size, mtime, ctime)) for path, size, mtime, ctime, digest in rows}
         return {}
 
-    def _save(self, hashed: Iterable[tuple[Path, tuple[str | OSError, Times | None]]]) -> None:
-        rows = [(_row_key(path), *times, digest) for path, (digest, times) in hashed if times is not None]
+    def _save(self, hashed: Mapping[str, ReadFile]) -> None:
+        rows = [(_row_key(path), *one.times, one.digest) for path, one in hashed.items() if one.times]
         if self._database is None or not rows:
             return
         with suppress(sqlite3.Error), self._database:
@@ -151,89 +183,6 @@ def _connect(path: Path) -> sqlite3.Connection | None:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
     return None
-
-
-def file_stamp(path: Path) -> FileStamp | None:
-    """A stamp that any later change of a file changes; None for a file that is unreadable or too young."""
-    try:
-        if audio.audio_url(path) is not None:
-            times = audio.version_times(path)
-            return None if times is None else _pack(times)
-        stat = path.stat()
-    except OSError:
-        return None
-    return stamp_of(stat) if _settled(stat) else None
-
-
-def stamp_of(stat: os.stat_result) -> FileStamp:
-    """The stamp of a file with this status, also of one that is too young to be known by it."""
-    return _pack(_times(stat))
-
-
-def file_digest(path: Path) -> str | OSError:
-    """A file's current SHA-256, without the cache; or why it could not be read."""
-    return _hash(path)[0]
-
-
-def _hash_all(paths: Sequence[Path]) -> list[tuple[str | OSError, Times | None]]:
-    return [_hash(path) for path in paths]
-
-
-def _hash(path: Path) -> tuple[str | OSError, Times | None]:
-    """Digest, and the times to store it under: None if the file changed while it was read."""
-    if audio.audio_url(path) is not None:
-        return _hash_copy(path)
-    try:
-        mode = path.stat().st_mode
-        if not (S_ISREG(mode) or S_ISDIR(mode)):  # a pipe or a device may never end
-            return OSError(EINVAL, "is not a file"), None
-        with path.open("rb", buffering=0) as file:
-            before = os.fstat(file.fileno())
-            digest = _digest(file, size=before.st_size)
-            after = os.fstat(file.fileno())
-    except OSError as error:
-        return error, None
-    if _times(after) != _times(before):
-        return digest, None
-    return digest, _times(after) if _settled(after) else UNSETTLED
-
-
-def _hash_copy(path: Path) -> tuple[str | OSError, Times | None]:
-    """The same of a file at a URL: the times are those of its version there."""
-    try:
-        with audio.available(path), path.open("rb", buffering=0) as file:
-            digest = _digest(file, size=os.fstat(file.fileno()).st_size)
-            return digest, audio.version_times(path) or UNSETTLED
-    except OSError as error:
-        return error, None
-
-
-def _times_now(path: str) -> Times | None:
-    if audio.audio_url(path) is not None:
-        return audio.version_times(path)
-    return _times(os.stat(path))  # noqa: PTH116 (for every clip)
-
-
-def _digest(file: FileIO, *, size: int) -> str:
-    """For a small file, `hashlib.file_digest` would first clear a buffer that is several times as large."""
-    if size >= SMALL:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-    digest = hashlib.sha256()
-    while data := file.read(SMALL):
-        digest.update(data)
-    return digest.hexdigest()
-
-
-def _settled(stat: os.stat_result) -> bool:
-    return time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns) > SETTLED
-
-
-def _times(stat: os.stat_result) -> Times:
-    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
-
-
-def _pack(times: Times) -> FileStamp:
-    return pack(">3q", *times)
 
 
 def _row_key(path: Path | str) -> bytes:

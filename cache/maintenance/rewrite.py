@@ -83,7 +83,8 @@ def merge_clips(folder: Path, extraction: Extraction, selections: Sequence[Shard
                     for begin, states in read_blocks(dataset, selection.shard):
                         selected = mask[begin : begin + len(states)]
                         merged.append(layer, states if selected.all() else states[selected])
-        path = merged.finish(entries)
+        merged.finish(entries)
+        path = merged.publish()
     if digests_to_keys(read_digests(path, fingerprint)) != [entry.key for entry in entries]:
         raise StoreError("the new shard does not hold what was written to it", where=str(path))
     return path

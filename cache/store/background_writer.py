@@ -1,4 +1,4 @@
-"""A thread that writes pending clips to shards; a shard is complete by size, number of clips or age."""
+"""Threads that write pending clips to shards; a shard is complete by size, number of clips or age."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,44 +17,18 @@ from layerprobe.cache.common.disk import FORBIDDEN, SHARE
 from layerprobe.cache.common.errors import StoreError
 from layerprobe.cache.identity.extraction import Extraction
 from layerprobe.cache.store.index import Shards
-from layerprobe.cache.store.packed_arrays import PackedArrays, RowLayout
-from layerprobe.cache.store.shard import ClipEntry, ShardWriter
+from layerprobe.cache.store.packed_arrays import PackedArrays, PendingBatch, PendingClip, RowLayout
+from layerprobe.cache.store.shard import ShardWriter
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-
-
-@dataclass(eq=False, slots=True)
-class PendingClip:
-    """A clip that is not on disk yet. One larger than a shard gets its own shard, written block by block."""
-
-    key: str
-    path: str
-    blocks: list[PackedArrays] = field(default_factory=list)  # still in memory; each layer's (R, S, D)
-    nbytes: int = 0  # of `blocks`
-    rows: int = 0  # of all blocks, written or not
-    frames: int = 0
-    seconds: float = 0.0
-    ended: bool = False  # complete or dropped: no block will follow
-    dropped: bool = False
-    shard: ShardWriter | None = None
-
-    @property
-    def entries(self) -> list[ClipEntry]:
-        return [ClipEntry(self.key, self.rows, self.frames, self.seconds, self.path)]
-
-
-class PendingBatch:
-    """Complete clips of one row each, that are not on disk yet."""
-
-    def __init__(self, entries: list[ClipEntry], block: PackedArrays) -> None:
-        self.entries, self.blocks, self.nbytes, self.rows = entries, [block], block.nbytes, block.rows
 
 
 class BackgroundWriter:
     """Holds at most two shards' bytes in memory: one shard being filled and one being written.
 
-    All HDF5 calls are in the thread, where Ctrl-C cannot interrupt them. Its first error ends the thread and
-    is raised by every later call.
+    A third one may be on its way from the system's memory to the disk, which another thread waits for. All
+    HDF5 calls are in these threads, where Ctrl-C cannot interrupt them. Their first error ends them and is
+    raised by every later call.
     """
 
     def __init__(
@@ -72,6 +46,7 @@ class BackgroundWriter:
         self._shard_bytes, self._shard_clips = shard_bytes, shard_clips
         self._shard_seconds = shard_seconds
         self._thread = threading.Thread(target=self._run, name="store-writer")
+        self._publisher = ThreadPoolExecutor(1, "store-publisher")
         self._changed = threading.Condition()  # guards everything below
         self._ready: list[PendingClip | PendingBatch] = []  # complete clips for the next shard
         self._ready_bytes = self._ready_clips = 0
@@ -79,7 +54,7 @@ class BackgroundWriter:
         self._long: deque[PendingClip] = deque()  # clips larger than a shard
         self._bytes_in_memory = 0
         self._one_shard = False
-        self._closing = False
+        self._publishing = self._closing = False
         self._error: Exception | None = None
 
     def start(self) -> None:
@@ -168,24 +143,30 @@ class BackgroundWriter:
             while self._wait():
                 self._write_long()
                 self._write_ready()
-        except Exception as error:  # raised again in the caller's thread
-            with self._changed:
-                self._error = write_error(self._folder, error) if isinstance(error, OSError) else error
-                self._changed.notify_all()
+        except Exception as error:
+            self._fail(error)
         finally:
+            self._publisher.shutdown()
             for clip in self._long:
                 if clip.shard is not None:
                     clip.shard.discard()
 
+    def _fail(self, error: Exception) -> None:
+        """End the threads; the error is raised again in the caller's."""
+        with self._changed:
+            if self._error is None:
+                self._error = write_error(self._folder, error) if isinstance(error, OSError) else error
+            self._changed.notify_all()
+
     def _wait(self) -> bool:
         """Wait for something to write; False when nothing more will come."""
         with self._changed:
-            while not (self._closing or self._long_due() or self._ready_due()):
+            while not (self._closing or self._long_due() or self._ready_due() or self._error is not None):
                 timeout = None
                 if self._ready and not self._one_shard:
                     timeout = self._ready_since + self._shard_seconds - time.monotonic()
                 self._changed.wait(timeout)
-            return bool(not self._closing or self._ready or self._long)
+            return self._error is None and bool(not self._closing or self._ready or self._long)
 
     def _memory_full(self) -> bool:
         return self._bytes_in_memory >= 2 * self._shard_bytes
@@ -212,9 +193,11 @@ class BackgroundWriter:
         if not clip.dropped:
             self._write(clip.shard, blocks)
         if ended:
-            if not clip.dropped:
-                self._shards.publish(clip.shard.finish(clip.entries))
-            clip.shard.discard()
+            if clip.dropped:
+                clip.shard.discard()
+            else:
+                clip.shard.finish(clip.entries)
+                self._publish(clip.shard)
         with self._changed:
             self._bytes_in_memory -= nbytes
             if ended:
@@ -227,13 +210,35 @@ class BackgroundWriter:
                 return
             clips, nbytes = self._ready, self._ready_bytes
             self._ready, self._ready_bytes, self._ready_clips = [], 0, 0
-        with ShardWriter(self._folder, self._extraction, rows=sum(c.rows for c in clips)) as shard:
+        shard = ShardWriter(self._folder, self._extraction, rows=sum(c.rows for c in clips))
+        try:
             self._write(shard, [block for clip in clips for block in clip.blocks])
-            path = shard.finish([entry for clip in clips for entry in clip.entries])
-        self._shards.publish(path)
+            shard.finish([entry for clip in clips for entry in clip.entries])
+        except BaseException:
+            shard.discard()
+            raise
+        self._publish(shard)
         with self._changed:
             self._bytes_in_memory -= nbytes
             self._changed.notify_all()
+
+    def _publish(self, shard: ShardWriter) -> None:
+        """Have a complete shard published, once the one before is: one at most waits for the disk."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._publishing)
+            self._publishing = True
+        self._publisher.submit(self._publish_now, shard)
+
+    def _publish_now(self, shard: ShardWriter) -> None:
+        try:
+            with shard:
+                self._shards.publish(shard.publish())
+        except Exception as error:
+            self._fail(error)
+        finally:
+            with self._changed:
+                self._publishing = False
+                self._changed.notify_all()
 
     def _write(self, shard: ShardWriter, blocks: list[PackedArrays]) -> None:
         for index, layer in enumerate(self._extraction.layers if blocks else ()):

@@ -10,12 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from layerprobe.cache.common.text import format_count
-from layerprobe.cache.identity.digests import DigestCache, FileStamp, file_digest, file_stamp
+from layerprobe.cache.identity.digests import DigestCache
+from layerprobe.cache.identity.hashing import FileStamp, Look, file_digest, file_stamp
 from layerprobe.cache.identity.moved_files import find_former_folder, relative_path
 
 KEY_BYTES = 32  # of a clip's key, which is written as hex digits
@@ -76,24 +77,32 @@ def clip_keys(clips: Sequence[AudioSegment], cache: Path) -> list[str | OSError]
 
 
 class KeyedClip(NamedTuple):
-    """A clip's row in its table and its key, or why it has none; stamp: of its file when it was hashed."""
+    """A clip's row in its table and its key, or why it has none.
+
+    stamp: of its file when it was hashed. seen: what `look` returned for the file; None if it was not hashed.
+    """
 
     row: int
     key: str | OSError
     stamp: FileStamp | None
+    seen: Any = None
 
 
-def iter_keys(clips: Sequence[AudioSegment], cache: Path) -> Iterator[KeyedClip]:
-    """Each clip with its key, as `clip_keys`; in the order of file names, so that nothing accumulates."""
+def iter_keys(clips: Sequence[AudioSegment], cache: Path, *, look: Look | None = None) -> Iterator[KeyedClip]:
+    """Each clip with its key, as `clip_keys`; in the order of file names, so that nothing accumulates.
+
+    look: called with each file that is hashed, while it is open.
+    """
     names = [str(clip.path) for clip in clips]
     order = sorted(range(len(clips)), key=names.__getitem__)
     files = (name for name, _ in groupby(order, key=names.__getitem__))
     with DigestCache(cache) as digests:
         groups = groupby(order, key=names.__getitem__)
-        for (digest, stamp), (_, group) in zip(digests.iter_hashes(files), groups, strict=True):
+        hashes = digests.iter_hashes(files, look=look)
+        for (digest, stamp, seen), (_, group) in zip(hashes, groups, strict=True):
             for index in group:
                 key = _key(digest, clips[index]) if isinstance(digest, str) else digest
-                yield KeyedClip(index, key, stamp)
+                yield KeyedClip(index, key, stamp, seen)
 
 
 def is_unchanged(clip: AudioSegment, key: str, before: FileStamp | None) -> bool:

@@ -43,7 +43,7 @@ class ClipEntry:
 
 
 class ShardWriter:
-    """A shard being written; a context manager. `finish` completes it; leaving without it removes the file.
+    """A shard being written; a context manager. Leaving it before it was published removes the file.
 
     rows: number of rows, if known; then no chunk is padded by more than a few rows.
     """
@@ -52,7 +52,8 @@ class ShardWriter:
         self._folder = folder
         self._disk, self._temporary = open_temporary(folder)
         self._output = DeferredErrorFile(self._disk.fileno())
-        self._file = h5py.File(self._output, "w", libver=("v110", "v110"))  # v110: all metadata checksummed
+        # v110: all metadata checksummed. No chunk cache: what it holds is written by `close`, under the GIL.
+        self._file = h5py.File(self._output, "w", libver=("v110", "v110"), rdcc_nbytes=0)
         chunk = CHUNK_ROWS if not rows else ceil(rows / ceil(rows / CHUNK_ROWS))
         stats = len(extraction.stats)
         for layer, width in zip(extraction.layers, extraction.widths, strict=True):
@@ -87,8 +88,8 @@ class ShardWriter:
     def __exit__(self, *_: object) -> None:
         self.discard()
 
-    def finish(self, entries: Sequence[ClipEntry]) -> Path:
-        """Write the table of clips and publish the shard. Raises OSError where it cannot be written."""
+    def finish(self, entries: Sequence[ClipEntry]) -> None:
+        """Write the table of clips, which completes the file. Raises OSError where it cannot be written."""
         rows = np.array([e.rows for e in entries], dtype=np.int64)
         table = {
             "offsets": np.concatenate([[0], np.cumsum(rows)]).astype(np.int64),
@@ -104,6 +105,9 @@ class ShardWriter:
             raise ValueError(f"layers {uneven} do not have the {rows.sum()} rows that the clips have")
         self._file.close()
         self._output.check()
+
+    def publish(self) -> Path:
+        """Give the finished file its name, once all of it is on the disk. Raises as `finish`."""
         target = self._folder / f"shard-{checksum(self._temporary)}.h5"
         publish(self._disk, self._temporary, target)
         return target

@@ -13,17 +13,12 @@ import numpy as np
 from layerprobe.cache.common.disk import abandoned_files, locked
 from layerprobe.cache.common.errors import InputError, StoreError
 from layerprobe.cache.identity.extraction import FRAME, Extraction
-from layerprobe.cache.store.background_writer import (
-    BackgroundWriter,
-    PendingBatch,
-    PendingClip,
-    write_error,
-)
+from layerprobe.cache.store.background_writer import BackgroundWriter, write_error
 from layerprobe.cache.store.index import Shards
-from layerprobe.cache.store.packed_arrays import ArrayPacker, RowLayout
+from layerprobe.cache.store.packed_arrays import ArrayPacker, PendingBatch, PendingClip, RowLayout
 from layerprobe.cache.store.shard import ClipEntry
 
-SHARD_BYTES = 32 << 20  # one shard being filled and one being written: 64 MiB in memory at most
+SHARD_BYTES = 32 << 20  # one shard being filled, one being written and one on its way to the disk: 96 MiB
 SHARD_CLIPS = 1_000  # for clips with few numbers, whose metadata would need more memory than their states
 SHARD_SECONDS = 60.0
 WRITERS_LOCK = ".writers.lock"  # shared by all writers of the store

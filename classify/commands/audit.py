@@ -57,7 +57,7 @@ def audit(options: Annotated[AuditOptions, FLAT]) -> None:
     """Check a table and its audio for leaks, errors, and cues to the label that are not speech."""
     from layerprobe.classify.audit.audit import audit as run_audit
     from layerprobe.classify.runs.splits_file import read_assignment
-    from layerprobe.embed.audio.channels import channel_clips
+    from layerprobe.embed.audio.headers import channel_clips
     from layerprobe.embed.manifest.clips import read_manifest
 
     check_sound(options.channels, options.track)

@@ -76,7 +76,7 @@ def _finetune(options: FinetuneOptions) -> dict[str, Any] | None:
         resolve_splits,
         split_name,
     )
-    from layerprobe.embed.audio.channels import channel_clips
+    from layerprobe.embed.audio.headers import channel_clips
     from layerprobe.embed.manifest.clips import read_manifest
 
     clips = channel_clips(

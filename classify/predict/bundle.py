@@ -18,7 +18,7 @@ from layerprobe.classify.predict.recordings import is_recording
 from layerprobe.classify.predict.results.prediction import PREDICTS, Prediction, likely, make_prediction
 from layerprobe.classify.runs.bundle_files import MANIFEST, check_labels, read_bundle
 from layerprobe.classify.tasks.registry import TASKS
-from layerprobe.embed.audio.channels import channel_clips
+from layerprobe.embed.audio.headers import channel_clips
 from layerprobe.embed.manifest.clips import Clip, select_sound
 
 if TYPE_CHECKING:

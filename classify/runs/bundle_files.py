@@ -16,7 +16,7 @@ from typing import Any
 from layerprobe.cache.common.disk import fsync_file, fsync_folder
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.text import UNPRINTABLE, program
-from layerprobe.cache.identity.digests import file_digest
+from layerprobe.cache.identity.hashing import file_digest
 from layerprobe.classify.runs.run_folder import RUN, read_json, write_json
 
 BUNDLE = "bundle"  # a run folder's own

@@ -4,5 +4,6 @@
 scales the samples. `decoding` reads samples by position from one of the `sources` (libsndfile, FFmpeg) or
 from `scratch` space, `downmix` makes one channel of several, `resampling` changes the rate. `containers`
 finds out what a file is, and `integrity` whether it is complete. `pcm` reads plain 16 kHz WAV without any of
-these. `channels` makes a clip of each channel, `pool` has the threads that decode.
+these. `headers` reads those of many clips and makes a clip of each channel; `pool` has the threads that
+decode.
 """

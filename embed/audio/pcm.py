@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from layerprobe.cache.identity.digests import FileStamp, stamp_of
+from layerprobe.cache.identity.hashing import FileStamp, stamp_of
 from layerprobe.embed.config import RATE
 
 MOST_SAMPLES = 1 << 22  # of a clip: sums of as many squares of 16 bits are exact in float64
@@ -40,11 +40,17 @@ def find_plain(path: str) -> PlainFile | None:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe would block
         try:
             status = os.fstat(handle)
-            if not stat.S_ISREG(status.st_mode):
-                return None
-            return _parse(handle, os.pread(handle, _HEAD, 0), size=status.st_size)
+            return plain_header(handle, status.st_size) if stat.S_ISREG(status.st_mode) else None
         finally:
             os.close(handle)
+    except OSError:
+        return None
+
+
+def plain_header(handle: int, size: int) -> PlainFile | None:
+    """As `find_plain`, of an open file of `size` bytes."""
+    try:
+        return _parse(handle, os.pread(handle, _HEAD, 0), size=size)
     except OSError:
         return None
 
@@ -118,7 +124,7 @@ class Samples:
         """Mean and population variance of the samples in [-1, 1), exact but for one rounding each."""
         count, wide = len(self.values), self.values.astype(np.float64)
         total = int(wide.sum())
-        squares = int(np.square(wide, out=wide).sum())
+        squares = int(np.einsum("i,i->", wide, wide))  # exact in any order; a BLAS would start threads
         return total / _SCALE / count, (count * squares - total * total) / (count * count) / _SCALE**2
 
 

@@ -32,7 +32,7 @@ MIN_SAMPLES = 400  # at RATE: 25 ms, which one frame of the models' convolutiona
 
 _MIN_RATE, _MAX_RATE = 1_000, 768_000  # Hz
 _ROUNDING = 0.005  # seconds by which a segment's end may exceed its file: labels are rounded, files are not
-_MONO = (DEFAULT, Selection(channel=0))  # selections that of a single channel are the same
+MONO = (DEFAULT, Selection(channel=0))  # selections that of a single channel are the same
 _BLOCK = 30 * RATE  # samples at RATE decoded at a time where a complete clip is streamed
 
 
@@ -96,16 +96,16 @@ class DecoderThreads(ThreadPoolExecutor):
         torch.set_num_threads(self._number)
 
 
-def probe(clip: Clip, selection: Selection | None = None) -> AudioInfo:
+def probe(clip: Clip, selection: Selection | None = None, *, plain: pcm.PlainFile | None = None) -> AudioInfo:
     """Check a clip: read the header, and compare what it declares with what the file holds.
 
     Only files whose headers do not say how long they are, such as MP4 and WebM, are decoded for it.
 
-    selection: what to read of the file, instead of the clip's own. Raises ClipError where the file or the
-    clip's segment cannot be used.
+    selection: what to read of the file, instead of the clip's own. plain: the file's header, if it is known
+    to be plain. Raises ClipError where the file or the clip's segment cannot be used.
     """
     selection = selection or selection_of(clip)
-    plain = pcm.find_plain(clip.file) if selection in _MONO else None
+    plain = (plain or pcm.find_plain(clip.file)) if selection in MONO else None
     if plain is not None:
         begin, stop = _find_segment(clip, rate=RATE, length=plain.samples)
         info = AudioInfo(

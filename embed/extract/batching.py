@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from layerprobe.cache.common.records import LazyRecords
 from layerprobe.embed.config import RATE, EmbedConfig, check_window
-from layerprobe.embed.extract.pending import LazyRecords
 
 BATCH_SECONDS = {"cpu": 8.0, "cuda": 320.0}  # padded sound in a batch; halved when memory runs out
 GRID = 800  # samples; 50 ms at 16 kHz
@@ -80,7 +80,7 @@ def _window_counts(samples: np.ndarray | np.int64, window: float) -> np.ndarray:
 
 
 def plan_batches(
-    samples: Sequence[int], *, window: float, budget: int, processed: Callable[[int], int] = int
+    samples: Sequence[int] | np.ndarray, *, window: float, budget: int, processed: Callable[[int], int] = int
 ) -> LazyRecords[list[Window]]:
     """Cut clips of `samples` samples into windows of at most `window` seconds, and group these in batches.
 

@@ -70,7 +70,7 @@ class Collector:
             return
         selected = slice(None) if len(rows) == len(result.windows) else rows
         clips = [result.windows[row].clip for row in rows]
-        seconds = [self._pending.audio[clip].seconds for clip in clips]
+        seconds = self._pending.audio_seconds[clips].tolist()
         self._writer.add_batch(
             [self._pending.keys[clip] for clip in clips],
             self._stored({layer: values[selected] for layer, values in arrays.items()}),
@@ -90,7 +90,7 @@ class Collector:
         self._frames += frames
         self._writer.append(states)
         if window.number + 1 == window.count:
-            self._writer.end(frames=self._frames, seconds=self._pending.audio[index].seconds)
+            self._writer.end(frames=self._frames, seconds=self._seconds(index))
             self._count(index)
 
     def _merge(self, states: Arrays, window: Window, frames: int) -> None:
@@ -108,14 +108,17 @@ class Collector:
             self._pending.keys[index],
             self._stored({layer: merger.result() for layer, merger in self._mergers.items()}),
             frames=self._frames,
-            seconds=self._pending.audio[index].seconds,
+            seconds=self._seconds(index),
             path=self._path(index),
         )
         self._count(index)
 
     def _count(self, index: int) -> None:
         self.done.append(index)
-        self.seconds += self._pending.audio[index].seconds
+        self.seconds += self._seconds(index)
+
+    def _seconds(self, index: int) -> float:
+        return float(self._pending.audio_seconds[index])
 
     def _path(self, index: int) -> str:
         return place_of(self._pending.clips[index].file)

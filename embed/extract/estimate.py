@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from layerprobe.cache.identity.extraction import estimate_bytes
 from layerprobe.cache.store.feature_store import FeatureStore
-from layerprobe.embed.audio.channels import channel_clips
 from layerprobe.embed.audio.decoding import FAR, open_decoder
+from layerprobe.embed.audio.headers import channel_clips
 from layerprobe.embed.config import EmbedConfig
 from layerprobe.embed.extract.batching import batch_budget, padded_samples, plan_batches
 from layerprobe.embed.extract.parallel import ParallelForward, Replicas, worker_count
@@ -53,7 +53,7 @@ def estimate(clips: Sequence[Clip], config: EmbedConfig, *, select: Select | Non
     if select is not None:
         clips = select(clips, backbone)
     pending = find_pending(clips, FeatureStore.find(config.cache, extraction), config)
-    batches = plan_batches(pending.samples(), window=config.window, budget=budget, processed=processed)
+    batches = plan_batches(pending.audio.samples, window=config.window, budget=budget, processed=processed)
     seconds = 0.0
     if batches:
         count = worker_count(backbone.device, batches=len(batches))

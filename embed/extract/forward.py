@@ -119,12 +119,10 @@ class ForwardPass:
 
     def _launch(self, batch: Batch) -> BatchResult:
         """Start a forward pass and the copies of its states to the host."""
-        device, states = self._backbone.device, self._states()
+        device, states = self._backbone.device, self._states(batch)
         waves = batch.waves.to(device, non_blocking=True)
         self._backbone.run(waves, batch.lengths, states.visit)
-        # Windows of one clip are merged on the host, from statistics that are not rounded yet.
-        is_merged = not self._keep_frames and any(window.count > 1 for window in batch.windows)
-        tensors, peaks = states.to_host(torch.float32 if is_merged else self._dtype)
+        tensors, peaks = states.to_host()
         return BatchResult(
             windows=batch.windows,
             frames=[self._backbone.frames(n) for n in batch.lengths.tolist()],
@@ -135,5 +133,9 @@ class ForwardPass:
             event=record_event(device),
         )
 
-    def _states(self) -> States:
-        return FrameStates(self._dtype) if self._keep_frames else PooledStates(self._stats, self._widths)
+    def _states(self, batch: Batch) -> States:
+        if self._keep_frames:
+            return FrameStates(self._dtype)
+        # Windows of one clip are merged on the host, from statistics that are not rounded yet.
+        is_merged = any(window.count > 1 for window in batch.windows)
+        return PooledStates(self._stats, self._widths, dtype=torch.float32 if is_merged else self._dtype)

@@ -17,8 +17,9 @@ from layerprobe.cache.common.interrupts import GracefulStop
 from layerprobe.cache.identity.extraction import Extraction
 from layerprobe.cache.store.failures import FailureId, failure_id
 from layerprobe.embed.audio import sound
-from layerprobe.embed.audio.channels import channel_clips
+from layerprobe.embed.audio.headers import ClipAudio, audio_row, channel_clips
 from layerprobe.embed.audio.resampling import resampler
+from layerprobe.embed.audio.sound import AudioInfo
 from layerprobe.embed.config import RATE, EmbedConfig
 from layerprobe.embed.extract.batching import Window, batch_budget, padded_length, plan_batches
 from layerprobe.embed.extract.collect import Collector
@@ -151,7 +152,7 @@ class StateExtractor:
     def _plan(self, pending: PendingClips) -> Sequence[list[Window]]:
         budget = batch_budget(self.config, self._backbone.device)
         return plan_batches(
-            pending.samples(),
+            pending.audio.samples,
             window=self.config.window,
             budget=budget,
             processed=self._backbone.processed,
@@ -205,10 +206,11 @@ def prepare_wave(wave: np.ndarray, rate: int, clip: Clip, *, normalise: bool) ->
 
 
 def _pending(clips: list[Clip], waves: Sequence[np.ndarray]) -> PendingClips:
+    infos = [audio_row(AudioInfo(rate=RATE, channels=1, begin=0, stop=len(wave))) for wave in waves]
     return PendingClips(
         clips=clips,
         keys=[str(number) for number in range(len(clips))],
-        audio=[sound.AudioInfo(rate=RATE, channels=1, begin=0, stop=len(wave)) for wave in waves],
+        audio=ClipAudio(np.array(infos, np.int64).reshape(-1, 6)),
         stamps=[None] * len(clips),
         copies={},
         table_size=len(clips),

@@ -2,58 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar, overload
 
 import numpy as np
 
 from layerprobe.cache.common.console import say, stage
 from layerprobe.cache.common.errors import ClipError, StoreError
+from layerprobe.cache.common.records import LazyRecords
 from layerprobe.cache.common.text import format_count
-from layerprobe.cache.identity.digests import STAMP_BYTES, FileStamp
+from layerprobe.cache.identity.hashing import STAMP_BYTES, FileStamp
 from layerprobe.cache.store import failures as failure_list
 from layerprobe.cache.store.failures import Failure, FailureId
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.cache.store.keys import KEY_BYTES, is_unchanged, iter_keys, known_keys
-from layerprobe.embed.audio.decoding import Selection
-from layerprobe.embed.audio.sound import AudioInfo, probe
+from layerprobe.embed.audio import pcm
+from layerprobe.embed.audio.headers import ClipAudio, read_headers
 from layerprobe.embed.config import EmbedConfig
 from layerprobe.embed.manifest.clips import Clip, select_sound
-
-PROBE_THREADS = 8  # headers read at a time: reading them waits for the disk
-_EVERY = -1  # in an array of channels: the mean of all
-PROBE_AHEAD = 512  # headers queued; a queued one needs more memory than everything else known of a clip
-PROBE_SHARE = 16  # headers that a thread reads at a time: handing one over is more work than reading it
-
-T = TypeVar("T")
-
-
-class LazyRecords(Sequence[T]):
-    """Objects made on access from the rows of an array.
-
-    An object of a few numbers needs five times the memory of its row, and fragments the memory in which a
-    model's tensors are allocated.
-    """
-
-    def __init__(self, rows: np.ndarray, make: Callable[[Any], T]) -> None:
-        self._rows, self._make = rows, make
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    @overload
-    def __getitem__(self, index: int) -> T: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[T]: ...
-    def __getitem__(self, index: int | slice) -> T | list[T]:
-        if isinstance(index, slice):
-            return [self._make(row) for row in self._rows[index]]
-        return self._make(self._rows[index])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +36,7 @@ class PendingClips:
 
     clips: Sequence[Clip]
     keys: Sequence[str]
-    audio: Sequence[AudioInfo]
+    audio: ClipAudio
     stamps: Sequence[FileStamp | None]
     copies: dict[int, list[Clip]]
     table_size: int
@@ -78,13 +46,14 @@ class PendingClips:
     failures: dict[FailureId, Failure]
 
     @cached_property
+    def audio_seconds(self) -> np.ndarray:
+        """(N,) float64: the length of each clip."""
+        return self.audio.seconds
+
+    @cached_property
     def seconds(self) -> float:
         """Total length of the clips to compute."""
-        return sum(info.seconds for info in self.audio)
-
-    def samples(self) -> list[int]:
-        """Length of each clip at 16 kHz."""
-        return [info.samples for info in self.audio]
+        return float(sum(self.audio_seconds.tolist()))
 
     def unchanged(self, index: int, *, seen: FileStamp | None = None) -> bool:
         """Whether a clip's file still has the content its key was computed from.
@@ -121,7 +90,7 @@ def find_pending(clips: Sequence[Clip], store: FeatureStore | None, config: Embe
             raise error
         failures.update(_failures(failed, error, key))
 
-    digests, stamps, unreadable = _hash(clips, config.cache)
+    digests, stamps, headers, unreadable = _hash(clips, config.cache)
     if store is not None:
         for row, key in _stored_elsewhere(clips, store, unreadable, config.cache).items():
             digests[row] = bytes.fromhex(key)
@@ -142,28 +111,17 @@ def find_pending(clips: Sequence[Clip], store: FeatureStore | None, config: Embe
     )
     missing = originals[~in_store]
     clips = select_sound(clips, channels=config.channels, track=config.track)
-    infos = np.zeros((len(missing), 6), np.int64)
+    infos, faults = read_headers(clips, missing, headers)
     usable = np.ones(len(missing), bool)
-    for number, (row, info) in enumerate(zip(missing.tolist(), _probe_all(clips, missing), strict=True)):
-        if isinstance(info, ClipError):
-            fail([clips[row], *copies.pop(row, ())], info, _key(digests[row]))
-            usable[number] = False
-        else:
-            channel = _EVERY if info.selection.channel is None else info.selection.channel
-            infos[number] = info.rate, info.channels, info.begin, info.stop, channel, info.plain
+    for number, fault in faults:
+        row = int(missing[number])
+        fail([clips[row], *copies.pop(row, ())], fault, _key(digests[row]))
+        usable[number] = False
     rows = missing[usable]
-
-    def audio_info(row: np.ndarray) -> AudioInfo:
-        rate, channels, begin, stop, channel, plain = row.tolist()
-        selection = Selection(track=config.track, channel=None if channel == _EVERY else channel)
-        return AudioInfo(
-            rate=rate, channels=channels, begin=begin, stop=stop, selection=selection, plain=plain
-        )
-
     return PendingClips(
         clips=LazyRecords(rows, clips.__getitem__),
         keys=LazyRecords(rows, lambda row: _key(digests[row])),
-        audio=LazyRecords(infos[usable], audio_info),
+        audio=ClipAudio(infos[usable], track=config.track),
         stamps=LazyRecords(rows, lambda row: _stamp(stamps[row])),
         copies={index: copies[row] for index, row in enumerate(rows.tolist()) if row in copies},
         table_size=len(clips),
@@ -174,18 +132,26 @@ def find_pending(clips: Sequence[Clip], store: FeatureStore | None, config: Embe
     )
 
 
-def _hash(clips: Sequence[Clip], cache: Path) -> tuple[np.ndarray, np.ndarray, dict[int, OSError]]:
-    """Keys (N,) S32 and stamps (N,) S24 of the clips, and the error of each row that cannot be read."""
+def _hash(
+    clips: Sequence[Clip], cache: Path
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[int, OSError]]:
+    """Keys (N,) S32, stamps (N,) S24 and headers (N, 2), and the error of each row that cannot be read.
+
+    A header is that of a plain file, as `pcm.PlainFile`; zeros if the file is another, or was not read.
+    """
     digests = np.zeros(len(clips), f"S{KEY_BYTES}")
     stamps = np.zeros(len(clips), f"S{STAMP_BYTES}")
+    headers = np.zeros((len(clips), 2), np.int64)
     unreadable: dict[int, OSError] = {}
-    for row, key, stamp in iter_keys(clips, cache):
+    for row, key, stamp, plain in iter_keys(clips, cache, look=pcm.plain_header):
         if isinstance(key, str):
             digests[row] = bytes.fromhex(key)
             stamps[row] = stamp or b""
+            if plain is not None:
+                headers[row] = plain.begin, plain.samples
         else:
             unreadable[row] = key
-    return digests, stamps, unreadable
+    return digests, stamps, headers, unreadable
 
 
 def _stored_elsewhere(
@@ -226,22 +192,3 @@ def _failures(clips: Sequence[Clip], error: ClipError, key: str) -> dict[Failure
         failure_list.failure_id(first): Failure(error.reason, key),
         **{failure_list.failure_id(clip): Failure(reason, key) for clip in others},
     }
-
-
-def _probe_all(clips: Sequence[Clip], rows: Iterable[int]) -> Iterator[AudioInfo | ClipError]:
-    remaining = iter(rows)
-    with ThreadPoolExecutor(PROBE_THREADS) as pool:
-        while ahead := [clips[row] for row in islice(remaining, PROBE_AHEAD)]:
-            shares = [ahead[begin : begin + PROBE_SHARE] for begin in range(0, len(ahead), PROBE_SHARE)]
-            for infos in pool.map(_probe, shares):
-                yield from infos
-
-
-def _probe(clips: Sequence[Clip]) -> list[AudioInfo | ClipError]:
-    infos: list[AudioInfo | ClipError] = []
-    for clip in clips:
-        try:
-            infos.append(probe(clip))
-        except ClipError as error:
-            infos.append(error)
-    return infos

@@ -13,26 +13,18 @@ from layerprobe.embed.models.fused.moments import ClipMoments, TailMask, clip_mo
 class Pooling:
     """Statistics of the clips of one batch in several layers of one width, each as by `pool`.
 
-    On a CPU each layer is pooled at once. On other devices what is left of the work after one pass over a
-    layer's states is done for all layers together, because each of its many small steps costs a launch.
+    What is left of the work after one pass over a layer's states is done for all layers together, because on
+    a GPU each of its many small steps costs a launch.
     """
 
     def __init__(self, stats: Sequence[str]) -> None:
         self._stats = tuple(stats)
-        self._pooled: list[torch.Tensor] = []
         self._moments: list[ClipMoments] = []
         self._extremes: dict[str, list[torch.Tensor]] = {name: [] for name in ("max", "min") if name in stats}
         self._tail: TailMask | None = None
 
     def add(self, states: torch.Tensor, frames: torch.Tensor) -> None:
         """The next layer's states (B, F, D) of any floating type, and the frame counts (B,) on the host."""
-        if states.device.type == "cpu":
-            self._pooled.append(pool(states, frames, self._stats))
-            return
-        self.add_launched(states, frames)
-
-    def add_launched(self, states: torch.Tensor, frames: torch.Tensor) -> None:
-        """`add` as on a GPU, where the number of operations counts."""
         if self._tail is None:
             self._tail = TailMask(frames, states.shape[1], device=states.device)
         if "mean" in self._stats or "std" in self._stats:
@@ -42,8 +34,6 @@ class Pooling:
 
     def result(self) -> torch.Tensor:
         """(L, B, S, D) float32 of the layers added, statistics in their order."""
-        if self._pooled:
-            return torch.stack(self._pooled)
         assert self._tail is not None, "no layer was added"
         found = {name: torch.stack(extremes).float() for name, extremes in self._extremes.items()}
         if self._moments:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from layerprobe.cache.common.errors import ClipError
-from layerprobe.cache.identity.digests import FileStamp
+from layerprobe.cache.identity.hashing import FileStamp
 from layerprobe.embed.audio import pcm, sound
 from layerprobe.embed.audio.pool import DecoderPool
 from layerprobe.embed.extract.batching import Window, cut_evenly, padded_length

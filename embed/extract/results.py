@@ -16,7 +16,7 @@ import torch
 
 from layerprobe.cache.common.errors import ClipError
 from layerprobe.embed.extract.batching import Window
-from layerprobe.embed.extract.pooling import Pooling
+from layerprobe.embed.extract.pooling import Pooling, pool
 from layerprobe.embed.extract.prefetch import Batch
 from layerprobe.embed.models.device import to_device, to_host
 
@@ -52,8 +52,8 @@ class States(Protocol):
         """As `models.interface.Visit`."""
         ...
 
-    def to_host(self, dtype: torch.dtype) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        """Start the copies: each layer in that type, and peaks (L, B) float32.
+    def to_host(self) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """Start the copies: each layer in the type it is wanted in, and peaks (L, B) float32.
 
         Peaks are the largest absolute values before the cast, of each clip's own frames in each layer; NaN if
         one is.
@@ -62,25 +62,35 @@ class States(Protocol):
 
 
 class PooledStates:
-    """Statistics over frames, (B, S, D) for each layer, copied in one piece."""
+    """Statistics over frames, (B, S, D) for each layer, copied from a device in one piece."""
 
-    def __init__(self, stats: Sequence[str], widths: Sequence[int]) -> None:
+    def __init__(self, stats: Sequence[str], widths: Sequence[int], *, dtype: torch.dtype) -> None:
+        """dtype: of the statistics."""
         # Layers of one width that follow each other share a tensor; only `cnn` may have another.
         self._runs = [len(list(run)) for _, run in groupby(widths)]
         self._poolings = [Pooling(stats) for _ in self._runs]
         self._of_layer = [run for run, count in enumerate(self._runs) for _ in range(count)]
+        self._stats, self._dtype = tuple(stats), dtype
         self._layers: list[str] = []
+        self._on_cpu: list[tuple[torch.Tensor, torch.Tensor]] = []  # each layer's statistics and peaks
 
     def visit(self, layer: str, states: torch.Tensor, frames: torch.Tensor) -> None:
         """As `States.visit`."""
-        self._poolings[self._of_layer[len(self._layers)]].add(states, frames)
+        if states.device.type == "cpu":  # at once, while the statistics are in the processor's cache
+            pooled = pool(states, frames, self._stats)
+            self._on_cpu.append((pooled.to(self._dtype), pooled.abs().amax((1, 2))))
+        else:
+            self._poolings[self._of_layer[len(self._layers)]].add(states, frames)
         self._layers.append(layer)
 
-    def to_host(self, dtype: torch.dtype) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    def to_host(self) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         """As `States.to_host`."""
+        if self._on_cpu:
+            tensors = [pooled for pooled, _ in self._on_cpu]
+            return dict(zip(self._layers, tensors, strict=True)), torch.stack([p for _, p in self._on_cpu])
         pooled = [pooling.result() for pooling in self._poolings]  # each (L, B, S, D)
         peaks = torch.cat([run.abs().amax((2, 3)) for run in pooled])
-        on_host = _copy_together([peaks, *(run.to(dtype) for run in pooled)])
+        on_host = _copy_together([peaks, *(run.to(self._dtype) for run in pooled)])
         layers = [layer for run in on_host[1:] for layer in run]
         return dict(zip(self._layers, layers, strict=True)), on_host[0]
 
@@ -102,9 +112,8 @@ class FrameStates:
         self._peaks.append(states.masked_fill(self._beyond, 0.0).abs().amax((1, 2)))
         self._tensors[layer] = to_host(states.to(self._dtype))
 
-    def to_host(self, dtype: torch.dtype) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        """As `States.to_host`, in the type that the states were received for."""
-        assert dtype == self._dtype
+    def to_host(self) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """As `States.to_host`."""
         return self._tensors, to_host(torch.stack(self._peaks).float())
 
 

@@ -22,7 +22,7 @@ from layerprobe.cache.store import failures as failure_list
 from layerprobe.cache.store.failures import FailureId
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.cache.store.location.folders import shared
-from layerprobe.embed.audio.channels import channel_clips
+from layerprobe.embed.audio.headers import channel_clips
 from layerprobe.embed.audio.scratch import scratch_space
 from layerprobe.embed.config import EmbedConfig
 from layerprobe.embed.extract.batching import batch_budget, padding_share, plan_batches
@@ -179,7 +179,7 @@ def compute_pending(
     on_cpu = backbone.device.type == "cpu"
     budget = batch_budget(config, backbone.device)
     batches = plan_batches(
-        pending.samples(), window=config.window, budget=budget, processed=backbone.processed
+        pending.audio.samples, window=config.window, budget=budget, processed=backbone.processed
     )
     decoded = Prefetcher(batches, pending, normalise=backbone.normalise, device=backbone.device)
     forward = ParallelForward(Replicas(backbone), extraction, budget=budget, batches=len(batches))

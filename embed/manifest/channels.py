@@ -1,6 +1,6 @@
 """--channels each: every channel of a recording as a clip of its own.
 
-How many channels a recording has is known from its audio (`embed.audio.channels`) or from a store that
+How many channels a recording has is known from its audio (`embed.audio.headers`) or from a store that
 holds their states (`stored_channels`). A clip of a channel has the id of the recording and `#channel0`,
 `#channel1`, …; columns of the table that end in `_0`, `_1`, … belong to one channel each.
 """

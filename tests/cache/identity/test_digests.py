@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from layerprobe.cache.identity import digests
+from layerprobe.cache.identity import digests, hashing
 from layerprobe.cache.identity.digests import DigestCache
 
 OLD = time.time_ns() - 3_600 * 10**9
@@ -25,20 +25,20 @@ def settle(path: Path) -> None:
 @pytest.fixture
 def aged(monkeypatch):
     """No file is too young: ctime cannot be set, so what counts as young is."""
-    monkeypatch.setattr(digests, "SETTLED", -1)
+    monkeypatch.setattr(hashing, "SETTLED", -1)
 
 
 @pytest.fixture
 def reads(monkeypatch):
     """Paths that are hashed, in order."""
     seen: list[str] = []
-    real = digests._hash
+    real = hashing.read_file
 
-    def spy(path):
-        seen.append(path.name)
-        return real(path)
+    def spy(path, look=None):
+        seen.append(Path(path).name)
+        return real(path, look)
 
-    monkeypatch.setattr(digests, "_hash", spy)
+    monkeypatch.setattr(hashing, "read_file", spy)
     return seen
 
 
@@ -105,7 +105,7 @@ def test_a_file_younger_than_the_clock_resolution_is_hashed_again(tmp_path, read
 def test_a_file_that_changes_while_it_is_hashed_is_not_remembered(tmp_path, aged, monkeypatch, content):
     path = tmp_path / "clip.wav"
     path.write_bytes(b"aaaa")
-    real = digests._digest
+    real = hashing._digest
 
     def hash_and_change(file, *, size):
         digest = real(file, size=size)
@@ -114,7 +114,7 @@ def test_a_file_that_changes_while_it_is_hashed_is_not_remembered(tmp_path, aged
             settle(path)
         return digest
 
-    monkeypatch.setattr(digests, "_digest", hash_and_change)
+    monkeypatch.setattr(hashing, "_digest", hash_and_change)
     with DigestCache(tmp_path) as memory:
         assert memory.hash_files([path])[path] == hashlib.sha256(b"aaaa").hexdigest()
         assert memory.last_known(path) is None
@@ -122,12 +122,12 @@ def test_a_file_that_changes_while_it_is_hashed_is_not_remembered(tmp_path, aged
         assert memory.last_known(path) == hashlib.sha256(content).hexdigest()
 
 
-@pytest.mark.parametrize("size", [0, 1, digests.SMALL - 1, digests.SMALL, digests.SMALL + 1])
+@pytest.mark.parametrize("size", [0, 1, hashing.SMALL - 1, hashing.SMALL, hashing.SMALL + 1])
 def test_files_of_every_size_are_hashed_completely(tmp_path, size):
     path = tmp_path / "clip.wav"
     content = bytes(range(251)) * (size // 251 + 1)
     path.write_bytes(content[:size])
-    assert digests.file_digest(path) == hashlib.sha256(content[:size]).hexdigest()
+    assert hashing.file_digest(path) == hashlib.sha256(content[:size]).hexdigest()
 
 
 def test_renamed_files_keep_their_digest_and_relative_paths_share_the_entry(

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from layerprobe.cache.identity import digests
-from layerprobe.cache.identity.digests import file_stamp
+from layerprobe.cache.identity import digests, hashing
+from layerprobe.cache.identity.hashing import file_stamp
 from layerprobe.cache.store.keys import clip_key, clip_keys, is_unchanged, iter_keys
 from layerprobe.embed.manifest.clips import Clip
 
@@ -71,7 +71,7 @@ def test_a_key_is_the_files_digest_or_a_hash_of_it_and_the_times(
 def test_a_file_is_unchanged_as_long_as_its_stamp_or_its_content_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: float | None
 ) -> None:
-    monkeypatch.setattr(digests, "SETTLED", -(10**12))  # a file of this moment has a stamp
+    monkeypatch.setattr(hashing, "SETTLED", -(10**12))  # a file of this moment has a stamp
     clip = Clip(id="a", file=str(tmp_path / "a.wav"), start=start)
     clip.path.write_bytes(b"speech")
     key, stamp = clip_key(WHOLE, start=start, end=None), file_stamp(clip.path)

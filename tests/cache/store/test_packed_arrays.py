@@ -56,3 +56,26 @@ def test_a_block_is_freed_with_its_last_array():
     del second
     gc.collect()
     assert block() is None
+
+
+def test_pages_of_freed_blocks_are_used_again_and_no_others():
+    layout = RowLayout([()], BYTE)
+    packer = ArrayPacker(layout)
+    held = [packer.pack([np.full(BLOCK_BYTES, number, np.uint8)]) for number in range(3)]
+    addresses = [packed.block.ctypes.data for packed in held]
+    assert len(set(addresses)) == 3
+    packer.pack([np.zeros(1, np.uint8)])  # the next block
+    del held[1]
+    gc.collect()
+    again = packer.pack([np.full(BLOCK_BYTES, 9, np.uint8)])
+    assert again.block.ctypes.data == addresses[1]
+    for packed, value in zip([*held, again], (0, 2, 9), strict=True):
+        assert set(packed.array(0, layout).tolist()) == {value}
+
+
+def test_blocks_that_have_become_too_small_do_not_accumulate():
+    packer = ArrayPacker(RowLayout([()], BYTE))
+    for blocks in range(1, 8):
+        packer.pack([np.zeros(blocks * BLOCK_BYTES, np.uint8)])
+        gc.collect()
+        assert len(packer._spare) <= 1

@@ -34,7 +34,8 @@ def write(folder: Path, *, clips: int = 3, path: str = "a.wav") -> Path:
     with ShardWriter(folder, KIND, rows=clips) as shard:
         for layer, width in zip(KIND.layers, KIND.widths, strict=True):
             shard.append(layer, np.full((clips, 2, width), 0.5, "f2"))
-        return shard.finish(entries)
+        shard.finish(entries)
+        return shard.publish()
 
 
 def test_a_shard_is_named_by_its_checksum_and_read_by_plain_h5py(tmp_path):

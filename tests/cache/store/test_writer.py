@@ -32,11 +32,10 @@ def wait_for(condition) -> None:
         time.sleep(0.005)
 
 
-def test_at_most_a_minute_or_64_mib_can_be_lost():
+def test_at_most_a_minute_or_96_mib_can_be_lost():
     assert layerprobe.cache.store.writer.SHARD_SECONDS <= 60
-    assert (
-        2 * layerprobe.cache.store.writer.SHARD_BYTES <= 64 << 20
-    )  # one that is filled, one that is written
+    # One that is filled, one that is written, one on its way to the disk.
+    assert 3 * layerprobe.cache.store.writer.SHARD_BYTES <= 96 << 20
 
 
 @pytest.mark.parametrize("bound", ["bytes", "clips"])
@@ -71,8 +70,8 @@ def test_a_shard_is_finished_when_it_is_old_enough(store, monkeypatch):
 def test_adding_waits_while_memory_is_full(store, monkeypatch):
     row = store.extraction.bytes_per_row()
     monkeypatch.setattr("layerprobe.cache.store.writer.SHARD_BYTES", 4 * row)
-    real, gate = os.fsync, threading.Event()
-    monkeypatch.setattr(os, "fsync", lambda handle: (gate.wait(), real(handle)))  # a disk that hangs
+    real, gate, synced = os.fsync, threading.Event(), threading.Event()
+    monkeypatch.setattr(os, "fsync", lambda handle: (synced.set(), gate.wait(), real(handle)))  # it hangs
     added: list[str] = []
     with store.writer() as writer:
 
@@ -84,8 +83,9 @@ def test_adding_waits_while_memory_is_full(store, monkeypatch):
         held = clips(store.extraction, 30, seed=3)
         adding = threading.Thread(target=add_all)
         adding.start()
-        wait_for(lambda: writer._background._bytes_in_memory >= 8 * row)
-        assert len(added) == 8
+        synced.wait()  # a first shard is complete, of four to eight clips
+        wait_for(lambda: len(added) >= 12 and writer._background._bytes_in_memory >= 8 * row)
+        assert len(added) <= 16
         gate.set()
         adding.join()
     check(store, held)
@@ -208,7 +208,7 @@ def test_a_disk_failure_at_any_step_leaves_a_consistent_store(tmp_path, monkeypa
     def broken(real):
         def call(*arguments, **options):
             nonlocal calls
-            if threading.current_thread().name == "store-writer":
+            if threading.current_thread().name.startswith("store-"):
                 calls += 1
                 if calls > good:
                     raise OSError(errno.ENOSPC, "No space left on device")

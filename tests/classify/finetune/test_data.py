@@ -8,7 +8,7 @@ import soundfile
 import torch
 
 from layerprobe.classify.finetune.data import LengthGroupedSampler, WindowDataset, collate, load_recordings
-from layerprobe.embed.audio.channels import channel_clips
+from layerprobe.embed.audio.headers import channel_clips
 from layerprobe.embed.manifest.clips import Clip, read_manifest, select_sound
 from tests.run import tone, write_corpus
 from tests.sounds import noise, sound_file

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from layerprobe.cache.common.errors import ClipError
-from layerprobe.cache.identity.digests import stamp_of
+from layerprobe.cache.identity.hashing import stamp_of
 from layerprobe.embed.audio import pcm, sound
 from layerprobe.embed.audio.decoding import Selection
 from layerprobe.embed.manifest.clips import Clip

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from layerprobe.cache.identity import digests
+from layerprobe.cache.identity import hashing
 from layerprobe.cache.store import failures
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.cache.store.keys import clip_key
@@ -91,7 +91,7 @@ def test_states_of_a_file_that_changes_during_the_run_are_not_stored(
 def test_a_file_that_was_only_touched_or_replaced_by_its_copy_is_stored(
     clips, once_hashed, monkeypatch, tmp_path
 ):
-    monkeypatch.setattr(digests, "SETTLED", -1)  # files this new are otherwise not recognised by their stamp
+    monkeypatch.setattr(hashing, "SETTLED", -1)  # files this new are otherwise not recognised by their stamp
 
     def act() -> None:
         clips[0].path.touch()
@@ -105,14 +105,14 @@ def test_a_file_that_was_only_touched_or_replaced_by_its_copy_is_stored(
 
 
 def test_files_that_do_not_change_are_hashed_once(clips, monkeypatch, tmp_path):
-    monkeypatch.setattr(digests, "SETTLED", -1)
+    monkeypatch.setattr(hashing, "SETTLED", -1)
     hashed: list[Path] = []
-    real = digests._hash
+    real = hashing.read_file
 
-    def spy(path: Path):
-        hashed.append(path)
-        return real(path)
+    def spy(path: str, look: hashing.Look | None = None) -> hashing.ReadFile:
+        hashed.append(Path(path))
+        return real(path, look)
 
-    monkeypatch.setattr(digests, "_hash", spy)
+    monkeypatch.setattr(hashing, "read_file", spy)
     assert embed(clips, EmbedConfig(model="mfcc", cache=tmp_path / "features")).embedded == 4
     assert sorted(hashed) == sorted({clip.path for clip in clips})

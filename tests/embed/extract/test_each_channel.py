@@ -15,7 +15,7 @@ from layerprobe.cache.store.failures import read as read_failures
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.cache.store.keys import clip_key, clip_keys
 from layerprobe.classify.audit.audit import audit
-from layerprobe.embed.audio.channels import channel_clips
+from layerprobe.embed.audio.headers import channel_clips
 from layerprobe.embed.config import EmbedConfig
 from layerprobe.embed.extract.estimate import estimate
 from layerprobe.embed.extract.in_memory import StateExtractor

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from layerprobe.cache.common.errors import ClipError
+from layerprobe.cache.common.records import LazyRecords
 from layerprobe.cache.store import failures
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.cache.store.keys import KeyedClip
+from layerprobe.embed.audio import headers
 from layerprobe.embed.config import EmbedConfig
 from layerprobe.embed.extract import pending as pending_module
-from layerprobe.embed.extract.pending import LazyRecords, find_pending
+from layerprobe.embed.extract.pending import find_pending
 from layerprobe.embed.extract.run import embed
 from layerprobe.embed.manifest.clips import Clip, read_manifest
 from tests.run import write_corpus
@@ -42,7 +44,7 @@ def config(tmp_path: Path) -> EmbedConfig:
 def test_clips_to_compute_and_clips_that_failed(
     ahead: int, clips: list[Clip], config: EmbedConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pending_module, "PROBE_AHEAD", ahead)
+    monkeypatch.setattr(headers, "AHEAD", ahead)
     pending = find_pending(clips, None, config)
     assert [clip.id for clip in pending.clips] == [clips[i].id for i in (0, 2, 3)]
     assert [len(values) for values in (pending.keys, pending.audio, pending.stamps)] == [3, 3, 3]
@@ -89,7 +91,7 @@ def test_trailing_zeros_of_keys_and_stamps_are_preserved(
     keys = ["ab" + "00" * 31, "ab" * 31 + "00", "cd" * 32]
     stamps = [b"s" + bytes(23), None, b"s" * 24]
     keyed = list(map(KeyedClip, range(3), keys, stamps))
-    monkeypatch.setattr(pending_module, "iter_keys", lambda clips, cache: keyed)
+    monkeypatch.setattr(pending_module, "iter_keys", lambda clips, cache, look: keyed)
     pending = find_pending(used, None, config)
     assert list(pending.keys) == keys
     assert list(pending.stamps) == stamps

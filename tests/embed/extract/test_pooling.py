@@ -17,8 +17,8 @@ from layerprobe.embed.extract.pooling import Pooling, WindowMerger, pool
 def pool_launched(states: torch.Tensor, frames: torch.Tensor, stats: Sequence[str]) -> torch.Tensor:
     """As on a GPU, where the last steps are taken for all layers together; here with two."""
     pooling = Pooling(stats)
-    pooling.add_launched(states, frames)
-    pooling.add_launched(2 * states, frames)
+    pooling.add(states, frames)
+    pooling.add(2 * states, frames)
     here, doubled = pooling.result()
     torch.testing.assert_close(2 * here, doubled, rtol=0, atol=0, equal_nan=True)
     return here

@@ -37,7 +37,7 @@ def received(states: States, layers: dict[str, torch.Tensor]) -> States:
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
 def test_statistics_are_pooled_then_rounded(layers, dtype):
-    tensors, peaks = received(PooledStates(STATS, WIDTHS), layers).to_host(dtype)
+    tensors, peaks = received(PooledStates(STATS, WIDTHS, dtype=dtype), layers).to_host()
     assert tuple(tensors) == LAYERS
     for number, (layer, states) in enumerate(layers.items()):
         expected = pool(states, FRAMES, STATS)
@@ -47,7 +47,7 @@ def test_statistics_are_pooled_then_rounded(layers, dtype):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
 def test_every_frame_is_rounded_and_only_a_clips_own_count(layers, dtype):
-    tensors, peaks = received(FrameStates(dtype), layers).to_host(dtype)
+    tensors, peaks = received(FrameStates(dtype), layers).to_host()
     for number, (layer, states) in enumerate(layers.items()):
         for row, count in enumerate(FRAMES.tolist()):
             own = states[row, :count]
@@ -59,8 +59,10 @@ def test_every_frame_is_rounded_and_only_a_clips_own_count(layers, dtype):
 @pytest.mark.parametrize("kind", ["pooled", "frames"])
 def test_a_state_that_cannot_be_stored_shows_in_the_peak_of_its_clip_and_layer(layers, kind, value):
     layers["0"][1, 3, 2] = value
-    states = FrameStates(torch.float16) if kind == "frames" else PooledStates(("max", "min"), WIDTHS)
-    _, peaks = received(states, layers).to_host(torch.float16)
+    states: States = FrameStates(torch.float16)
+    if kind == "pooled":
+        states = PooledStates(("max", "min"), WIDTHS, dtype=torch.float16)
+    _, peaks = received(states, layers).to_host()
     storable = (peaks.numpy() <= np.finfo(np.float16).max).tolist()
     assert storable == [[True] * 3, [True, False, True], [True] * 3]
 

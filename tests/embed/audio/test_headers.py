@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from layerprobe.embed.audio.channels import channel_clips
+from layerprobe.embed.audio.headers import channel_clips
 from layerprobe.embed.manifest.clips import Clip
 from tests.sounds import noise, sound_file
 
