@@ -3,14 +3,15 @@
     python benchmarks/bench_host.py --clip-seconds 2 --clips 6000
     python benchmarks/bench_host.py --clip-seconds 10 --clips 2000
 
-Writes a corpus of 16-bit mono WAV files of noise and embeds it with a backbone of hubert-large's shapes
-(25 layers of 1,024, mean and standard deviation, float16) that computes nothing: each layer of a clip is two
-frames of its samples. Prints one JSON line. `real_time`: seconds of audio per second of wall time; `real_time_cpu`: the same
-if all cores had been busy for all the processor time that the run used, which other work on the machine does
-not lower; `real_time_cpu_host`: without `forward`. `cpu_ms`: milliseconds of processor time a clip, by stage:
-`pending` (hash the files, read their headers), `decode`, `forward` (pooling and casts, which a GPU would do),
-`collect`, `write` (shards), `all` (of the process: the difference is everything else). `peak_mb`: resident
-memory; `peak_mb_half`: of half as many clips, so that growth would show.
+Writes a corpus of 16-bit mono WAV files of noise and embeds it with a backbone of hubert-large's shapes (25
+layers of 1,024, mean and standard deviation, float16) that computes nothing: each layer of a clip is two
+frames of its samples. Prints one JSON line. `real_time`: seconds of audio per second of wall time;
+`real_time_cpu`: the same if all cores had been busy for all the processor time that the run used, which other
+work on the machine does not lower; `real_time_cpu_host`: without `forward`. `cpu_ms`: milliseconds of
+processor time a clip, by stage: `pending` (hash the files, read their headers), `decode`, `forward` (pooling
+and casts, which a GPU would do), `collect`, `write` (shards), `all` (of the process: the difference is
+everything else). `peak_mb`: resident memory; `peak_mb_half`: of half as many clips, so that growth would
+show.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Effect of lower precision on hidden states and on a score, compared with fp32 on the same device.
+"""Effect of lower precision on hidden states, on a score and on speed, compared with fp32 on the same device.
 
     python benchmarks/bench_precision.py --clips clips.csv --model random:hubert-base --precisions bf16,fp16
+    python benchmarks/bench_precision.py --clips clips.csv --model random:hubert-base --speed 5 --limit 60
 
 Embeds the clips once in fp32 and once in each precision, both stored as float32, and prints one JSON line
 per precision. Per layer: `largest`, the largest absolute difference over the layer's largest absolute value
@@ -8,14 +9,20 @@ in fp32; `rms`, the RMS of the differences over the RMS of the states; and, for 
 speakers, `uar_fp32` and `uar` of a standardised logistic regression (C = 0.01) on speaker-disjoint folds,
 and `agreement`, the fraction of clips with the same prediction. `non_finite` counts the clips rejected for
 non-finite states.
+
+With `--speed N`, only the forward pass is compared, on decoded batches as `embed` makes them, N times in
+turn: `fp32` and `half`, seconds of sound per second; `ratio` and `ratio_cpu`, the medians of the paired
+ratios of wall and of processor time, of which other work on the machine changes the second less.
 """
 
 from __future__ import annotations
 
 import sys
 import tempfile
+import time
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -34,8 +41,13 @@ from layerprobe.cache.store.keys import clip_keys
 from layerprobe.classify.config import StudyConfig
 from layerprobe.classify.data.group_folds import balanced_group_folds
 from layerprobe.embed.config import EmbedConfig
+from layerprobe.embed.extract.batching import batch_budget, plan_batches
+from layerprobe.embed.extract.parallel import ParallelForward, Replicas
+from layerprobe.embed.extract.pending import find_pending
+from layerprobe.embed.extract.prefetch import Prefetcher
 from layerprobe.embed.extract.run import embed
 from layerprobe.embed.manifest.clips import Clip
+from layerprobe.embed.models.backbones import open_backbone
 from layerprobe.embed.models.device import find_device
 from layerprobe.embed.models.lookup import find_model_store
 
@@ -50,8 +62,14 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=10**9, help="number of clips, spaced evenly over all")
     parser.add_argument("--precisions", default="bf16", help="comma-separated: bf16, fp16")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--speed", type=int, metavar="N", help="compare the speed instead, N times")
     arguments = parser.parse_args()
     clips = find_clips(arguments.clips, arguments.limit)
+    if arguments.speed:
+        for name in arguments.precisions.split(","):
+            values = compare_speed(clips, arguments.model, name, arguments.device, times=arguments.speed)
+            report("half_speed", values, device=find_device(arguments.device))
+        return
     with tempfile.TemporaryDirectory() as folder:
         stores = {
             name: embed_clips(clips, arguments.model, Path(folder) / name, name, arguments.device)
@@ -62,6 +80,42 @@ def main() -> None:
             settings = {"model": arguments.model, "precision": name, "clips": len(clips)}
             differences = compare_stores(reference, store, clips)
             report("precision", {**settings, **differences}, device=find_device(arguments.device))
+
+
+def compare_speed(
+    clips: list[Clip], model: str, precision: str, device: str, *, times: int
+) -> dict[str, Any]:
+    """Forward passes on the same batches in fp32 and in half precision, in turn."""
+    audio = 0.0
+    runs: dict[str, list[tuple[float, float]]] = {"fp32": [], precision: []}
+    with tempfile.TemporaryDirectory() as cache:
+        prepared = {}
+        for name in runs:
+            config = EmbedConfig(model=model, cache=Path(cache), precision=name, device=device)
+            backbone, extraction = open_backbone(config)
+            pending, budget = find_pending(clips, None, config), batch_budget(config, backbone.device)
+            plan = plan_batches(pending.audio.samples, window=config.window, budget=budget)
+            batches = list(Prefetcher(plan, pending, normalise=backbone.normalise, device=backbone.device))
+            forward = ParallelForward(Replicas(backbone), extraction, budget=budget, batches=len(plan))
+            prepared[name], audio = (forward, batches), pending.seconds
+        for number in range(times + 1):
+            for name, (forward, batches) in prepared.items():
+                wall, processor = time.perf_counter(), time.process_time()
+                for result in forward.results(batches):
+                    result.wait()
+                if number:  # the first one warms up
+                    runs[name].append((time.perf_counter() - wall, time.process_time() - processor))
+    pairs = list(zip(runs["fp32"], runs[precision], strict=True))
+    return {
+        "model": model,
+        "precision": precision,
+        "clips": len(clips),
+        "audio_s": audio,
+        "fp32": audio / median(wall for wall, _ in runs["fp32"]),
+        "half": audio / median(wall for wall, _ in runs[precision]),
+        "ratio": median(full[0] / half[0] for full, half in pairs),
+        "ratio_cpu": median(full[1] / half[1] for full, half in pairs),
+    }
 
 
 def embed_clips(clips: list[Clip], model: str, cache: Path, precision: str, device: str) -> FeatureStore:

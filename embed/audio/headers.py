@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from typing import Any, TypeVar, overload
 
 import numpy as np
 
 from layerprobe.cache.common.console import say
 from layerprobe.cache.common.errors import ClipError
-from layerprobe.cache.common.records import LazyRecords
 from layerprobe.cache.common.text import format_list
 from layerprobe.embed.audio.decoding import Selection, open_decoder, selection_of
 from layerprobe.embed.audio.pcm import PlainFile
@@ -19,10 +19,35 @@ from layerprobe.embed.config import EACH_CHANNEL, FIRST_TRACK, RATE
 from layerprobe.embed.manifest.channels import absent_channels, each_channel, is_expanded
 from layerprobe.embed.manifest.clips import Clip
 
+T = TypeVar("T")
+
 AHEAD = 512  # headers queued; a queued one needs more memory than everything else known of a clip
 _THREADS = 8  # headers read at a time: reading them waits for the disk
 _SHARE = 16  # headers that a thread reads at a time: handing one over is more work than reading it
 _EVERY = -1  # in place of a channel: the mean of all
+
+
+class LazyRecords(Sequence[T]):
+    """Objects made on access from the rows of an array.
+
+    An object of a few numbers needs five times the memory of its row, and fragments the memory in which a
+    model's tensors are allocated.
+    """
+
+    def __init__(self, rows: np.ndarray, make: Callable[[Any], T]) -> None:
+        self.rows, self._make = rows, make
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[T]: ...
+    def __getitem__(self, index: int | slice) -> T | list[T]:
+        if isinstance(index, slice):
+            return [self._make(row) for row in self.rows[index]]
+        return self._make(self.rows[index])
 
 
 class ClipAudio(LazyRecords[AudioInfo]):

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from layerprobe.cache.common.records import LazyRecords
+from layerprobe.embed.audio.headers import LazyRecords
 from layerprobe.embed.config import RATE, EmbedConfig, check_window
 
 BATCH_SECONDS = {"cpu": 8.0, "cuda": 320.0}  # padded sound in a batch; halved when memory runs out

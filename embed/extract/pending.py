@@ -11,7 +11,6 @@ import numpy as np
 
 from layerprobe.cache.common.console import say, stage
 from layerprobe.cache.common.errors import ClipError, StoreError
-from layerprobe.cache.common.records import LazyRecords
 from layerprobe.cache.common.text import format_count
 from layerprobe.cache.identity.hashing import STAMP_BYTES, FileStamp
 from layerprobe.cache.store import failures as failure_list
@@ -19,7 +18,7 @@ from layerprobe.cache.store.failures import Failure, FailureId
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.cache.store.keys import KEY_BYTES, is_unchanged, iter_keys, known_keys
 from layerprobe.embed.audio import pcm
-from layerprobe.embed.audio.headers import ClipAudio, read_headers
+from layerprobe.embed.audio.headers import ClipAudio, LazyRecords, read_headers
 from layerprobe.embed.config import EmbedConfig
 from layerprobe.embed.manifest.clips import Clip, select_sound
 

@@ -88,9 +88,9 @@ class TransformerBackbone:
         """Change the loaded model so that padding cannot affect a clip's own frames, and move it."""
         fused = FusedModel(self.model, layers=self.layers, pre_norm=pre_norm).to(self.device)
         self._models = nn.ModuleDict({"fp32": fused})
-        self._in_precision()  # now, so that copies of this backbone share the rounded weights
-        if self.precision == "fp32" and self.device.type == "cpu" and packing_helps():
-            for block in fused.blocks:
+        model = self._in_precision()  # now, so that copies of this backbone share the rounded weights
+        if self.device.type == "cpu" and packing_helps(HALF_TYPES.get(self.precision, torch.float32)):
+            for block in model.blocks:
                 block.pack()
 
     def _in_precision(self) -> FusedModel:

@@ -68,7 +68,7 @@ class FusedBlock(nn.Module):
         return normed
 
     def pack(self) -> None:
-        """Replace the linear layers by packed ones, for a CPU in fp32."""
+        """Replace the linear layers by packed ones, for a CPU."""
         from transformers.activations import GELUActivation  # slow to import
 
         attention = self.attention

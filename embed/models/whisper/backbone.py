@@ -60,8 +60,9 @@ class WhisperBackbone:
         self._encoders = nn.ModuleDict({"fp32": self.encoder})
         self._exact: dict[str, ExactEncoder] = {}
         self._in_precision()  # now, so that copies of this backbone share the rounded weights
-        if precision == "fp32" and device.type == "cpu" and packing_helps():
-            for fused in blocks:
+        if device.type == "cpu" and packing_helps(HALF_TYPES.get(precision, torch.float32)):
+            encoder: Any = self._encoders[precision]
+            for fused in encoder.layers:
                 fused.pack()
 
     def frames(self, samples: int) -> int:

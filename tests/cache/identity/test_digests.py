@@ -130,6 +130,35 @@ def test_files_of_every_size_are_hashed_completely(tmp_path, size):
     assert hashing.file_digest(path) == hashlib.sha256(content[:size]).hexdigest()
 
 
+def first_byte(handle: int, size: int) -> tuple[bytes, int]:
+    return os.pread(handle, 1, 0), size
+
+
+def test_what_is_seen_of_a_file_while_it_is_hashed_is_given_with_its_digest(tmp_path, aged, monkeypatch):
+    monkeypatch.setattr(digests, "BATCH", 2)
+    made = files(tmp_path / "clips", 5)
+    paths = [*made, tmp_path / "gone.wav"]
+    with DigestCache(tmp_path) as memory:
+        found = list(memory.iter_hashes(paths, look=first_byte))
+        assert [file.seen for file in found[:-1]] == [(b"x"[:number], number) for number in range(5)]
+        assert [file.digest for file in found[:-1]] == list(made.values())
+        assert found[-1].seen is found[-1].stamp is None
+        again = list(memory.iter_hashes(paths, look=first_byte))  # not read, so nothing is seen
+        assert [file.seen for file in again] == [None] * 6
+        assert [file.stamp for file in again] == [file.stamp for file in found]
+
+
+def test_nothing_counts_as_seen_of_a_file_that_changes_meanwhile(tmp_path, aged):
+    path = tmp_path / "clip.wav"
+    path.write_bytes(b"aaaa")
+
+    def look(handle: int, size: int) -> int:
+        path.write_bytes(b"bbbbb")
+        return size
+
+    assert hashing.read_file(str(path), look) == (hashlib.sha256(b"aaaa").hexdigest(), None, None)
+
+
 def test_renamed_files_keep_their_digest_and_relative_paths_share_the_entry(
     tmp_path, aged, reads, monkeypatch
 ):

@@ -71,7 +71,13 @@ def test_adding_waits_while_memory_is_full(store, monkeypatch):
     row = store.extraction.bytes_per_row()
     monkeypatch.setattr("layerprobe.cache.store.writer.SHARD_BYTES", 4 * row)
     real, gate, synced = os.fsync, threading.Event(), threading.Event()
-    monkeypatch.setattr(os, "fsync", lambda handle: (synced.set(), gate.wait(), real(handle)))  # it hangs
+
+    def hang(handle: int) -> None:
+        synced.set()
+        gate.wait()
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", hang)
     added: list[str] = []
     with store.writer() as writer:
 

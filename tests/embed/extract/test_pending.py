@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from layerprobe.cache.common.errors import ClipError
-from layerprobe.cache.common.records import LazyRecords
 from layerprobe.cache.store import failures
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.cache.store.keys import KeyedClip
 from layerprobe.embed.audio import headers
+from layerprobe.embed.audio.headers import LazyRecords
 from layerprobe.embed.config import EmbedConfig
 from layerprobe.embed.extract import pending as pending_module
 from layerprobe.embed.extract.pending import find_pending
