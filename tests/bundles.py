@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from layerprobe.classify.config import StudyConfig
+from layerprobe.classify.predict.bundle import Bundle
 from layerprobe.classify.predict.make import make_bundle
 from layerprobe.classify.search.study import run_study
 from layerprobe.embed.config import EmbedConfig
@@ -50,3 +53,11 @@ def make_run(
 
 def clips_of(run: Path) -> list[Clip]:
     return read_manifest(run.parent / "clips.csv")
+
+
+def assert_alike_from_cache_and_sound(bundle: Bundle, run: Path) -> None:
+    """The run's clips get the same probabilities from cached states as from their sound, within float16."""
+    clips = clips_of(run)
+    cached = bundle.predict_clips(clips, cache=run.parent / "features")
+    for one, two in zip(cached, bundle.predict_clips(clips), strict=True):
+        np.testing.assert_allclose(one.probabilities, two.probabilities, atol=5e-3)

@@ -16,7 +16,7 @@ from layerprobe.classify.predict.make import make_bundle_of
 from layerprobe.classify.runs.run_folder import RUN, SUMMARY, read_json
 from layerprobe.classify.search.plan import make_plan
 from layerprobe.classify.search.study import run_study
-from tests.bundles import clips_of, make_run
+from tests.bundles import assert_alike_from_cache_and_sound, make_run
 from tests.studies import made_clips, made_store
 
 
@@ -55,10 +55,7 @@ def test_a_bundle_predicts_alike_from_cache_and_sound(tmp_path: Path) -> None:
     bundle = load_bundle(make_bundle_of(run))
     assert isinstance(bundle, FrozenBundle)
     assert bundle.system.names == ("1", "2")
-    clips = clips_of(run)
-    cached = bundle.predict_clips(clips, cache=tmp_path / "features")
-    for one, two in zip(cached, bundle.predict_clips(clips), strict=True):
-        np.testing.assert_allclose(one.probabilities, two.probabilities, atol=5e-3)
+    assert_alike_from_cache_and_sound(bundle, run)
 
 
 @pytest.mark.parametrize(

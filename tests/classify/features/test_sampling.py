@@ -23,7 +23,7 @@ from layerprobe.classify.runs.run_folder import SUMMARY, read_json
 from layerprobe.classify.search import nested
 from layerprobe.classify.search.plan import make_plan
 from layerprobe.classify.search.study import run_study
-from tests.bundles import clips_of, make_run
+from tests.bundles import assert_alike_from_cache_and_sound, make_run
 from tests.studies import made_clips, made_store
 
 PREP = Preprocessing("mean+std", "standard")
@@ -205,10 +205,7 @@ def test_a_study_without_sampling_has_no_such_parameter(tmp_path: Path) -> None:
 def test_a_bundle_is_fitted_to_sampled_clips(head: str, kind: Any, tmp_path: Path) -> None:
     run = make_run(tmp_path, bundle=False, heads=(head,), sampling=(kind,))
     bundle = load_bundle(make_bundle_of(run))
-    clips = clips_of(run)
-    cached = bundle.predict_clips(clips, cache=tmp_path / "features")
-    for one, two in zip(cached, bundle.predict_clips(clips), strict=True):
-        np.testing.assert_allclose(one.probabilities, two.probabilities, atol=5e-3)
+    assert_alike_from_cache_and_sound(bundle, run)
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ from layerprobe.classify.report.run_tables import run_tables
 from layerprobe.classify.runs.run_folder import SUMMARY, read_json
 from layerprobe.classify.search.plan import make_plan
 from layerprobe.classify.search.study import run_study
-from tests.bundles import clips_of, make_run
+from tests.bundles import assert_alike_from_cache_and_sound, make_run
 from tests.studies import made_clips, made_store
 
 BOTH = Preprocessing("mean+std", "standard")
@@ -211,10 +211,7 @@ def test_a_bundle_predicts_alike_from_cache_and_sound(tmp_path: Path) -> None:
     assert isinstance(bundle, FrozenBundle)
     assert bundle.system.names == ("1", "2")
     assert obstacle(bundle.system, bundle.extraction.model) == "several layers together"
-    clips = clips_of(run)
-    cached = bundle.predict_clips(clips, cache=tmp_path / "features")
-    for one, two in zip(cached, bundle.predict_clips(clips), strict=True):
-        np.testing.assert_allclose(one.probabilities, two.probabilities, atol=5e-3)
+    assert_alike_from_cache_and_sound(bundle, run)
 
 
 @pytest.mark.parametrize(

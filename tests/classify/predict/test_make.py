@@ -19,7 +19,7 @@ from layerprobe.classify.predict.frozen import FrozenBundle
 from layerprobe.classify.predict.make import held_out_scores, make_bundle, make_bundle_of
 from layerprobe.classify.runs.run_record import read_recorded
 from layerprobe.classify.search.storage import TrialStorage
-from tests.bundles import clips_of, make_run, study
+from tests.bundles import assert_alike_from_cache_and_sound, clips_of, make_run, study
 from tests.run import tone
 
 
@@ -44,11 +44,7 @@ def test_every_kind_of_system_predicts_alike_from_cache_and_sound(
     assert isinstance(bundle, FrozenBundle)
     if "mix" in settings.get("layers", ()):
         assert bundle.system.names == ("1", "2")
-    clips = clips_of(run)
-    cached = bundle.predict_clips(clips, cache=tmp_path / "features")
-    computed = bundle.predict_clips(clips)
-    for one, two in zip(cached, computed, strict=True):
-        np.testing.assert_allclose(one.probabilities, two.probabilities, atol=5e-3)
+    assert_alike_from_cache_and_sound(bundle, run)
 
 
 @pytest.mark.slow

@@ -24,8 +24,6 @@ from layerprobe.cache.store.keys import clip_keys
 from layerprobe.classify.commands.predict import PredictOptions, predict
 from layerprobe.classify.data.dataset import join_labels
 from layerprobe.classify.features.frames import ScaledFrames, read_frames
-from layerprobe.classify.heads.frames import bilstm
-from layerprobe.classify.heads.frames.bilstm import BILSTM
 from layerprobe.classify.heads.frames.fitting import validation_mask
 from layerprobe.classify.heads.solvers import frame_training
 from layerprobe.classify.heads.solvers.frame_networks import build_bilstm
@@ -38,6 +36,7 @@ from layerprobe.classify.serve.app import create_app
 from layerprobe.classify.serve.limits import Limits
 from layerprobe.embed.models.lookup import find_model_store
 from tests.bundles import MODEL, clips_of, make_run
+from tests.networks import small_networks
 from tests.run import tone
 
 pytestmark = pytest.mark.slow
@@ -45,12 +44,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module", autouse=True)
 def small() -> Iterator[None]:
-    """Few units and few rounds."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(frame_training, "ROUNDS", 3)
-        patch.setattr(bilstm, "HIDDEN", [8])
-        patch.setitem(BILSTM.start, "hidden", 8)
-        patch.setitem(BILSTM.start, "rate", 1e-2)
+    with small_networks(rounds=3):
         yield
 
 

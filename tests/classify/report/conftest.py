@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from layerprobe.classify.config import EvaluationConfig, StudyConfig
 from layerprobe.classify.controls.evaluation import run_and_evaluate
-from layerprobe.classify.report.figures import paper
 from layerprobe.classify.report.write import write_report
 from layerprobe.embed.manifest.clips import Clip, read_manifest, write_manifest
+from tests.figures import few_of_reports
 from tests.studies import made_store
 
 LABELS = ("<b>angry</b>", '=calm & "cool"', "$x_1$ 100%")
@@ -67,9 +68,7 @@ def large_page(tmp_path_factory) -> Path:
     command = {"table": str(table), "path_column": None, "speaker_column": None}
     study = StudyConfig(heads=("ridge",), folds=2, inner_folds=2, trials=1, jobs=1)
     run_and_evaluate(clips, store, folder / "run", study, command=command, evaluation=None)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(paper, "WIDTHS", {"two-columns": paper.WIDTHS["two-columns"]})
-        patch.setattr(paper, "KINDS", ("svg",))
+    with few_of_reports():
         return write_report([folder / "run"], folder / "run" / "report")
 
 
@@ -84,7 +83,7 @@ def summary(runs) -> dict:
 
 
 @pytest.fixture
-def few_figures(monkeypatch):
-    """For tests of the page's text: only the figures that the page contains, not those for papers."""
-    monkeypatch.setattr(paper, "WIDTHS", {"two-columns": paper.WIDTHS["two-columns"]})
-    monkeypatch.setattr(paper, "KINDS", ("svg",))
+def few_figures() -> Iterator[None]:
+    """For tests of the page's text."""
+    with few_of_reports():
+        yield

@@ -19,12 +19,12 @@ from layerprobe.classify.controls.evaluation import evaluate_run
 from layerprobe.classify.predict.bundle import load_bundle
 from layerprobe.classify.predict.make import make_bundle
 from layerprobe.classify.predict.results.table import as_rows
-from layerprobe.classify.report.figures import paper
 from layerprobe.classify.report.write import write_report
 from layerprobe.classify.runs.compare import compare, rank
 from layerprobe.classify.search.plan import make_plan
 from layerprobe.classify.search.study import run_study
 from layerprobe.embed.manifest.clips import read_manifest, write_manifest
+from tests.figures import few_of_reports
 from tests.regressions import number_study, page_data
 from tests.studies import made_clips, made_store
 
@@ -85,8 +85,7 @@ def test_runs_are_compared(run: Path, corpus: Any) -> None:
     assert pair.difference.low > 0
 
 
-def test_everything_is_printed_and_drawn(run: Path, capsys: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(paper, "KINDS", ("svg",))
+def test_everything_is_printed_and_drawn(run: Path, capsys: Any) -> None:
     print_summary(run, json.loads((run / "summary.json").read_text()), as_json=False)
     text = capsys.readouterr().out
     for words in (
@@ -97,7 +96,8 @@ def test_everything_is_printed_and_drawn(run: Path, capsys: Any, monkeypatch: An
         "average precision",
     ):
         assert words in text
-    page = write_report([run], run / "report")
+    with few_of_reports():
+        page = write_report([run], run / "report")
     assert page_data(page, "labels") is not None
     assert page_data(page, "confusion") is None
     groups = page_data(page, "map")["colours"]["mood"]["groups"]

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,18 +11,16 @@ import pytest
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import EvaluationConfig, Scaling, StudyConfig
-from layerprobe.classify.controls import learning_curve, shuffled_labels
+from layerprobe.classify.controls import few_shot, learning_curve, shuffled_labels
 from layerprobe.classify.controls.evaluation import evaluate_run
 from layerprobe.classify.features.fitted_frames import FittedFrames, load_inputs
 from layerprobe.classify.features.fold_features import Preprocessing
 from layerprobe.classify.features.frames import join_frames
 from layerprobe.classify.features.lru_cache import LruCache
 from layerprobe.classify.heads.fitted import TrainingRows
-from layerprobe.classify.heads.frames import bilstm
 from layerprobe.classify.heads.frames.bilstm import BILSTM
 from layerprobe.classify.heads.frames.fitting import validation_mask
 from layerprobe.classify.heads.registry import KINDS
-from layerprobe.classify.heads.solvers import frame_training
 from layerprobe.classify.heads.solvers.frame_networks import BiLstm
 from layerprobe.classify.runs.compare import compare
 from layerprobe.classify.runs.run_folder import SUMMARY, read_json
@@ -34,6 +31,7 @@ from layerprobe.classify.search.strategies import rounds
 from layerprobe.classify.search.study import run_study
 from layerprobe.classify.search.units import Unit, run_unit
 from layerprobe.embed.manifest.clips import Clip
+from tests.networks import small_networks
 from tests.studies import made_clips, made_frames, made_store
 
 pytestmark = pytest.mark.slow
@@ -42,26 +40,18 @@ CONFIG = StudyConfig(heads=("bilstm",), folds=2, inner_folds=2, trials=1, jobs=1
 SAME = ("splits.json", "results.csv", "predictions.csv", "summary.json", "figures/layers.svg")
 
 
-@contextmanager
-def shrunk() -> Iterator[None]:
-    """Few units and few rounds: enough for what is planted."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(frame_training, "ROUNDS", 12)
-        patch.setattr(bilstm, "HIDDEN", [8])
-        patch.setitem(BILSTM.start, "hidden", 8)
-        patch.setitem(BILSTM.start, "rate", 1e-2)
-        yield
+ROUNDS = 12  # enough for what is planted
 
 
 def shrunk_unit(unit: Unit) -> Iterator[TrialDone | StudyResult]:
     """What a process runs that knows nothing of this one's patches."""
-    with shrunk():
+    with small_networks(rounds=ROUNDS):
         yield from run_unit(unit)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def small() -> Iterator[None]:
-    with shrunk():
+    with small_networks(rounds=ROUNDS):
         yield
 
 
@@ -118,6 +108,8 @@ def test_every_control_is_made_on_frames(
     """Probes read means over frames, in which nothing was planted."""
     monkeypatch.setattr(shuffled_labels, "SHUFFLES", 2)
     monkeypatch.setattr(learning_curve, "SHARES", (1.0,))
+    for name, value in (("DRAWS", 2), ("SHOTS", (2, 8)), ("OWN_SHOTS", (0, 1))):
+        monkeypatch.setattr(few_shot, name, value)
     out = shutil.copytree(finished, tmp_path / "run")
     plan = make_plan(corpus[0], corpus[1], CONFIG)
     evaluate_run(out, plan, corpus[0], EvaluationConfig(audit=False, controls="full"))
