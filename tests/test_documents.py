@@ -53,7 +53,11 @@ SMALLER = {
 }
 FEWER = {
     "layerprobe.classify.controls.shuffled_labels.SHUFFLES": 2,
+    "layerprobe.classify.controls.learning_curve.DRAWS": 2,
+    "layerprobe.classify.controls.few_shot.DRAWS": 2,
     "layerprobe.classify.heads.solvers.frame_training.ROUNDS": 2,
+    "layerprobe.classify.report.figures.paper.KINDS": ["svg"],
+    "layerprobe.classify.report.figures.paper.WIDTHS": {"two-columns": 7.2},
 }
 OWN_FOLDS = ("--protocol",)
 OWN_LAYERS = {"9": "2"}  # hubert-tiny has four
