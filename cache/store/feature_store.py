@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from binascii import Error as HexError
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import h5py
@@ -14,7 +13,7 @@ import numpy as np
 from layerprobe.cache.common.errors import MissingStatesError, StoreError
 from layerprobe.cache.common.text import format_list
 from layerprobe.cache.identity.extraction import FRAME, Extraction
-from layerprobe.cache.store.index import ClipIndex, ShardRows
+from layerprobe.cache.store.index import ClipIndex, Opened, ShardRows
 from layerprobe.cache.store.keys import digests_to_keys, keys_to_digests
 from layerprobe.cache.store.location.folders import (
     EXTRACTION_FILE,
@@ -34,7 +33,6 @@ from layerprobe.cache.store.shard import (
 )
 from layerprobe.cache.store.writer import StoreWriter
 
-Opened = Callable[[str], AbstractContextManager[Path]]
 ReadColumn = Callable[[h5py.File], np.ndarray]
 
 
@@ -238,23 +236,25 @@ class FeatureStore:
             index = self.index()
             entries = index.find(digests[remaining])
             if absent := [keys[i] for i in remaining[entries < 0]]:
-                short = [key[:12] for key in absent]
+                short = format_list([key[:12] for key in absent])
                 raise MissingStatesError(
-                    f"{len(absent)} of {len(keys)} clips are not held ({format_list(short)})",
+                    f"{len(absent)} of {len(keys)} clips are not held ({short})",
                     keys=absent,
                     where=str(self.folder),
                     do=f"run: {self.extraction.embed_command(self.cache)}",
                 )
             retry = [np.empty(0, np.intp)]
-            for selected in index.by_shard(entries, remaining):
-                try:
-                    with (
-                        (open or self.shards.opened)(selected.shard) as path,
-                        open_shard(path, self._fingerprint) as file,
-                        reporting_damage(path),
-                    ):
-                        read(file, selected)
-                except FileNotFoundError:
-                    self.shards.forget()
-                    retry.append(selected.positions)  # removed by a compaction meanwhile
+            parts = list(index.by_shard(entries, remaining))
+            with self.shards.in_order([part.shard for part in parts] if open is None else []) as opened:
+                for part in parts:
+                    try:
+                        with (
+                            (open or opened)(part.shard) as path,
+                            open_shard(path, self._fingerprint) as file,
+                            reporting_damage(path),
+                        ):
+                            read(file, part)
+                    except FileNotFoundError:
+                        self.shards.forget()
+                        retry.append(part.positions)  # removed by a compaction meanwhile
             remaining = np.concatenate(retry)

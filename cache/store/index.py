@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from layerprobe.cache.store.shard import list_shards, read_digests, stat_shards
+
+Opened = Callable[[str], AbstractContextManager[Path]]
 
 
 class ShardStatus(NamedTuple):
@@ -44,6 +46,12 @@ class Shards:
     def opened(self, name: str) -> Iterator[Path]:
         """A shard's file, which stays while the block runs; it need not exist any more."""
         yield self.folder / name
+
+    @contextmanager
+    def in_order(self, names: Sequence[str]) -> Iterator[Opened]:
+        """`opened`, for shards that are opened in this order, each once; they may be fetched ahead of it."""
+        del names
+        yield self.opened
 
     @contextmanager
     def table(self, name: str) -> Iterator[Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,8 +13,9 @@ from layerprobe.cache.common.places import local_store, outgoing, portable, size
 from layerprobe.cache.common.text import format_count
 from layerprobe.cache.remote.objects import CONNECTIONS, StoredObject
 from layerprobe.cache.remote.retries import AbsentError, TransferError
-from layerprobe.cache.store.index import Shards, ShardStatus
+from layerprobe.cache.store.index import Opened, Shards, ShardStatus
 from layerprobe.cache.store.location import records
+from layerprobe.cache.store.location.read_ahead import SHARE, ReadAhead
 from layerprobe.cache.store.location.remote_cache import RemoteCache, remote_cache
 from layerprobe.cache.store.location.tables import table_name, write_table
 from layerprobe.cache.store.shard import SHARD_NAME, checksum, list_shards, read_digests
@@ -68,6 +69,25 @@ class RemoteShards(Shards):
             return
         with self._cache.copies.opened(self.folder / name, lambda: self.download(name)) as path:
             yield path
+
+    @contextmanager
+    def in_order(self, names: Sequence[str]) -> Iterator[Opened]:
+        absent = [name for name in names if not self._is_here(name)]
+        if len(absent) < 2:
+            yield self.opened
+            return
+        listed = self._listed()
+        sizes = [listed[name].nbytes if name in listed else 0 for name in absent]
+        with ReadAhead(absent, self._fetch, sizes=sizes, limit=size_limit() // SHARE) as ahead:
+
+            @contextmanager
+            def opened(name: str) -> Iterator[Path]:
+                if name in absent:
+                    ahead.wait(name)
+                with self.opened(name) as path:
+                    yield path
+
+            yield opened
 
     @contextmanager
     def table(self, name: str) -> Iterator[Path]:
@@ -149,6 +169,14 @@ class RemoteShards(Shards):
     @property
     def _cache(self) -> RemoteCache:
         return remote_cache(self.folder.parent.parent)
+
+    def _is_here(self, name: str) -> bool:
+        return (self.folder / name).exists() or (self.written / name).exists()
+
+    def _fetch(self, name: str) -> None:
+        """Make the local copy of a shard. Raises as `download`."""
+        with self.opened(name):
+            pass
 
     def _name(self, name: str) -> str:
         """An object's name in the cache, from that in the store."""

@@ -251,6 +251,26 @@ def test_local_copies_keep_to_their_size(s3, tmp_path, monkeypatch):
     check(other, {key: states for part in parts for key, states in part.items()})
 
 
+def test_shards_that_are_read_next_are_downloaded_ahead_each_once(s3, tmp_path, monkeypatch):
+    store = FeatureStore.create(local_cache(CACHE), extraction())
+    parts = [clips(store.extraction, 3, seed=seed) for seed in range(7)]
+    for part in parts:
+        fill(store, part)
+    held = {key: states for part in parts for key, states in part.items()}
+    other = found(new_machine(s3, tmp_path / "b", monkeypatch), store.extraction)
+    other.seconds(list(held))
+    assert s3.faults.count("GET", "/shard-") == 0  # tables only
+    check(other, held)
+    assert s3.faults.count("GET", "/shard-") == 7
+    (first, *_) = shards(s3)
+    content = s3.content(first)
+    s3.put(first, content[:-1] + bytes([content[-1] ^ 1]))
+    again = found(new_machine(s3, tmp_path / "c", monkeypatch), store.extraction)
+    monkeypatch.setattr("layerprobe.cache.remote.retries.FIRST_WAIT", 0.001)
+    with pytest.raises(StoreError, match="its bytes have the checksum"):
+        again.layer("0", list(held))
+
+
 def test_verify_reads_every_shard_there_and_repairs_nothing(s3):
     store, _ = filled()
     (name,) = shards(s3)
