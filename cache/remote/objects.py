@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import importlib.util
-import logging
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from layerprobe.cache.common.disk import open_temporary, publish
-from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.remote.retries import DamagedError, TransferError, unsupported, with_retries
+from layerprobe.cache.remote.retries import (
+    DamagedError,
+    TransferError,
+    is_conflict,
+    unsupported,
+    with_retries,
+)
+from layerprobe.cache.remote.services import open_service
 
-CONNECT_SECONDS, ANSWER_SECONDS = 10, 30  # without an answer, the connection counts as lost
 CONNECTIONS = 8  # transfers at a time
-# The package of a scheme, and the extra that installs it. _IF_ABSENT: options that write only new objects.
-_PACKAGES = {
-    "s3": ("s3fs", "s3"),
-    "gs": ("gcsfs", "gs"),
-    "az": ("adlfs", "az"),
-    "https": ("aiohttp", "s3"),
-    "http": ("aiohttp", "s3"),
-}
+# Options that write only new objects.
+_CREATE: dict[str, Any] = {"mode": "create"}
 _IF_ABSENT: dict[str, dict[str, Any]] = {"az": {"overwrite": False}}
-_CREATE = {"mode": "create"}
 
 
 @dataclass(frozen=True)
@@ -52,13 +47,15 @@ class ObjectFolder:
         """Every object by its name; empty where nothing was written yet. Raises AbsentError: no bucket."""
 
         def find() -> dict[str, Any]:
-            files = _open(self._scheme)
+            files = open_service(self._scheme)
             files.invalidate_cache()
             try:
-                return dict(files.find(self._prefix, detail=True))
+                found = dict(files.find(self._prefix, detail=True))
             except FileNotFoundError:
-                files.ls(self._prefix.partition("/")[0])  # raises the same where there is no such bucket
-                return {}
+                found = {}
+            if not found:
+                _check_bucket(files, self._prefix.partition("/")[0])
+            return found
 
         found = with_retries(find, where=self.url)
         start = self._prefix + "/"
@@ -72,7 +69,7 @@ class ObjectFolder:
         """One object; its ETag is empty, its size -1, where the service does not say. Raises AbsentError."""
 
         def info() -> dict[str, Any]:
-            files = _open(self._scheme)
+            files = open_service(self._scheme)
             try:
                 return dict(files.info(self._path(name)))
             except FileNotFoundError as error:
@@ -83,7 +80,7 @@ class ObjectFolder:
     def read(self, name: str) -> bytes:
         """The content of a small object."""
         return with_retries(
-            lambda: bytes(_open(self._scheme).cat_file(self._path(name))), where=self._where(name)
+            lambda: bytes(open_service(self._scheme).cat_file(self._path(name))), where=self._where(name)
         )
 
     def download(self, name: str, target: Path, *, fault: Callable[[Path], str]) -> None:
@@ -98,7 +95,7 @@ class ObjectFolder:
             nonlocal wrong
             file, temporary = open_temporary(target.parent)
             try:
-                _open(self._scheme).get_file(self._path(name), str(temporary))
+                open_service(self._scheme).get_file(self._path(name), str(temporary))
                 if wrong := fault(temporary):
                     raise ConnectionError(wrong)
                 publish(file, temporary, target)
@@ -123,12 +120,14 @@ class ObjectFolder:
         path = self._path(name)
 
         def put() -> bool:
-            files = _open(self._scheme)
+            files = open_service(self._scheme)
             try:
                 files.put_file(str(file), path, **_IF_ABSENT.get(self._scheme, _CREATE))
             except FileExistsError:
                 return False
             except OSError as error:
+                if is_conflict(error):
+                    return False
                 if not unsupported(error):
                     raise
                 files.put_file(str(file), path)
@@ -143,6 +142,14 @@ class ObjectFolder:
         return f"{self.url}/{name}"
 
 
+def _check_bucket(files: Any, bucket: str) -> None:
+    """Raise FileNotFoundError if there is no such bucket, rather than an empty one."""
+    try:
+        files.ls(bucket)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"the bucket does not exist: {bucket}") from error
+
+
 def _described(info: dict[str, Any]) -> StoredObject:
     times = (info.get(key) for key in ("LastModified", "updated", "last_modified", "created", "mtime"))
     time = next((time for time in times if time), 0.0)
@@ -152,29 +159,3 @@ def _described(info: dict[str, Any]) -> StoredObject:
     etag = str(next((etag for etag in etags if etag), "")).strip('"')
     size = -1 if info.get("size") is None else int(info["size"])
     return StoredObject(size, time.timestamp() if isinstance(time, datetime) else float(time), etag)
-
-
-def _open(scheme: str) -> Any:
-    """fsspec's file system of a scheme, which it creates once in a process. Raises InputError."""
-    package, extra = _PACKAGES.get(scheme, ("fsspec", "s3"))
-    if importlib.util.find_spec(package) is None:
-        do = f"pip install 'layerprobe[{extra}]'" if extra == "s3" else f"pip install {package}"
-        raise InputError(f"needs the package {package}", where=f"{scheme}://", do=do)
-    import fsspec
-
-    options: dict[str, Any] = {}
-    if scheme == "s3":
-        timeouts = {"connect_timeout": CONNECT_SECONDS, "read_timeout": ANSWER_SECONDS}
-        # One attempt each: `with_retries` repeats.
-        options["config_kwargs"] = {**timeouts, "retries": {"total_max_attempts": 1, "mode": "standard"}}
-    if scheme in ("http", "https"):
-        from aiohttp import ClientTimeout
-
-        timeout = ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=ANSWER_SECONDS)
-        options["client_kwargs"] = {"timeout": timeout}
-    # gcsfs logs what it raises, with a traceback.
-    logging.getLogger(package).setLevel(logging.CRITICAL)
-    files = fsspec.filesystem(scheme, use_listings_cache=False, **options)
-    with suppress(AttributeError):
-        files.retries = 1
-    return files

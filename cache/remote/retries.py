@@ -54,7 +54,7 @@ def with_retries(call: Callable[[], T], *, where: str, attempts: int | None = No
         try:
             return call()
         except Exception as error:
-            if isinstance(error, FileExistsError | StoreError):
+            if isinstance(error, FileExistsError | InputError):
                 raise
             raise_final(error, where=where)
             if attempt == limit:
@@ -73,7 +73,8 @@ def with_retries(call: Callable[[], T], *, where: str, attempts: int | None = No
 def raise_final(error: Exception, *, where: str) -> None:
     """Raise the line for an error that another attempt would not change; return for one that may pass."""
     name = type(error).__name__
-    if isinstance(error, PermissionError) or _status(error) in (401, 403):
+    forbidden = isinstance(error, OSError) and str(error).startswith("Forbidden: ")  # gcsfs
+    if isinstance(error, PermissionError) or forbidden or _status(error) in (401, 403):
         what = f"access is refused ({reason(error)})"
         raise ForbiddenError(what, where=where, do=_CREDENTIALS) from error
     if isinstance(error, FileNotFoundError) or _status(error) in (404, 410):
@@ -85,13 +86,24 @@ def raise_final(error: Exception, *, where: str) -> None:
         raise InputError(f"cannot be opened ({reason(error)})", where=where) from error
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
         raise StoreError(f"its local copy cannot be written ({error.strerror})", where=where) from error
-    if isinstance(error, OSError) and error.errno == errno.EINVAL:  # s3fs: a request that the service rejects
+    rejected = isinstance(error, OSError) and error.errno == errno.EINVAL  # s3fs
+    if (
+        rejected
+        or _status(error) == 400
+        or (isinstance(error, ValueError) and str(error).startswith("Bad Req"))
+    ):
         raise StoreError(f"the service rejects the request ({reason(error)})", where=where) from error
 
 
 def unsupported(error: BaseException) -> bool:
     """Whether a service says that it does not know conditional writes."""
     return isinstance(error, OSError) and error.errno == errno.ENOSYS
+
+
+def is_conflict(error: BaseException) -> bool:
+    """Whether a conditional write found the object, where s3fs does not say so."""
+    answer = getattr(error.__cause__, "response", None)
+    return isinstance(answer, dict) and answer.get("Error", {}).get("Code") == "PreconditionFailed"
 
 
 def reason(error: BaseException) -> str:

@@ -12,7 +12,7 @@ from layerprobe.cache import FeatureStore
 from layerprobe.cache.common import places
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.places import local_cache
-from layerprobe.cache.remote import objects
+from layerprobe.cache.remote import services
 from layerprobe.cache.remote.objects import ObjectFolder
 from layerprobe.cache.remote.retries import AbsentError
 from layerprobe.cache.store.location import remote_cache
@@ -74,12 +74,12 @@ def test_a_service_without_conditional_writes(memory, tmp_path, monkeypatch):
     ("scheme", "advice"),
     [
         ("s3", r"needs the package s3fs; pip install 'layerprobe\[s3\]'"),
-        ("gs", "pip install gcsfs"),
-        ("az", "adlfs"),
+        ("gs", r"needs the package gcsfs; pip install 'layerprobe\[gs\]'"),
+        ("az", r"needs the package adlfs; pip install 'layerprobe\[az\]'"),
     ],
 )
 def test_a_missing_package_is_named(monkeypatch, scheme, advice):
-    monkeypatch.setattr(objects.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(services.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=advice):
         ObjectFolder(f"{scheme}://bucket/p").listing()
 

@@ -92,6 +92,9 @@ def test_after_the_last_attempt_it_is_one_line(waits):
             r"its local copy cannot be written \(No space",
         ),
         (OSError(errno.EINVAL, "bad digest"), StoreError, r"the service rejects the request \(bad digest\)"),
+        (OSError("Forbidden: b/x\nno rights"), ForbiddenError, "access is refused"),
+        (HttpError(400), StoreError, "the service rejects the request"),
+        (ValueError("Bad Request: b/x"), StoreError, "the service rejects the request"),
         (TypeError("unexpected option"), InputError, "cannot be opened"),
     ],
 )
@@ -100,6 +103,12 @@ def test_what_cannot_pass_is_refused_at_once(waits, error, kind, line):
         with_retries(call(error), where="s3://b/x")
     assert waits == []
     assert "secret" not in str(raised.value)
+
+
+def test_a_message_for_the_user_is_not_repeated(waits):
+    with pytest.raises(InputError, match=r"^s3://: needs the package s3fs$"):
+        with_retries(call(InputError("needs the package s3fs", where="s3://")), where="s3://b/x")
+    assert waits == []
 
 
 def test_a_conditional_write_that_found_the_object_is_no_error_to_repeat(waits):

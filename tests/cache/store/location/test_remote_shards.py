@@ -22,7 +22,7 @@ from layerprobe.cache.maintenance.compact import compact
 from layerprobe.cache.maintenance.export import export
 from layerprobe.cache.maintenance.prune import plan_pruning
 from layerprobe.cache.maintenance.verify import verify
-from layerprobe.cache.remote import objects
+from layerprobe.cache.remote import services
 from layerprobe.cache.remote.retries import ATTEMPTS, AbsentError
 from layerprobe.cache.store.location import remote_cache
 from tests.s3_server import SECRET, Server, environment
@@ -124,7 +124,7 @@ def test_two_writers_add_to_one_store(s3, tmp_path, monkeypatch):
 @pytest.mark.parametrize("faults", [["lost"] * 3, ["503"] * 3, ["500", "lost", "503"], ["slow"]])
 def test_what_may_pass_is_tried_again(s3, tmp_path, monkeypatch, faults):
     if faults == ["slow"]:
-        monkeypatch.setattr(objects, "ANSWER_SECONDS", 0.5)
+        monkeypatch.setattr(services, "ANSWER_SECONDS", 0.5)
         s3.faults.delay = 1.0
     s3.faults.plan = list(faults)
     s3.faults.only = ("PUT",)
@@ -217,7 +217,7 @@ def test_no_such_bucket_and_no_credentials(s3, monkeypatch):
         filled(cache="s3://absent/x")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
-    objects._open("s3").clear_instance_cache()
+    services.open_service("s3").clear_instance_cache()
     with pytest.raises(InputError, match=r"no usable credentials were found.*docs/cache.md"):
         FeatureStore.find(local_cache("s3://states/y"), extraction())
 
