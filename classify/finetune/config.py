@@ -34,7 +34,8 @@ RUNTIME_OPTIONS = (
 )  # options that do not change the results
 
 
-LATER = ("channels", "track")  # options that earlier versions did not record, where they are the default
+SOUND = ("channels", "track")
+LATER = (*SOUND, "fsdp")  # options that earlier versions did not record, where they are the default
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +76,9 @@ class FinetuneConfig:
     fp32."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass to save memory."""
+    fsdp: bool = False
+    """Divide parameters, gradients and optimizer states among the processes that train together (FSDP), for
+    a model that one GPU cannot train."""
     window: float = 30.0
     """Length in seconds above which clips are split into windows; the windows' logits are averaged."""
     channels: Channels = ALL_CHANNELS

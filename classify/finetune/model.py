@@ -8,7 +8,7 @@ from typing import Any, Self
 import torch
 from torch import nn
 
-from layerprobe.classify.finetune.config import LATER, FinetuneConfig
+from layerprobe.classify.finetune.config import SOUND, FinetuneConfig
 from layerprobe.classify.finetune.networks import open_network
 from layerprobe.embed.checkpoints.source import ModelSource
 from layerprobe.embed.models.layers import layer_names, layer_width
@@ -86,7 +86,7 @@ def classifier_settings(
 ) -> dict[str, Any]:
     """What is needed besides the tensors to rebuild a classifier, as saved in a bundle."""
     names = ("head", "dropout", "weighted_layers", "lora", "window")
-    settings = {name: getattr(config, name) for name in (*names, *LATER)}
+    settings = {name: getattr(config, name) for name in (*names, *SOUND)}
     return {
         "backbone": dict(source.config),
         "normalise": source.normalise,

@@ -32,11 +32,12 @@ ATTENTION = ("q_proj", "k_proj", "v_proj", "out_proj")
 class Network(Protocol):
     """A network in training.
 
-    model: the module of transformers with its parameters. adapted: names of a block's linear layers that
-    low-rank adapters extend.
+    model: the module of transformers with its parameters. blocks: its transformer blocks. adapted: names of
+    a block's linear layers that low-rank adapters extend.
     """
 
     model: Any
+    blocks: Sequence[nn.Module]
     adapted: tuple[str, ...]
 
     def pooled(self, waves: torch.Tensor, lengths: torch.Tensor) -> Mapping[str, torch.Tensor]:
@@ -68,6 +69,7 @@ class Wav2Vec2Network:
         self.frames = partial(frame_count, dict(source.config))
         self.model = load_model(source, seed=config.seed)
         self.model.requires_grad_(True)
+        self.blocks: Sequence[nn.Module] = self.model.encoder.layers
         feed_forward = ("intermediate_dense", "output_dense")
         # WavLM passes its projection weights to torch's attention directly, which would bypass adapters.
         wavlm = source.config["model_type"] == "wavlm"
@@ -101,7 +103,10 @@ class Wav2Vec2Network:
             long_enough = own.longest >= self.model.config.mask_time_length
             self.model.config.apply_spec_augment = augment and long_enough
             last = self.model(waves, attention_mask=inside if padded else None).last_hidden_state
-            return {self._last: masked_mean(last, counts)} if self._last_only else self._pooled
+            pooled = {self._last: masked_mean(last, counts)} if self._last_only else self._pooled
+            if augment and self.model.training and not long_enough:
+                _touch_mask(self.model, pooled)
+            return pooled
         finally:
             self.model.config.apply_spec_augment = augment
             self._counts, self._pooled = None, {}
@@ -132,6 +137,7 @@ class WhisperNetwork:
         self.model = load_encoder(source, seed=config.seed)
         self.model.requires_grad_(True)
         self.model.embed_positions.requires_grad_(False)
+        self.blocks: Sequence[nn.Module] = self.model.layers
         self._layers = layers
         self._encoder: ExactEncoder | None = None
 
@@ -157,6 +163,16 @@ class WhisperNetwork:
             spectrum, steps = encoder.spectrum(waves, samples)
         encoder.encode(spectrum, steps, samples, pool)
         return pooled
+
+
+def _touch_mask(model: Any, pooled: dict[str, torch.Tensor]) -> None:
+    """Give the vector of masked frames a gradient of zero, as if it masked none.
+
+    Under FSDP, the same parameters must have gradients in all processes.
+    """
+    if model.config.mask_time_prob > 0:
+        layer = next(iter(pooled))
+        pooled[layer] = pooled[layer] + 0.0 * model.masked_spec_embed.sum()
 
 
 def masked_mean(states: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:

@@ -21,6 +21,7 @@ from layerprobe.classify.finetune.config import FinetuneConfig
 from layerprobe.classify.finetune.data import WindowDataset, collate
 from layerprobe.classify.finetune.model import SpeechClassifier
 from layerprobe.classify.finetune.parallel.group import ALONE, PATIENCE, Group
+from layerprobe.classify.finetune.parallel.sharding import ShardedTrainer
 from layerprobe.classify.finetune.parallel.trainer import ClassifierTrainer
 from layerprobe.embed.models.device import HALF_TYPES, find_device, find_training_precision, is_out_of_memory
 from layerprobe.embed.models.presets import ACOUSTIC_PRESETS
@@ -69,8 +70,8 @@ class Training:
             on_progress=on_progress,
             group=self.group,
         )
-        trainer = ClassifierTrainer(self, callback)
         last = self.group.from_first(self._prepare)
+        trainer = (ShardedTrainer if self.config.fsdp else ClassifierTrainer)(self, callback)
         with _explain_errors(self.config, where=self.name):
             trainer.train(resume_from_checkpoint=None if last is None else str(last))
         return TrainingHistory(vars(trainer.state), self.config)
@@ -128,6 +129,9 @@ def check_options(model: str, config: FinetuneConfig, group: Group) -> tuple[tor
     if config.trials and group.size > 1:
         what = f"--trials is a search by one process, and these are {group.size} that train together"
         raise InputError(what, do="search first, in one process for each part of --folds-of")
+    if config.fsdp and group.size == 1:
+        what = "--fsdp divides a model among the processes that train it together, and this is one"
+        raise InputError(what, do="start several with torchrun, or omit it")
     if model in ACOUSTIC_PRESETS:
         raise InputError(
             f"--model {model} has no weights to fine-tune", do="use classify, which probes acoustic features"
@@ -145,6 +149,8 @@ def check_options(model: str, config: FinetuneConfig, group: Group) -> tuple[tor
     precision = find_training_precision(config.precision, device)
     if precision == "fp16" and device.type != "cuda":
         raise InputError(f"--precision fp16 does not support training on {device}", do="give bf16 or fp32")
+    if precision == "fp16" and config.fsdp:
+        raise InputError("--precision fp16 does not support --fsdp", do="give bf16 or fp32")
     if requested_workers(config, device) and (fault := shared_memory_fault()):
         say(f"note: {fault}, so the training process decodes the clips itself; {MORE_SHARED_MEMORY}")
     return device, precision

@@ -19,7 +19,7 @@ from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.text import first_line
 from layerprobe.cache.identity.extraction import Extraction
 from layerprobe.classify.finetune.checkpoints import WEIGHTS
-from layerprobe.classify.finetune.config import LATER, FinetuneConfig
+from layerprobe.classify.finetune.config import SOUND, FinetuneConfig
 from layerprobe.classify.finetune.model import SpeechClassifier
 from layerprobe.classify.finetune.saving.bundle import TRANSFORMERS
 from layerprobe.classify.finetune.saving.transformers_model import own_tensors
@@ -75,7 +75,7 @@ class FinetunedBundle(Bundle):
     def sound(self) -> tuple[str, int]:
         """As `Bundle.sound`."""
         settings, defaults = self.content.get("model", {}), FinetuneConfig()
-        channels, track = (settings.get(name, getattr(defaults, name)) for name in LATER)
+        channels, track = (settings.get(name, getattr(defaults, name)) for name in SOUND)
         return str(channels), int(track)
 
     def load_classifier(self) -> tuple[SpeechClassifier, FinetuneConfig, ModelSource]:
@@ -96,7 +96,7 @@ def load_classifier(
     weights that do not fit them.
     """
     names = ("head", "dropout", "weighted_layers", "lora", "window")
-    later = {name: settings[name] for name in LATER if name in settings}
+    later = {name: settings[name] for name in SOUND if name in settings}
     try:
         config = FinetuneConfig(**{name: settings[name] for name in names}, **later, freeze="none")
         source = ModelSource(

@@ -67,8 +67,8 @@ def find_group(environment: Mapping[str, str]) -> Group:
     """The group that the launcher has made. Raises InputError for one that shards the model."""
     for name, kind in (("ACCELERATE_USE_FSDP", "FSDP"), ("ACCELERATE_USE_DEEPSPEED", "DeepSpeed")):
         if environment.get(name, "false").lower() in ("true", "1"):
-            do = "launch with torchrun, or with accelerate's type for several GPUs (DDP)"
-            raise InputError(f"{kind} divides a model among processes, which is not supported", do=do)
+            do = "launch with torchrun, or with accelerate's type for several GPUs (DDP), and give --fsdp"
+            raise InputError(f"the launcher's {kind} is not supported", do=do)
     if "RANK" not in environment:
         return ALONE
     return Group(rank=int(environment["RANK"]), size=int(environment.get("WORLD_SIZE", "1")))

@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.distributed.tensor import DTensor
 from transformers import Trainer, TrainerCallback, set_seed
 from transformers.integrations import TensorBoardCallback
 from transformers.trainer_callback import PrinterCallback
@@ -26,6 +27,11 @@ MAX_NAMED = 8  # clips named in the message about a loss that is not finite
 
 class DivergedError(InputError):
     """A training whose loss or weights are no longer finite."""
+
+
+def own_part(parameter: torch.Tensor) -> torch.Tensor:
+    """What this process holds of a parameter: all of it, unless the model is divided."""
+    return parameter.to_local() if isinstance(parameter, DTensor) else parameter
 
 
 class _EpochCallback(TrainerCallback):
@@ -107,7 +113,8 @@ class ClassifierTrainer(Trainer):
         return (loss, outputs) if return_outputs else loss
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        if not all(bool(torch.isfinite(p).all()) for p in self.model.parameters() if p.requires_grad):
+        trained = (own_part(p) for p in self.model.parameters() if p.requires_grad)
+        if self._training.group.any(not all(bool(torch.isfinite(p).all()) for p in trained)):
             raise self._diverged(f"weights are not finite after step {self.state.global_step}")
         super()._save_checkpoint(model, trial)
 

@@ -136,9 +136,6 @@ def test_the_launcher_says_who_trains_together():
     assert not Group(rank=1, size=4).is_first
     assert Group().from_first(lambda: 3) == 3
     assert Group().any(True)
-    for name, kind in (("ACCELERATE_USE_FSDP", "FSDP"), ("ACCELERATE_USE_DEEPSPEED", "DeepSpeed")):
-        with pytest.raises(InputError, match=f"{kind} divides a model among processes, which is not supp"):
-            find_group({"RANK": "0", "WORLD_SIZE": "2", name: "true"})
 
 
 def test_a_search_is_refused(voices, tmp_path, monkeypatch):
