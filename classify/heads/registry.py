@@ -18,7 +18,8 @@ from layerprobe.classify.heads.frames.bilstm import BILSTM, Recurrent
 from layerprobe.classify.heads.logreg import LOGREG
 from layerprobe.classify.heads.majority import MAJORITY
 from layerprobe.classify.heads.neighbours import KNN
-from layerprobe.classify.heads.nonlinear.gaussian_process import GP, Laplace
+from layerprobe.classify.heads.nonlinear.gaussian_process import GP
+from layerprobe.classify.heads.nonlinear.laplace import Laplace
 from layerprobe.classify.heads.nonlinear.mlp import MLP
 from layerprobe.classify.heads.regression.mean import MEAN
 from layerprobe.classify.heads.regression.ridge import RIDGE_REGRESSION

@@ -18,7 +18,8 @@ from layerprobe.classify.data.splits import Fold
 from layerprobe.classify.features.fold_features import Preprocessing
 from layerprobe.classify.features.lru_cache import LruCache
 from layerprobe.classify.heads.fitted import TrainingRows
-from layerprobe.classify.heads.nonlinear.gaussian_process import GP, Laplace
+from layerprobe.classify.heads.nonlinear.gaussian_process import GP
+from layerprobe.classify.heads.nonlinear.laplace import Laplace
 from layerprobe.classify.heads.registry import KINDS
 from layerprobe.classify.predict.bundle import load_bundle
 from layerprobe.classify.predict.make import make_bundle
