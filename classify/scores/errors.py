@@ -2,15 +2,14 @@
 
 Errors are skewed, and speakers differ most by the square of an offset: among ten there is often none on whom
 a system is far off, and then both the mean and the spread of the losses are too low. Percentiles of a cluster
-bootstrap end too low therefore, and so do BCa and studentised ones. Each end of an interval here is the outer
-one of two:
+bootstrap end too low therefore, and so do BCa and studentised ones. An interval here is that of the mean of a
+scaled chi-square variable, which a sum of squares has nearly (Satterthwaite 1946), with the larger of two
+relative variances:
 
-1. What speakers' mean losses show: the jackknife's variance of the logarithm of the mean loss, as that of a
-   scaled chi-square distribution, which a sum of squares has (Satterthwaite 1946).
-2. What their errors show, if errors and speakers' offsets are normal. The sum of squares is then a quadratic
-   form, whose cumulants follow from the variances within and between speakers: second moments, where the
-   other end needs fourth ones. A chi-square distribution with its first three cumulants is close to it (Imhof
-   1961, section 4). MAE gets the same relative ends, as its logarithm varies almost as that of RMSE.
+1. What speakers' mean losses show: the jackknife's variance of the logarithm of the mean loss.
+2. What their errors show, if errors and speakers' offsets are normal. The variance of the sum of squares then
+   follows from the variances within and between speakers: second moments, where the other needs fourth ones.
+   The logarithm of MAE varies almost as that of RMSE.
 
 Tails are expanded from the normal quantile to Student's, with the effective number of speakers minus 1
 degrees of freedom, as in `bootstrap` (Hesterberg 2015).
@@ -27,9 +26,6 @@ from layerprobe.classify.scores.bootstrap import LEVEL, Interval, effective_samp
 from layerprobe.classify.tasks.moments import CLIPS, LOSSES, PREDICTED, SQUARED, TRUE
 
 LEAST_TAIL = 1e-12  # quantiles further out are not exact
-ROUNDS = 4  # of weights for the variance between speakers, after which it changes no more
-
-Ends = tuple[np.ndarray, np.ndarray]  # (R,) each, relative to what was measured
 
 
 def error_intervals(sums: np.ndarray, *, metric: Literal["rmse", "mae"]) -> list[Interval]:
@@ -43,16 +39,29 @@ def error_intervals(sums: np.ndarray, *, metric: Literal["rmse", "mae"]) -> list
     values = np.sqrt(mean) if metric == "rmse" else mean
     if len(sums) < 2:
         return [Interval(float(value), float("nan"), float("nan")) for value in values]
-    freedom = effective_sample_size(clips) - 1
-    tail = max(float(norm.cdf(-t.ppf((1 + LEVEL) / 2, freedom))), LEAST_TAIL)
-    power = 1.0 if metric == "rmse" else 2.0  # of the mean loss, that has the unit of a square
-    seen = chi_square_ends(power**2 * log_variance(loss, clips), tail=tail)
-    parts = error_parts(sums[..., PREDICTED] - sums[..., TRUE], sums[..., SQUARED], clips)
-    normal = quadratic_form_ends(*parts, clips, tail=tail)
-    low, high = np.minimum(seen[0], normal[0]), np.maximum(seen[1], normal[1])
+    power = 1 if metric == "rmse" else 2  # of the mean loss, that has the unit of a square
+    seen = power**2 * log_variance(loss, clips)
+    normal = normal_variance(sums[..., PREDICTED] - sums[..., TRUE], sums[..., SQUARED], clips)
+    low, high = chi_square_ends(np.maximum(seen, normal), clips)
     return [
         Interval(*map(float, row)) for row in zip(values, values * low**0.5, values * high**0.5, strict=True)
     ]
+
+
+def chi_square_ends(variance: np.ndarray, clips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ends (R,) of the 95 % interval of an expectation, over the value of a variable with that expectation.
+
+    The variable has a scaled chi-square distribution. variance: (R,), relative. clips: (clusters,). NaN where
+    the upper end is beyond all numbers, as where one speaker has almost all clips.
+    """
+    freedom = effective_sample_size(clips) - 1
+    tail = max(float(norm.cdf(-t.ppf((1 + LEVEL) / 2, freedom))), LEAST_TAIL)
+    varies = variance > 0
+    shape = 2 / np.where(varies, variance, 1.0)
+    with np.errstate(divide="ignore"):
+        low, high = shape / chi2.isf(tail, shape), shape / chi2.ppf(tail, shape)
+    low, high = (np.where(np.isfinite(high), end, np.nan) for end in (low, high))
+    return np.where(varies, low, 1.0), np.where(varies, high, 1.0)
 
 
 def log_variance(loss: np.ndarray, clips: np.ndarray) -> np.ndarray:
@@ -69,36 +78,17 @@ def log_variance(loss: np.ndarray, clips: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(variance), variance, np.where(total > 0, simple, 0.0))
 
 
-def chi_square_ends(variance: np.ndarray, *, tail: float) -> Ends:
-    """Ends of the expectation of a scaled chi-square variable with this relative variance (R,)."""
-    varies = variance > 0
-    freedom = 2 / np.where(varies, variance, 1.0)
-    with np.errstate(divide="ignore"):
-        low, high = freedom / chi2.isf(tail, freedom), freedom / chi2.ppf(tail, freedom)
-    return np.where(varies, low, 1.0), np.where(varies, high, 1.0)
+def normal_variance(errors: np.ndarray, squares: np.ndarray, clips: np.ndarray) -> np.ndarray:
+    """(R,) relative variance of the sum of squared errors that are normal, with normal offsets of speakers.
 
-
-def quadratic_form_ends(
-    mean: np.ndarray, within: np.ndarray, between: np.ndarray, clips: np.ndarray, *, tail: float
-) -> Ends:
-    """Ends of the expectation of the sum of squared errors that are normal, with normal offsets of speakers.
-
-    mean: (R,) of all errors. within, between: (R,) variances of a speaker's clips and of offsets.
+    errors, squares: (clusters, R) sums of errors and of their squares. clips: (clusters,).
     """
+    mean, within, between = error_parts(errors, squares, clips)
     n = clips[:, None]
     offset = within + n * between  # an eigenvalue of a speaker's covariance; the n - 1 others are `within`
-    first, second, third = (
-        factor * (offset**r + (n - 1) * within**r + r * n * mean**2 * offset ** (r - 1)).sum(0)
-        for r, factor in ((1, 1), (2, 2), (3, 8))
-    )
-    varies = second > 0
-    first, second, third = (np.where(varies, each, 1.0) for each in (first, second, third))
-    spread, freedom = np.sqrt(second) / first, 8 * second**3 / third**2
-    few, many = (
-        1 + spread * (chi2.ppf(p, freedom) - freedom) / np.sqrt(2 * freedom) for p in (tail, 1 - tail)
-    )
-    with np.errstate(divide="ignore"):
-        return np.where(varies, 1 / many, 1.0), np.where(varies, 1 / np.maximum(few, 0), 1.0)
+    expected = (offset + (n - 1) * within + n * mean**2).sum(0)
+    variance = 2 * (offset**2 + (n - 1) * within**2 + 2 * n * mean**2 * offset).sum(0)
+    return np.divide(variance, expected**2, out=np.zeros_like(expected), where=expected > 0)
 
 
 def error_parts(
@@ -106,23 +96,18 @@ def error_parts(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(R,) each: the size of the mean error, and variances of clips within speakers and of speakers' offsets.
 
-    errors, squares: (clusters, R) sums of errors and of their squares. Each speaker counts by the precision
-    of her offset, not by her clips: large speakers would decide alone otherwise.
+    As `normal_variance`. Speakers count by their clips, as in the score: small speakers may differ from large
+    ones, who decide it.
     """
-    several = clips > 1
+    total, several = float(clips.sum()), clips > 1
+    mean = errors.sum(0) / total
     if not several.any():
-        mean = errors.mean(0)
         return np.abs(mean), np.square(errors - mean).sum(0) / (len(clips) - 1), np.zeros_like(mean)
-    n = clips[several, None]
-    within = (squares - errors**2 / clips[:, None]).sum(0) / (clips.sum() - len(clips))
+    within = (squares - errors**2 / clips[:, None]).sum(0) / (total - len(clips))
     within = np.maximum(within, 0)
-    errors, squares = errors[several], squares[several]
-    products = (errors**2 - squares) / (n * (n - 1))  # of two clips; their mean is an offset's square
-    offsets = within
-    for _ in range(ROUNDS):
-        spread = offsets + within / n
-        precision = np.where(spread > 0, 1 / np.where(spread > 0, spread, 1.0), 1.0)
-        offsets = np.maximum((precision**2 * products).sum(0) / (precision**2).sum(0), 0)
-    mean = (precision * errors / n).sum(0) / precision.sum(0)
-    shared = np.clip(mean**2 - 1 / precision.sum(0), 0, offsets)  # without what chance adds to the square
+    n = clips[several, None]
+    products = (errors[several] ** 2 - squares[several]) / (n - 1)  # of two clips, n times their mean
+    offsets = np.maximum(products.sum(0) / n.sum(), 0)  # mean squares of offsets, with the mean's
+    by_chance = offsets / effective_sample_size(clips) + within / total  # in the square of the mean
+    shared = np.clip(mean**2 - by_chance, 0, offsets)
     return np.sqrt(shared), within, offsets - shared

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import optuna
+import sklearn
 
 from layerprobe.classify.features.fold_features import FoldFeatures, Preprocessing
 from layerprobe.classify.features.scaling import ALL_SCALINGS
@@ -66,19 +67,22 @@ def _train(
     from sklearn.neural_network import MLPClassifier  # here, as few studies need it
 
     held_out = validation_mask(y, speakers, seed=seed)
-    fitted = np.flatnonzero(~held_out)
+    X, labels, weights = Z[~held_out], y[~held_out], weight[~held_out]
+    X_held_out, y_held_out = Z[held_out], y[held_out]
     model = MLPClassifier(
         hidden_layer_sizes=(params["units"],) * params["depth"],
         alpha=params["alpha"],
         learning_rate_init=params["rate"],
-        batch_size=min(BATCH, len(fitted)),
+        batch_size=min(BATCH, len(X)),
         random_state=seed,
     )
     best, network, waited = (-np.inf, -np.inf), Network(()), 0
     for _ in range(EPOCHS):
-        model.partial_fit(Z[fitted], y[fitted], weight[fitted], classes=np.arange(classes))
+        # Inputs are checked when stored, and parameters are ours: scikit-learn need not check either.
+        with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
+            model.partial_fit(X, labels, weights, classes=np.arange(classes))
         now = Network(tuple(zip(model.coefs_, model.intercepts_, strict=True)))
-        reached = validation_score(now.scores(Z[held_out]), y[held_out], classes)
+        reached = validation_score(now.scores(X_held_out), y_held_out, classes)
         waited = 0 if reached[0] > best[0] else waited + 1
         if reached > best:
             best, network = reached, Network(tuple((W.copy(), b.copy()) for W, b in now.layers))
