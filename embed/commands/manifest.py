@@ -4,11 +4,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, fields
 from pathlib import Path
-from types import MappingProxyType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
@@ -17,8 +16,10 @@ from layerprobe.cache.common.disk import check_overwrite
 from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.common.options import FLAT, Force, OutputOptions
 from layerprobe.cache.common.text import format_count
-from layerprobe.embed.manifest.clips import Clip
 from layerprobe.embed.manifest.corpora import CORPORA, DESCRIBED, KNOWN, Corpus, Description
+
+if TYPE_CHECKING:
+    from layerprobe.embed.manifest.annotations.segments import AnnotatedClips
 
 app = App(name="manifest", help="Make a table of clips from a corpus on disk.")
 
@@ -96,18 +97,8 @@ class AnnotationOptions:
 
 def _add_corpus(name: str, read: Callable[[Path], Corpus], help_text: str) -> None:
     def make(options: Annotated[ManifestOptions, FLAT]) -> None:
-        from layerprobe.embed.manifest.clips import write_manifest
-
         check_overwrite(options.out, force=options.force)
-        corpus = read(options.folder)
-        write_manifest(corpus.clips, options.out)
-        _print_summary(
-            corpus.clips,
-            options.out,
-            notes=corpus.notes,
-            left_out=corpus.left_out,
-            as_json=options.output.json,
-        )
+        _write(read(options.folder), options.out, as_json=options.output.json)
 
     app.command(make, name=name, help=help_text)
 
@@ -120,22 +111,13 @@ for _name, _read in CORPORA.items():
 @app.command(name="pattern")
 def read_names(options: Annotated[PatternOptions, FLAT]) -> None:
     """Clips of a folder whose file names say everything, by a pattern with named fields."""
-    from layerprobe.embed.manifest.clips import write_manifest
     from layerprobe.embed.manifest.corpora.reading import read_pattern
 
     check_overwrite(options.out, force=options.force)
     parsed = read_pattern(options.folder, options.pattern, options.maps or ())
     for example in parsed.examples:
         say(example)
-    write_manifest(parsed.corpus.clips, options.out)
-    _print_summary(
-        parsed.corpus.clips,
-        options.out,
-        label=parsed.label,
-        notes=parsed.corpus.notes,
-        left_out=parsed.corpus.left_out,
-        as_json=options.output.json,
-    )
+    _write(parsed.corpus, options.out, label=parsed.label, as_json=options.output.json)
 
 
 @app.command(name="list")
@@ -160,7 +142,6 @@ def list_corpora(options: Annotated[ListOptions, FLAT] = ListOptions()) -> None:
 @app.command
 def join(options: Annotated[JoinOptions, FLAT]) -> None:
     """Join tables into one with a column `corpus`; speakers and ids get the corpus's name as a prefix."""
-    from layerprobe.embed.manifest.clips import write_manifest
     from layerprobe.embed.manifest.join import LabelMap, join_tables
 
     check_overwrite(options.out, force=options.force, inputs=options.tables)
@@ -169,44 +150,30 @@ def join(options: Annotated[JoinOptions, FLAT]) -> None:
         names=list(options.names) or None,
         maps=[LabelMap.parse(text) for text in options.maps or ()],
     )
-    write_manifest(clips, options.out)
-    _print_summary(clips, options.out, as_json=options.output.json)
+    _write(Corpus(clips=clips, notes=[], left_out={}), options.out, as_json=options.output.json)
 
 
 @app.command(name="annotations")
 def read_annotations(options: Annotated[AnnotationOptions, FLAT]) -> None:
     """Clips from intervals of annotation files: Praat's TextGrid, ELAN's .eaf, Audacity's labels (.txt)."""
     from layerprobe.embed.manifest.annotations.segments import annotated_clips
-    from layerprobe.embed.manifest.clips import write_manifest
 
     check_overwrite(options.out, force=options.force)
     if not options.tier:
         raise InputError("--tier is empty", do="name the tier that has the labels, such as emotion")
     found = annotated_clips(options.folder, options.tier)
-    write_manifest(found.clips, options.out)
-    _print_summary(
-        found.clips,
-        options.out,
-        label=options.tier[0],
-        notes=found.notes,
-        left_out=found.left_out,
-        as_json=options.output.json,
-    )
+    _write(found, options.out, label=options.tier[0], as_json=options.output.json)
 
 
-def _print_summary(
-    clips: Sequence[Clip],
-    out: Path,
-    *,
-    as_json: bool,
-    label: str = "emotion",
-    notes: Sequence[str] = (),
-    left_out: Mapping[str, str] = MappingProxyType({}),
-) -> None:
-    """Print clips and speakers of each value of a label; notes and files that were left out go to stderr.
+def _write(corpus: Corpus | AnnotatedClips, out: Path, *, as_json: bool, label: str = "emotion") -> None:
+    """Write the table, and print clips and speakers of each value of a label.
 
-    left_out: path → reason.
+    Notes and files that were left out go to stderr.
     """
+    from layerprobe.embed.manifest.clips import write_manifest
+
+    clips, notes, left_out = corpus.clips, corpus.notes, corpus.left_out
+    write_manifest(clips, out)
     counts = Counter(clip.labels.get(label, "") for clip in clips)
     rows = [
         {
