@@ -53,7 +53,6 @@ class Head:
     together: whether it reads all layers of the mix, and no single layer.
     refit: (training rows, parameters, value of the path, seed) → a head that scores any clip, as `fit` with
         that value does; for a head on kernels, of rows divided by the root of their power.
-        None for a head that cannot be saved.
     reads: what it receives of a clip: statistics over frames, every frame, or nothing.
     explain: (features, preprocessing, parameters, value of the path, seed) → what `summary.json` reports of
         the fit on a fold, as JSON, by name.
@@ -65,6 +64,7 @@ class Head:
 
     space: Space
     fit: Fit
+    refit: Refit
     start: Mapping[str, Any]
     path: tuple[str, tuple[float, ...]] = ("", (1.0,))
     pca: tuple[int, ...] = (0,)
@@ -73,7 +73,6 @@ class Head:
     parameters: Callable[[int, int, Params], int] | None = None
     kernel: bool = False
     together: bool = False
-    refit: Refit | None = None
     reads: Literal["statistics", "frames", "nothing"] = "statistics"
     explain: Explain | None = None
     most_clips: int | None = None

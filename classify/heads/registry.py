@@ -59,7 +59,7 @@ _OF_TASK: dict[TaskName, dict[str, Head]] = {
     "multilabel": {
         name: one_vs_rest(head)
         for name, head in HEADS.items()
-        if head.reads != "frames" and not head.together and head.refit is not None
+        if head.reads != "frames" and not head.together
     },
     "soft": {
         "logreg": on_shares(LOGREG),

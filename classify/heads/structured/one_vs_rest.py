@@ -50,7 +50,7 @@ class OneVsRest:
 
 def one_vs_rest(head: Head) -> Head:
     """The head for sets of labels that `head` is for classes."""
-    refit_one, count = head.refit, head.parameters
+    count = head.parameters
 
     def fit(
         features: FoldFeatures, prep: Preprocessing, params: Params, values: Sequence[float], seed: int
@@ -63,9 +63,8 @@ def one_vs_rest(head: Head) -> Head:
         return [np.stack(each, axis=1) for each in zip(*by_label, strict=True)]
 
     def refit(rows: TrainingRows, params: Params, value: float, seed: int) -> FittedHead:
-        assert refit_one is not None  # for the type checker
         own = [replace(rows, y=y.astype(np.int64), classes=2) for y in rows.y.T]
-        return OneVsRest(tuple(refit_one(one, params, value, seed) for one in own))
+        return OneVsRest(tuple(head.refit(one, params, value, seed) for one in own))
 
     def parameters(columns: int, classes: int, params: Params) -> int:
         assert count is not None  # for the type checker
@@ -74,7 +73,7 @@ def one_vs_rest(head: Head) -> Head:
     return replace(
         head,
         fit=fit,
-        refit=None if refit_one is None else refit,
+        refit=refit,
         parameters=None if count is None else parameters,
         streamed=None if head.streamed is None else one_vs_rest(head.streamed),
     )

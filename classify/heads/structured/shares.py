@@ -26,7 +26,7 @@ WEIGHTING = "class_weight"
 
 def on_shares(head: Head) -> Head:
     """The head for shares (n, K) that `head` is for classes, given the shares as they are."""
-    refit_one, explain_one = head.refit, head.explain
+    explain_one = head.explain
 
     def fit(
         features: FoldFeatures, prep: Preprocessing, params: Params, values: Sequence[float], seed: int
@@ -34,9 +34,8 @@ def on_shares(head: Head) -> Head:
         return head.fit(weighted(features, params), prep, unweighted(params), values, seed)
 
     def refit(rows: TrainingRows, params: Params, value: float, seed: int) -> FittedHead:
-        assert refit_one is not None  # for the type checker
         y, weight = weighted_shares(rows.y, str(params.get(WEIGHTING, "none")))
-        return refit_one(replace(rows, y=y, shares=weight), unweighted(params), value, seed)
+        return head.refit(replace(rows, y=y, shares=weight), unweighted(params), value, seed)
 
     def explain(
         features: FoldFeatures, prep: Preprocessing, params: Params, value: float, seed: int
@@ -47,7 +46,7 @@ def on_shares(head: Head) -> Head:
     return replace(
         head,
         fit=fit,
-        refit=None if refit_one is None else refit,
+        refit=refit,
         explain=None if explain_one is None else explain,
         streamed=None if head.streamed is None else on_shares(head.streamed),
     )
@@ -55,7 +54,6 @@ def on_shares(head: Head) -> Head:
 
 def on_copies(head: Head) -> Head:
     """As `on_shares`, for a head that reads `inputs`, `y` and `weights` of a fold: it is given the copies."""
-    refit_one = head.refit
 
     def fit(
         features: FoldFeatures, prep: Preprocessing, params: Params, values: Sequence[float], seed: int
@@ -63,12 +61,11 @@ def on_copies(head: Head) -> Head:
         return head.fit(Copies(features), prep, params, values, seed)
 
     def refit(rows: TrainingRows, params: Params, value: float, seed: int) -> FittedHead:
-        assert refit_one is not None  # for the type checker
         row, y, share = copies(rows.y)
-        return refit_one(replace(rows, Z=rows.Z[row], y=y, shares=share), params, value, seed)
+        return head.refit(replace(rows, Z=rows.Z[row], y=y, shares=share), params, value, seed)
 
     # Copies of rows are made in memory.
-    return replace(head, fit=fit, refit=None if refit_one is None else refit, streamed=None)
+    return replace(head, fit=fit, refit=refit, streamed=None)
 
 
 class Copies(FoldFeatures):

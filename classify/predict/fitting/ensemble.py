@@ -34,10 +34,7 @@ def candidates(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
 def fit_ensemble(
     plan: Plan, pairs: Sequence[tuple[str, str]], *, grouped: bool, storage: TrialStorage
 ) -> FittedSystem:
-    """Search each layer and head, weight the best, and fit them; arguments as of `search.search`.
-
-    Raises InputError for a head that cannot be saved.
-    """
+    """Search each layer and head, weight the best, and fit them; arguments as of `search.search`."""
     inner = folds_of_all(plan, grouped=grouped)
     found = [search(plan, layer=layer, head=head, inner=inner, storage=storage) for layer, head in pairs]
     best = sorted(found, key=lambda one: -one.inner_score)[: plan.config.ensemble]

@@ -41,7 +41,6 @@ def refit(
     one, own = head_of(plan.config.task, head, streamed=streamed), dict(params)
     value = own.pop(one.path[0]) if one.path[0] else one.path[1][0]
     prep, own = split_params(own, layers=len(plan.layers_of(layer)))
-    assert one.refit is not None  # for the type checker: `fit_system` checks it
     inputs: FittedInputs | FittedFrames
     if streamed:
         inputs, rows = _fit_streamed(plan, layer, prep, kernel=one.kernel)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from optuna.trial import TrialState
 
-from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.identity.extraction import FRAME
 from layerprobe.classify.data.splits import Fold, selection_folds
 from layerprobe.classify.features.lru_cache import LruCache
@@ -82,11 +81,8 @@ def folds_of_all(plan: Plan, *, grouped: bool) -> tuple[Fold, ...]:
 def search(plan: Plan, *, layer: str, head: str, inner: Sequence[Fold], storage: TrialStorage) -> Searched:
     """Search the parameters of one layer and head as in an outer fold, on inner folds of all clips.
 
-    storage: keeps the trials, so that an interrupted search resumes. Raises InputError for a head that cannot
-    be saved.
+    storage: keeps the trials, so that an interrupted search resumes.
     """
-    if heads_of(plan.config.task)[head].refit is None:
-        raise InputError(f"{head} cannot be saved in a bundle", do="search other heads too")
     config, everything = plan.config, np.arange(len(plan.data))
     cache = LruCache(config.memory)
     layers = layer_states(plan, plan.layers_of(layer), cache=cache.section("states"))
