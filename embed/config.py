@@ -22,7 +22,6 @@ from layerprobe.cache.identity.extraction import EACH_CHANNEL
 ALL_CHANNELS = "mean"
 FIRST_TRACK = 1
 RATE = 16_000  # sampling rate of every model, in Hz
-DEVICES = ("auto", "cpu", "cuda", "mps")
 ALL_GPUS = "cuda:all"
 LOCAL = "local"
 BACKENDS = (LOCAL, "dask", "ray")

@@ -154,5 +154,5 @@ def _cell(score: Score | None) -> str:
     if score is None:
         return ""
     value, low, high = score.accuracy.value, score.accuracy.low, score.accuracy.high
-    has_interval = low is not None and low == low
+    has_interval = low == low
     return f"{100 * value:.0f}" + (f" [{100 * low:.0f}, {100 * high:.0f}]" if has_interval else "")

@@ -65,7 +65,7 @@ def _amount(cost: RunCost, priced: bool) -> float | None:
 def _draw_point(axes: Axes, entry: Entry, x: float, metric: Metric, *, finetuned: bool) -> None:
     score = entry.scores[metric]
     colour = COLOURS[1] if finetuned else COLOURS[0]
-    if score.low is not None and score.low == score.low:
+    if score.low == score.low:
         axes.vlines(x, score.low, score.high, color=colour, linewidth=1.2, alpha=0.5)
     axes.plot([x], [score.value], "s" if finetuned else "o", color=colour, markersize=7)
     name = f"{Path(entry.run).name}\n{'fine-tuned' if finetuned else 'heads on frozen'} {entry.model}"

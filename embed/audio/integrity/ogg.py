@@ -25,17 +25,14 @@ _REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 class Page:
     """The header of a page.
 
-    begin, end: bytes of the file. continued: begins within a packet. first, last: of its stream. granule:
-    samples up to the end of the last packet that ends here, or -1. stream: serial number. number: of the page
-    in its stream.
+    begin, end: bytes of the file. first, last: of its stream. stream: serial number. number: of the page in
+    its stream.
     """
 
     begin: int
     end: int
-    continued: bool
     first: bool
     last: bool
-    granule: int
     stream: int
     number: int
 
@@ -45,10 +42,10 @@ def page_at(raw: BinaryIO, at: int) -> Page | None:
     head = read_at(raw, at, HEADER + MAX_TABLE)
     if len(head) < HEADER or not head.startswith(_MAGIC):
         return None
-    flags, granule, stream, number = struct.unpack("<BqII", head[5:22])
+    flags, _, stream, number = struct.unpack("<BqII", head[5:22])
     count = head[26]
     end = at + HEADER + count + sum(head[HEADER : HEADER + count])
-    return Page(at, end, bool(flags & 1), bool(flags & 2), bool(flags & 4), granule, stream, number)
+    return Page(at, end, bool(flags & 2), bool(flags & 4), stream, number)
 
 
 def page_after(raw: BinaryIO, at: int) -> Page | None:
