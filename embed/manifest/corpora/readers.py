@@ -29,32 +29,9 @@ _CODE_FOLDER = re.compile(r"(?i)[a-z]{1,3}[ _-]?\d+")  # S01: a speaker, or a cl
 _NUMBERED = re.compile(r"(?i)[a-z]{0,3}[ _-]?\d+[a-z]?")  # 03, S01
 # Words that name emotions, and no speakers.
 _EMOTIONS = frozenset(
-    [
-        "anger",
-        "angry",
-        "happy",
-        "happiness",
-        "sad",
-        "sadness",
-        "neutral",
-        "calm",
-        "fear",
-        "fearful",
-        "disgust",
-        "disgusted",
-        "surprise",
-        "surprised",
-        "boredom",
-        "bored",
-        "excited",
-        "excitement",
-        "frustration",
-        "frustrated",
-        "contempt",
-        "anxiety",
-        "anxious",
-        "lively",
-    ]
+    {"anger", "angry", "happy", "happiness", "sad", "sadness", "neutral", "calm", "fear", "fearful"}
+    | {"disgust", "disgusted", "surprise", "surprised", "boredom", "bored", "excited", "excitement"}
+    | {"frustration", "frustrated", "contempt", "anxiety", "anxious", "lively"}
 )
 
 
