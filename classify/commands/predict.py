@@ -27,6 +27,7 @@ from layerprobe.cache.common.options import (
     check_figure,
 )
 from layerprobe.cache.common.text import format_count, printable
+from layerprobe.classify.config import StudyConfig
 
 if TYPE_CHECKING:
     from layerprobe.classify.predict.bundle import Bundle
@@ -151,11 +152,11 @@ def _predict_recordings(bundle: Bundle, options: PredictOptions) -> None:
     rows = as_rows(usable, bundle.labels, windows=options.window is not None)
     reasons = {name: error.reason for name, error in failed.items()}
     if options.out is not None:
-        write_predictions(options.out, rows, bundle.labels, failed=reasons)
+        write_predictions(options.out, rows, bundle.labels, failed=reasons, separator=_separator(bundle))
     if options.output.json:
         print_json({"labels": bundle.labels, "predictions": rows, "failed": reasons})
     elif options.out is None:
-        print_table([_shown(row) for row in rows])
+        print_table([_shown(row, bundle) for row in rows])
     else:
         print(f"{format_count(len(rows), 'prediction')} in {options.out}")
     if options.figure is not None:
@@ -207,7 +208,7 @@ def _predict_stream(bundle: Bundle, options: PredictOptions) -> None:
         elif one.error is not None:
             print(f"{begin:9.2f} {end:9.2f}  -      {printable(one.error.reason)}", flush=True)
         elif one.labels is not None:
-            print(f"{begin:9.2f} {end:9.2f}  {'|'.join(one.labels) or '-'}", flush=True)
+            print(f"{begin:9.2f} {end:9.2f}  {_separator(bundle).join(one.labels) or '-'}", flush=True)
         elif one.number is not None:
             print(f"{begin:9.2f} {end:9.2f}  {one.number:.4g}", flush=True)
         else:
@@ -231,12 +232,16 @@ def _explain_sets(bundle: Bundle, coverage: float) -> None:
     )
 
 
-def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
+def _separator(bundle: Bundle) -> str:
+    """What stands between the labels of a set in the table that the bundle was trained on."""
+    return str(bundle.content.get("separator", StudyConfig.separator))
+
+
+def _shown(row: Mapping[str, Any], bundle: Bundle) -> dict[str, Any]:
     """A row of the printed table."""
-    cells = {name: value for name, value in row.items() if name != "probabilities"}
-    if "label_set" in cells:
-        cells["label_set"] = "|".join(cells["label_set"])
-    if "labels" in cells:
-        cells["labels"] = "|".join(cells["labels"])
+    from layerprobe.classify.predict.results.table import join_labels
+
+    cells = join_labels(row, separator=_separator(bundle))
+    cells.pop("probabilities", None)
     label = {"label": cells["label"] or UNSURE} if "label" in cells else {}
     return {**cells, "file": printable(cells["file"]), **label}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ def learning_curve(out: Path, plan: Plan, selected: list[SelectedFold]) -> dict[
 
     The score is the first of the task. For each share, speakers are drawn DRAWS times in every outer fold,
     and the fold's selected system, which inner folds selected on all speakers, is fitted to their clips. A
-    share too small to draw clips of every class is left out. uar, or ccc of a regression: mean over draws and
+    share too small to draw clips of every class is left out, and so is one that draws as many speakers as the
+    next. uar, or ccc of a regression: mean over draws and
     standard deviation, null for all speakers, which is one draw. out: the run folder.
     """
     steps = [Step(name=f"{NAME}-{one.fold}", function=_fold, arguments=(plan, one)) for one in selected]
@@ -60,8 +62,11 @@ def _fold(plan: Plan, selected: SelectedFold) -> dict[str, Any]:
     cache = LruCache(plan.config.memory // plan.jobs)
     speakers = np.arange(len(data)) if data.speakers is None else data.speakers
     shares: list[list[dict[str, Any]]] = []
+    distinct = distinct_shares([len(np.unique(speakers[each.outer.train])) for each in plan.folds])
     for proportion in SHARES:
         shares.append([])
+        if proportion not in distinct:
+            continue
         for number in range(DRAWS if proportion < 1 else 1):
             rng = np.random.default_rng(
                 derive_seed(plan.config.seed, OLD_NAME, selected.fold, proportion, number)
@@ -80,6 +85,19 @@ def _fold(plan: Plan, selected: SelectedFold) -> dict[str, Any]:
     return {"shares": shares}
 
 
+def distinct_shares(groups: Sequence[int]) -> tuple[float, ...]:
+    """Those of SHARES that draw other numbers of groups than the next.
+
+    groups: how many each fold trains on.
+    """
+    by_sizes = {tuple(_groups_of(size, share) for size in groups): share for share in SHARES}
+    return tuple(by_sizes.values())
+
+
+def _groups_of(groups: int, share: float) -> int:
+    return max(1, round(share * groups))
+
+
 def draw_groups(
     data: Dataset, groups: np.ndarray, rows: np.ndarray, proportion: float, rng: np.random.Generator
 ) -> np.ndarray | None:
@@ -88,7 +106,7 @@ def draw_groups(
     Nor may all clips of a draw have labels of their own, or all the same number.
     """
     names, classes = np.unique(groups[rows]), data.members[rows].any(0).sum()
-    count = max(1, round(proportion * len(names)))
+    count = _groups_of(len(names), proportion)
     for _ in range(ATTEMPTS):
         drawn = rows[np.isin(groups[rows], rng.choice(names, count, replace=False))]
         enough = classes < len(drawn) if classes else len(np.unique(data.y[drawn])) > 1

@@ -188,6 +188,7 @@ def _write(
         "exportable": exportable,
         "target": plan.config.target,
         "task": plan.config.task,
+        **({"separator": plan.config.separator} if plan.config.task == "multilabel" else {}),
         "labels": list(plan.data.classes),
         "extraction": extraction,
         "layer": fitted.layer,

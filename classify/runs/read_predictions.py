@@ -115,7 +115,7 @@ def check_same_clips(first: SystemPredictions, second: SystemPredictions) -> Non
     """Raise InputError, naming every difference, unless both were tested on the same clips and folds."""
     a, b = (dict(zip(x.clips.tolist(), x.labels.tolist(), strict=True)) for x in (first, second))
     if first.task != second.task:
-        what = f"{first.run} is a {first.task} and {second.run} a {second.task}"
+        what = f"{first.run} is a study of the task {first.task}, and {second.run} of {second.task}"
         raise InputError(what, do="compare runs of one task")
     differences = [
         f"{format_count(len(only), 'clip')} only in {run} ({format_list(only)})"

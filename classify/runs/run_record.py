@@ -177,7 +177,8 @@ def read_recorded(path: Path, *, runtime: Mapping[str, Any]) -> RecordedRun:
     known = {field.name for field in fields(StudyConfig)}
     if record.get("kind") == FUSION:
         what = "is a run of several models, which --from cannot repeat"
-        raise InputError(what, where=str(path), do="give its command again")
+        do = "give its command again; `bundle make` makes a bundle of each run in its folder models"
+        raise InputError(what, where=str(path), do=do)
     try:
         config, command = record["config"], record["command"]
         settings: dict[str, Any] = {

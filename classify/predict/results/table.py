@@ -9,6 +9,7 @@ from typing import Any
 
 from layerprobe.cache.common.disk import write_atomically
 from layerprobe.cache.common.errors import InputError
+from layerprobe.classify.config import StudyConfig
 from layerprobe.classify.predict.results.prediction import Prediction
 from layerprobe.classify.runs.run_folder import write_csv
 
@@ -50,12 +51,24 @@ def as_rows(predictions: Sequence[Prediction], labels: Sequence[str], *, windows
     return rows
 
 
+def join_labels(row: Mapping[str, Any], *, separator: str) -> Row:
+    """A row with sets of labels as text. separator: that of the study's table."""
+    between = {"labels": separator, "label_set": "|"}
+    return {name: between[name].join(value) if name in between else value for name, value in row.items()}
+
+
 def write_predictions(
-    out: Path, rows: Sequence[Row], labels: Sequence[str], *, failed: Mapping[str, str]
+    out: Path,
+    rows: Sequence[Row],
+    labels: Sequence[str],
+    *,
+    failed: Mapping[str, str],
+    separator: str = StudyConfig.separator,
 ) -> None:
     """Write CSV (a column `p_LABEL` for each label, an empty label where unsure) or JSON, by the suffix.
 
-    failed: recording → why it has no prediction; JSON lists them. Raises InputError.
+    failed: recording → why it has no prediction; JSON lists them. separator: as of `join_labels`; JSON has
+    lists. Raises InputError.
     """
     try:
         if out.suffix.lower() == ".json":
@@ -68,7 +81,7 @@ def write_predictions(
                 *(_cell(row[name]) for name in fixed),
                 *(f"{row['probabilities'][label]:.6f}" for label in labels if "probabilities" in row),
             ]
-            for row in rows
+            for row in (join_labels(each, separator=separator) for each in rows)
         ]
         write_csv(out, [*fixed, *(f"p_{label}" for label in labels)], lines, spreadsheet=True)
     except OSError as error:
@@ -78,6 +91,4 @@ def write_predictions(
 def _cell(value: object) -> object:
     if value is None:
         return ""
-    if isinstance(value, list):
-        return "|".join(value)
     return f"{value:.6g}" if isinstance(value, float) else value

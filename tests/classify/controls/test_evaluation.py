@@ -107,8 +107,8 @@ def test_the_learning_curve_has_fewer_speakers_at_each_point(complete: Path) -> 
     curve = controls(complete)["learning_curve"]
     assert curve["of"] == "speakers"
     points = curve["points"]
-    assert [point["share"] for point in points] == [0.1, 0.2, 0.35, 0.5, 0.75, 1.0]
-    assert [point["speakers"] for point in points] == [1, 1, 2, 3, 4, 6]
+    assert [point["share"] for point in points] == [0.2, 0.35, 0.5, 0.75, 1.0]
+    assert [point["speakers"] for point in points] == [1, 2, 3, 4, 6]
     selected = json.loads((complete / "summary.json").read_text())["selected"]["uar"]["value"]
     assert points[-1]["uar"] == {"value": pytest.approx(selected), "sd": None}
     assert points[0]["uar"]["value"] < selected

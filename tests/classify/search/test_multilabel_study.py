@@ -107,6 +107,7 @@ def test_everything_is_printed_and_drawn(run: Path, capsys: Any) -> None:
 def test_a_bundle_gives_the_labels_that_are_more_probable_than_not(run: Path, corpus: Any) -> None:
     _, clips, store = corpus
     bundle = load_bundle(run / "bundle")
+    assert bundle.content["separator"] == "|"  # between the labels of what `predict` writes, too
     predictions = bundle.predict_clips(clips, cache=store.cache)
     rows = as_rows(predictions, bundle.labels, windows=False)
     right = 0

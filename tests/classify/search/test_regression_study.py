@@ -109,7 +109,7 @@ def test_runs_of_different_tasks_are_not_compared(run: Path, corpus: Any, tmp_pa
     clips, store = corpus
     classes = number_study(target="emotion", task="classification", heads=("majority",), trials=1)
     other = run_study(clips, store, tmp_path / "classes", classes)
-    with pytest.raises(InputError, match=r"is a regression and .* a classification; compare"):
+    with pytest.raises(InputError, match=r"of the task regression, and .* of classification; compare"):
         compare([run, other])
 
 

@@ -27,3 +27,16 @@ def test_labels_of_any_script_can_be_read_in_excel_pandas_and_here(
     assert pd.read_csv(out).to_dict("records") == [
         dict(zip(names, ["a.wav", labels[0], 0.75, 0.75, 0.25], strict=True))
     ]
+
+
+def test_sets_of_labels_are_written_as_in_the_table_of_the_study(tmp_path: Path) -> None:
+    clip, out, labels = Clip(id="a.wav", file="a.wav"), tmp_path / "p.csv", ("a;b", "c")
+    one = Prediction(clip=clip, labels=labels, probabilities=(0.75, 0.5))
+    rows = as_rows([one], labels, windows=False)
+    write_predictions(out, rows, labels, failed={}, separator="|")
+    assert pd.read_csv(out)["labels"].tolist() == ["a;b|c"]
+    write_predictions(out, rows, labels, failed={})
+    assert pd.read_csv(out)["labels"].tolist() == ["a;b;c"]
+    several = Prediction(clip=clip, label="c", confidence=0.5, probabilities=(0.5, 0.5), label_set=labels)
+    write_predictions(out, as_rows([several], labels, windows=False), labels, failed={}, separator=";")
+    assert pd.read_csv(out)["label_set"].tolist() == ["a;b|c"]
