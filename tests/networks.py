@@ -13,10 +13,11 @@ from layerprobe.classify.heads.solvers import frame_training
 
 
 @contextmanager
-def small_networks(*, rounds: int) -> Iterator[None]:
-    """Within it, networks have few units and are trained for few rounds."""
+def small_networks(*, rounds: int, steps: int = frame_training.LEAST_STEPS) -> Iterator[None]:
+    """Within it, networks have few units and are trained for few rounds of at least `steps` batches."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(frame_training, "ROUNDS", rounds)
+        patch.setattr(frame_training, "LEAST_STEPS", steps)
         patch.setattr(bilstm, "HIDDEN", [8])
         patch.setitem(BILSTM.start, "hidden", 8)
         patch.setitem(BILSTM.start, "rate", 1e-2)

@@ -1,4 +1,7 @@
-"""Two finished runs, one of them with hostile names in its table, and their reports."""
+"""Two finished runs, one of them with hostile names in its table, and their reports.
+
+Of the session: tests of other packages run between those of this one.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ SPEAKERS = ["=<img src=x onerror=alert(1)>", "</script><script>alert(2)</script>
 STUDY = StudyConfig(heads=("logreg", "svm"), folds=2, inner_folds=2, trials=6, jobs=1)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def runs(tmp_path_factory) -> tuple[Path, Path]:
     """A run of 96 clips whose names are markup, with controls; and one on the same clips without any."""
     folder = tmp_path_factory.mktemp("report") / "a <i>folder"
@@ -44,7 +47,7 @@ def runs(tmp_path_factory) -> tuple[Path, Path]:
     return first, second
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def large_page(tmp_path_factory) -> Path:
     """The report of 10,000 clips of 300 speakers, which are segments of ten files."""
     folder = tmp_path_factory.mktemp("large")
@@ -72,12 +75,12 @@ def large_page(tmp_path_factory) -> Path:
         return write_report([folder / "run"], folder / "run" / "report")
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def page(runs) -> Path:
     return write_report([runs[0]], runs[0] / "report")
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def summary(runs) -> dict:
     return json.loads((runs[0] / "summary.json").read_text())
 

@@ -1,4 +1,7 @@
-"""One PostgreSQL server for the tests of this package, and a study that processes share on it."""
+"""One PostgreSQL server for the tests of this package, and a study that processes share on it.
+
+Of the session: tests of other packages run between those of this one.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from tests.postgres import PASSWORD, WHY_NOT, Postgres, running_postgres
 from tests.studies import made_clips, made_store
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     if WHY_NOT:
         pytest.skip(WHY_NOT)
@@ -28,7 +31,7 @@ def database(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> str:
     return postgres.database(uuid.uuid4().hex)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Clip], FeatureStore]:
     folder = tmp_path_factory.mktemp("shared")
     clips = made_clips(folder / "corpus", speakers=6, each=6)
