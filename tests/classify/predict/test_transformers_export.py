@@ -39,9 +39,12 @@ def test_logits_equal_ours(family: str, tmp_path: Path) -> None:
     from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
     model_folder = save_tiny(tmp_path / "tiny", family)
-    run = make_run(tmp_path, model=str(model_folder), layers=(), heads=("logreg",), trials=1, bundle=False)
     names = layer_names(tiny_config(family))
-    for layer in dict.fromkeys(("0", "1", [name for name in names if name != "final"][-1], names[-1])):
+    layers = tuple(dict.fromkeys(("0", "1", [name for name in names if name != "final"][-1], names[-1])))
+    run = make_run(
+        tmp_path, model=str(model_folder), layers=layers, heads=("logreg",), trials=1, bundle=False
+    )
+    for layer in layers:
         bundle, out = exported(run, layer)
         model = AutoModelForAudioClassification.from_pretrained(out).eval()
         processor = AutoFeatureExtractor.from_pretrained(out)
