@@ -7,7 +7,6 @@ over the windows of a long clip is then what `finetune` computes for it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -68,90 +67,83 @@ class _ClassifierBackbone:
 class FinetunedBundle(Bundle):
     """A fine-tuned model of one fold."""
 
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """`finetune.model.classifier_settings`, and whose names the tensors have."""
+        settings: Mapping[str, Any] = self.content.get("model", {})
+        return settings
+
     def load_backbone(self) -> StateExtractor:
-        """The model. Raises InputError for weights that do not fit the settings."""
-        return load_finetuned(self.folder, self.content.get("model", {}), device=self._device)
+        """As `load_classifier`, as an extractor of logits in the precision of the settings."""
+        model, config, _ = self.load_classifier()
+        backbone = _ClassifierBackbone(
+            model,
+            normalise=self.settings["normalise"],
+            classes=len(self.settings["classes"]),
+            precision=self.settings["precision"],
+            device=self._device,
+        )
+        extraction = Extraction(
+            model=str(self.folder),
+            revision="",
+            weights="fine-tuned",
+            architecture="",
+            normalise=backbone.normalise,
+            layers=backbone.layers,
+            widths=backbone.widths,
+            stats=("mean",),
+            dtype="float32",
+            precision=backbone.precision,
+            window=config.window,
+            rate=RATE,
+            channels=config.channels,
+            track=config.track,
+            frame_rate=backbone.frame_rate,
+            receptive_field=backbone.receptive_field,
+        )
+        embed_config = EmbedConfig(
+            model=str(self.folder),
+            stats=("mean",),
+            window=config.window,
+            channels=config.channels,
+            track=config.track,
+            device=self._device,
+        )
+        return StateExtractor(embed_config, loaded=(backbone, extraction))
+
+    def load_classifier(self) -> tuple[SpeechClassifier, FinetuneConfig, ModelSource]:
+        """The model as it was trained, how that was done, and its backbone.
+
+        Raises InputError for weights that do not fit the settings.
+        """
+        folder, settings = self.folder, self.settings
+        names = ("head", "dropout", "weighted_layers", "lora", "window")
+        later = {name: settings[name] for name in SOUND if name in settings}
+        try:
+            config = FinetuneConfig(**{name: settings[name] for name in names}, **later, freeze="none")
+            source = ModelSource(
+                name=str(folder),
+                hub_id=None,
+                revision="",
+                folder=None,
+                config=settings["backbone"],
+                normalise=settings["normalise"],
+            )
+            with torch.random.fork_rng(devices=[]):  # which the initial weights are drawn from
+                model = SpeechClassifier(source, config, classes=len(settings["classes"]))
+            tensors = load_file(folder / WEIGHTS)
+            model.load_state_dict(own_tensors(tensors) if settings.get("names") == TRANSFORMERS else tensors)
+        except (KeyError, TypeError, ValueError, RuntimeError, OSError, SafetensorError) as error:
+            what = f"its weights cannot be loaded ({first_line(error)})"
+            raise InputError(what, where=str(folder), do=RESTORE) from error
+        return model, config, source
 
     def sound(self) -> tuple[str, int]:
         """As `Bundle.sound`."""
-        settings, defaults = self.content.get("model", {}), FinetuneConfig()
-        channels, track = (settings.get(name, getattr(defaults, name)) for name in SOUND)
+        defaults = FinetuneConfig()
+        channels, track = (self.settings.get(name, getattr(defaults, name)) for name in SOUND)
         return str(channels), int(track)
-
-    def load_classifier(self) -> tuple[SpeechClassifier, FinetuneConfig, ModelSource]:
-        """The model as it was trained. Raises InputError as `load_backbone` does."""
-        return load_classifier(self.folder, self.content.get("model", {}))
 
     def outputs(self, states: Mapping[str, Any], speakers: np.ndarray | None = None) -> np.ndarray:
         """Logits (m, K) → (m, K): their softmax, which is not calibrated."""
         return probabilities(states[LOGITS], 1.0)
-
-
-def load_classifier(
-    folder: Path, settings: Mapping[str, Any]
-) -> tuple[SpeechClassifier, FinetuneConfig, ModelSource]:
-    """The model of a bundle of `finetune --keep-models`, how it was trained, and its backbone.
-
-    settings: `finetune.model.classifier_settings`, and whose names the tensors have. Raises InputError for
-    weights that do not fit them.
-    """
-    names = ("head", "dropout", "weighted_layers", "lora", "window")
-    later = {name: settings[name] for name in SOUND if name in settings}
-    try:
-        config = FinetuneConfig(**{name: settings[name] for name in names}, **later, freeze="none")
-        source = ModelSource(
-            name=str(folder),
-            hub_id=None,
-            revision="",
-            folder=None,
-            config=settings["backbone"],
-            normalise=settings["normalise"],
-        )
-        with torch.random.fork_rng(devices=[]):  # which the initial weights are drawn from
-            model = SpeechClassifier(source, config, classes=len(settings["classes"]))
-        tensors = load_file(folder / WEIGHTS)
-        model.load_state_dict(own_tensors(tensors) if settings.get("names") == TRANSFORMERS else tensors)
-    except (KeyError, TypeError, ValueError, RuntimeError, OSError, SafetensorError) as error:
-        what = f"its weights cannot be loaded ({first_line(error)})"
-        raise InputError(what, where=str(folder), do=RESTORE) from error
-    return model, config, source
-
-
-def load_finetuned(folder: Path, settings: Mapping[str, Any], *, device: str) -> StateExtractor:
-    """As `load_classifier`, as an extractor of logits in the precision of the settings."""
-    model, config, _ = load_classifier(folder, settings)
-    precision = settings["precision"]
-    backbone = _ClassifierBackbone(
-        model,
-        normalise=settings["normalise"],
-        classes=len(settings["classes"]),
-        precision=precision,
-        device=device,
-    )
-    extraction = Extraction(
-        model=str(folder),
-        revision="",
-        weights="fine-tuned",
-        architecture="",
-        normalise=backbone.normalise,
-        layers=backbone.layers,
-        widths=backbone.widths,
-        stats=("mean",),
-        dtype="float32",
-        precision=precision,
-        window=config.window,
-        rate=RATE,
-        channels=config.channels,
-        track=config.track,
-        frame_rate=backbone.frame_rate,
-        receptive_field=backbone.receptive_field,
-    )
-    embed_config = EmbedConfig(
-        model=str(folder),
-        stats=("mean",),
-        window=config.window,
-        channels=config.channels,
-        track=config.track,
-        device=device,
-    )
-    return StateExtractor(embed_config, loaded=(backbone, extraction))
