@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,7 +27,8 @@ from layerprobe.cache.identity.hashing import (
 from layerprobe.cache.remote import audio
 
 DATABASE = "digests.db"
-BATCH = 512  # files between two commits; of two batches, a kill can lose the digests
+BATCH = 512  # files looked up at a time
+SAVE_SECONDS = 1.0  # between two commits, each of which waits for the disk: what a kill can lose
 SHARE = 16  # files that a thread hashes at a time
 PATIENCE = 30.0  # seconds to wait for another process to commit
 SCHEMA = """CREATE TABLE IF NOT EXISTS digests
@@ -64,6 +66,8 @@ class DigestCache:
 
     def __init__(self, cache: Path) -> None:
         self._database = _connect(local_cache(cache) / DATABASE)
+        self._unsaved: list[tuple[bytes, int, int, int, str | OSError]] = []
+        self._saved = time.monotonic()
 
     def __enter__(self) -> DigestCache:
         return self
@@ -72,6 +76,7 @@ class DigestCache:
         self.close()
 
     def close(self) -> None:
+        self._save()
         if self._database is not None:
             self._database.close()
             self._database = None
@@ -98,6 +103,7 @@ class DigestCache:
                     yield from self._finish(ahead.popleft())
             finally:
                 pool.shutdown(cancel_futures=True)
+                self._save()
 
     def _begin(self, paths: Sequence[str], pool: ThreadPoolExecutor, look: Look | None) -> _Batch:
         """Have those files hashed that are not known."""
@@ -110,7 +116,11 @@ class DigestCache:
 
     def _finish(self, batch: _Batch) -> Iterator[HashedFile]:
         hashed = dict(zip(batch.unknown, (one for part in batch.parts for one in part.result()), strict=True))
-        self._save(hashed)
+        self._unsaved += [
+            (_row_key(path), *one.times, one.digest) for path, one in hashed.items() if one.times is not None
+        ]
+        if time.monotonic() - self._saved > SAVE_SECONDS:
+            self._save()
         for path in batch.paths:
             digest, times, seen = batch.known[path] if path in batch.known else hashed[path]
             yield HashedFile(digest, None if times in (None, UNSETTLED) else pack_times(times), seen)
@@ -157,12 +167,12 @@ class DigestCache:
             return {path: (str(digest), (size, mtime, ctime)) for path, size, mtime, ctime, digest in rows}
         return {}
 
-    def _save(self, hashed: Mapping[str, ReadFile]) -> None:
-        rows = [(_row_key(path), *one.times, one.digest) for path, one in hashed.items() if one.times]
-        if self._database is None or not rows:
-            return
-        with suppress(sqlite3.Error), self._database:
-            self._database.executemany("INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?, ?)", rows)
+    def _save(self) -> None:
+        rows, self._unsaved = self._unsaved, []
+        if self._database is not None and rows:
+            with suppress(sqlite3.Error), self._database:
+                self._database.executemany("INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?, ?)", rows)
+        self._saved = time.monotonic()
 
 
 def _connect(path: Path) -> sqlite3.Connection | None:

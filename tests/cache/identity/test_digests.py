@@ -130,6 +130,30 @@ def test_files_of_every_size_are_hashed_completely(tmp_path, size):
     assert hashing.file_digest(path) == hashlib.sha256(content[:size]).hexdigest()
 
 
+def test_digests_are_saved_every_second_and_at_the_end(tmp_path, aged, monkeypatch):
+    monkeypatch.setattr(digests, "BATCH", 2)
+    made = files(tmp_path / "clips", 7)
+
+    def saved() -> int:
+        with DigestCache(tmp_path) as other:
+            return len(list(other.all_known()))
+
+    now = 0.0
+    monkeypatch.setattr(digests.time, "monotonic", lambda: now)
+    with DigestCache(tmp_path) as memory:
+        hashes = memory.iter_hashes(list(made))
+        for _ in range(2):
+            next(hashes)
+        assert saved() == 0
+        now = 1.5
+        next(hashes)
+        assert saved() == 4
+        hashes.close()  # by a caller that stops early
+        assert saved() == 4
+        assert memory.hash_files(list(made)) == made
+        assert saved() == 7
+
+
 def first_byte(handle: int, size: int) -> tuple[bytes, int]:
     return os.pread(handle, 1, 0), size
 
