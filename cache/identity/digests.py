@@ -6,7 +6,7 @@ import os
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from itertools import islice
@@ -89,7 +89,7 @@ class DigestCache:
 
     def iter_hashes(
         self, paths: Iterable[Path | str], *, workers: int = 4, look: Look | None = None
-    ) -> Iterator[HashedFile]:
+    ) -> Generator[HashedFile, None, None]:
         """The same of distinct paths, with what is seen of each file while it is open to be hashed."""
         remaining = iter(paths)
         with ThreadPoolExecutor(workers) as pool:
