@@ -47,7 +47,11 @@ def is_audio_url(cell: str) -> bool:
 
 def url_fault(cell: str) -> str:
     """Why a URL of a known kind names no file that can be read; "" if it does. Has no secret in it."""
-    parts = urlsplit(cell)
+    try:
+        parts = urlsplit(cell)
+        _ = parts.port
+    except ValueError:  # [::1 without its bracket, a port that is no number
+        return f"a URL with a wrong host or port: {cell.partition('://')[0]}://…"
     if "@" in parts.netloc or parts.query or parts.fragment:
         return f"a URL with credentials or parameters: {parts.scheme}://…; write it without"
     names = parts.path.split("/")[1:]

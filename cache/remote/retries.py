@@ -82,6 +82,9 @@ def raise_final(error: Exception, *, where: str) -> None:
         raise AbsentError(what, where=where, do="check the URL") from error
     if name in _NO_CREDENTIALS or _NO_ACCOUNT in str(error):
         raise InputError("no usable credentials were found", where=where, do=_CREDENTIALS) from error
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        do = "name a file of certificates that you trust in SSL_CERT_FILE, or for s3:// in AWS_CA_BUNDLE"
+        raise InputError(f"its certificate is not trusted ({reason(error)})", where=where, do=do) from error
     if name in _SETTINGS or isinstance(error, ImportError | TypeError | AttributeError | NotImplementedError):
         raise InputError(f"cannot be opened ({reason(error)})", where=where) from error
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):

@@ -168,6 +168,8 @@ def test_a_file_that_does_not_fit_the_disk_is_not_downloaded(s3, corpus, tmp_pat
         ("s3://bucket", "a URL that names no file: s3://bucket"),
         ("s3://bucket/../a.wav", "a URL that names no file"),
         ("https://host//a.wav", "a URL that names no file"),
+        ("https://host:secret/a.wav", "a URL with a wrong host or port: https://…"),
+        ("https://[::1/a.wav", "a URL with a wrong host or port: https://…"),
     ],
 )
 def test_a_url_that_names_no_file_is_a_problem_of_its_row(tmp_path, cell, fault):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ssl
 
 import pytest
 
@@ -96,6 +97,11 @@ def test_after_the_last_attempt_it_is_one_line(waits):
         (HttpError(400), StoreError, "the service rejects the request"),
         (ValueError("Bad Request: b/x"), StoreError, "the service rejects the request"),
         (TypeError("unexpected option"), InputError, "cannot be opened"),
+        (
+            ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED] self-signed certificate"),
+            InputError,
+            r"its certificate is not trusted \(.*self-signed certificate\); name a file .*SSL_CERT_FILE",
+        ),
     ],
 )
 def test_what_cannot_pass_is_refused_at_once(waits, error, kind, line):
