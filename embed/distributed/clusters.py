@@ -5,18 +5,19 @@ The workers need this package, the audio files and the cache under the same path
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from layerprobe.cache.common.errors import InputError, WorkerKilledError
 from layerprobe.cache.common.places import remote_url
-from layerprobe.embed.config import RATE, EmbedConfig
+from layerprobe.embed.audio.headers import channel_clips
+from layerprobe.embed.config import EmbedConfig
 from layerprobe.embed.distributed.engines import ATTEMPTS, open_dask, open_ray, raise_dask_fault
 from layerprobe.embed.distributed.sharing import divide
 from layerprobe.embed.distributed.totals import Totals
-from layerprobe.embed.extract.batching import BATCH_SECONDS
+from layerprobe.embed.extract.batching import batch_budget
 from layerprobe.embed.extract.run import (
     ExtractionSummary,
     NothingEmbeddedError,
@@ -25,6 +26,11 @@ from layerprobe.embed.extract.run import (
     require_success,
 )
 from layerprobe.embed.manifest.clips import Clip
+from layerprobe.embed.models.backbones import plan_model
+
+J = TypeVar("J")
+R = TypeVar("R")
+Task = Callable[[J, EmbedConfig], R | InputError]
 
 PARTS_PER_WORKER = 4  # what a lost worker repeats is at most one of them; its finished shards stay
 
@@ -50,17 +56,28 @@ def embed_on_cluster(
     with open_cluster() as connection:
         cluster = kind(connection)
         count = PARTS_PER_WORKER * cluster.workers()
-        budget = int((config.batch_seconds or BATCH_SECONDS["cpu"]) * RATE)
-        parts = [part for part in divide(clips, count, window=config.window, budget=budget) if part]
-        for index, result in enumerate(cluster.run(parts, config)):
-            if isinstance(result, InputError):
-                raise result
+        (division,) = cluster.run(_divide, [(clips, count)], config)
+        parts = [part for part in _result(division) if part]
+        for index, outcome in enumerate(cluster.run(_embed, parts, config)):
+            result = _result(outcome)
             totals.update(index, result)
             if report:
                 report(totals.ended(of=len(parts), clips=len(clips)))
     summary = totals.summary()
     require_success(summary)
     return summary
+
+
+def _divide(job: tuple[Sequence[Clip], int], config: EmbedConfig) -> list[list[Clip]] | InputError:
+    """The first task: which batches there are depends on the model, and on the device that a worker has."""
+    clips, count = job
+    try:
+        backbone = plan_model(config).load()
+        clips = channel_clips(clips, channels=config.channels, track=config.track)
+        budget = batch_budget(config, backbone.device)
+        return divide(clips, count, window=config.window, budget=budget, processed=backbone.processed)
+    except InputError as error:
+        return error
 
 
 def _embed(clips: Sequence[Clip], config: EmbedConfig) -> ExtractionSummary | InputError:
@@ -73,6 +90,12 @@ def _embed(clips: Sequence[Clip], config: EmbedConfig) -> ExtractionSummary | In
         return error
 
 
+def _result(outcome: R | InputError) -> R:
+    if isinstance(outcome, InputError):
+        raise outcome
+    return outcome
+
+
 class _Dask:
     """A Dask cluster: that of DASK_SCHEDULER_ADDRESS, else processes of this machine."""
 
@@ -82,12 +105,10 @@ class _Dask:
     def workers(self) -> int:
         return max(1, len(self._client.scheduler_info(n_workers=-1)["workers"]))
 
-    def run(
-        self, parts: Sequence[Sequence[Clip]], config: EmbedConfig
-    ) -> Iterator[ExtractionSummary | InputError]:
+    def run(self, task: Task[J, R], jobs: Sequence[J], config: EmbedConfig) -> Iterator[R | InputError]:
         from distributed import KilledWorker, as_completed
 
-        futures = [self._client.submit(_embed, part, config, pure=False) for part in parts]
+        futures = [self._client.submit(task, job, config, pure=False) for job in jobs]
         try:
             for future in as_completed(futures):
                 yield future.result()
@@ -109,14 +130,12 @@ class _Ray:
         resources = self._ray.cluster_resources()
         return max(1, int(resources.get("GPU") or resources.get("CPU", 1)))
 
-    def run(
-        self, parts: Sequence[Sequence[Clip]], config: EmbedConfig
-    ) -> Iterator[ExtractionSummary | InputError]:
+    def run(self, task: Task[J, R], jobs: Sequence[J], config: EmbedConfig) -> Iterator[R | InputError]:
         ray = self._ray
         needs_gpu = config.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0
-        task = ray.remote(num_gpus=1 if needs_gpu else 0, max_retries=ATTEMPTS - 1)(_embed)
+        remote = ray.remote(num_gpus=1 if needs_gpu else 0, max_retries=ATTEMPTS - 1)(task)
         shared = ray.put(config)
-        pending = [task.remote(part, shared) for part in parts]
+        pending = [remote.remote(job, shared) for job in jobs]
         while pending:
             done, pending = ray.wait(pending)
             try:

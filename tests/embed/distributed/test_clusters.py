@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,13 @@ from layerprobe.cache.common.errors import InputError
 from layerprobe.cache.maintenance.catalog import open_stores
 from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.cache.store.keys import clip_keys
-from layerprobe.embed.config import EmbedConfig
+from layerprobe.embed.config import RATE, EmbedConfig
 from layerprobe.embed.distributed import clusters
+from layerprobe.embed.distributed.sharing import Part, divide, selection
 from layerprobe.embed.manifest.clips import read_manifest
+from layerprobe.embed.models.backbones import plan_model
 from tests.run import cli, refused, write_corpus
+from tests.whispers import save_whisper
 
 pytestmark = pytest.mark.slow
 
@@ -72,6 +76,43 @@ def test_a_cluster_of_this_machine(table, alone, tmp_path, backend):
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     assert_same(tmp_path, alone, table)
+
+
+class Here:
+    """A cluster of one worker: this process."""
+
+    def __init__(self, connection: object) -> None:
+        pass
+
+    def workers(self) -> int:
+        return 1
+
+    def run(self, task, jobs, config):
+        return [task(job, config) for job in jobs]
+
+
+def test_the_parts_are_those_of_processes_of_which_each_has_the_model(table, tmp_path, monkeypatch):
+    # A Whisper encoder computes half a second more of each clip, so its batches have fewer clips.
+    settings = EmbedConfig(
+        model=str(save_whisper(tmp_path / "whisper")), cache=tmp_path / "f", device="cpu", batch_seconds=4.0
+    )
+    tasks: list[list[str]] = []
+
+    def embed(clips, config):
+        tasks.append([clip.path.name for clip in clips])
+        return clusters_embed(clips, config)
+
+    clusters_embed = clusters.embed
+    monkeypatch.setattr(clusters, "embed", embed)
+    monkeypatch.setattr(clusters, "_BACKENDS", {"dask": (nullcontext, Here)})
+    clips = read_manifest(table)
+    assert clusters.embed_on_cluster(clips, settings, "dask").embedded == 16
+    backbone = plan_model(settings).load()
+    parts = [Part(index=index, count=4) for index in range(4)]
+    selected = [selection(part, settings)(clips, backbone) for part in parts]
+    assert tasks == [[clip.path.name for clip in part] for part in selected if part]
+    as_if_alone = divide(clips, 4, window=settings.window, budget=4 * RATE)
+    assert tasks != [[clip.path.name for clip in part] for part in as_if_alone]
 
 
 def die_once(clips, config):
