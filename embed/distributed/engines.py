@@ -61,6 +61,8 @@ def open_dask(*, workers: int | None = None) -> Iterator[Any]:
 def _dask_client(address: str) -> Any:
     from distributed import Client
 
+    for name in [name for name in logging.root.manager.loggerDict if name.startswith("distributed")]:
+        logging.getLogger(name).setLevel(QUIET)
     try:
         return Client(address)
     except (OSError, ValueError) as error:  # ValueError: no port in the address, or an unknown protocol

@@ -6,6 +6,7 @@ from PGPASSWORD, ~/.pgpass or a service file.
 
 from __future__ import annotations
 
+import logging
 import re
 import warnings
 import weakref
@@ -16,7 +17,7 @@ from typing import Any
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage, get_storage
 from sqlalchemy import create_engine, make_url, text
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, PendingRollbackError
 from sqlalchemy.pool import NullPool
 
 from layerprobe.cache.common.errors import InputError
@@ -72,6 +73,7 @@ def open_server(url: str) -> BaseStorage:
     Raises InputError if the URL contains a password, and if it cannot be opened.
     """
     refuse_password(url)
+    logging.getLogger(RDBStorage.__module__).setLevel(logging.ERROR)  # it logs a lost connection with its SQL
     where = without_password(url)
     known = _POSTGRESQL.sub(DRIVER, url)
     try:
@@ -97,7 +99,9 @@ def reporting_loss(where: str) -> Iterator[None]:
     try:
         yield
     except StorageInternalError as error:
-        reason = _reason(error.__cause__ or error)
+        cause = error.__cause__ or error
+        lost = isinstance(cause, PendingRollbackError)  # Optuna queried again on a connection that was lost
+        reason = "the connection to the server was lost" if lost else _reason(cause)
         do = "repair it: finished trials are kept, and the same command resumes"
         raise InputError(f"cannot read or write the Optuna storage ({reason})", where=where, do=do) from error
 

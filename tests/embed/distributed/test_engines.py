@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import re
 import time
 from collections.abc import Callable
@@ -42,6 +43,14 @@ def client():
     }
     with distributed.LocalCluster(**settings) as cluster, distributed.Client(cluster) as client:
         yield client
+
+
+def test_a_scheduler_that_goes_away_is_not_logged(client):
+    import dask
+
+    with dask.config.set({"scheduler-address": client.scheduler.address}), engines.open_dask() as other:
+        assert other.submit(divmod, 7, 2, pure=False).result() == (3, 1)
+        assert not logging.getLogger("distributed.client").isEnabledFor(logging.ERROR)
 
 
 def fault_of(future) -> Exception:

@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+import logging
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from optuna.storages import BaseStorage
+from optuna.exceptions import StorageInternalError
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import StudyDirection
+from sqlalchemy.exc import PendingRollbackError
 
 from layerprobe.cache.common.errors import InputError
 from layerprobe.classify.search.sharing.server import (
     is_server,
     open_server,
     refuse_password,
+    reporting_loss,
     without_password,
 )
 from tests.postgres import PASSWORD, Postgres
@@ -141,3 +145,14 @@ def test_a_connection_that_the_server_has_closed_is_replaced(database: str, post
     postgres.stop()
     postgres.start()
     assert storage.get_all_studies() == []
+
+
+def test_a_query_on_a_lost_connection_is_reported_as_that() -> None:
+    line = r"^db: cannot read or write the Optuna storage \(the connection to the server was lost\); repair"
+    with pytest.raises(InputError, match=line), reporting_loss("db"):
+        raise StorageInternalError from PendingRollbackError("Can't reconnect until invalid transaction …")
+
+
+def test_optuna_does_not_log_the_statements_of_a_lost_connection(database: str) -> None:
+    open_server(database)
+    assert not logging.getLogger(RDBStorage.__module__).isEnabledFor(logging.WARNING)
