@@ -35,7 +35,7 @@ def embedded(tmp_path_factory) -> Path:
     with table.open("a") as file:
         file.write("copy.wav,a,s1\nsilent.wav,b,s1\nnever.wav,a,s2\n")
     # The hash of a file that is younger is not stored.
-    assert cli(*EMBED, cwd=folder, settings={"layerprobe.cache.identity.digests.SETTLED": -1}).returncode == 0
+    assert cli(*EMBED, cwd=folder, settings={"layerprobe.cache.identity.hashing.SETTLED": -1}).returncode == 0
     shutil.copytree(folder, folder.with_name("as_it_was"))
     return folder
 
