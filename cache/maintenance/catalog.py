@@ -179,7 +179,8 @@ def find_store(
         raise no_states_error(model, stores, cache, do=run)
     requested = {
         "layers": ",".join(layers),
-        "statistics": ",".join(stats) or ("every frame" if frames else "over frames"),
+        "states of" if frames and not stats else "statistics": ",".join(stats)
+        or ("every frame" if frames else "over frames"),
         "fingerprint": fingerprint or "",
     }
     missing = ", ".join(f"{name} {value}" for name, value in requested.items() if value)

@@ -113,6 +113,14 @@ def test_a_store_without_clips_leaves_nothing_to_choose(tmp_path):
     assert find_store(tmp_path, model="m", match={"model": "m"}).folder == store.folder
 
 
+def test_frames_that_were_not_stored_are_named(tmp_path):
+    FeatureStore.create(tmp_path, extraction(model="m"))
+    with pytest.raises(
+        StoreError, match=r"holds m, but not with states of every frame \(there is .* --frames"
+    ):
+        find_store(tmp_path, model="m", match={"model": "m"}, frames=True)
+
+
 def test_a_missing_cache_is_empty(tmp_path):
     info = describe_cache(tmp_path / "nowhere")
     assert (info.stores, info.faults) == ([], [])
