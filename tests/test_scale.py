@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -87,6 +90,62 @@ def test_a_kubernetes_job_has_a_part_for_each_pod():
         cli.app.parse_args(words, exit_on_error=False, print_error=False)
         part = find_part(words[words.index("--part") + 1], {})
         assert part == Part(index=index, count=count)
+
+
+def test_a_kubernetes_job_fits_the_schema_of_its_version():
+    kubernetes = pytest.importorskip("kubernetes_validate")
+    job, version = yaml.safe_load(DOCUMENTS[0]), kubernetes.latest_version()
+    assert version.startswith(kubernetes.validate(job, version, strict=True))
+    job["spec"]["template"]["spec"]["containers"][0]["arguments"] = []
+    with pytest.raises(kubernetes.ValidationError, match="'arguments' was unexpected"):
+        kubernetes.validate(job, version, strict=True)
+
+
+def test_ray_accepts_the_file_of_a_cluster():
+    """What `ray up` does with the file before it starts machines."""
+    util = pytest.importorskip("ray.autoscaler._private.util", reason="the extra ray is not installed")
+    config = util.prepare_config(yaml.safe_load(DOCUMENTS[1]))
+    util.validate_config(config)
+    assert config["worker_start_ray_commands"]
+    del config["available_node_types"]["worker"]["node_config"]
+    with pytest.raises(Exception, match="'node_config' is a required property"):
+        util.validate_config(config)
+
+
+@pytest.fixture
+def slurm(tmp_path, monkeypatch) -> Path:
+    """A folder with an `sbatch` that runs a job here at once, and a `layerprobe` that says what it sees."""
+    programs = {
+        "sbatch": '#!/bin/sh\ncp "$1" job.sh\nbash "$1" >job.log 2>&1 &\necho "Submitted batch job 7"\n',
+        "scancel": "#!/bin/sh\n",
+        "layerprobe": f"#!{sys.executable}\n"
+        "import os, sys; from distributed import Client\n"
+        "with Client(os.environ['DASK_SCHEDULER_ADDRESS']) as client:\n"
+        "    workers = client.run(lambda: os.environ['LAYERPROBE_CACHE'])\n"
+        "open('seen', 'w').write(f'{len(workers)} {set(workers.values())} {sys.argv[1:]}')\n",
+    }
+    for name, text in programs.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_dask_starts_its_workers_as_slurm_jobs_and_the_search_finds_them(slurm):
+    pytest.importorskip("dask_jobqueue")
+    (script,) = PYTHON
+    smaller = {"4 jobs": "1", "jobs=4": "jobs=1", '"processes": 16': '"processes": 2', "(64)": "(2)"}
+    for whole, part in smaller.items():
+        script = script.replace(whole, part)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    job = (slurm / "job.sh").read_text()
+    for line in ("#SBATCH --cpus-per-task=16", "#SBATCH --mem=60G", "#SBATCH -t 02:00:00", "--nworkers 2"):
+        assert line in job
+    (search,) = re.findall(r'search = "layerprobe (.*)"', script)
+    assert (slurm / "seen").read_text() == f"2 {{'/data/features'}} {shlex.split(search)}"
 
 
 def test_the_types_of_nodes_of_a_ray_cluster_exist():

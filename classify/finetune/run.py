@@ -13,7 +13,7 @@ from typing import Any
 from layerprobe.cache.common.console import progress, say
 from layerprobe.cache.common.disk import MORE_SHARED_MEMORY, abandoned_files, shared_memory_fault
 from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.common.interrupts import GracefulStop, Interrupted
+from layerprobe.cache.common.interrupts import STATUS, GracefulStop, Interrupted
 from layerprobe.classify.data.dataset import Dataset
 from layerprobe.classify.data.splits import Assignment, OuterFold
 from layerprobe.classify.finetune.config import LATER, RUNTIME_OPTIONS, FinetuneConfig
@@ -221,7 +221,7 @@ def finetune_with_progress(
                 **options,
             )
     except KeyboardInterrupt:
-        if not find_group(os.environ).is_first:
-            end_silently()
+        if not find_group(os.environ).is_first:  # nobody waits for it any more
+            end_silently(STATUS, grace=1.0)
         saved = f"finished folds and the last checkpoint are kept in {out}"
         raise Interrupted(f"{saved}; the same command resumes") from None

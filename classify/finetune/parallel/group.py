@@ -112,12 +112,12 @@ def reported_by_first() -> Iterator[None]:
         raise
 
 
-def end_silently() -> NoReturn:
-    """End a process whose fault another process reports, once that has had time to.
+def end_silently(status: int = 1, *, grace: float = GRACE_SECONDS) -> NoReturn:
+    """End a process whose fault or interruption another process reports, once that has had time to.
 
-    The launcher ends all processes as soon as one has ended with an error.
+    The launcher ends all processes as soon as one has ended with an error. grace: seconds.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
-    time.sleep(GRACE_SECONDS)
-    os._exit(1)
+    time.sleep(grace)
+    os._exit(status)
