@@ -54,7 +54,8 @@ SPLITS = ("speaker", "random", "column", "loso", CORPUS_SPLIT)
 SPLITS_WITH_FOLDS = ("speaker", "random")  # splits with as many folds as --folds says
 SAMPLERS = ("tpe", "random", "gp")
 HALVING = "halving"
-PRUNERS = ("median", HALVING, "none")
+MEDIAN = "median"
+PRUNERS = (MEDIAN, HALVING, "none")
 Controls = Literal["none", "cheap", "full"]
 Sampling = Literal["none", "over", "smote", "mixup"]
 RUNTIME_OPTIONS = ("jobs", "storage", "memory")  # options that do not change the results
@@ -138,11 +139,11 @@ class StudyConfig:
     label_uar or exact_match; for soft soft_f1."""
     sampler: str = "tpe"
     """Optuna's sampler: tpe, random or gp."""
-    pruner: str = "median"
+    pruner: str = MEDIAN
     """What is cut short: median (Optuna's: a trial below the median of the complete ones after an inner
     fold), none, or halving, which takes less time: after an inner fold the best half of the trials so far
-    goes on, on the better half of a head's path; all layers get a third of the trials, and the best third of
-    them, but at least three, the rest."""
+    goes on, on the better half of a head's path; all layers get a third of the trials, but at least ten, and
+    the best third of them, but at least three layers, the rest."""
     jobs: int = -1
     """Worker processes; -1 for one per core."""
     storage: str | None = None

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from layerprobe.cache.common.errors import InputError
-from layerprobe.classify.config import HALVING
 from layerprobe.classify.fusion.joined_store import JoinedStore
 from layerprobe.classify.fusion.late import fused_layer
 from layerprobe.classify.fusion.sources import Source
@@ -19,6 +18,7 @@ from layerprobe.classify.scores.results import StudyId, StudyResult
 from layerprobe.classify.scores.selection import select_system
 from layerprobe.classify.search.plan import Plan
 from layerprobe.classify.search.progress import ProgressCallback
+from layerprobe.classify.search.strategies.pruning import without_halving
 from layerprobe.classify.search.strategies.rounds import search_all
 
 
@@ -57,14 +57,12 @@ def early_plan(sources: Sequence[Source]) -> EarlyPlan:
     stores = {source.name: source.plan.store for source in sources}
     scalings = tuple(name for name in first.config.scalings if name != "none") or ("standard",)
     config = replace(
-        first.config,
+        without_halving(first.config),  # it compares layers, and each fold has its own here
         heads=tuple(joinable),
         scalings=scalings,
         stats=(),
         layers=(),
         ensemble=0,
-        # Successive halving compares layers, and each fold has its own here.
-        pruner="median" if first.config.pruner == HALVING else first.config.pruner,
     )
     store = JoinedStore(stores, stats=first.config.stats)
     return EarlyPlan(store=store, data=first.data, folds=first.folds, config=config, splits=first.splits)

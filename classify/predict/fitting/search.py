@@ -20,6 +20,7 @@ from layerprobe.classify.scores.results import StudyId
 from layerprobe.classify.search.nested import PATH_VALUE, TEMPERATURE, open_study, run_trials
 from layerprobe.classify.search.plan import Plan, fold_features, layer_states
 from layerprobe.classify.search.storage import TrialStorage
+from layerprobe.classify.search.strategies.pruning import without_halving
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +84,7 @@ def search(plan: Plan, *, layer: str, head: str, inner: Sequence[Fold], storage:
 
     storage: keeps the trials, so that an interrupted search resumes.
     """
-    config, everything = plan.config, np.arange(len(plan.data))
+    config, everything = without_halving(plan.config), np.arange(len(plan.data))
     cache = LruCache(config.memory)
     layers = layer_states(plan, plan.layers_of(layer), cache=cache.section("states"))
     features = [

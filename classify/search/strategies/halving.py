@@ -1,9 +1,9 @@
 """Successive halving over layers: the best ones get all trials, the others a third.
 
-All layers of a head in an outer fold get the first third of the trials. The best third of these layers by
-inner scores, but at least LEAST_LAYERS, get the rest. Every layer and head ends with a fitted best, so the
-curve over layers is complete. Decisions wait for the first trials of all layers, so they do not depend on
-the number of workers.
+All layers of a head in an outer fold get the first third of the trials, but at least LEAST_TRIALS. The best
+third of these layers by inner scores, but at least LEAST_LAYERS, get the rest. Every layer and head ends
+with a fitted best, so the curve over layers is complete. Decisions wait for the first trials of all layers,
+so they do not depend on the number of workers. Up to LEAST_LAYERS layers are all best, and nothing is halved.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from layerprobe.classify.search.space import planned_trials
 
 SHARE = 3  # one of so many trials comes first, and one of so many layers goes on
 LEAST_LAYERS = 3
+LEAST_TRIALS = 10  # of every layer: fewer say little about it
 
 
 def first_trials(plan: Plan) -> int:
@@ -28,7 +29,7 @@ def first_trials(plan: Plan) -> int:
     ids, trials = plan.studies(), plan.config.trials
     if plan.config.pruner != HALVING or len(going_on(ids)) == len(ids):
         return trials
-    return math.ceil(trials / SHARE)
+    return min(trials, max(LEAST_TRIALS, math.ceil(trials / SHARE)))
 
 
 def further_layers(layers: int) -> int:

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from optuna.pruners import BasePruner, MedianPruner, NopPruner
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from layerprobe.classify.config import HALVING, StudyConfig
+from layerprobe.classify.config import HALVING, MEDIAN, StudyConfig
 
 SHARE = 2  # one of so many goes on
 PATIENCE = 2
@@ -30,7 +31,12 @@ def make_pruner(config: StudyConfig) -> BasePruner:
     """The pruner that the option `--pruner` names."""
     if config.pruner == HALVING:
         return HalvingPruner()
-    return MedianPruner(n_startup_trials=UNPRUNED_TRIALS) if config.pruner == "median" else NopPruner()
+    return MedianPruner(n_startup_trials=UNPRUNED_TRIALS) if config.pruner == MEDIAN else NopPruner()
+
+
+def without_halving(config: StudyConfig) -> StudyConfig:
+    """The same search with Optuna's pruner, where there are no layers to choose from."""
+    return replace(config, pruner=MEDIAN) if config.pruner == HALVING else config
 
 
 class HalvingPruner(BasePruner):

@@ -23,9 +23,11 @@ from layerprobe.classify.search.strategies.halving import (
     best_layers,
     first_trials,
     further_trials,
+    going_on,
     study_trials,
     total_trials,
 )
+from layerprobe.classify.search.strategies.pruning import without_halving
 from layerprobe.classify.search.units import make_units, run_unit
 
 
@@ -41,6 +43,8 @@ def search_all(
     storage = TrialStorage(plan.config.storage, out=out, run=run)
     ids, first, most = plan.studies(), first_trials(plan), plan.config.trials
     further = further_trials(plan) / total_trials(plan)
+    if len(going_on(ids)) == len(ids):
+        plan = replace(plan, config=without_halving(plan.config))
     with joined_processes(storage) as shared:
         studies = _Studies(plan, out, storage, shared, report=report, timer=timer)
         studies.run(ids, begin=0, end=first, share=1 - further)

@@ -21,6 +21,7 @@ from layerprobe.classify.features import kernels as sharing
 from layerprobe.classify.runs.compare import rank
 from layerprobe.classify.search import summary as summary_of
 from layerprobe.classify.search.progress import Progress
+from layerprobe.classify.search.strategies import halving
 from layerprobe.classify.search.study import run_study
 from layerprobe.embed.manifest.clips import Clip
 from tests.run import ROOT, fork_server
@@ -155,7 +156,7 @@ def kill_after(
     """Run the study in a process that kills itself after so many trials."""
     out.parent.mkdir(exist_ok=True)
     source = out.parent / f"{out.name}-{trials}.pickle"
-    source.write_bytes(pickle.dumps((clips, store, out, config)))
+    source.write_bytes(pickle.dumps((clips, store, out, config, halving.LEAST_TRIALS)))
     done = fork_server().start([source, trials], ROOT, script=KILLED_STUDY).finish()
     assert done.returncode == -signal.SIGKILL, done.stderr
 

@@ -173,7 +173,7 @@ def test_a_suspended_process_that_goes_on_changes_nothing(
 def test_two_rounds_of_halving(
     start: Start, corpus: tuple[list[Clip], FeatureStore], database: str, tmp_path: Path
 ) -> None:
-    config = replace(CONFIG, pruner="halving", trials=3, layers=("0", "1", "2", "3"), heads=("logreg",))
+    config = replace(CONFIG, pruner="halving", trials=11, layers=("0", "1", "2", "3"), heads=("logreg",))
     alone = run_study(*corpus, tmp_path / "alone", config)
     both = [start(name, pause=False, config=config) for name in ("first", "second")]
     for command in both:
@@ -181,7 +181,7 @@ def test_two_rounds_of_halving(
     for name in ("first", "second"):
         same(alone, tmp_path / name)
     trials = stored(database)
-    assert trials_of_studies(trials).total() == 2 * (4 * 1 + 3 * 2)  # three of four layers go on
+    assert trials_of_studies(trials).total() == 2 * (4 * 10 + 3 * 1)  # three of four layers go on
     assert sum(count or 0 for _, count in ran(trials)) == trials_of_studies(trials).total()
 
 

@@ -63,10 +63,16 @@ def test_the_best_layers_are_those_of_each_fold_and_head() -> None:
 
 
 def test_trials_are_counted_before_they_run(plan: Plan) -> None:
-    assert first_trials(plan) == 7
-    # svm: 10 layers and the mix, of which 4 get 13 more; ridge has 3 statistics × 2 scalings × 2 weights.
-    assert further_trials(plan) == 2 * 4 * 13 + 2 * 4 * (12 - 7)
-    assert total_trials(plan) == 2 * (11 * 7 + 10 * 7) + further_trials(plan)
+    plan = changed(plan, trials=33)
+    assert first_trials(plan) == 11
+    # svm: 10 layers and the mix, of which 4 get 22 more; ridge has 3 statistics × 2 scalings × 2 weights.
+    assert further_trials(plan) == 2 * 4 * 22 + 2 * 4 * (12 - 11)
+    assert total_trials(plan) == 2 * (11 * 11 + 10 * 11) + further_trials(plan)
+
+
+@pytest.mark.parametrize(("trials", "first"), [(1, 1), (6, 6), (10, 10), (11, 10), (30, 10), (31, 11)])
+def test_every_layer_gets_a_third_of_the_trials_but_at_least_ten(plan: Plan, trials: int, first: int) -> None:
+    assert first_trials(changed(plan, trials=trials)) == first
 
 
 @pytest.mark.parametrize("changes", [{"pruner": "median"}, {"pruner": "none"}, {"layers": ("0", "3", "5")}])

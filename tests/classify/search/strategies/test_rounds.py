@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from layerprobe.cache.store.feature_store import FeatureStore
 from layerprobe.classify.config import StudyConfig
 from layerprobe.classify.runs import run_folder
 from layerprobe.classify.search.progress import Progress
+from layerprobe.classify.search.strategies import halving
 from layerprobe.classify.search.study import run_study
 from layerprobe.embed.manifest.clips import Clip
 from tests.classify.search.test_study import kill_after, same, stored_trials
@@ -27,6 +29,14 @@ CONFIG = StudyConfig(
 )
 BEST = 3  # of five layers
 TRIALS = 2 * 2 * (5 * 2 + BEST * 4)  # folds × heads × (all layers at first, the best ones further)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_trials() -> Iterator[None]:
+    """Every layer gets a third of the trials, however few."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(halving, "LEAST_TRIALS", 1)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -136,3 +146,15 @@ def test_time_is_shared_between_the_rounds(corpus: tuple[list[Clip], FeatureStor
     assert {row["trials"] for row in rows(out)} == {"1"}
     notes = json.loads((out / "summary.json").read_text())["notes"]
     assert f"--timeout cut the search short: 10 of {TRIALS // 2} trials were run" in notes
+
+
+def test_of_three_layers_nothing_is_halved(corpus: tuple[list[Clip], FeatureStore], tmp_path: Path) -> None:
+    few = replace(CONFIG, layers=LAYERS[:BEST], heads=("logreg",), trials=8)
+    halving, median = (
+        run_study(*corpus, tmp_path / pruner, replace(few, pruner=pruner)) for pruner in ("halving", "median")
+    )
+    same(median, halving)
+    four = replace(few, layers=LAYERS[: BEST + 1], trials=2)
+    assert rows(run_study(*corpus, tmp_path / "four", four)) != rows(
+        run_study(*corpus, tmp_path / "all", replace(four, pruner="median"))
+    )
