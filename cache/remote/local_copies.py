@@ -17,7 +17,8 @@ from layerprobe.cache.common.places import mirrors_root, size_limit
 
 LOCK = ".copies.lock"
 LEAVE = 0.9  # of the limit, after a deletion: not every download needs one
-PATTERNS = ("caches/*/*/*/shard-*.h5", "layerprobe-audio/**/*")  # what may be deleted; all else is small
+# What may be deleted; all else is small.
+PATTERNS = ("caches/*/*/*/shard-*.h5", f"caches/*/*/*/{TEMPORARY_PREFIX}*", "layerprobe-audio/**/*")
 
 
 class LocalCopies:
@@ -70,17 +71,20 @@ class LocalCopies:
         """Delete the least recently used copies until the rest is below the limit."""
         limit = size_limit()
         with suppress(BlockingIOError), locked(self._root / LOCK, wait=False):
-            files = []
+            files, unfinished = [], set()
             for path in (path for pattern in PATTERNS for path in self._root.glob(pattern)):
+                if path.name.startswith(TEMPORARY_PREFIX):
+                    unfinished.add(path.parent)
+                    continue
                 with suppress(FileNotFoundError):
-                    if path.is_file() and not path.name.startswith(TEMPORARY_PREFIX):
+                    if path.is_file():
                         stat = path.stat()
                         files.append((stat.st_mtime_ns, stat.st_size, path))
+            for folder in unfinished:
+                abandoned_files(folder, remove=True)
             self._bytes = sum(size for _, size, _ in files)
             if self._bytes <= limit:
                 return
-            for folder in {path.parent for _, _, path in files}:
-                abandoned_files(folder, remove=True)
             for _, size, path in sorted(files):
                 if self._bytes <= LEAVE * limit:
                     break

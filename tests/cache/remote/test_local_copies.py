@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from layerprobe.cache.common.disk import open_temporary
 from layerprobe.cache.remote.local_copies import LocalCopies
 
 
@@ -68,3 +69,16 @@ def test_what_cannot_be_downloaded_is_the_downloads_error(folder, tmp_path):
         LocalCopies(tmp_path).opened(folder / "x.h5", download),
     ):
         pass
+
+
+def test_downloads_that_were_killed_are_removed_and_those_of_living_processes_stay(folder, tmp_path):
+    audio = tmp_path / "layerprobe-audio" / "https" / "host"
+    audio.mkdir(parents=True)
+    living, path = open_temporary(audio)
+    dead = [audio / ".tmp-0123456789abcdef", folder / ".tmp-0123456789abcdef"]
+    for file in dead:
+        file.write_bytes(bytes(10))
+    with living:
+        LocalCopies(tmp_path).add(copy(folder, 1))  # far below the limit
+        assert path.exists()
+    assert not any(file.exists() for file in dead)
