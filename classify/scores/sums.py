@@ -12,7 +12,7 @@ from layerprobe.classify.scores.bootstrap import (
     expanded_percentile_interval,
     resample_weights,
 )
-from layerprobe.classify.scores.jackknife import jackknife_interval
+from layerprobe.classify.scores.jackknife import jackknife_interval, skewed_jackknife_interval
 
 
 def sum_intervals(
@@ -79,7 +79,8 @@ def r_squared_intervals(sums: np.ndarray) -> list[Interval]:
             return np.asarray(np.log(1 - r_squared(total)))
 
     values = r_squared(sums.sum(0))
-    low, high = jackknife_interval(log_errors(sums.sum(0)), log_errors(sums.sum(0) - sums), sums[:, 0, 0])
+    total = sums.sum(0)
+    low, high = skewed_jackknife_interval(log_errors(total), log_errors(total - sums), sums[:, 0, 0])
     bounds = 1 - np.exp(high), 1 - np.exp(low)
     return [Interval(*map(float, row)) for row in zip(values, *bounds, strict=True)]
 

@@ -59,7 +59,7 @@ def test_one_cluster_has_no_interval() -> None:
     assert np.isnan(interval.low)
 
 
-def covered(simulations: int, *, seed: int) -> float:
+def covered(simulations: int, *, seed: int, count: int = Z) -> float:
     """The share of simulated data sets whose interval has the true R², of predictions with speaker effects.
 
     y = s + e and the prediction is s + b: s and b are each speaker's, so errors of a speaker are correlated.
@@ -68,10 +68,10 @@ def covered(simulations: int, *, seed: int) -> float:
     true = 1 - (0.5**2 + 1) / (1.5**2 + 1)
     inside = 0
     for _ in range(simulations):
-        each = rng.integers(5, 15, Z)
-        speakers = np.repeat(np.arange(Z), each)
-        own = 1.5 * rng.standard_normal(Z)
-        bias = 0.5 * rng.standard_normal(Z)
+        each = rng.integers(5, 15, count)
+        speakers = np.repeat(np.arange(count), each)
+        own = 1.5 * rng.standard_normal(count)
+        bias = 0.5 * rng.standard_normal(count)
         y = own[speakers] + rng.standard_normal(len(speakers))
         sums = sums_by_cluster(moments(y, (own + bias)[speakers][:, None]), speakers)
         (interval,) = r_squared_intervals(sums)
@@ -81,6 +81,10 @@ def covered(simulations: int, *, seed: int) -> float:
 
 def test_intervals_cover_the_truth() -> None:
     assert 0.93 <= covered(1000, seed=0) <= 0.97
+
+
+def test_intervals_of_ten_speakers_cover_the_truth() -> None:
+    assert covered(1000, seed=0, count=10) >= 0.905
 
 
 @pytest.mark.soak
