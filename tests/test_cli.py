@@ -454,3 +454,18 @@ class TestUsage:
         assert done.returncode == 2
         assert done.stderr.startswith(f"Usage: {' '.join(['python cli.py', *words])}")
         assert "error: " not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("classify", "clips.csv", "--model", "mfcc", "--out", "s3://bucket/run"),
+        ("embed", "s3://bucket/clips.csv", "--model", "mfcc"),
+        ("predict", "https://server/bundle", "clip000.wav"),
+        ("manifest", "folder", ".", "--out", "gs://bucket/clips.csv"),
+    ],
+)
+def test_a_url_is_no_path(command, tmp_path):
+    error = refused(cli(*command, cwd=tmp_path))
+    assert "a URL cannot be used here; give a path on this machine" in error
+    assert not list(tmp_path.iterdir())

@@ -1,9 +1,8 @@
 """Options that several commands share, and how the command line reads values.
 
 Every command has one frozen dataclass of options in its module below `commands/`. The command line, `--help`,
-the reference in `docs/commands.md` and a call from Python are all derived from it: an option's name, type,
-default and help text are written there and nowhere else. cyclopts builds the command line from these
-dataclasses.
+the reference in `docs/commands.md` and a call from Python are all derived from it by cyclopts: an option's
+name, type, default and help text are written there and nowhere else.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from cyclopts import Parameter, Token, convert
 from layerprobe.cache.common.console import Verbosity, say_detail, set_verbosity
 from layerprobe.cache.common.disk import check_overwrite
 from layerprobe.cache.common.errors import InputError
-from layerprobe.cache.common.places import local_cache
+from layerprobe.cache.common.places import local_cache, refuse_url
 
 if TYPE_CHECKING:
     from cyclopts.help import HelpEntry, HelpPanel
@@ -169,6 +168,9 @@ def flag(field: str) -> str:
 
 def convert_option(kind: Any, tokens: Sequence[Token]) -> Any:
     """The value of an option: tuples are comma-separated (`a,b`), all else is converted by cyclopts."""
+    if Path in (kind, *get_args(kind)):
+        for token in tokens:
+            refuse_url(token.value, option=token.keyword or "")
     if get_origin(kind) is tuple and get_args(kind)[-1:] == (Ellipsis,):
         parts = [part.strip() for token in tokens for part in token.value.split(",")]
         return tuple(part for part in parts if part)

@@ -34,6 +34,13 @@ def is_url(place: Path | str) -> bool:
     return bool(_URL.match(str(place)) or _NO_BUCKET.fullmatch(str(place)))
 
 
+def refuse_url(place: str, *, option: str) -> None:
+    """Raise InputError for a URL where a path is expected: `Path` would make a folder `s3:` of it."""
+    if is_url(place):
+        where = f"{option} {place}".strip()
+        raise InputError("a URL cannot be used here", where=where, do="give a path on this machine")
+
+
 def mirrors_root() -> Path:
     """The folder of all local copies: LAYERPROBE_MIRROR, else a folder in the user's cache folder."""
     if chosen := os.environ.get(FOLDER_VARIABLE):

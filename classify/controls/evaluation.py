@@ -27,6 +27,7 @@ from layerprobe.classify.runs.run_folder import (
     RUN,
     SUMMARY,
     locked_run,
+    make_run_folder,
     read_json,
     reporting_damage,
     write_json,
@@ -56,11 +57,7 @@ def run_and_evaluate(
     command: recorded in run.json, for `--from`. evaluation: None for none. Raises Interrupted on Ctrl-C, and
     InputError for data that cannot be studied or an `out` that cannot be written.
     """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        message = f"cannot be written ({error.strerror})"
-        raise InputError(message, where=str(out), do="choose another folder for --out") from error
+    make_run_folder(out)
     try:
         with live_display(f"classify {store.extraction.model}") as report:
             run_study(clips, store, out, config, command=command, on_start=print_plan, report=report)

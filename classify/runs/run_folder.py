@@ -16,6 +16,7 @@ import numpy as np
 
 from layerprobe.cache.common.disk import locked, write_atomically
 from layerprobe.cache.common.errors import InputError
+from layerprobe.cache.common.places import refuse_url
 from layerprobe.cache.common.text import guard_cell, spreadsheet_bytes, unguard_cell
 from layerprobe.classify.scores.results import ResultRow, StudyId, StudyResult
 
@@ -38,6 +39,16 @@ TYPES: Mapping[str, Mapping[str, type]] = {
     RUN: {"config": dict, "command": dict, "fingerprint": str, "kind": str, "versions": dict},
     SUMMARY: {"selected": dict, "layers": list, "data": dict, "audit": dict, "controls": dict, "notes": list},
 }
+
+
+def make_run_folder(out: Path) -> None:
+    """Create a run folder. Raises InputError for a URL, and where it cannot be written."""
+    refuse_url(str(out), option="out")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"cannot be written ({error.strerror})"
+        raise InputError(message, where=str(out), do="choose another folder for --out") from error
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

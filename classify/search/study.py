@@ -65,7 +65,7 @@ def run_study(
         record = {**record, "search": search}
     elif is_finished(out, record):
         return out
-    out.mkdir(parents=True, exist_ok=True)
+    run_folder.make_run_folder(out)
     if on_start is not None:
         on_start(plan)
     do = "give this process its own --out" if is_server(config.storage) else "wait for it"

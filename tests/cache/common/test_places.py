@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from layerprobe.cache.common.errors import InputError, StoreError
-from layerprobe.cache.common.places import local_cache, local_store, portable, remote_url, size_limit
+from layerprobe.cache.common.places import (
+    local_cache,
+    local_store,
+    portable,
+    refuse_url,
+    remote_url,
+    size_limit,
+)
 from layerprobe.cache.common.text import printable
 
 
@@ -89,3 +96,11 @@ def test_the_mirror_is_in_the_users_cache_folder(tmp_path, monkeypatch):
     monkeypatch.delenv("LAYERPROBE_MIRROR")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert str(local_cache("s3://bucket/a")).startswith(os.fspath(tmp_path / "xdg" / "layerprobe" / "remote"))
+
+
+def test_a_url_is_no_path_but_a_file_with_a_colon_is():
+    for text in ("s3://bucket/run", "s3:/bucket/run", "https://server/x.csv"):
+        with pytest.raises(InputError, match="a URL cannot be used here"):
+            refuse_url(text, option="--out")
+    refuse_url("./s3:/run", option="--out")
+    refuse_url("runs/a:b", option="--out")
