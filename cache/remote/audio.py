@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from layerprobe.cache.common.places import FOLDER_VARIABLE, mirrors_root
 from layerprobe.cache.common.text import format_bytes, show_as
 from layerprobe.cache.remote.local_copies import LocalCopies
 from layerprobe.cache.remote.objects import CONNECTIONS, ObjectFolder, StoredObject
-from layerprobe.cache.remote.retries import AbsentError, DamagedError
+from layerprobe.cache.remote.retries import AbsentError, DamagedError, TransferError
 
 T = TypeVar("T")
 
@@ -35,8 +36,13 @@ _MARK = f"/{FOLDER}/"
 _URL = re.compile(r"(?:s3|gs|az|https?)://", re.IGNORECASE)
 _VERSION = ".version"  # file beside a copy: size and ETag of the object that it is a copy of
 
+# Files of one server whose connections may be lost again and again, as failed clips; with more the run ends.
+MOST_LOST, MOST_LOST_SHARE = 3, 0.01
+
 _seen: dict[str, StoredObject | OSError] = {}  # URL → the object when this process last asked
 _fetched: set[str] = set()  # URLs of files that were downloaded since then
+_answered: Counter[str] = Counter()  # server → its answers so far
+_lost: Counter[str] = Counter()  # server → calls without a usable answer
 _downloads = tuple(threading.Lock() for _ in range(64))  # of a path: its copy is downloaded once
 
 
@@ -95,6 +101,9 @@ def ask(paths: Iterable[Path | str]) -> None:
             for url, found in zip(urls, pool.map(_ask, urls), strict=True):
                 _seen[url] = found
                 _fetched.discard(url)
+        for url in urls:
+            if isinstance(lost := _seen[url], ConnectionError) and not _answered[_server(url)]:
+                raise StoreError(str(lost.strerror), where=url, do="try again later")
 
 
 def version_times(path: Path | str) -> tuple[int, int, int] | None:
@@ -153,7 +162,7 @@ def _download(url: str, path: Path) -> None:
             return "" if now.nbytes in (-1, size) else f"{size:,} of {now.nbytes:,} bytes"
 
         folder, _, name = url.rpartition("/")
-        refused = _refused(lambda: ObjectFolder(folder).download(name, path, fault=fault))
+        refused = _refused(url, lambda: ObjectFolder(folder).download(name, path, fault=fault))
         if isinstance(refused, OSError):
             raise refused
         _fetched.add(url)
@@ -163,19 +172,32 @@ def _download(url: str, path: Path) -> None:
 
 def _ask(url: str) -> StoredObject | OSError:
     folder, _, name = url.rpartition("/")
-    return _refused(lambda: ObjectFolder(folder).describe(name))
+    return _refused(url, lambda: ObjectFolder(folder).describe(name))
 
 
-def _refused(call: Callable[[], T]) -> T | OSError:
+def _refused(url: str, call: Callable[[], T]) -> T | OSError:
     """The result, or the error of a file that fails alone; others end the run."""
+    server = _server(url)
+    result: T | OSError
     try:
-        return call()
+        result = call()
     except AbsentError as error:
-        return FileNotFoundError(errno.ENOENT, error.what)
+        result = FileNotFoundError(errno.ENOENT, error.what)
     except ForbiddenError as error:
-        return PermissionError(errno.EACCES, error.what)
+        result = PermissionError(errno.EACCES, error.what)
     except DamagedError as error:
-        return OSError(errno.EIO, error.what)
+        result = OSError(errno.EIO, error.what)
+    except TransferError as error:
+        _lost[server] += 1
+        if _lost[server] > max(MOST_LOST, MOST_LOST_SHARE * _answered[server]):
+            raise
+        return ConnectionError(errno.ECONNABORTED, error.what)
+    _answered[server] += 1
+    return result
+
+
+def _server(url: str) -> str:
+    return "/".join(url.split("/", 3)[:3])
 
 
 def _version(of: StoredObject) -> str:

@@ -13,6 +13,7 @@ from layerprobe.cache.common.errors import ManifestError, StoreError
 from layerprobe.cache.common.text import printable
 from layerprobe.cache.remote import audio
 from layerprobe.cache.remote.audio import audio_path, audio_url, is_audio_url, place_of
+from layerprobe.cache.remote.retries import TransferError
 from layerprobe.cache.store import failures
 from layerprobe.classify.data.dataset import join_labels
 from layerprobe.embed.config import EmbedConfig
@@ -39,6 +40,8 @@ def forget() -> None:
     """What another process does not know."""
     audio._seen.clear()
     audio._fetched.clear()
+    audio._answered.clear()
+    audio._lost.clear()
 
 
 @pytest.fixture
@@ -146,6 +149,47 @@ def test_lost_connections_are_tried_again_and_then_one_line(s3, corpus, tmp_path
     clips = read_manifest(at(corpus, place, tmp_path / "clips.csv"))
     with pytest.raises(StoreError, match=r"clip00\d.wav: no usable answer after 6 attempts"):
         embed(clips, EmbedConfig(model="mfcc", cache=tmp_path / "features"))
+
+
+@pytest.mark.parametrize("when", ["asked", "downloaded"])
+def test_one_file_whose_connection_is_always_lost_is_a_failed_clip(s3, corpus, tmp_path, monkeypatch, when):
+    table = at(corpus, "s3://states/audio", tmp_path / "clips.csv")
+    call = {"asked": "describe", "downloaded": "download"}[when]
+    usual = getattr(audio.ObjectFolder, call)
+
+    def lossy(self, name, *args, **kwargs):
+        if name == "clip002.wav":
+            raise TransferError("no usable answer after 6 attempts (lost)", where=name)
+        return usual(self, name, *args, **kwargs)
+
+    monkeypatch.setattr(audio.ObjectFolder, call, lossy)
+    done = embed(read_manifest(table), EmbedConfig(model="mfcc", cache=tmp_path / "features"))
+    assert done.embedded == 5
+    assert done.failures == {
+        (
+            "s3://states/audio/clip002.wav",
+            None,
+            None,
+        ): "cannot be read (no usable answer after 6 attempts (lost))"
+    }
+    monkeypatch.undo()
+    use(s3, tmp_path, monkeypatch)
+    for path in sorted(corpus.parent.glob("*.wav")):
+        s3.put(f"audio/{path.name}", path.read_bytes())
+    forget()
+    again = embed(read_manifest(table), EmbedConfig(model="mfcc", cache=tmp_path / "features"))
+    assert (again.embedded, again.failures) == (1, {})
+
+
+def test_many_lost_connections_end_the_run(s3, corpus, tmp_path, monkeypatch):
+    table = at(corpus, "s3://states/audio", tmp_path / "clips.csv")
+
+    def lossy(self, name, *args, **kwargs):
+        raise TransferError("no usable answer after 6 attempts (lost)", where=name)
+
+    monkeypatch.setattr(audio.ObjectFolder, "download", lossy)
+    with pytest.raises(StoreError, match="no usable answer after 6 attempts"):
+        embed(read_manifest(table), EmbedConfig(model="mfcc", cache=tmp_path / "features"))
 
 
 def test_a_file_that_does_not_fit_the_disk_is_not_downloaded(s3, corpus, tmp_path, monkeypatch):
