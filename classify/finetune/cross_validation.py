@@ -182,7 +182,6 @@ class CrossValidation:
         save_model(
             self.out / MODELS / f"fold-{number}",
             trained,
-            weights=fitted.weights,
             source=self.source,
             config=fitted.config,
             labels=self.data.classes,

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from layerprobe.classify.finetune.checkpoints import WEIGHTS
 from layerprobe.classify.finetune.config import FinetuneConfig
 from layerprobe.classify.finetune.model import SpeechClassifier, classifier_settings
 from layerprobe.classify.finetune.saving.card import model_card
+from layerprobe.classify.finetune.saving.encoder import write_encoder
 from layerprobe.classify.finetune.saving.transformers_model import (
     as_transformers,
     difference,
@@ -23,14 +22,13 @@ from layerprobe.classify.finetune.saving.transformers_model import (
 from layerprobe.classify.runs.bundle_files import CARD, write_bundle
 from layerprobe.embed.checkpoints.source import ModelSource
 
-OWN, TRANSFORMERS = "own", "transformers"  # names of the tensors: as in `SpeechClassifier`, or as there
+TRANSFORMERS = "transformers"  # the tensors' names; until 0.3.0 some bundles had those of `SpeechClassifier`
 
 
 def save_model(
     folder: Path,
     trained: SpeechClassifier,
     *,
-    weights: Path,
     source: ModelSource,
     config: FinetuneConfig,
     labels: Sequence[str],
@@ -39,8 +37,8 @@ def save_model(
 ) -> Path:
     """Write the bundle `folder`, which is returned.
 
-    trained: the model with the tensors in the file `weights`. about: what else bundle.json says. Where
-    transformers has this model, the folder is one of its own as well, of which both read the same tensors.
+    about: what else bundle.json says. Where transformers has this model, the folder is one of its
+    own, of which both read the same tensors; otherwise `embed` still reads its encoder.
     """
     model = None
     processor = feature_extractor(normalise=source.normalise)
@@ -48,11 +46,11 @@ def save_model(
         model = as_transformers(trained, source.config, labels)
         if difference(model, processor, logits_of(trained, normalise=source.normalise)):
             model = None  # another version of transformers, which computes something else
-    saved_as = config if model is None else replace(config, lora=0)  # adapters are part of its weights
+    saved_as = replace(config, lora=0)  # adapters are part of the weights
 
     def write(part: Path) -> dict[str, Any]:
         if model is None:
-            shutil.copyfile(weights, part / WEIGHTS)
+            write_encoder(trained, source, part)
         else:
             write_model(model, processor, part)
         card = model_card(about, labels=labels, window=config.window, transformers=model is not None)
@@ -62,7 +60,7 @@ def save_model(
             "kind": "finetuned",
             **about,
             "labels": list(labels),
-            "model": {**settings, "precision": precision, "names": OWN if model is None else TRANSFORMERS},
+            "model": {**settings, "precision": precision, "names": TRANSFORMERS},
         }
 
     return write_bundle(folder, write)

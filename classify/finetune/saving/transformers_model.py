@@ -66,7 +66,7 @@ def as_transformers(trained: SpeechClassifier, backbone: Mapping[str, Any], labe
     """The trained model as transformers', in evaluation mode on the CPU; `obstacle` must find none."""
     weights = trained.weights
     model = open_classifier(backbone, labels, use_weighted_layer_sum=weights is not None)
-    base, tensors = model.base_model, _merged(trained.backbone)
+    base, tensors = model.base_model, merged_tensors(trained.backbone)
     base.load_state_dict({name: tensors[name] for name in base.state_dict()})
     head = trained.head[1]
     with torch.no_grad():
@@ -78,14 +78,14 @@ def as_transformers(trained: SpeechClassifier, backbone: Mapping[str, Any], labe
 
 
 def own_tensors(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Tensors of transformers' classifier by their names in `SpeechClassifier`."""
+    """Tensors of transformers' classifier, or of `write_encoder`, by their names in `SpeechClassifier`."""
     names = {"classifier.weight": f"{HEAD}.weight", "classifier.bias": f"{HEAD}.bias"}
     names |= {"layer_weights": "weights"}
     own = {}
     for name, tensor in tensors.items():
         part, _, rest = name.partition(".")
         if part != "projector":  # the identity
-            own[names.get(name, f"backbone.{rest}")] = tensor
+            own[name if part == "head" else names.get(name, f"backbone.{rest}")] = tensor
     return own
 
 
@@ -131,7 +131,7 @@ def write_model(model: Any, processor: Any, folder: Path) -> None:
     processor.save_pretrained(folder)
 
 
-def _merged(backbone: Any) -> dict[str, torch.Tensor]:
+def merged_tensors(backbone: Any) -> dict[str, torch.Tensor]:
     """The tensors of a backbone on the CPU, with its adapters added to the weights that they adapt."""
     tensors = {name: tensor.detach().cpu() for name, tensor in backbone.state_dict().items()}
     plain = {

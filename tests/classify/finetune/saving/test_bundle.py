@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ from layerprobe.classify.finetune.saving.bundle import save_model
 from layerprobe.classify.predict.bundle import load_bundle
 from layerprobe.classify.predict.finetuned import FinetunedBundle
 from layerprobe.classify.predict.transformers_export import export_transformers
+from layerprobe.classify.runs.bundle_files import write_bundle
+from layerprobe.embed.config import EmbedConfig
+from layerprobe.embed.extract.in_memory import StateExtractor
 from layerprobe.embed.models.layers import layer_names
 from layerprobe.embed.models.sources import find_model
 from tests.run import tone
@@ -26,7 +30,7 @@ from tests.tiny import TRAINABLE, save_tiny, tiny_config
 from tests.whispers import save_whisper
 
 LABELS = ("calm", "<b>loud</b>", "sad")
-OWN = {"bundle.json", "model.safetensors", "README.md"}
+FILES = {"bundle.json", "config.json", "model.safetensors", "preprocessor_config.json", "README.md"}
 ABOUT = {
     "fold": 0,
     "target": "emotion",
@@ -59,8 +63,8 @@ def saved(folder: Path, model: Path, **settings: Any) -> tuple[Path, np.ndarray]
 
     save_file(trained.state_dict(), weights)
     out = save_model(
-        folder / "bundle", trained, weights=weights, source=source, config=config, labels=LABELS,
-        precision="fp32", about=ABOUT,
+        folder / "bundle", trained, source=source, config=config, labels=LABELS, precision="fp32",
+        about=ABOUT,
     )  # fmt: skip
     return out, np.stack(logits)
 
@@ -94,7 +98,7 @@ def test_transformers_computes_the_logits_of_training(
     ours = load_bundle(folder).predict_proba(WAVES, sampling_rate=16_000)
     np.testing.assert_allclose(ours, softmax(expected, axis=1), atol=1e-5)
     if settings.get("weighted_layers") and "final" in layer_names(tiny_config(family)):
-        assert {path.name for path in folder.iterdir()} == OWN
+        assert {path.name for path in folder.iterdir()} == FILES
         with pytest.raises(InputError, match="a weighted sum with the final LayerNorm's output"):
             export_transformers(load_bundle(folder), tmp_path / "out")
         return
@@ -125,13 +129,19 @@ def test_the_pipeline_runs_the_folder(tmp_path: Path) -> None:
         assert found == pytest.approx(dict(zip(LABELS, softmax(logits), strict=True)), abs=1e-5)
 
 
-def test_a_bundle_of_an_earlier_version_is_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bundle_of_an_earlier_version_is_exported(tmp_path: Path) -> None:
     """It has the tensors by our own names, and its adapters apart."""
-    monkeypatch.setattr(saving, "obstacle", lambda *_: "anything")
-    folder, expected = saved(tmp_path, save_tiny(tmp_path / "tiny", "wav2vec2-group"), lora=2)
-    assert {path.name for path in folder.iterdir()} == OWN
-    content = json.loads((folder / "bundle.json").read_text())
-    assert (content["model"]["names"], content["model"]["lora"]) == ("own", 2)
+    new, expected = saved(tmp_path, save_tiny(tmp_path / "tiny", "wav2vec2-group"), lora=2)
+    content = json.loads((new / "bundle.json").read_text())
+
+    def write(part: Path) -> dict[str, Any]:
+        shutil.copyfile(tmp_path / "weights.safetensors", part / "model.safetensors")
+        kept = {name: value for name, value in content.items() if name not in ("format", "files", "sha256")}
+        return {**kept, "model": {**content["model"], "names": "own", "lora": 2}}
+
+    folder = write_bundle(tmp_path / "earlier", write)
+    ours = load_bundle(folder).predict_proba(WAVES, sampling_rate=16_000)
+    np.testing.assert_allclose(ours, softmax(expected, axis=1), atol=1e-5)
     out = export_transformers(load_bundle(folder), tmp_path / "out")
     np.testing.assert_allclose(by_transformers(out), expected, atol=1e-4)
 
@@ -147,15 +157,17 @@ def test_a_bundle_of_an_earlier_version_is_exported(tmp_path: Path, monkeypatch:
 def test_what_transformers_has_no_model_for_is_a_bundle_all_the_same(
     settings: dict[str, Any], reason: str, tmp_path: Path
 ) -> None:
+    """Its folder is a model that `embed` reads, too: the states are those that the head read."""
     tiny = tmp_path / "tiny"
     model = save_tiny(tiny, "hubert-group") if settings else save_whisper(tiny)
     folder, expected = saved(tmp_path, model, **settings)
-    assert {path.name for path in folder.iterdir()} == OWN
+    assert {path.name for path in folder.iterdir()} == FILES
     bundle = load_bundle(folder)
     assert isinstance(bundle, FinetunedBundle)
     assert "library_name: layerprobe" in (folder / "README.md").read_text()
     ours = bundle.predict_proba(WAVES, sampling_rate=16_000)
     np.testing.assert_allclose(ours, softmax(expected, axis=1), atol=1e-5)
+    _check_embedded(folder, bundle)
     with pytest.raises(InputError) as error:
         export_transformers(bundle, tmp_path / "out")
     line = f"{folder}: transformers has no model for {reason}; use it with `predict` or `serve`"
@@ -163,9 +175,30 @@ def test_what_transformers_has_no_model_for_is_a_bundle_all_the_same(
     assert not (tmp_path / "out").exists()
 
 
+def _check_embedded(folder: Path, bundle: FinetunedBundle) -> None:
+    """The last layer's mean over a clip's frames, as `embed` computes it, through the head: the logits."""
+    extractor = StateExtractor(EmbedConfig(model=str(folder), stats=("mean",), device="cpu"))
+    trained, _, _ = bundle.load_classifier()
+    for wave, expected in zip(WAVES, bundle.predict_proba(WAVES, sampling_rate=16_000), strict=True):
+        (states,) = extractor.arrays([wave], rates=[16_000])
+        assert isinstance(states, dict)
+        with torch.inference_mode():
+            logits = trained.eval().head(torch.from_numpy(states[trained.names[-1]])[None])[0].numpy()
+        np.testing.assert_allclose(softmax(logits), expected, atol=1e-4)
+
+
+def test_adapters_are_part_of_the_weights_that_embed_reads(tmp_path: Path) -> None:
+    folder, expected = saved(tmp_path, save_whisper(tmp_path / "tiny"), lora=2, weighted_layers=True)
+    bundle = load_bundle(folder)
+    assert isinstance(bundle, FinetunedBundle)
+    assert bundle.settings["lora"] == 0
+    ours = bundle.predict_proba(WAVES, sampling_rate=16_000)
+    np.testing.assert_allclose(ours, softmax(expected, axis=1), atol=1e-5)
+
+
 def test_a_version_of_transformers_that_computes_something_else_gets_no_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(saving, "difference", lambda *_: 0.5)
     folder, _ = saved(tmp_path, save_tiny(tmp_path / "tiny", "hubert-group"))
-    assert {path.name for path in folder.iterdir()} == OWN
+    assert {path.name for path in folder.iterdir()} == FILES
