@@ -101,8 +101,8 @@ class FinetuneConfig:
     workers: int = -1
     """Processes that decode ahead; -1 chooses for the device."""
     keep_models: bool = False
-    """Keep each fold's trained model in the run folder: models/fold-0, …, bundles for `predict` and, where it
-    has such a model, for transformers' pipeline("audio-classification")."""
+    """Keep each fold's trained model in the run folder: models/fold-0, …, bundles for `predict`, checkpoints
+    for `embed` and, where it has such a model, for transformers' pipeline("audio-classification")."""
     report_to: str = "none"
     """Also log training curves to tensorboard, wandb or mlflow; none."""
 
