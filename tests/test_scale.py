@@ -116,7 +116,7 @@ def test_ray_accepts_the_file_of_a_cluster():
 def slurm(tmp_path, monkeypatch) -> Path:
     """A folder with an `sbatch` that runs a job here at once, and a `layerprobe` that says what it sees."""
     programs = {
-        "sbatch": '#!/bin/sh\ncp "$1" job.sh\nbash "$1" >job.log 2>&1 &\necho "Submitted batch job 7"\n',
+        "sbatch": '#!/bin/sh\ncp "$1" job.sh\nbash job.sh >job.log 2>&1 &\necho "Submitted batch job 7"\n',
         "scancel": "#!/bin/sh\n",
         "layerprobe": f"#!{sys.executable}\n"
         "import os, sys; from distributed import Client\n"
