@@ -22,6 +22,7 @@ from pathlib import Path
 import pytest
 
 from tests.faulty_proxy import Faults, Proxy, faulty_proxy
+from tests.s3_server import settings
 
 BUCKET = "states"
 SECRET = "YS1zZWNyZXQtdGhhdC1pcy1ub3doZXJl"  # base64, as Azure's keys
@@ -125,15 +126,7 @@ def _seaweed(folder: Path, proxy: Proxy) -> Started:
         )  # fmt: skip
         _until(lambda: client.create_bucket(Bucket=BUCKET))
         client.close()
-        environment = {
-            "AWS_ENDPOINT_URL": proxy.endpoint,
-            "AWS_ACCESS_KEY_ID": KEY,
-            "AWS_SECRET_ACCESS_KEY": SECRET,
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_CONFIG_FILE": str(folder / "no-config"),
-            "AWS_SHARED_CREDENTIALS_FILE": str(folder / "no-credentials"),
-        }
+        environment = settings(proxy.endpoint, KEY, SECRET, folder)
         yield environment, {**environment, "AWS_SECRET_ACCESS_KEY": "wrong"}
 
 

@@ -87,13 +87,18 @@ def use(server: Server, folder: Path, patch: pytest.MonkeyPatch) -> None:
 
 
 def environment(server: Server, folder: Path) -> dict[str, str]:
+    mirror = {"LAYERPROBE_MIRROR": str(folder / "mirror")}
+    return {**settings(server.endpoint, KEY, SECRET, folder), **mirror}
+
+
+def settings(endpoint: str, key: str, secret: str, folder: Path) -> dict[str, str]:
+    """What leads a client to a server, and to no credentials of this machine."""
     return {
-        "AWS_ENDPOINT_URL": server.endpoint,
-        "AWS_ACCESS_KEY_ID": KEY,
-        "AWS_SECRET_ACCESS_KEY": SECRET,
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": key,
+        "AWS_SECRET_ACCESS_KEY": secret,
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_CONFIG_FILE": str(folder / "no-config"),
         "AWS_SHARED_CREDENTIALS_FILE": str(folder / "no-credentials"),
-        "LAYERPROBE_MIRROR": str(folder / "mirror"),
     }
